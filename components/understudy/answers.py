@@ -1,0 +1,39 @@
+"""A teacher's answers as columns that can stand beside human labels."""
+
+import polars as pl
+
+from understudy.errors import BadArtifact
+from understudy.task import Card
+
+
+def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
+    """Turn judgements into one row a text, ready to be joined by id.
+
+    Args:
+        judgements: rows of `records.Judgements`; those of other judges than the teacher are left out.
+        card: for the positive label and the order of the labels.
+
+    Returns:
+        columns id, teacher_label, teacher_is_positive, teacher_probability (of the positive label; null when the
+        teacher gave none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
+
+    Raises:
+        BadArtifact: a text has several answers, so that it is unclear which one is meant.
+    """
+    answers = judgements.filter(pl.col("kind").cast(pl.String) == "teacher").sort("id")
+    if twice := int(answers["id"].is_duplicated().sum()):
+        judges = ", ".join(sorted(set(answers["judge"])))
+        raise BadArtifact(
+            f"Judgements must hold one teacher's answer a text, got {twice} rows that share one ({judges})."
+        )
+    return answers.select(
+        "id",
+        pl.col("label").alias("teacher_label"),
+        (pl.col("label") == card.positive_label).alias("teacher_is_positive"),
+        pl.col("probabilities").list.get(card.positive_index, null_on_oob=True).alias("teacher_probability"),
+        "rationale",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost_usd",
+        "is_rehearsal",
+    )

@@ -1,0 +1,186 @@
+"""The command `understudy`: every step's `run` as a command built from its signature, and the commands around them."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+import understudy
+from understudy import shell
+from understudy.config import STEPS
+from understudy.errors import UnderstudyError
+
+
+class StepGroup(click.Group):
+    """The root command: what is written below, and one command a step, imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """List the steps in the order in which they run, then the rest."""
+        return [*STEPS, *super().list_commands(context)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Build a step's command on demand."""
+        return step_command(name) if name in STEPS else super().get_command(context, name)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Let `publish --rollback` be `rollback`."""
+        if args[0] == "publish" and "--rollback" in args:
+            args = ["rollback", *(word for word in args[1:] if word != "--rollback")]
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=StepGroup)
+@click.version_option(understudy.__version__, package_name="understudy")
+def app() -> None:
+    """Learns the part of the LLM that labels your texts, and goes on every night in its place."""
+
+
+@app.group("card")
+def card_group() -> None:
+    """Write and check task cards."""
+
+
+@card_group.command("check")
+@click.argument("card", type=click.Path(path_type=Path))
+def card_check(card: Path) -> None:
+    """Report every fault of a card at once, each with its line."""
+    from understudy.task import load_card
+
+    loaded = load_card(card)
+    click.echo(f"{card}: the card '{loaded.name}' is sound (hash {loaded.hash[:12]}).")
+
+
+@card_group.command("new")
+@click.option("--name", default="my-task", show_default=True, help="Name of the task: a-z, 0-9 and -.")
+def card_new(name: str) -> None:
+    """Print a commented card to start from."""
+    from understudy.template import new_card
+
+    click.echo(new_card(name), nl=False)
+
+
+@app.command("predict")
+@click.argument("texts", nargs=-1)
+@click.option("--store", help="Store whose published bundle answers: a folder or s3://bucket/prefix.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a bundle that answers, published or not.")
+@click.option("--file", help="File with one text a line; - for standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def predict_texts(
+    texts: tuple[str, ...], store: str | None, bundle: Path | None, file: str | None, as_json: bool
+) -> None:
+    """Label texts: TEXT..., or - for one a line of standard input.
+
+    A line holds the label, its probability, the probability of the positive label, and the text.
+    """
+    from understudy import predict
+
+    given = predict.read_texts(texts, file)
+    opened = predict.open_bundle(store, bundle)
+    click.echo(predict.introduction(opened), err=True)
+    for prediction in predict.predict(opened, given):
+        click.echo(predict.json_line(prediction) if as_json else predict.line(prediction, opened))
+
+
+@app.command("rollback")
+@click.option("--store", required=True, help="Store to go back in: a folder or s3://bucket/prefix.")
+@click.option("--to", help="Version to go back to, in the place of the one before; `bundles/` in the store lists them.")
+def roll_back(store: str, to: str | None) -> None:
+    """Let the version before serve again; `publish --rollback` is the same."""
+    from understudy import registry
+    from understudy.storage import open_store
+
+    current = registry.rollback(open_store(store), to)
+    click.echo(f"rollback: {current.version} serves again (generation {current.generation}, {store}).")
+
+
+def step_command(step: str) -> click.Command:
+    """Build the command of a step from the signature and docstring of its `run`."""
+    run = shell.load_run(step)
+    shape = shell.signature(step)
+    required = {name for name, parameter in inspect.signature(run).parameters.items() if parameter.default is inspect.Parameter.empty}
+    described = argument_docs(run)
+    options: list[click.Parameter] = []
+    for kind, names in (("input", shape.inputs), ("output", shape.outputs)):
+        options += [
+            click.Option([_flag(name)], type=click.Path(), required=name in required, help=f"[{kind}] {described.get(name, '')}")
+            for name in names
+        ]
+    for name, parameter in shape.parameters.items():
+        if name == "overrides":
+            options.append(click.Option(["--set", "overrides"], multiple=True, metavar="KEY=VALUE", help="Change a setting for this run; may be given again."))
+        else:
+            options.append(_parameter_option(name, parameter, described.get(name, "")))
+
+    def call(**arguments: Any) -> None:
+        arguments["overrides"] = "\n".join(arguments.get("overrides") or ())
+        given = {name: value for name, value in arguments.items() if value is not None}
+        result = shell.execute(step, {name: given[name] for name in given if name != "overrides" or "overrides" in shape.parameters})
+        click.echo(f"{step}: {result.headline}")
+
+    return click.Command(step, callback=call, params=options, help=_help(step, run), short_help=_first_line(run))
+
+
+def argument_docs(run: Callable[..., Any]) -> dict[str, str]:
+    """Read the `Args:` of a Google-style docstring: name -> text."""
+    return section_docs(inspect.getdoc(run) or "", "Args:")
+
+
+def section_docs(docstring: str, title: str) -> dict[str, str]:
+    """Read one section ("Args:", "Attributes:") of a Google-style docstring: name -> text."""
+    docs: dict[str, str] = {}
+    name, is_inside = "", False
+    for line in docstring.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if not is_inside or (line.strip() and indent == 0):
+            is_inside = line.strip() == title
+        elif indent == 4 and ":" in line:
+            name, _, text = line.strip().partition(":")
+            docs[name] = text.strip()
+        elif line.strip():
+            docs[name] = f"{docs[name]} {line.strip()}"
+    return docs
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _parameter_option(name: str, parameter: inspect.Parameter, text: str) -> click.Option:
+    is_required = parameter.default is inspect.Parameter.empty
+    if parameter.annotation is bool:
+        return click.Option([_flag(name)], is_flag=True, default=parameter.default, help=text)
+    default = None if is_required else parameter.default
+    return click.Option([_flag(name)], type=parameter.annotation, required=is_required, default=default, help=text, show_default=bool(default))
+
+
+def _first_line(run: Callable[..., Any]) -> str:
+    return (inspect.getdoc(run) or "").partition("\n")[0]
+
+
+def _help(step: str, run: Callable[..., Any]) -> str:
+    from understudy.docs import settings_lines
+
+    intro = (inspect.getdoc(run) or "").partition("\nArgs:")[0].strip()
+    return "\n\n".join([intro, "\b\nSettings (card section, or --set):\n" + "\n".join(settings_lines(step))])
+
+
+def main() -> None:
+    """Run the command; an error raised on purpose is one sentence a fault on standard error, and an exit code."""
+    try:
+        app.main(standalone_mode=True)
+    except UnderstudyError as error:
+        fail(error)
+
+
+def fail(error: UnderstudyError) -> None:
+    """Print an error's sentences and leave with its exit code."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    for line in str(error).splitlines():
+        console.print(line)
+    sys.exit(error.exit_code)

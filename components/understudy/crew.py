@@ -1,0 +1,106 @@
+"""Work off a list of items with a few threads, stop early and cleanly, and hear of every result as it comes."""
+
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from understudy.errors import UnderstudyError
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+TICK_S = 0.5
+
+
+class Stopped(UnderstudyError):
+    """The crew was told to stop while this item waited."""
+
+
+def work_off(
+    work: Callable[[Item, threading.Event], Done], items: Sequence[Item], workers: int, grace_s: float
+) -> Iterator[Done | None]:
+    """Yield results in the order in which they are done, and None when nothing happened for a moment.
+
+    When a piece of work raises, or the caller closes the generator, no new item is begun; those under way get
+    `grace_s` seconds to end, and then the error is raised.
+
+    Args:
+        work: does one item; it looks at the event where it waits, and raises `Stopped` once that is set.
+        items: begun in this order.
+        workers: threads.
+        grace_s: longest wait for work under way after a stop.
+    """
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
+    stop = threading.Event()
+    for item in items:
+        waiting.put(item)
+    crew = [
+        threading.Thread(target=_work, args=(work, waiting, done, stop), daemon=True)
+        for _ in range(min(workers, len(items)))
+    ]
+    for worker in crew:
+        worker.start()
+    try:
+        yield from _results(crew, done)
+    finally:
+        stop.set()
+        for worker in crew:
+            worker.join(grace_s)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block like an error, so that what must be kept is kept; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _work(
+    work: Callable[[Item, threading.Event], Done],
+    waiting: "queue.SimpleQueue[Item]",
+    done: "queue.SimpleQueue[Done | BaseException]",
+    stop: threading.Event,
+) -> None:
+    while not stop.is_set():
+        try:
+            done.put(work(waiting.get_nowait(), stop))
+        except queue.Empty:
+            return
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+            stop.set()
+            done.put(error)
+
+
+def _results(crew: Sequence[threading.Thread], done: "queue.SimpleQueue[Done | BaseException]") -> Iterator[Done | None]:
+    """Yield until every worker has ended and all is told; the first error comes last."""
+    error: BaseException | None = None
+    while True:
+        is_over = not any(worker.is_alive() for worker in crew)
+        try:
+            result = done.get(timeout=0 if is_over else TICK_S)
+        except queue.Empty:
+            if is_over:
+                break
+            yield None
+            continue
+        if isinstance(result, BaseException):
+            error = error or result
+        else:
+            yield result
+    if error is not None:
+        raise error

@@ -1,0 +1,66 @@
+"""The parts of a step's README that are generated from the code: what it is for, inputs, outputs, settings."""
+
+import inspect
+from dataclasses import MISSING, fields
+from typing import Any
+
+from understudy import shell
+from understudy.cli import argument_docs, section_docs
+from understudy.config import config_of, field_types
+
+BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
+
+
+def settings_lines(step: str) -> list[str]:
+    """One line a setting: name, default, what it means."""
+    config = config_of(step)
+    described = section_docs(inspect.getdoc(config) or "", "Attributes:")
+    return [f"  {field.name}={_default(field)}  {described.get(field.name, '')}" for field in fields(config)]
+
+
+def generated_part(step: str) -> str:
+    """Return the generated part of a step's README, between its two marks."""
+    run = shell.load_run(step)
+    shape = shell.signature(step)
+    described = argument_docs(run)
+    rows = [f"| `{name}` | input | {described.get(name, '')} |" for name in shape.inputs]
+    rows += [f"| `{name}` | output | {described.get(name, '')} |" for name in shape.outputs]
+    rows += [f"| `{name}` | parameter | {described.get(name, '')} |" for name in shape.parameters]
+    table = "\n".join(["| argument | kind | what |", "|---|---|---|", *rows])
+    return f"{BEGIN}\n\n{_intro(run)}\n\n{table}\n\n{_settings_table(step)}\n\n{END}"
+
+
+def refreshed(step: str, readme: str) -> str:
+    """Return a step's README with its generated part brought up to date."""
+    before, _, rest = readme.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return before + generated_part(step) + (after or "\n")
+
+
+def _intro(run: Any) -> str:
+    return (inspect.getdoc(run) or "").partition("\nArgs:")[0].strip()
+
+
+def _settings_table(step: str) -> str:
+    config = config_of(step)
+    described = section_docs(inspect.getdoc(config) or "", "Attributes:")
+    types = field_types(config)
+    rows = [
+        f"| `{field.name}` | {types[field.name]} | `{_default(field)}` | {described.get(field.name, '')} |"
+        for field in fields(config)
+    ]
+    if not rows:
+        return "No settings."
+    return "\n".join(
+        [
+            f"Settings, in the card's section `{step}` or by `--set`:",
+            "",
+            "| setting | type | default | what |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _default(field: Any) -> str:
+    return "required" if field.default is MISSING else str(field.default)

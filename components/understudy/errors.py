@@ -1,0 +1,74 @@
+"""Every error that Understudy raises on purpose; catch `UnderstudyError` for all of them.
+
+    UnderstudyError               exit 1: something failed that is not the user's input
+    ├── BadInput                  exit 2: a file, a card or a setting must be changed
+    │   ├── BadCard               the task card breaks a rule
+    │   ├── BadSetting            a `--set` or command-line value breaks a rule
+    │   ├── BadData               a file of texts or labels cannot serve
+    │   │   └── TooFewLabels      a split holds too few human labels to do its job
+    │   └── BadArtifact           a folder given to a step is not what the step reads, or was altered
+    ├── StorageError              the store cannot be reached, read or written
+    │   └── Conflict              somebody else moved the pointer first
+    └── TeacherError              the teacher's server refused, failed or answered garbage
+        └── BudgetSpent           the next request would pass the budget
+
+A message reads: "<what> must <rule>, got <value> (<where>). <what to do>."
+"""
+
+from collections.abc import Sequence
+
+
+class UnderstudyError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class BadInput(UnderstudyError):
+    """The user's input breaks a rule; nothing was spent or written.
+
+    Args:
+        faults: one sentence, or one a fault when several were found together.
+    """
+
+    exit_code = 2
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class BadCard(BadInput):
+    """The task card breaks a rule."""
+
+
+class BadSetting(BadInput):
+    """A `--set` or command-line value breaks a rule."""
+
+
+class BadData(BadInput):
+    """A file of texts or labels cannot serve."""
+
+
+class TooFewLabels(BadData):
+    """A split holds too few human labels to do its job."""
+
+
+class BadArtifact(BadInput):
+    """A folder given to a step is not what the step reads, or was altered since it was written."""
+
+
+class StorageError(UnderstudyError):
+    """The store cannot be reached, read or written."""
+
+
+class Conflict(StorageError):
+    """Somebody else moved the pointer first; read it again and retry."""
+
+
+class TeacherError(UnderstudyError):
+    """The teacher's server refused, failed or answered garbage."""
+
+
+class BudgetSpent(TeacherError):
+    """The next request would pass the budget; what was bought is kept."""

@@ -1,0 +1,340 @@
+"""Figures of merit and their 95% intervals, in plain numpy so that the nightly image can compute them too.
+
+Conventions. Arrays have shape (texts,). A figure takes `weights` of shape (..., texts) and then has shape (...): with
+one row of weights a resample, a bootstrap is a single product. A share of nothing is undefined and is nan (the recall
+when no text is positive, the precision when no text is flagged), never an invented 0 or 1; `defined` leaves such
+figures out where numbers must be finite.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Column = np.ndarray[tuple[int, ...], np.dtype[Any]]
+Groups = Sequence[Any] | Column
+Figure = Any  # a float; with weights of shape (resamples, texts) an array of shape (resamples,)
+Statistic = Callable[..., Figure]  # statistic(*columns, weights=...), as every figure below
+
+CELLS_AT_ONCE = 4_000_000  # of the weight matrix: 32 MB, so that a bootstrap of 100,000 texts fits a small pod
+CONFIDENCE = 0.95
+Z = 1.959963984540054  # the normal distribution's 97.5% quantile
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with its 95% interval; nan where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How many texts of each kind; each field a float, or one number a resample."""
+
+    true_positive: Figure
+    false_positive: Figure
+    false_negative: Figure
+    true_negative: Figure
+
+
+def confusion(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Confusion:
+    """Count the four kinds of answers.
+
+    >>> confusion(np.array([True, True, False, False]), np.array([True, False, True, False]))
+    Confusion(true_positive=1.0, false_positive=1.0, false_negative=1.0, true_negative=1.0)
+    """
+    truth, found = np.asarray(is_positive, dtype=bool), np.asarray(predicted, dtype=bool)
+    return Confusion(
+        _total(truth & found, weights),
+        _total(~truth & found, weights),
+        _total(truth & ~found, weights),
+        _total(~truth & ~found, weights),
+    )
+
+
+def precision(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Share of the flagged texts that are positive; nan when none is flagged.
+
+    >>> precision(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    1.0
+    """
+    counts = confusion(is_positive, predicted, weights)
+    return share(counts.true_positive, counts.true_positive + counts.false_positive)
+
+
+def recall(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Share of the positive texts that are flagged; nan when none is positive.
+
+    >>> recall(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    0.5
+    """
+    counts = confusion(is_positive, predicted, weights)
+    return share(counts.true_positive, counts.true_positive + counts.false_negative)
+
+
+def f1(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Harmonic mean of precision and recall, as 2 tp / (2 tp + fp + fn); nan when nothing is positive or flagged.
+
+    2 found, 1 false alarm, 1 missed: 4 / (4 + 1 + 1).
+
+    >>> truth = np.array([True, True, True, False, False])
+    >>> round(f1(truth, np.array([True, True, False, True, False])), 4)
+    0.6667
+    """
+    counts = confusion(is_positive, predicted, weights)
+    wrong = counts.false_positive + counts.false_negative
+    return share(2 * counts.true_positive, 2 * counts.true_positive + wrong)
+
+
+def macro_f1(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Mean of the F1 of both labels; nan when a label neither occurs nor is predicted.
+
+    The positive label's F1 is 2/3; the other's: 1 found, 1 false alarm, 1 missed, 2 / (2 + 1 + 1) = 1/2.
+
+    >>> truth = np.array([True, True, True, False, False])
+    >>> round(macro_f1(truth, np.array([True, True, False, True, False])), 4)
+    0.5833
+    """
+    truth, found = np.asarray(is_positive, dtype=bool), np.asarray(predicted, dtype=bool)
+    return (f1(truth, found, weights) + f1(~truth, ~found, weights)) / 2
+
+
+def accuracy(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Share of the texts with the right label.
+
+    >>> accuracy(np.array([True, False, False, False]), np.array([True, False, True, False]))
+    0.75
+    """
+    is_right = np.asarray(is_positive, dtype=bool) == np.asarray(predicted, dtype=bool)
+    return _mean(is_right, weights)
+
+
+def kappa(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+    """Agreement beyond chance (Cohen's kappa); nan when both sides give one and the same label only.
+
+    Agreement 3/4; by chance 1/4 * 2/4 + 3/4 * 2/4 = 1/2; (3/4 - 1/2) / (1 - 1/2).
+
+    >>> kappa(np.array([True, False, False, False]), np.array([True, False, True, False]))
+    0.5
+
+    Source: Cohen, "A coefficient of agreement for nominal scales", 1960.
+    """
+    truth, found = _mean(is_positive, weights), _mean(predicted, weights)
+    by_chance = truth * found + (1 - truth) * (1 - found)
+    return share(accuracy(is_positive, predicted, weights) - by_chance, 1 - by_chance)
+
+
+def brier(probability: Floats, is_positive: Bools, weights: Floats | None = None) -> Figure:
+    """Mean squared distance of the probability from the truth; 0 is best.
+
+    >>> round(brier(np.array([0.9, 0.2]), np.array([True, False])), 4)
+    0.025
+    """
+    return _mean((probability - np.asarray(is_positive, dtype=float)) ** 2, weights)
+
+
+def log_loss(probability: Floats, is_positive: Bools, weights: Floats | None = None) -> Figure:
+    """Mean of -ln(probability of the true label), probabilities kept 1e-12 from 0 and 1.
+
+    >>> round(log_loss(np.array([0.5, 0.5]), np.array([True, False])), 4)
+    0.6931
+    """
+    chance = np.clip(np.where(is_positive, probability, 1 - probability), 1e-12, 1)
+    return _mean(-np.log(chance), weights)
+
+
+def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, bins: int = 10) -> Figure:
+    """Expected calibration error: mean distance of probability from frequency, over bins of equal width.
+
+    Two texts at 0.9, one of them positive: |0.9 - 0.5| = 0.4; two at 0.1, none positive: 0.1. Mean: 0.25.
+
+    >>> round(ece(np.array([0.9, 0.9, 0.1, 0.1]), np.array([True, False, False, False])), 4)
+    0.25
+
+    Source: Guo et al., "On calibration of modern neural networks", 2017.
+    """
+    excess = probability - np.asarray(is_positive, dtype=float)
+    by_bin = bin_index(probability, bins) == np.arange(bins)[:, None]
+    distance = sum(abs(_total(excess * inside, weights)) for inside in by_bin)
+    return share(distance, _total(np.ones(len(excess)), weights))
+
+
+def bin_index(probability: Floats, bins: int) -> Column:
+    """Which of `bins` equal parts of [0, 1] each probability lies in; 1 belongs to the last. Shape (texts,).
+
+    >>> bin_index(np.array([0.0, 0.1, 0.95, 1.0]), 10).tolist()
+    [0, 1, 9, 9]
+    """
+    found: Column = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    return found
+
+
+def average_precision(scores: Floats, is_positive: Bools) -> float:
+    """Area under the precision-recall curve: the mean precision at each positive's rank.
+
+    Needs no threshold and no calibration, so it can stop a training whose class balance differs from validation's.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True])).__round__(3)
+    0.833
+    """
+    ranked = is_positive[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked].mean()) if ranked.any() else 0.0
+
+
+def best_threshold_f1(probability: Floats, is_positive: Bools) -> float:
+    """Threshold with the highest F1 when texts at or above it are flagged; of equals the highest.
+
+    It lies half-way between the last text that is flagged and the first that is not.
+
+    >>> best_threshold_f1(np.array([0.9, 0.8, 0.4, 0.2]), np.array([True, True, False, True]))
+    0.1
+    >>> best_threshold_f1(np.array([0.9, 0.8, 0.4, 0.2]), np.array([True, True, False, False]))
+    0.6
+    """
+    order = np.argsort(-np.asarray(probability), kind="stable")
+    ranked = np.append(np.asarray(probability, dtype=float)[order], 0.0)
+    found = np.cumsum(np.asarray(is_positive, dtype=bool)[order])
+    flagged = np.arange(1, len(found) + 1)
+    score = np.where(ranked[:-1] > ranked[1:], 2 * found / (flagged + max(int(found[-1]), 1)), -1.0)
+    best = int(np.argmax(score))
+    return round(float(ranked[best] + ranked[best + 1]) / 2, 12)
+
+
+def wilson(successes: float, trials: float) -> Interval:
+    """A share with its 95% score interval; (nan, 0, 1) when nothing was tried.
+
+    12 of 41: share 0.2927, centre (0.2927 + 3.8415/82) / (1 + 3.8415/41) = 0.3104, half width 0.1344.
+
+    >>> found = wilson(12, 41)
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    (0.293, 0.176, 0.445)
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    if trials <= 0:
+        return Interval(math.nan, 0.0, 1.0)
+    value, squared = successes / trials, Z * Z / trials
+    centre = (value + squared / 2) / (1 + squared)
+    half = Z * math.sqrt(value * (1 - value) / trials + squared / (4 * trials)) / (1 + squared)
+    return Interval(value, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def bootstrap(statistic: Statistic, *columns: Column, groups: Groups, samples: int = 1000, seed: int = 0) -> Interval:
+    """A figure with its 95% interval, by drawing whole groups with replacement.
+
+    Args:
+        statistic: a figure of this module, or any function that takes the same columns and `weights`.
+        columns: what the figure takes, each of shape (texts,).
+        groups: the group of each text, shape (texts,): texts of one review or thread are not independent.
+        samples: number of resamples. Those where the figure is undefined are left out.
+        seed: of the draw; the same seed draws the same groups, so that figures can be compared.
+
+    Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, the percentile interval.
+    """
+    value = float(statistic(*columns))
+    return _interval(value, _resampled(groups, samples, seed, lambda weights: statistic(*columns, weights=weights)))
+
+
+def paired_bootstrap(
+    statistic: Statistic,
+    truth: Column,
+    first: Column,
+    second: Column,
+    groups: Groups,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+) -> tuple[Interval, float]:
+    """Compare two answers to the same texts: statistic(truth, first) - statistic(truth, second).
+
+    Both are drawn in the same groups, so what is hard for both cancels.
+
+    Returns:
+        The difference with its 95% interval, and the share of resamples where it is above 0 (ties count half): the
+        chance that the first is better.
+    """
+
+    def difference(weights: Floats | None = None) -> Figure:
+        return statistic(truth, first, weights=weights) - statistic(truth, second, weights=weights)
+
+    draws = _resampled(groups, samples, seed, difference)
+    return _interval(float(difference()), draws), chance_above(draws, 0.0)
+
+
+def resample_weights(groups: Groups, samples: int, seed: int) -> Iterator[Floats]:
+    """Draw whole groups with replacement; how often each text is drawn. Blocks of shape (some resamples, texts)."""
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    if not len(names):
+        yield np.zeros((samples, 0))
+        return
+    rng = np.random.default_rng(seed)
+    rows = max(1, CELLS_AT_ONCE // max(1, len(index)))
+    for start in range(0, samples, rows):
+        count = min(rows, samples - start)
+        drawn = rng.integers(len(names), size=(count, len(names))) + np.arange(count)[:, None] * len(names)
+        times = np.bincount(drawn.ravel(), minlength=count * len(names)).reshape(count, len(names))
+        yield times[:, index].astype(float)
+
+
+def chance_above(draws: Floats, limit: float) -> float:
+    """Share of the draws above a limit, ties counting half; nan when none is defined.
+
+    >>> chance_above(np.array([0.2, 0.0, -0.1, 0.3]), 0.0)
+    0.625
+    """
+    known = draws[~np.isnan(draws)]
+    return float(np.mean((known > limit) + 0.5 * (known == limit))) if len(known) else math.nan
+
+
+def draws_of(statistic: Statistic, *columns: Column, groups: Groups, samples: int = 1000, seed: int = 0) -> Floats:
+    """The resampled figures themselves, shape (samples,), for questions that an interval does not answer."""
+    return _resampled(groups, samples, seed, lambda weights: statistic(*columns, weights=weights))
+
+
+def defined(figures: Mapping[str, float]) -> dict[str, float]:
+    """Keep the figures that are finite numbers, as plain floats.
+
+    >>> defined({"recall": float("nan"), "f1": np.float64(0.5)})
+    {'f1': 0.5}
+    """
+    return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def share(part: Figure, whole: Figure) -> Figure:
+    """Divide, and nan where whole is 0.
+
+    >>> share(1.0, 4.0), share(0.0, 0.0)
+    (0.25, nan)
+    """
+    if np.ndim(whole) == 0:
+        return float(part) / float(whole) if whole else math.nan
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+
+
+def _total(column: Column, weights: Floats | None) -> Figure:
+    values = np.asarray(column, dtype=float)
+    return float(values.sum()) if weights is None else np.asarray(weights, dtype=float) @ values
+
+
+def _mean(column: Column, weights: Floats | None) -> Figure:
+    return share(_total(column, weights), _total(np.ones(len(column)), weights))
+
+
+def _resampled(groups: Groups, samples: int, seed: int, figure: Callable[[Floats], Figure]) -> Floats:
+    return np.concatenate([np.atleast_1d(figure(weights)) for weights in resample_weights(groups, samples, seed)])
+
+
+def _interval(value: float, draws: Floats) -> Interval:
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(value, float(low), float(high))

@@ -1,0 +1,161 @@
+"""The tables that steps hand to one another: their schemas, and reading and writing them as Parquet."""
+
+from pathlib import Path
+from typing import Literal
+
+import dataframely as dy
+import polars as pl
+
+from understudy.errors import BadArtifact
+
+Split = Literal["train", "validation", "calibration", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "calibration", "test")
+
+
+class Texts(dy.Schema):
+    """Texts of the pool; columns that the card's slices use stand beside these as strings."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    time = dy.String(nullable=True)
+    text = dy.String(min_length=1)
+
+
+class Gold(dy.Schema):
+    """Human labels, one row a text, with the split of the text's group."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    text = dy.String(min_length=1)
+    label = dy.String(min_length=1)
+    split = dy.Enum(list(SPLITS))
+    annotators = dy.Int64(min=1)
+    origin = dy.Enum(["labels", "queue"])
+
+
+class Firewall(dy.Schema):
+    """What may enter no training input: ids and content hashes of the test split."""
+
+    id = dy.String(primary_key=True)
+    content = dy.String()
+
+
+class Judgements(dy.Schema):
+    """Answers of a judge (teacher, editor), one row a text and judge.
+
+    `probabilities` follow the card's order of labels; null when the judge gave none. `weight` is the inverse of the
+    text's chance to be drawn, so that weighted figures speak of the whole pool.
+    """
+
+    id = dy.String(primary_key=True, min_length=1)
+    judge = dy.String(primary_key=True, min_length=1)
+    kind = dy.Enum(["teacher", "editor"])
+    label = dy.String(min_length=1)
+    probabilities = dy.List(dy.Float64(min=0, max=1), nullable=True)
+    rationale = dy.String(nullable=True)
+    prompt_tokens = dy.Int64(min=0)
+    completion_tokens = dy.Int64(min=0)
+    cost_usd = dy.Float64(min=0)
+    is_rehearsal = dy.Bool()
+    weight = dy.Float64(min_exclusive=0)
+
+
+class Refusals(dy.Schema):
+    """Rows of the user's files that were refused. `is_fault` is False for what is merely redundant or fenced off."""
+
+    file = dy.String()
+    row = dy.Int64(min=1)
+    id = dy.String(nullable=True)
+    reason = dy.String(min_length=1)
+    detail = dy.String()
+    is_fault = dy.Bool()
+
+
+class Queue(dy.Schema):
+    """Texts that wait for people, most contested first. `probability` is of the positive label."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    text = dy.String(min_length=1)
+    student_probability = dy.Float64(min=0, max=1)
+    teacher_probability = dy.Float64(min=0, max=1, nullable=True)
+    teacher_label = dy.String()
+    disagreement = dy.Float64(min=0, max=1)
+
+
+class AuditQueue(dy.Schema):
+    """Texts of slices where the teacher is biased, for people to label. `direction` is the teacher's fault there."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    text = dy.String(min_length=1)
+    slice = dy.String(min_length=1)
+    direction = dy.Enum(["under-labels", "over-labels"])
+    teacher_label = dy.String()
+    teacher_probability = dy.Float64(min=0, max=1, nullable=True)
+
+
+class Evaluated(dy.Schema):
+    """Answers to human-labelled texts. `probability` is of the positive label; the teacher's are null where unknown."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    text = dy.String(min_length=1)
+    label = dy.String(min_length=1)
+    predicted = dy.String(min_length=1)
+    probability = dy.Float64(min=0, max=1)
+    rules_label = dy.String(min_length=1)
+    teacher_label = dy.String(nullable=True)
+    teacher_probability = dy.Float64(min=0, max=1, nullable=True)
+
+
+FILES: dict[type[dy.Schema], str] = {
+    Texts: "texts.parquet",
+    Gold: "gold.parquet",
+    Firewall: "firewall.parquet",
+    Judgements: "judgements.parquet",
+    Refusals: "refusals.parquet",
+    Queue: "queue.parquet",
+    AuditQueue: "queue.parquet",
+    Evaluated: "predictions.parquet",
+}
+
+
+def write(table: pl.DataFrame, schema: type[dy.Schema], folder: Path) -> None:
+    """Write a table as the file that its schema names, its required columns first.
+
+    Raises:
+        dataframely.exc.ValidationError: the table breaks its schema, which is a defect of the step that made it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    required = schema.validate(table.select(schema.column_names()), cast=True)
+    extra = [name for name in table.columns if name not in schema.column_names()]
+    required.hstack(table.select(extra)).write_parquet(folder / FILES[schema], compression="zstd", statistics=False)
+
+
+def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
+    """Read the table of a schema from an artifact folder.
+
+    Raises:
+        BadArtifact: the file is missing or unreadable, lacks a column, or holds rows that break the schema.
+    """
+    path = folder / FILES[schema]
+    try:
+        table = pl.read_parquet(path)
+        required = table.select(schema.column_names())
+        good, failure = schema.filter(required, cast=True)
+    except (OSError, pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
+        raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
+    if len(good) < len(table):
+        raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")
+    return good.hstack(table.drop(schema.column_names()))
+
+
+def read_gold(folder: Path, *splits: Split) -> pl.DataFrame:
+    """Read the human labels of the named splits only, so that a step states what it looks at."""
+    return read(folder, Gold).filter(pl.col("split").cast(pl.String).is_in(splits))
+
+
+def empty(schema: type[dy.Schema]) -> pl.DataFrame:
+    """Return a table of the schema without rows."""
+    return schema.create_empty()

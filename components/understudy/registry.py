@@ -1,0 +1,406 @@
+"""The registry of bundles in a store: whole versions, one pointer to the one that serves, and the pointer's history.
+
+    bundles/<version>/<file>                 the bundle
+    bundles/<version>/papers/<hash>/<file>   what was published with it: report, evaluation, model card
+    bundles/<version>/manifest.json          put last, with the SHA-256 of every file: without it there is no version
+    current.json                             which version serves; moved by compare-and-swap only
+    history/<generation>.json                every state that current.json ever had
+
+The swap of current.json is the one moment at which a change takes place. A state is kept in the history before
+anything replaces it, so neither a kill nor a second publisher can lose one.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.bundles import BUNDLE_FILE, check_files, read_settings
+from understudy.errors import BadArtifact, BadInput, Conflict
+from understudy.provenance import hash_file
+from understudy.storage import Store
+from understudy.task import load_card
+
+CURRENT = "current.json"
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+SWAP_ATTEMPTS = 40
+VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]*")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A published version.
+
+    Attributes:
+        version: its name.
+        card: name of the task card.
+        card_hash: hash of the card that it was made by.
+        is_rehearsal: a rehearsal teacher had a part in it.
+        is_forced: it was published with publish.force.
+        papers: folder of its papers, below the version's.
+        files: SHA-256 of every file, by its path below the version's folder.
+    """
+
+    version: str
+    card: str
+    card_hash: str
+    is_rehearsal: bool
+    is_forced: bool
+    papers: str
+    files: Mapping[str, str]
+
+    @property
+    def bundle_files(self) -> dict[str, str]:
+        """The files that make up the bundle, without its papers."""
+        return {name: digest for name, digest in self.files.items() if not name.startswith("papers/")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """Which version serves.
+
+    Attributes:
+        version: its name.
+        previous: the version that a rollback goes to; None when there is none.
+        generation: rises by one with every change, a rollback too.
+        published: when the change was made, UTC.
+        card: name of the task card.
+        card_hash: hash of the card that the version was made by.
+        report: key of the version's report.
+        is_rehearsal: a rehearsal teacher had a part in it.
+        is_forced: it was published with publish.force.
+    """
+
+    version: str
+    previous: str | None
+    generation: int
+    published: str
+    card: str
+    card_hash: str
+    report: str
+    is_rehearsal: bool
+    is_forced: bool = False
+
+
+def publish_bundle(store: Store, bundle: Path, papers: Mapping[str, bytes], *, is_forced: bool = False) -> Current:
+    """Put a bundle and its papers into the store, then let `current.json` name it.
+
+    Doing it again changes nothing; after a kill it goes on where it stopped.
+
+    Args:
+        store: where to.
+        bundle: the bundle's folder.
+        papers: files that are kept beside it, by name; `report.html` is one of them.
+        is_forced: publish by force: a rehearsal may then replace what was learned from bought answers.
+
+    Raises:
+        BadArtifact: the bundle was altered, or its version is in the store with other content.
+        BadInput: the store serves another card, or this is a rehearsal and what serves is not.
+    """
+    settings = read_settings(bundle)
+    check_files(bundle, settings["files"])
+    card = load_card(bundle)
+    contents = {name: (bundle / name).read_bytes() for name in (*settings["files"], BUNDLE_FILE)}
+    folder = f"papers/{_papers_hash(papers)}"
+    contents |= {f"{folder}/{name}": data for name, data in papers.items()}
+    manifest = Manifest(
+        version=_safe_version(settings["version"]),
+        card=card.name,
+        card_hash=card.hash,
+        is_rehearsal=settings["is_rehearsal"],
+        is_forced=is_forced,
+        papers=folder,
+        files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())},
+    )
+    _require_fitting(store, manifest, read_current(store))
+    stored = replace(_upload(store, manifest, contents), is_forced=is_forced)
+    return _swap(store, lambda current: _published(store, stored, current))
+
+
+def rollback(store: Store, to: str | None = None) -> Current:
+    """Let `current.json` name the version before the one that serves, or the version `to`.
+
+    Raises:
+        BadInput: nothing is published, there is no version before, `to` is not in the store or serves already, or the
+            version before is a rehearsal and what serves is not.
+        Conflict: somebody else moved the pointer meanwhile.
+    """
+    current = require_current(store)
+    manifest = _rollback_target(store, current, to)
+    wanted = _pointer(manifest, _replaced_by(store, manifest.version, current), current.generation + 1)
+
+    def change(found: Current | None) -> Current:
+        if found is not None and found.version == wanted.version:
+            return found
+        if found != current:
+            raise Conflict(
+                f"A rollback must start from the version that serves, got another one meanwhile "
+                f"({store.locate(CURRENT)}). Look at it, then run the rollback again."
+            )
+        return wanted
+
+    return _swap(store, change)
+
+
+def read_current(store: Store) -> Current | None:
+    """Read which version serves; None when nothing is published.
+
+    Raises:
+        BadArtifact: `current.json` is damaged.
+    """
+    found = store.read_tagged(CURRENT)
+    return None if found is None else _parse(Current, found.data, store.locate(CURRENT))
+
+
+def require_current(store: Store) -> Current:
+    """Read which version serves.
+
+    Raises:
+        BadInput: nothing is published.
+    """
+    current = read_current(store)
+    if current is None:
+        raise BadInput(
+            f"A store must hold a published bundle, got none ({store.locate(CURRENT)}). "
+            "Publish one first: run the training pipeline, or `understudy publish`."
+        )
+    return current
+
+
+def read_history(store: Store) -> list[Current]:
+    """Read every state that `current.json` had, oldest first, what serves now last."""
+    keys = store.list("history/")
+    kept = (_parse(Current, store.read(key), store.locate(key)) for key in keys)
+    current = read_current(store)
+    states = {state.generation: state for state in (*kept, *filter(None, (current,)))}
+    return [states[generation] for generation in sorted(states)]
+
+
+def list_versions(store: Store) -> list[str]:
+    """List the versions that are whole in the store, by name."""
+    keys = (key.split("/") for key in store.list("bundles/"))
+    return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST)
+
+
+def read_manifest(store: Store, version: str) -> Manifest:
+    """Read the manifest of a published version.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: its manifest is damaged.
+    """
+    key = f"bundles/{_safe_version(version)}/{MANIFEST}"
+    found = store.read_tagged(key)
+    if found is None:
+        listed = ", ".join(list_versions(store)) or "none"
+        raise BadInput(f"A version must be in the store, got '{version}' ({store.locate(key)}). There are: {listed}.")
+    return _parse(Manifest, found.data, store.locate(key))
+
+
+def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = None) -> Path:
+    """Bring a bundle to this machine, once; its hashes are checked every time.
+
+    Args:
+        store: where from.
+        version: its name; None for the version that serves.
+        cache: folder that keeps it; None for `cache_dir()`.
+
+    Returns:
+        the bundle's folder.
+
+    Raises:
+        BadInput: nothing is published, or the store has no such version.
+        BadArtifact: a file in the store is not what was published.
+    """
+    manifest = read_manifest(store, version or require_current(store).version)
+    target = (cache or cache_dir()) / manifest.version
+    if target.exists() and not _is_whole(target, manifest):
+        shutil.rmtree(target)
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".~", dir=target.parent) as name:
+        beside = Path(name) / manifest.version
+        _download(store, manifest, beside)
+        try:
+            beside.rename(target)
+        except OSError:  # another process was first; what it brought is checked like our own
+            check_files(target, manifest.bundle_files)
+    return target
+
+
+def cache_dir() -> Path:
+    """Return where fetched bundles are kept: UNDERSTUDY_CACHE_DIR, else the user's cache, else the temporary folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    wanted = Path(os.environ.get("UNDERSTUDY_CACHE_DIR") or Path(home) / "understudy") / "bundles"
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a pod's home cannot be written
+        return Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}" / "bundles"
+    return wanted
+
+
+def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    """Put what is missing of a version, the manifest last, and return the manifest that stands."""
+    root = f"bundles/{manifest.version}"
+    key = f"{root}/{MANIFEST}"
+    if store.read_tagged(key) is None:
+        for name, digest in manifest.files.items():
+            if not store.put_if_absent(f"{root}/{name}", contents[name]):
+                _require_same(store, f"{root}/{name}", digest)
+        store.put_if_absent(key, _json(manifest))
+    stored = read_manifest(store, manifest.version)
+    if stored.bundle_files != manifest.bundle_files:
+        raise BadArtifact(
+            f"A version must keep its content, got other files under the same name ({store.locate(root)}). "
+            "Calibrate again, so that the bundle gets a version of its own."
+        )
+    return stored
+
+
+def _require_same(store: Store, key: str, digest: str) -> None:
+    found = hashlib.sha256(store.read(key)).hexdigest()
+    if found != digest:
+        raise BadArtifact(
+            f"A published file must have the hash {digest[:12]}, got {found[:12]} ({store.locate(key)}). "
+            "A version never changes: calibrate again, so that the bundle gets a version of its own."
+        )
+
+
+def _require_fitting(store: Store, manifest: Manifest, current: Current | None) -> None:
+    """Refuse a bundle of another task, and a rehearsal over what was learned from bought answers."""
+    if current is None:
+        return
+    if current.card != manifest.card:
+        raise BadInput(
+            f"A store must serve one card, got '{manifest.card}' where '{current.card}' serves "
+            f"({store.locate(CURRENT)}). Give each card a store of its own."
+        )
+    if manifest.is_rehearsal and not current.is_rehearsal and not manifest.is_forced:
+        raise BadInput(
+            f"A rehearsal must not replace what was learned from bought answers, got {manifest.version} over "
+            f"{current.version} ({store.locate(CURRENT)}). Rehearse in a store of its own, or set publish.force=true."
+        )
+
+
+def _published(store: Store, manifest: Manifest, current: Current | None) -> Current:
+    """Return the pointer once `manifest` is published; unchanged when it serves already."""
+    if current is not None and current.version == manifest.version:
+        return current
+    _require_fitting(store, manifest, current)
+    if current is None:
+        return _pointer(manifest, previous=None, generation=1)
+    return _pointer(manifest, current.version, current.generation + 1)
+
+
+def _pointer(manifest: Manifest, previous: str | None, generation: int) -> Current:
+    return Current(
+        version=manifest.version,
+        previous=previous,
+        generation=generation,
+        published=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        card=manifest.card,
+        card_hash=manifest.card_hash,
+        report=f"bundles/{manifest.version}/{manifest.papers}/{REPORT}",
+        is_rehearsal=manifest.is_rehearsal,
+        is_forced=manifest.is_forced,
+    )
+
+
+def _rollback_target(store: Store, current: Current, to: str | None) -> Manifest:
+    target = to or current.previous
+    if target is None:
+        raise BadInput(
+            f"A rollback needs a version before {current.version}, got none ({store.locate(CURRENT)}). "
+            "Nothing was changed."
+        )
+    if target == current.version:
+        raise BadInput(f"A rollback must go to another version, got {target}, which serves ({store.locate(CURRENT)}).")
+    manifest = read_manifest(store, target)
+    if to is None and manifest.is_rehearsal and not current.is_rehearsal:
+        raise BadInput(
+            f"A rollback must not go from bought answers to a rehearsal, got {target} ({store.locate(CURRENT)}). "
+            f"Name it with --to {target} when you mean it."
+        )
+    return manifest
+
+
+def _replaced_by(store: Store, version: str, current: Current) -> str | None:
+    """Return what served before `version` first did, so that rollbacks one after another go ever further back."""
+    states = [state for state in read_history(store) if state.version == version]
+    return states[0].previous if states else current.version
+
+
+def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
+    """Move `current.json` to what `change` makes of it, again when somebody else was first."""
+    for attempt in range(SWAP_ATTEMPTS):
+        found = store.read_tagged(CURRENT)
+        current = None if found is None else _parse(Current, found.data, store.locate(CURRENT))
+        wanted = change(current)
+        if current is not None:
+            _keep(store, current)
+        if wanted == current:
+            return wanted
+        if store.compare_and_swap(CURRENT, _json(wanted), found.tag if found else None):
+            _keep(store, wanted)
+            return wanted
+        time.sleep(0.02 * attempt)
+    raise Conflict(
+        f"The pointer must be free within {SWAP_ATTEMPTS} attempts, got others moving it ({store.locate(CURRENT)}). "
+        "Run it again."
+    )
+
+
+def _keep(store: Store, state: Current) -> None:
+    store.put_if_absent(f"history/{state.generation:08d}.json", _json(state))
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    files = manifest.bundle_files.items()
+    return all((folder / name).is_file() and hash_file(folder / name) == digest for name, digest in files)
+
+
+def _download(store: Store, manifest: Manifest, folder: Path) -> None:
+    for name in manifest.bundle_files:
+        target = folder / name
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise BadArtifact(f"A bundle's file must lie in its folder, got '{name}' ({manifest.version}).")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(store.read(f"bundles/{manifest.version}/{name}"))
+    check_files(folder, manifest.bundle_files)
+
+
+def _papers_hash(papers: Mapping[str, bytes]) -> str:
+    lines = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(papers.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _safe_version(version: str) -> str:
+    """Return the version once it is one that can name a folder."""
+    if not VERSION_PATTERN.fullmatch(version):
+        raise BadInput(f"A version must be made of a-z, 0-9, - and ., got '{version}'. Take it from current.json.")
+    return version
+
+
+def _parse(kind: type[T], data: bytes, where: str) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(data)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise BadArtifact(f"A file of the registry must be readable, got {faults} ({where}). Restore it.") from error
+
+
+def _json(record: Any) -> bytes:
+    return (json.dumps(asdict(record), indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,424 @@
+"""Read users' files of texts or labels row by row: a faulty row is refused with its reason, a faulty file ends the run.
+
+CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. Rows are
+counted as a spreadsheet shows them: the header of a CSV is row 1; the first line of JSONL and the first row of Parquet
+are row 1 too.
+"""
+
+import csv
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from understudy.errors import BadData, BadInput
+from understudy.provenance import hash_file
+from understudy.storage import open_store
+
+KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+FOREIGN = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip or Excel", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "old Excel"}
+BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+DELIMITERS = ",;\t"
+LONGEST_CELL = 1 << 27  # 128 MiB: a longer cell is a quote that was never closed
+LINES_FOR_KEYS = 1000  # JSONL has no header: the keys of the first lines stand for it
+ROWS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that was refused, and why. `is_fault` is False for what is merely redundant or fenced off."""
+
+    file: str
+    row: int
+    id: str | None
+    reason: str
+    detail: str
+    is_fault: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sound row: its wanted cells, stripped; None for an empty one."""
+
+    file: str
+    number: int
+    cells: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a source: its name for messages, where its bytes are, and how they read."""
+
+    name: str
+    path: Path
+    kind: str
+    encoding: str = "utf-8-sig"
+    delimiter: str = ","
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Files that were looked at and can be read; `columns` are those of the wanted ones that any file has."""
+
+    address: str
+    files: tuple[File, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what was given: of the file, or of the names and hashes of several."""
+        hashes = [hash_file(file.path) for file in self.files]
+        if len(hashes) == 1:
+            return hashes[0]
+        lines = [f"{file.name} {digest}" for file, digest in zip(self.files, hashes, strict=True)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def rows(self, filled: Collection[str], max_chars: int | None = None) -> Iterator[Row | Refusal]:
+        """Read all rows in order.
+
+        Args:
+            filled: columns whose cell must not be empty.
+            max_chars: longest `text`, in characters.
+
+        Raises:
+            BadData: a file ends in the middle or cannot be read on.
+        """
+        for file in self.files:
+            try:
+                for number, cells in READERS[file.kind](file, self.columns):
+                    yield _checked(file.name, number, cells, self.columns, filled, max_chars)
+            except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
+                raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+
+    def read(self, filled: Collection[str], max_chars: int | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
+        """Read all rows into a table: `file`, `row` and the columns, all strings but `row`.
+
+        Args:
+            filled: columns whose cell must not be empty.
+            max_chars: longest `text`, in characters.
+        """
+        schema = {"file": pl.String, "row": pl.Int64} | dict.fromkeys(self.columns, pl.String)
+        parts, refusals = [pl.DataFrame(schema=schema)], []
+        rows = self.rows(filled, max_chars)
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            refusals += [row for row in batch if isinstance(row, Refusal)]
+            sound = [(row.file, row.number, *row.cells.values()) for row in batch if isinstance(row, Row)]
+            parts.append(pl.DataFrame(sound, schema=schema, orient="row"))
+        return pl.concat(parts, rechunk=True), refusals
+
+
+@contextmanager
+def opened(address: str, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Source]:
+    """Look at every file behind an address, before any row is read.
+
+    Args:
+        address: a file, a folder of files, or `s3://bucket/key-or-prefix`; what is on S3 is fetched first.
+        required: columns that every file must have.
+        optional: columns that are read when they are there.
+
+    Raises:
+        BadData: nothing is there, or a file is empty, unreadable or lacks a column; one sentence a file.
+        BadInput: the bucket is missing, forbidden or not to be reached.
+    """
+    wanted = list(dict.fromkeys([*required, *optional]))
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        found = _fetched(address, Path(folder)) if address.startswith("s3://") else _listed(address)
+        files = together(*[lambda name=name, path=path: inspect(name, path, required) for name, path in found])
+        columns = tuple(name for name in wanted if any(name in file.columns for file in files))
+        yield Source(address, tuple(files), columns)
+
+
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """Run every check and return what they return.
+
+    Raises:
+        BadInput: the faults of all of them together; the error of the first when all are of its kind.
+    """
+    results, errors = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except BadInput as error:
+            errors.append(error)
+    if errors:
+        kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else BadInput
+        raise kind([fault for error in errors for fault in error.faults])
+    return results
+
+
+def local_path(address: str) -> Path:
+    """Return the path of an address that is not on S3: a path, or a file:// address."""
+    return Path(urlsplit(address).path if address.startswith("file://") else address)
+
+
+def _listed(address: str) -> list[tuple[str, Path]]:
+    path = local_path(address)
+    if not path.is_dir():
+        return [(address, path)]
+    inside = ((file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file())
+    found = [(str(file), file) for name, file in inside if _is_data(name.parts)]
+    if not found:
+        raise BadData(_nothing_in("folder", address))
+    return found
+
+
+def _fetched(address: str, folder: Path) -> list[tuple[str, Path]]:
+    """Copy an object, or every file under a prefix, into a folder."""
+    parts = urlsplit(address)
+    store, key = open_store(f"s3://{parts.netloc}"), parts.path.strip("/")
+    under = store.list(key)
+    keys = [key] if key in under else [name for name in under if not key or name.startswith(f"{key}/")]
+    if key not in keys:
+        keys = [name for name in keys if _is_data(Path(name.removeprefix(key)).parts)]
+    if not keys:
+        raise BadData(_nothing_in("bucket", address))
+    found = [(store.locate(name), folder / f"{index:06d}{Path(name).suffix}") for index, name in enumerate(keys)]
+    for name, (_, path) in zip(keys, found, strict=True):
+        with store.open(name) as body, path.open("wb") as file:
+            shutil.copyfileobj(body, file)
+    return found
+
+
+def _is_data(parts: Sequence[str]) -> bool:
+    """Whether a path below a folder names data: no hidden part (".git", "_SUCCESS"), and a known suffix."""
+    return Path(parts[-1]).suffix.lower() in KINDS and not any(part.startswith((".", "_")) for part in parts)
+
+
+def _nothing_in(place: str, address: str) -> str:
+    return (
+        f"A {place} must hold {', '.join(sorted(KINDS))} files, got none ({address}). "
+        "Mend the address, or name the files so."
+    )
+
+
+def inspect(name: str, path: Path, required: Sequence[str]) -> File:
+    """Find out how a file reads, and check its columns.
+
+    Args:
+        name: the file in messages.
+        path: where its bytes are.
+        required: columns that it must have.
+
+    Raises:
+        BadData: the file is missing, empty, unreadable or of a foreign kind, or lacks a column.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(65536)
+        file = _with_columns(_recognised(name, path, start), required)
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
+        raise BadData(f"A file must be there and readable, got {error} ({name}).") from error
+    if missing := [column for column in required if column not in file.columns]:
+        raise BadData(
+            f"A file must have the columns {', '.join(required)}, got {_shown(file.columns)} ({name}). "
+            f"Add or rename {', '.join(missing)}."
+        )
+    if twice := sorted({column for column in file.columns if file.columns.count(column) > 1}):
+        raise BadData(f"A column must stand once, got {', '.join(twice)} twice ({name}). Rename or drop one.")
+    return file
+
+
+def _recognised(name: str, path: Path, start: bytes) -> File:
+    if not start.removeprefix(b"\xef\xbb\xbf").strip():
+        raise BadData(f"A file must hold rows, got an empty file ({name}).")
+    for magic, what in FOREIGN.items():
+        if start.startswith(magic):
+            raise BadData(f"A file must be CSV, JSONL or Parquet, got {what} ({name}). Unpack or export it first.")
+    if start.startswith(b"PAR1"):
+        return File(name, path, "parquet")
+    encoding = BYTE_ORDER_MARKS.get(start[:2], "utf-8-sig")
+    if encoding == "utf-8-sig" and b"\0" in start.partition(b"\n")[0]:
+        raise BadData(f"A file must be UTF-8, got NUL bytes in its first line ({name}). Save it as UTF-8.")
+    first = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()[:1]
+    kind = KINDS.get(path.suffix.lower()) or ("jsonl" if first == "{" else "csv")
+    if first == "[" and kind != "csv":
+        raise BadData(f"A JSON file must hold one object a line, got a list ({name}). Write it as JSONL.")
+    return File(name, path, kind, encoding)
+
+
+def _with_columns(file: File, required: Sequence[str]) -> File:
+    if file.kind == "parquet":
+        return replace(file, columns=_parquet_columns(file))
+    if file.kind == "jsonl":
+        return replace(file, columns=_jsonl_keys(file))
+    with _text(file) as stream:
+        line = stream.readline(LONGEST_CELL)
+    headers = {delimiter: _header(line, delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda sign: (len(set(headers[sign]) & set(required)), len(headers[sign])))
+    return replace(file, delimiter=best, columns=headers[best])
+
+
+def _header(line: str, delimiter: str) -> tuple[str, ...]:
+    with suppress(csv.Error):
+        return tuple(cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), []))
+    return (line.strip()[:100],)
+
+
+def _parquet_columns(file: File) -> tuple[str, ...]:
+    schema = pl.read_parquet_schema(file.path)
+    kind = schema.get("text", pl.String())
+    if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+        raise BadData(f"The column 'text' must hold strings, got {kind} ({file.name}). Convert it first.")
+    return tuple(schema)
+
+
+def _jsonl_keys(file: File) -> tuple[str, ...]:
+    with _text(file) as stream:
+        objects = [_object(line) for line in islice(stream, LINES_FOR_KEYS)]
+    keys = [key for item in objects if isinstance(item, dict) for key in item]
+    if not keys:
+        raise BadData(f"A JSONL file must hold one JSON object a line, got none in its first lines ({file.name}).")
+    return tuple(dict.fromkeys(keys))
+
+
+def _shown(columns: Sequence[str]) -> str:
+    shown = [column.encode("ascii", "backslashreplace").decode()[:40] for column in columns[:20]]
+    return ", ".join(shown) + (", ..." if len(columns) > len(shown) else "")
+
+
+def _text(file: File) -> TextIO:
+    """Open a text file; bytes that are not UTF-8 become lone surrogates, which `_checked` finds."""
+    errors = "surrogateescape" if file.encoding == "utf-8-sig" else "surrogatepass"
+    return file.path.open(encoding=file.encoding, errors=errors, newline="" if file.kind == "csv" else "\n")
+
+
+Cells = Mapping[str, Any] | Refusal
+
+
+def _csv_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    width = len(file.columns)
+    positions = {name: file.columns.index(name) for name in wanted if name in file.columns}
+    with _text(file) as stream:
+        for number, record in enumerate(_records(stream, file.delimiter), start=1):
+            if number == 1 or record == []:
+                continue
+            if isinstance(record, csv.Error):
+                yield number, Refusal(file.name, number, None, "broken_quotes", f"the quotes do not close: {record}")
+            elif len(record) < width or any(cell.strip() for cell in record[width:]):
+                detail = f"{len(record)} cells where the header has {width}: quote cells that hold a '{file.delimiter}'"
+                yield number, Refusal(file.name, number, None, "cell_count", detail)
+            else:
+                yield number, {name: record[position] for name, position in positions.items()}
+
+
+def _records(stream: TextIO, delimiter: str) -> Iterator[list[str] | csv.Error]:
+    """Split CSV into records; a quote that is never closed costs its own line, not all that follow it."""
+    pending: deque[str] = deque()
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        while line := pending.popleft() if pending else stream.readline():
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    while True:
+        taken.clear()
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield error
+            pending.extendleft(reversed(taken[1:]))
+            reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+
+
+def _jsonl_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+    with _text(file) as stream:
+        for number, line in enumerate(stream, start=1):
+            item = _object(line)
+            if isinstance(item, dict):
+                yield number, {name: item.get(name) for name in wanted}
+            elif line.strip():
+                detail = item if isinstance(item, str) else "the line holds no object"
+                yield number, Refusal(file.name, number, None, "not_an_object", detail)
+
+
+def _object(line: str) -> dict[str, Any] | str | None:
+    """Return a line's object; what is wrong with it as a string; None for other JSON."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"the line is not JSON: {error}"
+    return item if isinstance(item, dict) else None
+
+
+def _parquet_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+    scan = pl.scan_parquet(file.path).select([name for name in wanted if name in file.columns])
+    offset = 0
+    while len(part := scan.slice(offset, ROWS_AT_ONCE).collect()):
+        yield from enumerate(part.iter_rows(named=True), start=offset + 1)
+        offset += len(part)
+
+
+READERS: Mapping[str, Callable[[File, Sequence[str]], Iterator[tuple[int, Cells]]]] = {
+    "csv": _csv_rows,
+    "jsonl": _jsonl_rows,
+    "parquet": _parquet_rows,
+}
+
+
+def _checked(
+    file: str, number: int, cells: Cells, wanted: Sequence[str], filled: Collection[str], max_chars: int | None
+) -> Row | Refusal:
+    """Return a row of stripped strings, or the first thing that is wrong with it."""
+    if isinstance(cells, Refusal):
+        return cells
+    values = {name: _string(cells.get(name), name) for name in wanted}
+    identity = values.get("id")
+    known_id = identity if isinstance(identity, str) and not _fault("id", identity, None) else None
+    for name, value in values.items():
+        found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, max_chars)
+        if found is None and name in filled and value is None:
+            found = f"empty_{name}", f"the cell '{name}' is empty"
+        if found:
+            return Refusal(file, number, known_id, *found)
+    return Row(file, number, values)  # type: ignore[arg-type]  # no _Odd is left
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """A value that is neither a string nor can stand for one."""
+
+    what: str
+
+
+def _string(value: Any, name: str) -> str | _Odd | None:
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is None:
+        return None
+    if name == "text" or isinstance(value, dict | list | bytes):
+        return _Odd(f"the cell '{name}' must be a string, got {type(value).__name__}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    if name == "text" and max_chars is not None and len(value) > max_chars:
+        return "too_long", f"{len(value):,} characters where {max_chars:,} are allowed"
+    if "\0" in value:
+        return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        sign = ord(value[error.start])
+        what = f"byte 0x{sign - 0xDC00:02x}" if 0xDC80 <= sign <= 0xDCFF else f"half a character (U+{sign:04X})"
+        return "not_utf8", f"{what} at character {error.start + 1} of '{name}': save the file as UTF-8"
+    return None

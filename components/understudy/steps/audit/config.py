@@ -1,0 +1,34 @@
+"""Settings of the step audit."""
+
+from dataclasses import dataclass
+
+from understudy.config import require
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """How the teacher is tested against people.
+
+    Attributes:
+        alpha: chance of calling any slice biased when none is, over all slices and both directions together.
+        min_labels: fewest human labels of a kind in a slice; below it, what is not proven counts as too few to tell.
+        queue_per_slice: most texts that each biased slice sends to people.
+        examples: most texts shown for each kind of error.
+        samples: resamples of the bootstrap.
+        seed: of the bootstrap and of the order of the queue.
+    """
+
+    alpha: float = 0.05
+    min_labels: int = 10
+    queue_per_slice: int = 200
+    examples: int = 20
+    samples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        require(0 < self.alpha < 1, f"alpha must be between 0 and 1, got {self.alpha}.")
+        require(self.min_labels >= 1, f"min_labels must be at least 1, got {self.min_labels}.")
+        require(self.queue_per_slice >= 0, f"queue_per_slice must be at least 0, got {self.queue_per_slice}.")
+        require(self.examples >= 0, f"examples must be at least 0, got {self.examples}.")
+        require(self.samples >= 100, f"samples must be at least 100, got {self.samples}.")

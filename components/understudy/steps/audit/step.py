@@ -1,0 +1,97 @@
+"""Test the teacher against people: folders in, a folder out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from understudy import records, wording
+from understudy.answers import teacher_answers
+from understudy.metrics import Bools, defined
+from understudy.shell import In, Out, Result
+from understudy.steps.audit import core, markdown, summary
+from understudy.steps.audit.config import AuditConfig
+from understudy.task import Card, load_card, load_config
+from understudy.text import in_slice
+
+AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
+
+
+def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str = "") -> Result:
+    """Compare the teacher with people, by label and by slice, and say in words where it is biased.
+
+    It looks at the human labels of the splits train and validation only.
+
+    Args:
+        card: snapshot of the task card.
+        pool: texts that may be sent to people.
+        gold: human labels.
+        judgements: the teacher's answers.
+        audit: audit.json, the same for people as audit.md, and queue.parquet with texts of biased slices to label.
+        overrides: key=value lines that change settings for this run.
+    """
+    task = load_card(card)
+    config: AuditConfig = load_config("audit", task, overrides)
+    human = records.read_gold(gold, "train", "validation")
+    answers = teacher_answers(records.read(judgements, records.Judgements), task)
+    judged = human.join(answers, on="id", how="inner").sort("id")
+    slices = slices_of(task, judged)
+    tests = core.compare_slices(
+        (judged["label"] == task.positive_label).to_numpy(), judged["teacher_is_positive"].to_numpy(), slices
+    )
+    found = {
+        "format": 1,
+        "card": task.name,
+        "is_rehearsal": bool(judged["is_rehearsal"].any()),
+        "human_texts": len(human),
+        **summary.summarise(judged, slices, tests, _labels(task), config),
+    }
+    unlabelled = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
+    queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
+    _write(audit, found, queue)
+    return _result(found, len(queue))
+
+
+def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
+    """Find which rows belong to each slice of the card, each of shape (rows,)."""
+    return {part.name: in_slice(part, table) for part in card.slices}
+
+
+def _labels(card: Card) -> tuple[str, str]:
+    other = next(name for name in card.label_names if name != card.positive_label)
+    return card.positive_label, other
+
+
+def _queue(card: Card, pool: pl.DataFrame, tests: list[core.SliceTest], config: AuditConfig) -> pl.DataFrame:
+    """Choose texts of the pool that people should label, for every bias that is proven."""
+    proven = [test for test in tests if test.is_biased(config.alpha)]
+    return core.queue_for(pool, slices_of(card, pool), proven, config.queue_per_slice, config.seed)
+
+
+def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / AUDIT_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / PAGE_FILE).write_text(markdown.page(found), encoding="utf-8")
+    records.write(queue, records.AuditQueue, folder)
+
+
+def _result(found: dict[str, Any], queued: int) -> Result:
+    biases = [f"{part['direction']} '{part['name']}'" for part in found["slices"] if part["is_biased"]]
+    positive = found["classes"][found["positive_label"]]
+    figures = {
+        "agreement": found["agreement"]["value"],
+        "kappa": found["kappa"]["value"],
+        "teacher_precision": positive["precision"]["value"],
+        "teacher_recall": positive["recall"]["value"],
+        "human_labelled_texts": found["texts"],
+        "biased_slices": len(biases),
+        "queued": queued,
+    }
+    verdict = f"the teacher {wording.listed(biases)}" if biases else "no bias of the teacher shown"
+    agreement = wording.percent(found["agreement"]["value"])
+    return Result(
+        headline=f"{verdict}; it agrees with people on {agreement} of {wording.count(found['texts'], 'text')}",
+        metrics=defined({name: value for name, value in figures.items() if value is not None}),
+    )

@@ -1,0 +1,20 @@
+"""The KFP component of the step calibrate."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def calibrate(
+    card: Input[Artifact],
+    gold: Input[Dataset],
+    graphs: Input[Model],
+    bundle: Output[Model],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> None:
+    """Calibrate the graph that will serve on the calibration split, and write the bundle."""
+    from understudy.shell import execute_component
+
+    execute_component("calibrate", locals())

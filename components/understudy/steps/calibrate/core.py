@@ -1,0 +1,136 @@
+"""Turn a student's raw log-odds into probabilities that hold at the true class balance, and choose the threshold."""
+
+from typing import Literal
+
+import numpy as np
+
+from understudy.errors import TooFewLabels
+from understudy.scoring import Bools, Floats, Sigmoid
+from understudy.steps.calibrate.config import CalibrateConfig
+
+NEWTON_STEPS = 50
+TOLERANCE = 1e-10
+
+
+def require_labels(is_positive: Bools, positive_label: str, fewest: int) -> None:
+    """Refuse a calibration split that is too small to fit two numbers and a threshold.
+
+    Raises:
+        TooFewLabels: naming the label that is short.
+    """
+    counts = {positive_label: int(is_positive.sum()), f"not {positive_label}": int((~is_positive).sum())}
+    for label, count in counts.items():
+        if count < fewest:
+            raise TooFewLabels(
+                f"The calibration split must hold at least {fewest} texts of each label, got {count} of '{label}' "
+                "(gold). Label more texts, or lower calibrate.min_per_label."
+            )
+
+
+def prior_weights(is_positive: Bools, prior: float | Literal["estimate"]) -> Floats:
+    """Weights that make the positive share of the calibration split equal to the true one; their mean is 1.
+
+    Args:
+        is_positive: human labels, shape (texts,).
+        prior: the card's true share of positives; "estimate" takes the split as it is.
+
+    Returns:
+        shape (texts,).
+
+    >>> prior_weights(np.array([True, True, False, False]), prior=0.25)
+    array([0.5, 0.5, 1.5, 1.5])
+    """
+    if prior == "estimate":
+        return np.ones(len(is_positive))
+    share = is_positive.mean()
+    weights: Floats = np.where(is_positive, prior / share, (1 - prior) / (1 - share))
+    return weights
+
+
+def fit_sigmoid(log_odds: Floats, is_positive: Bools, weights: Floats) -> Sigmoid:
+    """Fit P(positive) = 1 / (1 + exp(-(slope * z + bias))) by maximum likelihood, with Newton's method.
+
+    The bias follows a changed base rate, which a temperature alone cannot. Targets are Platt's, smoothed by one text
+    of each label, so that perfectly separated scores still give a finite slope.
+
+    Args:
+        log_odds: uncalibrated scores z, shape (texts,), natural-log odds.
+        is_positive: human labels, shape (texts,).
+        weights: of the texts, shape (texts,).
+
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999; Newton's method after Lin, Lin and Weng,
+    "A note on Platt's probabilistic outputs for support vector machines", 2007.
+    """
+    positives, negatives = weights[is_positive].sum(), weights[~is_positive].sum()
+    targets = np.where(is_positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    center, scale = float(log_odds.mean()), float(log_odds.std()) or 1.0
+    features = np.stack([(log_odds - center) / scale, np.ones_like(log_odds)], axis=1)
+    slope, bias = _logistic(features, targets, weights)
+    return Sigmoid(slope=float(slope / scale), bias=float(bias - slope * center / scale))
+
+
+def choose_threshold(probability: Floats, is_positive: Bools, weights: Floats, config: CalibrateConfig) -> float:
+    """Choose the probability at or above which a text gets the positive label.
+
+    Objective "f1" maximises F1. Objective "recall" takes the highest recall among thresholds whose precision reaches
+    `min_precision`; when none does, the one with the highest precision. The cut lies midway between two scores.
+
+    Args:
+        probability: calibrated, of the positive label, shape (texts,).
+        is_positive: human labels, shape (texts,).
+        weights: of the texts, shape (texts,).
+        config: objective and least precision.
+
+    Returns:
+        a probability in (0, 1).
+
+    >>> p, y = np.array([0.9, 0.7, 0.2, 0.1]), np.array([True, True, False, False])
+    >>> choose_threshold(p, y, np.ones(4), CalibrateConfig()).__round__(2)
+    0.45
+    """
+    cuts = candidate_cuts(probability)
+    flagged = probability[None, :] >= cuts[:, None]
+    true_positive = (flagged * (is_positive * weights)).sum(axis=1)
+    precision = true_positive / (flagged * weights).sum(axis=1)
+    recall = true_positive / (is_positive * weights).sum()
+    if config.objective == "f1":
+        merit = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    else:
+        is_precise = precision >= config.min_precision
+        merit = np.where(is_precise, recall, precision - 1) if is_precise.any() else precision
+    return float(cuts[int(np.argmax(merit))])
+
+
+def candidate_cuts(probability: Floats) -> Floats:
+    """Return the cuts that flag different sets of texts: midway between neighbours, and one below the lowest.
+
+    >>> candidate_cuts(np.array([0.2, 0.6, 0.6])).tolist()
+    [0.1, 0.4]
+    """
+    scores = np.unique(probability)
+    below = np.concatenate([[0.0], scores[:-1]])
+    return np.asarray((scores + below) / 2)
+
+
+def _logistic(features: Floats, targets: Floats, weights: Floats) -> Floats:
+    """Weighted logistic regression with soft targets; features of shape (texts, 2). Returns two coefficients."""
+    coefficients = np.zeros(2)
+    loss = _loss(coefficients, features, targets, weights)
+    for _ in range(NEWTON_STEPS):
+        probability = 1 / (1 + np.exp(-features @ coefficients))
+        gradient = features.T @ (weights * (probability - targets))
+        curvature = (features * (weights * probability * (1 - probability))[:, None]).T @ features
+        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
+        while (lower := _loss(coefficients - step, features, targets, weights)) > loss and np.abs(
+            step
+        ).max() > TOLERANCE:
+            step = step / 2
+        coefficients, loss = coefficients - step, lower
+        if np.abs(step).max() <= TOLERANCE:
+            break
+    return coefficients
+
+
+def _loss(coefficients: Floats, features: Floats, targets: Floats, weights: Floats) -> float:
+    margin = features @ coefficients
+    return float((weights * (np.logaddexp(0, margin) - targets * margin)).sum())

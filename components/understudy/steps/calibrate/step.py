@@ -1,0 +1,122 @@
+"""The step calibrate: files in, files out."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy import metrics, provenance, records
+from understudy.bundles import BUNDLE_FILE, FORMAT
+from understudy.errors import BadArtifact
+from understudy.scoring import Bools, Bundle, Floats, Graph, Sigmoid, positive_log_odds
+from understudy.shell import In, Out, Result
+from understudy.steps.calibrate import core
+from understudy.steps.calibrate.config import CalibrateConfig
+from understudy.task import CARD_FILE, Card, load_card, load_config
+
+
+def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Result:
+    """Calibrate the graph that will serve on the calibration split, and write the bundle.
+
+    Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model.
+
+    Args:
+        card: snapshot of the task card.
+        gold: human labels; calibration alone is looked at.
+        graphs: what export wrote.
+        bundle: model.onnx, tokenizer.json, card.yaml and bundle.json (calibrator, threshold, hashes).
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself.
+
+    Raises:
+        TooFewLabels: the split is smaller than the settings ask.
+    """
+    task = load_card(card)
+    config: CalibrateConfig = load_config("calibrate", task, overrides)
+    split = records.read_gold(gold, "calibration")
+    is_positive = (split["label"] == task.positive_label).to_numpy()
+    core.require_labels(is_positive, task.positive_label, config.min_per_label)
+    about = _read_graphs(graphs)
+    log_odds = _log_odds(graphs, about, task, split["text"].to_list())
+    weights = core.prior_weights(is_positive, task.prior)
+    calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
+    probability = calibrator.probability(log_odds)
+    threshold = core.choose_threshold(probability, is_positive, weights, config)
+    settings = _settings(task, about, calibrator, threshold, _reference(split, log_odds, probability, threshold))
+    _write_bundle(bundle, graphs, card, settings)
+    figures = _figures(probability, is_positive, weights, threshold)
+    return Result(
+        headline=f"threshold {threshold:.3f}, calibration error {figures['ece']:.3f} on {len(split)} texts",
+        metrics={"slope": calibrator.slope, "bias": calibrator.bias, "threshold": threshold, **figures},
+        parameters={"version": Bundle.open(bundle).version},
+    )
+
+
+def _read_graphs(graphs: Path) -> dict[str, Any]:
+    path = graphs / "graphs.json"
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadArtifact(
+            f"Graphs must have a readable graphs.json, got {error} ({path}). Run export again."
+        ) from error
+    return about
+
+
+def _log_odds(graphs: Path, about: dict[str, Any], task: Card, texts: list[str]) -> Floats:
+    model = graphs / about["graph"] / "model.onnx"
+    graph = Graph(model, graphs / "tokenizer.json", about["max_length"], about["pad_id"])
+    return positive_log_odds(graph.logits(texts), task.positive_index)
+
+
+def _reference(split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float) -> dict[str, Any]:
+    """Describe scores and texts of the calibration split, for the nightly watch to compare with."""
+    words = split["text"].str.split(" ").list.len().to_numpy()
+    at = np.linspace(0, 1, 21)
+    return {
+        "texts": len(split),
+        "flagged_share": float((probability >= threshold).mean()),
+        "log_odds_quantiles": np.quantile(log_odds, at).round(6).tolist(),
+        "words_quantiles": np.quantile(words, at).tolist(),
+    }
+
+
+def _settings(
+    task: Card, about: dict[str, Any], calibrator: Sigmoid, threshold: float, reference: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "labels": list(task.label_names),
+        "positive_label": task.positive_label,
+        "calibrator": {"slope": calibrator.slope, "bias": calibrator.bias},
+        "threshold": threshold,
+        "reference": reference,
+        **{key: about[key] for key in ("student", "graph", "max_length", "pad_id", "is_rehearsal")},
+    }
+
+
+def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, Any]) -> None:
+    """Copy the files, then write bundle.json with their hashes; the version names all of it."""
+    bundle.mkdir(parents=True)
+    shutil.copyfile(graphs / settings["graph"] / "model.onnx", bundle / "model.onnx")
+    shutil.copyfile(graphs / "tokenizer.json", bundle / "tokenizer.json")
+    shutil.copyfile(card / CARD_FILE, bundle / CARD_FILE)
+    files = {path.name: provenance.hash_file(path) for path in sorted(bundle.iterdir())}
+    content = {**settings, "files": files}
+    content["version"] = f"{load_card(card).name}-{provenance.hash_json(content)[:12]}"
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
+    (bundle / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _figures(probability: Floats, is_positive: Bools, weights: Floats, threshold: float) -> dict[str, float]:
+    return {
+        "ece": metrics.ece(probability, is_positive, weights),
+        "brier": metrics.brier(probability, is_positive, weights),
+        "log_loss": metrics.log_loss(probability, is_positive, weights),
+        "f1": metrics.f1(is_positive, probability >= threshold, weights),
+    }

@@ -1,0 +1,20 @@
+"""The KFP component of the step export."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("train")
+def export(
+    card: Input[Artifact],
+    gold: Input[Dataset],
+    student: Input[Model],
+    graphs: Output[Model],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> None:
+    """Export the student to ONNX in fp32 and int8, and choose the graph that will serve."""
+    from understudy.shell import execute_component
+
+    execute_component("export", locals())

@@ -1,0 +1,30 @@
+"""Settings of the step export."""
+
+from dataclasses import dataclass
+
+from understudy.config import require
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """Which graphs are made, and how far they may differ from the student.
+
+    Attributes:
+        max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's on any validation text.
+        max_quality_loss: most average precision on the validation split that int8 may lose and still be chosen.
+        int8: also make an int8 graph.
+        opset: ONNX operator set.
+    """
+
+    max_log_odds_gap: float = 1e-3
+    max_quality_loss: float = 0.02
+    int8: bool = True
+    opset: int = 18
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        require(
+            0 < self.max_log_odds_gap < 1, f"max_log_odds_gap must be between 0 and 1, got {self.max_log_odds_gap}."
+        )
+        require(0 <= self.max_quality_loss < 1, f"max_quality_loss must be 0 to 1, got {self.max_quality_loss}.")
+        require(14 <= self.opset <= 21, f"opset must be 14 to 21, got {self.opset}.")

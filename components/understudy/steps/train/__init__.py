@@ -1,0 +1,1 @@
+"""Train one student from soft teacher labels and human labels."""

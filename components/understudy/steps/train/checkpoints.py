@@ -1,0 +1,67 @@
+"""Checkpoints of a training in the store: tensors as safetensors, counters as JSON, never a pickle."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from understudy.storage import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a training stands: the next batch to learn, and the best validation so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    update: int = 0
+    best_score: float = -1.0
+    best_epoch: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training that can go on: `tensors` hold weights, best weights, optimizer moments and the random state."""
+
+    position: Position
+    tensors: dict[str, torch.Tensor]
+
+
+def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint; its small JSON is put last, so that one that is listed is whole. Older ones are removed."""
+    older = store.list(f"checkpoints/{key}/")
+    name = f"checkpoints/{key}/{checkpoint.position.update:08d}"
+    store.put_if_absent(f"{name}.safetensors", save(checkpoint.tensors))
+    store.put_if_absent(f"{name}.json", json.dumps(asdict(checkpoint.position)).encode())
+    for old in older:
+        if not old.startswith(name):
+            store.delete(old)
+
+
+def read_latest(store: Store, key: str) -> Checkpoint | None:
+    """Read the newest whole checkpoint of a training; None when there is none."""
+    whole = [name for name in store.list(f"checkpoints/{key}/") if name.endswith(".json")]
+    if not whole:
+        return None
+    position = Position(**json.loads(store.read(whole[-1])))
+    return Checkpoint(position, load(store.read(whole[-1].replace(".json", ".safetensors"))))
+
+
+def remove(store: Store, key: str) -> None:
+    """Remove the checkpoints of a training that has ended."""
+    for name in store.list(f"checkpoints/{key}/"):
+        store.delete(name)
+
+
+def prefixed(prefix: str, tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Name tensors under a prefix, each with memory of its own as safetensors asks."""
+    return {f"{prefix}/{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def unprefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors under a prefix by their own names."""
+    return {
+        name.removeprefix(f"{prefix}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")
+    }

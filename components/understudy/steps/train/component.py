@@ -1,0 +1,23 @@
+"""The KFP component of the step train."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("train")
+def train(
+    card: Input[Artifact],
+    pool: Input[Dataset],
+    gold: Input[Dataset],
+    judgements: Input[Dataset],
+    audit: Input[Artifact],
+    student: Output[Model],
+    metrics: Output[Metrics],
+    store: str,
+    overrides: str = "",
+) -> None:
+    """Train one student from soft teacher labels and human labels."""
+    from understudy.shell import execute_component
+
+    execute_component("train", locals())

@@ -1,0 +1,49 @@
+"""Settings of the step train."""
+
+from dataclasses import dataclass
+
+from understudy.config import require
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How the student learns.
+
+    Attributes:
+        epochs: most passes over the training texts.
+        learning_rate: peak of the linear schedule; none takes the one that suits the student.
+        warmup_share: share of all updates over which the rate rises to its peak.
+        batch_tokens: most tokens a batch holds, padding included.
+        max_length: tokens a text is cut to, here and in production.
+        weight_decay: of AdamW.
+        human_weight: how many teacher labels one human label counts for.
+        train_embeddings: also train the word embeddings, which are half of a small model's weights.
+        patience: epochs without a better validation split after which training stops.
+        checkpoint_s: seconds between checkpoints in the store.
+        seed: of the head, of dropout and of the order of the texts.
+    """
+
+    epochs: int = 4
+    learning_rate: float | None = None
+    warmup_share: float = 0.1
+    batch_tokens: int = 1024
+    max_length: int = 256
+    weight_decay: float = 0.01
+    human_weight: float = 3.0
+    train_embeddings: bool = False
+    patience: int = 2
+    checkpoint_s: float = 120.0
+    seed: int = 13
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        require(1 <= self.epochs <= 100, f"epochs must be 1 to 100, got {self.epochs}.")
+        rate = self.learning_rate
+        require(rate is None or 0 < rate < 1, f"learning_rate must be between 0 and 1, got {rate}.")
+        require(0 <= self.warmup_share < 1, f"warmup_share must be at least 0 and below 1, got {self.warmup_share}.")
+        require(self.batch_tokens >= 64, f"batch_tokens must be at least 64, got {self.batch_tokens}.")
+        require(8 <= self.max_length <= 8192, f"max_length must be 8 to 8192, got {self.max_length}.")
+        require(self.weight_decay >= 0, f"weight_decay must be at least 0, got {self.weight_decay}.")
+        require(self.human_weight > 0, f"human_weight must be above 0, got {self.human_weight}.")
+        require(self.patience >= 1, f"patience must be at least 1, got {self.patience}.")
+        require(self.checkpoint_s >= 0, f"checkpoint_s must be at least 0, got {self.checkpoint_s}.")

@@ -1,0 +1,195 @@
+"""What the student learns from: soft targets, weights and batches; pure functions over arrays and tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy.errors import BadArtifact, TooFewLabels
+from understudy.scoring import Floats, Integers, length_batches
+from understudy.task import Card
+from understudy.text import content_hash, in_slice
+
+FEWEST_TEXTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How a judge errs: `found` is the share of positives that it calls positive, `false_alarm` that of negatives."""
+
+    found: float
+    false_alarm: float
+
+    @classmethod
+    def counted(cls, counts: Mapping[str, Any]) -> "Rates":
+        """Estimate from confusion counts, half an observation added to each cell (Jeffreys' prior)."""
+        true_positive, false_negative = counts["true_positive"] + 0.5, counts["false_negative"] + 0.5
+        false_positive, true_negative = counts["false_positive"] + 0.5, counts["true_negative"] + 0.5
+        return cls(true_positive / (true_positive + false_negative), false_positive / (false_positive + true_negative))
+
+
+def true_share(observed_share: float, rates: Rates) -> float:
+    """Share of texts that are truly positive, from the share that an erring judge calls positive.
+
+    Clipped to [0.02, 0.98]; a judge no better than chance tells nothing, so its own share is returned.
+
+    >>> round(true_share(0.32, Rates(found=0.6, false_alarm=0.2)), 2)
+    0.3
+
+    Source: Rogan and Gladen, "Estimating prevalence from the results of a screening test", 1978.
+    """
+    informed = rates.found - rates.false_alarm
+    share = (observed_share - rates.false_alarm) / informed if informed > 0 else observed_share
+    return float(np.clip(share, 0.02, 0.98))
+
+
+def posterior(says_positive: np.ndarray[Any, Any], rates: Rates) -> Floats:
+    """Chance that each text is truly positive, given an erring judge's answers to all of them (Bayes' rule).
+
+    Args:
+        says_positive: the judge's answers, shape (texts,).
+        rates: how the judge errs on such texts.
+
+    Returns:
+        probabilities, shape (texts,).
+
+    >>> posterior(np.array([True, False, False, False]), Rates(found=0.5, false_alarm=0.0)).round(2)
+    array([1.  , 0.33, 0.33, 0.33])
+    """
+    share = true_share(float(says_positive.mean()), rates)
+    if_yes = share * rates.found
+    if_no = share * (1 - rates.found)
+    yes = if_yes / (if_yes + (1 - share) * rates.false_alarm)
+    no = if_no / (if_no + (1 - share) * (1 - rates.false_alarm))
+    return np.where(says_positive, yes, no)
+
+
+def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) -> Floats:
+    """Chance that each judged text is positive: the teacher's word, corrected where the audit proved it biased.
+
+    An answer with probabilities is taken at them. An answer without is taken at what the audit measured of the
+    teacher, and so is every answer in a slice where the audit found a bias.
+
+    Args:
+        judged: columns text, label, probabilities, and the card's slice columns.
+        card: names the labels and the slices.
+        audit: audit.json, with confusion counts overall and by slice.
+
+    Returns:
+        probabilities of the positive label, shape (texts,).
+    """
+    says_positive = (judged["label"] == card.positive_label).to_numpy()
+    given = judged["probabilities"].list.get(card.positive_index, null_on_oob=True).to_numpy()
+    targets = np.array(given, dtype=np.float64)
+    is_silent = np.isnan(targets)
+    biased = [part for part in card.slices if audit["slices"].get(part.name, {}).get("is_biased")]
+    is_open = np.ones(len(judged), dtype=bool)
+    for part in biased:
+        inside = in_slice(part, judged) & is_open
+        if inside.any():
+            targets[inside] = posterior(says_positive[inside], Rates.counted(audit["slices"][part.name]))
+        is_open &= ~inside
+    rest = is_open & is_silent
+    if rest.any():
+        targets[rest] = posterior(says_positive[rest], Rates.counted(audit["overall"]))
+    return targets
+
+
+def training_table(
+    pool: pl.DataFrame,
+    gold: pl.DataFrame,
+    judgements: pl.DataFrame,
+    audit: Mapping[str, Any],
+    card: Card,
+    human_weight: float,
+) -> pl.DataFrame:
+    """Join texts with what the student shall learn of them; a human label stands above the teacher's.
+
+    Args:
+        pool: texts that may be used for training.
+        gold: human labels; only those of the train split are used.
+        judgements: the teacher's answers; only those on texts of the pool are used.
+        audit: audit.json.
+        card: the task.
+        human_weight: weight of a human label.
+
+    Returns:
+        columns id, text, target (probability of the positive label), weight; sorted by id.
+
+    Raises:
+        TooFewLabels: fewer than ten texts, or targets of one kind only.
+    """
+    human = gold.filter(pl.col("split").cast(pl.String) == "train")
+    judged = pool.join(judgements.select("id", "label", "probabilities"), on="id").join(human, on="id", how="anti")
+    taught = judged.select("id", "text").with_columns(
+        pl.Series("target", teacher_targets(judged, card, audit), dtype=pl.Float64),
+        pl.lit(1.0).alias("weight"),
+    )
+    shown = human.select(
+        "id",
+        "text",
+        (pl.col("label") == card.positive_label).cast(pl.Float64).alias("target"),
+        pl.lit(human_weight).alias("weight"),
+    )
+    table = pl.concat([taught, shown]).sort("id")
+    _require_both_kinds(table, card)
+    return table
+
+
+def require_fenced(table: pl.DataFrame, firewall: pl.DataFrame) -> None:
+    """Refuse training texts that stand in the test split.
+
+    Raises:
+        BadArtifact: with the ids of the first of them.
+    """
+    contents = set(firewall["content"])
+    ids = set(firewall["id"])
+    rows = zip(table["id"], table["text"], strict=True)
+    inside = [row_id for row_id, text in rows if row_id in ids or content_hash(text) in contents]
+    if inside:
+        raise BadArtifact(
+            f"Training texts must not stand in the test split, got {len(inside)}, first {', '.join(inside[:3])} "
+            "(judgements or gold). Run ingest again on all files together."
+        )
+
+
+def epoch_batches(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[Integers]:
+    """Return the batches of one epoch: texts of like length together, ties and the order of batches by lot.
+
+    Args:
+        lengths: tokens of each text.
+        batch_tokens: most tokens a batch holds, padding included.
+        seed: with `epoch`, decides the lot.
+        epoch: counted from 0.
+
+    Returns:
+        positions of the texts of each batch; every text stands in exactly one.
+    """
+    lot = np.random.default_rng([seed, epoch])
+    shuffled = lot.permutation(len(lengths))
+    jittered = np.asarray(lengths)[shuffled]
+    batches = [shuffled[batch] for batch in length_batches(jittered.tolist(), batch_tokens)]
+    return [batches[index] for index in lot.permutation(len(batches))]
+
+
+def rate_factor(update: int, updates: int, warmup_share: float) -> float:
+    """Return the share of the peak learning rate at an update: a linear rise, then a linear fall to zero.
+
+    >>> [rate_factor(update, updates=10, warmup_share=0.2) for update in (0, 1, 2, 6)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    warmup = int(updates * warmup_share)
+    if update < warmup:
+        return (update + 1) / warmup
+    return (updates - update) / (updates - warmup)
+
+
+def _require_both_kinds(table: pl.DataFrame, card: Card) -> None:
+    likely = int((table["target"] >= 0.5).sum())
+    if len(table) < FEWEST_TEXTS or likely in {0, len(table)}:
+        raise TooFewLabels(
+            f"The training texts must be at least {FEWEST_TEXTS} and of both labels, got {len(table)} with {likely} "
+            f"likely '{card.positive_label}' (judgements and gold). Raise label.texts, or add human labels of the train split."
+        )

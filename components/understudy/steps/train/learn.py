@@ -1,0 +1,170 @@
+"""The training loop: deterministic, stopped by the validation split, and able to go on from a checkpoint."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from understudy import student
+from understudy.metrics import average_precision
+from understudy.scoring import Bools, positive_log_odds
+from understudy.steps.train import core
+from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
+from understudy.steps.train.config import TrainConfig
+
+Tokens = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Tokenised texts with what to learn of them: `targets` of shape (texts, labels), `weights` of shape (texts,)."""
+
+    tokens: Tokens
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Tokenised texts with their human labels, shape (texts,)."""
+
+    tokens: Tokens
+    is_positive: Bools
+    positive_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How the training went: average precision on the validation split after each epoch that this process ran."""
+
+    best_score: float
+    best_epoch: int
+    updates: int
+
+
+def make_deterministic(seed: int) -> torch.device:
+    """Seed torch, ask for deterministic kernels, and return the device to train on."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Learner:
+    """A student, its optimizer and its place in the training.
+
+    Args:
+        model: a classifier that returns logits of shape (texts, labels).
+        pad_id: token that fills a batch.
+        examples: what to learn.
+        validation: what decides when to stop, and which epoch is kept.
+        config: the settings.
+        rate: peak learning rate.
+        device: where the model trains.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        pad_id: int,
+        examples: Examples,
+        validation: Validation,
+        config: TrainConfig,
+        rate: float,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device)
+        self.pad_id, self.device = pad_id, device
+        self.examples, self.validation, self.config, self.rate = examples, validation, config, rate
+        model.get_input_embeddings().weight.requires_grad_(config.train_embeddings)
+        self.trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self.optimizer = torch.optim.AdamW(self.trained.values(), lr=rate, weight_decay=config.weight_decay)
+        self.position = Position()
+        self.best = self._weights()
+        self.lengths = [len(row) for row in examples.tokens]
+        per_epoch = len(core.epoch_batches(self.lengths, config.batch_tokens, config.seed, 0))
+        self.updates = per_epoch * config.epochs
+
+    def run(self, keep: Callable[[Checkpoint], None], tell: Callable[[Position, float], None]) -> Learned:
+        """Train to the end or until validation stops improving, and put the best weights into the model.
+
+        Args:
+            keep: takes a checkpoint, every `checkpoint_s` seconds.
+            tell: takes the position and the loss after each update.
+        """
+        last_kept = time.monotonic()
+        while not self._is_over():
+            batches = core.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
+            while self.position.batch < len(batches):
+                loss = self._learn(batches[self.position.batch])
+                tell(self.position, loss)
+                if time.monotonic() - last_kept >= self.config.checkpoint_s:
+                    keep(self.checkpoint())
+                    last_kept = time.monotonic()
+            self._end_epoch()
+        self.model.load_state_dict(self.best, strict=False)
+        return Learned(self.position.best_score, self.position.best_epoch, self.position.update)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that another process needs to go on as if nothing had happened."""
+        moments = {
+            f"{name}/{key}": value
+            for name, weight in self.trained.items()
+            for key, value in self.optimizer.state.get(weight, {}).items()
+        }
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state()
+        parts = {"weights": self._weights(), "best": self.best, "moments": moments, "random": random}
+        tensors = {name: tensor for part, held in parts.items() for name, tensor in prefixed(part, held).items()}
+        return Checkpoint(self.position, tensors)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint of a training with the same inputs and settings."""
+        self.model.load_state_dict(unprefixed("weights", checkpoint.tensors), strict=False)
+        self.best = unprefixed("best", checkpoint.tensors)
+        for name, weight in self.trained.items():
+            held = unprefixed(f"moments/{name}", checkpoint.tensors)
+            self.optimizer.state[weight] = {
+                key: value if key == "step" else value.to(self.device) for key, value in held.items()
+            }
+        torch.set_rng_state(checkpoint.tensors["random/cpu"])
+        if "random/cuda" in checkpoint.tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(checkpoint.tensors["random/cuda"])
+        self.position = checkpoint.position
+
+    def _is_over(self) -> bool:
+        epochs_without_gain = self.position.epoch - 1 - self.position.best_epoch
+        return self.position.epoch >= self.config.epochs or epochs_without_gain >= self.config.patience
+
+    def _learn(self, batch: Any) -> float:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * core.rate_factor(self.position.update, self.updates, self.config.warmup_share)
+        inputs = student.padded([self.examples.tokens[index] for index in batch], self.pad_id, self.device)
+        logits = self.model(**inputs).logits
+        targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))
+        losses = -(targets * torch.log_softmax(logits.float(), dim=1)).sum(dim=1)
+        loss = (losses * weights).sum() / weights.sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.position = replace(self.position, batch=self.position.batch + 1, update=self.position.update + 1)
+        return float(loss.item())
+
+    def _end_epoch(self) -> None:
+        scored = student.logits(self.model, self.validation.tokens, self.pad_id)
+        log_odds = positive_log_odds(scored, self.validation.positive_index)
+        score = average_precision(log_odds, self.validation.is_positive)
+        position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
+        if score > position.best_score:
+            position = replace(position, best_score=score, best_epoch=self.position.epoch)
+            self.best = self._weights()
+        self.position = position
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach().cpu().clone() for name, weight in self.trained.items()}

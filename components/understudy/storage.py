@@ -1,0 +1,306 @@
+"""One small interface over a folder or an S3 bucket: read, write, list, put if absent, compare and swap.
+
+Objects are immutable: a growing thing is many objects, each put once. Only pointers change, by `compare_and_swap`.
+S3 credentials, endpoint and region come from boto3's own environment variables and files.
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from understudy.errors import BadInput, StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MARKER = "store.json"
+ABSENT_CODES = {"NoSuchKey", "404", "NotFound"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An object's bytes with the tag that `compare_and_swap` takes."""
+
+    data: bytes
+    tag: str
+
+
+class Store(ABC):
+    """Objects by key ("a/b/c"), under one folder or one `s3://bucket/prefix`."""
+
+    uri: str
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Open an object as a stream. Raises StorageError when there is none."""
+
+    @abstractmethod
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object with its tag; None when there is none."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write an object unless the key is taken; True when this call wrote it."""
+
+    @abstractmethod
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Replace the object that has this tag (None: no object yet); False when somebody else was first."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[str]:
+        """List the keys that begin with `prefix`, sorted."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; no error when there is none."""
+
+    def read(self, key: str) -> bytes:
+        """Read an object whole. Raises StorageError when there is none."""
+        found = self.read_tagged(key)
+        if found is None:
+            raise StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
+        return found.data
+
+    def locate(self, key: str) -> str:
+        """Return the full address of a key."""
+        return f"{self.uri.rstrip('/')}/{key}"
+
+
+class FolderStore(Store):
+    """A store in a local folder; writes are atomic by rename or link, swaps are serialised by a lock file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.uri = str(self.root)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open an object as a stream."""
+        try:
+            return (self.root / key).open("rb")
+        except OSError as error:
+            raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
+
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object; its tag is the hash of its content."""
+        try:
+            data = (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
+        return Tagged(data, hashlib.sha256(data).hexdigest())
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write beside, then link: the link fails when the key is taken."""
+        with self._written_beside(key, data) as temporary:
+            try:
+                os.link(temporary, self.root / key)
+            except FileExistsError:
+                return False
+        return True
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Compare and rename under a lock that ends with the process that holds it."""
+        with self._locked(key):
+            found = self.read_tagged(key)
+            if (found.tag if found else None) != tag:
+                return False
+            with self._written_beside(key, data) as temporary:
+                temporary.replace(self.root / key)
+        return True
+
+    def list(self, prefix: str = "") -> list[str]:
+        """List keys, leaving out what is still being written and lock files."""
+        start = self.root / prefix.rpartition("/")[0]
+        files = (path for path in start.rglob("*") if path.is_file() and not path.name.startswith(".~"))
+        return sorted(key for key in (str(path.relative_to(self.root)) for path in files) if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove the file."""
+        (self.root / key).unlink(missing_ok=True)
+
+    @contextmanager
+    def _written_beside(self, key: str, data: bytes) -> Iterator[Path]:
+        target = self.root / key
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".~", dir=target.parent)
+        except OSError as error:
+            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            yield temporary
+        except OSError as error:
+            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (target.parent / f".~{target.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+class S3Store(Store):
+    """A store under `s3://bucket/prefix`, by conditional writes (If-None-Match, If-Match)."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket = bucket
+        self.prefix = prefix.strip("/")
+        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self._client = s3_client()
+
+    def open(self, key: str) -> BinaryIO:
+        """Open an object as a stream."""
+        with self._translated(key):
+            return cast("BinaryIO", self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"])
+
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object; its tag is the ETag."""
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ABSENT_CODES:
+                    return None
+                raise
+            return Tagged(answer["Body"].read(), answer["ETag"])
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Put with If-None-Match."""
+        return self._put(key, data, tag=None)
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put with If-Match, or If-None-Match when nothing should be there."""
+        return self._put(key, data, tag)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """List keys through the paginator."""
+        start = self._key("")
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
+            return sorted(item["Key"][len(start) :] for page in pages for item in page.get("Contents", []))
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        with self._translated(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _put(self, key: str, data: bytes, tag: str | None) -> bool:
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            try:
+                if tag is None:
+                    self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
+                else:
+                    self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfMatch=tag)
+            except ClientError as error:
+                lost = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+                if error.response["Error"]["Code"] in lost | ABSENT_CODES:
+                    return False
+                raise
+        return True
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Turn boto3's errors into one sentence each."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            raise self._explain(error.response["Error"]["Code"], key) from error
+        except BotoCoreError as error:
+            raise BadInput(
+                f"The store must be reachable, got {error} ({self.locate(key)}). "
+                "Set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mount the credentials."
+            ) from error
+
+    def _explain(self, code: str, key: str) -> Exception:
+        if code == "NoSuchBucket" or (code in ABSENT_CODES and key == MARKER):
+            return BadInput(
+                f"The bucket must exist, got no bucket '{self.bucket}' ({self.uri}). Create it or mend the address."
+            )
+        if code in {"AccessDenied", "403", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId"}:
+            return BadInput(
+                f"The bucket must be readable and writable, got '{code}' ({self.locate(key)}). "
+                "Check the access key and its rights on the bucket."
+            )
+        return StorageError(f"The store must answer, got '{code}' ({self.locate(key)}). Try again later.")
+
+
+def s3_client() -> "S3Client":
+    """Return a boto3 client; path-style addresses when an endpoint is set, as every S3 work-alike understands them."""
+    import boto3
+    from botocore.config import Config
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    config = Config(
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=10,
+        max_pool_connections=32,
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return boto3.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+
+
+def open_store(uri: str) -> Store:
+    """Open a store without touching it.
+
+    Args:
+        uri: a folder, or `s3://bucket/prefix`.
+
+    Raises:
+        BadInput: the address has another scheme, or names no bucket.
+    """
+    scheme, bucket, path, *_ = urlsplit(uri)
+    if not uri or (scheme and scheme not in {"s3", "file"}):
+        raise BadInput(f"A store must be a folder or s3://bucket/prefix, got '{uri}' (--store).")
+    if scheme != "s3":
+        return FolderStore(Path(path if scheme == "file" else uri))
+    if not bucket:
+        raise BadInput(f"A store on S3 must name a bucket, got '{uri}' (--store). Write s3://bucket/prefix.")
+    return S3Store(bucket, path)
+
+
+def prepare_store(uri: str) -> Store:
+    """Open a store and prove that it can be written, before anything is spent on what goes into it.
+
+    Raises:
+        BadInput: the bucket is missing or forbidden, the server is not there, or the folder cannot be written.
+    """
+    store = open_store(uri)
+    try:
+        store.put_if_absent(MARKER, b'{"format": 1}\n')
+    except StorageError as error:
+        raise BadInput(str(error)) from error
+    return store
+
+
+def split_uri(uri: str) -> tuple[Store, str]:
+    """Split the address of one object into its store and key."""
+    parent, _, name = uri.rstrip("/").rpartition("/")
+    return open_store(parent or ("/" if uri.startswith("/") else ".")), name

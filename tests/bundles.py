@@ -1,0 +1,118 @@
+"""A small real bundle for tests: a bag-of-words ONNX graph, a real tokenizer, and the settings that go with them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from understudy.bundles import BUNDLE_FILE, FORMAT
+
+CARD = """
+name: {name}
+unit: sentence
+question: Is this sentence a tip for travellers?
+labels:
+  - {{name: other, definition: Everything else.}}
+  - {{name: tip, definition: Advice that another traveller can act on.}}
+positive_label: tip
+rules:
+  - A wish to the hotel is no tip.
+  - A warning to stay away is a tip.
+weak_rules:
+  - {{name: ask, pattern: "^ask", label: tip}}
+teacher: {{model: rehearsal-teacher, input_usd_per_million: 1.0, output_usd_per_million: 4.0}}
+budget: {{teacher_usd: 5}}
+goals: {{f1: 0.5}}
+{more}
+"""
+WORDS = {"ask": 4.0, "bring": 4.0, "avoid": 4.0, "maybe": 2.0, "nice": -4.0, "stayed": -2.0}
+
+
+def make_card(name: str = "hotel-tips", more: str = "") -> str:
+    """Return a sound card; `more` is YAML put at its end, such as a section of a step."""
+    return CARD.format(name=name, more=more)
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    name: str = "hotel-tips",
+    words: Mapping[str, float] = WORDS,
+    bias: float = -2.0,
+    threshold: float = 0.5,
+    is_rehearsal: bool = True,
+    version: str | None = None,
+    more: str = "",
+) -> Path:
+    """Write a bundle whose log-odds of "tip" are `bias` plus the weight of every word of the text.
+
+    >>> make_bundle(folder)  # "Ask for a room": -2 + 4 = 2, so the probability of a tip is 0.88
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {"[UNK]": 0} | {word: index for index, word in enumerate(sorted(words), start=1)}
+    weights = np.zeros((len(vocabulary), 2), dtype=np.float32)
+    for word, index in vocabulary.items():
+        weights[index, 1] = words.get(word, 0.0)
+    (folder / "model.onnx").write_bytes(_graph(weights, bias))
+    (folder / "tokenizer.json").write_text(_tokenizer(vocabulary), encoding="utf-8")
+    (folder / "card.yaml").write_text(make_card(name, more), encoding="utf-8")
+    files = {file: _sha256(folder / file) for file in ("card.yaml", "model.onnx", "tokenizer.json")}
+    settings = {
+        "format": FORMAT,
+        "labels": ["other", "tip"],
+        "positive_label": "tip",
+        "threshold": threshold,
+        "calibrator": {"slope": 1.0, "bias": 0.0},
+        "max_length": 64,
+        "pad_id": 0,
+        "graph": "fp32",
+        "is_rehearsal": is_rehearsal,
+        "files": files,
+    }
+    content = json.dumps(settings, sort_keys=True)
+    settings["version"] = version or f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    (folder / BUNDLE_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return folder
+
+
+def _graph(weights: np.ndarray, bias: float) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = {
+        "weights": weights,
+        "bias": np.array([0.0, bias], dtype=np.float32),
+        "last": np.array([2], dtype=np.int64),
+        "tokens": np.array([1], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Gather", ["weights", "input_ids"], ["of_tokens"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["mask_column"]),
+        helper.make_node("Mul", ["of_tokens", "mask_column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "tokens"], ["summed"], keepdims=0),
+        helper.make_node("Add", ["summed", "bias"], ["logits"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["texts", 2])]
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "bag-of-words", inputs, outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _tokenizer(vocabulary: Mapping[str, int]) -> str:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel(dict(vocabulary), unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return str(tokenizer.to_str())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,264 @@
+"""The teacher against people: what is called a bias, and what is not."""
+
+import json
+from math import comb
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy import records, shell
+from understudy.errors import BadArtifact
+from understudy.steps.audit import core, markdown, summary
+from understudy.steps.audit.config import AuditConfig
+
+CONFIG = AuditConfig(samples=200)
+
+
+def answers(*blocks):
+    """Build columns from blocks of (texts, is_positive, judged, slice)."""
+    rows = [block[1:] for block in blocks for _ in range(block[0])]
+    is_positive, judged, place = (np.array(column) for column in zip(*rows, strict=True))
+    return is_positive, judged, place
+
+
+# 41 "avoid" tips of which the teacher finds 12; 100 other tips of which it finds 81; nobody raises false alarms.
+PLANTED = answers(
+    (12, True, True, "avoid"),
+    (29, True, False, "avoid"),
+    (59, False, False, "avoid"),
+    (81, True, True, "plain"),
+    (19, True, False, "plain"),
+    (300, False, False, "plain"),
+)
+
+
+def findings(is_positive, judged, place, names):
+    slices = {name: place == name for name in names}
+    tests = core.compare_slices(is_positive, judged, slices)
+    return [summary.slice_record(name, tests, "tip", CONFIG) for name in names]
+
+
+def test_the_planted_bias_is_named_with_its_counts_and_interval():
+    (found,) = findings(*PLANTED, ["avoid"])
+    assert (found["is_biased"], found["direction"]) == (True, "under-labels")
+    assert (found["texts"], found["true_positive"], found["false_negative"]) == (100, 12, 29)
+    assert found["sentence"] == (
+        "The teacher under-labels 'avoid' texts: of the 'tip' among them it found 12 of 41 (29%, 95% interval "
+        "18% to 45%) against 81% elsewhere (p < 0.0001 after correction for 2 tests)."
+    )
+
+
+def test_over_labelling_is_told_from_under_labelling():
+    columns = answers(
+        (20, True, True, "wish"), (15, False, True, "wish"), (25, False, False, "wish"),
+        (80, True, True, "plain"), (3, False, True, "plain"), (297, False, False, "plain"),
+    )  # fmt: skip
+    (found,) = findings(*columns, ["wish"])
+    assert (found["is_biased"], found["direction"]) == (True, "over-labels")
+    assert "15 of 40 (38%" in found["sentence"]
+    assert "1% elsewhere" in found["sentence"]
+
+
+def test_a_slice_where_the_teacher_is_better_is_not_biased():
+    columns = answers(
+        (40, True, True, "easy"), (60, False, False, "easy"), (50, True, True, "plain"), (50, True, False, "plain"),
+        (90, False, False, "plain"), (10, False, True, "plain"),
+    )  # fmt: skip
+    (found,) = findings(*columns, ["easy"])
+    assert (found["is_biased"], found["direction"], found["is_too_few"]) == (False, None, False)
+    assert found["sentence"].startswith("No bias shown in slice 'easy'")
+
+
+def test_too_few_labels_are_said_to_be_too_few_not_fair():
+    columns = answers(
+        (2, True, True, "rare"), (1, True, False, "rare"), (40, True, True, "plain"), (200, False, False, "plain")
+    )
+    (found,) = findings(*columns, ["rare"])
+    assert found["is_too_few"]
+    assert "3 'tip' and 0 other texts inside" in found["sentence"]
+
+
+def test_few_labels_still_prove_what_is_glaring():
+    columns = answers((8, True, False, "rare"), (95, True, True, "plain"), (5, True, False, "plain"))
+    (found,) = findings(*columns, ["rare"])
+    assert found["is_biased"]
+
+
+def test_more_slices_need_stronger_proof():
+    is_positive, judged, place = answers(
+        (12, True, True, "a"), (8, True, False, "a"), (40, True, True, "plain"), (8, True, False, "plain"),
+        (99, False, False, "plain"),
+    )  # fmt: skip
+    one = core.compare_slices(is_positive, judged, {"a": place == "a"})[0]
+    many = {"a": place == "a", **{f"noise {i}": np.arange(len(place)) % 12 == i for i in range(12)}}
+    among_many = core.compare_slices(is_positive, judged, many)[0]
+    assert one.p == among_many.p == pytest.approx(0.0467, abs=0.01)
+    assert among_many.p_adjusted > 10 * one.p_adjusted
+
+
+def test_a_fair_teacher_is_called_biased_no_more_often_than_alpha():
+    rng = np.random.default_rng(7)
+    alarms = 0
+    for _ in range(100):
+        is_positive = rng.random(400) < 0.4
+        judged = is_positive ^ (rng.random(400) < 0.2)
+        slices = {f"s{i}": rng.random(400) < 0.25 for i in range(4)}
+        alarms += any(test.is_biased(0.05) for test in core.compare_slices(is_positive, judged, slices))
+    assert alarms <= 10
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, missed_out, found_out):
+    inside = core.Counts(missed + found, found, missed, 0, 0)
+    outside = core.Counts(missed_out + found_out, found_out, missed_out, 0, 0)
+    p = core.p_worse(inside, outside, "under-labels")
+    positives, all_missed, size = inside.texts + outside.texts, missed + missed_out, inside.texts
+    if not size or not outside.texts:
+        assert p is None
+        return
+    ways = [
+        comb(all_missed, k) * comb(positives - all_missed, size - k) for k in range(missed, min(all_missed, size) + 1)
+    ]
+    assert p == pytest.approx(sum(ways) / comb(positives, size))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
+    adjusted = core.holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    pairs = sorted(zip(p_values, adjusted, strict=True))
+    assert [q for _, q in pairs] == sorted(q for _, q in pairs)
+
+
+def test_errors_are_named_by_kind_and_slice():
+    is_positive, judged, place = PLANTED
+    named = {
+        found.name: int(found.members.sum())
+        for found in core.error_categories(is_positive, judged, {"avoid": place == "avoid"})
+    }
+    assert named == {"missed positive, slice 'avoid'": 29, "missed positive, in no slice": 19}
+
+
+def test_a_table_cell_cannot_break_the_page():
+    assert markdown.table(["text"], [["a | b\n\n# c"]])[-1] == "| a \\| b # c |"
+
+
+def judgement_rows(ids, labels, **changes):
+    rows = {
+        "id": ids, "judge": "rehearsal-1", "kind": "teacher", "label": labels, "probabilities": None, "rationale": None,
+        "prompt_tokens": 100, "completion_tokens": 5, "cost_usd": 0.0, "is_rehearsal": True, "weight": 1.0,
+    }  # fmt: skip
+    return pl.DataFrame({**rows, **changes}, schema_overrides={"probabilities": pl.List(pl.Float64)})
+
+
+@pytest.fixture
+def folders(tmp_path, card_text):
+    """Lay out a run whose teacher misses most "avoid" tips; 40 unlabelled "avoid" texts wait in the pool."""
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "card.yaml").write_text(card_text, encoding="utf-8")
+    is_positive, judged, place = PLANTED
+    ids = [f"t{i:04}" for i in range(len(place))]
+    texts = [
+        f"Please do {'avoid' if where == 'avoid' else 'ask for'} room number {i}." for i, where in enumerate(place)
+    ]
+    splits = ["train", "validation", "train"] * (len(ids) // 3 + 1)
+    gold = pl.DataFrame({"id": ids, "group": ids, "text": texts, "split": splits[: len(ids)]}).with_columns(
+        label=pl.Series(np.where(is_positive, "tip", "other")), annotators=pl.lit(1), origin=pl.lit("labels")
+    )
+    hidden = gold.head(9).with_columns("id" + pl.col("id"), split=pl.lit("calibration"), label=pl.lit("tip"))
+    records.write(pl.concat([gold, hidden]), records.Gold, tmp_path / "gold")
+    waiting = [f"p{i:04}" for i in range(60)]
+    pool = pl.DataFrame({"id": ids + waiting, "group": ids + waiting, "time": None}).with_columns(
+        text=pl.Series(
+            texts + [f"You had better {'avoid' if i < 40 else 'see'} the bar at {i} sharp." for i in range(60)]
+        ),
+        time=pl.lit(None, dtype=pl.String),
+    )
+    records.write(pool, records.Texts, tmp_path / "pool")
+    labels = ["tip" if flag else "other" for flag in judged] + ["other", "tip"] * 30
+    records.write(judgement_rows(ids + waiting, labels), records.Judgements, tmp_path / "judgements")
+    return tmp_path
+
+
+def run_audit(folder, **changes):
+    names = ("pool", "gold", "judgements", "audit")
+    return shell.execute("audit", {"card": folder / "snapshot", **{name: folder / name for name in names}, **changes})
+
+
+def test_the_step_says_the_bias_by_name_and_stamps_the_rehearsal(folders):
+    result = run_audit(folders)
+    audit = json.loads((folders / "audit" / "audit.json").read_text())
+    assert audit["is_rehearsal"]
+    assert [found["name"] for found in audit["slices"] if found["is_biased"]] == ["avoid"]
+    assert "under-labels 'avoid'" in result.headline
+    assert result.metrics["biased_slices"] == 1
+    page = (folders / "audit" / "audit.md").read_text()
+    assert "The teacher under-labels 'avoid' texts" in page
+    assert "Rehearsal" in page
+
+
+def test_only_train_and_validation_labels_are_looked_at(folders):
+    run_audit(folders)
+    audit = json.loads((folders / "audit" / "audit.json").read_text())
+    assert audit["human_texts"] == audit["texts"] == 500
+    assert audit["splits"] == {"train": 334, "validation": 166}
+
+
+def test_the_queue_holds_unlabelled_texts_of_the_biased_slice_with_the_suspicious_label(folders):
+    run_audit(folders)
+    queue = records.read(folders / "audit", records.AuditQueue)
+    assert set(queue["slice"]) == {"avoid"}
+    assert set(queue["teacher_label"]) == {"other"}
+    assert sorted(queue["id"]) == [f"p{i:04}" for i in range(0, 40, 2)]
+
+
+def test_the_queue_is_cut_at_its_limit(folders):
+    run_audit(folders, overrides="queue_per_slice=7")
+    assert len(records.read(folders / "audit", records.AuditQueue)) == 7
+
+
+def test_the_queue_begins_with_the_texts_the_teacher_doubted(folders):
+    rows = records.read(folders / "judgements", records.Judgements).with_columns(
+        probabilities=pl.when(pl.col("id") == "p0008").then(pl.lit([0.55, 0.45])).otherwise(pl.lit([0.9, 0.1]))
+    )
+    records.write(rows, records.Judgements, folders / "judgements")
+    run_audit(folders)
+    assert records.read(folders / "audit", records.AuditQueue)["id"][0] == "p0008"
+
+
+def test_a_rerun_writes_the_same_bytes_whatever_the_order_of_the_rows(folders):
+    run_audit(folders)
+    first = {path.name: path.read_bytes() for path in (folders / "audit").iterdir() if path.name != "provenance.json"}
+    for name, schema in (("pool", records.Texts), ("gold", records.Gold), ("judgements", records.Judgements)):
+        records.write(
+            records.read(folders / name, schema).sample(fraction=1, shuffle=True, seed=1), schema, folders / name
+        )
+    run_audit(folders)
+    assert first == {
+        path.name: path.read_bytes() for path in (folders / "audit").iterdir() if path.name != "provenance.json"
+    }
+
+
+def test_a_teacher_that_judged_no_human_labelled_text_is_said_so(folders):
+    records.write(judgement_rows(["p0001"], ["tip"]), records.Judgements, folders / "judgements")
+    result = run_audit(folders)
+    audit = json.loads((folders / "audit" / "audit.json").read_text())
+    assert audit["verdict"][0].startswith("The teacher judged no text")
+    assert result.metrics["human_labelled_texts"] == 0
+    assert "agreement" not in result.metrics
+
+
+def test_two_answers_to_one_text_are_refused(folders):
+    one = records.read(folders / "judgements", records.Judgements)
+    records.write(
+        pl.concat([one, one.head(1).with_columns(judge=pl.lit("other-model"))]),
+        records.Judgements,
+        folders / "judgements",
+    )
+    with pytest.raises(BadArtifact, match="one answer a text"):
+        run_audit(folders)

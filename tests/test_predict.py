@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bundles import make_bundle
+from understudy import registry
+from understudy.errors import BadInput
+from understudy.predict import predict, read_texts
+from understudy.scoring import Bundle
+from understudy.storage import open_store
+
+PAPERS = {"report.html": b"<p>worth it</p>"}
+
+
+def understudy(*arguments: str, stdin: bytes = b"", cache: Path = Path("/nonexistent")) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from understudy.cli import main; main()", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE_DIR": str(cache)}
+    return subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
+
+
+def test_a_store_answers_with_label_and_probabilities(tmp_path):
+    store = tmp_path / "store"
+    current = registry.publish_bundle(open_store(str(store)), make_bundle(tmp_path / "bundle"), PAPERS)
+    texts = ["Ask for a room at the back", "We\nstayed here."]
+    done = understudy("predict", "--store", str(store), *texts, cache=tmp_path / "cache")
+    assert done.stdout.decode().splitlines() == [
+        "tip    0.881  P(tip)=0.881  Ask for a room at the back",
+        "other  0.982  P(tip)=0.018  We stayed here.",
+    ]
+    assert done.stderr.decode() == (
+        f"{current.version}: 'tip' from 0.500 upwards. It learned from a rehearsal teacher.\n"
+    )
+    assert done.returncode == 0
+
+
+def test_json_lines_carry_threshold_and_version(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", threshold=0.9, is_rehearsal=False)
+    done = understudy("predict", "--bundle", str(bundle), "--json", "--file", "-", stdin="Ask é once\r\n".encode())
+    (line,) = done.stdout.decode().splitlines()
+    found = json.loads(line)
+    assert found.pop("probability") == pytest.approx(0.119, abs=0.001)
+    assert found.pop("positive_probability") == pytest.approx(0.881, abs=0.001)
+    assert found == {
+        "text": "Ask é once",
+        "label": "other",
+        "threshold": 0.9,
+        "version": Bundle.open(bundle).version,
+        "is_rehearsal": False,
+    }
+
+
+def test_a_store_without_a_published_bundle_says_what_to_do(tmp_path):
+    done = understudy("predict", "--store", str(tmp_path / "store"), "Ask for a room")
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("A store must hold a published bundle, got none (")
+    assert "Publish one first" in done.stderr.decode()
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("texts", "file", "sentence"),
+    [
+        (["fine", " \n"], None, r"must have words in it, got an empty one \(text 2\)"),
+        ([], "blank.txt", r"got an empty one \(line 2\)"),
+        ([], "empty.txt", r"got an empty one \(line 1\)"),
+        ([], "latin.txt", r"must be a readable UTF-8 file"),
+        ([], "missing.txt", r"must be a readable UTF-8 file"),
+        ([], None, r"Texts must come from one place"),
+        (["fine"], "blank.txt", r"Texts must come from one place"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_refused(tmp_path, monkeypatch, texts, file, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("blank.txt").write_text("one\n\nthree\n")
+    Path("empty.txt").write_text("")
+    Path("latin.txt").write_bytes("Café\n".encode("latin-1"))
+    with pytest.raises(BadInput, match=sentence):
+        read_texts(texts, file)
+
+
+def test_lines_end_at_line_feeds_only(tmp_path):
+    (tmp_path / "texts.txt").write_text("one\u2028still one\ntwo", encoding="utf-8")
+    assert read_texts([], str(tmp_path / "texts.txt")) == ["one\u2028still one", "two"]
+
+
+def test_a_bundle_comes_from_one_place_only(tmp_path):
+    done = understudy("predict", "Ask")
+    assert done.returncode == 2
+    assert "Give --store STORE or --bundle FOLDER" in done.stderr.decode()
+
+
+def test_the_threshold_decides_and_not_the_larger_probability(tmp_path):
+    bundle = Bundle.open(make_bundle(tmp_path / "bundle", threshold=0.1))
+    (prediction,) = predict(bundle, ["an unknown sentence"])
+    assert (prediction.label, round(prediction.probability, 3)) == ("tip", 0.119)
+
+
+def test_predicting_needs_neither_torch_nor_transformers(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    code = (
+        "import sys; from understudy.cli import app; "
+        f"app(['predict', '--bundle', {str(bundle)!r}, 'Ask'], standalone_mode=False); "
+        "heavy = {'torch', 'transformers', 'sklearn', 'polars', 'dataframely', 'openai', 'kfp'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_rollback_is_a_command_and_an_option_of_publish(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    versions = [
+        registry.publish_bundle(store, make_bundle(tmp_path / str(bias), bias=bias), PAPERS).version
+        for bias in (-1.0, -2.0, -3.0)
+    ]
+    done = understudy("publish", "--rollback", "--store", store.uri)
+    assert done.stdout.decode() == f"rollback: {versions[1]} serves again (generation 4, {store.uri}).\n"
+    done = understudy("rollback", "--store", store.uri, "--to", versions[2])
+    assert registry.require_current(store).version == versions[2]
+    assert understudy("rollback", "--store", store.uri, "--to", "nothing").returncode == 2
