@@ -1,6 +1,6 @@
 """Compile the pipelines to the YAML that a KFP server runs.
 
-    python -m pipelines.compile --out DIR
+python -m pipelines.compile --out DIR
 """
 
 import importlib
@@ -19,7 +19,7 @@ def load_pipeline(name: str) -> Any:
 
 def pipeline_spec(name: str) -> dict[str, Any]:
     """Return a pipeline's PipelineSpec as KFP compiles it."""
-    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
     spec: dict[str, Any] = MessageToDict(load_pipeline(name).pipeline_spec)
     return spec

@@ -8,7 +8,7 @@ import heapq
 import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from understudy.shell import is_done
 
 Values = dict[str, Any]
 Spec = Mapping[str, Any]
-UNKNOWN = ("parameterIterator", "artifactIterator", "iteratorPolicy", "retryPolicy")
+UNKNOWN = ("parameterIterator", "artifactIterator", "iteratorPolicy")
 CONDITION = re.compile(r"inputs\.parameter_values\['(?P<name>[\w-]+)'\] == '(?P<value>[^'\\]*)'")
 OUTPUTS_FILE = "outputs.json"
 
@@ -51,7 +51,7 @@ class Task:
     returns: tuple[str, ...]
 
 
-def run(spec: Spec, arguments: Mapping[str, Any], folder: Path) -> Iterator[Event]:
+def run(spec: Spec, arguments: Mapping[str, Any], folder: Path) -> Generator[Event, None, None]:
     """Run a pipeline's tasks in order, telling of each.
 
     Args:
@@ -63,8 +63,11 @@ def run(spec: Spec, arguments: Mapping[str, Any], folder: Path) -> Iterator[Even
         Unsupported: the pipeline uses something that this runner does not know; nothing has run.
         Exception: whatever a step raises.
     """
-    for component in (spec["root"], *spec["components"].values()):
-        require_known(component.get("dag", {}).get("tasks", {}))
+    for name, component in {"root": spec["root"], **spec["components"]}.items():
+        if "dag" in component:
+            require_known(component["dag"]["tasks"])
+        else:
+            step_of(spec, name, component["executorLabel"])
     yield from run_dag(spec, spec["root"], arguments, folder)
 
 
@@ -85,7 +88,7 @@ def require_known(tasks: Mapping[str, Spec]) -> None:
             split_condition(trigger["condition"])
 
 
-def run_dag(spec: Spec, component: Spec, given: Mapping[str, Any], folder: Path) -> Iterator[Event]:
+def run_dag(spec: Spec, component: Spec, given: Mapping[str, Any], folder: Path) -> Generator[Event, None, None]:
     """Run the tasks of one level: of the pipeline, or of what stands under a condition."""
     scope = with_defaults(component, given)
     made: dict[str, Values] = {}
@@ -210,7 +213,7 @@ def step_of(spec: Spec, task: str, label: str) -> str:
     return str(arguments[arguments.index("--function_to_execute") + 1])
 
 
-def run_task(task: Task) -> Iterator[Event]:
+def run_task(task: Task) -> Generator[Event, None, Values]:
     """Run one task, or keep what an earlier try of the same left; return the values that it hands on."""
     returned = kept_values(task)
     if returned is None:
@@ -238,7 +241,7 @@ def call(task: Task) -> Values:
     file.unlink(missing_ok=True)
     module = importlib.import_module(f"understudy.steps.{task.step}.component")
     returned = getattr(module, task.step).python_func(**task.arguments)
-    values = dict(zip(task.returns, returned if isinstance(returned, tuple) else (returned,), strict=False))
+    values = returned._asdict() if hasattr(returned, "_asdict") else dict.fromkeys(task.returns, returned)
     beside = file.with_name(f".~{file.name}")
     beside.write_text(json.dumps(values), encoding="utf-8")
     beside.replace(file)

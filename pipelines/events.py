@@ -35,12 +35,12 @@ class StepFailed(UnderstudyError):
 
 
 def record_of(folder: Path) -> dict[str, Any]:
-    """Read the provenance of a task from the first of its outputs.
+    """Read the provenance of a task, which each of its outputs carries.
 
     Raises:
         StepFailed: no output has one.
     """
-    for file in sorted(folder.rglob(f"*{provenance.FILE}")):
-        if file.parent == folder or file.parent.parent == folder:
-            return provenance.read(provenance.artifact_of(file))
-    raise StepFailed(f"A step must leave its outputs with their provenance, got none ({folder}).")
+    files = provenance.files_in(folder)
+    if not files:
+        raise StepFailed(f"A step must leave its outputs with their provenance, got none ({folder}).")
+    return provenance.read_file(files[0])

@@ -1,6 +1,6 @@
 """One training run: from texts, human labels and a teacher to a published classifier and the next review queue.
 
-    python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
+python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from understudy.steps.publish.component import publish
 from understudy.steps.train.component import train
 
 
-@dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")
+@dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
 def training(card: str, texts: str, labels: str, store: str, overrides: str = "") -> None:
     """Wire the steps; every rule is inside them.
 
@@ -50,9 +50,7 @@ def training(card: str, texts: str, labels: str, store: str, overrides: str = ""
     calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
     bundle = calibrated.outputs["bundle"]
 
-    evaluated = evaluate(
-        bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, overrides=overrides
-    )
+    evaluated = evaluate(bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, overrides=overrides)
     with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
         evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
         published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, overrides=overrides)

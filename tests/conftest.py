@@ -1,5 +1,6 @@
 """What tests in several folders share: a small valid card, an empty store, and real servers."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from understudy.storage import Store, open_store
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a model hub; set before transformers is imported
 
 pytest_plugins = ["tests.services.s3"]
 

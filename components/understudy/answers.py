@@ -23,9 +23,7 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
     answers = judgements.filter(pl.col("kind").cast(pl.String) == "teacher").sort("id")
     if twice := int(answers["id"].is_duplicated().sum()):
         judges = ", ".join(sorted(set(answers["judge"])))
-        raise BadArtifact(
-            f"Judgements must hold one teacher's answer a text, got {twice} rows that share one ({judges})."
-        )
+        raise BadArtifact(f"Judgements must hold one answer a text, got {twice} rows that share a text ({judges}).")
     return answers.select(
         "id",
         pl.col("label").alias("teacher_label"),

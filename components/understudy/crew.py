@@ -3,7 +3,8 @@
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ class Stopped(UnderstudyError):
 
 def work_off(
     work: Callable[[Item, threading.Event], Done], items: Sequence[Item], workers: int, grace_s: float
-) -> Iterator[Done | None]:
+) -> Generator[Done | None, None, None]:
     """Yield results in the order in which they are done, and None when nothing happened for a moment.
 
     When a piece of work raises, or the caller closes the generator, no new item is begun; those under way get
@@ -47,8 +48,9 @@ def work_off(
         yield from _results(crew, done)
     finally:
         stop.set()
+        deadline = time.monotonic() + grace_s
         for worker in crew:
-            worker.join(grace_s)
+            worker.join(max(deadline - time.monotonic(), 0.0))
 
 
 @contextmanager
@@ -81,12 +83,15 @@ def _work(
             return
         except Stopped:
             return
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+        except BaseException as error:  # it is raised again in the caller's thread
             stop.set()
             done.put(error)
 
 
-def _results(crew: Sequence[threading.Thread], done: "queue.SimpleQueue[Done | BaseException]") -> Iterator[Done | None]:
+Workers = Sequence[threading.Thread]
+
+
+def _results(crew: Workers, done: "queue.SimpleQueue[Done | BaseException]") -> Iterator[Done | None]:
     """Yield until every worker has ended and all is told; the first error comes last."""
     error: BaseException | None = None
     while True:

@@ -200,7 +200,7 @@ class Endpoint:
             )
         if status == NOT_FOUND:
             return ModelNotFound(
-                f"The teacher's model must be one that the server has, got '{message}' for '{self.model}' ({self.url}). "
+                f"The teacher's model must be one of the server's, got '{message}' for '{self.model}' ({self.url}). "
                 "Mend teacher.model on the card, or the server's address."
             )
         if error.code == "insufficient_quota":
@@ -291,7 +291,7 @@ def _key(url: str, *, is_local: bool) -> str:
 
 
 def _rehearsal_id(listing: object) -> str | None:
-    """Tell rehearsal teachers apart by what their model entry says of its owner: it names answers and planted errors."""
+    """Tell rehearsal teachers apart: the owner of their model names the answers and what was planted in them."""
     models = map(_mapping, _list(_mapping(listing).get("data")))
     found = next((model for model in models if REHEARSAL in str(model.get("id"))), None)
     return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"

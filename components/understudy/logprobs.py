@@ -59,7 +59,7 @@ def _masses(tokens: Sequence[Mapping[str, Any]], start: int, written: Mapping[st
             fits = _fitting(alternative, lead, so_far, written)
             if len(fits) == 1:
                 masses[fits[0]] += reach * probability
-        unlisted += reach * min(max(1.0 - sum(listed.values()), 0.0), min(listed.values()))
+        unlisted += reach * min(max(1.0 - sum(listed.values()), 0.0), *listed.values())
         if len(_fitting(_bytes(token), lead, so_far, written)) <= 1:
             break
         so_far += _bytes(token)[len(lead) :]

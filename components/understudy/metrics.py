@@ -8,7 +8,7 @@ figures out where numbers must be finite.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -194,18 +194,20 @@ def best_threshold_f1(probability: Floats, is_positive: Bools) -> float:
 
     It lies half-way between the last text that is flagged and the first that is not.
 
-    >>> best_threshold_f1(np.array([0.9, 0.8, 0.4, 0.2]), np.array([True, True, False, True]))
-    0.1
-    >>> best_threshold_f1(np.array([0.9, 0.8, 0.4, 0.2]), np.array([True, True, False, False]))
-    0.6
+    >>> best_threshold_f1(np.array([0.75, 0.5, 0.25, 0.125]), np.array([True, True, False, False]))
+    0.375
+    >>> best_threshold_f1(np.array([0.75, 0.5, 0.25, 0.125]), np.array([True, True, False, True]))
+    0.0625
     """
     order = np.argsort(-np.asarray(probability), kind="stable")
-    ranked = np.append(np.asarray(probability, dtype=float)[order], 0.0)
+    ranked = np.asarray(probability, dtype=float)[order]
+    below = np.append(ranked[1:], 0.0)
     found = np.cumsum(np.asarray(is_positive, dtype=bool)[order])
-    flagged = np.arange(1, len(found) + 1)
-    score = np.where(ranked[:-1] > ranked[1:], 2 * found / (flagged + max(int(found[-1]), 1)), -1.0)
-    best = int(np.argmax(score))
-    return round(float(ranked[best] + ranked[best + 1]) / 2, 12)
+    score = 2 * found / (np.arange(1, len(found) + 1) + max(int(found[-1]), 1))
+    is_cut = np.append(ranked[:-1] > ranked[1:], True)
+    best = int(np.argmax(np.where(is_cut, score, -1.0)))
+    middle = (ranked[best] + below[best]) / 2
+    return float(middle if middle > below[best] else ranked[best])
 
 
 def wilson(successes: float, trials: float) -> Interval:
@@ -306,6 +308,16 @@ def defined(figures: Mapping[str, float]) -> dict[str, float]:
     {'f1': 0.5}
     """
     return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def as_record(interval: Interval, decimals: int = 6) -> dict[str, float | None]:
+    """Write an interval for JSON: rounded, and none where it is undefined.
+
+    >>> as_record(Interval(0.5, float("nan"), 2 / 3))
+    {'value': 0.5, 'low': None, 'high': 0.666667}
+    """
+    values = asdict(interval)
+    return {name: round(float(value), decimals) if math.isfinite(value) else None for name, value in values.items()}
 
 
 def share(part: Figure, whole: Figure) -> Figure:

@@ -135,13 +135,27 @@ def read(artifact: Path) -> dict[str, Any]:
     Raises:
         BadArtifact: there is none, or it is not a record.
     """
+    return read_file(file_of(artifact))
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read a provenance file.
+
+    Raises:
+        BadArtifact: there is none, or it is not a record.
+    """
     try:
-        content = json.loads(file_of(artifact).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadArtifact(f"An artifact must have a readable {FILE}, got {error} ({artifact}).") from error
-    if not isinstance(content, dict):
-        raise BadArtifact(f"A {FILE} must hold a record, got {type(content).__name__} ({artifact}).")
+        raise BadArtifact(f"An artifact must have a readable {FILE}, got {error} ({file}).") from error
+    if not isinstance(content, dict) or "step" not in content:
+        raise BadArtifact(f"A {FILE} must be the record of a step, got something else ({file}).")
     return content
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List the provenance files of the artifacts that lie in a folder, one level deep."""
+    return sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*.{FILE}")])
 
 
 def file_of(artifact: Path, named: Path | None = None) -> Path:

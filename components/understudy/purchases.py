@@ -192,8 +192,8 @@ def _open_cache(path: Path) -> sqlite3.Connection:
         return _connect(path)
     except sqlite3.OperationalError as error:
         raise BadInput(
-            f"The cache must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder on a "
-            "local disk."
+            f"The cache must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder on "
+            "a local disk."
         ) from error
     except sqlite3.DatabaseError:
         for file in path.parent.glob(f"{path.name}*"):

@@ -132,11 +132,22 @@ def opened(address: str, required: Sequence[str], optional: Sequence[str] = ()) 
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
     wanted = list(dict.fromkeys([*required, *optional]))
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        found = _fetched(address, Path(folder)) if address.startswith("s3://") else _listed(address)
+    with fetched(address) as found:
         files = together(*[lambda name=name, path=path: inspect(name, path, required) for name, path in found])
         columns = tuple(name for name in wanted if any(name in file.columns for file in files))
         yield Source(address, tuple(files), columns)
+
+
+@contextmanager
+def fetched(address: str) -> Iterator[list[tuple[str, Path]]]:
+    """List the files behind an address as (name for messages, path); what is on S3 is copied here meanwhile.
+
+    Raises:
+        BadData: nothing is there.
+        BadInput: the bucket is missing, forbidden or not to be reached.
+    """
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        yield _from_s3(address, Path(folder)) if address.startswith("s3://") else _listed(address)
 
 
 def together(*checks: Callable[[], Any]) -> list[Any]:
@@ -173,7 +184,7 @@ def _listed(address: str) -> list[tuple[str, Path]]:
     return found
 
 
-def _fetched(address: str, folder: Path) -> list[tuple[str, Path]]:
+def _from_s3(address: str, folder: Path) -> list[tuple[str, Path]]:
     """Copy an object, or every file under a prefix, into a folder."""
     parts = urlsplit(address)
     store, key = open_store(f"s3://{parts.netloc}"), parts.path.strip("/")

@@ -29,7 +29,7 @@ class Spending:
 
     def __init__(self, cap_usd: float, spent_usd: float) -> None:
         self.cap_usd = cap_usd
-        self._spent_usd, self._promised_usd = spent_usd, 0.0
+        self._spent_usd, self._promised_usd, self._in_flight = spent_usd, 0.0, 0
         self._changed = threading.Condition()
 
     @property
@@ -45,7 +45,7 @@ class Spending:
         """
         with self._changed:
             while self._spent_usd + self._promised_usd + amount_usd > self.cap_usd:
-                if self._promised_usd <= 0:
+                if not self._in_flight:
                     raise BudgetSpent(
                         f"The teacher must cost at most {usd(self.cap_usd)}, got {usd(self._spent_usd)} spent and "
                         f"{usd(amount_usd)} for the next request (budget.teacher_usd). What was bought is kept; raise "
@@ -53,11 +53,17 @@ class Spending:
                     )
                 self._changed.wait()
             self._promised_usd += amount_usd
+            self._in_flight += 1
+
+    def lose(self, cost_usd: float) -> None:
+        """Count what a request may have cost that was sent but whose answer never came."""
+        with self._changed:
+            self._spent_usd += cost_usd
 
     def settle(self, promised_usd: float, cost_usd: float) -> None:
         """Give a promise back and count what the request did cost."""
         with self._changed:
-            self._promised_usd = max(self._promised_usd - promised_usd, 0.0)
-            self._promised_usd *= self._promised_usd > 1e-12  # noqa: PLR2004 - rounding must not look like a promise
+            self._in_flight -= 1
+            self._promised_usd = self._promised_usd - promised_usd if self._in_flight else 0.0
             self._spent_usd += cost_usd
             self._changed.notify_all()

@@ -47,7 +47,7 @@ def test_the_planted_bias_is_named_with_its_counts_and_interval():
     assert (found["texts"], found["true_positive"], found["false_negative"]) == (100, 12, 29)
     assert found["sentence"] == (
         "The teacher under-labels 'avoid' texts: of the 'tip' among them it found 12 of 41 (29%, 95% interval "
-        "18% to 45%) against 81% elsewhere (p < 0.0001 after correction for 2 tests)."
+        "18% to 44%) against 81% elsewhere (p < 0.0001 after correction for 2 tests)."
     )
 
 
@@ -164,14 +164,14 @@ def folders(tmp_path, card_text):
     is_positive, judged, place = PLANTED
     ids = [f"t{i:04}" for i in range(len(place))]
     texts = [
-        f"Please do {'avoid' if where == 'avoid' else 'ask for'} room number {i}." for i, where in enumerate(place)
+        f"Please do {'avoid the' if where == 'avoid' else 'ask for'} room number {i}." for i, where in enumerate(place)
     ]
     splits = ["train", "validation", "train"] * (len(ids) // 3 + 1)
     gold = pl.DataFrame({"id": ids, "group": ids, "text": texts, "split": splits[: len(ids)]}).with_columns(
-        label=pl.Series(np.where(is_positive, "tip", "other")), annotators=pl.lit(1), origin=pl.lit("labels")
+        label=pl.Series(np.where(is_positive, "tip", "other")), annotators=pl.lit(1, dtype=pl.Int64), origin=pl.lit("labels")
     )
-    hidden = gold.head(9).with_columns("id" + pl.col("id"), split=pl.lit("calibration"), label=pl.lit("tip"))
-    records.write(pl.concat([gold, hidden]), records.Gold, tmp_path / "gold")
+    hidden = gold.head(9).with_columns(("h" + pl.col("id")).alias("id"), split=pl.lit("calibration"), label=pl.lit("tip"))
+    records.write(pl.concat([gold, hidden], how="vertical_relaxed"), records.Gold, tmp_path / "gold")
     waiting = [f"p{i:04}" for i in range(60)]
     pool = pl.DataFrame({"id": ids + waiting, "group": ids + waiting, "time": None}).with_columns(
         text=pl.Series(
@@ -206,7 +206,7 @@ def test_only_train_and_validation_labels_are_looked_at(folders):
     run_audit(folders)
     audit = json.loads((folders / "audit" / "audit.json").read_text())
     assert audit["human_texts"] == audit["texts"] == 500
-    assert audit["splits"] == {"train": 334, "validation": 166}
+    assert audit["splits"] == {"train": 333, "validation": 167}
 
 
 def test_the_queue_holds_unlabelled_texts_of_the_biased_slice_with_the_suspicious_label(folders):

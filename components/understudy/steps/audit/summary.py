@@ -68,7 +68,7 @@ def overall(
 
     def interval(statistic: metrics.Statistic, truth: Bools, found: Bools) -> dict[str, float | None]:
         drawn = metrics.bootstrap(statistic, truth, found, groups=groups, samples=config.samples, seed=config.seed)
-        return interval_record(drawn)
+        return metrics.as_record(drawn)
 
     sides = {labels[0]: (is_positive, judged), labels[1]: (~is_positive, ~judged)}
     return {
@@ -95,10 +95,10 @@ def slice_record(name: str, tests: Sequence[SliceTest], positive_label: str, con
     return {
         "name": name,
         **asdict(worst.inside),
-        "recall": interval_record(worst.inside.recall),
-        "false_alarm_share": interval_record(worst.inside.error("over-labels")),
-        "recall_elsewhere": interval_record(worst.outside.recall),
-        "false_alarm_share_elsewhere": interval_record(worst.outside.error("over-labels")),
+        "recall": metrics.as_record(worst.inside.recall),
+        "false_alarm_share": metrics.as_record(worst.inside.error("over-labels")),
+        "recall_elsewhere": metrics.as_record(worst.outside.recall),
+        "false_alarm_share_elsewhere": metrics.as_record(worst.outside.error("over-labels")),
         "p_value": worst.p,
         "p_adjusted": worst.p_adjusted,
         "is_biased": is_biased,
@@ -185,8 +185,3 @@ def category_record(category: core.Category, table: pl.DataFrame, examples: int)
         "texts": len(rows),
         "examples": [{**row, "text": wording.clip(row["text"], TEXT_SHOWN)} for row in shown],
     }
-
-
-def interval_record(interval: Interval) -> dict[str, float | None]:
-    """Write an interval for JSON: none where it is undefined."""
-    return {name: round(value, 6) if wording.is_known(value) else None for name, value in asdict(interval).items()}

@@ -1,0 +1,234 @@
+"""Human labels in the store: every labels file and every answered queue is a segment, put once, the newest last.
+
+A vote is one person's label for one text. Votes of origin "labels" come from a labels file, which is a whole statement
+about the texts in it: the newest file that names a text counts for it. Votes of origin "queue" are answers to a review
+queue: each person's newest answer counts.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import yaml
+
+from understudy import sources
+from understudy.errors import BadData, BadInput, StorageError
+from understudy.sources import Refusal
+from understudy.steps.ingest.config import IngestConfig
+from understudy.storage import Store
+
+SAID = ("id", "label", "annotator", "split")
+VOTES = {
+    **dict.fromkeys(SAID, pl.String),
+    "origin": pl.String,
+    "file": pl.String,
+    "row": pl.Int64,
+    "segment": pl.Int64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `labels add` did: labels in the file, rows without one, refused rows, and the new segment's key if any."""
+
+    card_name: str
+    labels: int
+    skipped: int
+    refusals: Sequence[Refusal]
+    key: str | None
+
+
+def read_all(store: Store, card_name: str) -> pl.DataFrame:
+    """Read every vote that the store holds for a card, oldest segment first.
+
+    Raises:
+        StorageError: a segment was altered.
+    """
+    keys = store.list(f"labels/{card_name}/")
+    parts = [_segment(store, key, number) for number, key in enumerate(keys)]
+    return pl.concat([pl.DataFrame(schema=VOTES), *parts])
+
+
+def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
+    """Return the votes of a labels file, read by `sources`, as the newest segment."""
+    missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in table.columns]
+    votes = table.with_columns(*missing, origin=pl.lit("labels"), segment=pl.lit(segment, pl.Int64))
+    return votes.select(VOTES)
+
+
+def current(votes: pl.DataFrame) -> pl.DataFrame:
+    """Keep the votes that count: of a labels file's votes the newest file's, of a queue's each person's newest."""
+    is_file = pl.col("origin") == "labels"
+    newest_file = pl.col("segment").max().over("origin", "id")
+    newest_answer = pl.col("segment").max().over("origin", "id", "annotator")
+    return votes.filter(pl.col("segment") == pl.when(is_file).then(newest_file).otherwise(newest_answer))
+
+
+def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labels", "queue"]) -> str | None:
+    """Write votes as a new segment; the same votes are written once.
+
+    Returns:
+        The new segment's key, or None when there are no votes or the store holds just these already.
+    """
+    lines = [json.dumps({**said, "origin": origin}, sort_keys=True) for said in _said(votes)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    ending = f"-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
+    keys = store.list(f"labels/{card_name}/")
+    if not lines or any(key.endswith(ending) for key in keys):
+        return None
+    number = max((int(Path(key).name.partition("-")[0]) for key in keys), default=0) + 1
+    key = f"labels/{card_name}/{number:06d}{ending}"
+    store.put_if_absent(key, data)
+    return key
+
+
+def add(store: Store, address: str, card_name: str | None = None) -> Added:
+    """Put people's answers into the store, where the next training run finds them.
+
+    Args:
+        store: the store that the card's runs use.
+        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        card_name: the card that the labels answer; needed when the store holds several.
+
+    Raises:
+        BadInput: no such card in the store.
+        BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
+    """
+    card_name, names = card_labels(store, card_name)
+    table, refusals = _read_answers(address)
+    answered = table.filter(pl.col("label").is_not_null())
+    unknown = ~pl.col("label").is_in(names)
+    refusals = refusals + [
+        Refusal(row["file"], row["row"], row["id"], "unknown_label", f"'{row['label']}' is none of {', '.join(names)}")
+        for row in answered.filter(unknown).iter_rows(named=True)
+    ]
+    votes = answered.filter(~unknown)
+    _require_answers(address, len(table), len(votes), refusals)
+    key = put(store, card_name, votes, "queue")
+    return Added(card_name, len(votes), len(table) - len(answered), refusals, key)
+
+
+def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:
+    """Find a card in the store: its name, and the names of its labels.
+
+    Raises:
+        BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
+    """
+    keys = [key for key in store.list("cards/") if key.endswith(".yaml")]
+    known = sorted({key.split("/")[1] for key in keys})
+    if card_name not in known and not (card_name is None and len(known) == 1):
+        got = f"'{card_name}'" if card_name else "none"
+        there = ", ".join(known) or "no card yet: run ingest first"
+        raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
+    name = card_name or known[0]
+    versions = {_label_names(store.read(key)) for key in keys if key.startswith(f"cards/{name}/")}
+    if len({frozenset(version) for version in versions}) > 1:
+        listed = " and ".join(sorted("/".join(version) for version in versions))
+        raise BadInput(
+            f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
+            "Give the changed card a new name."
+        )
+    return name, sorted(versions)[0]
+
+
+def tally(refusals: Iterable[Refusal]) -> str:
+    """Write the reasons with their counts, most frequent first, each with its first row.
+
+    >>> tally([Refusal("a.csv", 7, "x", "empty_text", "the cell 'text' is empty")])
+    "empty_text 1 (row 7 of a.csv: the cell 'text' is empty)"
+    """
+    listed = list(refusals)
+    counts = Counter(refusal.reason for refusal in listed)
+    first = {refusal.reason: refusal for refusal in reversed(listed)}
+    return ", ".join(
+        f"{reason} {count:,} (row {first[reason].row:,} of {first[reason].file}: {first[reason].detail})"
+        for reason, count in counts.most_common(5)
+    )
+
+
+def _label_names(card: bytes) -> tuple[str, ...]:
+    """Read label names leniently: a card of an older release must not stand in the way of people's answers."""
+    return tuple(str(label["name"]) for label in yaml.safe_load(card)["labels"])
+
+
+def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Refusal]) -> None:
+    most = IngestConfig().max_refused_share
+    if len(refusals) > most * (votes + len(refusals)):
+        raise BadData(
+            f"At most {most:.0%} of the answers must be faulty, got {len(refusals):,} of {votes + len(refusals):,} "
+            f"({address}): {tally(refusals)}. Mend these rows; nothing was added."
+        )
+    if not votes:
+        raise BadData(f"A file of answers must hold labels, got {rows:,} rows and no label ({address}). Fill some in.")
+
+
+def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in votes.columns]
+    return votes.with_columns(missing).select(SAID).iter_rows(named=True)
+
+
+def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
+    try:
+        lines = [json.loads(line) for line in store.read(key).decode().splitlines()]
+        rows = [
+            (*(line[name] for name in SAID), line["origin"], key, row, number)
+            for row, line in enumerate(lines, start=1)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"A segment must hold votes, got {error!r} ({store.locate(key)}). Restore it.") from error
+    return pl.DataFrame(rows, schema=VOTES, orient="row")
+
+
+def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal]]:
+    with sources.fetched(address) as found:
+        name, path = found[0]
+        if len(found) == 1 and (tasks := _json_list(path)) is not None:
+            return _label_studio(name, tasks)
+    with sources.opened(address, ["id", "label"], ["annotator"]) as source:
+        return source.read(filled=["id"])
+
+
+def _json_list(path: Path) -> list[Any] | None:
+    """Return the list that a JSON file holds; None when it is no such file."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+                return None
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, list) else None
+
+
+def _label_studio(file: str, tasks: Sequence[Any]) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Read Label Studio's export: a task's id from `data.id`, one vote an annotation; rows are tasks."""
+    schema = {"file": pl.String, "row": pl.Int64, "id": pl.String, "label": pl.String, "annotator": pl.String}
+    votes: list[tuple[str, int, str, str | None, str | None]] = []
+    refusals: list[Refusal] = []
+    for number, task in enumerate(tasks, start=1):
+        try:
+            votes += [(file, number, str(task["data"]["id"]), *vote) for vote in _annotations(task)]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            detail = f"a task needs data.id and annotations with one choice each: {error!r}"
+            refusals.append(Refusal(file, number, None, "not_a_task", detail))
+    return pl.DataFrame(votes, schema=schema, orient="row"), refusals
+
+
+def _annotations(task: Any) -> list[tuple[str | None, str | None]]:
+    """Return (label, annotator) for each annotation that was not cancelled; one empty label when there is none."""
+    found: list[tuple[str | None, str | None]] = []
+    for annotation in task["annotations"]:
+        if annotation.get("was_cancelled"):
+            continue
+        choices = {str(choice) for part in annotation["result"] for choice in part.get("value", {}).get("choices", [])}
+        if len(choices) > 1:
+            raise ValueError(f"{len(choices)} choices in one annotation")
+        person = annotation.get("completed_by")
+        person = person.get("email") or person.get("id") if isinstance(person, dict) else person
+        found.append((next(iter(choices), None), None if person is None else str(person)))
+    return found or [(None, None)]

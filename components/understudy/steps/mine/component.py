@@ -1,0 +1,22 @@
+"""The KFP component of the step mine."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def mine(
+    card: Input[Artifact],
+    pool: Input[Dataset],
+    gold: Input[Dataset],
+    bundle: Input[Model],
+    store: str,
+    queue: Output[Dataset],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> None:
+    """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree."""
+    from understudy.shell import execute_component
+
+    execute_component("mine", locals())

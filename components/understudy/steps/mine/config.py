@@ -1,0 +1,36 @@
+"""Settings of mine."""
+
+from dataclasses import dataclass
+
+from understudy.config import require
+
+
+@dataclass(frozen=True, slots=True)
+class MineConfig:
+    """Which texts are compared, what counts as a disagreement, and how many of them people get.
+
+    Attributes:
+        texts: unlabelled texts to draw from the pool at random.
+        min_disagreement: in [0, 1); a text is queued when the two probabilities of the positive label differ by more.
+        queue_size: most texts in the queue.
+        per_group: most texts of one group (review, thread) in the queue.
+        random_share: in [0, 1]; share of the texts asked for that is drawn by lot, not for being near the threshold.
+        near_duplicate: in (0, 1]; Jaccard similarity from which two queued texts are folded into one.
+        seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
+    """
+
+    texts: int = 10_000
+    min_disagreement: float = 0.3
+    queue_size: int = 500
+    per_group: int = 3
+    random_share: float = 0.1
+    near_duplicate: float = 0.8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the rules."""
+        for name in ("texts", "queue_size", "per_group"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(0 <= self.min_disagreement < 1, f"min_disagreement must be in [0, 1), got {self.min_disagreement}.")
+        require(0 <= self.random_share <= 1, f"random_share must be in [0, 1], got {self.random_share}.")
+        require(0 < self.near_duplicate <= 1, f"near_duplicate must be in (0, 1], got {self.near_duplicate}.")

@@ -1,0 +1,184 @@
+"""The step mine: files in, files out, and the queue into the store."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy import provenance, records
+from understudy.answers import teacher_answers
+from understudy.errors import BadArtifact
+from understudy.llm import Judged, open_teacher
+from understudy.metrics import Floats
+from understudy.progress import track
+from understudy.scoring import Bundle
+from understudy.shell import In, Out, Result
+from understudy.steps.mine import annotation, core
+from understudy.steps.mine.config import MineConfig
+from understudy.storage import Store, prepare_store
+from understudy.task import Card, load_card, load_config
+from understudy.wording import count, percent, usd
+
+QUEUE_FILE = "queue.json"
+TEXTS_AT_ONCE = 1000
+
+
+def run(card: In, pool: In, gold: In, bundle: In, store: str, queue: Out, overrides: str = "") -> Result:
+    """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
+
+    The bundle need not be published. The teacher is asked within what is left of the card's budget; answers that the
+    store has cost nothing. A queue also goes into the store, under queues/<card>/<queue>/.
+
+    Args:
+        card: snapshot of the task card.
+        pool: texts that may be used for training.
+        gold: human labels, and the firewall around the test split.
+        bundle: what calibrate wrote.
+        store: folder or s3://bucket/prefix that keeps the teacher's answers and the queue.
+        queue: queue.parquet, queue.csv to fill in, label-studio.json with label-studio.xml, and queue.json about them.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics scored, asked, from_store, disagreements, disagreement_share (estimated of the pool), queued, cost_usd;
+        parameters queue (its name in the store; empty when nothing is queued), is_budget_spent.
+
+    Raises:
+        BadArtifact: the pool holds a text of the test split, or the bundle has other labels than the card.
+    """
+    task = load_card(card)
+    config: MineConfig = load_config("mine", task, overrides)
+    keep = prepare_store(store)
+    student = _open_student(bundle, task)
+    unlabelled = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
+    drawn = core.draw(unlabelled, config.texts, config.seed)
+    core.require_no_test_texts(drawn, records.read(gold, records.Firewall))
+    scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
+    asked = _ask(task, keep, scored, student.threshold, config, overrides)
+    answers = teacher_answers(asked.judged.table, task)
+    answered = core.weigh(asked.planned, answers["id"].to_list(), len(unlabelled)).join(answers, on="id")
+    compared = core.compare(answered, config.min_disagreement)
+    chosen = core.choose(compared, config)
+    figures = _figures(len(scored), asked.judged, compared, len(chosen))
+    name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
+    if len(chosen):
+        _put(keep, f"queues/{task.name}/{name}", queue)
+    return Result(
+        headline=_headline(figures, asked.judged.is_budget_spent),
+        metrics=figures,
+        parameters={"queue": name if len(chosen) else "", "is_budget_spent": asked.judged.is_budget_spent},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked in which order, what came back, and who answered; `judge` is empty when nobody was asked."""
+
+    planned: pl.DataFrame
+    judged: Judged
+    judge: str = ""
+    is_rehearsal: bool = False
+
+
+def _open_student(bundle: Path, card: Card) -> Bundle:
+    student = Bundle.open(bundle)
+    if student.labels != card.label_names:
+        raise BadArtifact(
+            f"The bundle must have the card's labels {', '.join(card.label_names)}, got {', '.join(student.labels)} "
+            f"({bundle}). Train a student of this card."
+        )
+    return student
+
+
+def _score(student: Bundle, texts: pl.Series) -> Floats:
+    """Return the student's probabilities of the positive label, shape (texts,)."""
+    parts = [np.empty(0)]
+    with track(len(texts), "mine: texts scored") as progress:
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            piece = texts[start : start + TEXTS_AT_ONCE].to_list()
+            parts.append(student.probabilities(piece)[:, student.positive_index])
+            progress.advance(len(piece))
+    return np.concatenate(parts)
+
+
+def _ask(card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, overrides: str) -> Asked:
+    """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
+    if not len(scored):
+        return Asked(core.plan(scored, [], threshold, config.random_share), Judged(records.empty(records.Judgements)))
+    of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
+    with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
+        texts = scored.select("id", "text", pl.lit(1.0).alias("weight"))
+        stored = teacher.stored(texts).table["id"].to_list()
+        planned = core.plan(scored, stored, threshold, config.random_share)
+        judged = teacher.judge(planned.select("id", "text", pl.lit(1.0).alias("weight")), "mine: texts judged")
+        return Asked(planned, judged, teacher.seat.judge, teacher.seat.is_rehearsal)
+
+
+def _figures(scored: int, judged: Judged, compared: pl.DataFrame, queued: int) -> dict[str, float]:
+    return {
+        "scored": scored,
+        "asked": judged.asked,
+        "from_store": judged.from_store,
+        "disagreements": int(compared["is_contested"].sum()),
+        "disagreement_share": round(core.contested_share(compared), 6),
+        "queued": queued,
+        "cost_usd": judged.cost_usd,
+    }
+
+
+def _about(
+    card: Card, student: Bundle, asked: Asked, config: MineConfig, figures: Mapping[str, float]
+) -> dict[str, Any]:
+    """Describe a queue. What this run happened to pay is no part of it: a rerun that pays nothing is the same queue."""
+    said = ("scored", "disagreements", "disagreement_share", "queued")
+    return {
+        "format": 1,
+        "card": card.name,
+        "card_hash": card.hash,
+        "bundle": student.version,
+        "judge": asked.judge,
+        "is_rehearsal": student.is_rehearsal or asked.is_rehearsal,
+        "is_budget_spent": asked.judged.is_budget_spent,
+        "settings": asdict(config),
+        **{name: figures[name] for name in said},
+    }
+
+
+def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, Any]) -> str:
+    """Write the queue's files and return its name, which their content decides; a rehearsal's says so."""
+    extra = ["weight", "copies"]
+    records.write(queue.select(*records.Queue.column_names(), *extra), records.Queue, folder)
+    texts = {
+        "queue.csv": annotation.queue_csv(queue),
+        "label-studio.json": annotation.label_studio_tasks(queue),
+        "label-studio.xml": annotation.label_studio_page(card),
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8", newline="")
+    digest = provenance.hash_json({**about, **texts})[:12]
+    name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
+    content = json.dumps({"queue": name, **about}, indent=2, sort_keys=True, allow_nan=False)
+    (folder / QUEUE_FILE).write_text(content + "\n", encoding="utf-8")
+    return name
+
+
+def _put(store: Store, prefix: str, folder: Path) -> None:
+    """Put a queue's files into the store, queue.json last: with it the queue is whole."""
+    files = sorted(path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
+    for file in [*files, QUEUE_FILE]:
+        store.put_if_absent(f"{prefix}/{file}", (folder / file).read_bytes())
+
+
+def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
+    if not figures["scored"]:
+        return "no unlabelled texts to compare, so nothing is queued"
+    judged = figures["asked"] + figures["from_store"]
+    ended = "; the budget ended the asking" if is_budget_spent else ""
+    return (
+        f"{count(figures['queued'], 'text')} queued for people: student and teacher disagree on "
+        f"{figures['disagreements']:,} of {count(judged, 'text')} ({percent(figures['disagreement_share'])} of the pool), "
+        f"{usd(figures['cost_usd'])} spent{ended}"
+    )

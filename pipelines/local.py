@@ -1,0 +1,293 @@
+"""Run a pipeline on this machine: no cluster, no API key, no model hub needed.
+
+    python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3 [--set step.key=value]
+
+Exit code 0: published. 2: something that was given must be changed. 3: a gate refused. 1: anything else.
+"""
+
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from pipelines import runs
+from pipelines.compile import PIPELINES, pipeline_spec
+from pipelines.events import Event
+from pipelines.terminal import Board, noise_to, tell
+from understudy.config import STEPS, check_overrides
+from understudy.errors import BadInput, UnderstudyError
+from understudy.storage import open_store, prepare_store, split_uri
+from understudy.task import Card, load_card, load_config, parse_card
+
+REFUSED = 3
+Runner = Literal["direct", "kfp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asks for.
+
+    Attributes:
+        pipeline: name of the pipeline.
+        card: path or s3:// address of the task card.
+        texts: file, folder or s3:// address.
+        labels: file, folder or s3:// address.
+        store: folder or s3://bucket/prefix.
+        overrides: step.key=value lines.
+        runner: "direct" calls the steps in this process, "kfp" has KFP's local runner start a process for each.
+        work: folder of the runs.
+        name: of the run; None makes one of the card's name and the time.
+        resume: go on with an unfinished run.
+    """
+
+    pipeline: str
+    card: str
+    texts: str
+    labels: str
+    store: str
+    overrides: str = ""
+    runner: Runner = "direct"
+    work: Path = Path("build/runs")
+    name: str | None = None
+    resume: bool = False
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end; no step may take it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(signal.Signals(number).name)
+
+
+def run(request: Request) -> int:
+    """Check a request, run the pipeline, and say in one sentence how it ended.
+
+    Returns:
+        the exit code, as this module describes them.
+    """
+    try:
+        card = check(request)
+        opened = open_run(request, card)
+        with opened.held():
+            return carry_out(opened)
+    except UnderstudyError as error:
+        tell(str(error))
+        return error.exit_code
+
+
+def check(request: Request) -> Card:
+    """Check everything that can be checked before the first step, and report all faults together.
+
+    Raises:
+        BadInput: with one sentence a fault.
+    """
+    from understudy.sources import together
+
+    if request.resume and request.runner == "kfp":
+        raise BadInput(
+            "--resume must be used with the direct runner, got --runner kfp. Leave out --resume: the store keeps the "
+            "teacher's answers and the checkpoints, so a new run asks and trains only what is missing."
+        )
+    card, *_ = together(
+        lambda: check_card(request),
+        lambda: check_source(request.texts, "--texts", ("id", "text")),
+        lambda: check_source(request.labels, "--labels", ("id", "label")),
+        lambda: prepare_store(request.store),
+    )
+    checked: Card = card
+    return checked
+
+
+def check_card(request: Request) -> Card:
+    """Load the card, and check the overrides with it.
+
+    Raises:
+        BadCard: with every fault's line.
+        BadSetting: an override breaks a rule.
+    """
+    check_overrides(request.overrides)
+    if request.card.startswith("s3://"):
+        store, key = split_uri(request.card)
+        card = parse_card(store.read(key).decode("utf-8", errors="replace"), request.card)
+    else:
+        card = load_card(Path(request.card))
+    for step in STEPS:
+        load_config(step, card, request.overrides)
+    return card
+
+
+def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
+    """Check that there are files to read, and their columns where that is cheap.
+
+    Raises:
+        BadInput: there is nothing, or what is there cannot serve.
+    """
+    from understudy.sources import opened
+
+    if not address.startswith("s3://"):
+        with opened(address, columns):
+            return
+    store, key = split_uri(address)
+    if not store.list(key):
+        raise BadInput(f"A source must exist, got nothing at {address} ({flag}). Mend the address.")
+
+
+def open_run(request: Request, card: Card) -> runs.Run:
+    """Start a run under a name of its own, or find the one to go on with.
+
+    Raises:
+        BadInput: the name is taken, or there is nothing to go on with.
+    """
+    arguments = {
+        "card": lasting(request.card),
+        "texts": lasting(request.texts),
+        "labels": lasting(request.labels),
+        "store": open_store(request.store).uri,
+        "overrides": request.overrides,
+    }
+    if request.resume:
+        found = runs.unfinished(request.work, card.name, request.name)
+        return replace(found, record=replace(found.record, arguments=arguments))
+    name = request.name or f"{card.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    record = runs.Record(
+        name=name,
+        pipeline=request.pipeline,
+        runner=request.runner,
+        card=card.name,
+        card_hash=card.hash,
+        arguments=arguments,
+        started=runs.utc_now(),
+        artifacts=str((request.work / name).resolve()),
+    )
+    return runs.start(request.work, record)
+
+
+def lasting(address: str) -> str:
+    """Return an address that means the same from every folder."""
+    from understudy.sources import local_path
+
+    return address if address.startswith("s3://") else str(local_path(address).resolve())
+
+
+def carry_out(opened: runs.Run) -> int:
+    """Run the pipeline's tasks, a line each, and end with a sentence."""
+    with noise_to(opened.log) as real, ended_by_signals():
+        board = Board(real, opened.log)
+        try:
+            return conclude(opened, board, follow(events_of(opened), board))
+        except (Stopped, Exception) as error:
+            board.fail()
+            traceback.print_exception(error)
+            failure = error
+    return tell_failure(opened, failure)
+
+
+def events_of(opened: runs.Run) -> Generator[Event, None, None]:
+    """Start the runner that the run was begun with."""
+    record = opened.record
+    if record.runner == "kfp":
+        from pipelines import kfp_runner
+
+        return kfp_runner.run(record.pipeline, record.arguments, opened.folder, sys.stdout)
+    from pipelines import direct
+
+    return direct.run(pipeline_spec(record.pipeline), record.arguments, opened.folder)
+
+
+def follow(events: Iterator[Event], board: Board) -> dict[str, Mapping[str, Any]]:
+    """Show every event; return each task's provenance."""
+    told: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        board.show(event)
+        told[event.task] = event.record
+    return told
+
+
+def conclude(opened: runs.Run, board: Board, told: Mapping[str, Mapping[str, Any]]) -> int:
+    """Say how a run ended that came to its end, and write it down."""
+    decided = told.get("evaluate", {}).get("parameters", {})
+    decision = str(decided.get("decision", "publish"))
+    opened.end({"decision": decision, "reason": decided.get("reason", ""), "parameters": parameters_of(told)})
+    if (report := keep_report(opened)) is not None:
+        board.say(f"Report: {report}")
+    if decision == "publish":
+        board.say(f"Published: {told.get('publish', {}).get('headline', opened.record.name)}")
+        return 0
+    board.say(f"Not published ({decision}): {decided.get('reason', 'no reason given')}")
+    return REFUSED
+
+
+def parameters_of(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Gather what the steps decided."""
+    return {task: record["parameters"] for task, record in told.items() if record.get("parameters")}
+
+
+def keep_report(opened: runs.Run) -> Path | None:
+    """Copy the report to the run's folder, under a name that a browser opens as a page."""
+    pages = sorted(opened.folder.glob("**/evaluate/page"))
+    if not pages:
+        return None
+    return Path(shutil.copyfile(pages[-1], opened.folder / "report.html"))
+
+
+def tell_failure(opened: runs.Run, error: BaseException) -> int:
+    """Say on standard error why a run did not come to its end, and how to go on; the log has the whole story."""
+    tell(reason_of(error))
+    if opened.record.runner == "direct":
+        again = "Mend it, then go" if isinstance(error, BadInput) else "Go"
+        tell(f"{again} on with the same command and --resume --name {opened.record.name}")
+    tell(f"Log: {opened.log}")
+    return int(getattr(error, "exit_code", 1))
+
+
+def reason_of(error: BaseException) -> str:
+    """Write why a run ended early, for a person."""
+    if isinstance(error, Stopped):
+        return f"Stopped by {error}; what was done is kept."
+    return str(error) if isinstance(error, UnderstudyError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end what runs inside, by `Stopped`; a second one ends the process at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        raise Stopped(number)
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("pipeline", type=click.Choice(PIPELINES))
+@click.option("--card", required=True, help="The task card: a file or s3:// address.")
+@click.option("--texts", required=True, help="Texts: a file, folder or s3:// address.")
+@click.option("--labels", required=True, help="Human labels: a file, folder or s3:// address.")
+@click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")
+@click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
+@click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
+@click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")
+@click.option("--name", help="Name of the run. [default: <card>-<UTC time>]")
+@click.option("--resume", is_flag=True, help="Go on with the card's newest unfinished run, or the one named.")
+def main(settings: tuple[str, ...], **given: Any) -> None:
+    """Run PIPELINE on this machine."""
+    sys.exit(run(Request(overrides="\n".join(settings), **given)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""A run's name, folder and record: who may work on it, whether it has ended, and how an unfinished one is found."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import BadInput
+from understudy.storage import Store, open_store
+
+RECORD_FILE, ENDED_FILE, LOG_FILE = "run.json", "ended.json", "run.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a run when it starts.
+
+    Attributes:
+        name: unique in the store.
+        pipeline: which one runs.
+        runner: "direct" or "kfp".
+        card: name of the task.
+        card_hash: of what the card says.
+        arguments: of the pipeline.
+        started: UTC.
+        artifacts: the folder of the run, on the machine where it runs.
+    """
+
+    name: str
+    pipeline: str
+    runner: str
+    card: str
+    card_hash: str
+    arguments: Mapping[str, str]
+    started: str
+    artifacts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run in its folder."""
+
+    record: Record
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """Where everything that steps and libraries print goes."""
+        return self.folder / LOG_FILE
+
+    def end(self, outcome: Mapping[str, Any]) -> None:
+        """Write down that the run has ended and how, here and in the store."""
+        content = _bytes({**outcome, "ended": utc_now()})
+        open_store(self.record.arguments["store"]).put_if_absent(key_of(self.record.name, ENDED_FILE), content)
+        (self.folder / ENDED_FILE).write_bytes(content)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes off this run while it is worked on.
+
+        Raises:
+            BadInput: another process works on it.
+        """
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInput(
+                    f"A run must be worked on by one process at a time, got a second one ({self.folder}). "
+                    "Wait for the first, or stop it."
+                ) from error
+            yield
+
+
+def start(work: Path, record: Record) -> Run:
+    """Claim a run's name in the store, and make its folder.
+
+    Raises:
+        BadInput: the name is taken.
+    """
+    folder = work / record.name
+    content = _bytes(asdict(record))
+    if folder.exists() or not _claim(open_store(record.arguments["store"]), record.name, content):
+        raise BadInput(
+            f"A run's name must be new, got '{record.name}' (--name). Choose another, or add --resume to go on with it."
+        )
+    folder.mkdir(parents=True)
+    (folder / RECORD_FILE).write_bytes(content)
+    return Run(record, folder)
+
+
+def unfinished(work: Path, card: str, name: str | None) -> Run:
+    """Find the run to go on with: the named one, or the newest of the card's that has not ended.
+
+    Raises:
+        BadInput: there is none.
+    """
+    records = sorted(work.glob(f"*/{RECORD_FILE}"), key=lambda file: (_read(file)["started"], file.parent.name))
+    for file in reversed(records):
+        record = Record(**_read(file))
+        if record.card == card and name in {None, record.name} and not (file.parent / ENDED_FILE).exists():
+            return Run(record, file.parent)
+    wanted = f"no unfinished run '{name}'" if name else "no unfinished run"
+    raise BadInput(
+        f"A run to resume must be there, got {wanted} of the card '{card}' in {work} (--resume). "
+        "Leave out --resume to start one."
+    )
+
+
+def key_of(name: str, file: str) -> str:
+    """Return where the store keeps a run's record."""
+    return f"runs/{name}/{file}"
+
+
+def utc_now() -> str:
+    """Return the time as it stands in records."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _claim(store: Store, name: str, content: bytes) -> bool:
+    return store.put_if_absent(key_of(name, "started.json"), content)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def _bytes(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

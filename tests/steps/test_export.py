@@ -1,0 +1,92 @@
+"""Export: every architecture gives the same scores as its student, and a moved graph is refused."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.students import SHAPES, make_student
+from understudy import records, student
+from understudy.shell import execute
+from understudy.steps.export import core
+from understudy.steps.export.config import ExportConfig
+
+TEXTS = [
+    "Ask for a room at the back",
+    "nice",
+    "We stayed three nights and " * 12,
+    "Avoid the bar!",
+    "ok then",
+    "Bring cash",
+]
+LABELS = ["tip", "other", "other", "tip", "other", "tip"]
+
+
+@pytest.fixture
+def gold(tmp_path):
+    table = pl.DataFrame(
+        {
+            "id": [str(index) for index in range(len(TEXTS))],
+            "group": [str(index) for index in range(len(TEXTS))],
+            "text": TEXTS,
+            "label": LABELS,
+            "split": ["validation"] * len(TEXTS),
+            "annotators": [1] * len(TEXTS),
+            "origin": ["labels"] * len(TEXTS),
+        }
+    )
+    records.write(table, records.Gold, tmp_path / "gold")
+    return tmp_path / "gold"
+
+
+@pytest.fixture
+def card(tmp_path, make_card):
+    folder = tmp_path / "card"
+    folder.mkdir()
+    (folder / "card.yaml").write_text(make_card(), encoding="utf-8")
+    return folder
+
+
+def trained(tmp_path, architecture: str, labels=("other", "tip")):
+    source = make_student(tmp_path / "source", architecture)
+    model, tokenizer = student.load(str(source), labels)
+    about = {
+        "student": architecture, "labels": list(labels), "positive_label": "tip", "max_length": 64, "texts": 6,
+        "is_rehearsal": True,
+    }  # fmt: skip
+    student.save(model, tokenizer, about, tmp_path / "student")
+    return tmp_path / "student"
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, gold, architecture):
+    folder = trained(tmp_path, architecture)
+    graphs = tmp_path / "graphs"
+    result = execute("export", {"card": card, "gold": gold, "student": folder, "graphs": graphs})
+    assert result.metrics["log_odds_gap"] < 1e-4
+    about = json.loads((graphs / "graphs.json").read_text())
+    assert about["graphs"] == ["fp32", "int8"]
+    assert (graphs / "int8/model.onnx").stat().st_size < (graphs / "fp32/model.onnx").stat().st_size / 2
+
+
+def test_a_student_with_labels_in_another_order_is_refused(tmp_path, card, gold):
+    folder = trained(tmp_path, "bert", labels=("tip", "other"))
+    with pytest.raises(core.NotTheSame, match=r"card's order \['other', 'tip'\], got \['tip', 'other'\]"):
+        execute("export", {"card": card, "gold": gold, "student": folder, "graphs": tmp_path / "graphs"})
+    assert not (tmp_path / "graphs").exists()
+
+
+@pytest.mark.parametrize("moved", [0.5, float("nan")])
+def test_a_graph_whose_scores_moved_is_refused(moved):
+    with pytest.raises(core.NotTheSame, match=r"within 0\.001 of the student's"):
+        core.require_parity(np.array([0.0, 1.0]), np.array([0.0, 1.0 + moved]), ExportConfig())
+
+
+def test_int8_serves_only_while_it_ranks_as_well():
+    is_positive = np.array([True, True, False, False])
+    good, bad = np.array([3.0, 2.0, -1.0, -2.0]), np.array([3.0, -2.0, 1.0, -1.0])
+    assert core.choose({"fp32": good, "int8": good}, is_positive, ExportConfig()).graph == "int8"
+    fallback = core.choose({"fp32": good, "int8": bad}, is_positive, ExportConfig())
+    assert fallback.graph == "fp32"  # the second positive falls to rank four: (1 + 2/4) / 2 = 0.75
+    assert "0.750 in int8, 1.000 in fp32" in fallback.reason

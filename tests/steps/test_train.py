@@ -1,0 +1,246 @@
+"""Training: targets worked by hand, early stopping, the firewall, and a kill in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.students import make_student
+from understudy import provenance, records, student
+from understudy.errors import BadArtifact, BadSetting, TooFewLabels
+from understudy.shell import execute
+from understudy.steps.train import core
+from understudy.task import parse_card
+
+NOTHING_PROVEN = {
+    "overall": {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45},
+    "slices": {},
+}
+
+
+def judged(*rows):
+    return pl.DataFrame(
+        [
+            {"id": str(index), "text": text, "label": label, "probabilities": given}
+            for index, (text, label, given) in enumerate(rows)
+        ],
+        schema_overrides={"probabilities": pl.List(pl.Float64)},
+    )
+
+
+def test_an_answer_with_probabilities_is_taken_at_them(make_card):
+    table = judged(("ask for room 5", "tip", [0.2, 0.8]), ("nice", "other", [0.9, 0.1]))
+    np.testing.assert_allclose(core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
+
+
+def test_an_answer_without_probabilities_is_taken_at_the_measured_error_rates(make_card):
+    # found (8 + .5) / 11 = .7727, false alarms 5.5 / 51 = .1078; it says half are tips, so .59 truly are
+    table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
+    rates = core.Rates.counted(NOTHING_PROVEN["overall"])
+    share = (0.5 - rates.false_alarm) / (rates.found - rates.false_alarm)
+    yes = share * rates.found / 0.5
+    no = share * (1 - rates.found) / 0.5
+    np.testing.assert_allclose(core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [yes, no])
+    assert share == pytest.approx(0.59, abs=0.005)
+
+
+def test_a_proven_bias_raises_what_the_teacher_rejected_in_that_slice_only(make_card):
+    biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2, "is_biased": True}
+    audit = {**NOTHING_PROVEN, "slices": {"avoid": biased}}
+    table = judged(
+        ("Avoid the bar", "other", [0.99, 0.01]),
+        ("avoid room 3", "tip", [0.1, 0.9]),
+        ("nice", "other", [0.99, 0.01]),
+    )
+    targets = core.teacher_targets(table, parse_card(make_card()), audit)
+    assert targets[0] > 0.5  # the teacher misses most tips here, so its "other" says little
+    assert targets[2] == 0.01
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.lists(st.booleans(), min_size=1))
+def test_a_posterior_is_a_probability(found, false_alarm, answers):
+    posterior = core.posterior(np.array(answers), core.Rates(found, false_alarm))
+    assert ((posterior >= 0) & (posterior <= 1)).all()
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 5))
+def test_every_text_is_learned_once_an_epoch(lengths, epoch):
+    batches = core.epoch_batches(lengths, 128, seed=1, epoch=epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+
+
+def test_epochs_differ_in_their_order_and_repeat_with_the_seed():
+    first, again, second = (
+        [batch.tolist() for batch in core.epoch_batches([5] * 100, 50, seed=1, epoch=epoch)] for epoch in (0, 0, 1)
+    )
+    assert first == again
+    assert first != second
+
+
+def table_of(**columns):
+    return pl.DataFrame(columns)
+
+
+def test_a_human_label_stands_above_the_teachers(make_card):
+    texts = [f"text {index}" for index in range(12)]
+    ids = [str(index) for index in range(12)]
+    pool = table_of(id=ids, text=texts)
+    judgements = judged(
+        *[
+            (text, "tip" if index < 6 else "other", [0.1, 0.9] if index < 6 else [0.9, 0.1])
+            for index, text in enumerate(texts)
+        ]
+    )
+    gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
+    table = core.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
+    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", 0.0, 3.0)]
+    assert len(table) == 12
+
+
+def test_one_class_only_cannot_be_learned(make_card):
+    texts = [f"text {index}" for index in range(12)]
+    pool = table_of(id=[str(index) for index in range(12)], text=texts)
+    gold = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "label": pl.String, "split": pl.String})
+    judgements = judged(*[(text, "other", [0.9, 0.1]) for text in texts])
+    with pytest.raises(TooFewLabels, match="of both labels, got 12 with 0 likely 'tip'"):
+        core.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
+
+
+def test_a_copy_of_a_test_text_is_refused():
+    table = table_of(id=["a"], text=["Ask for  ROOM 5!"])
+    firewall = table_of(id=["t1"], content=[core.content_hash("ask for room 5")])
+    with pytest.raises(BadArtifact, match="must not stand in the test split, got 1, first a"):
+        core.require_fenced(table, firewall)
+
+
+@pytest.fixture
+def inputs(tmp_path, make_card):
+    """Artifacts of a small task that a tiny student learns: "ask" makes a tip."""
+    source = make_student(tmp_path / "tiny")
+    rows = [
+        (f"{index}", f"ask for number {index}" if index % 2 else f"number {index} was nice") for index in range(120)
+    ]
+    texts = pl.DataFrame(rows, schema=["id", "text"], orient="row").with_columns(
+        pl.col("id").alias("group"), pl.lit(None, pl.String).alias("time")
+    )
+    label = pl.when(pl.col("text").str.starts_with("ask")).then(pl.lit("tip")).otherwise(pl.lit("other")).alias("label")
+    gold = texts.tail(40).with_columns(
+        label, pl.lit("validation").alias("split"), pl.lit(1).alias("annotators"), pl.lit("labels").alias("origin")
+    )
+    judgements = texts.head(80).with_columns(
+        label, pl.lit("rehearsal:r:0").alias("judge"), pl.lit("teacher").alias("kind"), pl.lit(None, pl.List(pl.Float64)).alias("probabilities"),
+        pl.lit(None, pl.String).alias("rationale"), pl.lit(1).alias("prompt_tokens"), pl.lit(1).alias("completion_tokens"),
+        pl.lit(0.0).alias("cost_usd"), pl.lit(True).alias("is_rehearsal"), pl.lit(1.0).alias("weight"),
+    )  # fmt: skip
+    records.write(texts.head(80), records.Texts, tmp_path / "pool")
+    records.write(gold, records.Gold, tmp_path / "gold")
+    records.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), records.Firewall, tmp_path / "gold")
+    records.write(judgements, records.Judgements, tmp_path / "judgements")
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit/audit.json").write_text(json.dumps(NOTHING_PROVEN))
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card/card.yaml").write_text(
+        make_card(student=str(source), train={"epochs": 6, "learning_rate": 0.003, "batch_tokens": 256})
+    )
+    return {name: tmp_path / name for name in ("card", "pool", "gold", "judgements", "audit")} | {
+        "store": str(tmp_path / "store")
+    }
+
+
+def test_the_same_inputs_give_the_same_weights(tmp_path, inputs):
+    first = execute("train", {**inputs, "student": tmp_path / "first"})
+    execute("train", {**inputs, "student": tmp_path / "second"})
+    assert first.metrics["average_precision"] > 0.95
+    assert provenance.hash_tree(tmp_path / "first") == provenance.hash_tree(tmp_path / "second")
+
+
+def test_training_stops_when_validation_gains_no_more(tmp_path, inputs):
+    result = execute("train", {**inputs, "student": tmp_path / "student", "overrides": "epochs=50\npatience=1"})
+    per_epoch = result.metrics["updates"] / (result.metrics["best_epoch"] + 1)
+    assert result.metrics["updates"] < 50 * per_epoch
+    assert json.loads((tmp_path / "student/student.json").read_text())["is_rehearsal"] is True
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(tmp_path, inputs):
+    settings = "checkpoint_s=0\nepochs=40\npatience=40"
+    whole = execute("train", {**inputs, "student": tmp_path / "whole", "overrides": settings})
+    command = [sys.executable, "-m", "understudy", "train"]
+    command += [part for line in settings.splitlines() for part in ("--set", line)]
+    command += [part for name, value in inputs.items() for part in (f"--{name}", str(value))]
+    command += ["--student", str(tmp_path / "resumed")]
+    kill_after_checkpoint(command, Path(inputs["store"]) / "checkpoints")
+    assert not (tmp_path / "resumed").exists()
+    resumed = execute("train", {**inputs, "student": tmp_path / "resumed", "overrides": settings})
+    assert 0 < resumed.metrics["resumed_at"] < whole.metrics["updates"]
+    assert provenance.hash_tree(tmp_path / "whole") == provenance.hash_tree(tmp_path / "resumed")
+    assert not list((Path(inputs["store"]) / "checkpoints").rglob("*.safetensors"))
+
+
+def kill_after_checkpoint(command: list[str], folder: Path) -> None:
+    """Start a training, kill -9 it once it has kept some checkpoints."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not any(int(path.stem) >= 3 for path in folder.rglob("*.json")):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_real_minilm_weights_load_with_a_fresh_head():
+    model, tokenizer = student.load("minilm", ("other", "tip"))
+    assert model.config.id2label == {0: "other", 1: "tip"}
+    assert sum(weight.numel() for weight in model.parameters()) == pytest.approx(22.7e6, rel=0.01)
+    # the encoder knows English before it learns anything: a paraphrase lies nearer than another topic
+    ids = student.tokens_of(tokenizer, ["the hotel was lovely", "a wonderful hotel", "compile the kernel"], 64)
+    with torch.inference_mode():
+        hidden = [model.bert(**student.padded([row], 0)).last_hidden_state.mean(1)[0] for row in ids]
+    near, far = (torch.cosine_similarity(hidden[0], hidden[other], dim=0) for other in (1, 2))
+    assert near > far + 0.3
+
+
+def test_an_unknown_student_is_refused_in_one_sentence():
+    with pytest.raises(BadSetting, match=r"must be one of minilm, distilbert.*got 'no-such-model'"):
+        student.load("no-such-model", ("other", "tip"))
+
+
+def test_weights_that_exist_only_as_bin_are_read_as_plain_tensors(tmp_path):
+    folder = make_student(tmp_path / "bin")
+    model, _ = student.load(str(folder), ("other", "tip"))
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    again, tokenizer = student.load(str(folder), ("other", "tip"))
+    assert torch.equal(again.bert.encoder.layer[0].output.dense.weight, model.bert.encoder.layer[0].output.dense.weight)
+    student.save(again, tokenizer, {}, tmp_path / "converted")
+    assert (tmp_path / "converted/model.safetensors").exists()
+
+
+class Evil:
+    """A pickle that would run a command when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_weights_that_would_run_code_are_refused_and_nothing_runs(tmp_path):
+    folder = make_student(tmp_path / "evil")
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(BadSetting, match="safetensors weights"):
+        student.load(str(folder), ("other", "tip"))
+    assert not (tmp_path / "ran").exists()

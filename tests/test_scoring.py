@@ -1,0 +1,81 @@
+"""Scoring texts with a bundle."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bundles import make_bundle
+from understudy.errors import BadArtifact
+from understudy.scoring import Bundle, Sigmoid, length_batches, positive_log_odds
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return Bundle.open(make_bundle(tmp_path_factory.mktemp("bundle")))
+
+
+def test_probability_is_the_calibrated_weight_of_the_words(bundle):
+    # bias -2, "ask" +4: log-odds 2, and 1 / (1 + e^-2) = 0.8808; "nice" -4: log-odds -6
+    probabilities = bundle.probabilities(["ask", "nice"])
+    np.testing.assert_allclose(probabilities[:, bundle.positive_index], [0.8808, 0.0025], atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    assert bundle.decide(probabilities).tolist() == [True, False]
+
+
+@given(
+    st.lists(st.sampled_from(["ask", "nice room", "avoid avoid", "", "maybe " * 70, "\ud800 lone", "🏖 ask", "مرحبا"]))
+)
+def test_scores_do_not_depend_on_what_else_is_in_the_batch(bundle, texts):
+    alone = [bundle.log_odds([text])[0] for text in texts]
+    np.testing.assert_allclose(bundle.log_odds(texts), np.array(alone), atol=1e-5)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200))
+def test_every_text_is_in_one_batch_within_the_budget(lengths, budget):
+    batches = [batch.tolist() for batch in length_batches(lengths, budget)]
+    assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[position] for position in batch) <= budget
+
+
+def test_log_odds_set_one_label_against_all_others():
+    logits = np.log(np.array([[0.2, 0.5, 0.3]]))
+    np.testing.assert_allclose(positive_log_odds(logits, 1), [0.0], atol=1e-12)  # 0.5 against 0.2 + 0.3
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50))
+def test_calibration_with_a_rising_slope_keeps_the_order(first, second):
+    low, high = Sigmoid(slope=1.7, bias=-0.4).probability(np.sort(np.array([first, second])))
+    assert low <= high
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "card.yaml"])
+def test_a_bundle_with_an_altered_file_is_refused(tmp_path, name):
+    folder = make_bundle(tmp_path / "bundle")
+    path = folder / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(BadArtifact, match=rf"must have the hash .*{name}"):
+        Bundle.open(folder)
+
+
+def test_a_bundle_of_another_format_is_refused(tmp_path):
+    folder = make_bundle(tmp_path / "bundle")
+    settings = folder / "bundle.json"
+    settings.write_text(settings.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(BadArtifact, match="must be of format 1, got 2"):
+        Bundle.open(folder)
+
+
+def test_scoring_needs_neither_torch_nor_transformers(tmp_path):
+    folder = make_bundle(tmp_path / "bundle")
+    code = (
+        "import sys; from pathlib import Path; from understudy.scoring import Bundle; "
+        f"Bundle.open(Path({str(folder)!r})).probabilities(['ask']); "
+        "print({'torch', 'transformers', 'sklearn', 'polars'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

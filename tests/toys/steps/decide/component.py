@@ -1,0 +1,20 @@
+"""The KFP component of the toy step decide."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def decide(
+    doubled: Input[Dataset],
+    evaluation: Output[Artifact],
+    page: Output[HTML],
+    metrics: Output[Metrics],
+    card: Input[Artifact] = None,
+    overrides: str = "",
+) -> str:
+    """A toy."""
+    from understudy.shell import execute_component
+
+    return str(execute_component("decide", locals()).parameters["decision"])

@@ -1,0 +1,15 @@
+"""The toy step decide."""
+
+from tests.toys.note import note
+from understudy.shell import In, Out, Result
+
+
+def run(doubled: In, evaluation: Out, page: Out, card: In | None = None, overrides: str = "") -> Result:
+    """Publish when the sum is large enough."""
+    note("decide")
+    total = sum(map(int, (doubled / "numbers.txt").read_text().split()))
+    evaluation.mkdir()
+    (evaluation / "sum.txt").write_text(str(total))
+    page.write_text(f"<!doctype html><title>sum</title>{total}")
+    decision = "publish" if total >= 10 else "refuse"
+    return Result(f"sum {total}", {"sum": total}, {"decision": decision, "reason": f"the sum is {total}"})

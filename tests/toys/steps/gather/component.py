@@ -1,0 +1,23 @@
+"""The KFP component of the toy step gather."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output  # noqa: F401
+
+from understudy.component import component
+
+
+@component("analysis")
+def gather(
+    card: str,
+    texts: str,
+    labels: str,
+    store: str,
+    snapshot: Output[Artifact],
+    numbers: Output[Dataset],
+    extra: Output[Dataset],
+    metrics: Output[Metrics],
+    overrides: str = "",
+):
+    """A toy."""
+    from understudy.shell import execute_component
+
+    execute_component("gather", locals())
