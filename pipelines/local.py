@@ -27,6 +27,7 @@ from understudy.errors import BadInput, UnderstudyError
 from understudy.storage import open_store, prepare_store, split_uri
 from understudy.task import Card, load_card, load_config, parse_card
 
+PUBLISH, PAGE = "publish", "page"
 REFUSED = 3
 Runner = Literal["direct", "kfp"]
 
@@ -214,26 +215,21 @@ def follow(events: Iterator[Event], board: Board) -> dict[str, Mapping[str, Any]
 
 def conclude(opened: runs.Run, board: Board, told: Mapping[str, Mapping[str, Any]]) -> int:
     """Say how a run ended that came to its end, and write it down."""
-    decided = told.get("evaluate", {}).get("parameters", {})
-    decision = str(decided.get("decision", "publish"))
-    opened.end({"decision": decision, "reason": decided.get("reason", ""), "parameters": parameters_of(told)})
+    decided = {task: record["parameters"] for task, record in told.items() if record["parameters"]}
+    gate = next((given for given in decided.values() if "decision" in given), {"decision": PUBLISH})
+    opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if (report := keep_report(opened)) is not None:
         board.say(f"Report: {report}")
-    if decision == "publish":
+    if gate["decision"] == PUBLISH:
         board.say(f"Published: {told.get('publish', {}).get('headline', opened.record.name)}")
         return 0
-    board.say(f"Not published ({decision}): {decided.get('reason', 'no reason given')}")
+    board.say(f"Not published ({gate['decision']}): {gate.get('reason') or 'evaluate gave no reason'}")
     return REFUSED
-
-
-def parameters_of(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Gather what the steps decided."""
-    return {task: record["parameters"] for task, record in told.items() if record.get("parameters")}
 
 
 def keep_report(opened: runs.Run) -> Path | None:
     """Copy the report to the run's folder, under a name that a browser opens as a page."""
-    pages = sorted(opened.folder.glob("**/evaluate/page"))
+    pages = sorted(opened.folder.glob(f"**/{PAGE}"))
     if not pages:
         return None
     return Path(shutil.copyfile(pages[-1], opened.folder / "report.html"))

@@ -2,11 +2,12 @@
 
 import inspect
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from understudy import shell
 from understudy.cli import argument_docs, section_docs
-from understudy.config import config_of, field_types
+from understudy.config import STEPS, config_of, field_types
 
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 
@@ -64,3 +65,14 @@ def _settings_table(step: str) -> str:
 
 def _default(field: Any) -> str:
     return "required" if field.default is MISSING else str(field.default)
+
+
+def main() -> None:
+    """Bring the README of every step up to date."""
+    for step in STEPS:
+        path = Path(__file__).parent / "steps" / step / "README.md"
+        path.write_text(refreshed(step, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

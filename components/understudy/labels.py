@@ -19,6 +19,7 @@ import yaml
 from understudy import sources
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.sources import Refusal
+from understudy.spreadsheet import raw_cell
 from understudy.steps.ingest.config import IngestConfig
 from understudy.storage import Store
 
@@ -190,7 +191,8 @@ def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal]]:
         if len(found) == 1 and (tasks := _json_list(path)) is not None:
             return _label_studio(name, tasks)
     with sources.opened(address, ["id", "label"], ["annotator"]) as source:
-        return source.read(filled=["id"])
+        table, refusals = source.read(filled=["id"])
+    return table.with_columns(id=pl.Series(map(raw_cell, table["id"]), dtype=pl.String)), refusals
 
 
 def _json_list(path: Path) -> list[Any] | None:

@@ -88,10 +88,10 @@ def plant(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> di
         answers by the hash of the normalised text; the first row of a text that stands twice counts.
 
     Raises:
-        BadInput: a bias without a card, or a slice that the card does not have.
+        BadInput: a bias without a card, a slice that card or file do not have, or a label that the card does not have.
     """
-    labels = sorted(set(answers["label"])) if card is None else list(card.label_names)
-    biased = {name: in_slice(_slice(name, card), answers) for name in errors.bias}
+    labels = _labels(answers, card)
+    biased = {name: in_slice(_slice(name, card, answers), answers) for name in errors.bias}
     planted: dict[str, Planted] = {}
     for row, (text, label) in enumerate(answers.select("text", "label").iter_rows()):
         content = content_hash(text)
@@ -141,7 +141,24 @@ def read_answers(path: Path) -> pl.DataFrame:
 def write_planted(planted: Mapping[str, Planted], path: Path) -> None:
     """Write every answer with its true label and why it was changed, one JSON object a line."""
     lines = (json.dumps(asdict(answer), ensure_ascii=False) for answer in planted.values())
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"The file of planted errors must be writable, got {error} (--planted). Name another."
+        ) from error
+
+
+def _labels(answers: pl.DataFrame, card: Card | None) -> list[str]:
+    found = sorted(set(answers["label"]))
+    if card is None:
+        return found
+    if unknown := [label for label in found if label not in card.label_names]:
+        raise BadInput(
+            f"The answers' labels must be the card's ({', '.join(card.label_names)}), got '{unknown[0]}' (--answers). "
+            "Mend the file or the card."
+        )
+    return list(card.label_names)
 
 
 def _decide(
@@ -167,15 +184,29 @@ def _another(labels: Sequence[str], label: str, seed: int, content: str) -> str:
     return others[int(chance(seed, "other", content) * len(others))] if others else label
 
 
-def _slice(name: str, card: Card | None) -> Slice:
+def _slice(name: str, card: Card | None, answers: pl.DataFrame) -> Slice:
     if card is None:
         raise BadInput(f"A bias must have a card that names the positive label, got none (--bias {name}). Add --card.")
     if name.startswith("/") and name.endswith("/") and len(name) > len("//"):
-        return Slice(name="bias", pattern=name[1:-1])
+        return _pattern_slice(name[1:-1])
     found = [part for part in card.slices if part.name == name]
     if not found:
         known = ", ".join(part.name for part in card.slices) or "none"
         raise BadInput(
             f"A biased slice must be on the card, got '{name}' (--bias). Its slices: {known}; or use /regex/."
         )
+    if found[0].column is not None and found[0].column not in answers.columns:
+        raise BadInput(
+            f"A biased slice must be one that the answers can tell, got '{name}' by a column '{found[0].column}' that "
+            "the file lacks (--bias). Add the column."
+        )
     return found[0]
+
+
+def _pattern_slice(pattern: str) -> Slice:
+    try:
+        return Slice(name="bias", pattern=pattern)
+    except ValueError as error:
+        raise BadInput(
+            f"A biased slice must be a sound regular expression, got '/{pattern}/' (--bias). Mend it."
+        ) from error

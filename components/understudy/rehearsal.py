@@ -258,12 +258,26 @@ def serve(plan: Plan, host: str = "127.0.0.1", port: int = 0) -> Iterator[Rehear
             thread.join()
 
 
-def wait_for_end() -> None:
-    """Wait until the process is told to end (SIGTERM or SIGINT)."""
+def plan_of(options: Mapping[str, Any]) -> Plan:
+    """Read the options of `understudy rehearse`."""
+    return Plan(
+        answers=options["answers"],
+        errors=Errors(options["flip"], parse_bias(options["bias"]), options["seed"]),
+        card=options["card"],
+        has_logprobs=options["logprobs"],
+        unknown=options["unknown"],
+        planted=options["planted"],
+        rate_limit=options["rate_limit"],
+        latency_s=options["latency"],
+    )
+
+
+def told_to_end() -> threading.Event:
+    """Return an event that is set when the process is told to end (SIGTERM or SIGINT)."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    return ended
 
 
 def summary(script: Script) -> str:

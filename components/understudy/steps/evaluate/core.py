@@ -253,7 +253,11 @@ def errors_to_read(
 
     def shown(index: int) -> dict[str, Any]:
         row = table[index]
-        return {**row, "text": wording.clip(row["text"], TEXT_SHOWN), "probability": round(float(probability[index]), 4)}
+        return {
+            **row,
+            "text": wording.clip(row["text"], TEXT_SHOWN),
+            "probability": round(float(probability[index]), 4),
+        }
 
     return {
         "missed": [shown(int(index)) for index in missed[:limit]],
@@ -264,5 +268,6 @@ def errors_to_read(
 
 def comparison_record(found: Comparison) -> dict[str, Any]:
     """Write a comparison for JSON, with its sentence."""
-    record = {**asdict(found), "difference": metrics.as_record(found.difference), "sentence": comparison_sentence(found)}
-    return {name: None if isinstance(value, float) and not wording.is_known(value) else value for name, value in record.items()}
+    record = {**asdict(found), "difference": metrics.as_record(found.difference)}
+    finite = {name: value if value == value else None for name, value in record.items()}  # noqa: PLR0124 - nan
+    return {**finite, "sentence": comparison_sentence(found)}

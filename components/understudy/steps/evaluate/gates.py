@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from understudy import metrics, wording
 from understudy.metrics import Floats, Interval
 from understudy.steps.evaluate import costs
@@ -59,21 +57,6 @@ def ceiling(name: str, goal: float, figure: Interval, draws: Floats, *, strict: 
     return Gate(name, goal, False, figure, 1 - metrics.chance_above(draws, goal), bool(tested <= goal))
 
 
-def latency(latency_ms: Floats, share: float, samples: int, seed: int) -> tuple[Interval, Floats]:
-    """Return a percentile of latencies with its interval, and the resampled percentiles.
-
-    Args:
-        latency_ms: of single texts, shape (texts,).
-        share: of the percentile, in (0, 1).
-        samples: resamples.
-        seed: of the resampling.
-    """
-    drawn = np.random.default_rng(seed).integers(len(latency_ms), size=(samples, len(latency_ms)))
-    draws = np.quantile(latency_ms[drawn], share, axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(float(np.quantile(latency_ms, share)), float(low), float(high)), draws
-
-
 def written(name: str, value: float | None) -> str:
     """Write a figure of a gate in its own unit."""
     if name == "p95_latency_ms":
@@ -90,14 +73,16 @@ def gate_sentence(gate: Gate) -> str:
     if wording.is_known(gate.chance):
         details.append(f"chance that the goal is met {wording.percent(gate.chance)}")
     behind = f" ({', '.join(details)})" if details else ""
-    return f"{TITLES[gate.name]} must be {rule} {written(gate.name, gate.goal)}, got {written(gate.name, gate.figure.value)}{behind}."
+    goal, got = written(gate.name, gate.goal), written(gate.name, gate.figure.value)
+    return f"{TITLES[gate.name]} must be {rule} {goal}, got {got}{behind}."
 
 
 def record(gate: Gate) -> dict[str, Any]:
     """Write a gate for JSON, with its sentence."""
     figure = metrics.as_record(gate.figure, decimals=9)
     chance = round(gate.chance, 4) if wording.is_known(gate.chance) else None
-    return {**asdict(gate), "figure": figure, "chance": chance, "title": TITLES[gate.name], "sentence": gate_sentence(gate)}
+    words = {"title": TITLES[gate.name], "sentence": gate_sentence(gate)}
+    return {**asdict(gate), "figure": figure, "chance": chance, **words}
 
 
 def decide(comparison: Comparison | None, found: Costs, gates: Sequence[Gate]) -> tuple[Decision, str]:

@@ -1,6 +1,6 @@
 """Which unlabelled texts the teacher is asked for, and which of them go to people because the student disagrees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from hashlib import sha256
 
 import numpy as np
@@ -8,9 +8,11 @@ import polars as pl
 
 from understudy.duplicates import fold
 from understudy.errors import BadArtifact
-from understudy.metrics import Bools, Floats
+from understudy.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.text import content_hash
+
+PARTS = 10
 
 
 def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
@@ -39,76 +41,55 @@ def require_no_test_texts(drawn: pl.DataFrame, firewall: pl.DataFrame) -> None:
         )
 
 
-def plan(scored: pl.DataFrame, stored: Sequence[str], threshold: float, random_share: float) -> pl.DataFrame:
-    """Order texts for a teacher whose budget may end anywhere.
+def asking_order(distance: Floats, random_share: float) -> list[int]:
+    """Order texts for a budget that may end anywhere: the most uncertain first, and a share by lot.
 
-    Args:
-        scored: the draw in the order of its lots, with student_probability.
-        stored: ids of texts whose answer is in the store already; they cost nothing and stand last.
-        threshold: of the student.
-        random_share: share of the others that comes by lot.
-
-    Returns:
-        the texts in asking order, with `rank` (0 nearest to the threshold; null when the answer is stored) and
-        `is_by_lot`.
-    """
-    is_stored = pl.col("id").is_in(list(stored))
-    open_, known = scored.filter(~is_stored), scored.filter(is_stored)
-    distance = np.abs(open_["student_probability"].to_numpy() - threshold)
-    rank = np.argsort(np.argsort(distance, kind="stable"), kind="stable")
-    order, is_by_lot = asking_order(distance, random_share)
-    marked = open_.with_columns(pl.Series("rank", rank, dtype=pl.Int64), pl.Series("is_by_lot", is_by_lot))
-    rest = known.with_columns(pl.lit(None, dtype=pl.Int64).alias("rank"), pl.lit(value=False).alias("is_by_lot"))
-    return pl.concat([marked[order], rest])
-
-
-def asking_order(distance: Floats, random_share: float) -> tuple[list[int], Bools]:
-    """Put those nearest to the threshold first, with a share by lot that holds for every beginning of the order.
+    The share holds for every beginning of the order, so that confident mistakes are found too and `weigh` has texts
+    from everywhere.
 
     Args:
         distance: of the student's probability from the threshold, shape (texts,), in the order of the texts' lots.
         random_share: in [0, 1].
 
     Returns:
-        positions in the order to ask, and which of them came by lot, shape (texts,) in the order of `distance`.
+        positions in the order to ask.
 
-    >>> asking_order(np.array([0.4, 0.1, 0.3, 0.2]), random_share=0.5)
-    ([1, 0, 3, 2], array([ True, False,  True, False]))
+    >>> asking_order(np.array([0.4, 0.1, 0.3, 0.2]), random_share=0.5)  # nearest, lot, nearest, lot
+    [1, 0, 3, 2]
     """
     nearest, by_lot = iter(np.argsort(distance, kind="stable").tolist()), iter(range(len(distance)))
-    is_taken, is_by_lot = np.zeros(len(distance), dtype=bool), np.zeros(len(distance), dtype=bool)
+    is_taken = np.zeros(len(distance), dtype=bool)
     order: list[int] = []
     for turn in range(len(distance)):
         is_lot = int((turn + 1) * random_share) > int(turn * random_share)
         position = next(index for index in (by_lot if is_lot else nearest) if not is_taken[index])
-        is_taken[position], is_by_lot[position] = True, is_lot
+        is_taken[position] = True
         order.append(position)
-    return order, is_by_lot
+    return order
 
 
-def weigh(planned: pl.DataFrame, answered: Sequence[str], pool_texts: int) -> pl.DataFrame:
+def weigh(scored: pl.DataFrame, answered: Collection[str], threshold: float, pool_texts: int) -> pl.DataFrame:
     """Keep the texts that have an answer, each with the number of pool texts that it stands for.
 
-    A stored answer and one near the threshold stand for themselves; those by lot from beyond the last text asked for
-    being near stand for all that lie there; and all of them for the pool that the draw came from.
+    The draw is cut into ten parts by distance from the threshold, where the chance to be asked is about the same; the
+    answered texts of a part stand for all of it, and the draw for the pool.
 
     Args:
-        planned: what `plan` returned.
+        scored: the draw, with student_probability.
         answered: ids of the texts with an answer.
+        threshold: of the student.
         pool_texts: size of the unlabelled pool.
 
     Returns:
         the answered rows with `weight`.
+
+    Source: Holt and Smith, "Post stratification", 1979.
     """
-    asked = planned.with_columns(pl.col("id").is_in(list(answered)).alias("is_answered"))
-    reached = asked.filter(pl.col("is_answered") & ~pl.col("is_by_lot"))["rank"].max()
-    is_beyond = pl.col("rank").is_not_null() & (pl.col("rank") > (-1 if reached is None else reached))
-    stratum = pl.when(pl.col("rank").is_null()).then(0).when(is_beyond).then(2).otherwise(1)
-    share = (pl.len() / pl.col("is_answered").sum()).over("stratum")
-    weighed = asked.with_columns(stratum.alias("stratum")).with_columns(
-        (share * pool_texts / max(1, len(planned))).alias("weight")
-    )
-    return weighed.filter("is_answered").drop("is_answered", "stratum", "rank", "is_by_lot")
+    distance = (pl.col("student_probability") - threshold).abs()
+    part = (distance.rank("ordinal") - 1) * PARTS // max(1, len(scored))
+    marked = scored.with_columns(part.alias("part"), pl.col("id").is_in(list(answered)).alias("is_answered"))
+    stands_for = (pl.len() / pl.col("is_answered").sum()).over("part") * (pool_texts / max(1, len(scored)))
+    return marked.with_columns(stands_for.alias("weight")).filter("is_answered").drop("part", "is_answered")
 
 
 def compare(answered: pl.DataFrame, min_disagreement: float) -> pl.DataFrame:
@@ -132,8 +113,8 @@ def compare(answered: pl.DataFrame, min_disagreement: float) -> pl.DataFrame:
 
 def contested_share(compared: pl.DataFrame) -> float:
     """Estimate the share of the pool that is contested, by the weights; 0 when nothing was compared."""
-    total = compared["weight"].sum()
-    return float((compared["weight"] * compared["is_contested"]).sum() / total) if total else 0.0
+    weights = compared["weight"].to_numpy()
+    return float(weights @ compared["is_contested"].to_numpy() / weights.sum()) if len(weights) else 0.0
 
 
 def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:

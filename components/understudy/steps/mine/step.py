@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import provenance, records
+from understudy import labels, provenance, records
 from understudy.answers import teacher_answers
 from understudy.errors import BadArtifact
 from understudy.llm import Judged, open_teacher
@@ -53,14 +53,14 @@ def run(card: In, pool: In, gold: In, bundle: In, store: str, queue: Out, overri
     config: MineConfig = load_config("mine", task, overrides)
     keep = prepare_store(store)
     student = _open_student(bundle, task)
-    unlabelled = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
+    unlabelled = _unlabelled(pool, gold, keep, task)
     drawn = core.draw(unlabelled, config.texts, config.seed)
     core.require_no_test_texts(drawn, records.read(gold, records.Firewall))
     scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
     asked = _ask(task, keep, scored, student.threshold, config, overrides)
     answers = teacher_answers(asked.judged.table, task)
-    answered = core.weigh(asked.planned, answers["id"].to_list(), len(unlabelled)).join(answers, on="id")
-    compared = core.compare(answered, config.min_disagreement)
+    weighed = core.weigh(scored, set(answers["id"]), student.threshold, len(unlabelled))
+    compared = core.compare(weighed.join(answers, on="id"), config.min_disagreement)
     chosen = core.choose(compared, config)
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
@@ -75,9 +75,8 @@ def run(card: In, pool: In, gold: In, bundle: In, store: str, queue: Out, overri
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked in which order, what came back, and who answered; `judge` is empty when nobody was asked."""
+    """What came back, and who answered; `judge` is empty when nobody was asked."""
 
-    planned: pl.DataFrame
     judged: Judged
     judge: str = ""
     is_rehearsal: bool = False
@@ -91,6 +90,12 @@ def _open_student(bundle: Path, card: Card) -> Bundle:
             f"({bundle}). Train a student of this card."
         )
     return student
+
+
+def _unlabelled(pool: Path, gold: Path, store: Store, card: Card) -> pl.DataFrame:
+    """Read the pool's texts that no person has labelled, neither in gold nor in the store since."""
+    texts = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
+    return texts.join(labels.read_all(store, card.name), on="id", how="anti")
 
 
 def _score(student: Bundle, texts: pl.Series) -> Floats:
@@ -107,14 +112,13 @@ def _score(student: Bundle, texts: pl.Series) -> Floats:
 def _ask(card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, overrides: str) -> Asked:
     """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
     if not len(scored):
-        return Asked(core.plan(scored, [], threshold, config.random_share), Judged(records.empty(records.Judgements)))
+        return Asked(Judged(records.empty(records.Judgements)))
     of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
+    distance = np.abs(scored["student_probability"].to_numpy() - threshold)
+    texts = scored[core.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
     with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
-        texts = scored.select("id", "text", pl.lit(1.0).alias("weight"))
-        stored = teacher.stored(texts).table["id"].to_list()
-        planned = core.plan(scored, stored, threshold, config.random_share)
-        judged = teacher.judge(planned.select("id", "text", pl.lit(1.0).alias("weight")), "mine: texts judged")
-        return Asked(planned, judged, teacher.seat.judge, teacher.seat.is_rehearsal)
+        judged = teacher.judge(texts, "mine: texts judged")
+        return Asked(judged, teacher.seat.judge, teacher.seat.is_rehearsal)
 
 
 def _figures(scored: int, judged: Judged, compared: pl.DataFrame, queued: int) -> dict[str, float]:
@@ -179,6 +183,6 @@ def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
     ended = "; the budget ended the asking" if is_budget_spent else ""
     return (
         f"{count(figures['queued'], 'text')} queued for people: student and teacher disagree on "
-        f"{figures['disagreements']:,} of {count(judged, 'text')} ({percent(figures['disagreement_share'])} of the pool), "
-        f"{usd(figures['cost_usd'])} spent{ended}"
+        f"{figures['disagreements']:,} of {count(judged, 'text')} "
+        f"({percent(figures['disagreement_share'])} of the pool), {usd(figures['cost_usd'])} spent{ended}"
     )

@@ -1,0 +1,22 @@
+"""The KFP component of the step evaluate."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def evaluate(
+    bundle: Input[Model],
+    test: Input[Dataset],
+    card: Input[Artifact],
+    test_judgements: Input[Dataset],
+    evaluation: Output[Artifact],
+    page: Output[HTML],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> str:
+    """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published."""
+    from understudy.shell import execute_component
+
+    return str(execute_component("evaluate", locals()).parameters["decision"])

@@ -1,0 +1,96 @@
+"""Measure a bundle on human labels: a folder and a file in, a folder and a page out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from understudy import records, report, wording
+from understudy.bundles import read_settings
+from understudy.errors import BadArtifact
+from understudy.metrics import defined
+from understudy.shell import In, Out, Result
+from understudy.steps.evaluate import assemble, speed, testset
+from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.task import Card, load_card, load_config
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def run(
+    bundle: In,
+    test: In,
+    evaluation: Out,
+    page: Out,
+    card: In | None = None,
+    test_judgements: In | None = None,
+    overrides: str = "",
+) -> Result:
+    """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published.
+
+    Any bundle on any labelled file. A refusal is a decision, not an error: the step succeeds and gives the reason.
+
+    Args:
+        bundle: the classifier to measure.
+        test: the run's test split, or a CSV, JSONL or Parquet file with the columns text and label (id and group too
+            when there are).
+        evaluation: evaluation.json, and predictions.parquet with every system's answers.
+        page: the report, one HTML file that needs nothing else.
+        card: the task card; the bundle's own when it is not given.
+        test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
+        overrides: key=value lines that change settings for this run.
+    """
+    task = load_card(card or bundle)
+    config: EvaluateConfig = load_config("evaluate", task, overrides)
+    settings = read_settings(bundle)
+    _require_same_labels(settings, task, bundle)
+    texts = testset.read(test, task, test_judgements)
+    scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
+    measured = assemble.Measured(task, settings, texts, scored, config)
+    found = assemble.evaluation(measured)
+    _write(evaluation, page, found)
+    records.write(assemble.predictions(measured), records.Evaluated, evaluation)
+    return result(found)
+
+
+def _require_same_labels(settings: dict[str, Any], card: Card, bundle: Path) -> None:
+    of_bundle = (*settings["labels"], settings["positive_label"])
+    of_card = (*card.label_names, card.positive_label)
+    if of_bundle != of_card:
+        raise BadArtifact(
+            f"A bundle must have the card's labels and positive label, {', '.join(of_card)}, got "
+            f"{', '.join(of_bundle)} ({bundle}). Give the card that it was trained with."
+        )
+
+
+def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+    page.write_text(report.page(found), encoding="utf-8")
+
+
+def result(found: dict[str, Any]) -> Result:
+    """Take the headline, the metrics and the decision from the content of evaluation.json."""
+    return Result(
+        headline=f"{found['decision']}: {report.headline(found)}",
+        metrics=_metrics(found),
+        parameters={"decision": found["decision"], "reason": found["reason"]},
+    )
+
+
+def _metrics(found: dict[str, Any]) -> dict[str, float]:
+    """Name the figures as the design does; those that are undefined are left out."""
+    by_name = {system["name"]: system for system in found["systems"]}
+    student = by_name["student"]
+    figures = {name: interval["value"] for name, interval in student["figures"].items()}
+    figures |= {
+        f"{name}_{end}": student["figures"][name][end] for name in student["figures"] for end in ("low", "high")
+    }
+    figures |= {name: student[name] for name in ("p95_latency_ms", "cost_per_1k_usd")}
+    if comparison := found["comparison"]:
+        difference = comparison["difference"]
+        figures |= {"teacher_f1": comparison["teacher_f1"], "chance_better_than_teacher": comparison["chance"]}
+        figures |= {
+            f"f1_over_teacher{end}": difference[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+    return defined({name: value for name, value in figures.items() if value is not None})

@@ -1,0 +1,95 @@
+"""The human-labelled texts to measure on: the test artifact of a run, or anybody's labelled file."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from understudy import records, sources
+from understudy.answers import teacher_answers
+from understudy.errors import BadArtifact, BadData
+from understudy.task import Card
+
+LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
+TEACHER_COLUMNS = ("teacher_label", "teacher_is_positive", "teacher_probability", "cost_usd", "is_rehearsal")
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """Human-labelled texts, sorted by id.
+
+    Attributes:
+        name: of the file or folder they came from.
+        table: id, group, text, label, columns of slices, and the teacher's answers where there are any.
+        refused: how many rows were refused, by reason.
+    """
+
+    name: str
+    table: pl.DataFrame
+    refused: dict[str, int]
+
+
+def read(test: Path, card: Card, test_judgements: Path | None) -> TestSet:
+    """Read the test texts, and put the teacher's answers beside them.
+
+    Args:
+        test: a folder with gold.parquet, of which the split test is read; or a CSV, JSONL or Parquet file, or a folder
+            of them, with the columns text and label, and id and group when there are.
+        card: for its labels and slices.
+        test_judgements: the teacher's answers to the same ids.
+
+    Raises:
+        BadData: no labelled text is there.
+        BadArtifact: the teacher's answers are unclear.
+    """
+    found = _artifact(test) if (test / records.FILES[records.Gold]).is_file() else _file(test, card)
+    if not len(found.table):
+        why = ", ".join(f"{rows} {reason}" for reason, rows in found.refused.items()) or "no rows"
+        labels = ", ".join(card.label_names)
+        raise BadData(
+            f"A test set must hold texts with a human label among {labels}, got none ({test}; refused: {why}). "
+            "Use the card's names of the labels."
+        )
+    table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
+    return TestSet(found.name, table, found.refused)
+
+
+def _artifact(test: Path) -> TestSet:
+    table = records.read_gold(test, "test")
+    if not len(table):
+        raise BadArtifact(
+            f"A test artifact must hold texts of the split test, got none ({test}). Give the test folder."
+        )
+    return TestSet("the split test", table, {})
+
+
+def _file(test: Path, card: Card) -> TestSet:
+    columns = [part.column for part in card.slices if part.column]
+    with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
+        table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
+    table = _with_ids(table)
+    is_known = table["label"].is_in(card.label_names)
+    is_first = table["id"].is_first_distinct()
+    reasons = Counter(refusal.reason for refusal in refusals)
+    reasons["unknown_label"] = int((~is_known).sum())
+    reasons["repeated_id"] = int((is_known & ~is_first).sum())
+    return TestSet(
+        test.name, table.filter(is_known & is_first), {name: rows for name, rows in sorted(reasons.items()) if rows}
+    )
+
+
+def _with_ids(table: pl.DataFrame) -> pl.DataFrame:
+    """Name rows without an id by their place, and make each text without a group its own group."""
+    place = pl.format("{}:{}", "file", "row")
+    identity = pl.coalesce("id", place) if "id" in table.columns else place
+    named = table.with_columns(identity.alias("id"))
+    group = pl.coalesce("group", "id") if "group" in table.columns else pl.col("id")
+    return named.with_columns(group.alias("group")).drop("file", "row")
+
+
+def _answers(test_judgements: Path | None, card: Card) -> pl.DataFrame:
+    judgements = records.empty(records.Judgements)
+    if test_judgements is not None:
+        judgements = records.read(test_judgements, records.Judgements)
+    return teacher_answers(judgements, card).select("id", *TEACHER_COLUMNS)

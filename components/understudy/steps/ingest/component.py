@@ -1,0 +1,25 @@
+"""The step ingest as a KFP component."""
+
+from kfp.dsl import Artifact, Dataset, Metrics, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def ingest(
+    card: str,
+    texts: str,
+    labels: str,
+    store: str,
+    snapshot: Output[Artifact],
+    pool: Output[Dataset],
+    gold: Output[Dataset],
+    test: Output[Dataset],
+    refused: Output[Dataset],
+    metrics: Output[Metrics],
+    overrides: str = "",
+):
+    """Read texts and human labels, refuse what cannot serve, and split what is left with the test split behind a wall."""
+    from understudy.shell import execute_component
+
+    execute_component("ingest", locals())

@@ -1,0 +1,173 @@
+"""The step ingest: read the user's files and the store's labels, divide them, and write what later steps may see."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from understudy import labels, records, sources
+from understudy.errors import BadCard, BadData, BadInput, StorageError
+from understudy.shell import Out, Result
+from understudy.sources import Source, together
+from understudy.steps.ingest import core, refusals, splits
+from understudy.steps.ingest import texts as text_rules
+from understudy.steps.ingest import votes as vote_rules
+from understudy.steps.ingest.config import IngestConfig
+from understudy.steps.ingest.refusals import Sorted
+from understudy.storage import Store, prepare_store, split_uri
+from understudy.task import CARD_FILE, Card, load_config, parse_card
+
+RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Everything the step was given, looked at and found fit to be read."""
+
+    card: Card
+    card_text: str
+    config: IngestConfig
+    texts: Source
+    labels: Source
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Sound texts and votes with what was refused of either, and the rows of the texts files."""
+
+    texts: Sorted
+    votes: Sorted
+    rows: int
+
+
+def run(
+    card: str,
+    texts: str,
+    labels: str,
+    store: str,
+    snapshot: Out,
+    pool: Out,
+    gold: Out,
+    test: Out,
+    refused: Out,
+    overrides: str = "",
+) -> Result:
+    """Read texts and human labels, refuse what cannot serve, and split what is left with the test split behind a wall.
+
+    A faulty row is refused with its reason; a faulty file, card or store ends the run before anything is written, with
+    all faults at once. Groups keep the split they once got; answers to review queues, which the store holds, go to
+    train only; exact and near duplicates of a held-out text are refused everywhere else.
+
+    Args:
+        card: the task card: a file, a snapshot folder, or its s3:// address.
+        texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
+            file, a folder or an s3:// address.
+        labels: human labels with the columns id and label, and annotator and split where there are any; likewise.
+        store: the store, a folder or s3://bucket/prefix: splits, labels of earlier runs and answers to review queues.
+        snapshot: the card as this run uses it (card.yaml).
+        pool: texts that may be trained on and mined (texts.parquet).
+        gold: human labels of train, validation and calibration (gold.parquet), and ids and content hashes of the test
+            split (firewall.parquet).
+        test: human labels of the test split (gold.parquet).
+        refused: refused rows with file, row and reason (refusals.parquet).
+        overrides: key=value lines that change settings for this run.
+    """
+    with ExitStack() as stack:
+        given = _look_at(stack, card, texts, labels, store, overrides)
+        read = _read(given)
+        digests = {"texts_sha256": given.texts.sha256, "labels_sha256": given.labels.sha256}
+    division = _divided(given, read)
+    all_refused = pl.concat([read.texts.refused, read.votes.refused, division.refused]).sort("file", "row", "reason")
+    _remember(given, read)
+    _write(division, given.card_text, snapshot, pool, gold, test)
+    records.write(all_refused, records.Refusals, refused)
+    metrics = core.measure(division, all_refused, read.rows, given.card)
+    said = core.headline(metrics, given.card.positive_label)
+    return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
+
+
+def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: str) -> Given:
+    """Look at the card, both files and the store, and report all their faults together."""
+    columns: Sequence[str] = ()
+    try:
+        columns = core.slice_columns(_card(card)[0])
+    except BadInput:
+        pass  # said below, beside the faults of the files
+    (parsed, text, config), text_source, label_source, opened = together(
+        lambda: _settings(card, overrides),
+        lambda: stack.enter_context(sources.opened(texts, ["id", "text", *columns], ["group", "time"])),
+        lambda: stack.enter_context(sources.opened(labels, ["id", "label"], ["annotator", "split"])),
+        lambda: prepare_store(store),
+    )
+    return Given(parsed, text, config, text_source, label_source, opened)
+
+
+def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig]:
+    card, text = _card(address)
+    if taken := sorted(set(core.slice_columns(card)) & set(RESERVED)):
+        raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
+    return card, text, load_config("ingest", card, overrides)
+
+
+def _card(address: str) -> tuple[Card, str]:
+    try:
+        if address.startswith("s3://"):
+            store, key = split_uri(address)
+            text = store.read(key).decode()
+        else:
+            path = sources.local_path(address)
+            text = (path / CARD_FILE if path.is_dir() else path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, StorageError) as error:
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}).") from error
+    return parse_card(text, address), text
+
+
+def _read(given: Given) -> Read:
+    """Read both files and the store's votes; too many faults in either end the run, with the reasons of both."""
+    most = given.config.max_refused_share
+    table, turned_away = given.texts.read(filled=["id", "text"], max_chars=given.config.max_chars)
+    rows = len(table) + len(turned_away)
+    if not rows:
+        raise BadData(f"A texts file must hold rows, got a header alone ({given.texts.address}).")
+    texts = text_rules.sound(table, turned_away)
+    stored = labels.read_all(given.store, given.card.name)
+    newest = 1 + int(stored["segment"].max() or 0) if len(stored) else 0
+    table, turned_away = given.labels.read(filled=["id", "label"])
+    votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
+    sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away)
+    faults = refusals.too_many(given.texts.address, texts.refused, rows, most)
+    faults += refusals.too_many(given.labels.address, sound.refused, len(table) + len(turned_away), most)
+    if faults:
+        raise BadData(faults)
+    return Read(texts, sound, rows)
+
+
+def _divided(given: Given, read: Read) -> core.Division:
+    """Divide, and keep the new groups' splits in the store; when another run was first there, divide again."""
+    while True:
+        stored, key = splits.read(given.store, given.card.name)
+        division = core.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
+        address, least = given.labels.address, given.config.min_per_label
+        core.require_labels(division.gold, given.card.label_names, least, address)
+        if not division.assigned or splits.put(given.store, key, division.assigned):
+            return division
+
+
+def _remember(given: Given, read: Read) -> None:
+    """Keep the card and the file's sound votes in the store; the same ones are kept once."""
+    name = given.card.name
+    labels.put(given.store, name, read.votes.kept.filter("is_new"), "labels")
+    given.store.put_if_absent(f"cards/{name}/{given.card.hash}.yaml", given.card_text.encode())
+
+
+def _write(division: core.Division, card_text: str, snapshot: Path, pool: Path, gold: Path, test: Path) -> None:
+    snapshot.mkdir(parents=True, exist_ok=True)
+    (snapshot / CARD_FILE).write_text(card_text, encoding="utf-8")
+    is_test = pl.col("split") == "test"
+    records.write(division.pool, records.Texts, pool)
+    records.write(division.gold.filter(~is_test), records.Gold, gold)
+    records.write(division.firewall, records.Firewall, gold)
+    records.write(division.gold.filter(is_test), records.Gold, test)

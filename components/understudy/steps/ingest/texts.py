@@ -1,0 +1,125 @@
+"""Where each text goes: the pool, the held-out splits of gold, or the refusals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from understudy.duplicates import Match, fold, nearest
+from understudy.sources import Refusal
+from understudy.steps.ingest.refusals import Sorted, as_table, refuse
+from understudy.steps.ingest.splits import GUARD
+from understudy.text import content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The pool, gold of all splits, and the texts that are in neither."""
+
+    pool: pl.DataFrame
+    gold: pl.DataFrame
+    refused: pl.DataFrame
+
+
+def sound(table: pl.DataFrame, refusals: Sequence[Refusal]) -> Sorted:
+    """Give each text its group, content hash and order, and keep the first text of each id.
+
+    Args:
+        table: what `sources` read: file, row, id, text, and group, time and the slice columns where there are any.
+        refusals: what `sources` refused.
+    """
+    missing = [pl.lit(None, pl.String).alias(name) for name in ("group", "time") if name not in table.columns]
+    hashes = pl.Series([content_hash(text) for text in table["text"]], dtype=pl.String)
+    texts = table.with_row_index("order").with_columns(*missing, content=hashes)
+    texts = texts.with_columns(group=pl.coalesce("group", "id"), first=pl.col("row").first().over("id"))
+    is_again = ~pl.col("id").is_first_distinct()
+    is_same = pl.col("content") == pl.col("content").first().over("id")
+    copies = texts.filter(is_again & is_same)
+    clashes = texts.filter(is_again & ~is_same)
+    refused = [
+        as_table(refusals),
+        refuse(copies, "duplicate_row", pl.format("row {} has this id and text", "first")),
+        refuse(clashes, "duplicate_id", pl.format("row {} has this id and another text", "first"), pl.lit(value=True)),
+    ]
+    return Sorted(texts.filter(~is_again).drop("first"), pl.concat(refused))
+
+
+def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool) -> Parted:
+    """Part the pool from what is held out; exact and near duplicates stay on the more guarded side.
+
+    Args:
+        texts: sound texts with `split`, the split of their group; null where nobody voted in the group.
+        gold: the labelled texts among them with their split.
+        near: Jaccard similarity from which two texts count as near-duplicates.
+        is_folded: also keep one of each family of near-duplicates in the pool.
+    """
+    held = held_out(gold, near)
+    rest = texts.join(pl.concat([held.kept.select("id"), held.refused.select("id")]), on="id", how="anti")
+    rest = rest.sort("order")
+    open_ones = _outside(rest, held.kept)
+    distinct = _distinct(open_ones.kept, gold)
+    matches = nearest(distinct.kept["text"].to_list(), held.kept["text"].to_list(), near)
+    pool = _without(distinct.kept, held.kept, matches)
+    folded = _folded(pool.kept, gold, near) if is_folded else Sorted(pool.kept, as_table([]))
+    in_train = gold.filter(pl.col("split") == "train").join(folded.kept.select("id"), on="id", how="semi")
+    refused = [held.refused, open_ones.refused, distinct.refused, pool.refused, folded.refused]
+    return Parted(folded.kept, pl.concat([held.kept, in_train]).sort("order"), pl.concat(refused))
+
+
+def held_out(gold: pl.DataFrame, near: float) -> Sorted:
+    """Keep of calibration what is not near the test split, and of validation what is near neither."""
+    kept, refused = gold.clear(), [as_table([])]
+    for split in GUARD[:-1]:
+        rows = gold.filter(pl.col("split") == split)
+        sorted_rows = _without(rows, kept, nearest(rows["text"].to_list(), kept["text"].to_list(), near))
+        kept = pl.concat([kept, sorted_rows.kept])
+        refused.append(sorted_rows.refused)
+    return Sorted(kept, pl.concat(refused))
+
+
+def _outside(rest: pl.DataFrame, held: pl.DataFrame) -> Sorted:
+    """Refuse exact copies of held-out texts, and the unlabelled texts of held-out groups."""
+    twins = held.select("content", twin="id", twin_split="split")
+    rest = rest.join(twins, on="content", how="left", maintain_order="left")
+    is_copy = pl.col("twin").is_not_null()
+    is_inside = ~is_copy & (pl.col("split") != "train").fill_null(value=False)
+    copied = pl.format("the text of id '{}', which is held out in '{}'", "twin", "twin_split")
+    fellow = pl.format("nobody's label counts for it, and its group '{}' is held out in '{}'", "group", "split")
+    refused = [
+        refuse(rest.filter(is_copy), "duplicate_text", copied),
+        refuse(rest.filter(is_inside), "group_held_out", fellow),
+    ]
+    return Sorted(rest.filter(~is_copy & ~is_inside).drop("twin", "twin_split"), pl.concat(refused))
+
+
+def _distinct(rows: pl.DataFrame, gold: pl.DataFrame) -> Sorted:
+    """Keep one of each exact text: the one whose label counts, else the first."""
+    ranked = rows.with_columns(is_gold=pl.col("id").is_in(gold["id"].implode())).sort(~pl.col("is_gold"), "order")
+    ranked = ranked.with_columns(
+        twin=pl.col("id").first().over("content"), is_kept=pl.col("content").is_first_distinct()
+    )
+    copies = ranked.filter(~pl.col("is_kept")).sort("order")
+    refused = refuse(copies, "duplicate_text", pl.format("the text of id '{}', which is kept", "twin"))
+    return Sorted(ranked.filter("is_kept").sort("order").select(rows.columns), refused)
+
+
+def _folded(pool: pl.DataFrame, gold: pl.DataFrame, near: float) -> Sorted:
+    """Keep one of each family of near-duplicates, and all whose label counts."""
+    is_gold = pl.col("id").is_in(gold["id"].implode())
+    first = pl.concat([pool.filter(is_gold), pool.filter(~is_gold)])
+    matches = fold(first["text"].to_list(), near)
+    labelled = first.select(is_gold).to_series()
+    kept = [None if is_labelled else match for is_labelled, match in zip(labelled, matches, strict=True)]
+    folded = _without(first.with_columns(split=pl.lit("pool")), first.with_columns(split=pl.lit("pool")), kept)
+    return Sorted(pool.join(folded.kept.select("id"), on="id", how="semi", maintain_order="left"), folded.refused)
+
+
+def _without(rows: pl.DataFrame, others: pl.DataFrame, matches: Sequence[Match | None]) -> Sorted:
+    """Refuse the rows that nearly repeat one of the others."""
+    ids, splits = others["id"], others["split"]
+    said = [
+        match and f"{match.similarity:.2f} like id '{ids[match.index]}' ({splits[match.index]})" for match in matches
+    ]
+    rows = rows.with_columns(said=pl.Series(said, dtype=pl.String))
+    refused = refuse(rows.filter(pl.col("said").is_not_null()), "near_duplicate", pl.col("said"))
+    return Sorted(rows.filter(pl.col("said").is_null()).drop("said"), refused)

@@ -1,0 +1,137 @@
+"""What people's votes count: which are sound, which split they may speak in, and what the majority says."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from understudy.records import SPLITS
+from understudy.sources import Refusal
+from understudy.steps.ingest.refusals import Sorted, as_table, refuse
+from understudy.steps.ingest.splits import GUARD, Group, most_guarded
+
+RANKS = {split: rank for rank, split in enumerate(GUARD)}
+
+
+def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Sequence[Refusal]) -> Sorted:
+    """Keep the votes that name a known text, label and split.
+
+    Args:
+        votes: as `labels` reads them, with `is_new`: whether the row stands in this run's file. Only those are faults.
+        texts: the run's texts, sound and refused.
+        names: the card's labels.
+        refusals: what `sources` refused of the file.
+    """
+    known, turned_away = (table["id"].drop_nulls().implode() for table in (texts.kept, texts.refused))
+    is_known, is_new = pl.col("id").is_in(known), pl.col("is_new")
+    checks = (
+        (is_known | ~pl.col("id").is_in(turned_away), "text_refused", pl.lit("the text of this id was refused"), False),
+        (is_known | is_new, "absent_text", pl.lit("no text of this run has this id"), False),
+        (is_known, "unknown_id", pl.format("no text has the id '{}'", "id"), True),
+        (pl.col("label").is_in(list(names)), "unknown_label", _none_of("label", names), True),
+        (pl.col("split").is_in(SPLITS) | pl.col("split").is_null(), "unknown_split", _none_of("split", SPLITS), True),
+    )
+    refused = [as_table(refusals)]
+    for holds, reason, detail, may_be_fault in checks:
+        refused.append(refuse(votes.filter(~holds), reason, detail, is_new & pl.lit(may_be_fault)))
+        votes = votes.filter(holds)
+    return Sorted(votes, pl.concat(refused))
+
+
+def groups(votes: pl.DataFrame, positive: str) -> list[Group]:
+    """Return the groups that people voted in, with what decides their split."""
+    is_given = pl.col("origin") == "labels"
+    table = votes.group_by("group", maintain_order=True).agg(
+        is_positive=(is_given & (pl.col("label") == positive)).any(),
+        is_mined=(~is_given).any(),
+        asked=pl.col("split").drop_nulls(),
+    )
+    return [
+        Group(row["group"], row["is_positive"], row["is_mined"], most_guarded(row["asked"]) if row["asked"] else None)
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def in_their_split(votes: pl.DataFrame) -> Sorted:
+    """Refuse votes that ask for another split than their group (`in_split`) is in.
+
+    When a file asks for several splits for one group, the most guarded one holds and the other rows straddle. When the
+    group was in another split since an earlier run, the row asks for a move, which is a fault.
+    """
+    asked = _rank("split").min().over("group")
+    votes = votes.with_columns(straddles=asked == _rank("in_split"))
+    is_misplaced = (pl.col("split") != pl.col("in_split")).fill_null(value=False)
+    apart = votes.filter(is_misplaced)
+    said = pl.format("'{}' is asked for, but the group '{}' is in '{}'", "split", "group", "in_split")
+    moved = pl.format("{} since an earlier run; use another store or card name to divide again", said)
+    refused = [
+        refuse(apart.filter("straddles"), "straddles_split", said),
+        refuse(apart.filter(~pl.col("straddles")), "split_moved", moved, pl.col("is_new")),
+    ]
+    return Sorted(votes.filter(~is_misplaced).drop("straddles"), pl.concat(refused))
+
+
+def fenced(votes: pl.DataFrame) -> Sorted:
+    """Keep answers from review queues, which were chosen by disagreement, out of every split but train.
+
+    Returns:
+        The votes with `content_split`: the most guarded split in which one of a text's exact copies has a vote.
+    """
+    is_mined = pl.col("origin") == "queue"
+    own = votes.filter(is_mined & (pl.col("in_split") != "train"))
+    votes = votes.join(own, on=["segment", "row"], how="anti", maintain_order="left")
+    rank = _rank("in_split").min().over("content")
+    votes = votes.with_columns(content_split=rank.replace_strict(list(RANKS.values()), list(RANKS)))
+    is_copy = is_mined & (pl.col("content_split") != "train")
+    detail = pl.format("an answer to a review queue, but the text is held out in '{}'", "held_in")
+    refused = [
+        refuse(own.with_columns(held_in="in_split"), "fenced", detail),
+        refuse(votes.filter(is_copy).with_columns(held_in="content_split"), "fenced", detail),
+    ]
+    return Sorted(votes.filter(~is_copy), pl.concat(refused))
+
+
+def decided(votes: pl.DataFrame) -> Sorted:
+    """Count the votes for each text: the majority is its label, and a tie refuses them all.
+
+    Exact copies of a text vote together; the first copy in the most guarded split stands for them.
+
+    Returns:
+        One row a text: id, label, split, annotators, origin.
+    """
+    same = pl.struct("segment", "id", "annotator", "label")
+    is_again = pl.col("annotator").is_not_null() & ~same.is_first_distinct()
+    again = refuse(votes.filter(is_again), "duplicate_vote", pl.lit("the same person said the same before"))
+    votes = votes.filter(~is_again)
+    outcome = votes.group_by("content", "label").len().sort("content", "label")
+    outcome = outcome.group_by("content", maintain_order=True).agg(
+        winner=pl.col("label").sort_by("len").last(),
+        is_tie=(pl.col("len") == pl.col("len").max()).sum() > 1,
+        tally=pl.format("{} {}", "len", "label").str.join(", "),
+    )
+    votes = votes.join(outcome, on="content", maintain_order="left")
+    tied = refuse(votes.filter("is_tie"), "conflicting_labels", pl.format("people disagree: {}", "tally"))
+    return Sorted(_winners(votes.filter(~pl.col("is_tie"))), pl.concat([again, tied]))
+
+
+def _winners(votes: pl.DataFrame) -> pl.DataFrame:
+    stands = pl.col("in_split") == pl.col("content_split")
+    is_given = (pl.col("origin") == "labels").any()
+    return (
+        votes.group_by("content", maintain_order=True)
+        .agg(
+            id=pl.col("id").filter(stands).first(),
+            label=pl.col("winner").first(),
+            split=pl.col("content_split").first(),
+            annotators=pl.len().cast(pl.Int64),
+            origin=pl.when(is_given).then(pl.lit("labels")).otherwise(pl.lit("queue")),
+        )
+        .drop("content")
+    )
+
+
+def _rank(column: str) -> pl.Expr:
+    return pl.col(column).replace_strict(list(RANKS), list(RANKS.values()), default=None, return_dtype=pl.Int8)
+
+
+def _none_of(column: str, names: Sequence[str]) -> pl.Expr:
+    return pl.format("'{}' is none of {}", column, pl.lit(", ".join(names)))
