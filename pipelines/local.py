@@ -9,9 +9,8 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -181,15 +180,11 @@ def lasting(address: str) -> str:
 
 def carry_out(opened: runs.Run) -> int:
     """Run the pipeline's tasks, a line each, and end with a sentence."""
-    with noise_to(opened.log) as real, ended_by_signals():
-        board = Board(real, opened.log)
-        try:
+    try:
+        with noise_to(opened.log) as real, ended_by_signals(), Board(real, opened.log) as board:
             return conclude(opened, board, follow(events_of(opened), board))
-        except (Stopped, Exception) as error:
-            board.fail()
-            traceback.print_exception(error)
-            failure = error
-    return tell_failure(opened, failure)
+    except (Stopped, Exception) as error:
+        return tell_failure(opened, error)
 
 
 def events_of(opened: runs.Run) -> Generator[Event, None, None]:
@@ -204,12 +199,13 @@ def events_of(opened: runs.Run) -> Generator[Event, None, None]:
     return direct.run(pipeline_spec(record.pipeline), record.arguments, opened.folder)
 
 
-def follow(events: Iterator[Event], board: Board) -> dict[str, Mapping[str, Any]]:
+def follow(events: Generator[Event, None, None], board: Board) -> dict[str, Mapping[str, Any]]:
     """Show every event; return each task's provenance."""
     told: dict[str, Mapping[str, Any]] = {}
-    for event in events:
-        board.show(event)
-        told[event.task] = event.record
+    with closing(events):
+        for event in events:
+            board.show(event)
+            told[event.task] = event.record
     return told
 
 

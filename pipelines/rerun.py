@@ -135,10 +135,10 @@ def _fault(name: str, place: str, sha256: str) -> str | None:
 
 
 def merged(step: str, before: str, now: str) -> str:
-    """Put new override lines in the place of those that set the same of a step.
+    r"""Put new override lines in the place of those that set the same of a step.
 
-    >>> merged("train", "train.epochs=2\\nlabel.texts=9", "epochs=3")
-    'label.texts=9\\nepochs=3'
+    >>> merged("train", "train.epochs=2\nlabel.texts=9", "epochs=3")
+    'label.texts=9\nepochs=3'
     """
     names = {key.removeprefix(f"{step}.") for key in parse_overrides(now)}
     kept = [line for line in before.splitlines() if _name_of(step, line) not in names]
@@ -231,6 +231,9 @@ def main(artifact: Path, settings: tuple[str, ...], out: Path | None) -> None:
     except UnderstudyError as error:
         tell(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        tell(f"{planned.step} failed: {type(error).__name__}: {error}\nLog: {planned.folder / LOG_FILE}")
+        sys.exit(1)
     for line in report_lines(done):
         click.echo(line)
 

@@ -102,11 +102,12 @@ def unfinished(work: Path, card: str, name: str | None) -> Run:
     records = sorted(work.glob(f"*/{RECORD_FILE}"), key=lambda file: (_read(file)["started"], file.parent.name))
     for file in reversed(records):
         record = Record(**_read(file))
-        if record.card == card and name in {None, record.name} and not (file.parent / ENDED_FILE).exists():
+        is_open = record.runner == "direct" and not (file.parent / ENDED_FILE).exists()
+        if is_open and record.card == card and name in {None, record.name}:
             return Run(record, file.parent)
-    wanted = f"no unfinished run '{name}'" if name else "no unfinished run"
+    wanted = f"no unfinished run '{name}' of the direct runner" if name else "no unfinished run of the direct runner"
     raise BadInput(
-        f"A run to resume must be there, got {wanted} of the card '{card}' in {work} (--resume). "
+        f"A run to resume must be there, got {wanted} for the card '{card}' in {work} (--resume). "
         "Leave out --resume to start one."
     )
 

@@ -4,9 +4,10 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +20,11 @@ TAIL_BYTES = 4096
 
 @contextlib.contextmanager
 def noise_to(log: Path) -> Iterator[TextIO]:
-    """Send what this process and its children print to a log file; yields the real standard output."""
+    """Send what this process and its children print to a log file, and the traceback of what goes wrong.
+
+    Yields:
+        the real standard output.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     copies = [os.dup(1), os.dup(2)]
@@ -31,7 +36,11 @@ def noise_to(log: Path) -> Iterator[TextIO]:
             os.dup2(file.fileno(), descriptor)
         stack.enter_context(contextlib.redirect_stdout(file))
         stack.enter_context(contextlib.redirect_stderr(file))
-        yield real
+        try:
+            yield real
+        except BaseException:
+            traceback.print_exc(file=file)
+            raise
 
 
 def _put_back(copies: list[int]) -> None:
@@ -61,10 +70,14 @@ class Board:
             took = "kept" if event.state == "kept" else duration(time.monotonic() - self._since)
             self.say(line_of(event.task, took, str(event.record["headline"])))
 
-    def fail(self) -> None:
-        """Show that the running step did not come to its end."""
+    def __enter__(self) -> Self:
+        """Begin with nothing shown."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Show that the running step did not come to its end, when something went wrong."""
         self.rest()
-        if self._task:
+        if kind is not None and self._task:
             self.say(line_of(self._task, duration(time.monotonic() - self._since), "failed"))
 
     def say(self, text: str) -> None:

@@ -18,6 +18,24 @@ from understudy.steps.publish.component import publish
 from understudy.steps.train.component import train
 
 
+def never_cache(*tasks: Any) -> None:
+    """Run these tasks every time: KFP's cache does not see what changed behind an address."""
+    for task in tasks:
+        task.set_caching_options(False)
+
+
+def ask_teacher(*tasks: Any) -> None:
+    """Give these tasks the teacher's key, and their pods the label by which a network policy lets them out."""
+    for task in tasks:
+        kubernetes.use_secret_as_env(task, "understudy-teacher", {"api_key": "OPENAI_API_KEY"})
+        kubernetes.add_pod_label(task, "understudy/teacher-client", "true")
+
+
+def tolerate_gpu_nodes(task: Any) -> None:
+    """Let a task run on nodes that are kept for GPU work."""
+    kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")
+
+
 @dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
 def training(card: str, texts: str, labels: str, store: str, overrides: str = "") -> None:
     """Wire the steps; every rule is inside them.
@@ -59,21 +77,3 @@ def training(card: str, texts: str, labels: str, store: str, overrides: str = ""
     never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
     ask_teacher(labelled, mined)
     tolerate_gpu_nodes(trained)
-
-
-def never_cache(*tasks: Any) -> None:
-    """Run these tasks every time: KFP's cache does not see what changed behind an address."""
-    for task in tasks:
-        task.set_caching_options(False)
-
-
-def ask_teacher(*tasks: Any) -> None:
-    """Give these tasks the teacher's key, and their pods the label by which a network policy lets them out."""
-    for task in tasks:
-        kubernetes.use_secret_as_env(task, "understudy-teacher", {"api_key": "OPENAI_API_KEY"})
-        kubernetes.add_pod_label(task, "understudy/teacher-client", "true")
-
-
-def tolerate_gpu_nodes(task: Any) -> None:
-    """Let a task run on nodes that are kept for GPU work."""
-    kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")

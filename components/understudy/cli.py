@@ -65,6 +65,30 @@ def card_new(name: str) -> None:
     click.echo(new_card(name), nl=False)
 
 
+@app.group("labels")
+def labels_group() -> None:
+    """Take in what people say."""
+
+
+@labels_group.command("add")
+@click.argument("file")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that holds the card.")
+@click.option("--card", metavar="NAME", help="Name of the card; needed when the store holds several.")
+def labels_add(file: str, store: str, card: str | None) -> None:
+    """Put people's answers to a review queue into the store; the next training run takes them in.
+
+    FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export.
+    """
+    from understudy import labels
+    from understudy.storage import open_store
+
+    done = labels.add(open_store(store), file, card)
+    where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"
+    click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
+    if done.refusals:
+        click.echo(f"labels: {len(done.refusals):,} rows refused: {labels.tally(done.refusals)}.")
+
+
 @app.command("rehearse")
 @click.option("--answers", required=True, type=click.Path(path_type=Path), help="CSV with columns text and label.")
 @click.option("--card", type=click.Path(path_type=Path), help="Card that names labels and slices; needed with --bias.")

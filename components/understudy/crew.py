@@ -15,6 +15,10 @@ Done = TypeVar("Done")
 TICK_S = 0.5
 
 
+class _Ended:
+    """Says that one worker has ended."""
+
+
 class Stopped(UnderstudyError):
     """The crew was told to stop while this item waited."""
 
@@ -34,7 +38,7 @@ def work_off(
         grace_s: longest wait for work under way after a stop.
     """
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Done | BaseException | _Ended] = queue.SimpleQueue()
     stop = threading.Event()
     for item in items:
         waiting.put(item)
@@ -45,7 +49,7 @@ def work_off(
     for worker in crew:
         worker.start()
     try:
-        yield from _results(crew, done)
+        yield from _results(len(crew), done)
     finally:
         stop.set()
         deadline = time.monotonic() + grace_s
@@ -73,37 +77,33 @@ def ended_by_sigterm() -> Iterator[None]:
 def _work(
     work: Callable[[Item, threading.Event], Done],
     waiting: "queue.SimpleQueue[Item]",
-    done: "queue.SimpleQueue[Done | BaseException]",
+    done: "queue.SimpleQueue[Done | BaseException | _Ended]",
     stop: threading.Event,
 ) -> None:
-    while not stop.is_set():
-        try:
+    try:
+        while not stop.is_set():
             done.put(work(waiting.get_nowait(), stop))
-        except queue.Empty:
-            return
-        except Stopped:
-            return
-        except BaseException as error:  # it is raised again in the caller's thread
-            stop.set()
-            done.put(error)
+    except (queue.Empty, Stopped):
+        pass
+    except BaseException as error:  # it is raised again in the caller's thread
+        stop.set()
+        done.put(error)
+    finally:
+        done.put(_Ended())
 
 
-Workers = Sequence[threading.Thread]
-
-
-def _results(crew: Workers, done: "queue.SimpleQueue[Done | BaseException]") -> Iterator[Done | None]:
-    """Yield until every worker has ended and all is told; the first error comes last."""
+def _results(workers: int, done: "queue.SimpleQueue[Done | BaseException | _Ended]") -> Iterator[Done | None]:
+    """Yield until every worker has ended; the first error comes last."""
     error: BaseException | None = None
-    while True:
-        is_over = not any(worker.is_alive() for worker in crew)
+    while workers:
         try:
-            result = done.get(timeout=0 if is_over else TICK_S)
+            result = done.get(timeout=TICK_S)
         except queue.Empty:
-            if is_over:
-                break
             yield None
             continue
-        if isinstance(result, BaseException):
+        if isinstance(result, _Ended):
+            workers -= 1
+        elif isinstance(result, BaseException):
             error = error or result
         else:
             yield result

@@ -7,6 +7,7 @@
     │   ├── BadData               a file of texts or labels cannot serve
     │   │   └── TooFewLabels      a split holds too few human labels to do its job
     │   └── BadArtifact           a folder given to a step is not what the step reads, or was altered
+    ├── GateRefused               exit 3: the evaluation decided against publishing
     ├── StorageError              the store cannot be reached, read or written
     │   └── Conflict              somebody else moved the pointer first
     └── TeacherError              the teacher's server refused, failed or answered garbage
@@ -56,6 +57,12 @@ class TooFewLabels(BadData):
 
 class BadArtifact(BadInput):
     """A folder given to a step is not what the step reads, or was altered since it was written."""
+
+
+class GateRefused(UnderstudyError):
+    """The evaluation decided against publishing; the reason is in the message."""
+
+    exit_code = 3
 
 
 class StorageError(UnderstudyError):

@@ -59,7 +59,7 @@ def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
     """Return the votes of a labels file, read by `sources`, as the newest segment."""
     missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in table.columns]
     votes = table.with_columns(*missing, origin=pl.lit("labels"), segment=pl.lit(segment, pl.Int64))
-    return votes.select(VOTES)
+    return votes.select(list(VOTES))
 
 
 def current(votes: pl.DataFrame) -> pl.DataFrame:
@@ -170,7 +170,7 @@ def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Ref
 
 def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
     missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in votes.columns]
-    return votes.with_columns(missing).select(SAID).iter_rows(named=True)
+    return votes.with_columns(missing).select(list(SAID)).iter_rows(named=True)
 
 
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:

@@ -52,6 +52,16 @@ class Estimate:
     completion_tokens: int = 0
     cost_usd: float = 0.0
 
+    def __add__(self, other: "Estimate") -> "Estimate":
+        """Add up two tables that share no text."""
+        return Estimate(
+            self.texts + other.texts,
+            self.answered + other.answered,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -81,6 +91,19 @@ class Judged:
     def failures(self) -> int:
         """Texts that were asked for in vain."""
         return sum(self.failed.values())
+
+    def __add__(self, other: "Judged") -> "Judged":
+        """Add up two tables that share no text."""
+        return Judged(
+            pl.concat([self.table, other.table]),
+            self.asked + other.asked,
+            self.from_store + other.from_store,
+            Counter(self.failed) + Counter(other.failed),
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+            self.is_budget_spent or other.is_budget_spent,
+        )
 
     def plus(self, answers: Sequence[Purchase]) -> "Judged":
         """Count the answers to one more text, of which the last one decides."""

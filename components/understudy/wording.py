@@ -42,15 +42,13 @@ def percent_interval(low: float | None, high: float | None) -> str:
     return f"{percent(low)} to {percent(high)}"
 
 
-def figure(value: float | None) -> str:
-    """Write a figure between 0 and 1 with two decimals, three below 0.1.
+def figure(value: float | None, decimals: int = 2) -> str:
+    """Write a figure between 0 and 1.
 
-    >>> figure(0.7149), figure(0.0317), figure(None)
+    >>> figure(0.7149), figure(0.0317, decimals=3), figure(None)
     ('0.71', '0.032', 'n/a')
     """
-    if value is None or not is_known(value):
-        return UNKNOWN
-    return f"{value:.3f}" if 0 < abs(value) < 0.0995 else f"{value:.2f}"
+    return UNKNOWN if value is None or not is_known(value) else f"{value:.{decimals}f}"
 
 
 def figure_interval(low: float | None, high: float | None) -> str:
@@ -75,6 +73,17 @@ def signed(value: float | None) -> str:
     return f"{value:+.3f}" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
+def chance(share: float) -> str:
+    """Write a chance that was counted over a thousand resamples or so.
+
+    >>> chance(0.973), chance(0.0), chance(1.0)
+    ('97%', 'under 0.1%', 'over 99.9%')
+    """
+    if share < 0.001:
+        return "under 0.1%"
+    return "over 99.9%" if share > 0.999 else percent(share)
+
+
 def p_value(p: float) -> str:
     """Write a p value with two figures that count.
 
@@ -85,18 +94,18 @@ def p_value(p: float) -> str:
 
 
 def usd(amount: float | None) -> str:
-    """Write dollars: cents for prices that people pay, two figures that count below a cent.
+    """Write dollars: whole ones from 1,000, cents as people pay them, two figures that count below ten cents.
 
-    >>> usd(1234.6), usd(4.2), usd(0.0000573), usd(0.0)
-    ('$1,235', '$4.20', '$0.000057', '$0.00')
+    >>> usd(1234.6), usd(4.2), usd(0.085), usd(0.0000573), usd(0.0)
+    ('$1,235', '$4.20', '$0.085', '$0.000057', '$0.00')
     """
     if amount is None or not is_known(amount):
         return UNKNOWN
     if abs(amount) >= 1000:
         return f"${amount:,.0f}"
-    if amount == 0 or abs(amount) >= 0.01:
+    if amount == 0 or abs(amount) >= 0.1:
         return f"${amount:,.2f}"
-    return "$" + f"{amount:.{1 - math.floor(math.log10(abs(amount)))}f}"
+    return f"${amount:.{1 - math.floor(math.log10(abs(amount)))}f}"
 
 
 def milliseconds(duration_ms: float | None) -> str:

@@ -22,10 +22,8 @@ from understudy.shell import execute
 from understudy.steps.train import core
 from understudy.task import parse_card
 
-NOTHING_PROVEN = {
-    "overall": {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45},
-    "slices": {},
-}
+COUNTS = {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45}
+NOTHING_PROVEN = {"counts": COUNTS, "slices": []}
 
 
 def judged(*rows):
@@ -46,7 +44,7 @@ def test_an_answer_with_probabilities_is_taken_at_them(make_card):
 def test_an_answer_without_probabilities_is_taken_at_the_measured_error_rates(make_card):
     # found (8 + .5) / 11 = .7727, false alarms 5.5 / 51 = .1078; it says half are tips, so .59 truly are
     table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
-    rates = core.Rates.counted(NOTHING_PROVEN["overall"])
+    rates = core.Rates.counted(COUNTS)
     share = (0.5 - rates.false_alarm) / (rates.found - rates.false_alarm)
     yes = share * rates.found / 0.5
     no = share * (1 - rates.found) / 0.5
@@ -55,8 +53,8 @@ def test_an_answer_without_probabilities_is_taken_at_the_measured_error_rates(ma
 
 
 def test_a_proven_bias_raises_what_the_teacher_rejected_in_that_slice_only(make_card):
-    biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2, "is_biased": True}
-    audit = {**NOTHING_PROVEN, "slices": {"avoid": biased}}
+    biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2}
+    audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, **biased}]}
     table = judged(
         ("Avoid the bar", "other", [0.99, 0.01]),
         ("avoid room 3", "tip", [0.1, 0.9]),

@@ -1,6 +1,6 @@
 """Put everything that was measured into evaluation.json: all that the report shows, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.core import Answers, Comparison, Truth
 from understudy.steps.evaluate.gates import Gate
 from understudy.steps.evaluate.speed import Scored
-from understudy.steps.evaluate.testset import TestSet
+from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task import Card
 from understudy.text import in_slice, weak_positive
+
+REST = "in no slice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Measured:
 
     card: Card
     bundle: Mapping[str, Any]
-    test: TestSet
+    test: LabelledTexts
     scored: Scored
     config: EvaluateConfig
 
@@ -71,9 +73,8 @@ class Measured:
     def slices(self) -> dict[str, Bools]:
         """Which texts belong to each slice of the card, and which to none."""
         found = {part.name: in_slice(part, self.test.table) for part in self.card.slices}
-        if found:
-            found["in no slice"] = ~np.any(list(found.values()), axis=0)
-        return found
+        outside: Bools = ~np.any(list(found.values()), axis=0) if found else np.zeros(0, dtype=bool)
+        return {**found, REST: outside} if outside.any() else found
 
     @property
     def is_rehearsal(self) -> bool:
@@ -186,7 +187,7 @@ def goals(measured: Measured, cost_per_1k_usd: float) -> list[Gate]:
 
 def slices(measured: Measured) -> list[dict[str, Any]]:
     """Measure the student, and the teacher where it answered, in each slice."""
-    everywhere = np.ones(len(measured.is_taught), dtype=bool)
+    everywhere: Bools = np.ones(len(measured.is_taught), dtype=bool)
     who = {"student": (measured.student, everywhere)}
     if measured.is_taught.any():
         who["teacher"] = (measured.teacher, measured.is_taught)
@@ -223,7 +224,7 @@ def errors(measured: Measured) -> dict[str, Any]:
     """Choose the errors that a person should read, with the slices they are in."""
     names = measured.slices
     member_of = [
-        [name for name, members in names.items() if members[index] and name != "in no slice"]
+        [name for name, members in names.items() if members[index] and name != REST]
         for index in range(len(measured.test.table))
     ]
     rows = measured.test.table.select("id", "text", "teacher_label").with_columns(

@@ -235,7 +235,7 @@ def _slice_figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> di
 
 def errors_to_read(
     table: Sequence[Mapping[str, Any]], is_positive: Bools, predicted: Bools, probability: Floats, limit: int
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Any]:
     """Choose the errors that a person should read: those the student was surest of first.
 
     Args:
@@ -246,7 +246,7 @@ def errors_to_read(
         limit: most texts of each kind.
 
     Returns:
-        "missed" and "false_alarms", each a list of texts with their probability.
+        "missed" and "false_alarms", each a list of texts with their probability; and "counts" of all of them.
     """
     missed = [index for index in np.argsort(probability, kind="stable") if is_positive[index] and not predicted[index]]
     alarms = [index for index in np.argsort(-probability, kind="stable") if predicted[index] and not is_positive[index]]

@@ -91,27 +91,37 @@ def arithmetic(found: Costs, card: Card, config: EvaluateConfig, answers: int, i
         answers: how many of the teacher's answers its price is the mean of.
         is_rehearsal: those answers were a rehearsal, priced by the card.
     """
-    month, hourly = wording.count(found.texts_per_month, "text"), card.prices.instance_usd_per_hour
-    labels = found.one_off_usd - card.budget.teacher_usd
-    lines = [
-        f"Student, running: {wording.usd(hourly)} an hour / 3,600 seconds / {found.texts_per_second:,.0f} texts a second "
-        f"x 1,000 = {wording.usd(found.student_per_1k_usd)} per 1,000 texts; {month} a month cost "
-        f"{wording.usd(found.student_running_usd)}.",
-        f"Student, once: the card's budgets of {wording.usd(card.budget.teacher_usd)} for the teacher's answers and of "
-        f"{wording.count(card.budget.human_labels, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
-        f"{wording.usd(card.prices.annotator_usd_per_hour)} an hour ({wording.usd(labels)}) make "
-        f"{wording.usd(found.one_off_usd)}: {wording.usd(found.one_off_usd / config.amortise_months)} a month over "
-        f"{config.amortise_months:,.0f} months.",
-    ]
+    lines = [_running(found, card), _once(found, card, config)]
     if found.teacher_per_1k_usd is None or found.teacher_month_usd is None:
         return [*lines, "Teacher: its price is unknown, since none of its answers to the test texts were given."]
     basis = "a rehearsal's answers at the card's prices" if is_rehearsal else "the answers that were bought"
+    month = wording.count(found.texts_per_month, "text")
     lines.append(
         f"Teacher: a mean of {wording.usd(found.teacher_per_1k_usd / 1000)} a text over {wording.count(answers)} of "
         f"{basis}, x 1,000 = {wording.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
         f"{wording.usd(found.teacher_month_usd)}."
     )
     return [*lines, balance(found)]
+
+
+def _running(found: Costs, card: Card) -> str:
+    hourly, month = wording.usd(card.prices.instance_usd_per_hour), wording.count(found.texts_per_month, "text")
+    return (
+        f"Student, running: {hourly} an hour / 3,600 seconds / {found.texts_per_second:,.0f} texts a second x 1,000 = "
+        f"{wording.usd(found.student_per_1k_usd)} per 1,000 texts; {month} a month cost "
+        f"{wording.usd(found.student_running_usd)}."
+    )
+
+
+def _once(found: Costs, card: Card, config: EvaluateConfig) -> str:
+    labels, answers = found.one_off_usd - card.budget.teacher_usd, card.budget.teacher_usd
+    hourly = wording.usd(card.prices.annotator_usd_per_hour)
+    return (
+        f"Student, once: the card's budgets of {wording.usd(answers)} for the teacher's answers and of "
+        f"{wording.count(card.budget.human_labels, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
+        f"{hourly} an hour ({wording.usd(labels)}) make {wording.usd(found.one_off_usd)}: "
+        f"{wording.usd(found.one_off_usd / config.amortise_months)} a month over {config.amortise_months:,.0f} months."
+    )
 
 
 def balance(found: Costs) -> str:

@@ -71,7 +71,7 @@ def gate_sentence(gate: Gate) -> str:
     if wording.is_known(gate.figure.low) and wording.is_known(gate.figure.high):
         details.append(f"95% interval {written(gate.name, gate.figure.low)} to {written(gate.name, gate.figure.high)}")
     if wording.is_known(gate.chance):
-        details.append(f"chance that the goal is met {wording.percent(gate.chance)}")
+        details.append(f"chance that the goal is met {wording.chance(gate.chance)}")
     behind = f" ({', '.join(details)})" if details else ""
     goal, got = written(gate.name, gate.goal), written(gate.name, gate.figure.value)
     return f"{TITLES[gate.name]} must be {rule} {goal}, got {got}{behind}."

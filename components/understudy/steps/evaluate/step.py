@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from understudy import records, report, wording
+from understudy import records, report
 from understudy.bundles import read_settings
 from understudy.errors import BadArtifact
 from understudy.metrics import defined

@@ -16,7 +16,7 @@ TEACHER_COLUMNS = ("teacher_label", "teacher_is_positive", "teacher_probability"
 
 
 @dataclass(frozen=True, slots=True)
-class TestSet:
+class LabelledTexts:
     """Human-labelled texts, sorted by id.
 
     Attributes:
@@ -30,7 +30,7 @@ class TestSet:
     refused: dict[str, int]
 
 
-def read(test: Path, card: Card, test_judgements: Path | None) -> TestSet:
+def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
     """Read the test texts, and put the teacher's answers beside them.
 
     Args:
@@ -52,19 +52,19 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> TestSet:
             "Use the card's names of the labels."
         )
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
-    return TestSet(found.name, table, found.refused)
+    return LabelledTexts(found.name, table, found.refused)
 
 
-def _artifact(test: Path) -> TestSet:
+def _artifact(test: Path) -> LabelledTexts:
     table = records.read_gold(test, "test")
     if not len(table):
         raise BadArtifact(
             f"A test artifact must hold texts of the split test, got none ({test}). Give the test folder."
         )
-    return TestSet("the split test", table, {})
+    return LabelledTexts("the split test", table, {})
 
 
-def _file(test: Path, card: Card) -> TestSet:
+def _file(test: Path, card: Card) -> LabelledTexts:
     columns = [part.column for part in card.slices if part.column]
     with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
@@ -74,7 +74,7 @@ def _file(test: Path, card: Card) -> TestSet:
     reasons = Counter(refusal.reason for refusal in refusals)
     reasons["unknown_label"] = int((~is_known).sum())
     reasons["repeated_id"] = int((is_known & ~is_first).sum())
-    return TestSet(
+    return LabelledTexts(
         test.name, table.filter(is_known & is_first), {name: rows for name, rows in sorted(reasons.items()) if rows}
     )
 

@@ -18,8 +18,8 @@ def ingest(
     refused: Output[Dataset],
     metrics: Output[Metrics],
     overrides: str = "",
-):
-    """Read texts and human labels, refuse what cannot serve, and split what is left with the test split behind a wall."""
+) -> None:
+    """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall."""
     from understudy.shell import execute_component
 
     execute_component("ingest", locals())

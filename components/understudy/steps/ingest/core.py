@@ -118,11 +118,9 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         card: its positive label and budget.
     """
     gold = division.gold
-    sizes = {split: len(gold.filter(pl.col("split") == split)) for split in reversed(GUARD)}
+    sizes: dict[str, float] = {split: len(gold.filter(pl.col("split") == split)) for split in reversed(GUARD)}
     test = gold.filter(pl.col("split") == "test")
-    reasons = {
-        f"refused_{reason}": count for reason, count in refused["reason"].value_counts().sort("reason").iter_rows()
-    }
+    reasons = refused.group_by("reason").len().sort("reason").iter_rows()
     return {
         "texts": rows,
         "pool": len(division.pool),
@@ -133,12 +131,12 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         "labels_over_budget": max(0, len(gold) - card.budget.human_labels),
         "refused": len(refused),
         "faults": int(refused["is_fault"].sum()),
-        **reasons,
+        **{f"refused_{reason}": count for reason, count in reasons},
     }
 
 
 def headline(metrics: Mapping[str, float], positive: str) -> str:
-    """Write the step's line, such as "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 12 refused"."""
+    """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 12 refused"."""
     return (
         f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
         f"(test {metrics['test']:,}, {metrics['positive_share_test']:.0%} {positive}), {metrics['refused']:,} refused"

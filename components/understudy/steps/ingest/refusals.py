@@ -56,7 +56,8 @@ def too_many(what: str, refused: pl.DataFrame, rows: int, most: float) -> list[s
     faults = [Refusal(*row) for row in refused.filter("is_fault").iter_rows()]
     if len(faults) <= most * rows:
         return []
-    return [
-        f"At most {most:.0%} of the rows must be faulty, got {len(faults):,} of {rows:,} ({what}): "
-        f"{tally(faults)}. Mend these rows, or raise ingest.max_refused_share."
-    ]
+    sentence = (
+        f"At most {most:.0%} of the rows must be faulty, got {len(faults):,} of {rows:,} ({what}): {tally(faults)}. "
+        "Mend these rows, or raise ingest.max_refused_share."
+    )
+    return [sentence]

@@ -6,8 +6,7 @@ and the other reads it and divides again.
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -20,12 +19,26 @@ GUARD: tuple[Split, ...] = ("test", "calibration", "validation", "train")  # the
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group with human labels: what its labels are like, and the split its author asks for."""
+    """A group with human labels.
+
+    Attributes:
+        name: the group's id.
+        texts: how many of its texts have a label.
+        positives: how many have a positive one.
+        is_mined: whether any label is an answer to a review queue.
+        asked: the split that its author asks for.
+    """
 
     name: str
-    is_positive: bool = False
+    texts: int = 1
+    positives: int = 0
     is_mined: bool = False
     asked: Split | None = None
+
+    @property
+    def weight(self) -> int:
+        """What the group adds to its split: positive labels if it has any, for they are the scarce ones."""
+        return self.positives or self.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +80,47 @@ def shares(config: IngestConfig, by_author: Iterable[Split] = ()) -> dict[Split,
 def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: IngestConfig) -> dict[str, Assignment]:
     """Assign the groups that the store does not know yet.
 
-    A group asks for the split of its author; one with an answer from a review queue goes to train; the others are
-    shared out in the order of a seeded hash, positive groups apart, so that each split gets its share of both kinds.
+    A group goes where its author asks; one with an answer to a review queue goes to train; the others are shared out,
+    those with positive labels apart, so that each split gets its share of positive labels and of other groups' texts.
     """
     known = {group.name: group for group in groups}
     new = [known[name] for name in sorted(known.keys() - stored.keys())]
     decided = {group.name: Assignment(group.asked, "author") for group in new if group.asked}
     decided |= {group.name: Assignment("train", "queue") for group in new if group.is_mined and not group.asked}
-    before = {**stored, **decided}
-    wanted = shares(config, (item.split for item in before.values() if item.by == "author"))
+    authors = [item.split for item in [*stored.values(), *decided.values()] if item.by == "author"]
+    wanted = shares(config, authors)
     for is_positive in (True, False):
-        kind = {name for name, group in known.items() if group.is_positive == is_positive}
-        counts = Counter(item.split for name, item in stored.items() if item.by == "hash" and name in kind)
-        open_groups = (group.name for group in new if group.name in kind and group.name not in decided)
-        decided |= _shared_out(sorted(open_groups, key=lambda name: _hash(config.seed, name)), wanted, counts)
+        kind = [group for group in known.values() if bool(group.positives) == is_positive]
+        before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
+        open_groups = [group for group in kind if group.name not in stored and group.name not in decided]
+        open_groups.sort(key=lambda group: _hash(config.seed, group.name))
+        decided |= _shared_out(open_groups, wanted, before)
     return decided
 
 
+def _is_hashed(item: Assignment | None) -> bool:
+    return item is not None and item.by == "hash"
+
+
 def _shared_out(
-    names: Iterable[str], wanted: Mapping[Split, float], before: Mapping[Split, int]
+    groups: Sequence[Group], wanted: Mapping[Split, float], before: Mapping[Group, Split]
 ) -> dict[str, Assignment]:
-    """Give each name in turn to the split that is furthest below its share; the more guarded one of equals."""
-    counts = Counter(before)
-    order = sorted(wanted, key=GUARD.index)
+    """Give each group in turn to the split with the most room below its share; the more guarded one of equals.
+
+    A group that is larger than a held-out split comes first and goes to train while there is room: it must not be
+    the exam alone, and placed last it would leave the other splits short.
+    """
+    total = sum(group.weight for group in [*groups, *before])
+    room = {split: wanted[split] * total for split in GUARD if split in wanted}
+    smallest = min(room.values())
+    for group, split in before.items():
+        room[split] = room.get(split, 0.0) - group.weight
     decided: dict[str, Assignment] = {}
-    for total, name in enumerate(names, start=counts.total() + 1):
-        behind = {split: round(wanted[split] * total - counts[split], 9) for split in order}
-        split = max(order, key=behind.__getitem__)
-        counts[split] += 1
-        decided[name] = Assignment(split, "hash")
+    for group in sorted(groups, key=lambda group: group.weight <= smallest):
+        is_huge = group.weight > smallest and "train" in wanted and room["train"] >= group.weight / 2
+        most_room = max(wanted, key=lambda name: (round(room[name], 9), -GUARD.index(name)))
+        decided[group.name] = Assignment("train" if is_huge else most_room, "hash")
+        room[decided[group.name].split] -= group.weight
     return decided
 
 

@@ -1,7 +1,6 @@
 """The step ingest: read the user's files and the store's labels, divide them, and write what later steps may see."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +35,12 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Sound texts and votes with what was refused of either, and the rows of the texts files."""
+    """Sound texts and votes with what was refused of either, and how many rows the two files have."""
 
     texts: Sorted
     votes: Sorted
-    rows: int
+    text_rows: int
+    label_rows: int
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
     refused: Out,
     overrides: str = "",
 ) -> Result:
-    """Read texts and human labels, refuse what cannot serve, and split what is left with the test split behind a wall.
+    """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall.
 
     A faulty row is refused with its reason; a faulty file, card or store ends the run before anything is written, with
     all faults at once. Groups keep the split they once got; answers to review queues, which the store holds, go to
@@ -84,18 +84,16 @@ def run(
     _remember(given, read)
     _write(division, given.card_text, snapshot, pool, gold, test)
     records.write(all_refused, records.Refusals, refused)
-    metrics = core.measure(division, all_refused, read.rows, given.card)
+    metrics = core.measure(division, all_refused, read.text_rows, given.card)
     said = core.headline(metrics, given.card.positive_label)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: str) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
-    columns: Sequence[str] = ()
-    try:
+    columns: list[str] = []
+    with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
         columns = core.slice_columns(_card(card)[0])
-    except BadInput:
-        pass  # said below, beside the faults of the files
     (parsed, text, config), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: stack.enter_context(sources.opened(texts, ["id", "text", *columns], ["group", "time"])),
@@ -127,22 +125,27 @@ def _card(address: str) -> tuple[Card, str]:
 
 def _read(given: Given) -> Read:
     """Read both files and the store's votes; too many faults in either end the run, with the reasons of both."""
-    most = given.config.max_refused_share
     table, turned_away = given.texts.read(filled=["id", "text"], max_chars=given.config.max_chars)
-    rows = len(table) + len(turned_away)
-    if not rows:
+    text_rows = len(table) + len(turned_away)
+    if not text_rows:
         raise BadData(f"A texts file must hold rows, got a header alone ({given.texts.address}).")
     texts = text_rules.sound(table, turned_away)
     stored = labels.read_all(given.store, given.card.name)
-    newest = 1 + int(stored["segment"].max() or 0) if len(stored) else 0
+    newest = stored["segment"].n_unique()
     table, turned_away = given.labels.read(filled=["id", "label"])
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away)
-    faults = refusals.too_many(given.texts.address, texts.refused, rows, most)
-    faults += refusals.too_many(given.labels.address, sound.refused, len(table) + len(turned_away), most)
+    read = Read(texts, sound, text_rows, len(table) + len(turned_away))
+    _require_few_faults(given, read, sound.refused)
+    return read
+
+
+def _require_few_faults(given: Given, read: Read, refused_votes: pl.DataFrame) -> None:
+    most = given.config.max_refused_share
+    faults = refusals.too_many(given.texts.address, read.texts.refused, read.text_rows, most)
+    faults += refusals.too_many(given.labels.address, refused_votes, read.label_rows, most)
     if faults:
         raise BadData(faults)
-    return Read(texts, sound, rows)
 
 
 def _divided(given: Given, read: Read) -> core.Division:
@@ -150,6 +153,7 @@ def _divided(given: Given, read: Read) -> core.Division:
     while True:
         stored, key = splits.read(given.store, given.card.name)
         division = core.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
+        _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
         address, least = given.labels.address, given.config.min_per_label
         core.require_labels(division.gold, given.card.label_names, least, address)
         if not division.assigned or splits.put(given.store, key, division.assigned):

@@ -40,14 +40,16 @@ def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Se
 def groups(votes: pl.DataFrame, positive: str) -> list[Group]:
     """Return the groups that people voted in, with what decides their split."""
     is_given = pl.col("origin") == "labels"
+    is_positive = is_given & (pl.col("label") == positive)
     table = votes.group_by("group", maintain_order=True).agg(
-        is_positive=(is_given & (pl.col("label") == positive)).any(),
+        texts=pl.col("id").n_unique(),
+        positives=pl.col("id").filter(is_positive).n_unique(),
         is_mined=(~is_given).any(),
         asked=pl.col("split").drop_nulls(),
     )
     return [
-        Group(row["group"], row["is_positive"], row["is_mined"], most_guarded(row["asked"]) if row["asked"] else None)
-        for row in table.iter_rows(named=True)
+        Group(name, texts, positives, is_mined, most_guarded(asked) if asked else None)
+        for name, texts, positives, is_mined, asked in table.iter_rows()
     ]
 
 
@@ -77,8 +79,8 @@ def fenced(votes: pl.DataFrame) -> Sorted:
         The votes with `content_split`: the most guarded split in which one of a text's exact copies has a vote.
     """
     is_mined = pl.col("origin") == "queue"
-    own = votes.filter(is_mined & (pl.col("in_split") != "train"))
-    votes = votes.join(own, on=["segment", "row"], how="anti", maintain_order="left")
+    is_outside = is_mined & (pl.col("in_split") != "train")
+    own, votes = votes.filter(is_outside), votes.filter(~is_outside)
     rank = _rank("in_split").min().over("content")
     votes = votes.with_columns(content_split=rank.replace_strict(list(RANKS.values()), list(RANKS)))
     is_copy = is_mined & (pl.col("content_split") != "train")
@@ -93,7 +95,8 @@ def fenced(votes: pl.DataFrame) -> Sorted:
 def decided(votes: pl.DataFrame) -> Sorted:
     """Count the votes for each text: the majority is its label, and a tie refuses them all.
 
-    Exact copies of a text vote together; the first copy in the most guarded split stands for them.
+    Exact copies of a text vote together; the first copy in the most guarded split stands for them. Where the copies
+    outside that split would outvote those inside, people disagree too: training labels do not overrule the test's.
 
     Returns:
         One row a text: id, label, split, annotators, origin.
@@ -102,15 +105,21 @@ def decided(votes: pl.DataFrame) -> Sorted:
     is_again = pl.col("annotator").is_not_null() & ~same.is_first_distinct()
     again = refuse(votes.filter(is_again), "duplicate_vote", pl.lit("the same person said the same before"))
     votes = votes.filter(~is_again)
-    outcome = votes.group_by("content", "label").len().sort("content", "label")
-    outcome = outcome.group_by("content", maintain_order=True).agg(
-        winner=pl.col("label").sort_by("len").last(),
-        is_tie=(pl.col("len") == pl.col("len").max()).sum() > 1,
-        tally=pl.format("{} {}", "len", "label").str.join(", "),
-    )
-    votes = votes.join(outcome, on="content", maintain_order="left")
+    votes = votes.join(_outcomes(votes), on="content", maintain_order="left")
     tied = refuse(votes.filter("is_tie"), "conflicting_labels", pl.format("people disagree: {}", "tally"))
     return Sorted(_winners(votes.filter(~pl.col("is_tie"))), pl.concat([again, tied]))
+
+
+def _outcomes(votes: pl.DataFrame) -> pl.DataFrame:
+    """Return for each content: winner, is_tie, and the tally in words."""
+    is_own = pl.col("in_split") == pl.col("content_split")
+    counts = votes.group_by("content", "label").agg(all=pl.len(), own=is_own.sum()).sort("content", "label")
+    by_all = pl.col("own").sort_by("all").last()
+    return counts.group_by("content", maintain_order=True).agg(
+        winner=pl.col("label").sort_by("all").last(),
+        is_tie=((pl.col("all") == pl.col("all").max()).sum() > 1) | (by_all < pl.col("own").max()),
+        tally=pl.format("{} {}", "all", "label").str.join(", "),
+    )
 
 
 def _winners(votes: pl.DataFrame) -> pl.DataFrame:

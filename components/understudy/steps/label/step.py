@@ -57,17 +57,15 @@ def run(
     config: LabelConfig = load_config("label", task, overrides)
     drawn, wanted, held_out = _texts(task, config, pool, gold, test)
     with open_teacher(task, prepare_store(store), config, is_dry_run=dry_run) as teacher:
-        estimates = [teacher.estimate(held_out), teacher.estimate(wanted)]
+        estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if dry_run:
-            judged = [teacher.stored(held_out), teacher.stored(wanted)]
-        else:
-            say(f"label: {_forecast(estimates)}, {_money(teacher, task)} spent so far.")
-            judged = [teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)]
-        _write(judged, drawn, test_judgements, judgements)
-        if dry_run:
-            return _dry_result(estimates, teacher, task)
-        _require_enough(judged[1], drawn, config, teacher, task)
-        return _result(judged, teacher, task)
+            _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
+            return _dry_result(estimate, teacher, task)
+        say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far.")
+        for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
+        _write(for_test, for_training, drawn, test_judgements, judgements)
+        _require_enough(for_training, drawn, config, teacher, task)
+        return _result(for_test + for_training, _positive_share(for_training.table, task), teacher, task)
 
 
 def _texts(
@@ -81,9 +79,11 @@ def _texts(
     return drawn, core.for_training(drawn, human), held_out
 
 
-def _write(judged: list[Judged], drawn: pl.DataFrame, test_judgements: Path, judgements: Path) -> None:
-    records.write(judged[0].table, records.Judgements, test_judgements)
-    records.write(core.reweighed(judged[1].table, drawn), records.Judgements, judgements)
+def _write(
+    for_test: Judged, for_training: Judged, drawn: pl.DataFrame, test_judgements: Path, judgements: Path
+) -> None:
+    records.write(for_test.table, records.Judgements, test_judgements)
+    records.write(core.reweighed(for_training.table, drawn), records.Judgements, judgements)
 
 
 def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, teacher: Teacher, card: Card) -> None:
@@ -93,48 +93,44 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
     if judged.is_budget_spent and answered < least:
         raise BudgetSpent(
             f"The budget must reach for at least {count(least, 'text')} of the draw, got {answered:,} answered for "
-            f"{_money(teacher, card)} (budget.teacher_usd). What was bought is kept: raise the budget and run again, or "
-            "lower label.min_answers."
+            f"{_money(teacher, card)} (budget.teacher_usd). What was bought is kept: raise the budget and run again, "
+            "or lower label.min_answers."
         )
 
 
-def _result(judged: list[Judged], teacher: Teacher, card: Card) -> Result:
-    rows = sum(len(part.table) for part in judged)
-    from_store, failed = sum(part.from_store for part in judged), sum(part.failures for part in judged)
-    positive_share = _positive_share(judged[1].table, card)
-    is_budget_spent = any(part.is_budget_spent for part in judged)
-    for part in judged:
-        for reason, number in part.failed.items():
-            say(f"label: no answer for {count(number, 'text')}: {reason}.")
+def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card) -> Result:
+    for reason, number in judged.failed.items():
+        say(f"label: no answer for {count(number, 'text')}: {reason}.")
+    notes = [f"{judged.from_store:,} from the store", *([f"{judged.failures:,} failed"] if judged.failures else [])]
+    money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
-        headline=f"{count(rows, 'text')} judged ({from_store:,} from the store{f', {failed:,} failed' if failed else ''}), "
-        f"{_money(teacher, card)}{' (budget spent)' if is_budget_spent else ''}, "
+        headline=f"{count(len(judged.table), 'text')} judged ({', '.join(notes)}), {money}, "
         f"{percent(positive_share)} {card.positive_label}{_stamp(teacher)}",
         metrics={
-            "texts": rows,
-            "asked": sum(part.asked for part in judged),
-            "from_store": from_store,
-            "failed": failed,
-            "cost_usd": round(sum(part.cost_usd for part in judged), 6),
-            "prompt_tokens": sum(part.prompt_tokens for part in judged),
-            "completion_tokens": sum(part.completion_tokens for part in judged),
+            "texts": len(judged.table),
+            "asked": judged.asked,
+            "from_store": judged.from_store,
+            "failed": judged.failures,
+            "cost_usd": round(judged.cost_usd, 6),
+            "prompt_tokens": judged.prompt_tokens,
+            "completion_tokens": judged.completion_tokens,
             "positive_share": positive_share,
         },
-        parameters=_parameters(teacher, is_budget_spent=is_budget_spent),
+        parameters=_parameters(teacher, is_budget_spent=judged.is_budget_spent),
     )
 
 
-def _dry_result(estimates: list[Estimate], teacher: Teacher, card: Card) -> Result:
+def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:
     if teacher.seat.absence:
         say(f"label: priced as if every answer must be bought. {teacher.seat.absence}")
     return Result(
-        headline=f"dry run: {_forecast(estimates)}, {_money(teacher, card)} spent so far{_stamp(teacher)}",
+        headline=f"dry run: {_forecast(estimate)}, {_money(teacher, card)} spent so far{_stamp(teacher)}",
         metrics={
-            "texts": sum(part.texts for part in estimates),
-            "from_store": sum(part.answered for part in estimates),
-            "estimated_prompt_tokens": sum(part.prompt_tokens for part in estimates),
-            "estimated_completion_tokens": sum(part.completion_tokens for part in estimates),
-            "estimated_cost_usd": round(sum(part.cost_usd for part in estimates), 6),
+            "texts": estimate.texts,
+            "from_store": estimate.answered,
+            "estimated_prompt_tokens": estimate.prompt_tokens,
+            "estimated_completion_tokens": estimate.completion_tokens,
+            "estimated_cost_usd": round(estimate.cost_usd, 6),
         },
         parameters=_parameters(teacher, is_budget_spent=False),
     )
@@ -145,19 +141,15 @@ def _parameters(teacher: Teacher, *, is_budget_spent: bool) -> dict[str, str | b
     return {"judge": seat.judge, "is_rehearsal": seat.is_rehearsal, "budget_spent": is_budget_spent}
 
 
-def _forecast(estimates: list[Estimate]) -> str:
+def _forecast(estimate: Estimate) -> str:
     """Say what remains to be asked and what it will cost.
 
     Example: "1,240 of 1,550 texts to ask (310 answered), about 612,000 prompt and 7,440 completion tokens, $0.43".
     """
-    texts, answered = sum(part.texts for part in estimates), sum(part.answered for part in estimates)
-    prompt_tokens, completion_tokens = (
-        sum(part.prompt_tokens for part in estimates),
-        sum(part.completion_tokens for part in estimates),
-    )
     return (
-        f"{texts - answered:,} of {count(texts, 'text')} to ask ({answered:,} answered), about {prompt_tokens:,} prompt "
-        f"and {completion_tokens:,} completion tokens, {usd(sum(part.cost_usd for part in estimates))}"
+        f"{estimate.texts - estimate.answered:,} of {count(estimate.texts, 'text')} to ask "
+        f"({estimate.answered:,} answered), about {estimate.prompt_tokens:,} prompt and "
+        f"{estimate.completion_tokens:,} completion tokens, {usd(estimate.cost_usd)}"
     )
 
 

@@ -9,10 +9,11 @@ import polars as pl
 
 from understudy.errors import BadArtifact, TooFewLabels
 from understudy.scoring import Floats, Integers, length_batches
-from understudy.task import Card
+from understudy.task import Card, Slice
 from understudy.text import content_hash, in_slice
 
 FEWEST_TEXTS = 10
+CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +76,45 @@ def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) 
     Args:
         judged: columns text, label, probabilities, and the card's slice columns.
         card: names the labels and the slices.
-        audit: audit.json, with confusion counts overall and by slice.
+        audit: audit.json: confusion `counts`, and `slices` with their own counts and verdict.
 
     Returns:
         probabilities of the positive label, shape (texts,).
     """
     says_positive = (judged["label"] == card.positive_label).to_numpy()
-    given = judged["probabilities"].list.get(card.positive_index, null_on_oob=True).to_numpy()
-    targets = np.array(given, dtype=np.float64)
-    is_silent = np.isnan(targets)
-    biased = [part for part in card.slices if audit["slices"].get(part.name, {}).get("is_biased")]
+    targets = np.array(judged["probabilities"].list.get(card.positive_index, null_on_oob=True).to_numpy(), np.float64)
     is_open = np.ones(len(judged), dtype=bool)
-    for part in biased:
-        inside = in_slice(part, judged) & is_open
+    for counts in biased_slices(audit):
+        inside = in_slice(slice_named(card, counts["name"]), judged) & is_open
         if inside.any():
-            targets[inside] = posterior(says_positive[inside], Rates.counted(audit["slices"][part.name]))
+            targets[inside] = posterior(says_positive[inside], Rates.counted(counts))
         is_open &= ~inside
-    rest = is_open & is_silent
+    rest = is_open & np.isnan(targets)
     if rest.any():
-        targets[rest] = posterior(says_positive[rest], Rates.counted(audit["overall"]))
+        targets[rest] = posterior(says_positive[rest], Rates.counted(counts_elsewhere(audit)))
     return targets
+
+
+def biased_slices(audit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the slices in which the audit proved a bias, in the card's order."""
+    return [counts for counts in audit["slices"] if counts["is_biased"]]
+
+
+def slice_named(card: Card, name: str) -> Slice:
+    """Find a slice of the card by its name."""
+    return next(part for part in card.slices if part.name == name)
+
+
+def counts_elsewhere(audit: Mapping[str, Any]) -> dict[str, int]:
+    """Confusion counts outside the slices with a proven bias; what stands in two such slices is taken off twice.
+
+    >>> counts = {"true_positive": 9, "false_negative": 4, "false_positive": 5, "true_negative": 80}
+    >>> avoid = {"true_positive": 1, "false_negative": 3, "false_positive": 0, "true_negative": 2, "is_biased": True}
+    >>> list(counts_elsewhere({"counts": counts, "slices": [avoid]}).values())
+    [8, 1, 5, 78]
+    """
+    taken = biased_slices(audit)
+    return {cell: max(0, audit["counts"][cell] - sum(part[cell] for part in taken)) for cell in CELLS}
 
 
 def training_table(

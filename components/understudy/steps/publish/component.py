@@ -1,0 +1,21 @@
+"""The KFP component of the step publish."""
+
+from kfp.dsl import HTML, Artifact, Input, Metrics, Model, Output
+
+from understudy.component import component
+
+
+@component("submit")
+def publish(
+    bundle: Input[Model],
+    evaluation: Input[Artifact],
+    page: Input[HTML],
+    store: str,
+    release: Output[Artifact],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> None:
+    """Put a bundle with its report and model card into the registry, and let the store's current.json name it."""
+    from understudy.shell import execute_component
+
+    execute_component("publish", locals())

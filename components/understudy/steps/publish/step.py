@@ -1,0 +1,92 @@
+"""The step publish: folders in, the registry moved, and a folder that says how."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from understudy import provenance, registry
+from understudy.bundles import read_settings
+from understudy.errors import BadArtifact
+from understudy.registry import Current
+from understudy.shell import In, Out, Result
+from understudy.steps.publish import core, model_card
+from understudy.steps.publish.config import PublishConfig
+from understudy.storage import Store, prepare_store
+from understudy.task import load_card, load_config
+
+EVALUATION, MODEL_CARD, RELEASE = "evaluation.json", "MODEL_CARD.md", "release.json"
+
+
+def run(bundle: In, evaluation: In, page: In, store: str, release: Out, overrides: str = "") -> Result:
+    """Put a bundle with its report and model card into the registry, and let the store's current.json name it.
+
+    Only what evaluate decided to publish. Publishing the same version again changes nothing.
+    To go back to the version before: `understudy publish --rollback --store STORE [--to VERSION]`.
+
+    Args:
+        bundle: what calibrate wrote.
+        evaluation: what evaluate measured of this bundle.
+        page: its report.
+        store: folder or s3://bucket/prefix that holds the registry.
+        release: release.json (version, previous, generation, uri) and the model card.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics generation; parameters version, previous (empty when there is none) and uri of the bundle.
+
+    Raises:
+        GateRefused: evaluate decided against publishing.
+        BadArtifact: the evaluation is of another bundle, or the bundle was altered.
+        BadInput: the store serves another card, or what is learned from bought answers where this is a rehearsal.
+    """
+    card = load_card(bundle)
+    config: PublishConfig = load_config("publish", card, overrides)
+    settings, found = read_settings(bundle), _read_evaluation(evaluation)
+    core.require_decision(settings, found, is_forced=config.force)
+    text = model_card.write(settings, card, found, is_forced=config.force)
+    papers = {
+        registry.REPORT: page.read_bytes(),
+        EVALUATION: (evaluation / EVALUATION).read_bytes(),
+        MODEL_CARD: text.encode(),
+        **_provenance_of(bundle),
+    }
+    keep = prepare_store(store)
+    current = registry.publish_bundle(keep, bundle, papers, is_forced=config.force)
+    about = _write_release(release, keep, current, text)
+    return Result(
+        headline=f"{current.version} serves, generation {current.generation} of {keep.locate(registry.CURRENT)}",
+        metrics={"generation": current.generation},
+        parameters={"version": current.version, "previous": current.previous or "", "uri": about["uri"]},
+    )
+
+
+def _read_evaluation(folder: Path) -> dict[str, Any]:
+    path = folder / EVALUATION
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadArtifact(
+            f"An evaluation must have a readable {EVALUATION}, got {error} ({folder}). Run evaluate again."
+        ) from error
+    return content
+
+
+def _provenance_of(bundle: Path) -> dict[str, bytes]:
+    path = bundle / provenance.FILE
+    return {provenance.FILE: path.read_bytes()} if path.is_file() else {}
+
+
+def _write_release(folder: Path, store: Store, current: Current, text: str) -> dict[str, Any]:
+    about = {
+        "version": current.version,
+        "previous": current.previous,
+        "generation": current.generation,
+        "uri": store.locate(f"bundles/{current.version}"),
+        "report": store.locate(current.report),
+        "is_rehearsal": current.is_rehearsal,
+        "is_forced": current.is_forced,
+    }
+    folder.mkdir(parents=True)
+    (folder / RELEASE).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / MODEL_CARD).write_text(text, encoding="utf-8")
+    return about

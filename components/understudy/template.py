@@ -1,0 +1,113 @@
+"""A commented card to start from; it is sound as it stands."""
+
+import re
+
+import yaml
+
+from understudy.errors import BadSetting
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def new_card(name: str) -> str:
+    """Return a card in which every key is explained; its task is to be written over.
+
+    Args:
+        name: the task's name, part of every key in the store.
+
+    Raises:
+        BadSetting: the name has other signs than a-z, 0-9 and -, begins or ends with -, or is too long.
+    """
+    if not NAME.fullmatch(name):
+        raise BadSetting(f"A name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{name}' (--name).")
+    is_plain = yaml.safe_load(name) == name  # 2024 and null are names too, but YAML reads something else in them
+    return TEMPLATE.replace("<name>", name if is_plain else f'"{name}"')
+
+
+TEMPLATE = """\
+# A task card: everything that Understudy needs to know about one task. `understudy card check FILE` reports all faults
+# at once, each with its line. Keys marked (default) may be left out.
+
+name: <name>  # a-z, 0-9 and -, at most 63 signs; never change it: splits, labels and bundles are kept under it
+unit: sentence  # (default: text) what one text is, in the teacher's prompt and on pages
+question: Is this sentence a tip for other travellers?  # what is asked about each text
+
+# The two answers. The order is the order of every array of scores.
+labels:
+  - name: other
+    definition: Everything that is no tip.
+    examples: []  # (default: none) texts that show what is meant; the teacher sees them
+  - name: tip
+    definition: Advice that another traveller can act on.
+    examples:
+      - Ask for a room that looks onto the courtyard.
+positive_label: tip  # the label that f1, precision, recall and the threshold are about
+
+# Rules come before labels: how a careful stranger decides the hard cases. They go into the teacher's prompt and onto
+# the page of the people who label. Rewrite them for your task, then label twenty texts and see which rule is missing.
+rules:
+  - A wish to the hotel ("they should fix the lift") is not a tip, because no traveller can act on it.
+  - A warning to stay away from something is a tip, even when it gives no reason.
+  - Praise or blame alone is not a tip; praise with what to do about it is.
+
+# (default: none) Patterns (Python regular expressions, case ignored) that hint at a label before anyone was asked: they
+# balance the first set of texts for the teacher, and are a baseline in the report. The first that matches decides.
+weak_rules:
+  - name: asks-or-brings
+    pattern: '^(ask|bring|book|take|try|avoid)\\b'
+    label: tip
+
+# (default: none) Parts of the texts that the audit and the report look at apart, each cut in exactly one way: by
+# pattern, by length in words (min_words, max_words), or by a column of the texts file (column and equals).
+slices:
+  - name: avoid
+    pattern: '\\bavoid'
+  - name: short
+    max_words: 6
+  # - name: german
+  #   column: language
+  #   equals: de
+
+prior: estimate  # (default) true share of the positive label, such as 0.1; or estimate it from the teacher's answers
+texts_per_month: 1000000  # (default) how many texts the classifier will read, for the cost arithmetic
+
+# The LLM that labels, at any server that speaks the OpenAI chat API. Its key comes from OPENAI_API_KEY, not from here.
+teacher:
+  model: gpt-4.1-mini
+  base_url: null  # (default) null is OpenAI's; else such as http://localhost:8000/v1
+  instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
+  input_usd_per_million: 0.4  # price of a million prompt tokens
+  output_usd_per_million: 1.6  # price of a million answer tokens
+  seconds_per_text: 1.2  # (default) how long it takes for one text, beside the student's time in the report
+
+student: minilm  # (default) minilm, distilbert, deberta-v3-small, flan-t5-small, or a folder or hub name
+
+budget:
+  teacher_usd: 5.0  # most that one run spends on the teacher; it stops cleanly before the next answer would pass it
+  human_labels: 1000  # (default) how many labels people are ready to give
+
+prices:  # (default) for the cost per 1,000 texts in the report
+  instance_usd_per_hour: 0.085
+  annotator_usd_per_hour: 25.0
+
+# (default: none) What the student must reach on the human test split to be published; null asks nothing.
+goals:
+  f1: 0.75  # of the positive label
+  recall: null
+  p95_latency_ms: null  # 95% of single texts are answered within
+  cost_per_1k_usd: null
+
+accelerator: null  # (default) resource of the cluster's node that trains, such as nvidia.com/gpu
+
+# (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them.
+ingest:
+  test_share: 0.35
+# label: {}
+# audit: {}
+# train: {}
+# export: {}
+# calibrate: {}
+# evaluate: {}
+# publish: {}
+# mine: {}
+"""

@@ -1,0 +1,223 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.bundles import make_bundle
+from understudy import records, registry, shell
+from understudy.bundles import read_settings
+from understudy.errors import BadArtifact, BadInput, GateRefused
+from understudy.steps.evaluate import assemble, speed, testset
+from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.steps.publish import core, model_card
+from understudy.task import load_card
+
+TEXTS = {
+    "Ask for a room at the back": "tip",
+    "Bring cash for the bus": "tip",
+    "Avoid the lift at noon": "tip",
+    "Nice view": "other",
+    "We stayed a week": "other",
+    "Nice people, nice food": "other",
+    "Ask me anything": "other",
+    "We stayed and stayed": "other",
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Path:
+    """Return a folder with a bundle and what evaluate measured of it on a few texts."""
+    folder = tmp_path_factory.mktemp("measured")
+    gold = pl.DataFrame(
+        {
+            "id": [f"t{number}" for number in range(len(TEXTS))],
+            "group": [f"g{number // 2}" for number in range(len(TEXTS))],
+            "text": list(TEXTS),
+            "label": list(TEXTS.values()),
+            "split": "test",
+            "annotators": 1,
+            "origin": "labels",
+        }
+    )
+    records.write(gold, records.Gold, folder / "test")
+    bundle = make_bundle(folder / "bundle", threshold=0.4)
+    card, config = load_card(bundle), EvaluateConfig(samples=200)
+    texts = testset.read(folder / "test", card, None)
+    scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
+    found = assemble.evaluation(assemble.Measured(card, read_settings(bundle), texts, scored, config))
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "evaluation.json").write_text(json.dumps(found))
+    (folder / "report.html").write_text("<title>report</title>")
+    return folder
+
+
+@pytest.fixture
+def evaluated(measured, tmp_path):
+    """Return a function that gives a test what publish takes, with some of the evaluation changed."""
+
+    def copy(**changes) -> dict[str, Path]:
+        folder = tmp_path / "measured"
+        shutil.copytree(measured, folder)
+        path = folder / "evaluation" / "evaluation.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        return {"bundle": folder / "bundle", "evaluation": folder / "evaluation", "page": folder / "report.html"}
+
+    return copy
+
+
+def publish(folder: Path, inputs: dict[str, Path], store: str, overrides: str = "") -> shell.Result:
+    return shell.execute("publish", {**inputs, "store": store, "release": folder / "release", "overrides": overrides})
+
+
+def test_what_passed_its_evaluation_serves_with_its_papers(evaluated, tmp_path, store):
+    inputs = evaluated()
+    result = publish(tmp_path, inputs, store.uri)
+    current = registry.require_current(store)
+    version = read_settings(inputs["bundle"])["version"]
+    assert result.parameters == {"version": version, "previous": "", "uri": f"{store.uri}/bundles/{version}"}
+    release = json.loads((tmp_path / "release" / "release.json").read_text())
+    assert (release["version"], release["previous"], release["generation"]) == (version, None, 1)
+    assert store.read(current.report) == inputs["page"].read_bytes()
+    papers = {key.rpartition("/")[2] for key in store.list(f"bundles/{version}/papers/")}
+    assert papers == {"report.html", "evaluation.json", "MODEL_CARD.md"}
+
+
+def test_publishing_again_gives_the_same_release(evaluated, tmp_path, store):
+    inputs = evaluated()
+    publish(tmp_path, inputs, store.uri)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "release").iterdir() if "provenance" not in path.name}
+    publish(tmp_path, inputs, store.uri)
+    again = {path.name: path.read_bytes() for path in (tmp_path / "release").iterdir() if "provenance" not in path.name}
+    assert first == again
+    assert registry.require_current(store).generation == 1
+
+
+def test_a_refused_bundle_is_not_published(evaluated, tmp_path, store):
+    changes = {"decision": "refuse", "reason": "F1 must be at least 0.90, got 0.50."}
+    inputs = evaluated(**changes)
+    with pytest.raises(GateRefused, match=r"must decide to publish, got 'refuse' .*: F1 must be at least 0\.90"):
+        publish(tmp_path, inputs, store.uri)
+    assert store.list() == []
+    assert not (tmp_path / "release").exists()
+
+
+def test_a_refused_bundle_that_is_forced_says_so(evaluated, tmp_path, store):
+    changes = {"decision": "refuse", "reason": "F1 must be at least 0.90, got 0.50."}
+    inputs = evaluated(**changes)
+    publish(tmp_path, inputs, store.uri, overrides="publish.force=true")
+    current = registry.require_current(store)
+    assert current.is_forced
+    text = store.read(current.report.replace("report.html", "MODEL_CARD.md")).decode()
+    assert "> **Forced.** It was published with publish.force; the evaluation decided 'refuse': F1 must be" in text
+
+
+def test_the_evaluation_of_another_bundle_is_refused(evaluated, tmp_path, store):
+    inputs = evaluated()
+    other = make_bundle(tmp_path / "other", bias=-1.0)
+    with pytest.raises(BadArtifact, match="must be of the bundle that is published"):
+        publish(tmp_path, {**inputs, "bundle": other}, store.uri)
+
+
+def test_an_evaluation_that_cannot_be_read_is_named(evaluated, tmp_path, store):
+    inputs = evaluated()
+    (inputs["evaluation"] / "evaluation.json").write_text("{")
+    with pytest.raises(BadArtifact, match=r"must have a readable evaluation\.json"):
+        publish(tmp_path, inputs, store.uri)
+
+
+def test_a_bucket_that_is_not_there_is_named_before_anything_is_written(evaluated, tmp_path, s3_url):
+    inputs = evaluated()
+    with pytest.raises(BadInput, match="The bucket must exist, got no bucket 'not-there'"):
+        publish(tmp_path, inputs, "s3://not-there/store")
+
+
+def test_the_model_card_says_what_a_user_must_know(evaluated, tmp_path):
+    inputs = evaluated()
+    found = json.loads((inputs["evaluation"] / "evaluation.json").read_text())
+    settings = {**read_settings(inputs["bundle"]), "student": "minilm", "trained_texts": 1234}
+    text = model_card.write(settings, load_card(inputs["bundle"]), found, is_forced=False)
+    assert text.startswith(f"# {settings['version']}\n\n> **Rehearsal.**")
+    assert "Is this sentence a tip for travellers?" in text
+    assert "2. A warning to stay away is a tip." in text
+    assert "| learned from | 1,234 |" in text
+    assert "8 human-labelled texts of the split test (3 positive, in 4 groups)" in text
+    assert "| Student | 8 | 0.86 (" in text  # 3 found, 1 false alarm, none missed: 6 / 7
+    assert "from a probability of 0.400 upwards. On the test texts that flags 50%." in text
+    assert "| licence of its weights | Apache-2.0 |" in text
+    assert "it missed 0 and raised 1 false alarm" in text
+    assert "**Forced.**" not in text
+
+
+def test_a_card_with_signs_of_markdown_keeps_the_tables_whole(evaluated, tmp_path):
+    inputs = evaluated()
+    found = json.loads((inputs["evaluation"] / "evaluation.json").read_text())
+    card = load_card(inputs["bundle"])
+    odd = card.labels[0].model_copy(update={"definition": "a | b\nc"})
+    card = card.model_copy(update={"labels": (odd, card.labels[1])})
+    text = model_card.write(read_settings(inputs["bundle"]), card, found, is_forced=False)
+    assert "| other | a \\| b c |" in text
+
+
+def test_every_named_student_has_a_licence():
+    source = Path(model_card.__file__).parents[2] / "student.py"  # read, not imported: torch takes seconds
+    assert set(model_card.WEIGHTS) == set(re.findall(r'^    "(.+)": Origin\(', source.read_text(), re.MULTILINE))
+
+
+def test_a_decision_to_keep_the_teacher_is_no_decision_to_publish():
+    evaluation = {"bundle": {"version": "a-1"}, "decision": "keep-the-teacher", "reason": "It is better and cheaper."}
+    with pytest.raises(GateRefused, match="got 'keep-the-teacher'"):
+        core.require_decision({"version": "a-1"}, evaluation, is_forced=False)
+    core.require_decision({"version": "a-1"}, evaluation, is_forced=True)
+
+
+def test_publish_killed_in_the_middle_is_whole_the_next_time(evaluated, tmp_path, store):
+    inputs = evaluated()
+    inputs["page"].write_bytes(b"<p>" + bytes(30_000_000))  # long to write, so that the kill falls into it
+    arguments = [part for name, path in inputs.items() for part in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "understudy", "publish", *arguments, "--store", store.uri]
+    command += ["--release", str(tmp_path / "release")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    ended = time.monotonic() + 60
+    while not store.list("bundles/") and time.monotonic() < ended:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    current, versions = registry.read_current(store), registry.list_versions(store)
+    assert current is None or current.version in versions
+    for version in versions:
+        registry.fetch_bundle(store, version, tmp_path / "cache")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "serves, generation 1" in done.stdout
+    assert registry.require_current(store).version in registry.list_versions(store)
+    registry.fetch_bundle(store, cache=tmp_path / "cache")
+
+
+def test_publish_needs_no_more_than_the_submit_image_holds(evaluated, tmp_path, store):
+    inputs = evaluated()
+    values = {**{name: str(path) for name, path in inputs.items()}, "store": store.uri, "release": str(tmp_path / "r")}
+    code = (
+        f"import sys; from understudy.shell import execute; execute('publish', {values!r}); "
+        "heavy = {'numpy', 'polars', 'onnxruntime', 'tokenizers', 'torch', 'dataframely'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_ends_with_3_when_a_gate_refused(evaluated, tmp_path, store):
+    inputs = evaluated(decision="refuse", reason="F1 is too low.")
+    arguments = [part for name, path in inputs.items() for part in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "understudy", "publish", *arguments, "--store", store.uri, "--release", "r"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("The evaluation must decide to publish, got 'refuse'")

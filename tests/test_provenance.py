@@ -1,0 +1,90 @@
+"""Hashes that see every change of an artifact, and records that can be trusted."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy import provenance
+from understudy.errors import BadArtifact
+
+NAMES = st.text("abc./", min_size=1, max_size=6).map(lambda name: name.strip("./").replace("//", "/")).filter(bool)
+TREES = st.dictionaries(NAMES.filter(lambda name: ".." not in name), st.binary(max_size=8), max_size=4)
+
+
+def write_tree(folder, files):
+    """Write files; False when two names can't stand side by side (a file and a folder of one name)."""
+    try:
+        for name, data in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        return False
+    return len([path for path in folder.rglob("*") if path.is_file()]) == len(files)
+
+
+@given(first=TREES, second=TREES)
+def test_two_folders_hash_alike_only_when_names_and_bytes_are_alike(tmp_path_factory, first, second):
+    left, right = tmp_path_factory.mktemp("left"), tmp_path_factory.mktemp("right")
+    if write_tree(left, first) and write_tree(right, second):
+        assert (provenance.hash_tree(left) == provenance.hash_tree(right)) == (first == second)
+
+
+def test_provenance_itself_does_not_count(tmp_path):
+    (tmp_path / "data.txt").write_text("abc")
+    before = provenance.hash_tree(tmp_path)
+    provenance.write(tmp_path, {"step": "toy"})
+    (tmp_path / "page.provenance.json").write_text("{}")
+    assert provenance.hash_tree(tmp_path) == before
+    (tmp_path / "myprovenance.json").write_text("a file of the user's")
+    assert provenance.hash_tree(tmp_path) != before
+
+
+def test_a_single_file_hashes_as_its_bytes(tmp_path):
+    (tmp_path / "a.html").write_text("abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, the example "abc"
+    assert provenance.hash_tree(tmp_path / "a.html") == expected
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", b"\xff"])
+def test_a_record_that_cannot_be_read_is_refused_with_its_place(tmp_path, content):
+    if content is not None:
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / provenance.FILE).write_bytes(data)
+    with pytest.raises(BadArtifact, match=str(tmp_path)):
+        provenance.read(tmp_path)
+
+
+def test_records_are_written_with_sorted_keys_and_never_hold_nan(tmp_path):
+    provenance.write(tmp_path, {"step": "toy", "arguments": {"b": 1, "a": "ä"}})
+    text = (tmp_path / provenance.FILE).read_text(encoding="utf-8")
+    assert json.loads(text) == {"step": "toy", "arguments": {"a": "ä", "b": 1}}
+    assert text.index('"arguments"') < text.index('"step"')
+    with pytest.raises(ValueError, match="JSON"):
+        provenance.write(tmp_path, {"step": "toy", "value": float("inf")})
+
+
+def test_the_records_of_a_folder_of_artifacts_are_found(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    provenance.write(tmp_path / "bundle", {"step": "calibrate"})
+    (tmp_path / "page").write_text("html")
+    provenance.write(tmp_path / "page", {"step": "evaluate"})
+    (tmp_path / "other").mkdir()
+    assert [provenance.read_file(file)["step"] for file in provenance.files_in(tmp_path)] == ["calibrate", "evaluate"]
+
+
+def test_card_and_settings_of_the_run_are_recorded(tmp_path, card_text):
+    from understudy.shell import Result
+    from understudy.task import parse_card
+
+    (tmp_path / "card.yaml").write_text(card_text)
+    places = {"card": tmp_path}
+    opened = provenance.opening("calibrate", places, {"overrides": "calibrate.min_per_label=7\ntrain.seed=1"})
+    record = provenance.closing(opened, places, {"card": "x"}, Result(), 0.0)
+
+    assert record["card_hash"] == parse_card(card_text).hash
+    assert record["settings"]["min_per_label"] == 7
+    assert "seed" not in record["settings"]
+    assert record["started"] == "1970-01-01T00:00:00Z"
