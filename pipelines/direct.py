@@ -229,9 +229,9 @@ def kept_values(task: Task) -> Values | None:
     """Return what the task's body returned in an earlier try that would only be repeated; None when there is none."""
     paths = {name: getattr(value, "path", value) for name, value in task.arguments.items()}
     file = task.folder / OUTPUTS_FILE
-    if not is_done(task.step, paths) or not file.exists():
+    if not is_done(task.step, paths) or (task.returns and not file.exists()):
         return None
-    values: Values = json.loads(file.read_text(encoding="utf-8"))
+    values: Values = json.loads(file.read_text(encoding="utf-8")) if task.returns else {}
     return values
 
 
@@ -242,7 +242,8 @@ def call(task: Task) -> Values:
     module = importlib.import_module(f"understudy.steps.{task.step}.component")
     returned = getattr(module, task.step).python_func(**task.arguments)
     values = returned._asdict() if hasattr(returned, "_asdict") else dict.fromkeys(task.returns, returned)
-    beside = file.with_name(f".~{file.name}")
-    beside.write_text(json.dumps(values), encoding="utf-8")
-    beside.replace(file)
+    if values:
+        beside = file.with_name(f".~{file.name}")
+        beside.write_text(json.dumps(values), encoding="utf-8")
+        beside.replace(file)
     return values

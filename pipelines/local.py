@@ -98,31 +98,28 @@ def check(request: Request) -> Card:
             "teacher's answers and the checkpoints, so a new run asks and trains only what is missing."
         )
     card, *_ = together(
-        lambda: check_card(request),
+        lambda: check_card(request.card),
+        lambda: check_overrides(request.overrides),
         lambda: check_source(request.texts, "--texts", ("id", "text")),
         lambda: check_source(request.labels, "--labels", ("id", "label")),
         lambda: prepare_store(request.store),
     )
     checked: Card = card
+    for step in STEPS:
+        load_config(step, checked, request.overrides)
     return checked
 
 
-def check_card(request: Request) -> Card:
-    """Load the card, and check the overrides with it.
+def check_card(address: str) -> Card:
+    """Load the card.
 
     Raises:
         BadCard: with every fault's line.
-        BadSetting: an override breaks a rule.
     """
-    check_overrides(request.overrides)
-    if request.card.startswith("s3://"):
-        store, key = split_uri(request.card)
-        card = parse_card(store.read(key).decode("utf-8", errors="replace"), request.card)
-    else:
-        card = load_card(Path(request.card))
-    for step in STEPS:
-        load_config(step, card, request.overrides)
-    return card
+    if not address.startswith("s3://"):
+        return load_card(Path(address))
+    store, key = split_uri(address)
+    return parse_card(store.read(key).decode("utf-8", errors="replace"), address)
 
 
 def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:

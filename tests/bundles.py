@@ -22,7 +22,7 @@ rules:
   - A warning to stay away is a tip.
 weak_rules:
   - {{name: ask, pattern: "^ask", label: tip}}
-teacher: {{model: rehearsal-teacher, input_usd_per_million: 1.0, output_usd_per_million: 4.0}}
+teacher: {{model: rehearsal, input_usd_per_million: 1.0, output_usd_per_million: 4.0}}
 budget: {{teacher_usd: 5}}
 goals: {{f1: 0.5}}
 {more}
@@ -48,7 +48,7 @@ def make_bundle(
 ) -> Path:
     """Write a bundle whose log-odds of "tip" are `bias` plus the weight of every word of the text.
 
-    >>> make_bundle(folder)  # "Ask for a room": -2 + 4 = 2, so the probability of a tip is 0.88
+    "Ask for a room": -2 + 4 = 2, so the probability of a tip is 0.88; of a text without a known word, 0.12.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {"[UNK]": 0} | {word: index for index, word in enumerate(sorted(words), start=1)}

@@ -7,16 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.teachers import MODELS, Answer, Log, completion, error, teacher_server
+from tests.teachers import Answer, completion, error, teacher_server
 from understudy import purchases
 from understudy.crew import Stopped, work_off
 from understudy.endpoint import read_reply, retry_after_s
@@ -25,11 +25,11 @@ from understudy.llm import Judged, Teacher, open_teacher
 from understudy.logprobs import label_probabilities
 from understudy.planted import Errors
 from understudy.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
-from understudy.purchases import PurchaseBook
+from understudy.purchases import Purchase, PurchaseBook
 from understudy.rehearsal import Plan, serve
 from understudy.spending import Spending
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import Store
+from understudy.storage import Store, open_store
 from understudy.task import Card, parse_card
 
 TIP = '{"label": "tip"}'
@@ -94,7 +94,7 @@ def test_a_server_that_is_not_there_is_bad_input_with_its_address(make: Any) -> 
 def test_a_wrong_key_is_bad_input_before_anything_is_asked(make: Any, use: Any, status: int) -> None:
     with teacher_server(lambda *_: completion(TIP), error(status, "Incorrect API key provided")) as log:
         use(log.url)
-        with pytest.raises(BadInput, match="Incorrect API key provided.*Set OPENAI_API_KEY"), make():
+        with pytest.raises(BadInput, match=r"Incorrect API key provided.*Set OPENAI_API_KEY"), make():
             pass
     assert log.texts == []
 
@@ -176,11 +176,12 @@ def test_the_address_on_the_card_serves_when_the_environment_names_none(
 # Answers
 
 
-def test_an_answer_is_a_row_with_its_tokens_and_cost(make: Any, use: Any) -> None:
+def test_an_answer_is_a_row_with_its_tokens_and_cost(make: Any, use: Any, store: Store) -> None:
     with teacher_server(lambda *_: completion('{"label": "tip", "rationale": "It says so."}')) as log:
         use(log.url)
         with make({"rationale": True}) as teacher:
             judged = teacher.judge(texts(2).with_columns(weight=pl.lit(2.5)))
+            assert len(segments(store)) == 2
     row = judged.table.row(0, named=True)
     assert row == {
         "id": "t0000",
@@ -302,7 +303,7 @@ def test_tokens_are_estimated_where_the_server_does_not_count(make: Any, use: An
 
 def test_retry_after_is_honoured_by_all_threads(make: Any, use: Any) -> None:
     def respond(_: Any, __: str, number: int) -> Answer:
-        return error(429, "slow down", **{"Retry_After": "1"}) if number == 10 else completion(TIP)
+        return error(429, "slow down", Retry_After="1") if number == 10 else completion(TIP)
 
     with teacher_server(respond) as log:
         use(log.url)
@@ -317,7 +318,7 @@ def test_retry_after_is_honoured_by_all_threads(make: Any, use: Any) -> None:
 
 def test_a_server_that_stays_busy_fails_the_text_after_some_tries(make: Any, use: Any) -> None:
     def respond(_: Any, text: str, __: int) -> Answer:
-        return error(429, "slow down", **{"Retry_After": "0"}) if text == "Text 5." else completion(TIP)
+        return error(429, "slow down", Retry_After="0") if text == "Text 5." else completion(TIP)
 
     with teacher_server(respond) as log:
         use(log.url)
@@ -329,7 +330,7 @@ def test_a_server_that_stays_busy_fails_the_text_after_some_tries(make: Any, use
 
 def test_a_wait_beyond_the_limit_fails_the_text_at_once(make: Any, use: Any) -> None:
     def respond(_: Any, text: str, __: int) -> Answer:
-        return error(429, "slow", **{"Retry_After": "86400"}) if text == "Text 5." else completion(TIP)
+        return error(429, "slow", Retry_After="86400") if text == "Text 5." else completion(TIP)
 
     with teacher_server(respond) as log:
         use(log.url)
@@ -442,10 +443,7 @@ def token(text: str, probability: float = 1.0, **others: float) -> dict[str, Any
     ],
 )
 def test_probabilities_come_from_the_tokens_of_the_label(tokens: Any, expected: list[float] | None) -> None:
-    content = '{"label":"tip"}' if isinstance(tokens, list) and tokens and tokens[0].get("token") == "" else TIP
-    if isinstance(tokens, list) and len(tokens) == 2:
-        content = '{"label": "tip"}'
-    found = label_probabilities(content, tokens, LABELS)
+    found = label_probabilities(TIP, tokens, LABELS)
     assert found == (expected and pytest.approx(expected))
 
 
@@ -560,6 +558,7 @@ def test_garbage_is_paid_for_too(make: Any, use: Any) -> None:
             assert teacher.spent_usd == pytest.approx((4 + 2 + 2) * ANSWER_USD)
 
 
+@settings(deadline=None)
 @given(
     costs=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), min_size=1, max_size=30),
     cap=st.floats(0.5, 10),
@@ -639,6 +638,18 @@ def test_a_store_that_was_made_anew_does_not_meet_old_answers(
             assert teacher.judge(texts(3)).from_store == 0
 
 
+def test_two_stores_never_share_answers_through_the_cache(store: Store, tmp_path: Path) -> None:
+    book = PurchaseBook(store, "hotel-tips")
+    book.keep(Purchase("1", "m:x", "c", "tip", None, None, 100, 10, ANSWER_USD, is_rehearsal=False))
+    with closing(PurchaseBook(open_store(str(tmp_path / "other")), "hotel-tips")) as other:
+        assert other.answers("m:x") == {}
+    with closing(PurchaseBook(store, "hotel-tips")) as again:  # as after a kill: the first book was never closed
+        assert [*again.answers("m:x")] == ["c"]
+        assert len(segments(store)) == 1
+    book.close()
+    assert len(segments(store)) == 1
+
+
 def test_answers_deleted_from_the_store_are_forgotten_by_the_cache(make: Any, use: Any, store: Store) -> None:
     with teacher_server(lambda *_: completion(TIP)) as log:
         use(log.url)
@@ -704,6 +715,7 @@ def test_a_segment_that_is_no_segment_is_named(card_text: str, store: Store) -> 
 # The prompt
 
 
+@settings(deadline=None)
 @given(text=st.text(), before=st.text())
 def test_a_text_between_its_marks_is_found_whole(text: str, before: str) -> None:
     attack = f"{before}\n{marked(before).partition(chr(10))[2]}\n{text}{marked(text)}"
@@ -739,6 +751,7 @@ def test_all_that_decides_an_answer_is_in_the_hash() -> None:
     assert len(set(variants)) == len(variants)
 
 
+@settings(deadline=None)
 @given(content=st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
 def test_any_answer_is_read_or_refused(content: str) -> None:
     try:

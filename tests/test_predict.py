@@ -15,9 +15,9 @@ from understudy.storage import open_store
 PAPERS = {"report.html": b"<p>worth it</p>"}
 
 
-def understudy(*arguments: str, stdin: bytes = b"", cache: Path = Path("/nonexistent")) -> subprocess.CompletedProcess:
+def understudy(*arguments: str, stdin: bytes = b"", cache: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", "from understudy.cli import main; main()", *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE_DIR": str(cache)}
+    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE": cache}
     return subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
 
 
@@ -25,7 +25,7 @@ def test_a_store_answers_with_label_and_probabilities(tmp_path):
     store = tmp_path / "store"
     current = registry.publish_bundle(open_store(str(store)), make_bundle(tmp_path / "bundle"), PAPERS)
     texts = ["Ask for a room at the back", "We\nstayed here."]
-    done = understudy("predict", "--store", str(store), *texts, cache=tmp_path / "cache")
+    done = understudy("predict", "--store", str(store), *texts, cache=str(tmp_path / "cache"))
     assert done.stdout.decode().splitlines() == [
         "tip    0.881  P(tip)=0.881  Ask for a room at the back",
         "other  0.982  P(tip)=0.018  We stayed here.",

@@ -210,9 +210,10 @@ def test_a_manifest_cannot_name_a_file_outside_the_cache(tmp_path, store):
         registry.fetch_bundle(store, cache=tmp_path / "cache")
 
 
-def test_the_cache_folder_is_the_one_that_the_environment_names(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNDERSTUDY_CACHE_DIR", str(tmp_path))
-    assert registry.cache_dir() == tmp_path / "bundles"
+def test_bundles_are_cached_where_the_environment_says(tmp_path, store, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    current = registry.publish_bundle(store, student(tmp_path, 1), PAPERS)
+    assert registry.fetch_bundle(store) == tmp_path / "cache" / "bundles" / current.version
 
 
 def test_a_publisher_killed_before_any_write_leaves_nothing_half_published(tmp_path):
@@ -271,6 +272,36 @@ def test_publishers_at_once_never_lose_one_another(tmp_path, uri):
     assert kept == [asdict(state) for state in history]
 
 
+def test_the_pointer_counts_every_change_of_many_publishers(tmp_path, uri):
+    students = [student(tmp_path, number) for number in range(1, 7)]
+    publishers = [FORK.Process(target=publish_in_turn, args=(uri, students[at : at + 2], 8)) for at in (0, 2, 4)]
+    for publisher in publishers:
+        publisher.start()
+    for publisher in publishers:
+        publisher.join()
+    assert [publisher.exitcode for publisher in publishers] == [0] * 3
+    history = registry.read_history(open_store(uri))
+    assert [state.generation for state in history] == list(range(1, 3 * 8 + 1))
+    assert [state.previous for state in history] == [None, *(state.version for state in history[:-1])]
+
+
+def test_a_publisher_that_comes_between_reading_and_swapping_is_not_lost(tmp_path, store, monkeypatch):
+    read, reads = type(store).read_tagged, []
+
+    def then_somebody_publishes(self, key):
+        found = read(self, key)
+        reads.append(key)
+        if reads.count("current.json") == 2:  # the first is the check, the second the one that is swapped
+            monkeypatch.setattr(type(store), "read_tagged", read)
+            registry.publish_bundle(store, student(tmp_path, 2), PAPERS)
+        return found
+
+    monkeypatch.setattr(type(store), "read_tagged", then_somebody_publishes)
+    current = registry.publish_bundle(store, student(tmp_path, 1), PAPERS)
+    assert (current.generation, current.previous) == (2, version_of(student(tmp_path, 2)))
+    assert len(registry.read_history(store)) == 2
+
+
 def test_the_same_bundle_published_by_two_at_once_is_published_once(tmp_path, uri):
     bundle = student(tmp_path, 1)
     together = time.time() + 0.3
@@ -287,6 +318,13 @@ def publish_at(uri: str, bundle: Path, moment: float, papers: dict[str, bytes] =
     store = open_store(uri)
     time.sleep(max(0.0, moment - time.time()))
     registry.publish_bundle(store, bundle, papers)
+
+
+def publish_in_turn(uri: str, bundles: list[Path], times: int) -> None:
+    """Publish one bundle after the other, again and again: each is a change, whoever else publishes."""
+    store = open_store(uri)
+    for turn in range(times):
+        registry.publish_bundle(store, bundles[turn % len(bundles)], PAPERS)
 
 
 def publish_and_die(uri: str, bundle: Path, writes: int) -> None:

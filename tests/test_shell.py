@@ -203,7 +203,7 @@ def test_a_run_is_done_until_something_it_started_from_changes(step, arguments, 
 
     assert not shell.is_done("toy", {**arguments, "note": "other"})
     assert not shell.is_done("toy", {**arguments, "overrides": "toy.seed=1"})
-    assert shell.is_done("toy", {**arguments, "overrides": "other.seed=1"})
+    assert shell.is_done("toy", {**arguments, "overrides": "train.seed=1"})
     with monkeypatch.context() as other:
         other.setattr(understudy, "__version__", "9.9.9")
         assert not shell.is_done("toy", arguments)

@@ -1,8 +1,10 @@
 """Load a step's settings: defaults from its config record, then the card's section, then one run's overrides."""
 
 import importlib
+import re
+import reprlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -13,6 +15,10 @@ from understudy.errors import BadSetting
 
 STEPS = ("ingest", "label", "audit", "train", "export", "calibrate", "evaluate", "publish", "mine")
 C = TypeVar("C")
+_YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 2
 
 
 def config_of(step: str) -> type[Any]:
@@ -35,7 +41,10 @@ def parse_overrides(text: str) -> dict[str, Any]:
         key, sign, value = line.partition("=")
         if not sign or not key.strip():
             raise BadSetting(f"An override must be key=value, got '{line}' (--set).")
-        overrides[key.strip()] = yaml.safe_load(value)
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise BadSetting(f"An override's value must be a YAML scalar, got '{line}' (--set).") from error
     return overrides
 
 
@@ -44,29 +53,29 @@ def overrides_for(step: str, text: str) -> dict[str, Any]:
 
     >>> overrides_for("train", "train.epochs=2\nlabel.texts=50")
     {'epochs': 2}
+
+    Raises:
+        BadSetting: a line is not `key=value`, or its prefix is no step.
     """
-    pairs = ((*key.rpartition(".")[::2], value) for key, value in parse_overrides(text).items())
+    pairs = [(*key.rpartition(".")[::2], value) for key, value in parse_overrides(text).items()]
+    if strange := [f"{prefix}.{key}" for prefix, key, _ in pairs if prefix not in {"", step, *STEPS}]:
+        raise BadSetting([_no_step(key) for key in strange])
     return {key: value for prefix, key, value in pairs if prefix in {"", step}}
 
 
 def check_overrides(text: str) -> None:
-    """Check a pipeline's overrides before its first step runs.
+    """Check the keys of a pipeline's overrides; `task.load_config` judges the values, together with the card's.
 
     Raises:
-        BadSetting: a key without a step, an unknown step or setting, or a value that breaks its rule.
+        BadSetting: a key without a step, an unknown step or an unknown setting.
     """
     faults = []
-    for key, value in parse_overrides(text).items():
+    for key in parse_overrides(text):
         step, _, name = key.rpartition(".")
         if step not in STEPS:
-            faults.append(
-                f"An override must be <step>.<setting>=<value>, got '{key}' (--set). Steps: {', '.join(STEPS)}."
-            )
-            continue
-        try:
-            build_config(config_of(step), {name: value}, f"--set {step}.")
-        except BadSetting as error:
-            faults += error.faults
+            faults.append(_no_step(key))
+        elif name not in (known := field_names(config_of(step))):
+            faults.append(_unknown(name, known, f"--set {key}"))
     if faults:
         raise BadSetting(faults)
 
@@ -82,20 +91,48 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
     Raises:
         BadSetting: unknown keys, values of a wrong type, or a rule of the record's `__post_init__` broken.
     """
-    known = [field.name for field in fields(config)]  # type: ignore[arg-type]
-    faults = [
-        f"A setting must be one of {', '.join(known)}, got '{key}' ({where}{key})."
-        for key in settings
-        if key not in known
-    ]
+    known = field_names(config)
+    faults = [_unknown(key, known, f"{where}{key}") for key in settings if key not in known]
     adapter = TypeAdapter(config)
     try:
         built = adapter.validate_python({key: value for key, value in settings.items() if key in known})
     except ValidationError as error:
-        faults += [f"{where}{'.'.join(map(str, fault['loc']))}: {_sentence(fault)}" for fault in error.errors()]
+        faults += [where + fault_sentence(".".join(map(str, fault["loc"])), fault) for fault in error.errors()]
     if faults:
         raise BadSetting(faults)
     return built
+
+
+def field_names(config: type[Any]) -> list[str]:
+    """Return the names of a record's settings."""
+    return [field.name for field in fields(config)]
+
+
+def fault_sentence(key: str, fault: Any) -> str:
+    """Write one of pydantic's faults as "<key> must <rule>, got <value>."; a rule of our own is such a sentence."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if ", got " in message:
+        return message
+    if fault["type"] == "invalid_key":
+        return f"A key must be a string, got {fault['input']!r}. Put it in quotes."
+    for words, yaml_word in _YAML_WORDS.items():
+        message = re.sub(words, yaml_word, message)
+    rule = re.sub(r"^(Input|String|Tuple|List|Dictionary) should ", f"{key} must ", message)
+    named = rule if rule != message else f"{key}: {message}"
+    hint = " Put it in quotes." if fault["type"] == "string_type" and not _is_nested(fault["input"]) else ""
+    return f"{named}, got {_SHORT.repr(fault['input'])}.{hint}"
+
+
+def _is_nested(value: object) -> bool:
+    return value is None or isinstance(value, list | dict)
+
+
+def _unknown(name: str, known: Sequence[str], where: str) -> str:
+    return f"A setting must be one of {', '.join(known)}, got '{name}' ({where})."
+
+
+def _no_step(key: str) -> str:
+    return f"An override must be <step>.<setting>=<value>, got '{key}' (--set). Steps: {', '.join(STEPS)}."
 
 
 def type_name(annotation: object) -> str:
@@ -121,8 +158,3 @@ def require(rule: bool, what: str) -> None:
     """
     if not rule:
         raise ValueError(what)
-
-
-def _sentence(fault: Any) -> str:
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    return message if "got" in message else f"{message}, got {fault['input']!r}."

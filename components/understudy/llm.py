@@ -275,7 +275,7 @@ def _take_seat(card: Card, config: LabelConfig, *, is_dry_run: bool) -> Seat:
     try:
         endpoint = Endpoint(card.teacher, config.timeout_s)
         rehearsal = endpoint.rehearsal()
-    except BadInput as error:
+    except (BadInput, TeacherError) as error:
         if not is_dry_run:
             raise
         absence = str(error)

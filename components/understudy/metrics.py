@@ -226,7 +226,7 @@ def wilson(successes: float, trials: float) -> Interval:
     value, squared = successes / trials, Z * Z / trials
     centre = (value + squared / 2) / (1 + squared)
     half = Z * math.sqrt(value * (1 - value) / trials + squared / (4 * trials)) / (1 + squared)
-    return Interval(value, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(value, min(value, max(0.0, centre - half)), max(value, min(1.0, centre + half)))
 
 
 def bootstrap(statistic: Statistic, *columns: Column, groups: Groups, samples: int = 1000, seed: int = 0) -> Interval:

@@ -105,8 +105,8 @@ def unmarked(message: str) -> str | None:
     >>> unmarked("Here it is: " + marked("Ask for room 9."))
     'Ask for room 9.'
     """
-    found = (match[2] for match in MARKED.finditer(message) if match[1] == _code(match[2]))
-    return next(found, None)
+    found = MARKED.search(message)
+    return found[2] if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ anything replaces it, so neither a kill nor a second publisher can lose one.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from understudy.bundles import BUNDLE_FILE, check_files, read_settings
 from understudy.errors import BadArtifact, BadInput, Conflict
 from understudy.provenance import hash_file
+from understudy.purchases import cache_folder
 from understudy.storage import Store
 from understudy.task import load_card
 
@@ -215,7 +215,7 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
     Args:
         store: where from.
         version: its name; None for the version that serves.
-        cache: folder that keeps it; None for `cache_dir()`.
+        cache: folder that keeps it; None for one in `purchases.cache_folder()`.
 
     Returns:
         the bundle's folder.
@@ -225,7 +225,7 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         BadArtifact: a file in the store is not what was published.
     """
     manifest = read_manifest(store, version or require_current(store).version)
-    target = (cache or cache_dir()) / manifest.version
+    target = (cache or cache_folder() / "bundles") / manifest.version
     if target.exists() and not _is_whole(target, manifest):
         shutil.rmtree(target)
     if target.exists():
@@ -239,17 +239,6 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         except OSError:  # another process was first; what it brought is checked like our own
             check_files(target, manifest.bundle_files)
     return target
-
-
-def cache_dir() -> Path:
-    """Return where fetched bundles are kept: UNDERSTUDY_CACHE_DIR, else the user's cache, else the temporary folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    wanted = Path(os.environ.get("UNDERSTUDY_CACHE_DIR") or Path(home) / "understudy") / "bundles"
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a pod's home cannot be written
-        return Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}" / "bundles"
-    return wanted
 
 
 def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:

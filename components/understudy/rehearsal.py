@@ -316,7 +316,7 @@ def count_tokens(text: str) -> int:
     """Count tokens fairly: a short word or a sign is one, a long word one for each six letters.
 
     >>> count_tokens("Ask for a room, reception helps.")
-    10
+    9
     """
     words = re.findall(r"\w+|[^\w\s]", text)
     return sum(math.ceil(len(word) / LETTERS_PER_TOKEN) for word in words)

@@ -212,7 +212,7 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
     metrics = artifacts.pop("metrics", None)
     plain = {name: value for name, value in arguments.items() if name != "metrics"}
     paths = {name: artifact.path for name, artifact in artifacts.items()}
-    uris = {name: artifact.uri for name, artifact in artifacts.items()}
+    uris = {name: artifact.uri for name, artifact in artifacts.items() if "://" in artifact.uri}
     with _failure_told(step, paths):
         result = execute(step, {**plain, **paths}, uris)
     for name, value in result.metrics.items():

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MARKER = "store.json"
 ABSENT_CODES = {"NoSuchKey", "404", "NotFound"}
+FORBIDDEN_CODES = {"AccessDenied", "403", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken"}
+FORBIDDEN_CODES |= {"InvalidToken", "XAdminUserNotFound"}  # the latter is versitygw's word for an unknown access key
+ABSENT_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,15 @@ class Store(ABC):
         """Read an object whole. Raises StorageError when there is none."""
         found = self.read_tagged(key)
         if found is None:
-            raise StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
+            raise self._absent(key)
         return found.data
 
     def locate(self, key: str) -> str:
         """Return the full address of a key."""
         return f"{self.uri.rstrip('/')}/{key}"
+
+    def _absent(self, key: str) -> StorageError:
+        return StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
 
 
 class FolderStore(Store):
@@ -85,6 +91,8 @@ class FolderStore(Store):
         """Open an object as a stream."""
         try:
             return (self.root / key).open("rb")
+        except ABSENT_ERRORS as error:
+            raise self._absent(key) from error
         except OSError as error:
             raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
 
@@ -92,7 +100,7 @@ class FolderStore(Store):
         """Read an object; its tag is the hash of its content."""
         try:
             data = (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except ABSENT_ERRORS:
             return None
         except OSError as error:
             raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
@@ -151,8 +159,12 @@ class FolderStore(Store):
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
         target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (target.parent / f".~{target.name}.lock").open("w") as lock:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = (target.parent / f".~{target.name}.lock").open("w")
+        except OSError as error:
+            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -243,11 +255,13 @@ class S3Store(Store):
             return BadInput(
                 f"The bucket must exist, got no bucket '{self.bucket}' ({self.uri}). Create it or mend the address."
             )
-        if code in {"AccessDenied", "403", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId"}:
+        if code in FORBIDDEN_CODES:
             return BadInput(
                 f"The bucket must be readable and writable, got '{code}' ({self.locate(key)}). "
                 "Check the access key and its rights on the bucket."
             )
+        if code in ABSENT_CODES:
+            return self._absent(key)
         return StorageError(f"The store must answer, got '{code}' ({self.locate(key)}). Try again later.")
 
 
@@ -264,7 +278,8 @@ def s3_client() -> "S3Client":
         max_pool_connections=32,
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return boto3.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    session = boto3.session.Session()  # boto3's default session keeps the first keys it saw: rotated ones would fail
+    return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
 
 
 def open_store(uri: str) -> Store:

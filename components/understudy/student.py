@@ -1,10 +1,15 @@
 """The students: small transformers by name, loaded from safetensors with a fresh classification head."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# OpenMP reads this when torch is loaded. Threads that spin while they wait made training 4 to 15 times slower on a
+# machine that anything else uses too (docs/log.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

@@ -5,17 +5,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from understudy.config import STEPS, build_config, config_of, overrides_for
+from understudy.config import STEPS, build_config, config_of, fault_sentence, overrides_for
 from understudy.errors import BadCard, BadSetting
 
 CARD_FILE = "card.yaml"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Words = Annotated[str, Field(min_length=1)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Pattern = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -23,7 +24,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Part(BaseModel):
     """A part of the card: frozen, and unknown keys are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Label(Part):
@@ -38,7 +39,7 @@ class WeakRule(Part):
     """A pattern that suggests a label without a teacher: it balances the first set and is a baseline in the report."""
 
     name: Words
-    pattern: Words
+    pattern: Pattern
     label: Words
 
     @field_validator("pattern")
@@ -51,7 +52,7 @@ class Slice(Part):
     """A part of the texts that audit and evaluate look at apart: by pattern, by length in words, or by a column."""
 
     name: Words
-    pattern: Words | None = None
+    pattern: Pattern | None = None
     min_words: int | None = Field(default=None, ge=0)
     max_words: int | None = Field(default=None, ge=1)
     column: Words | None = None
@@ -63,7 +64,7 @@ class Slice(Part):
         return pattern and _regular_expression(pattern)
 
     @model_validator(mode="after")
-    def _is_one_kind(self) -> "Slice":
+    def _is_one_kind(self) -> Self:
         by_length = self.min_words is not None or self.max_words is not None
         if sum([self.pattern is not None, by_length, self.column is not None]) != 1:
             raise ValueError(
@@ -71,6 +72,10 @@ class Slice(Part):
             )
         if (self.column is None) != (self.equals is None):
             raise ValueError(f"A slice by column must say which value it equals, got '{self.name}'.")
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError(
+                f"A slice's min_words must be at most its max_words, got {self.min_words} and {self.max_words}."
+            )
         return self
 
 
@@ -78,7 +83,7 @@ class Teacher(Part):
     """The LLM that labels, and its price; the key comes from OPENAI_API_KEY, never from the card."""
 
     model: Words
-    base_url: str | None = None
+    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     instructions: str = ""
     input_usd_per_million: Annotated[float, Field(ge=0)]
     output_usd_per_million: Annotated[float, Field(ge=0)]
@@ -137,6 +142,11 @@ class Card(Part):
     publish: dict[str, Any] = {}
     mine: dict[str, Any] = {}
 
+    @field_validator(*STEPS, mode="before")
+    @classmethod
+    def _may_be_empty(cls, section: Any) -> Any:
+        return {} if section is None else section
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the labels, in the card's order: the order of every array of scores."""
@@ -167,18 +177,25 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise BadCard(f"{where}: A card must be valid YAML, got: {error}") from error
-    if not isinstance(content, dict):
-        raise BadCard(
-            f"{where}:1: A card must be a mapping of settings, got {type(content).__name__}. Start from `understudy card new`."
-        )
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadCard(f"{where}:{_problem(error)}") from error
+    if root is None or not isinstance(content, dict):
+        kind = "nothing" if content is None else type(content).__name__
+        raise BadCard(f"{where}:1: A card must be a mapping of settings, got {kind}. Start from `understudy card new`.")
     checks = (_duplicate_keys(root), _model_faults(content), _section_faults(content), _contradictions(content))
     faults = [fault for check in checks for fault in check]
     if faults:
         lines = sorted({(_line(root, path), sentence) for path, sentence in faults})
         raise BadCard([f"{where}:{line}: {sentence}" for line, sentence in lines])
     return Card.model_validate(content)
+
+
+def _problem(error: Exception) -> str:
+    """Say what is wrong with the YAML, after the number of its line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+    problem = "it is nested too deeply" if isinstance(error, RecursionError) else problem or error
+    return f"{mark.line + 1 if mark else 1}: A card must be valid YAML, got: {problem}."
 
 
 def load_card(path: Path) -> Card:
@@ -215,17 +232,21 @@ def _regular_expression(pattern: str) -> str:
 Fault = tuple[tuple[str | int, ...], str]
 
 
-def _duplicate_keys(node: yaml.Node, path: tuple[str | int, ...] = ()) -> Iterator[Fault]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield (*path, key.value), f"A key must stand once, got '{key.value}' twice."
-            seen.add(key.value)
-            yield from _duplicate_keys(value, (*path, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _duplicate_keys(item, (*path, index))
+def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
+    """Visit every node once, by whatever aliases it is reached: the YAML reader itself keeps the last of equal keys."""
+    waiting: list[tuple[yaml.Node, tuple[str | int, ...]]] = [(root, ())]
+    visited: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
+            continue
+        visited.add(id(node))
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [str(key.value) for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        yield from (((*path, key), f"A key must stand once, got '{key}' twice.") for key in twice)
+        waiting += [(value, (*path, str(key.value))) for key, value in pairs]
+        waiting += [(item, (*path, index)) for index, item in enumerate([] if pairs else node.value)]
 
 
 def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
@@ -236,36 +257,59 @@ def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
             path = tuple(
                 part for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-", "float"))
             )
-            yield path, _sentence(path, fault)
+            is_echo = fault["type"] == "too_short" and _has_faulty_items(path, error)
+            if not is_echo:
+                yield path, _sentence(path, fault)
+
+
+def _has_faulty_items(path: tuple[str | int, ...], error: ValidationError) -> bool:
+    """Whether a list is called too short only because pydantic does not count its faulty items."""
+    return any(len(fault["loc"]) > len(path) and fault["loc"][: len(path)] == path for fault in error.errors())
 
 
 def _sentence(path: tuple[str | int, ...], fault: Any) -> str:
     key = ".".join(map(str, path))
-    kind, value, message = fault["type"], fault["input"], str(fault["msg"]).removeprefix("Value error, ")
-    if path == ("rules",):
+    if fault["type"] == "missing" and key != "rules":
+        return f"The key '{key}' must be there, got none. Add it; `understudy card new` shows it with a comment."
+    if fault["type"] == "extra_forbidden":
+        return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
+    return _own_words(key, fault["type"], fault["input"]) or fault_sentence(key, fault)
+
+
+def _own_words(key: str, kind: str, value: Any) -> str | None:
+    """Return a sentence of our own for faults that pydantic cannot explain."""
+    if key == "rules" and (kind == "missing" or not value):
         return (
             "A card must have decision rules, got none (rules). Rules come before labels: without them neither teacher "
             "nor people can agree. Write how a careful stranger decides the hard cases."
         )
-    if path == ("labels",) and kind in {"too_long", "too_short"} and len(value) != 2:
+    if key == "labels" and kind in {"too_long", "too_short"}:
         return f"A card must have exactly two labels, got {len(value)} (labels)."
-    if kind == "missing":
-        return f"The key '{key}' must be there, got none. Add it; `understudy card new` shows it with a comment."
-    if kind == "extra_forbidden":
-        return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
-    if "got" in message:
-        return message
-    return f"{key}: {message}, got {value!r}."
+    if key == "name" and kind == "string_pattern_mismatch":
+        return f"name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{value}'."
+    return f"prior must be a number between 0 and 1, or 'estimate', got {value!r}." if key == "prior" else None
 
 
 def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Judge each section whole; then again without the settings found faulty, which may have hidden others."""
     for step in STEPS:
         section = content.get(step)
-        for key, value in section.items() if isinstance(section, dict) else ():
+        left = {str(key): value for key, value in section.items()} if isinstance(section, dict) else {}
+        while left:
             try:
-                build_config(config_of(step), {key: value}, f"{step}.")
+                build_config(config_of(step), left, f"{step}.")
+                break
             except BadSetting as error:
-                yield from (((step, str(key)), sentence) for sentence in error.faults)
+                named = {sentence: _named(left, step, sentence) for sentence in error.faults}
+            yield from (((step, *keys[:1]), sentence) for sentence, keys in named.items())
+            faulty = {key for keys in named.values() for key in keys}
+            left = {key: value for key, value in left.items() if key not in faulty} if faulty else {}
+
+
+def _named(settings: Mapping[str, Any], step: str, sentence: str) -> list[str]:
+    """Return the settings that a fault is about: the one with its address, or all that the sentence names."""
+    exact = [key for key in settings if f"({step}.{key})" in sentence or sentence.startswith(f"{step}.{key} ")]
+    return exact or [key for key in settings if re.search(rf"\b{re.escape(key)}\b", sentence)]
 
 
 def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
@@ -301,7 +345,7 @@ def _line(node: yaml.Node, path: tuple[str | int, ...]) -> int:
     line = int(node.start_mark.line) + 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
             if not found:
                 break
             line = int(found[-1][0].start_mark.line) + 1

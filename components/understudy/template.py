@@ -82,7 +82,7 @@ teacher:
 
 student: minilm  # (default) minilm, distilbert, deberta-v3-small, flan-t5-small, or a folder or hub name
 
-budget:
+budget:  # what a training run may cost
   teacher_usd: 5.0  # most that one run spends on the teacher; it stops cleanly before the next answer would pass it
   human_labels: 1000  # (default) how many labels people are ready to give
 

@@ -108,14 +108,25 @@ def usd(amount: float | None) -> str:
     return f"${amount:.{1 - math.floor(math.log10(abs(amount)))}f}"
 
 
-def milliseconds(duration_ms: float | None) -> str:
-    """Write a duration.
+def usd_each(amount: float) -> str:
+    """Write the price of one text with three figures that count, so that the reader can multiply it.
 
-    >>> milliseconds(4.13), milliseconds(22.4), milliseconds(1200)
-    ('4.1 ms', '22 ms', '1,200 ms')
+    >>> usd_each(0.0015874), usd_each(0.0004)
+    ('$0.00159', '$0.000400')
+    """
+    return f"${amount:.{2 - math.floor(math.log10(amount))}f}" if amount > 0 else "$0"
+
+
+def milliseconds(duration_ms: float | None) -> str:
+    """Write a duration, with two figures that count below ten milliseconds.
+
+    >>> milliseconds(0.0417), milliseconds(4.13), milliseconds(22.4), milliseconds(1200)
+    ('0.042 ms', '4.1 ms', '22 ms', '1,200 ms')
     """
     if duration_ms is None or not is_known(duration_ms):
         return UNKNOWN
+    if 0 < duration_ms < 1:
+        return f"{duration_ms:.{1 - math.floor(math.log10(duration_ms))}f} ms"
     return f"{duration_ms:.1f} ms" if duration_ms < 10 else f"{duration_ms:,.0f} ms"
 
 

@@ -168,9 +168,13 @@ def folders(tmp_path, card_text):
     ]
     splits = ["train", "validation", "train"] * (len(ids) // 3 + 1)
     gold = pl.DataFrame({"id": ids, "group": ids, "text": texts, "split": splits[: len(ids)]}).with_columns(
-        label=pl.Series(np.where(is_positive, "tip", "other")), annotators=pl.lit(1, dtype=pl.Int64), origin=pl.lit("labels")
+        label=pl.Series(np.where(is_positive, "tip", "other")),
+        annotators=pl.lit(1, dtype=pl.Int64),
+        origin=pl.lit("labels"),
     )
-    hidden = gold.head(9).with_columns(("h" + pl.col("id")).alias("id"), split=pl.lit("calibration"), label=pl.lit("tip"))
+    hidden = gold.head(9).with_columns(
+        ("h" + pl.col("id")).alias("id"), split=pl.lit("calibration"), label=pl.lit("tip")
+    )
     records.write(pl.concat([gold, hidden], how="vertical_relaxed"), records.Gold, tmp_path / "gold")
     waiting = [f"p{i:04}" for i in range(60)]
     pool = pl.DataFrame({"id": ids + waiting, "group": ids + waiting, "time": None}).with_columns(

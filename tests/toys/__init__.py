@@ -1,15 +1,17 @@
 """Four small real steps and a training pipeline of them, to try shells and runners on without learning anything.
 
-gather -> double -> decide -> (decision "publish") ship. Each notes in the file named by TOY_LOG that it ran; TOY_SLEEP
-and TOY_FAIL name a step that takes long or fails.
+gather -> double -> decide -> (decision "publish") ship. Each notes in the file named by TOY_LOG that it ran; TOY_SLEEP,
+TOY_FAIL and TOY_CRASH name a step that takes long, finds bad input, or has a defect.
 """
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+PIPELINE = "pipelines.training"
 
 
 def environment(**extra):
@@ -18,15 +20,23 @@ def environment(**extra):
     return {**os.environ, "PYTHONPATH": path, **{key: str(value) for key, value in extra.items()}}
 
 
-def install(monkeypatch):
-    """Let this process find these steps beside the real ones."""
+@contextmanager
+def installed():
+    """Let this process find these steps, and this pipeline in the place of the real one."""
+    import pipelines
     import understudy.steps
 
-    monkeypatch.setattr(understudy.steps, "__path__", [*understudy.steps.__path__, str(HERE / "steps")])
-    for name in [
-        name for name in sys.modules if name.startswith(("understudy.steps.gather", "understudy.steps.double"))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
+    real = sys.modules.pop(PIPELINE, None)
+    understudy.steps.__path__.append(str(HERE / "steps"))
+    pipelines.__path__.insert(0, str(HERE / "pipelines"))
+    try:
+        yield
+    finally:
+        understudy.steps.__path__.remove(str(HERE / "steps"))
+        pipelines.__path__.remove(str(HERE / "pipelines"))
+        sys.modules.pop(PIPELINE, None)
+        if real is not None:
+            sys.modules[PIPELINE] = real
 
 
 def ran(log):

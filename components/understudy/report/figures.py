@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from understudy import wording
 from understudy.report.markup import element
 
-WIDTH, PLOT, LEFT, TOP = 380, 300, 54, 14
+WIDTH, PLOT, LEFT, TOP = 386, 300, 60, 14
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 STRIP = 44  # height of the histogram under the reliability diagram
 
@@ -21,7 +21,7 @@ def x(share: float) -> float:
     """Horizontal place of a share.
 
     >>> x(0.0), x(1.0)
-    (54.0, 354.0)
+    (60.0, 360.0)
     """
     return round(LEFT + share * PLOT, 1)
 
@@ -142,7 +142,7 @@ def _grid() -> list[Element]:
             element("line", x1=x(tick), x2=x(tick), y1=y(0), y2=y(1), class_="grid"),
             element("line", x1=x(0), x2=x(1), y1=y(tick), y2=y(tick), class_="grid"),
             element("text", f"{tick:.1f}", x=x(tick), y=y(0) + 17, class_="tick across"),
-            element("text", f"{tick:.1f}", x=x(0) - 8, y=y(tick) + 4, class_="tick down"),
+            element("text", f"{tick:.1f}", x=x(0) - 13, y=y(tick) + 4, class_="tick down"),
         ]
     return lines
 

@@ -60,29 +60,23 @@ def _row(header: Sequence[str], row: Sequence[Child], *, is_marked: bool) -> Ele
     return element("tr", cells, role="row", class_="marked" if is_marked else None)
 
 
-def bar(interval: Mapping[str, float | None] | None, who: str) -> list[Child]:
-    """Show a figure with its interval, as numbers and as a bar from 0 to 1."""
-    if interval is None or interval["value"] is None:
-        return [wording.UNKNOWN]
-    value, low, high = interval["value"], interval["low"], interval["high"]
-    words: list[Child] = [element("b", wording.figure(value)), " "]
-    if low is None or high is None:
-        return words
-    span = element("i", style=f"left:{_percent(low)};width:{_percent(high - low)}")
-    dot = element("u", style=f"left:{_percent(value)}")
-    words.append(element("small", wording.figure_interval(low, high)))
-    return [
-        element("span", words, class_="figure"),
-        element("span", span, dot, class_=f"bar {who}", aria_hidden="true"),
-    ]
-
-
-def figure(interval: Mapping[str, float | None] | None) -> list[Child]:
+def figure(interval: Mapping[str, float | None] | None) -> Child:
     """Show a figure with its interval as numbers."""
     if interval is None or interval["value"] is None:
-        return [wording.UNKNOWN]
+        return wording.UNKNOWN
     span = wording.figure_interval(interval["low"], interval["high"])
-    return [element("b", wording.figure(interval["value"])), " ", element("small", span)]
+    number = element("b", wording.figure(interval["value"]))
+    return element("span", number, " ", element("small", span), class_="figure")
+
+
+def bar(interval: Mapping[str, float | None] | None, who: str) -> list[Child]:
+    """Show a figure with its interval, as numbers and as a bar from 0 to 1."""
+    if interval is None or interval["value"] is None or interval["low"] is None or interval["high"] is None:
+        return [figure(interval)]
+    value, low, high = interval["value"], interval["low"], interval["high"]
+    span = element("i", style=f"left:{_percent(low)};width:{_percent(high - low)}")
+    dot = element("u", style=f"left:{_percent(value)}")
+    return [figure(interval), element("span", span, dot, class_=f"bar {who}", aria_hidden="true")]
 
 
 def _percent(share: float) -> str:

@@ -8,28 +8,23 @@ from understudy import wording
 from understudy.report import figures
 from understudy.report.layout import bar, figure, notes, scroll, section, table
 from understudy.report.markup import Child, element
-from understudy.report.verdict import Evaluation, value
+from understudy.report.verdict import Evaluation, teacher_of, value
 
 
 def beside_the_teacher(evaluation: Evaluation) -> Element:
     """Set the student beside its teacher, the card's rules and the commonest label."""
     header = ["", "F1 (95% interval)", "Precision", "Recall", "Macro F1", "ECE", "Brier", "P95 latency", "$ per 1,000"]
     rows = [_system_row(system) for system in evaluation["systems"]]
-    partial = [system["title"] for system in evaluation["systems"] if system["name"] == "student_taught"]
-    untaught = evaluation["test"]["texts"] - evaluation["test"]["taught"]
-    return section(
-        "Beside its teacher",
-        "beside",
-        element("p", f"The teacher did not answer {wording.count(untaught, 'text')}; it is compared on the others.")
-        if partial
-        else None,
-        scroll(
-            table(
-                "Figures of the student and of what it is measured against", header, rows, kind="cards wide", marked=[0]
-            )
-        ),
-        notes(undefined_notes(evaluation)),
-    )
+    listed = table("Figures of the student and of its rivals", header, rows, kind="cards wide", marked=[0])
+    title = "Beside its teacher" if teacher_of(evaluation) else "Beside simple answers"
+    return section(title, "beside", _untaught(evaluation), scroll(listed), notes(undefined_notes(evaluation)))
+
+
+def _untaught(evaluation: Evaluation) -> Element | None:
+    missing = evaluation["test"]["texts"] - evaluation["test"]["taught"]
+    if not missing or not teacher_of(evaluation):
+        return None
+    return element("p", f"The teacher did not answer {wording.count(missing, 'text')}; it is compared on the others.")
 
 
 def _system_row(system: Mapping[str, Any]) -> list[Child]:
@@ -51,7 +46,10 @@ def undefined_notes(evaluation: Evaluation) -> list[str]:
     for system in evaluation["systems"]:
         for name, reason in system["undefined"].items():
             systems.setdefault((titles.get(name, name), reason), []).append(system["title"])
-    return [f"n/a: {name} of {wording.listed(who)}, since {reason}." for (name, reason), who in systems.items()]
+    figures_of: dict[tuple[str, str], list[str]] = {}
+    for (name, reason), who in systems.items():
+        figures_of.setdefault((wording.listed(who), reason), []).append(name)
+    return [f"n/a: {wording.listed(names)} of {who}, since {reason}." for (who, reason), names in figures_of.items()]
 
 
 def goals(evaluation: Evaluation) -> Element:
@@ -180,10 +178,7 @@ def thresholds(evaluation: Evaluation) -> Element:
     found = evaluation["thresholds"]
     rows: list[list[Child]] = [
         [
-            [
-                f"{row['threshold']:.3f}".rstrip("0"),
-                element("span", "chosen", class_="tag") if row["is_chosen"] else None,
-            ],
+            _threshold(row),
             wording.figure(row["precision"]),
             wording.figure(row["recall"]),
             wording.figure(row["f1"]),

@@ -65,6 +65,8 @@ def head(evaluation: Evaluation) -> Element:
     positive = f"'{evaluation['card']['positive_label']}'"
     texts, groups = wording.count(test["texts"], "human-labelled text"), wording.count(test["groups"], "group")
     basis = f"Measured on {texts} from {groups}, {wording.count(test['positives'])} of them {positive}. Bundle "
+    rows = sum(test["refused"].values())
+    refused = f" {wording.count(rows, 'row')} of the file {'was' if rows == 1 else 'were'} refused." if rows else ""
     title = [element("span", BADGES[decision], class_="badge"), element("span", f": {verdict(evaluation)}")]
     return element(
         "header",
@@ -72,7 +74,7 @@ def head(evaluation: Evaluation) -> Element:
         element("h1", title),
         element("p", comparison_words(evaluation), class_="lede"),
         element("p", evaluation["reason"]) if evaluation["decision"] != "publish" else None,
-        element("p", basis, element("code", str(bundle["version"])), ".", class_="muted"),
+        element("p", basis, element("code", str(bundle["version"])), f".{refused}", class_="muted"),
         class_=f"head {decision}",
     )
 

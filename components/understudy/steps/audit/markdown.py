@@ -82,7 +82,9 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
             wording.percent(found["recall_elsewhere"]["value"]),
             _share(found["false_alarm_share"]),
             wording.percent(found["false_alarm_share_elsewhere"]["value"]),
-            wording.UNKNOWN if found["p_adjusted"] is None else wording.p_value(found["p_adjusted"])[2:],
+            wording.UNKNOWN
+            if found["p_adjusted"] is None
+            else wording.p_value(found["p_adjusted"]).removeprefix("p ").removeprefix("= "),
             found["direction"] or ("too few labels" if found["is_too_few"] else "no bias shown"),
         ]
         for found in slices

@@ -115,32 +115,40 @@ def _asked(tests: Sequence[SliceTest]) -> int:
 
 def slice_sentence(test: SliceTest, positive_label: str, asked: int, is_biased: bool, is_too_few: bool) -> str:
     """Say what was found in a slice, with the numbers that it rests on."""
-    inside, outside = test.inside, test.outside
     if is_too_few:
-        positives, others = inside.tried("under-labels"), inside.tried("over-labels")
-        return (
-            f"Too few human labels to tell whether the teacher is biased in slice '{test.slice}': "
-            f"{positives} '{positive_label}' and {others} other texts inside, "
-            f"{outside.tried('under-labels')} and {outside.tried('over-labels')} elsewhere."
-        )
+        return _too_few_sentence(test, positive_label)
     if not is_biased:
-        return (
-            f"No bias shown in slice '{test.slice}': the teacher found {_of(inside.recall, inside, 'under-labels')} "
-            f"against {wording.percent(outside.recall.value)} elsewhere, with "
-            f"{wording.percent(inside.error('over-labels').value)} false alarms against "
-            f"{wording.percent(outside.error('over-labels').value)}."
-        )
+        return _unproven_sentence(test)
     proof = f"({wording.p_value(test.p_adjusted or 0.0)} after correction for {wording.count(asked, 'test')})"
     if test.direction == "under-labels":
         return (
             f"The teacher under-labels '{test.slice}' texts: of the '{positive_label}' among them it found "
-            f"{_of(inside.recall, inside, 'under-labels')} against "
-            f"{wording.percent(outside.recall.value)} elsewhere {proof}."
+            f"{_of(test.inside.recall, test.inside, 'under-labels')} against "
+            f"{wording.percent(test.outside.recall.value)} elsewhere {proof}."
         )
     return (
         f"The teacher over-labels '{test.slice}' texts: of those that are not '{positive_label}' it flagged "
-        f"{_of(inside.error('over-labels'), inside, 'over-labels')} against "
-        f"{wording.percent(outside.error('over-labels').value)} elsewhere {proof}."
+        f"{_of(test.inside.error('over-labels'), test.inside, 'over-labels')} against "
+        f"{wording.percent(test.outside.error('over-labels').value)} elsewhere {proof}."
+    )
+
+
+def _too_few_sentence(test: SliceTest, positive_label: str) -> str:
+    inside, outside = test.inside, test.outside
+    return (
+        f"Too few human labels to tell whether the teacher is biased in slice '{test.slice}': "
+        f"{inside.tried('under-labels')} '{positive_label}' and {inside.tried('over-labels')} other texts inside, "
+        f"{outside.tried('under-labels')} and {outside.tried('over-labels')} elsewhere."
+    )
+
+
+def _unproven_sentence(test: SliceTest) -> str:
+    inside, outside = test.inside, test.outside
+    return (
+        f"No bias shown in slice '{test.slice}': the teacher found {_of(inside.recall, inside, 'under-labels')} "
+        f"against {wording.percent(outside.recall.value)} elsewhere, with "
+        f"{wording.percent(inside.error('over-labels').value)} false alarms against "
+        f"{wording.percent(outside.error('over-labels').value)}."
     )
 
 
@@ -159,8 +167,8 @@ def agreement_sentence(texts: int, figures: Mapping[str, Any], positive_label: s
         f"On {wording.count(texts, 'human-labelled text')} the teacher agrees with people in "
         f"{wording.percent(agreement['value'])} (95% interval "
         f"{wording.percent_interval(agreement['low'], agreement['high'])}); it finds "
-        f"{wording.percent(positive['recall']['value'])} of the '{positive_label}' texts, and "
-        f"{wording.percent(positive['precision']['value'])} of what it calls '{positive_label}' is."
+        f"{wording.percent(positive['recall']['value'])} of the '{positive_label}' texts, and is right in "
+        f"{wording.percent(positive['precision']['value'])} of what it calls '{positive_label}'."
     )
 
 

@@ -96,6 +96,7 @@ def _settings(
         "calibrator": {"slope": calibrator.slope, "bias": calibrator.bias},
         "threshold": threshold,
         "reference": reference,
+        "trained_texts": about.get("texts"),
         **{key: about[key] for key in ("student", "graph", "max_length", "pad_id", "is_rehearsal")},
     }
 

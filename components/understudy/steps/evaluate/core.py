@@ -26,8 +26,8 @@ UNDEFINED = {
     "precision": "no text is flagged",
     "recall": "no text is positive",
     "macro_f1": "a label neither occurs nor is given",
-    "ece": "it gives no probabilities",
-    "brier": "it gives no probabilities",
+    "ece": "there are no probabilities",
+    "brier": "there are no probabilities",
 }
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 BINS = 10

@@ -96,9 +96,10 @@ def arithmetic(found: Costs, card: Card, config: EvaluateConfig, answers: int, i
         return [*lines, "Teacher: its price is unknown, since none of its answers to the test texts were given."]
     basis = "a rehearsal's answers at the card's prices" if is_rehearsal else "the answers that were bought"
     month = wording.count(found.texts_per_month, "text")
+    each = wording.usd_each(found.teacher_per_1k_usd / 1000)
     lines.append(
-        f"Teacher: a mean of {wording.usd(found.teacher_per_1k_usd / 1000)} a text over {wording.count(answers)} of "
-        f"{basis}, x 1,000 = {wording.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
+        f"Teacher: a mean of {each} a text over {wording.count(answers)} of {basis}, x 1,000 = "
+        f"{wording.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
         f"{wording.usd(found.teacher_month_usd)}."
     )
     return [*lines, balance(found)]

@@ -45,7 +45,7 @@ def write(settings: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any]
         "What it is for": _purpose(card),
         "What it is worth": _worth(evaluation),
         "Threshold and calibration": _operating_point(settings, evaluation),
-        "What it learned from": _data(settings, card, evaluation),
+        "Data": _data(settings, card, evaluation),
         "Limits": _limits(evaluation),
         "Provenance": _provenance(settings, card, evaluation),
     }

@@ -1,0 +1,146 @@
+"""What KFP gets: the compiled training pipeline."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pipelines.compile import compile_all, main
+from understudy.component import IMAGES_FILE
+
+ROLES = {
+    "ingest": "analysis",
+    "label": "analysis",
+    "audit": "analysis",
+    "train": "train",
+    "export": "train",
+    "calibrate": "analysis",
+    "evaluate": "analysis",
+    "publish": "submit",
+    "mine": "analysis",
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The pipeline and what Kubernetes is told beside it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    (file,) = compile_all(folder)
+    return tuple(yaml.safe_load_all(file.read_text()))
+
+
+def tasks_of(spec):
+    tasks = dict(spec["root"]["dag"]["tasks"])
+    for component in spec["components"].values():
+        tasks |= component.get("dag", {}).get("tasks", {})
+    return tasks
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path):
+    for folder in ("first", "second"):
+        assert CliRunner().invoke(main, ["--out", str(tmp_path / folder)]).exit_code == 0
+    first, second = ((tmp_path / folder / "training.yaml").read_bytes() for folder in ("first", "second"))
+    assert first == second
+
+
+def test_every_step_has_the_image_of_its_role(compiled):
+    images = yaml.safe_load(IMAGES_FILE.read_text())
+    executors = compiled[0]["deploymentSpec"]["executors"]
+    found = {name.removeprefix("exec-"): executor["container"]["image"] for name, executor in executors.items()}
+    assert found == {step: f"{images['registry']}/{role}:{images['tag']}" for step, role in ROLES.items()}
+
+
+def test_nothing_is_installed_at_run_time(compiled):
+    for executor in compiled[0]["deploymentSpec"]["executors"].values():
+        command = " ".join(executor["container"]["command"])
+        assert "kfp.dsl.executor_main" in command
+        assert "pip" not in re.findall(r"\w+", command)
+
+
+def test_a_component_body_only_imports_and_calls(compiled):
+    for name, executor in compiled[0]["deploymentSpec"]["executors"].items():
+        source = executor["container"]["command"][-1]
+        body = source[source.index('"""', source.index('"""') + 3) + 3 :]
+        lines = [line.strip() for line in body.splitlines() if line.strip()]
+        assert lines[0] == "from understudy.shell import execute_component", name
+        assert len(lines) == 2, name
+        assert f'execute_component("{name.removeprefix("exec-")}", locals())' in lines[1]
+
+
+def test_only_the_teacher_step_is_cached(compiled):
+    flags = {name: task.get("cachingOptions", {}) for name, task in tasks_of(compiled[0]).items()}
+    assert {name for name, options in flags.items() if options.get("enableCache")} == {"label"}
+
+
+def test_parameters_have_their_defaults(compiled):
+    parameters = compiled[0]["root"]["inputDefinitions"]["parameters"]
+    required = {name for name, parameter in parameters.items() if "defaultValue" not in parameter}
+    assert required == {"card", "texts", "labels", "store"}
+    assert parameters["overrides"]["defaultValue"] == ""
+
+
+def test_names_are_short(compiled):
+    names = [compiled[0]["pipelineInfo"]["name"], *tasks_of(compiled[0])]
+    assert all(len(name) <= 20 for name in names)
+    assert set(ROLES) < set(names)
+
+
+def test_publish_alone_waits_for_the_decision(compiled):
+    tasks = compiled[0]["root"]["dag"]["tasks"]
+    conditions = {name: task["triggerPolicy"]["condition"] for name, task in tasks.items() if "triggerPolicy" in task}
+    assert conditions == {
+        "condition-1": "inputs.parameter_values['pipelinechannel--evaluate-Output'] == 'publish'",
+    }
+    assert list(compiled[0]["components"]["comp-condition-1"]["dag"]["tasks"]) == ["publish"]
+    assert tasks["mine"]["dependentTasks"] == ["calibrate", "ingest"]
+
+
+def test_the_test_split_goes_to_label_and_evaluate_only(compiled):
+    tasks = tasks_of(compiled[0])
+    reads = {
+        (task, source.get("taskOutputArtifact", {}).get("outputArtifactKey"))
+        for task, spec in tasks.items()
+        for source in spec.get("inputs", {}).get("artifacts", {}).values()
+    }
+    assert {task for task, key in reads if key == "test"} == {"label", "evaluate"}
+    assert {task for task, key in reads if key == "test_judgements"} == {"evaluate"}
+
+
+def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
+    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    clients = {name for name, settings in executors.items() if "secretAsEnv" in settings}
+    assert clients == {"exec-label", "exec-mine"}
+    for name in clients:
+        (secret,) = executors[name]["secretAsEnv"]
+        assert secret["secretName"] == "understudy-teacher"
+        assert secret["keyToEnv"] == [{"secretKey": "api_key", "envVar": "OPENAI_API_KEY"}]
+        assert executors[name]["podMetadata"]["labels"] == {"understudy/teacher-client": "true"}
+
+
+def test_only_train_may_run_on_gpu_nodes(compiled):
+    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name for name, settings in executors.items() if "tolerations" in settings} == {"exec-train"}
+
+
+def test_every_component_declares_what_its_step_takes():
+    """A component whose arguments differ from its step's would fail only in its pod."""
+    import importlib
+
+    from understudy.shell import signature
+
+    for step in ROLES:
+        component = getattr(importlib.import_module(f"understudy.steps.{step}.component"), step)
+        spec = component.component_spec
+        shape = signature(step)
+        assert set(spec.outputs) - {"metrics", "Output"} == set(shape.outputs), step
+        assert set(spec.inputs) == {*shape.inputs, *shape.parameters}, step
+        for name, parameter in shape.parameters.items():
+            assert (spec.inputs[name].default == parameter.default) or spec.inputs[name].default is None, (step, name)
+
+
+def test_the_yaml_is_written_where_it_is_asked_to(tmp_path):
+    result = CliRunner().invoke(main, ["--out", str(tmp_path / "a/b")])
+    assert result.output.strip() == str(Path(tmp_path / "a/b/training.yaml"))
+    assert (tmp_path / "a/b/training.yaml").is_file()

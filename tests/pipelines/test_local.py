@@ -1,0 +1,223 @@
+"""The command that runs a pipeline here: its lines, its exit codes, its record, and going on after a kill."""
+
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import card_yaml
+from understudy import provenance
+from understudy.task import parse_card
+
+
+def test_each_step_gets_one_tidy_line_with_time_and_headline(finished):
+    desk, done = finished
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [re.sub(r"\d+\.\d s", "_", line) for line in lines] == [
+        "gather        _   4 texts",
+        "double        _   x2: [8, 4]",
+        "decide        _   sum 12",
+        f"ship          _   shipped to {desk.folder}/store, 35 characters",
+        "Report: runs/first/report.html",
+        "Published: first",
+    ]
+    assert done.stderr == ""
+
+
+def test_what_steps_print_goes_to_the_log_only(finished):
+    desk, done = finished
+    log = (desk.runs / "first/run.log").read_text()
+    assert "noise of double" in log
+    assert "noise" not in done.stdout + done.stderr
+
+
+def test_the_report_opens_as_a_page(finished):
+    desk, _ = finished
+    assert (desk.runs / "first/report.html").read_text() == "<!doctype html><title>sum</title>12"
+
+
+def test_a_run_is_recorded_in_the_store_before_and_after(finished):
+    desk, _ = finished
+    started = json.loads((desk.folder / "store/runs/first/started.json").read_text())
+    ended = json.loads((desk.folder / "store/runs/first/ended.json").read_text())
+    assert (started["pipeline"], started["card"], started["runner"]) == ("training", "toy", "direct")
+    assert started["card_hash"] == parse_card((desk.folder / "card.yaml").read_text()).hash
+    assert started["artifacts"] == str(desk.runs / "first")
+    assert started["arguments"]["texts"] == str(desk.folder / "texts.csv")
+    assert (ended["decision"], ended["parameters"]["decide"]["decision"]) == ("publish", "publish")
+
+
+def test_the_name_of_a_run_is_used_once(finished, run):
+    desk, _ = finished
+    again = run(desk, "--name", "first")
+    assert again.returncode == 2
+    assert "A run's name must be new, got 'first' (--name)" in again.stderr
+    elsewhere = run(desk, "--name", "first", work=desk.folder / "elsewhere")
+    assert elsewhere.returncode == 2, "the store knows the name, too"
+    assert not (desk.folder / "elsewhere").exists()
+
+
+def test_a_finished_run_is_not_resumed(finished, run):
+    desk, _ = finished
+    again = run(desk, "--resume")
+    assert again.returncode == 2
+    assert "got no unfinished run" in again.stderr
+
+
+def test_a_gate_that_refuses_ends_with_3_and_its_reason(desk, run):
+    (desk.folder / "texts.csv").write_text("id,text\n1,a\n")
+    done = run(desk)
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1] == "Not published (refuse): the sum is 8"
+    assert "ship" not in desk.ran()
+
+
+def test_faults_of_the_request_are_told_together_before_any_step(desk, run):
+    (desk.folder / "card.yaml").write_text(card_yaml(name="toy", rules=None, surprise=1))
+    (desk.folder / "labels.csv").write_text("id,answer\n1,tip\n")
+    (desk.folder / "file").write_text("a file is no store")
+    done = run(desk, "--set", "train.epoch=2", texts="nowhere.csv", store="file/store")
+    assert done.returncode == 2
+    assert desk.ran() == []
+    assert not desk.runs.exists()
+    told = done.stderr
+    for fault in ("card.yaml:", "nowhere.csv", "columns id, label, got id, answer", "The store must be writable"):
+        assert fault in told
+    assert "'epoch' (--set train.epoch)" in told
+    assert "Traceback" not in told
+
+
+def test_an_override_that_breaks_a_rule_only_beside_the_card_is_found_before_any_step(desk, run):
+    (desk.folder / "card.yaml").write_text(card_yaml(name="toy", calibrate={"objective": "recall"}))
+    done = run(desk, "--set", "calibrate.min_precision=7")
+    assert done.returncode == 2
+    assert "min_precision must" in done.stderr
+    assert desk.ran() == []
+
+
+@pytest.mark.parametrize("runner", ["direct", "kfp"])
+def test_bad_input_that_a_step_finds_ends_with_2_and_its_sentence(desk, runner):
+    process = desk.start("--runner", runner, "--name", "bad", TOY_FAIL="double")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.splitlines()[0] == "A toy must work, got TOY_FAIL (double). Unset it."
+    assert err.splitlines()[-1] == "Log: runs/bad/run.log"
+    assert re.fullmatch(r"double +\d+\.\d s   failed", out.splitlines()[-1])
+    assert "Traceback" in (desk.runs / "bad/run.log").read_text()
+    assert desk.ran() == ["gather", "double"]
+
+
+@pytest.mark.parametrize("runner", ["direct", "kfp"])
+def test_a_defect_ends_with_1_and_one_sentence(desk, runner):
+    process = desk.start("--runner", runner, TOY_CRASH="double")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ZeroDivisionError: a defect" in err.splitlines()[0]
+    assert "Traceback" not in err
+
+
+def test_after_a_kill_a_run_goes_on_and_nothing_is_done_twice(desk, run):
+    process = desk.start_until("double", "--name", "killed", TOY_SLEEP="double")
+    process.kill()
+    process.communicate()
+    assert desk.ran() == ["gather", "double"]
+
+    done = run(desk, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert desk.ran() == ["gather", "double", "double", "decide", "ship"]
+    assert re.match(r"gather +kept   4 texts", done.stdout)
+    assert not list((desk.runs / "killed").rglob(".~*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_how_to_go_on(desk, number, code):
+    process = desk.start_until("double", "--name", "stopped", TOY_SLEEP="double")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert f"Stopped by {number.name}; what was done is kept." in err
+    assert "--resume --name stopped" in err
+    assert "failed" in out
+    assert not list((desk.runs / "stopped").rglob(".~*"))
+
+
+def test_a_resumed_run_does_again_what_comes_after_a_change(desk, run):
+    run(desk, "--name", "failed", env={"TOY_FAIL": "ship"})
+    desk.log.unlink()
+    resumed = run(desk, "--resume", "--name", "failed", "--set", "export.int8=false")
+    assert resumed.returncode == 0, resumed.stderr
+    assert desk.ran() == ["ship"], "a setting of another step changes nothing"
+
+    run(desk, "--name", "again", env={"TOY_FAIL": "ship"})
+    desk.log.unlink()
+    (desk.folder / "texts.csv").write_text("id,text\n1,a\n2,b\n3,c\n4,d\n")
+    resumed = run(desk, "--resume")
+    assert desk.ran() == ["gather", "double", "decide", "ship"]
+    assert "sum 14" in resumed.stdout
+
+
+def test_a_run_is_worked_on_by_one_process(desk, run):
+    process = desk.start_until("double", "--name", "busy", TOY_SLEEP="double")
+    second = run(desk, "--resume")
+    process.kill()
+    process.communicate()
+    assert second.returncode == 2
+    assert "one process at a time" in second.stderr
+
+
+def test_both_runners_make_the_same_artifacts(finished):
+    desk, _ = finished
+    process = desk.start("--runner", "kfp", "--name", "second")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [line.split()[0] for line in out.splitlines()[:4]] == ["gather", "double", "decide", "ship"]
+    (made,) = (desk.runs / "second/kfp").iterdir()
+    for output in ("gather/numbers", "double/doubled", "decide/evaluation", "decide/page", "ship/release"):
+        assert provenance.hash_tree(made / output) == provenance.hash_tree(desk.runs / "first" / output)
+    told = [provenance.read(folder / "double/doubled") for folder in (made, desk.runs / "first")]
+    assert told[0]["arguments"] == told[1]["arguments"]
+    assert provenance.read(made / "double/doubled")["inputs"]["numbers"]["uri"] == str(made / "gather/numbers")
+
+
+def test_a_run_by_kfps_runner_is_not_resumed(desk, run):
+    done = run(desk, "--runner", "kfp", "--resume")
+    assert done.returncode == 2
+    assert done.stderr.startswith("--resume must be used with the direct runner, got --runner kfp.")
+
+
+def test_stopping_kfps_runner_leaves_no_process_behind(desk):
+    process = desk.start_until("double", "--runner", "kfp", TOY_SLEEP="double", TOY_MARK=desk.folder)
+    assert workers(desk) > 1
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Stopped by SIGTERM" in err
+    assert workers(desk) == 0
+
+
+def test_when_the_command_is_killed_kfps_runner_ends_too(desk):
+    process = desk.start_until("double", "--runner", "kfp", TOY_SLEEP="double", TOY_MARK=desk.folder)
+    process.kill()
+    process.communicate()
+    for _ in range(100):
+        if workers(desk) == 0:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the runner is still there")
+
+
+def workers(desk):
+    """Count the processes that were started for this desk."""
+    mark = f"TOY_MARK={desk.folder}\0".encode()
+    return sum(mark in environment_of(process) for process in Path("/proc").glob("[0-9]*"))
+
+
+def environment_of(process):
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""

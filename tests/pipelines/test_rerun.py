@@ -1,0 +1,130 @@
+"""One step again, from the provenance of what it made, and what that makes stale."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pipelines import rerun
+from tests import toys
+from understudy.errors import BadArtifact, BadInput, BadSetting
+
+
+@pytest.fixture
+def made(desk, run):
+    """The folder of a finished run of the toy pipeline."""
+    assert run(desk, "--name", "first", "--set", "export.int8=false").returncode == 0
+    with toys.installed():
+        yield desk.runs / "first"
+
+
+def again(artifact, overrides="", out=None):
+    return rerun.carry_out(rerun.plan(artifact, overrides, out))
+
+
+def test_a_step_runs_again_with_other_settings_in_a_folder_of_its_own(made):
+    done = again(made / "double/doubled", "factor=5")
+    assert (made / "double-rerun-1/doubled/numbers.txt").read_text() == "20 10"
+    assert (made / "double/doubled/numbers.txt").read_text() == "8 4"
+    assert done.new["doubled"].record["arguments"]["overrides"] == "export.int8=false\nfactor=5"
+    assert "  sum                                12 ->           30" in list(rerun.report_lines(done))
+    again(made / "double/doubled", "double.factor=7")
+    assert (made / "double-rerun-2/doubled/numbers.txt").read_text() == "28 14"
+
+
+def test_everything_made_from_what_has_changed_is_stale_at_any_distance(made):
+    done = again(made / "double/doubled", "factor=5")
+    stale = [(it.record["step"], it.path.relative_to(made).as_posix()) for it in done.stale]
+    assert sorted(stale) == [
+        ("decide", "decide/evaluation"),
+        ("decide", "decide/page"),
+        ("ship", "ship/release"),
+    ]
+    lines = list(rerun.report_lines(done))
+    assert f"Stale ship release: {made}/ship/release" in lines
+
+
+def test_nothing_is_stale_when_the_rerun_made_the_same(made):
+    done = again(made / "double/doubled")
+    assert done.stale == ()
+    assert list(rerun.report_lines(done))[-1].startswith("Nothing is stale")
+
+
+def test_an_artifact_that_is_one_file_is_made_again_with_those_beside_it(made):
+    done = again(made / "decide/page")
+    assert set(done.new) == {"evaluation", "page"}
+    assert (made / "decide-rerun-1/page").read_text() == (made / "decide/page").read_text()
+
+
+def test_the_outputs_go_where_they_are_asked_to(made, tmp_path):
+    again(made / "double/doubled", "factor=3", tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere/doubled/numbers.txt").read_text() == "12 6"
+
+
+def test_a_later_setting_takes_the_place_of_an_earlier_one(made):
+    first = again(made / "double/doubled", "double.factor=5")
+    second = again(first.new["doubled"].path, "factor=3")
+    assert second.new["doubled"].record["arguments"]["overrides"] == "export.int8=false\nfactor=3"
+    assert (second.new["doubled"].path / "numbers.txt").read_text() == "12 6"
+
+
+def test_an_input_that_is_gone_or_has_changed_is_told_before_anything_runs(made, desk):
+    (made / "gather/numbers/numbers.txt").write_text("1 1")
+    (made / "gather/snapshot/card.yaml").unlink()
+    (made / "gather/snapshot/provenance.json").unlink()
+    (made / "gather/snapshot").rmdir()
+    with pytest.raises(BadInput) as caught:
+        again(made / "double/doubled")
+    told = sorted(fault.split(", got ")[0] for fault in caught.value.faults)
+    assert told == ["An input must be what the artifact was made from", "An input must still be there"]
+    assert not (made / "double-rerun-1").exists()
+
+
+def test_a_file_of_the_users_that_has_changed_is_told_too(made, desk):
+    (desk.folder / "texts.csv").write_text("id,text\n")
+    with pytest.raises(BadInput, match=r"got changed content at .*texts.csv \(texts\)"):
+        again(made / "gather/numbers")
+
+
+def test_an_input_that_lies_elsewhere_is_told(made):
+    file = made / "double/doubled/provenance.json"
+    record = json.loads(file.read_text())
+    record["inputs"]["numbers"]["uri"] = "s3://bucket/numbers"
+    file.write_text(json.dumps(record))
+    with pytest.raises(BadInput, match="must lie on this machine, got s3://bucket/numbers"):
+        again(made / "double/doubled")
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("factor=0", "factor must be above 0"),
+        ("factors=1", "must be one of factor, got 'factors'"),
+        ("train.epochs=1", "one of the step 'double', got 'train.epochs'"),
+    ],
+)
+def test_a_setting_that_cannot_serve_is_told_before_anything_runs(made, setting, told):
+    with pytest.raises(BadSetting, match=told):
+        again(made / "double/doubled", setting)
+    assert not (made / "double-rerun-1").exists()
+
+
+def test_what_is_no_artifact_is_refused(made):
+    with pytest.raises(BadArtifact, match=r"readable provenance\.json"):
+        again(made / "double")
+
+
+def test_a_rerun_by_the_command_prints_what_changed_and_keeps_the_noise_in_a_log(made, capfd):
+    with pytest.raises(SystemExit) as ended:
+        rerun.main.main([str(made / "double/doubled"), "--set", "factor=5"])
+    out = capfd.readouterr().out
+    assert ended.value.code == 0
+    assert out.startswith("double: x2: [8, 4]  ->  x5: [20, 10]\n")
+    assert "noise" not in out
+    assert "noise of double" in (made / "double-rerun-1/run.log").read_text()
+
+
+def test_the_command_ends_with_2_and_a_sentence_on_bad_input(made, capfd):
+    result = CliRunner().invoke(rerun.main, [str(made / "double/doubled"), "--set", "factor=0"])
+    assert result.exit_code == 2
+    assert "factor must be above 0" in capfd.readouterr().err + result.stderr

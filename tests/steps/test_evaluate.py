@@ -1,0 +1,448 @@
+"""What a bundle is worth on human labels, and what is decided."""
+
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.bundles import make_bundle, make_card
+from tests.conftest import CARD
+from tests.evaluations import measured
+from understudy import metrics, records, shell
+from understudy.errors import BadArtifact, BadData
+from understudy.metrics import Interval
+from understudy.steps.evaluate import assemble, core, costs, gates, speed, step
+from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.task import parse_card
+
+# Of 100 tips the student finds 90 and the teacher 60; both raise few false alarms.
+BETTER = [
+    (55, True, 0.9, True), (35, True, 0.8, False), (5, True, 0.2, True), (5, True, 0.1, False),
+    (10, False, 0.7, False), (10, False, 0.3, True), (380, False, 0.05, False),
+]  # fmt: skip
+# The other way round: the student finds 60, the teacher 95.
+WORSE = [
+    (60, True, 0.9, True), (35, True, 0.2, True), (5, True, 0.1, False),
+    (30, False, 0.6, False), (370, False, 0.05, False),
+]  # fmt: skip
+
+
+def evaluation(kinds, **changes):
+    return assemble.evaluation(measured(kinds, **changes))
+
+
+def system(found, name):
+    return next(one for one in found["systems"] if one["name"] == name)
+
+
+def goals(**asked):
+    return {"card": {"goals": asked}}
+
+
+# Comparison with the teacher
+
+
+def test_a_better_student_is_called_better_with_both_figures_and_the_interval():
+    found = evaluation(BETTER)["comparison"]
+    # Student: tp 90, fp 10, fn 10. Teacher: tp 60, fp 10, fn 40.
+    assert found["student_f1"] == pytest.approx(180 / 200)
+    assert found["teacher_f1"] == pytest.approx(120 / 170)
+    assert found["verdict"] == "better"
+    assert found["sentence"].startswith(
+        "The student is better than its teacher on 500 human-labelled test texts (F1 0.90 against 0.71, "
+        "difference +0.19, 95% interval +0.1"
+    )
+
+
+def test_a_worse_student_is_called_worse_plainly():
+    found = evaluation(WORSE)["comparison"]
+    assert found["sentence"].startswith("The student is worse than its teacher on 500 human-labelled test texts")
+    assert found["chance"] < 0.01
+
+
+def test_a_small_gap_is_not_called_a_difference():
+    kinds = [(48, True, 0.9, True), (3, True, 0.9, False), (2, True, 0.1, True), (300, False, 0.1, False)]
+    found = evaluation(kinds)["comparison"]
+    assert found["student_f1"] > found["teacher_f1"]
+    assert found["verdict"] == "not told apart"
+    assert found["sentence"].startswith("The student and its teacher are not told apart on 353")
+
+
+def test_student_and_teacher_are_compared_on_the_texts_that_both_answered():
+    kinds = [*BETTER, (40, True, 0.1, None), (10, False, 0.1, None)]
+    found = evaluation(kinds)
+    assert found["comparison"]["texts"] == 500
+    assert found["comparison"]["student_f1"] == pytest.approx(180 / 200)
+    assert system(found, "student")["texts"] == 550
+    assert system(found, "student_taught")["figures"]["f1"]["value"] == pytest.approx(180 / 200)
+    assert system(found, "teacher")["texts"] == 500
+
+
+def test_without_the_teachers_answers_there_is_no_comparison():
+    found = evaluation([(20, True, 0.9, None), (80, False, 0.1, None)])
+    assert found["comparison"] is None
+    assert [one["name"] for one in found["systems"]] == ["student", "rules", "majority"]
+    assert found["costs"]["teacher_per_1k_usd"] is None
+
+
+def test_the_commonest_label_is_measured_on_the_same_texts():
+    found = system(evaluation(BETTER), "majority")
+    assert found["figures"]["recall"]["value"] == 0.0
+    assert found["figures"]["macro_f1"]["value"] == pytest.approx((0 + 2 * 400 / 900) / 2, abs=1e-6)
+    assert found["undefined"]["precision"] == "no text is flagged"
+
+
+def test_the_cards_rules_are_a_baseline():
+    kinds = [(10, True, 0.9, True), (10, False, 0.1, False)]
+    texts = ["Ask for a room."] * 10 + ["Ask again later."] * 5 + ["Nice."] * 5
+    found = system(evaluation(kinds, texts=texts), "rules")
+    assert found["figures"]["precision"]["value"] == pytest.approx(10 / 15, abs=1e-6)
+
+
+def test_calibration_figures_need_probabilities():
+    found = evaluation(BETTER)
+    assert {"ece", "brier"} <= set(system(found, "student")["figures"])
+    assert system(found, "teacher")["undefined"] == {
+        "ece": "there are no probabilities",
+        "brier": "there are no probabilities",
+    }
+
+
+# Goals
+
+
+def test_a_goal_is_compared_with_the_point_estimate():
+    found = evaluation(BETTER, **goals(f1=0.88, recall=0.95))["gates"]
+    assert [(gate["name"], gate["is_met"]) for gate in found] == [("f1", True), ("recall", False)]
+
+
+def test_a_strict_goal_is_compared_with_the_interval():
+    config = EvaluateConfig(samples=400, strict=True)
+    (gate,) = evaluation(BETTER, config=config, **goals(f1=0.88))["gates"]
+    assert gate["figure"]["low"] < 0.88 < gate["figure"]["value"]
+    assert not gate["is_met"]
+
+
+def test_the_chance_that_a_goal_is_met_is_near_one_half_at_the_estimate():
+    (gate,) = evaluation(BETTER, **goals(f1=0.9))["gates"]
+    assert 0.35 < gate["chance"] < 0.65
+    assert "95% interval" in gate["sentence"]
+
+
+def test_latency_and_cost_must_stay_below_their_goals():
+    found = evaluation(BETTER, **goals(p95_latency_ms=5.9, cost_per_1k_usd=0.00001))["gates"]
+    # Latencies run evenly from 2 to 6 ms, so P95 is 5.8; 0.085 / 3600 / 400 * 1000 is 0.000059 dollars.
+    assert [gate["is_met"] for gate in found] == [True, False]
+    assert found[0]["figure"]["value"] == pytest.approx(5.8)
+    assert found[1]["figure"]["value"] == pytest.approx(0.085 / 3600 / 400 * 1000, rel=1e-4)
+    assert found[1]["chance"] is None
+
+
+def test_an_undefined_figure_meets_no_goal():
+    found = evaluation([(100, False, 0.1, False)], **goals(recall=0.5))
+    assert found["decision"] == "refuse"
+    assert found["gates"][0]["sentence"] == "Recall must be at least 0.50, got n/a."
+
+
+def test_no_positive_text_leaves_figures_undefined_and_the_json_finite():
+    found = evaluation([(100, False, 0.1, False)])
+    json.dumps(found, allow_nan=False)
+    assert system(found, "student")["undefined"]["f1"] == "no text is positive and none is flagged"
+    metrics_found = step.result(found).metrics
+    assert "f1" not in metrics_found
+    assert all(map(math.isfinite, metrics_found.values()))
+
+
+# The decision
+
+
+def test_all_goals_met_is_publish():
+    found = evaluation(BETTER, **goals(f1=0.8, recall=0.8))
+    assert (found["decision"], found["reason"]) == ("publish", "Every goal of the card is met: F1 and Recall.")
+
+
+def test_a_missed_goal_is_refuse_with_the_goal_as_its_reason():
+    found = evaluation(BETTER, **goals(f1=0.95, recall=0.8))
+    assert found["decision"] == "refuse"
+    assert found["reason"].startswith("F1 must be at least 0.95, got 0.90")
+    assert "Recall" not in found["reason"]
+
+
+def test_the_teacher_is_kept_when_it_is_certainly_better_and_cheaper():
+    found = evaluation(WORSE, card={"texts_per_month": 1000, "goals": {"f1": 0.1}})
+    assert found["decision"] == "keep-the-teacher"
+    assert "the teacher is cheaper by" in found["reason"]
+
+
+def test_a_better_teacher_that_costs_more_does_not_stop_a_student_that_meets_its_goals():
+    found = evaluation(WORSE, card={"texts_per_month": 10_000_000, "goals": {"f1": 0.1}})
+    assert found["decision"] == "publish"
+    assert "worse than its teacher" in found["comparison"]["sentence"]
+
+
+def test_a_cheaper_teacher_that_is_not_certainly_better_is_not_kept():
+    found = evaluation(BETTER, card={"texts_per_month": 1000})
+    assert found["decision"] == "publish"
+
+
+# Costs
+
+
+def test_a_month_is_the_running_cost_and_a_share_of_the_one_off_cost():
+    card = parse_card(
+        make_card(more="texts_per_month: 2000000\nprices: {instance_usd_per_hour: 0.36, annotator_usd_per_hour: 20}")
+    )
+    found = costs.costs(card, EvaluateConfig(), texts_per_second=100, teacher_per_1k_usd=0.5)
+    assert found.student_per_1k_usd == pytest.approx(0.001)
+    assert found.student_running_usd == pytest.approx(2.0)
+    assert found.one_off_usd == pytest.approx(5 + 1000 / 200 * 20)
+    assert found.student_month_usd == pytest.approx(2.0 + 105 / 12)
+    assert found.teacher_month_usd == pytest.approx(1000.0)
+    assert found.payback_months == pytest.approx(105 / 998)
+    assert not found.is_teacher_cheaper
+
+
+def test_the_arithmetic_of_the_costs_is_written_out():
+    lines = evaluation(BETTER)["costs"]["arithmetic"]
+    assert lines[0].startswith(
+        "Student, running: $0.085 an hour / 3,600 seconds / 400 texts a second x 1,000 = $0.000059"
+    )
+    assert lines[1].endswith("make $130.00: $10.83 a month over 12 months.")
+    assert "mean of $0.000400 a text over 500 of the answers that were bought, x 1,000 = $0.40" in lines[2]
+
+
+def test_a_rehearsals_prices_are_said_to_be_the_cards():
+    lines = evaluation(BETTER, is_rehearsal=True)["costs"]["arithmetic"]
+    assert "a rehearsal's answers at the card's prices" in lines[2]
+
+
+# Tables and lists
+
+
+def test_the_thresholds_run_from_low_to_high_with_the_chosen_one_among_them():
+    rows = evaluation(BETTER)["thresholds"]
+    assert [row["threshold"] for row in rows] == sorted({*core.THRESHOLDS, 0.5})
+    assert [row["threshold"] for row in rows if row["is_chosen"]] == [0.5]
+    assert all(first["flagged_share"] >= second["flagged_share"] for first, second in pairwise(rows))
+    (chosen,) = [row for row in rows if row["is_chosen"]]
+    assert chosen["recall"] == pytest.approx(0.9)
+
+
+def test_a_reliability_bin_holds_its_mean_and_its_frequency():
+    rows = evaluation([(3, True, 0.85, None), (1, False, 0.81, None), (10, False, 0.02, None)])["reliability"]
+    assert [(row["low"], row["texts"]) for row in rows] == [(0.0, 10), (0.8, 4)]
+    assert rows[1]["probability"] == pytest.approx(0.84)
+    assert rows[1]["frequency"]["value"] == 0.75
+
+
+def test_the_curve_ends_where_every_text_is_flagged():
+    points = evaluation(BETTER)["curve"]
+    assert points[0]["precision"] == 1.0
+    assert points[-1]["recall"] == 1.0
+    assert points[-1]["precision"] == pytest.approx(0.2)
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends():
+    truth = core.Truth(np.arange(5000) % 7 == 0, np.arange(5000))
+    points = core.curve(truth, np.linspace(0.001, 0.999, 5000))
+    assert len(points) <= 200
+    assert (points[0]["threshold"], points[-1]["threshold"]) == (0.999, 0.001)
+
+
+def test_slices_with_few_positives_are_said_to_be_too_few():
+    texts = ["Avoid the bar."] * 12 + ["You may well want to avoid the long tram line here."] * 3
+    texts += ["A very long walk from here to there again."] * 15
+    kinds = [(15, True, 0.9, True), (15, False, 0.1, False)]
+    rows = {row["name"]: row for row in evaluation(kinds, texts=texts)["slices"]}
+    assert (rows["avoid"]["positives"], rows["avoid"]["is_too_few"]) == (15, False)
+    assert (rows["in no slice"]["positives"], rows["in no slice"]["is_too_few"]) == (0, True)
+    assert rows["avoid"]["student"]["recall"]["value"] == 1.0
+
+
+def test_errors_come_with_the_surest_first():
+    kinds = [(1, True, 0.4, True), (1, True, 0.01, True), (2, False, 0.6, False), (1, False, 0.97, False)]
+    found = evaluation(kinds, config=EvaluateConfig(samples=100, errors_shown=2))["errors"]
+    assert [row["probability"] for row in found["missed"]] == [0.01, 0.4]
+    assert [row["probability"] for row in found["false_alarms"]] == [0.97, 0.6]
+    assert found["counts"] == {"missed": 2, "false_alarms": 3}
+
+
+def test_a_percentile_has_an_interval_around_it():
+    interval, draws = speed.percentile(np.linspace(1, 100, 100), 0.95, samples=500, seed=0)
+    assert interval.value == pytest.approx(95.05)
+    assert interval.low < 95.05 < interval.high <= 100
+    assert draws.shape == (500,)
+
+
+def test_a_ceiling_without_interval_is_compared_by_its_value():
+    figure = Interval(0.02, math.nan, math.nan)
+    gate = gates.ceiling("cost_per_1k_usd", 0.03, figure, np.empty(0), strict=True)
+    assert gate.is_met
+    assert gates.gate_sentence(gate) == "Cost of 1,000 texts must be at most $0.030, got $0.020."
+
+
+# The step on a real bundle
+
+LABELLED = [
+    ("Ask for a room at the back", "tip"),
+    ("Bring a jacket", "tip"),
+    ("Never go in May", "tip"),
+    ("Nice stay", "other"),
+    ("We stayed here", "other"),
+    ("Ask again, they told us", "other"),
+]  # the bundle flags ask, bring and avoid: 2 found, 1 missed, 1 false alarm
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "SHORTEST_TIMING_S", 0.05)
+    return make_bundle(tmp_path / "bundle")
+
+
+def labelled(**columns):
+    return pl.DataFrame({"text": [text for text, _ in LABELLED], "label": [label for _, label in LABELLED], **columns})
+
+
+def evaluate(folder, **arguments):
+    paths = {"bundle": folder / "bundle", "evaluation": folder / "evaluation", "page": folder / "report.html"}
+    result = shell.execute("evaluate", {**paths, "overrides": "samples=100", **arguments})
+    return result, json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_any_labelled_file_serves(tmp_path, bundle, kind):
+    file = tmp_path / f"labelled.{kind}"
+    {"csv": labelled().write_csv, "jsonl": labelled().write_ndjson, "parquet": labelled().write_parquet}[kind](file)
+    result, found = evaluate(tmp_path, test=file)
+    assert result.metrics["f1"] == pytest.approx(4 / 6, abs=1e-6)
+    assert result.parameters["decision"] == "publish"
+    assert found["test"] == {
+        "name": file.name, "texts": 6, "positives": 3, "groups": 6, "taught": 0, "refused": {},
+    }  # fmt: skip
+
+
+def test_faulty_rows_of_a_file_are_refused_and_counted(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    file.write_text("id,text,label\na,Ask,tip\na,Ask twice,tip\nb,Nice,maybe\nc,,tip\nd,Nice,other\n", encoding="utf-8")
+    _, found = evaluate(tmp_path, test=file)
+    assert found["test"]["texts"] == 2
+    assert found["test"]["refused"] == {"empty_text": 1, "repeated_id": 1, "unknown_label": 1}
+    assert "3 rows of the file were refused" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_file_without_a_single_known_label_is_bad_input(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    file.write_text("text,label\nAsk,1\nNice,0\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"among other, tip, got none .* 2 unknown_label"):
+        evaluate(tmp_path, test=file)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_groups_of_a_file_are_drawn_whole(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    labelled(group=["a", "a", "a", "b", "b", "b"]).write_csv(file)
+    _, found = evaluate(tmp_path, test=file)
+    assert found["test"]["groups"] == 2
+
+
+def gold(folder, splits):
+    table = labelled().with_columns(
+        id=pl.Series([f"t{index}" for index in range(6)]), group=pl.Series([f"t{index}" for index in range(6)]),
+        split=pl.Series(splits), annotators=pl.lit(1, dtype=pl.Int64), origin=pl.lit("labels"),
+    )  # fmt: skip
+    records.write(table, records.Gold, folder)
+    return folder
+
+
+def test_only_the_test_split_of_an_artifact_is_read(tmp_path, bundle):
+    test = gold(tmp_path / "test", ["test", "test", "train", "test", "calibration", "test"])
+    _, found = evaluate(tmp_path, test=test)
+    assert found["test"]["texts"] == 4
+    assert set(records.read(tmp_path / "evaluation", records.Evaluated)["id"]) == {"t0", "t1", "t3", "t5"}
+
+
+def test_an_artifact_without_test_texts_is_refused(tmp_path, bundle):
+    with pytest.raises(BadArtifact, match="split test, got none"):
+        evaluate(tmp_path, test=gold(tmp_path / "test", ["train"] * 6))
+
+
+def test_the_teachers_answers_stand_beside_the_students(tmp_path, bundle):
+    test = gold(tmp_path / "test", ["test"] * 6)
+    rows = pl.DataFrame(
+        {
+            "id": [f"t{index}" for index in range(5)], "judge": "rehearsal:1", "kind": "teacher",
+            "label": ["tip", "other", "tip", "other", "other"],
+            "probabilities": [[0.1, 0.9], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.8, 0.2]], "rationale": None,
+            "prompt_tokens": 90, "completion_tokens": 2, "cost_usd": 0.0002, "is_rehearsal": True, "weight": 1.0,
+        },
+        schema_overrides={"rationale": pl.String},
+    )  # fmt: skip
+    records.write(rows, records.Judgements, tmp_path / "judged")
+    _, found = evaluate(tmp_path, test=test, test_judgements=tmp_path / "judged")
+    teacher = system(found, "teacher")
+    assert teacher["texts"] == 5
+    assert teacher["figures"]["recall"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert "brier" in teacher["figures"]
+    assert teacher["cost_per_1k_usd"] == pytest.approx(0.2)
+    assert found["is_rehearsal"]
+    written = records.read(tmp_path / "evaluation", records.Evaluated)
+    assert written.filter(pl.col("id") == "t1").select("label", "predicted", "teacher_label").row(0) == (
+        "tip",
+        "tip",
+        "other",
+    )
+
+
+def test_a_refusal_is_a_decision_and_not_an_error(tmp_path, bundle):
+    card = {**CARD, "goals": {"f1": 0.9}}
+    (tmp_path / "card.yaml").write_text(json.dumps(card), encoding="utf-8")
+    labelled().write_csv(tmp_path / "labelled.csv")
+    result, _ = evaluate(tmp_path, test=tmp_path / "labelled.csv", card=tmp_path / "card.yaml")
+    assert result.parameters["decision"] == "refuse"
+    assert "F1 must be at least 0.90, got 0.67" in result.parameters["reason"]
+    assert result.headline.startswith("refuse: F1 0.67")
+
+
+def test_a_card_with_other_labels_than_the_bundle_is_refused(tmp_path, bundle):
+    card = {**CARD, "positive_label": "other", "weak_rules": []}
+    (tmp_path / "card.yaml").write_text(json.dumps(card), encoding="utf-8")
+    labelled().write_csv(tmp_path / "labelled.csv")
+    with pytest.raises(BadArtifact, match="must have the card's labels"):
+        evaluate(tmp_path, test=tmp_path / "labelled.csv", card=tmp_path / "card.yaml")
+
+
+def test_an_altered_bundle_is_not_measured(tmp_path, bundle):
+    (bundle / "model.onnx").write_bytes(b"something else")
+    labelled().write_csv(tmp_path / "labelled.csv")
+    with pytest.raises(BadArtifact, match="must have the hash"):
+        evaluate(tmp_path, test=tmp_path / "labelled.csv")
+
+
+def test_only_speed_and_what_rests_on_it_differ_between_runs(tmp_path, bundle):
+    labelled().write_csv(tmp_path / "labelled.csv")
+    runs = []
+    for _ in range(2):
+        _, found = evaluate(tmp_path, test=tmp_path / "labelled.csv")
+        for one in found["systems"]:
+            one.pop("p95_latency_ms", None), one.pop("cost_per_1k_usd", None)
+        predictions = (tmp_path / "evaluation" / "predictions.parquet").read_bytes()
+        runs.append(({name: part for name, part in found.items() if name not in {"speed", "costs"}}, predictions))
+    assert runs[0] == runs[1]
+
+
+def test_speed_is_measured_on_the_bundle_itself(bundle):
+    found = speed.score(bundle, [text for text, _ in LABELLED] * 5, latency_texts=20)
+    assert found.probability[0] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
+    assert found.latency_ms.shape == (20,)
+    assert found.texts_per_second > 1 / (found.latency_ms.max() / 1000 * 100)
+
+
+def test_metrics_carry_the_designs_names_and_intervals():
+    found = step.result(evaluation(BETTER)).metrics
+    assert {"f1", "precision", "recall", "macro_f1", "ece", "brier", "p95_latency_ms", "cost_per_1k_usd"} <= set(found)
+    assert found["f1_low"] < found["f1"] < found["f1_high"]
+    assert found["f1_over_teacher"] == pytest.approx(found["f1"] - found["teacher_f1"], abs=1e-6)
+    assert metrics.defined(found) == found

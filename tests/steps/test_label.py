@@ -1,0 +1,345 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.teachers import completion, error, teacher_server
+from understudy import records, shell
+from understudy.errors import BadInput, BadSetting, BudgetSpent
+from understudy.planted import Errors
+from understudy.rehearsal import Plan, serve
+from understudy.shell import Result
+from understudy.steps.label import core
+from understudy.steps.label.config import LabelConfig
+from understudy.storage import Store
+from understudy.task import load_config, parse_card
+
+POOL_TIPS = [f"Ask for room {number}." for number in range(30)]
+POOL_OTHERS = [f"The view from room {number} is nice." for number in range(170)]
+HUMAN = [("train", f"Bring {number} towels.", "tip") for number in range(5)]
+HUMAN += [("validation", f"We had {number} towels.", "other") for number in range(5)]
+TEST = [("test", f"Avoid floor {number}.", "tip") for number in range(10)]
+
+
+def pool_table(texts: list[str]) -> pl.DataFrame:
+    ids = [f"p{number:03}" for number in range(len(texts))]
+    return pl.DataFrame({"id": ids, "group": ids, "time": [None] * len(ids), "text": texts})
+
+
+def gold_table(rows: list[tuple[str, str, str]]) -> pl.DataFrame:
+    ids = [f"{split}-{number:02}" for number, (split, _, _) in enumerate(rows)]
+    splits, texts, labels = zip(*rows, strict=True)
+    return pl.DataFrame(
+        {"id": ids, "group": ids, "text": texts, "label": labels, "split": splits, "annotators": 1, "origin": "labels"}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write what ingest hands to label: 200 texts in the pool, ten human labels for training and ten for the test."""
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "card.yaml").write_text(make_card(), encoding="utf-8")
+    # A text with a human label stands in the pool too, as ingest has it.
+    human = gold_table(HUMAN)
+    in_both = human.head(1).select("id", "group", pl.lit(None, pl.String).alias("time"), "text")
+    pool = pl.concat([pool_table(POOL_TIPS + POOL_OTHERS), in_both], how="vertical_relaxed")
+    records.write(pool, records.Texts, tmp_path / "pool")
+    records.write(human, records.Gold, tmp_path / "gold")
+    records.write(gold_table(TEST), records.Gold, tmp_path / "test")
+    rows = [(text, "tip") for text in POOL_TIPS] + [(text, "other") for text in POOL_OTHERS]
+    rows += [(text, label) for _, text, label in HUMAN + TEST]
+    lines = [f"{text},{label}" for text, label in rows]
+    (tmp_path / "answers.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def arguments(folder: Path, **more: Any) -> dict[str, Any]:
+    inputs = {"card": folder / "snapshot", "pool": folder / "pool", "gold": folder / "gold", "test": folder / "test"}
+    outputs = {"judgements": folder / "judgements", "test_judgements": folder / "test_judgements"}
+    return {**inputs, **outputs, "store": str(folder / "store"), "overrides": "texts=60", **more}
+
+
+def label(folder: Path, **more: Any) -> Result:
+    return shell.execute("label", arguments(folder, **more))
+
+
+def judgements(folder: Path, name: str = "judgements") -> pl.DataFrame:
+    return records.read(folder / name, records.Judgements)
+
+
+@pytest.fixture
+def rehearse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a rehearsal teacher for the length of the test; its environment variable is set."""
+    with serve(Plan(folder / "answers.csv", unknown="refuse", has_logprobs=True)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+# The draw
+
+BOOLEANS = st.lists(st.booleans(), min_size=1, max_size=60)
+
+
+def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
+    pool = pool_table([f"Text {number}." for number in range(len(is_likely))])
+    return core.draw(pool, np.array(is_likely), LabelConfig(texts=texts, seed=seed))
+
+
+@settings(deadline=None)
+@given(is_likely=BOOLEANS, texts=st.integers(1, 80))
+def test_weights_add_up_to_the_strata_that_were_drawn_from(is_likely: list[bool], texts: int) -> None:
+    table = drawn(is_likely, texts)
+    assert len(table) == min(texts, len(is_likely))
+    for stratum, size in ((core.LIKELY, sum(is_likely)), (core.REST, len(is_likely) - sum(is_likely))):
+        part = table.filter(pl.col("stratum") == stratum)
+        assert part["weight"].sum() == pytest.approx(size if len(part) else 0)
+
+
+@settings(deadline=None)
+@given(is_likely=BOOLEANS, texts=st.integers(1, 60), more=st.integers(0, 20))
+def test_a_larger_draw_holds_the_smaller_one(is_likely: list[bool], texts: int, more: int) -> None:
+    assert set(drawn(is_likely, texts)["id"]) <= set(drawn(is_likely, texts + more)["id"])
+
+
+def test_half_of_a_draw_comes_from_the_texts_that_the_weak_rules_call_positive() -> None:
+    table = drawn([True] * 100 + [False] * 900, 50)
+    assert Counter(table["stratum"]) == {core.LIKELY: 25, core.REST: 25}
+    assert set(table.select("stratum", "weight").iter_rows()) == {(core.LIKELY, 4.0), (core.REST, 36.0)}
+
+
+def test_any_first_part_of_a_draw_is_balanced() -> None:
+    table = drawn([True] * 40 + [False] * 960, 100)  # 40 likely, all of them, and 60 of the rest
+    likely = (table["stratum"] == core.LIKELY).cum_sum()
+    assert all(abs(likely[row] - 0.4 * (row + 1)) <= 1 for row in range(100))
+
+
+def test_a_draw_without_weak_rules_is_a_plain_one() -> None:
+    table = drawn([False] * 100, 20)
+    assert set(table["weight"]) == {5.0}
+    assert set(table["id"]) != set(drawn([False] * 100, 20, seed=1)["id"])
+
+
+def test_a_draw_does_not_depend_on_the_order_of_the_pool() -> None:
+    pool = pool_table([f"Text {number}." for number in range(50)])
+    config = LabelConfig(texts=10)
+    upside_down = core.draw(pool.reverse(), np.zeros(50, bool), config)
+    assert upside_down.equals(core.draw(pool, np.zeros(50, bool), config))
+
+
+def test_answered_texts_stand_for_those_without_an_answer() -> None:
+    table = pl.DataFrame(
+        {"id": ["a", "b", "c"], "stratum": ["rest", "rest", "likely"], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
+    )
+    answered = pl.DataFrame({"id": ["a", "c", "human"], "weight": [5.0, 4.0, 1.0]})
+    assert core.reweighed(answered, table)["weight"].to_list() == [10.0, 4.0, 1.0]
+
+
+# The step
+
+
+def test_the_step_judges_draw_and_human_texts_and_the_test_apart(folder: Path, rehearse: Any) -> None:
+    result = label(folder)
+    table, held_out = judgements(folder), judgements(folder, "test_judgements")
+    assert set(held_out["id"]) == {f"test-{number:02}" for number in range(10)}
+    assert {row for row in table["id"] if not row.startswith("p")} == set(gold_table(HUMAN)["id"])
+    assert len(table) == 60 + 10
+    assert table["weight"].sum() == pytest.approx(200 + 10)  # the pool without its human text, and the human texts
+    assert (table.filter(pl.col("label") == "tip")["id"].str.starts_with("p")).sum() == 30
+    assert result.headline.startswith("80 texts judged (0 from the store), $0.0")
+    assert result.headline.endswith(" of $5.00, 50% tip [rehearsal]")
+    assert result.metrics["asked"] == result.metrics["texts"] == 80
+    assert result.parameters["is_rehearsal"] is True
+    assert result.parameters["budget_spent"] is False
+    assert table["is_rehearsal"].all()
+    assert table["probabilities"].null_count() == 0
+
+
+def test_a_second_run_asks_nothing_and_writes_the_same_bytes(folder: Path, rehearse: Any) -> None:
+    label(folder)
+    first = (folder / "judgements" / "judgements.parquet").read_bytes()
+    result = label(folder)
+    assert (folder / "judgements" / "judgements.parquet").read_bytes() == first
+    assert (result.metrics["asked"], result.metrics["from_store"]) == (0, 80)
+    assert set(rehearse.asked.values()) == {1}
+
+
+def test_answers_in_a_bucket_outlive_the_machine(
+    folder: Path, rehearse: Any, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(folder, store=f"{s3_url}/team/store")
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(folder / "another-machine"))
+    result = label(folder, store=f"{s3_url}/team/store")
+    assert (result.metrics["asked"], result.metrics["from_store"]) == (0, 80)
+    assert set(rehearse.asked.values()) == {1}
+
+
+def test_a_dry_run_says_texts_tokens_and_dollars_and_asks_nothing(folder: Path, rehearse: Any) -> None:
+    label(folder, overrides="texts=20")
+    asked = rehearse.asked.total()
+    result = label(folder, dry_run=True)
+    assert rehearse.asked.total() == asked == 40
+    assert result.headline.startswith("dry run: 40 of 80 texts to ask (40 answered), about ")
+    assert result.metrics["estimated_cost_usd"] > 0
+    assert len(judgements(folder)) == 30
+
+
+def test_a_dry_run_needs_neither_server_nor_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    result = label(folder, dry_run=True)
+    assert result.headline.startswith("dry run: 80 of 80 texts to ask")
+    assert len(judgements(folder)) == 0
+    assert "OPENAI_API_KEY" in capsys.readouterr().err
+
+
+def test_the_cost_is_told_before_it_is_spent(folder: Path, rehearse: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    label(folder)
+    assert capsys.readouterr().err.startswith("label: 80 of 80 texts to ask (0 answered), about ")
+
+
+def test_a_spent_budget_ends_the_step_cleanly_when_enough_was_bought(
+    folder: Path, make_card: Callable[..., str], rehearse: Any
+) -> None:
+    card = folder / "snapshot" / "card.yaml"
+    card.write_text(make_card(budget={"teacher_usd": 0.01}), encoding="utf-8")
+    result = label(folder, overrides="texts=60\nmin_answers=5")
+    assert result.parameters["budget_spent"] is True
+    assert "(budget spent)" in result.headline
+    table = judgements(folder).filter(pl.col("id").str.starts_with("p"))
+    assert 5 <= len(table) < 60
+    assert table["weight"].sum() == pytest.approx(200)
+    with pytest.raises(BudgetSpent, match="at least 60 texts of the draw"):
+        label(folder)
+    card.write_text(make_card(), encoding="utf-8")
+    assert label(folder).metrics["texts"] == 80
+    assert set(rehearse.asked.values()) == {1}
+
+
+def test_failed_texts_are_counted_and_told(folder: Path, rehearse: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    records.write(pool_table([*POOL_TIPS, *POOL_OTHERS, "Not in the file."]), records.Texts, folder / "pool")
+    result = label(folder, overrides="texts=201")
+    assert (result.metrics["texts"], result.metrics["failed"]) == (220, 1)
+    assert "1 failed" in result.headline
+    assert "no answer for 1 text: the teacher refused to answer." in capsys.readouterr().err
+    assert judgements(folder)["weight"].sum() == pytest.approx(201 + 10)
+
+
+def test_planted_errors_arrive_in_the_judgements(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(Plan(folder / "answers.csv", Errors(bias={"avoid": 1.0}), folder / "snapshot")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        label(folder)
+    assert set(judgements(folder, "test_judgements")["label"]) == {"other"}
+    assert "tip" in set(judgements(folder)["label"])
+
+
+def test_nothing_is_written_when_the_server_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(BadInput, match="teacher's server must answer"):
+        label(folder)
+    assert not (folder / "judgements").exists()
+
+
+def test_a_store_that_cannot_be_written_is_found_before_anything_is_asked(folder: Path, rehearse: Any) -> None:
+    with pytest.raises(BadInput, match="must be writable"):
+        label(folder, store="/proc/none")
+    assert rehearse.asked.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("texts=0", "texts must be at least 1, got 0"),
+        ("concurrency=-1", "concurrency must be at least 1, got -1"),
+        ("max_failed_share=1.5", r"max_failed_share must be in \[0, 1\], got 1.5"),
+        ("timeout_s=0", "timeout_s must be more than 0"),
+        ("tries=3", "A setting must be one of texts, "),
+    ],
+)
+def test_a_setting_that_breaks_its_rule_is_refused(card_text: str, setting: str, words: str) -> None:
+    with pytest.raises(BadSetting, match=words):
+        load_config("label", parse_card(card_text), setting)
+
+
+# Real processes
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "understudy", "label", "--store", str(folder / "store")]
+    names = {"card": "snapshot", **{name: name for name in ("pool", "gold", "test", "judgements", "test_judgements")}}
+    for option, name in names.items():
+        words += [f"--{option.replace('_', '-')}", str(folder / name)]
+    return [*words, *more]
+
+
+def stored_contents(store: Store) -> set[str]:
+    keys = store.list("judgements/hotel-tips/")
+    return {json.loads(line)["content"] for key in keys for line in store.read(key).splitlines()}
+
+
+@pytest.mark.parametrize("is_cache_lost", [False, True])
+def test_a_killed_run_never_asks_again_for_what_was_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, store: Store, is_cache_lost: bool
+) -> None:
+    settings = ["--set", "texts=200", "--set", "concurrency=4", "--set", "flush_s=0.2"]
+    with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        first = subprocess.Popen(command(folder, *settings), stderr=subprocess.DEVNULL)
+        while server.asked.total() < 120 and first.poll() is None:
+            time.sleep(0.005)
+        os.kill(first.pid, signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+        kept = stored_contents(store)
+        assert not (folder / "judgements").exists()
+        if is_cache_lost:
+            monkeypatch.setenv("UNDERSTUDY_CACHE", str(folder / "another-cache"))
+        asked_before = server.asked.total()
+        ended = subprocess.run(command(folder, *settings), capture_output=True, text=True, check=True, timeout=60)
+    assert 0 < len(kept) <= asked_before < 220
+    asked = {sha256(text.encode()).hexdigest(): times for text, times in server.asked.items()}
+    assert len(asked) == 220
+    assert max(asked.values()) <= 2
+    assert [content for content in kept if asked[content] > 1] == []
+    if not is_cache_lost:
+        assert sum(times > 1 for times in asked.values()) <= 4
+    assert ended.stdout.startswith("label: 220 texts judged (")
+    assert len(judgements(folder)) == 210
+
+
+def test_sigterm_leaves_every_answer_in_the_store(folder: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        process = subprocess.Popen(command(folder, "--set", "flush_s=1000"), stderr=subprocess.DEVNULL)
+        while server.asked.total() < 60 and process.poll() is None:
+            time.sleep(0.005)
+        process.terminate()
+        assert process.wait(timeout=20) == 128 + signal.SIGTERM
+    assert len(stored_contents(store)) == server.asked.total() < 220
+
+
+def test_a_wrong_key_ends_the_command_with_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with teacher_server(lambda *_: completion("{}"), error(401, "Incorrect API key provided")) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+        ended = subprocess.run(command(folder), capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout, log.texts) == (2, "", [])
+    assert ended.stderr == (
+        f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided' ({log.url}). "
+        "Set OPENAI_API_KEY to a key of this server with a right to this model.\n"
+    )
+    assert "sk-wrong" not in ended.stderr

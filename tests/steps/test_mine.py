@@ -1,0 +1,418 @@
+import csv
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bundles import make_bundle, make_card
+from tests.teachers import completion, teacher_server
+from understudy import labels, records, rehearsal, shell
+from understudy.errors import BadArtifact
+from understudy.spreadsheet import raw_cell, safe_cell
+from understudy.steps.mine import annotation, core
+from understudy.steps.mine.config import MineConfig
+from understudy.storage import open_store
+from understudy.task import load_card, parse_card
+from understudy.text import content_hash
+
+# The student's probability of "tip": with ask, bring or avoid 0.881; maybe 0.5; no word it knows 0.119; nice 0.002.
+UNLABELLED = {
+    "u1": ("g1", "Ask for a room at the back", "other"),  # 0.881 apart
+    "u2": ("g2", "Bring cash for the ferry", "tip"),
+    "u3": ("g3", "Maybe the early bus is emptier", "tip"),  # 0.500 apart
+    "u4": ("g4", "The pool closes at noon, swim before", "tip"),  # 0.881 apart
+    "u5": ("g5", "Nice view of the harbour", "tip"),  # 0.998 apart
+    "u6": ("g6", "Lunch was served cold", "other"),
+}
+
+
+def write_run(
+    folder: Path, texts: dict[str, tuple[str, str]], labelled: Sequence[str] = (), fenced: Sequence[str] = ()
+) -> dict[str, Path]:
+    """Write what mine reads: texts by id with group, ids with a human label, and texts of the test split."""
+    rows = [{"id": name, "group": group, "time": None, "text": text} for name, (group, text) in texts.items()]
+    schema = {"id": pl.String, "group": pl.String, "time": pl.String, "text": pl.String}
+    records.write(pl.DataFrame(rows, schema=schema), records.Texts, folder / "pool")
+    gold = [
+        {
+            "id": name,
+            "group": texts[name][0],
+            "text": texts[name][1],
+            "label": "tip",
+            "split": "train",
+            "annotators": 1,
+            "origin": "labels",
+        }
+        for name in labelled
+    ]
+    table = pl.DataFrame(gold) if gold else records.empty(records.Gold)
+    records.write(table, records.Gold, folder / "gold")
+    wall = [{"id": f"test-{number}", "content": content_hash(text)} for number, text in enumerate(fenced)]
+    table = pl.DataFrame(wall) if wall else records.empty(records.Firewall)
+    records.write(table, records.Firewall, folder / "gold")
+    bundle = make_bundle(folder / "bundle")
+    return {"card": bundle, "pool": folder / "pool", "gold": folder / "gold", "bundle": bundle}
+
+
+def mine(folder: Path, inputs: dict[str, Path], store: str, *overrides: str) -> shell.Result:
+    return shell.execute(
+        "mine", {**inputs, "store": store, "queue": folder / "queue", "overrides": "\n".join(overrides)}
+    )
+
+
+def queue_of(folder: Path) -> pl.DataFrame:
+    return records.read(folder / "queue", records.Queue)
+
+
+def about(folder: Path) -> dict:
+    return json.loads((folder / "queue" / "queue.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nobody listens there
+
+
+@pytest.fixture
+def teacher(tmp_path, monkeypatch) -> Iterator[rehearsal.RehearsalServer]:
+    """Run a rehearsal teacher that knows the unlabelled texts, and gives no probabilities."""
+    path = tmp_path / "answers.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *(row[1:] for row in UNLABELLED.values())])
+    with rehearsal.serve(rehearsal.Plan(path, unknown="refuse")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path) -> dict[str, Path]:
+    return write_run(tmp_path, {name: row[:2] for name, row in UNLABELLED.items()})
+
+
+def test_the_most_contested_texts_come_first(tmp_path, store, run, teacher):
+    result = mine(tmp_path, run, store.uri)
+    queue = queue_of(tmp_path)
+    assert queue["id"].to_list() == ["u5", "u1", "u4", "u3"]
+    assert queue["disagreement"].round(3).to_list() == [0.998, 0.881, 0.881, 0.5]
+    assert queue["teacher_label"].to_list() == ["tip", "other", "tip", "tip"]
+    assert queue["teacher_probability"].null_count() == 4  # never an invented 1.0
+    metrics = dict(result.metrics)
+    assert metrics.pop("cost_usd") > 0
+    assert metrics == {
+        "scored": 6,
+        "asked": 6,
+        "from_store": 0,
+        "disagreements": 4,
+        "disagreement_share": pytest.approx(4 / 6, abs=1e-6),
+        "queued": 4,
+    }
+
+
+def test_probabilities_of_the_teacher_stand_above_its_label(tmp_path, store, run, monkeypatch):
+    logprobs = {
+        "content": [
+            {"token": token, "logprob": 0.0, "bytes": None, "top_logprobs": []} for token in ('{"', "label", '":"')
+        ]
+    }
+    sure = [("tip", np.log(0.6)), ("other", np.log(0.4))]
+    tops = [{"token": token, "logprob": value, "bytes": None} for token, value in sure]
+    logprobs["content"] += [
+        {"token": "tip", "logprob": np.log(0.6), "bytes": None, "top_logprobs": tops},
+        {"token": '"}', "logprob": 0.0, "bytes": None, "top_logprobs": []},
+    ]
+    answer = completion('{"label":"tip"}')
+    answer.body["choices"][0]["logprobs"] = logprobs
+    with teacher_server(lambda *_: answer) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        mine(tmp_path, run, store.uri, "label.logprobs=true")
+    queue = queue_of(tmp_path).sort("id")
+    assert queue["teacher_probability"].round(3).to_list() == [0.6] * len(queue)
+    # |0.119 - 0.6| and |0.002 - 0.6| are above 0.3; |0.881 - 0.6| and |0.5 - 0.6| are not.
+    assert queue["id"].to_list() == ["u4", "u5", "u6"]
+
+
+def test_a_rehearsal_says_so_in_the_queue_and_in_its_name(tmp_path, store, run, teacher):
+    name = mine(tmp_path, run, store.uri).parameters["queue"]
+    assert name.startswith("rehearsal-")
+    found = about(tmp_path)
+    assert found["is_rehearsal"]
+    assert found["judge"].startswith("rehearsal:rehearsal:")
+    assert found["bundle"] == json.loads((run["bundle"] / "bundle.json").read_text())["version"]
+    assert found["queued"] == 4
+
+
+def test_the_queue_lies_in_the_store_too(tmp_path, store, run, teacher):
+    name = mine(tmp_path, run, store.uri).parameters["queue"]
+    keys = store.list("queues/")
+    files = ["label-studio.json", "label-studio.xml", "queue.csv", "queue.json", "queue.parquet"]
+    assert keys == [f"queues/hotel-tips/{name}/{file}" for file in files]
+    for file in files:
+        assert store.read(f"queues/hotel-tips/{name}/{file}") == (tmp_path / "queue" / file).read_bytes()
+
+
+def test_the_queue_goes_into_a_bucket(tmp_path, s3_url, run, teacher):
+    name = mine(tmp_path, run, f"{s3_url}/learn").parameters["queue"]
+    stored = open_store(f"{s3_url}/learn").read(f"queues/hotel-tips/{name}/queue.csv")
+    assert stored == (tmp_path / "queue" / "queue.csv").read_bytes()
+
+
+def test_mining_again_asks_nothing_and_makes_the_same_queue(tmp_path, store, run, teacher):
+    first = mine(tmp_path, run, store.uri)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "queue").iterdir() if path.name != "provenance.json"}
+    again = mine(tmp_path, run, store.uri)
+    assert {name: (tmp_path / "queue" / name).read_bytes() for name in files} == files
+    assert again.parameters == first.parameters
+    assert (again.metrics["asked"], again.metrics["from_store"], again.metrics["cost_usd"]) == (0, 6, 0)
+    assert sum(teacher.asked.values()) == 6
+
+
+def test_texts_with_a_human_label_are_not_mined(tmp_path, store, teacher):
+    run = write_run(tmp_path, {name: row[:2] for name, row in UNLABELLED.items()}, labelled=["u5"])
+    votes = pl.DataFrame({"id": ["u1"], "label": ["tip"]})
+    labels.put(store, "hotel-tips", votes, "queue")  # a person answered since ingest
+    result = mine(tmp_path, run, store.uri)
+    assert result.metrics["scored"] == 4
+    assert queue_of(tmp_path)["id"].to_list() == ["u4", "u3"]
+
+
+def test_a_text_of_the_test_split_stops_the_step_before_anything_is_asked(tmp_path, store, teacher):
+    texts = {name: row[:2] for name, row in UNLABELLED.items()}
+    run = write_run(tmp_path, texts, fenced=["nice VIEW of the harbour!"])
+    with pytest.raises(BadArtifact, match=r"no text of the test split, got 1, the first 'u5'"):
+        mine(tmp_path, run, store.uri)
+    run = write_run(tmp_path / "other", {**texts, "test-0": ("g9", "Another one")}, fenced=["Something else"])
+    with pytest.raises(BadArtifact, match="the first 'test-0'"):
+        mine(tmp_path, run, store.uri)
+    assert not teacher.asked
+
+
+def test_without_unlabelled_texts_the_queue_is_empty_and_nobody_is_asked(tmp_path, store):
+    run = write_run(tmp_path, {"u1": ("g1", "Ask for a room")}, labelled=["u1"])
+    result = mine(tmp_path, run, store.uri)
+    assert result.headline == "no unlabelled texts to compare, so nothing is queued"
+    assert (result.metrics["queued"], result.parameters["queue"]) == (0, "")
+    assert len(queue_of(tmp_path)) == 0
+    assert store.list("queues/") == []
+
+
+def test_a_spent_budget_asks_for_the_most_uncertain_first_and_is_no_error(tmp_path, store, run, monkeypatch):
+    # An answer of ten tokens costs just over $1, so the budget of $5 ends after four.
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    card = make_card().replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
+    (snapshot / "card.yaml").write_text(card)
+    with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        settings = ("label.concurrency=1", "label.max_answer_tokens=10", "random_share=0")
+        result = mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings)
+        asked = list(log.texts)
+        assert result.parameters["is_budget_spent"]
+        assert len(asked) == 4
+        assert asked[0] == "Maybe the early bus is emptier"  # at 0.5, on the threshold
+        assert result.metrics["asked"] == len(asked)
+        assert "the budget ended the asking" in result.headline
+        name = result.parameters["queue"]
+        assert mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings).parameters["queue"] == name
+        assert log.texts == asked
+
+
+def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):
+    card = make_card().replace("name: other", "name: rest")
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "card.yaml").write_text(card)
+    with pytest.raises(BadArtifact, match="must have the card's labels rest, tip, got other, tip"):
+        mine(tmp_path, {**run, "card": tmp_path / "snapshot"}, store.uri)
+
+
+def test_near_duplicates_are_folded_into_the_most_contested_one():
+    table = compared(
+        ("a", "g1", "Ask for a room at the back of the house", 0.7),
+        ("b", "g2", "ask for a ROOM at the back of the house!", 0.9),
+        ("c", "g3", "Nothing like it", 0.8),
+    )
+    queue = core.choose(table, MineConfig())
+    assert queue.select("id", "copies").rows() == [("b", 2), ("c", 1)]
+
+
+def test_a_group_fills_only_a_few_places_of_the_queue():
+    words = ["harbour", "breakfast", "kettle", "museum"]
+    table = compared(*((word, "g1", f"The {word}", 0.9 - number / 10) for number, word in enumerate(words)))
+    assert core.choose(table, MineConfig(per_group=2))["id"].to_list() == words[:2]
+    assert core.choose(table, MineConfig(queue_size=1))["id"].to_list() == words[:1]
+
+
+def compared(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
+    table = pl.DataFrame(rows, schema=["id", "group", "text", "disagreement"], orient="row")
+    return table.with_columns(pl.lit(value=True).alias("is_contested"))
+
+
+def test_a_difference_of_just_the_limit_is_no_disagreement():
+    table = pl.DataFrame(
+        {
+            "student_probability": [0.9, 0.9, 0.2],
+            "teacher_probability": [0.6, 0.59, None],
+            "teacher_is_positive": [True, True, False],
+        }
+    )
+    found = core.compare(table, 0.3)
+    assert found["disagreement"].to_list() == [0.3, 0.31, 0.2]
+    assert found["is_contested"].to_list() == [False, True, False]
+
+
+def test_a_larger_draw_begins_with_the_smaller_one_whatever_the_order_of_the_pool():
+    pool = pl.DataFrame({"id": [f"u{number}" for number in range(50)]})
+    draw = core.draw(pool, 20, seed=0)
+    assert core.draw(pool.reverse(), 30, seed=0)["id"].to_list()[:20] == draw["id"].to_list()
+    assert core.draw(pool, 20, seed=1)["id"].to_list() != draw["id"].to_list()
+    assert draw["id"].to_list() != sorted(draw["id"])
+
+
+@given(st.lists(st.floats(0, 1), max_size=40), st.floats(0, 1))
+def test_every_beginning_of_the_asking_order_holds_the_share_by_lot(distance, share):
+    order = core.asking_order(np.array(distance), share)
+    assert sorted(order) == list(range(len(distance)))
+    ranks = np.argsort(np.argsort(distance, kind="stable"), kind="stable")
+    for end in range(1, len(order) + 1):
+        nearest = end - int(end * share)
+        assert sum(ranks[position] < nearest for position in order[:end]) == nearest
+
+
+@given(st.lists(st.floats(0, 1), min_size=20, max_size=60), st.integers(0, 2**31))
+def test_weights_of_the_answered_texts_sum_to_the_pool(probabilities, seed):
+    names = [f"u{number}" for number in range(len(probabilities))]
+    scored = pl.DataFrame({"id": names, "student_probability": probabilities})
+    distance = np.abs(np.array(probabilities) - 0.5)
+    parts = np.argsort(np.argsort(distance, kind="stable"), kind="stable") * core.PARTS // len(names)
+    generator = random.Random(seed)  # noqa: S311
+    answered = [generator.choice(np.flatnonzero(parts == part).tolist()) for part in range(core.PARTS)]
+    weighed = core.weigh(scored, [names[index] for index in answered], 0.5, pool_texts=7 * len(names))
+    assert weighed["id"].to_list() == [names[index] for index in sorted(answered)]
+    assert weighed["weight"].sum() == pytest.approx(7 * len(names))
+
+
+def test_the_share_of_the_pool_counts_texts_by_what_they_stand_for():
+    table = pl.DataFrame({"weight": [1.0, 9.0], "is_contested": [True, False]})
+    assert core.contested_share(table) == pytest.approx(0.1)
+
+
+@given(st.text())
+def test_a_safe_cell_is_no_formula_and_comes_back_whole(text):
+    assert not safe_cell(text).startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+    assert raw_cell(safe_cell(text)) == text
+
+
+def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
+    queue = pl.DataFrame(
+        {
+            "id": ["-7"],
+            "group": ["@home"],
+            "text": ['=HYPERLINK("http://evil","x")\nsecond line'],
+            "student_probability": [0.91234],
+            "teacher_probability": [None],
+            "teacher_label": ["other"],
+            "disagreement": [0.91234],
+        }
+    )
+    text = annotation.queue_csv(queue)
+    assert text.startswith("\ufeffid,group,text,")
+    (row,) = csv.DictReader(text.removeprefix("\ufeff").splitlines(keepends=True))
+    assert row == {
+        "id": "'-7",
+        "group": "'@home",
+        "text": '\'=HYPERLINK("http://evil","x")\nsecond line',
+        "student_probability": "0.9123",
+        "teacher_label": "other",
+        "teacher_probability": "",
+        "disagreement": "0.9123",
+        "label": "",
+    }
+
+
+def test_the_labelling_page_shows_the_rules_and_offers_the_labels():
+    card = parse_card(make_card().replace("A wish to the hotel is no tip.", 'A price of "$5" & <more> is no tip.'))
+    view = ElementTree.fromstring(annotation.label_studio_page(card))  # noqa: S314 - our own
+    headers = [header.get("value") for header in view.iter("Header")]
+    assert headers[0] == card.question
+    assert headers[1] == '1. A price of "$\u20605" & <more> is no tip.'  # else Label Studio reads $5 as a field
+    assert [choice.get("value") for choice in view.iter("Choice")] == ["other", "tip"]
+    assert (view.find("Text").get("value"), view.find("Choices").get("toName")) == ("$text", "text")
+
+
+def test_the_tasks_hold_the_text_and_no_suggestion(tmp_path, store, run, teacher):
+    mine(tmp_path, run, store.uri)
+    tasks = json.loads((tmp_path / "queue" / "label-studio.json").read_text())
+    assert [task["data"]["id"] for task in tasks] == ["u5", "u1", "u4", "u3"]
+    assert all(set(task) == {"data"} for task in tasks)
+
+
+THINGS = ["harbour", "castle", "breakfast", "museum", "ferry", "garden", "station", "market", "library", "bakery"]
+
+
+def ingest(folder: Path, store: str) -> dict[str, Path]:
+    """Run ingest on a small corpus: 60 labelled texts in as many groups, and the unlabelled ones."""
+    folder.mkdir(exist_ok=True)
+    (folder / "card.yaml").write_text(make_card())
+    rows, said = [("id", "group", "text")], [("id", "label")]
+    for number in range(60):
+        word, thing, other = ("Ask", "Nice")[number % 2], THINGS[number % 10], THINGS[number // 10]
+        rows.append((f"t{number}", f"r{number}", f"{word} words about {thing} {number} and also {other} {number * 7}"))
+        said.append((f"t{number}", ("tip", "other")[number % 2]))
+    rows += [(f"{'=' if name == 'u5' else ''}{name}", group, text) for name, (group, text, _) in UNLABELLED.items()]
+    for name, table in (("texts.csv", rows), ("labels.csv", said)):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+    places = {name: folder / name for name in ("snapshot", "pool", "gold", "test", "refused")}
+    given_ = {name: str(folder / f"{name}s.csv") for name in ("text", "label")}
+    arguments = {"card": str(folder / "card.yaml"), "texts": given_["text"], "labels": given_["label"], "store": store}
+    shell.execute("ingest", {**arguments, **places})
+    return {"card": places["snapshot"], "pool": places["pool"], "gold": places["gold"]}
+
+
+@pytest.mark.parametrize("tool", ["spreadsheet", "label studio"])
+def test_answers_to_the_queue_are_in_the_next_run_as_training_labels(tmp_path, store, teacher, tool):
+    first = ingest(tmp_path / "first", store.uri)
+    card = load_card(first["card"])
+    open_store(store.uri).put_if_absent(f"cards/{card.name}/{card.hash}.yaml", make_card().encode())
+    mine(tmp_path, {**first, "bundle": make_bundle(tmp_path / "bundle")}, store.uri)
+    answers = {"=u5": "tip", "u1": "tip", "u4": "tip"}
+    filled = filled_in(tmp_path / "queue", answers) if tool == "spreadsheet" else annotated(tmp_path / "queue", answers)
+    added = labels.add(store, str(filled))
+    assert (added.labels, len(added.refusals)) == (3, 0)
+    again = ingest(tmp_path / "second", store.uri)
+    gold = records.read(again["gold"], records.Gold).filter(pl.col("id").is_in(list(answers)))
+    assert dict(gold.select("id", "label").rows()) == answers
+    assert gold["origin"].cast(pl.String).unique().to_list() == ["queue"]
+    assert gold["split"].cast(pl.String).unique().to_list() == ["train"]
+
+
+def filled_in(queue: Path, answers: dict[str, str]) -> Path:
+    """Fill in the CSV as a person does in a spreadsheet."""
+    with (queue / "queue.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    path = queue.parent / "filled.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "label": answers.get(row["id"].removeprefix("'"), "")} for row in rows)
+    return path
+
+
+def annotated(queue: Path, answers: dict[str, str]) -> Path:
+    """Annotate the tasks as Label Studio exports them."""
+    tasks = json.loads((queue / "label-studio.json").read_text())
+    for task in tasks:
+        chosen = answers.get(task["data"]["id"])
+        result = [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [chosen]}}]
+        task["annotations"] = [{"completed_by": 1, "was_cancelled": False, "result": result}] if chosen else []
+    path = queue.parent / "export.json"
+    path.write_text(json.dumps(tasks))
+    return path

@@ -1,0 +1,230 @@
+import json
+import multiprocessing
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from understudy import labels
+from understudy.cli import app
+from understudy.errors import BadData, BadInput, StorageError
+from understudy.storage import open_store
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def known(store, card_text):
+    """A store that holds the card of the tests."""
+    store.put_if_absent("cards/hotel-tips/abc.yaml", card_text.encode())
+    return store
+
+
+def answers(folder, *lines, header="id,label", name="answers.csv"):
+    path = folder / name
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return str(path)
+
+
+def votes(*rows) -> pl.DataFrame:
+    """Rows of (id, label, annotator, origin, segment)."""
+    columns = ("id", "label", "annotator", "origin", "segment")
+    return pl.DataFrame(rows, schema=dict(zip(columns, [pl.String] * 4 + [pl.Int64], strict=True)), orient="row")
+
+
+def held(store) -> list[tuple]:
+    return labels.read_all(store, "hotel-tips").select("id", "label", "annotator", "origin").rows()
+
+
+def test_answers_are_kept_in_order_and_read_back(known, tmp_path):
+    done = labels.add(known, answers(tmp_path, "r2,tip,ann", "r1,other,", header="id,label,annotator"))
+    assert (done.card_name, done.labels, done.skipped, done.refusals) == ("hotel-tips", 2, 0, [])
+    assert held(known) == [("r2", "tip", "ann", "queue"), ("r1", "other", None, "queue")]
+    assert known.list("labels/") == [done.key]
+    assert done.key.startswith("labels/hotel-tips/000001-")
+
+
+def test_the_same_answers_twice_add_nothing(known, tmp_path):
+    assert labels.add(known, answers(tmp_path, "r1,tip")).key
+    assert labels.add(known, answers(tmp_path, "r1,tip", name="copy.csv")).key is None
+    assert len(known.list("labels/")) == 1
+
+
+def test_rows_without_a_label_are_skipped_and_counted(known, tmp_path):
+    """A review queue that people have begun to fill in."""
+    lines = ["r1,r1,Ask for a room.,0.9,", "r2,r2,Nice.,0.4,other", "r3,r3,Bring a coat.,0.4,  "]
+    done = labels.add(known, answers(tmp_path, *lines, header="id,group,text,student_probability,label"))
+    assert (done.labels, done.skipped) == (1, 2)
+    assert held(known) == [("r2", "other", None, "queue")]
+
+
+def test_a_queue_with_no_answer_at_all_is_refused(known, tmp_path):
+    with pytest.raises(BadData, match="must hold labels, got 2 rows and no label"):
+        labels.add(known, answers(tmp_path, "r1,", "r2,"))
+
+
+def test_a_few_unknown_classes_are_refused_with_their_rows(known, tmp_path):
+    lines = [f"r{i},tip" for i in range(30)]
+    done = labels.add(known, answers(tmp_path, *lines, "r99,Tip"))
+    assert [(refusal.row, refusal.id, refusal.reason) for refusal in done.refusals] == [(32, "r99", "unknown_label")]
+    assert done.labels == len(held(known)) == 30
+
+
+def test_many_unknown_classes_end_it_and_nothing_is_added(known, tmp_path):
+    with pytest.raises(BadData, match=r"At most 5% .* got 2 of 3 .*unknown_label 2 \(row 3 of .*'yes' is none of"):
+        labels.add(known, answers(tmp_path, "r1,tip", "r2,yes", "r3,no"))
+    assert known.list("labels/") == []
+
+
+def label_studio(*tasks) -> str:
+    """Tasks of (data, [(choices, completed_by, was_cancelled)])."""
+    return json.dumps(
+        [
+            {
+                "id": number,
+                "data": data,
+                "annotations": [
+                    {
+                        "completed_by": person,
+                        "was_cancelled": was_cancelled,
+                        "result": [{"from_name": "label", "type": "choices", "value": {"choices": choices}}]
+                        if choices
+                        else [],
+                    }
+                    for choices, person, was_cancelled in annotations
+                ],
+            }
+            for number, (data, annotations) in enumerate(tasks)
+        ]
+    )
+
+
+def test_label_studios_export_is_read(known, tmp_path):
+    path = tmp_path / "export.json"
+    path.write_text(
+        label_studio(
+            ({"id": "r1", "text": "a"}, [(["tip"], 7, False), (["other"], {"id": 8, "email": "ann@hotel"}, False)]),
+            ({"id": 12, "text": "b"}, [(["tip"], None, False)]),
+            ({"id": "skipped"}, [(["tip"], 7, True)]),
+            ({"id": "empty"}, [([], 7, False)]),
+            ({"id": "open"}, []),
+        )
+    )
+    done = labels.add(known, str(path))
+    assert held(known) == [
+        ("r1", "tip", "7", "queue"),
+        ("r1", "other", "ann@hotel", "queue"),
+        ("12", "tip", None, "queue"),
+    ]
+    assert (done.labels, done.skipped) == (3, 3)
+
+
+def test_tasks_that_label_studio_did_not_write_are_refused(known, tmp_path):
+    path = tmp_path / "export.json"
+    good = [({"id": f"r{i}"}, [(["tip"], 7, False)]) for i in range(60)]
+    tasks = json.loads(label_studio(*good, ({"id": "two"}, [(["tip", "other"], 7, False)])))
+    path.write_text(json.dumps([*tasks, 7, {"data": {}}]))
+    done = labels.add(known, str(path))
+    assert [(refusal.row, refusal.reason) for refusal in done.refusals] == [
+        (61, "not_a_task"),
+        (62, "not_a_task"),
+        (63, "not_a_task"),
+    ]
+
+
+def test_the_card_is_found_by_name_or_by_being_the_only_one(known, tmp_path, make_card):
+    path = answers(tmp_path, "r1,tip")
+    known.put_if_absent("cards/forum/abc.yaml", make_card(name="forum").encode())
+    with pytest.raises(BadInput, match=r"one that the store holds, got none \(--card, .*: forum, hotel-tips\)"):
+        labels.add(known, path)
+    assert labels.add(known, path, "forum").key.startswith("labels/forum/")
+    with pytest.raises(BadInput, match="got 'forums'"):
+        labels.add(known, path, "forums")
+
+
+def test_a_store_without_a_card_is_refused(store, tmp_path):
+    with pytest.raises(BadInput, match="no card yet: run ingest first"):
+        labels.add(store, answers(tmp_path, "r1,tip"))
+
+
+def test_versions_of_a_card_must_agree_on_the_labels(known, tmp_path, make_card):
+    path = answers(tmp_path, "r1,tip")
+    known.put_if_absent("cards/hotel-tips/def.yaml", make_card(prior=0.1).encode())
+    labels.add(known, path)
+    renamed = make_card().replace("tip\n", "hint\n")
+    known.put_if_absent("cards/hotel-tips/ghi.yaml", renamed.encode())
+    with pytest.raises(BadInput, match="must have the same labels, got other/hint and other/tip"):
+        labels.add(known, path)
+
+
+def test_of_a_labels_file_the_newest_that_names_a_text_counts():
+    table = votes(
+        ("a", "tip", "ann", "labels", 0),
+        ("a", "tip", "bob", "labels", 0),
+        ("b", "tip", None, "labels", 0),
+        ("a", "other", None, "labels", 1),
+    )
+    assert labels.current(table).rows() == [("b", "tip", None, "labels", 0), ("a", "other", None, "labels", 1)]
+
+
+def test_of_queue_answers_each_persons_newest_counts():
+    table = votes(
+        ("a", "tip", "ann", "queue", 0),
+        ("a", "tip", None, "queue", 0),
+        ("a", "other", "bob", "queue", 1),
+        ("a", "other", None, "queue", 2),
+    )
+    assert labels.current(table).rows() == [
+        ("a", "tip", "ann", "queue", 0),
+        ("a", "other", "bob", "queue", 1),
+        ("a", "other", None, "queue", 2),
+    ]
+
+
+def test_a_queue_answer_does_not_replace_a_files_label():
+    table = votes(("a", "tip", None, "labels", 0), ("a", "other", None, "queue", 1))
+    assert labels.current(table).equals(table)
+
+
+def test_segments_stay_in_order_past_any_number(store):
+    for number in range(12):
+        labels.put(store, "hotel-tips", pl.DataFrame({"id": [f"r{number}"], "label": ["tip"]}), "labels")
+    assert labels.read_all(store, "hotel-tips")["id"].to_list() == [f"r{number}" for number in range(12)]
+
+
+def test_ids_of_any_script_and_line_break_come_back(store):
+    ids = ["été", "a\u2028b", "\x85", 'quo"te', "\N{GRINNING FACE}"]
+    labels.put(store, "hotel-tips", pl.DataFrame({"id": ids, "label": ["tip"] * 5}), "labels")
+    assert labels.read_all(store, "hotel-tips")["id"].to_list() == ids
+
+
+def test_an_altered_segment_is_an_error_that_names_it(store):
+    store.put_if_absent("labels/hotel-tips/000001-x.jsonl", b'{"id": "r1"}\n')
+    with pytest.raises(StorageError, match=r"segment must hold votes.*000001-x"):
+        labels.read_all(store, "hotel-tips")
+
+
+def put_many(root: str, who: int) -> None:
+    store = open_store(root)
+    for number in range(10):
+        labels.put(store, "hotel-tips", pl.DataFrame({"id": [f"{who}-{number}"], "label": ["tip"]}), "queue")
+
+
+def test_two_people_who_add_at_once_lose_nothing(store):
+    people = [FORK.Process(target=put_many, args=(store.uri, who)) for who in range(2)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join(60)
+    found = labels.read_all(store, "hotel-tips")["id"]
+    assert sorted(found) == sorted(f"{who}-{number}" for who in range(2) for number in range(10))
+
+
+def test_the_command_says_what_it_did(known, tmp_path):
+    runner = CliRunner()
+    path = answers(tmp_path, "r1,tip", "r2,")
+    command = ["labels", "add", "--store", known.uri, path]
+    first = runner.invoke(app, command, catch_exceptions=False)
+    assert first.output == "labels: 1 labels, added to the card 'hotel-tips'; 1 rows without a label.\n"
+    again = runner.invoke(app, [*command, "--card", "hotel-tips"], catch_exceptions=False)
+    assert "nothing added: the store holds just these already" in again.output

@@ -1,0 +1,282 @@
+"""Both stores keep the same promises: one suite, run on a folder and on a real S3 server."""
+
+import multiprocessing
+import socket
+import threading
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from understudy.errors import BadInput, StorageError
+from understudy.storage import FolderStore, S3Store, Store, open_store, prepare_store, split_uri
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def uri(request, tmp_path) -> str:
+    return str(tmp_path / "store") if request.param == "folder" else f"{request.getfixturevalue('s3_url')}/deep/prefix"
+
+
+@pytest.fixture
+def store(uri) -> Store:
+    return open_store(uri)
+
+
+def test_what_is_put_is_read_back_whole_and_as_a_stream(store):
+    data = bytes(range(256)) * 1000
+    assert store.put_if_absent("a/b.bin", data)
+    assert store.read("a/b.bin") == data
+    with store.open("a/b.bin") as stream:
+        assert stream.read(3) == b"\x00\x01\x02"
+        assert stream.read() == data[3:]
+
+
+def test_an_object_may_be_empty(store):
+    store.put_if_absent("empty", b"")
+    assert store.read("empty") == b""
+    assert store.list() == ["empty"]
+
+
+def test_the_second_put_changes_nothing_and_says_so(store):
+    assert store.put_if_absent("key", b"first")
+    assert not store.put_if_absent("key", b"second")
+    assert store.read("key") == b"first"
+
+
+def test_an_absent_object_is_none_to_read_tagged_and_an_error_to_read_and_open(store):
+    assert store.read_tagged("nothing/here") is None
+    for read in (store.read, store.open):
+        with pytest.raises(StorageError, match=r"must exist.*nothing/here"):
+            read("nothing/here")
+
+
+def test_a_key_below_an_object_is_absent(store):
+    store.put_if_absent("a", b"1")
+    assert store.read_tagged("a/b") is None
+
+
+def test_swap_needs_the_tag_of_what_is_there(store):
+    assert store.compare_and_swap("pointer", b"1", tag=None)
+    assert not store.compare_and_swap("pointer", b"2", tag=None)
+    old = store.read_tagged("pointer")
+    assert store.compare_and_swap("pointer", b"2", old.tag)
+    assert not store.compare_and_swap("pointer", b"3", old.tag)
+    assert store.read("pointer") == b"2"
+
+
+def test_swap_of_an_object_that_is_gone_fails(store):
+    store.put_if_absent("pointer", b"1")
+    tag = store.read_tagged("pointer").tag
+    store.delete("pointer")
+    assert not store.compare_and_swap("pointer", b"2", tag)
+    assert store.list() == []
+
+
+def test_list_is_sorted_and_takes_any_prefix(store):
+    for key in ("b/2", "a/1", "ab", "a/10", "c"):
+        store.put_if_absent(key, b"")
+    assert store.list() == ["a/1", "a/10", "ab", "b/2", "c"]
+    assert store.list("a/") == ["a/1", "a/10"]
+    assert store.list("a") == ["a/1", "a/10", "ab"]
+    assert store.list("a/1") == ["a/1", "a/10"]
+    assert store.list("nothing/there") == []
+
+
+def test_list_leaves_out_what_lies_beside_the_prefix(uri, store):
+    store.put_if_absent("mine", b"")
+    open_store(f"{uri}-beside").put_if_absent("theirs", b"")
+    assert store.list() == ["mine"]
+
+
+def test_list_of_a_store_that_was_never_written_is_empty(store):
+    assert store.list() == []
+
+
+def test_list_knows_more_than_one_page(s3_url):
+    store = open_store(s3_url)
+    threads = [
+        threading.Thread(target=lambda part=part: [store.put_if_absent(f"k/{part}-{i:03d}", b"") for i in range(130)])
+        for part in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.list("k/")) == 1040
+
+
+def test_delete_takes_away_and_twice_is_no_error(store):
+    store.put_if_absent("key", b"")
+    store.delete("key")
+    store.delete("key")
+    assert store.list() == []
+
+
+def test_keys_may_hold_spaces_and_letters_of_any_script(store):
+    key = "labels/tâche été/a b+c%20=ü.json"
+    store.put_if_absent(key, b"x")
+    assert store.list("labels/") == [key]
+    assert store.read(key) == b"x"
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=2000))
+def test_any_bytes_come_back(store, data):
+    store.delete("k")
+    assert store.put_if_absent("k", data)
+    assert store.read("k") == data
+
+
+def count_up(uri: str, times: int) -> None:
+    """Add 1 to a counter, as often as it takes for `times` of the swaps to win."""
+    store = open_store(uri)
+    won = 0
+    while won < times:
+        found = store.read_tagged("counter")
+        number = int(found.data) if found else 0
+        won += store.compare_and_swap("counter", str(number + 1).encode(), found.tag if found else None)
+
+
+def test_two_processes_that_race_for_a_swap_lose_no_update(uri, store):
+    racers = [FORK.Process(target=count_up, args=(uri, 25)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert [racer.exitcode for racer in racers] == [0, 0]
+    assert store.read("counter") == b"50"
+
+
+def put_all(uri: str, who: str, won) -> None:
+    store = open_store(uri)
+    won.put((who, [key for key in map(str, range(30)) if store.put_if_absent(key, who.encode())]))
+
+
+def test_of_two_processes_that_put_the_same_key_exactly_one_wins(uri, store):
+    won = FORK.Queue()
+    racers = [FORK.Process(target=put_all, args=(uri, who, won)) for who in ("one", "two")]
+    for racer in racers:
+        racer.start()
+    claims = dict(won.get(timeout=60) for _ in racers)
+    for racer in racers:
+        racer.join(60)
+    assert sorted(claims["one"] + claims["two"]) == sorted(map(str, range(30)))
+    assert {key: store.read(key).decode() for key in store.list()} == {
+        key: who for who, keys in claims.items() for key in keys
+    }
+
+
+def hang_in_a_swap(root: Path, started) -> None:
+    store = FolderStore(root)
+    with store._locked("pointer"):
+        started.set()
+        threading.Event().wait()
+
+
+def test_a_process_killed_in_the_middle_of_a_swap_does_not_lock_the_others_out(tmp_path):
+    started = FORK.Event()
+    racer = FORK.Process(target=hang_in_a_swap, args=(tmp_path, started))
+    racer.start()
+    started.wait(30)
+    racer.kill()
+    racer.join(30)
+    assert FolderStore(tmp_path).compare_and_swap("pointer", b"1", None)
+
+
+def test_prepare_marks_the_store_and_may_be_called_again(uri):
+    prepare_store(uri)
+    assert prepare_store(uri).list() == ["store.json"]
+
+
+def test_locate_gives_the_full_address(s3_url, tmp_path):
+    assert open_store(f"{s3_url}/p/").locate("a/b") == f"{s3_url}/p/a/b"
+    assert open_store(str(tmp_path)).locate("a/b") == f"{tmp_path}/a/b"
+
+
+def test_an_address_is_split_into_store_and_key(tmp_path):
+    store, key = split_uri("s3://bucket/a/b/card.yaml")
+    assert (store.uri, key) == ("s3://bucket/a/b", "card.yaml")
+    store, key = split_uri(str(tmp_path / "card.yaml"))
+    assert (store.uri, key) == (str(tmp_path), "card.yaml")
+    store, key = split_uri("s3://bucket/card.yaml")
+    assert (store.uri, key) == ("s3://bucket", "card.yaml")
+
+
+def test_a_file_address_is_a_folder(tmp_path):
+    assert open_store(f"file://{tmp_path}").uri == str(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["", "http://bucket/x", "gs://bucket", "s3://", "s3:///prefix"])
+def test_an_address_of_another_kind_is_refused(uri):
+    with pytest.raises(BadInput, match=r"must be a folder or s3://|must name a bucket"):
+        open_store(uri)
+
+
+def test_a_folder_where_a_file_stands_is_bad_input(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match=r"store must be writable.*file"):
+        prepare_store(str(tmp_path / "file" / "store"))
+
+
+def test_a_missing_bucket_is_bad_input_with_its_name(s3_url):
+    with pytest.raises(BadInput, match=r"bucket must exist, got no bucket 'no-such-bucket-here'"):
+        prepare_store("s3://no-such-bucket-here/prefix")
+    store = open_store("s3://no-such-bucket-here")
+    for action in (store.list, lambda: store.read("key"), lambda: store.compare_and_swap("key", b"", None)):
+        with pytest.raises(BadInput, match="bucket must exist"):
+            action()
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_wrong_keys_are_bad_input(s3_url, monkeypatch, name):
+    monkeypatch.setenv(name, "wrong")
+    with pytest.raises(BadInput, match=r"must be readable and writable.*Check the access key"):
+        prepare_store(s3_url)
+
+
+def test_a_bucket_of_somebody_else_is_bad_input(s3_server, s3_url):
+    store = S3Store(s3_url.removeprefix("s3://"), "")
+    anonymous = Config(signature_version=UNSIGNED, s3={"addressing_style": "path"})
+    store._client = boto3.client("s3", endpoint_url=s3_server.url, region_name="us-east-1", config=anonymous)
+    for action in (store.list, lambda: store.read("key"), lambda: store.put_if_absent("key", b"")):
+        with pytest.raises(BadInput, match="must be readable and writable, got 'AccessDenied'"):
+            action()
+
+
+def test_no_keys_at_all_is_bad_input(s3_url, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(BadInput, match=r"store must be reachable.*AWS_ACCESS_KEY_ID"):
+        prepare_store(s3_url)
+
+
+def test_a_server_that_is_not_there_is_bad_input(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    for name, value in {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=r"store must be reachable"):
+        prepare_store("s3://bucket")
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input():
+    with pytest.raises(BadInput, match="store must be writable"):
+        prepare_store("/proc/understudy")  # where not even root can write
+    with pytest.raises(StorageError, match="store must be writable"):
+        open_store("/proc/understudy").compare_and_swap("pointer", b"", None)
+
+
+def test_nothing_but_the_object_stays_behind_in_a_folder(tmp_path):
+    store = FolderStore(tmp_path)
+    store.put_if_absent("a/key", b"1")
+    store.put_if_absent("a/key", b"2")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["key"]

@@ -1,0 +1,326 @@
+import hashlib
+import re
+from dataclasses import fields
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.cli import app
+from understudy.config import STEPS, check_overrides, config_of, overrides_for, parse_overrides
+from understudy.errors import BadCard, BadSetting
+from understudy.task import (
+    Budget,
+    Card,
+    Goals,
+    Label,
+    Prices,
+    Slice,
+    Teacher,
+    WeakRule,
+    load_card,
+    load_config,
+    parse_card,
+)
+from understudy.template import new_card
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(BadCard) as caught:
+        parse_card(text)
+    return caught.value.faults
+
+
+def fault(text: str) -> str:
+    (only,) = faults(text)
+    return only
+
+
+def test_a_sound_card_is_read(card_text):
+    card = parse_card(card_text)
+    assert card.label_names == ("other", "tip")
+    assert card.positive_index == 1
+    assert card.prior == "estimate"
+    assert card.budget.human_labels == 1000
+    assert [part.name for part in card.slices] == ["avoid", "short"]
+
+
+def test_a_card_without_rules_is_refused_with_the_reason(make_card):
+    for rules in (None, []):
+        assert "Rules come before labels" in fault(make_card(rules=rules))
+
+
+def test_a_blank_rule_is_no_rule(make_card):
+    assert "rules.1 must have at least 1 character" in fault(make_card(rules=["A wish is no tip.", "  "]))
+
+
+def test_every_fault_is_reported_at_once_with_its_line(make_card):
+    text = make_card(
+        rules=None, positive_label="tipp", budget={"teacher_usd": 0}, ingest={"tset_share": 0.3}, colour="red"
+    )
+    found = faults(text)
+    lines = text.splitlines()
+    named = {name: found_line(found, name) for name in ("tipp", "teacher_usd", "tset_share", "colour")}
+    assert {name: lines[line - 1].strip() for name, line in named.items()} == {
+        "tipp": "positive_label: tipp",
+        "teacher_usd": "teacher_usd: 0",
+        "tset_share": "tset_share: 0.3",
+        "colour": "colour: red",
+    }
+    assert len(found) == 5
+
+
+def found_line(found: list[str], word: str) -> int:
+    (sentence,) = [sentence for sentence in found if f"{word}'" in sentence or f".{word} " in sentence]
+    return int(sentence.split(":")[1])
+
+
+def test_each_fault_of_a_section_is_found_though_another_hides_it(make_card):
+    found = faults(make_card(ingest={"test_share": 2, "seed": "x", "max_chars": 0, "colour": 1}))
+    assert [sentence.split(":")[2].split()[0] for sentence in found] == [
+        "ingest.test_share",
+        "ingest.seed",
+        "ingest.max_chars",
+        "A",
+    ]
+
+
+def test_a_section_is_judged_as_a_whole(make_card):
+    shares = {"validation_share": 0.5, "calibration_share": 0.1, "test_share": 0.3}
+    assert load_config("ingest", parse_card(make_card(ingest=shares))).validation_share == 0.5
+    assert "must sum to less than 1, got 1.0" in fault(make_card(ingest={"validation_share": 0.3, "test_share": 0.5}))
+
+
+def test_a_section_may_be_empty(card_text):
+    assert parse_card(f"{card_text}ingest:\n  # test_share: 0.3\n").ingest == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"budget": {"teacher_usd": 0}}, "budget.teacher_usd must be greater than 0, got 0."),
+        ({"budget": {"teacher_usd": 5, "human_labels": 0}}, "budget.human_labels must be greater than 0, got 0."),
+        ({"budget": {"teacher_usd": float("inf")}}, "budget.teacher_usd must be a finite number, got inf."),
+        ({"budget": None}, "The key 'budget' must be there, got none."),
+        ({"colour": "red"}, "A key must be one that the card knows, got 'colour'."),
+        ({"labels": [{"name": "tip", "definition": "x"}], "weak_rules": None}, "exactly two labels, got 1"),
+        ({"labels": [], "weak_rules": None}, "exactly two labels, got 0"),
+        ({"labels": [{"name": name, "definition": "x"} for name in ("tip", "tip")]}, "got 'tip' twice."),
+        ({"positive_label": "tipp"}, "The positive label must be one of other, tip, got 'tipp'"),
+        (
+            {"weak_rules": [{"name": "a", "pattern": "(", "label": "tip"}]},
+            "must be a Python regular expression, got '('",
+        ),
+        ({"weak_rules": [{"name": "a", "pattern": "b", "label": "c"}]}, "label must be one of other, tip, got 'c'"),
+        ({"slices": [{"name": "a"}]}, "cut by exactly one of pattern, min_words/max_words or column, got 'a'"),
+        ({"slices": [{"name": "a", "pattern": "b", "max_words": 3}]}, "cut by exactly one of"),
+        ({"slices": [{"name": "a", "column": "b"}]}, "must say which value it equals, got 'a'"),
+        ({"slices": [{"name": "a", "min_words": 9, "max_words": 3}]}, "at most its max_words, got 9 and 3"),
+        ({"slices": [{"name": "a", "max_words": 3}, {"name": "a", "max_words": 4}]}, "stand once in slices, got 'a'"),
+        ({"prior": 1.5}, "prior must be a number between 0 and 1, or 'estimate', got 1.5."),
+        ({"goals": {"f1": 1.2}}, "goals.f1 must be less than 1, got 1.2."),
+        ({"name": "Hotel Tips"}, "name must be 1 to 63 of a-z, 0-9 and -"),
+        ({"name": 7}, "name must be a string, got 7. Put it in quotes."),
+        ({"rules": "Wishes are no tips."}, "rules must be a list, got 'Wishes are no tips.'"),
+        ({"ingest": ["seed"]}, "ingest must be a mapping, got ['seed']"),
+        ({"texts_per_month": 0}, "texts_per_month must be greater than 0, got 0."),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_in_one_sentence(make_card, changes, sentence):
+    assert sentence in fault(make_card(**changes))
+
+
+def test_a_key_in_the_card_is_refused_without_repeating_it(make_card):
+    teacher = {"model": "m", "input_usd_per_million": 1, "output_usd_per_million": 1, "api_key": "sk-secret"}
+    assert "teacher.api_key" in fault(make_card(teacher=teacher))
+    assert "sk-secret" not in fault(make_card(teacher=teacher))
+
+
+def test_labels_that_yaml_reads_as_something_else_are_refused_with_the_remedy(make_card):
+    text = make_card(weak_rules=None).replace("name: other", "name: no").replace("name: tip", "name: yes")
+    found = faults(text.replace("positive_label: tip", "positive_label: yes"))
+    assert len(found) == 3
+    assert all(sentence.endswith("Put it in quotes.") for sentence in found)
+
+
+def test_a_key_that_stands_twice_is_refused_at_every_depth(card_text):
+    assert fault(f"{card_text}unit: text\n") == "card.yaml:30: A key must stand once, got 'unit' twice."
+    twice = card_text.replace("  teacher_usd: 5.0\n", "  teacher_usd: 5.0\n  teacher_usd: 50.0\n")
+    assert "got 'teacher_usd' twice" in fault(twice)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "card.yaml:1: A card must be a mapping of settings, got nothing."),
+        ("- a", "card.yaml:1: A card must be a mapping of settings, got list."),
+        ("name: a\nunit:\tb: c", "card.yaml:2: A card must be valid YAML"),
+        ("name: \0", "special characters are not allowed"),
+        ("name: a\n---\nname: b", "but found another document"),
+        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: " + "[" * 1500, "nested too deeply"),
+        ("[1, 2]: x", "unhashable"),
+        ("name: 2024-13-45", "month must be in 1..12"),
+    ],
+)
+def test_what_is_no_card_is_refused_in_one_line(text, sentence):
+    found = fault(text)
+    assert sentence in found
+    assert "\n" not in found
+
+
+def test_aliases_that_unfold_without_end_are_refused_in_time(card_text):
+    levels = "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 40))
+    found = faults(f"{card_text}a0: &a0 [x, x]\n{levels}\nstudent: *a39\n")
+    assert any("student must be a string" in sentence and len(sentence) < 500 for sentence in found)
+    assert any("got 'a0'" in sentence for sentence in faults(f"{card_text}a0: &a0 [*a0]\n"))
+
+
+@given(st.text(max_size=60))
+def test_no_text_at_all_makes_reading_crash(text):
+    with pytest.raises(BadCard):
+        parse_card(text)
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(key=st.sampled_from(sorted(Card.model_fields)), value=json_like)
+def test_no_value_of_any_key_makes_reading_crash(make_card_once, key, value):
+    text = make_card_once(**{key: value}) if value is not None else make_card_once()
+    try:
+        assert parse_card(text).label_names == ("other", "tip")
+    except BadCard as error:
+        assert all(re.match(r"card\.yaml:\d+: \S", sentence) for sentence in error.faults)
+
+
+@pytest.fixture(scope="module")
+def make_card_once():
+    from tests.conftest import card_yaml
+
+    return card_yaml
+
+
+def test_the_hash_counts_what_the_card_says_and_not_how(card_text, make_card):
+    card = parse_card(card_text)
+    content = yaml.safe_load(card_text)
+    turned = "# a comment\n" + yaml.safe_dump(dict(reversed(content.items())), sort_keys=False, default_flow_style=True)
+    assert parse_card(turned).hash == card.hash
+    assert parse_card(make_card(prior="estimate")).hash == card.hash
+    assert parse_card(make_card(prior=0.1)).hash != card.hash
+    assert re.fullmatch(r"[0-9a-f]{64}", card.hash)
+    assert card.hash != hashlib.sha256(card_text.encode()).hexdigest()
+
+
+def test_a_card_is_read_from_a_file_or_a_snapshot_folder(tmp_path, card_text):
+    (tmp_path / "card.yaml").write_text(card_text)
+    assert load_card(tmp_path / "card.yaml") == load_card(tmp_path) == parse_card(card_text)
+
+
+def test_a_card_that_is_missing_or_not_utf8_is_refused(tmp_path):
+    with pytest.raises(BadCard, match=r"readable UTF-8 file.*No such file"):
+        load_card(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: café".encode("latin-1"))
+    with pytest.raises(BadCard, match=r"readable UTF-8 file.*can't decode"):
+        load_card(tmp_path / "latin.yaml")
+
+
+# Settings and overrides
+
+
+def test_defaults_give_way_to_the_card_and_the_card_to_overrides(make_card):
+    card = parse_card(make_card(ingest={"seed": 1, "min_per_label": 2}))
+    config = load_config("ingest", card, "ingest.seed=3\ntrain.epochs=9")
+    assert (config.seed, config.min_per_label, config.max_chars) == (3, 2, 100_000)
+    assert load_config("ingest", card, "seed=4").seed == 4
+
+
+def test_an_override_is_judged_together_with_the_card(make_card):
+    card = parse_card(make_card(ingest={"test_share": 0.1}))
+    assert load_config("ingest", card, "ingest.validation_share=0.6").validation_share == 0.6
+    with pytest.raises(BadSetting, match="must sum to less than 1"):
+        load_config("ingest", card, "ingest.validation_share=0.7")
+
+
+@pytest.mark.parametrize("text", ["seed", "=5", "ingest.seed=[", "ingset.seed=1", "ingest.seed.deep=1"])
+def test_an_override_that_cannot_be_meant_is_refused(text):
+    with pytest.raises(BadSetting, match=r"An override.*\(--set\)"):
+        overrides_for("ingest", text)
+
+
+def test_overrides_of_a_pipeline_need_a_known_step_and_setting():
+    check_overrides("ingest.seed=1\ntrain.epochs=2")
+    with pytest.raises(BadSetting) as caught:
+        check_overrides("seed=1\ningset.seed=1\ningest.sede=1")
+    assert len(caught.value.faults) == 3
+    assert "validation_share" in caught.value.faults[2]
+
+
+def test_override_values_are_yaml_scalars():
+    assert parse_overrides("a=1\nb=0.5\nc=true\nd=x=y\ne=\n\n f = two words ") == {
+        "a": 1,
+        "b": 0.5,
+        "c": True,
+        "d": "x=y",
+        "e": None,
+        "f": "two words",
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_has_settings_that_stand_on_their_defaults(step, card_text):
+    assert load_config(step, parse_card(card_text)) == config_of(step)()
+
+
+# The card to start from
+
+
+@pytest.mark.parametrize("name", ["my-task", "a", "2024", "null", "0x1f", "2024-01-01", "a" * 63])
+def test_the_new_card_is_sound_under_any_name(name):
+    assert parse_card(new_card(name)).name == name
+
+
+@pytest.mark.parametrize("name", ["", "My task", "-a", "a-", "a_b", "a" * 64, "a\n"])
+def test_the_new_card_refuses_a_name_that_no_card_may_have(name):
+    with pytest.raises(BadSetting, match="A name must be 1 to 63"):
+        new_card(name)
+
+
+def test_the_new_card_explains_every_key():
+    text = new_card("my-task")
+    parts = (Card, Label, WeakRule, Slice, Teacher, Budget, Prices, Goals)
+    keys = {key for part in parts for key in part.model_fields}
+    missing = {key for key in keys if not re.search(rf"\b{key}\b", text)}
+    assert missing == set()
+    assert all(comment_near(text, key) for key in Card.model_fields if key not in STEPS)
+
+
+def comment_near(text: str, key: str) -> bool:
+    """Whether a key's line has a comment on it or right above it."""
+    lines = text.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+    return "#" in lines[at] or lines[at - 1].startswith("#")
+
+
+def test_the_new_card_shows_the_defaults(make_card):
+    card = parse_card(new_card("my-task"))
+    for model, part in ((Card, card), (Budget, card.budget), (Prices, card.prices), (Teacher, card.teacher)):
+        for name, field in model.model_fields.items():
+            if name in {"student", "texts_per_month", "prior", "accelerator", "human_labels", "seconds_per_text"}:
+                assert getattr(part, name) == field.default, name
+    assert card.prices == Prices()
+    assert set(card.ingest) <= {field.name for field in fields(config_of("ingest"))}
+
+
+def test_the_command_writes_a_card_and_finds_it_sound(tmp_path):
+    runner = CliRunner()
+    written = runner.invoke(app, ["card", "new", "--name", "forum"], catch_exceptions=False)
+    (tmp_path / "card.yaml").write_text(written.output)
+    checked = runner.invoke(app, ["card", "check", str(tmp_path / "card.yaml")], catch_exceptions=False)
+    assert "the card 'forum' is sound" in checked.output
