@@ -1,8 +1,6 @@
 """The command `understudy`: every step's `run` as a command built from its signature, and the commands around them."""
 
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,6 @@ import click
 from rich.console import Console
 
 import understudy
-from understudy import shell
 from understudy.config import STEPS
 from understudy.errors import UnderstudyError
 
@@ -24,7 +21,11 @@ class StepGroup(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Build a step's command on demand."""
-        return step_command(name) if name in STEPS else super().get_command(context, name)
+        if name in STEPS:
+            from understudy.step_commands import step_command
+
+            return step_command(name)
+        return super().get_command(context, name)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -149,77 +150,6 @@ def roll_back(store: str, to: str | None) -> None:
 
     current = registry.rollback(open_store(store), to)
     click.echo(f"rollback: {current.version} serves again (generation {current.generation}, {store}).")
-
-
-def step_command(step: str) -> click.Command:
-    """Build the command of a step from the signature and docstring of its `run`."""
-    run = shell.load_run(step)
-    shape = shell.signature(step)
-    required = {name for name, parameter in inspect.signature(run).parameters.items() if parameter.default is inspect.Parameter.empty}
-    described = argument_docs(run)
-    options: list[click.Parameter] = []
-    for kind, names in (("input", shape.inputs), ("output", shape.outputs)):
-        options += [
-            click.Option([_flag(name)], type=click.Path(), required=name in required, help=f"[{kind}] {described.get(name, '')}")
-            for name in names
-        ]
-    for name, parameter in shape.parameters.items():
-        if name == "overrides":
-            options.append(click.Option(["--set", "overrides"], multiple=True, metavar="KEY=VALUE", help="Change a setting for this run; may be given again."))
-        else:
-            options.append(_parameter_option(name, parameter, described.get(name, "")))
-
-    def call(**arguments: Any) -> None:
-        arguments["overrides"] = "\n".join(arguments.get("overrides") or ())
-        given = {name: value for name, value in arguments.items() if value is not None}
-        result = shell.execute(step, {name: given[name] for name in given if name != "overrides" or "overrides" in shape.parameters})
-        click.echo(f"{step}: {result.headline}")
-
-    return click.Command(step, callback=call, params=options, help=_help(step, run), short_help=_first_line(run))
-
-
-def argument_docs(run: Callable[..., Any]) -> dict[str, str]:
-    """Read the `Args:` of a Google-style docstring: name -> text."""
-    return section_docs(inspect.getdoc(run) or "", "Args:")
-
-
-def section_docs(docstring: str, title: str) -> dict[str, str]:
-    """Read one section ("Args:", "Attributes:") of a Google-style docstring: name -> text."""
-    docs: dict[str, str] = {}
-    name, is_inside = "", False
-    for line in docstring.splitlines():
-        indent = len(line) - len(line.lstrip())
-        if not is_inside or (line.strip() and indent == 0):
-            is_inside = line.strip() == title
-        elif indent == 4 and ":" in line:
-            name, _, text = line.strip().partition(":")
-            docs[name] = text.strip()
-        elif line.strip():
-            docs[name] = f"{docs[name]} {line.strip()}"
-    return docs
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _parameter_option(name: str, parameter: inspect.Parameter, text: str) -> click.Option:
-    is_required = parameter.default is inspect.Parameter.empty
-    if parameter.annotation is bool:
-        return click.Option([_flag(name)], is_flag=True, default=parameter.default, help=text)
-    default = None if is_required else parameter.default
-    return click.Option([_flag(name)], type=parameter.annotation, required=is_required, default=default, help=text, show_default=bool(default))
-
-
-def _first_line(run: Callable[..., Any]) -> str:
-    return (inspect.getdoc(run) or "").partition("\n")[0]
-
-
-def _help(step: str, run: Callable[..., Any]) -> str:
-    from understudy.docs import settings_lines
-
-    intro = (inspect.getdoc(run) or "").partition("\nArgs:")[0].strip()
-    return "\n\n".join([intro, "\b\nSettings (card section, or --set):\n" + "\n".join(settings_lines(step))])
 
 
 def main() -> None:

@@ -1,12 +1,10 @@
 """The parts of a step's README that are generated from the code: what it is for, inputs, outputs, settings."""
 
-import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from understudy import shell
-from understudy.cli import argument_docs, section_docs
+from understudy import docstrings, shell
 from understudy.config import STEPS, config_of, field_types
 
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
@@ -15,7 +13,7 @@ BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 def settings_lines(step: str) -> list[str]:
     """One line a setting: name, default, what it means."""
     config = config_of(step)
-    described = section_docs(inspect.getdoc(config) or "", "Attributes:")
+    described = docstrings.attributes(config)
     return [f"  {field.name}={_default(field)}  {described.get(field.name, '')}" for field in fields(config)]
 
 
@@ -23,12 +21,12 @@ def generated_part(step: str) -> str:
     """Return the generated part of a step's README, between its two marks."""
     run = shell.load_run(step)
     shape = shell.signature(step)
-    described = argument_docs(run)
+    described = docstrings.arguments(run)
     rows = [f"| `{name}` | input | {described.get(name, '')} |" for name in shape.inputs]
     rows += [f"| `{name}` | output | {described.get(name, '')} |" for name in shape.outputs]
     rows += [f"| `{name}` | parameter | {described.get(name, '')} |" for name in shape.parameters]
     table = "\n".join(["| argument | kind | what |", "|---|---|---|", *rows])
-    return f"{BEGIN}\n\n{_intro(run)}\n\n{table}\n\n{_settings_table(step)}\n\n{END}"
+    return f"{BEGIN}\n\n{docstrings.intro(run)}\n\n{table}\n\n{_settings_table(step)}\n\n{END}"
 
 
 def refreshed(step: str, readme: str) -> str:
@@ -38,13 +36,9 @@ def refreshed(step: str, readme: str) -> str:
     return before + generated_part(step) + (after or "\n")
 
 
-def _intro(run: Any) -> str:
-    return (inspect.getdoc(run) or "").partition("\nArgs:")[0].strip()
-
-
 def _settings_table(step: str) -> str:
     config = config_of(step)
-    described = section_docs(inspect.getdoc(config) or "", "Attributes:")
+    described = docstrings.attributes(config)
     types = field_types(config)
     rows = [
         f"| `{field.name}` | {types[field.name]} | `{_default(field)}` | {described.get(field.name, '')} |"

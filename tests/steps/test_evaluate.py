@@ -141,6 +141,11 @@ def test_latency_and_cost_must_stay_below_their_goals():
     assert found[1]["chance"] is None
 
 
+def test_the_chance_to_stay_below_a_goal_is_that_of_being_lower():
+    chances = [evaluation(BETTER, **goals(p95_latency_ms=goal))["gates"][0]["chance"] for goal in (3.0, 6.5)]
+    assert chances == [0.0, 1.0]
+
+
 def test_an_undefined_figure_meets_no_goal():
     found = evaluation([(100, False, 0.1, False)], **goals(recall=0.5))
     assert found["decision"] == "refuse"

@@ -135,11 +135,11 @@ def inputs(tmp_path, make_card):
     gold = texts.tail(40).with_columns(
         label, pl.lit("validation").alias("split"), pl.lit(1).alias("annotators"), pl.lit("labels").alias("origin")
     )
-    judgements = texts.head(80).with_columns(
-        label, pl.lit("rehearsal:r:0").alias("judge"), pl.lit("teacher").alias("kind"), pl.lit(None, pl.List(pl.Float64)).alias("probabilities"),
-        pl.lit(None, pl.String).alias("rationale"), pl.lit(1).alias("prompt_tokens"), pl.lit(1).alias("completion_tokens"),
-        pl.lit(0.0).alias("cost_usd"), pl.lit(True).alias("is_rehearsal"), pl.lit(1.0).alias("weight"),
-    )  # fmt: skip
+    answers = {
+        "judge": "rehearsal:r:0", "kind": "teacher", "rationale": None, "probabilities": None, "prompt_tokens": 1,
+        "completion_tokens": 1, "cost_usd": 0.0, "is_rehearsal": True, "weight": 1.0,
+    }  # fmt: skip
+    judgements = texts.head(80).with_columns(label, **{name: pl.lit(value) for name, value in answers.items()})
     records.write(texts.head(80), records.Texts, tmp_path / "pool")
     records.write(gold, records.Gold, tmp_path / "gold")
     records.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), records.Firewall, tmp_path / "gold")

@@ -3,14 +3,15 @@
     python pipelines/tasks/suggestion-mining/prepare.py DATA_DIR OUT_DIR
 
 DATA_DIR holds a_train.csv and a_test.csv (repository Semeval2019Task9/Subtask-A, CC BY-NC-SA 4.0). OUT_DIR gets
-texts.csv (every sentence, grouped by forum post), labels.csv (a small budget of human labels: 400 for training, 400 for
-validation, 500 for calibration, and the whole official test set) and answers.csv (every label, for a rehearsal teacher).
+texts.csv (every sentence, grouped by forum post), labels.csv (a small budget of human labels: 400 for training, 400
+for validation, 500 for calibration, and the whole official test set) and answers.csv (every label, for a rehearsal
+teacher).
 """
 
 import csv
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 BUDGET = {"train": 400, "validation": 400, "calibration": 500}
@@ -43,7 +44,7 @@ def assign_splits(rows: list[Row]) -> dict[str, str]:
     return splits
 
 
-def write(path: Path, header: list[str], rows: list[tuple[str, ...]]) -> None:
+def write(path: Path, header: list[str], rows: Sequence[tuple[str, ...]]) -> None:
     """Write a CSV file."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([tuple(header), *rows])

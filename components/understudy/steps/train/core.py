@@ -211,5 +211,5 @@ def _require_both_kinds(table: pl.DataFrame, card: Card) -> None:
     if len(table) < FEWEST_TEXTS or likely in {0, len(table)}:
         raise TooFewLabels(
             f"The training texts must be at least {FEWEST_TEXTS} and of both labels, got {len(table)} with {likely} "
-            f"likely '{card.positive_label}' (judgements and gold). Raise label.texts, or add human labels of the train split."
+            f"likely '{card.positive_label}' (judgements and gold). Raise label.texts, or add human train labels."
         )

@@ -1,0 +1,45 @@
+"""Read what Google-style docstrings say, so that commands and pages repeat nothing by hand."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def first_line(documented: Any) -> str:
+    """Return the first line of a docstring."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def intro(documented: Any) -> str:
+    """Return a docstring up to its `Args:`."""
+    return (inspect.getdoc(documented) or "").partition("\nArgs:")[0].strip()
+
+
+def arguments(run: Callable[..., Any]) -> dict[str, str]:
+    """Read the section `Args:`: name -> text."""
+    return section(inspect.getdoc(run) or "", "Args:")
+
+
+def attributes(record: type[Any]) -> dict[str, str]:
+    """Read the section `Attributes:`: name -> text."""
+    return section(inspect.getdoc(record) or "", "Attributes:")
+
+
+def section(docstring: str, title: str) -> dict[str, str]:
+    r"""Read one section of a docstring: name -> text, lines joined.
+
+    >>> section("Do it.\n\nArgs:\n    speed: how fast,\n        at most 9.\n    name: whose.\n", "Args:")
+    {'speed': 'how fast, at most 9.', 'name': 'whose.'}
+    """
+    docs: dict[str, str] = {}
+    name, is_inside = "", False
+    for line in docstring.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if not is_inside or (line.strip() and indent == 0):
+            is_inside = line.strip() == title
+        elif indent == 4 and ":" in line:
+            name, _, text = line.strip().partition(":")
+            docs[name] = text.strip()
+        elif line.strip():
+            docs[name] = f"{docs[name]} {line.strip()}"
+    return docs
