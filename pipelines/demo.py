@@ -52,7 +52,7 @@ def request() -> local.Request:
         texts=str(TASK / "texts.csv"),
         labels=str(TASK / "labels.csv"),
         store=str(BUILD / "store"),
-        work=BUILD / "runs",
+        work=Path(shown(BUILD / "runs")),
         name="demo",
     )
 

@@ -103,6 +103,7 @@ def check(request: Request) -> Card:
         lambda: check_source(request.texts, "--texts", ("id", "text")),
         lambda: check_source(request.labels, "--labels", ("id", "label")),
         lambda: prepare_store(request.store),
+        lambda: runs.check_name(request.name),
     )
     checked: Card = card
     for step in STEPS:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from understudy.errors import BadInput
 from understudy.storage import Store, open_store
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORD_FILE, ENDED_FILE, LOG_FILE = "run.json", "ended.json", "run.log"
 
 
@@ -56,7 +58,7 @@ class Run:
         """Write down that the run has ended and how, here and in the store."""
         content = _bytes({**outcome, "ended": utc_now()})
         open_store(self.record.arguments["store"]).put_if_absent(key_of(self.record.name, ENDED_FILE), content)
-        (self.folder / ENDED_FILE).write_bytes(content)
+        _write(self.folder / ENDED_FILE, content)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -89,7 +91,7 @@ def start(work: Path, record: Record) -> Run:
             f"A run's name must be new, got '{record.name}' (--name). Choose another, or add --resume to go on with it."
         )
     folder.mkdir(parents=True)
-    (folder / RECORD_FILE).write_bytes(content)
+    _write(folder / RECORD_FILE, content)
     return Run(record, folder)
 
 
@@ -112,6 +114,18 @@ def unfinished(work: Path, card: str, name: str | None) -> Run:
     )
 
 
+def check_name(name: str | None) -> None:
+    """Check a name that a person chose.
+
+    Raises:
+        BadInput: it can't name a folder and a place in the store.
+    """
+    if name is not None and not NAME.fullmatch(name):
+        raise BadInput(
+            f"A run's name must be letters, digits, '-', '_' and '.', at most 100, got '{name}' (--name). Choose another."
+        )
+
+
 def key_of(name: str, file: str) -> str:
     """Return where the store keeps a run's record."""
     return f"runs/{name}/{file}"
@@ -129,6 +143,12 @@ def _claim(store: Store, name: str, content: bytes) -> bool:
 def _read(file: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
+
+
+def _write(file: Path, content: bytes) -> None:
+    beside = file.with_name(f".~{file.name}")
+    beside.write_bytes(content)
+    beside.replace(file)
 
 
 def _bytes(content: Mapping[str, Any]) -> bytes:

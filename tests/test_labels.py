@@ -10,7 +10,7 @@ from understudy.cli import app
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.storage import open_store
 
-FORK = multiprocessing.get_context("fork")
+SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def put_many(root: str, who: int) -> None:
 
 
 def test_two_people_who_add_at_once_lose_nothing(store):
-    people = [FORK.Process(target=put_many, args=(store.uri, who)) for who in range(2)]
+    people = [SPAWN.Process(target=put_many, args=(store.uri, who)) for who in range(2)]
     for person in people:
         person.start()
     for person in people:

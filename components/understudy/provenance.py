@@ -186,8 +186,8 @@ def _card(places: Mapping[str, Path]) -> Any:
     """Load the card that the step followed: its own input, the bundle's, or the one that it has just snapshot."""
     from understudy.task import CARD_FILE, load_card
 
-    folders = [places[name] for name in ("card", "bundle", "snapshot") if name in places]
-    return next((load_card(folder) for folder in folders if (folder / CARD_FILE).is_file()), None)
+    candidates = [places[name] for name in ("card", "bundle", "snapshot") if name in places]
+    return next((load_card(path) for path in candidates if path.is_file() or (path / CARD_FILE).is_file()), None)
 
 
 def _settings(step: str, card: Any, overrides: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import card_yaml
 from understudy import provenance
+from understudy.storage import open_store
 from understudy.task import parse_card
 
 
@@ -89,6 +90,30 @@ def test_faults_of_the_request_are_told_together_before_any_step(desk, run):
         assert fault in told
     assert "'epoch' (--set train.epoch)" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "", ".hidden"])
+def test_a_name_that_cannot_name_a_folder_is_refused(desk, name, run):
+    done = run(desk, "--name", name)
+    assert done.returncode == 2
+    assert "A run's name must be letters" in done.stderr
+    assert desk.ran() == []
+
+
+def test_a_run_with_its_store_on_s3_is_recorded_there(desk, run, s3_url):
+    done = run(desk, "--name", "first", store=f"{s3_url}/deep")
+    assert done.returncode == 0, done.stderr
+    store = open_store(f"{s3_url}/deep")
+    assert store.list("runs/") == ["runs/first/ended.json", "runs/first/started.json"]
+    assert json.loads(store.read("runs/first/started.json"))["arguments"]["store"] == f"{s3_url}/deep"
+
+
+def test_sources_on_s3_are_looked_for_before_any_step(desk, run, s3_url):
+    done = run(desk, texts=f"{s3_url}/nothing.csv", labels="s3://no-such-bucket-here/labels.csv")
+    assert done.returncode == 2
+    assert f"A source must exist, got nothing at {s3_url}/nothing.csv (--texts)" in done.stderr
+    assert "no bucket 'no-such-bucket-here'" in done.stderr
+    assert desk.ran() == []
 
 
 def test_an_override_that_breaks_a_rule_only_beside_the_card_is_found_before_any_step(desk, run):

@@ -8,9 +8,6 @@ from understudy.errors import TooFewLabels
 from understudy.scoring import Bools, Floats, Sigmoid
 from understudy.steps.calibrate.config import CalibrateConfig
 
-NEWTON_STEPS = 50
-TOLERANCE = 1e-10
-
 
 def require_labels(is_positive: Bools, positive_label: str, fewest: int) -> None:
     """Refuse a calibration split that is too small to fit two numbers and a threshold.
@@ -48,25 +45,29 @@ def prior_weights(is_positive: Bools, prior: float | Literal["estimate"]) -> Flo
 
 
 def fit_sigmoid(log_odds: Floats, is_positive: Bools, weights: Floats) -> Sigmoid:
-    """Fit P(positive) = 1 / (1 + exp(-(slope * z + bias))) by maximum likelihood, with Newton's method.
+    """Fit P(positive) = 1 / (1 + exp(-(slope * z + bias))) by maximum likelihood.
 
     The bias follows a changed base rate, which a temperature alone cannot. Targets are Platt's, smoothed by one text
-    of each label, so that perfectly separated scores still give a finite slope.
+    of each label, so that perfectly separated scores still give a finite slope. A soft target is learned as two copies
+    of the text, one of each label, that share its weight.
 
     Args:
         log_odds: uncalibrated scores z, shape (texts,), natural-log odds.
         is_positive: human labels, shape (texts,).
         weights: of the texts, shape (texts,).
 
-    Source: Platt, "Probabilistic outputs for support vector machines", 1999; Newton's method after Lin, Lin and Weng,
-    "A note on Platt's probabilistic outputs for support vector machines", 2007.
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999.
     """
+    from sklearn.linear_model import LogisticRegression
+
     positives, negatives = weights[is_positive].sum(), weights[~is_positive].sum()
     targets = np.where(is_positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    center, scale = float(log_odds.mean()), float(log_odds.std()) or 1.0
-    features = np.stack([(log_odds - center) / scale, np.ones_like(log_odds)], axis=1)
-    slope, bias = _logistic(features, targets, weights)
-    return Sigmoid(slope=float(slope / scale), bias=float(bias - slope * center / scale))
+    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-9, max_iter=1000).fit(
+        np.tile(log_odds, 2)[:, None],
+        np.repeat([1, 0], len(log_odds)),
+        sample_weight=np.concatenate([weights * targets, weights * (1 - targets)]),
+    )
+    return Sigmoid(slope=float(fitted.coef_[0, 0]), bias=float(fitted.intercept_[0]))
 
 
 def choose_threshold(probability: Floats, is_positive: Bools, weights: Floats, config: CalibrateConfig) -> float:
@@ -110,27 +111,3 @@ def candidate_cuts(probability: Floats) -> Floats:
     scores = np.unique(probability)
     below = np.concatenate([[0.0], scores[:-1]])
     return np.asarray((scores + below) / 2)
-
-
-def _logistic(features: Floats, targets: Floats, weights: Floats) -> Floats:
-    """Weighted logistic regression with soft targets; features of shape (texts, 2). Returns two coefficients."""
-    coefficients = np.zeros(2)
-    loss = _loss(coefficients, features, targets, weights)
-    for _ in range(NEWTON_STEPS):
-        probability = 1 / (1 + np.exp(-features @ coefficients))
-        gradient = features.T @ (weights * (probability - targets))
-        curvature = (features * (weights * probability * (1 - probability))[:, None]).T @ features
-        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
-        while (lower := _loss(coefficients - step, features, targets, weights)) > loss and np.abs(
-            step
-        ).max() > TOLERANCE:
-            step = step / 2
-        coefficients, loss = coefficients - step, lower
-        if np.abs(step).max() <= TOLERANCE:
-            break
-    return coefficients
-
-
-def _loss(coefficients: Floats, features: Floats, targets: Floats, weights: Floats) -> float:
-    margin = features @ coefficients
-    return float((weights * (np.logaddexp(0, margin) - targets * margin)).sum())

@@ -1,0 +1,199 @@
+"""The real training pipeline, small: once killed and resumed by the direct runner, once by KFP's own.
+
+The rehearsal teacher answers over HTTP, the student is the real MiniLM.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.toys import ROOT
+from understudy import provenance
+from understudy.planted import Errors
+from understudy.rehearsal import Plan, serve
+
+TASK = ROOT / "pipelines/tasks/hotel-tips"
+LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}
+UNLABELLED_KEPT = 160
+STEPS = ["ingest", "label", "audit", "train", "export", "calibrate", "evaluate", "publish", "mine"]
+SETTINGS = {
+    "label": {"texts": 80, "min_answers": 20},
+    "train": {"epochs": 1, "max_length": 48},
+    "evaluate": {"latency_texts": 20, "samples": 100},
+    "mine": {"texts": 30, "queue_size": 10},
+    "goals": {},
+}
+
+
+@dataclass
+class Ran:
+    """A run that has ended: its folder of artifacts, its lines and its exit code."""
+
+    folder: Path
+    lines: list[str]
+    code: int
+    errors: str
+
+
+def write_task(folder):
+    """Write a small part of the demo's task."""
+    rows = {name: list(csv.DictReader((TASK / f"{name}.csv").open(encoding="utf-8"))) for name in ("texts", "labels")}
+    seen, kept = Counter(), []
+    for row in rows["labels"]:
+        seen[row["split"]] += 1
+        if seen[row["split"]] <= LABELS_KEPT[row["split"]]:
+            kept.append(row)
+    labelled = {row["id"] for row in kept}
+    others = {row["id"] for row in rows["labels"]}
+    free = [row for row in rows["texts"] if row["id"] not in others][:UNLABELLED_KEPT]
+    texts = [row for row in rows["texts"] if row["id"] in labelled] + free
+    for name, table in (("texts", texts), ("labels", kept)):
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(table[0]))
+            writer.writeheader()
+            writer.writerows(table)
+    card = yaml.safe_load((TASK / "card.yaml").read_text(encoding="utf-8"))
+    (folder / "card.yaml").write_text(yaml.safe_dump({**card, **SETTINGS}, sort_keys=False, allow_unicode=True))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with a small task."""
+    folder = tmp_path_factory.mktemp("training")
+    write_task(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """A rehearsal teacher that counts what it is asked."""
+    plan = Plan(TASK / "answers.csv", Errors(flip=0.05), card=TASK / "card.yaml", has_logprobs=True)
+    with serve(plan) as server:
+        yield server
+
+
+def start(desk, teacher, name, *options):
+    command = [sys.executable, "-m", "pipelines.local", "training", "--name", name, "--work", str(desk / "runs")]
+    files = ["--card", desk / "card.yaml", "--texts", desk / "texts.csv", "--labels", desk / "labels.csv"]
+    return subprocess.Popen(
+        [*command, *map(str, files), "--store", str(desk / f"store-{name}"), *options],
+        cwd=ROOT,
+        env={**os.environ, "OPENAI_BASE_URL": teacher.url, "OPENAI_API_KEY": "rehearsal"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process, folder):
+    out, errors = process.communicate(timeout=600)
+    return Ran(folder, out.splitlines(), process.returncode, errors)
+
+
+@pytest.fixture(scope="module")
+def resumed(desk, teacher):
+    """A run by the direct runner that was killed while it trained, and then resumed; and what the teacher was asked."""
+    folder = desk / "runs/direct"
+    process = start(desk, teacher, "direct")
+    while not (folder / "train").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    asked = dict(teacher.asked)
+    return ended(start(desk, teacher, "direct", "--resume"), folder), asked
+
+
+@pytest.fixture(scope="module")
+def by_kfp(desk, teacher, resumed):
+    """A run by KFP's local runner, from an empty store."""
+    run = ended(start(desk, teacher, "kfp", "--runner", "kfp"), desk / "runs/kfp")
+    run.folder = next((run.folder / "kfp").iterdir())
+    return run
+
+
+def test_a_resumed_run_publishes_and_keeps_what_was_done(resumed):
+    run, _ = resumed
+    assert run.code == 0, run.errors
+    assert [line.split()[0] for line in run.lines[: len(STEPS)]] == STEPS
+    assert [line.split()[0] for line in run.lines if " kept " in line] == ["ingest", "label", "audit"]
+
+
+def test_no_answer_is_asked_for_again_after_a_kill(resumed, teacher):
+    run, asked = resumed
+    judged = provenance.read(run.folder / "label/judgements")["metrics"]["asked"]
+    assert judged > 0
+    assert all(teacher.asked[text] == times for text, times in asked.items())
+
+
+def test_kfps_own_runner_publishes_with_the_same_lines(by_kfp):
+    assert by_kfp.code == 0, by_kfp.errors
+    assert [line.split()[0] for line in by_kfp.lines[: len(STEPS)]] == STEPS
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        "ingest/snapshot",
+        "ingest/pool",
+        "ingest/gold",
+        "ingest/test",
+        "ingest/refused",
+        "label/judgements",
+        "label/test_judgements",
+        "audit/audit",
+        "train/student",
+        "export/graphs",
+        "calibrate/bundle",
+        "mine/queue",
+    ],
+)
+def test_both_runners_make_the_same_artifact(resumed, by_kfp, artifact):
+    direct, kfp = resumed[0].folder / artifact, by_kfp.folder / artifact
+    assert provenance.hash_tree(direct) == provenance.hash_tree(kfp)
+
+
+def test_both_runners_predict_and_decide_the_same(resumed, by_kfp):
+    folders = [resumed[0].folder / "evaluate/evaluation", by_kfp.folder / "evaluate/evaluation"]
+    predictions = [provenance.hash_file(folder / "predictions.parquet") for folder in folders]
+    assert predictions[0] == predictions[1]
+    told = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
+    assert told[0]["decision"] == told[1]["decision"] == "publish"
+    assert figures(told[0]) == figures(told[1])
+
+
+def figures(evaluation):
+    return [(system["name"], system["figures"]) for system in evaluation["systems"]]
+
+
+def test_both_runners_publish_the_same_bundle(desk, resumed, by_kfp):
+    current = [json.loads((desk / f"store-{name}/current.json").read_text()) for name in ("direct", "kfp")]
+    assert current[0]["version"] == current[1]["version"]
+
+
+def test_a_card_that_says_rehearsal_nowhere_is_stamped_so_everywhere(resumed):
+    folder = resumed[0].folder
+    assert provenance.read(folder / "label/judgements")["parameters"]["is_rehearsal"] is True
+    assert json.loads((folder / "evaluate/evaluation/evaluation.json").read_text())["is_rehearsal"] is True
+    assert json.loads((folder / "calibrate/bundle/bundle.json").read_text())["is_rehearsal"] is True
+    assert "rehearsal" in (folder / "evaluate/page").read_text().lower()
+
+
+def test_every_artifact_knows_what_it_was_made_from(resumed):
+    folder = resumed[0].folder
+    files = [file for step in STEPS for file in provenance.files_in(folder / step)]
+    assert len(files) == 15
+    for file in files:
+        record = provenance.read_file(file)
+        assert record["card_hash"] == provenance.read(folder / "ingest/pool")["card_hash"]
+        for place in record["inputs"].values():
+            assert provenance.hash_tree(Path(place["uri"])) == place["sha256"]
