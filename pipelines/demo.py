@@ -67,8 +67,8 @@ def rehearsal_teacher(planted: Path) -> Iterator[Path]:
     Yields:
         that file.
     """
-    from understudy.planted import Errors
-    from understudy.rehearsal import Plan, serve
+    from understudy.teacher.planted import Errors
+    from understudy.teacher.rehearsal import Plan, serve
 
     planted.parent.mkdir(parents=True, exist_ok=True)
     errors = Errors(flip=FLIP, bias=BIAS)

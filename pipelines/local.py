@@ -22,12 +22,13 @@ from pipelines.compile import PIPELINES, pipeline_spec
 from pipelines.events import Event
 from pipelines.terminal import Board, noise_to, tell
 from understudy.config import STEPS, check_overrides
-from understudy.errors import BadInput, UnderstudyError
+from understudy.errors import BadCard, BadInput, UnderstudyError
 from understudy.storage import open_store, prepare_store, split_uri
 from understudy.task import Card, load_card, load_config, parse_card
 
 PUBLISH, PAGE = "publish", "page"
 REFUSED = 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
 
 
@@ -58,14 +59,6 @@ class Request:
     work: Path = Path("build/runs")
     name: str | None = None
     resume: bool = False
-
-
-class Stopped(BaseException):
-    """A signal asked this process to end; no step may take it for an error of its own."""
-
-    def __init__(self, number: int) -> None:
-        self.exit_code = 128 + number
-        super().__init__(signal.Signals(number).name)
 
 
 def run(request: Request) -> int:
@@ -120,7 +113,10 @@ def check_card(address: str) -> Card:
     if not address.startswith("s3://"):
         return load_card(Path(address))
     store, key = split_uri(address)
-    return parse_card(store.read(key).decode("utf-8", errors="replace"), address)
+    found = store.read_tagged(key)
+    if found is None:
+        raise BadCard(f"A card must exist, got nothing at {address} (--card). Mend the address.")
+    return parse_card(found.data.decode("utf-8", errors="replace"), address)
 
 
 def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
@@ -181,7 +177,7 @@ def carry_out(opened: runs.Run) -> int:
     try:
         with noise_to(opened.log) as real, ended_by_signals(), Board(real, opened.log) as board:
             return conclude(opened, board, follow(events_of(opened), board))
-    except (Stopped, Exception) as error:
+    except (SystemExit, Exception) as error:
         return tell_failure(opened, error)
 
 
@@ -229,33 +225,40 @@ def keep_report(opened: runs.Run) -> Path | None:
     return Path(shutil.copyfile(pages[-1], opened.folder / "report.html"))
 
 
-def tell_failure(opened: runs.Run, error: BaseException) -> int:
+def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:
     """Say on standard error why a run did not come to its end, and how to go on; the log has the whole story."""
     tell(reason_of(error))
     if opened.record.runner == "direct":
         again = "Mend it, then go" if isinstance(error, BadInput) else "Go"
         tell(f"{again} on with the same command and --resume --name {opened.record.name}")
     tell(f"Log: {opened.log}")
-    return int(getattr(error, "exit_code", 1))
+    number = signal_of(error)
+    return 128 + number if number else int(getattr(error, "exit_code", 1))
 
 
-def reason_of(error: BaseException) -> str:
+def reason_of(error: SystemExit | Exception) -> str:
     """Write why a run ended early, for a person."""
-    if isinstance(error, Stopped):
-        return f"Stopped by {error}; what was done is kept."
+    if number := signal_of(error):
+        return f"Stopped by {number.name}; what was done is kept."
     return str(error) if isinstance(error, UnderstudyError) else f"{type(error).__name__}: {error}"
+
+
+def signal_of(error: SystemExit | Exception) -> signal.Signals | None:
+    """Return the signal that ended a run, by this module's handler or by a step's own."""
+    code = error.code if isinstance(error, SystemExit) else None
+    return next((number for number in SIGNALS if code == 128 + number), None)
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what runs inside, by `Stopped`; a second one ends the process at once."""
+    """Let SIGINT and SIGTERM end what runs inside, by SystemExit; a second one ends the process at once."""
 
     def stop(number: int, _frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
+        raise SystemExit(128 + number)
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, stop) for each in SIGNALS}
     try:
         yield
     finally:

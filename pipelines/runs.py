@@ -122,7 +122,7 @@ def check_name(name: str | None) -> None:
     """
     if name is not None and not NAME.fullmatch(name):
         raise BadInput(
-            f"A run's name must be letters, digits, '-', '_' and '.', at most 100, got '{name}' (--name). Choose another."
+            f"A run's name must be letters, digits, '-', '_' and '.', at most 100, got '{name}' (--name). Change it."
         )
 
 

@@ -74,11 +74,12 @@ class Board:
         """Begin with nothing shown."""
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Show that the running step did not come to its end, when something went wrong."""
         self.rest()
         if kind is not None and self._task:
-            self.say(line_of(self._task, duration(time.monotonic() - self._since), "failed"))
+            ended = "failed" if issubclass(kind, Exception) else "stopped"
+            self.say(line_of(self._task, duration(time.monotonic() - self._since), ended))
 
     def say(self, text: str) -> None:
         """Print a text as it is."""
@@ -93,7 +94,14 @@ class Board:
     def _watch(self, task: str) -> None:
         if self._console.is_terminal:
             running = Running(task, self._log, self._since)
-            self._live = Live(running, console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(
+                running,
+                console=self._console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from understudy.prompt import unmarked
+from understudy.teacher.prompt import unmarked
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.teachers import Answer, completion, error, teacher_server
-from understudy import purchases
-from understudy.crew import Stopped, work_off
-from understudy.endpoint import read_reply, retry_after_s
 from understudy.errors import BadInput, BudgetSpent, TeacherError
-from understudy.llm import Judged, Teacher, open_teacher
-from understudy.logprobs import label_probabilities
-from understudy.planted import Errors
-from understudy.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
-from understudy.purchases import Purchase, PurchaseBook
-from understudy.rehearsal import Plan, serve
-from understudy.spending import Spending
 from understudy.steps.label.config import LabelConfig
 from understudy.storage import Store, open_store
 from understudy.task import Card, parse_card
+from understudy.teacher import purchases
+from understudy.teacher.crew import Stopped, work_off
+from understudy.teacher.endpoint import read_reply, retry_after_s
+from understudy.teacher.llm import Judged, Teacher, open_teacher
+from understudy.teacher.logprobs import label_probabilities
+from understudy.teacher.planted import Errors
+from understudy.teacher.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
+from understudy.teacher.purchases import Purchase, PurchaseBook
+from understudy.teacher.rehearsal import Plan, serve
+from understudy.teacher.spending import Spending
 
 TIP = '{"label": "tip"}'
 LABELS = ["other", "tip"]

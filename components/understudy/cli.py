@@ -109,7 +109,7 @@ def rehearse(**options: Any) -> None:
     Its URL is the first line of output; put it into OPENAI_BASE_URL. It costs nothing, and its answers never mix with
     bought ones.
     """
-    from understudy import rehearsal
+    from understudy.teacher import rehearsal
 
     ended = rehearsal.told_to_end()
     with rehearsal.serve(rehearsal.plan_of(options), options["host"], options["port"]) as server:

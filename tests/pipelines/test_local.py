@@ -108,10 +108,19 @@ def test_a_run_with_its_store_on_s3_is_recorded_there(desk, run, s3_url):
     assert json.loads(store.read("runs/first/started.json"))["arguments"]["store"] == f"{s3_url}/deep"
 
 
+def test_a_card_on_s3_is_read_there(desk, run, s3_url):
+    open_store(s3_url).put_if_absent("card.yaml", card_yaml(name="toy", rules=None).encode())
+    done = run(desk, card=f"{s3_url}/card.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{s3_url}/card.yaml:1: ")
+
+
 def test_sources_on_s3_are_looked_for_before_any_step(desk, run, s3_url):
-    done = run(desk, texts=f"{s3_url}/nothing.csv", labels="s3://no-such-bucket-here/labels.csv")
+    sources = {"texts": f"{s3_url}/nothing.csv", "labels": "s3://no-such-bucket-here/labels.csv"}
+    done = run(desk, card=f"{s3_url}/card.yaml", **sources)
     assert done.returncode == 2
     assert f"A source must exist, got nothing at {s3_url}/nothing.csv (--texts)" in done.stderr
+    assert f"A card must exist, got nothing at {s3_url}/card.yaml (--card)" in done.stderr
     assert "no bucket 'no-such-bucket-here'" in done.stderr
     assert desk.ran() == []
 
@@ -166,7 +175,7 @@ def test_a_signal_ends_a_run_with_how_to_go_on(desk, number, code):
     assert process.returncode == code
     assert f"Stopped by {number.name}; what was done is kept." in err
     assert "--resume --name stopped" in err
-    assert "failed" in out
+    assert re.fullmatch(r"double +\d+\.\d s   stopped", out.splitlines()[-1])
     assert not list((desk.runs / "stopped").rglob(".~*"))
 
 

@@ -18,8 +18,8 @@ import yaml
 
 from tests.toys import ROOT
 from understudy import provenance
-from understudy.planted import Errors
-from understudy.rehearsal import Plan, serve
+from understudy.teacher.planted import Errors
+from understudy.teacher.rehearsal import Plan, serve
 
 TASK = ROOT / "pipelines/tasks/hotel-tips"
 LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}

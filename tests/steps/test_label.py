@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from tests.teachers import completion, error, teacher_server
 from understudy import records, shell
 from understudy.errors import BadInput, BadSetting, BudgetSpent
-from understudy.planted import Errors
-from understudy.rehearsal import Plan, serve
 from understudy.shell import Result
 from understudy.steps.label import core
 from understudy.steps.label.config import LabelConfig
 from understudy.storage import Store
 from understudy.task import load_config, parse_card
+from understudy.teacher.planted import Errors
+from understudy.teacher.rehearsal import Plan, serve
 
 POOL_TIPS = [f"Ask for room {number}." for number in range(30)]
 POOL_OTHERS = [f"The view from room {number} is nice." for number in range(170)]

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle, make_card
 from tests.teachers import completion, teacher_server
-from understudy import labels, records, rehearsal, shell
+from understudy import labels, records, shell
 from understudy.errors import BadArtifact
 from understudy.spreadsheet import raw_cell, safe_cell
 from understudy.steps.mine import annotation, core
 from understudy.steps.mine.config import MineConfig
 from understudy.storage import open_store
 from understudy.task import load_card, parse_card
+from understudy.teacher import rehearsal
 from understudy.text import content_hash
 
 # The student's probability of "tip": with ask, bring or avoid 0.881; maybe 0.5; no word it knows 0.119; nice 0.002.

@@ -15,6 +15,9 @@ def note(step):
     print(f"noise of {step}", flush=True)
     if os.environ.get("TOY_SLEEP") == step:
         time.sleep(60)
+    if os.environ.get("TOY_NAP") == step:
+        print(f"{step}: halfway through", flush=True)
+        time.sleep(1.5)
     if os.environ.get("TOY_FAIL") == step:
         raise BadData(f"A toy must work, got TOY_FAIL ({step}). Unset it.")
     if os.environ.get("TOY_CRASH") == step:

@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 
 from understudy import records, wording
-from understudy.answers import teacher_answers
 from understudy.metrics import Bools, defined
 from understudy.shell import In, Out, Result
 from understudy.steps.audit import core, markdown, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.task import Card, load_card, load_config
+from understudy.teacher.answers import teacher_answers
 from understudy.text import in_slice
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"

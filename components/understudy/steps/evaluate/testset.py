@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from understudy import records, sources
-from understudy.answers import teacher_answers
 from understudy.errors import BadArtifact, BadData
 from understudy.task import Card
+from understudy.teacher.answers import teacher_answers
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
 TEACHER_COLUMNS = ("teacher_label", "teacher_is_positive", "teacher_probability", "cost_usd", "is_rehearsal")

@@ -101,8 +101,8 @@ def require_labels(gold: pl.DataFrame, names: Sequence[str], least: int, where: 
             listed = " and ".join(f"{count} '{name}'" for name, count in got.items())
             faults.append(
                 f"The {split} split must hold at least {least} human labels of each label, got {listed} of {len(gold)} "
-                f"usable labels in all ({where}). Label more texts, give the split a larger share, or lower "
-                "ingest.min_per_label."
+                f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "
+                "column fills it, more rows), or lower ingest.min_per_label."
             )
     if faults:
         raise TooFewLabels(faults)

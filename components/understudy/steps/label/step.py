@@ -6,13 +6,13 @@ import polars as pl
 
 from understudy import records
 from understudy.errors import BudgetSpent
-from understudy.llm import Estimate, Judged, Teacher, open_teacher
 from understudy.progress import say
 from understudy.shell import In, Out, Result
 from understudy.steps.label import core
 from understudy.steps.label.config import LabelConfig
 from understudy.storage import prepare_store
 from understudy.task import Card, load_card, load_config
+from understudy.teacher.llm import Estimate, Judged, Teacher, open_teacher
 from understudy.text import weak_positive
 from understudy.wording import count, percent, usd
 

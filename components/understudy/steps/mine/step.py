@@ -10,9 +10,7 @@ import numpy as np
 import polars as pl
 
 from understudy import labels, provenance, records
-from understudy.answers import teacher_answers
 from understudy.errors import BadArtifact
-from understudy.llm import Judged, open_teacher
 from understudy.metrics import Floats
 from understudy.progress import track
 from understudy.scoring import Bundle
@@ -21,6 +19,8 @@ from understudy.steps.mine import annotation, core
 from understudy.steps.mine.config import MineConfig
 from understudy.storage import Store, prepare_store
 from understudy.task import Card, load_card, load_config
+from understudy.teacher.answers import teacher_answers
+from understudy.teacher.llm import Judged, open_teacher
 from understudy.wording import count, percent, usd
 
 QUEUE_FILE = "queue.json"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError
-from understudy.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.task import Teacher
+from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.wording import clip
 
 if TYPE_CHECKING:

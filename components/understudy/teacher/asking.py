@@ -5,11 +5,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from understudy.crew import Stopped
-from understudy.endpoint import Busy, Endpoint, Reply
 from understudy.errors import TeacherError
-from understudy.logprobs import label_probabilities
-from understudy.prompt import (
+from understudy.steps.label.config import LabelConfig
+from understudy.task import Teacher
+from understudy.teacher.crew import Stopped
+from understudy.teacher.endpoint import Busy, Endpoint, Reply
+from understudy.teacher.logprobs import label_probabilities
+from understudy.teacher.prompt import (
     Prompt,
     Unusable,
     Verdict,
@@ -18,10 +20,8 @@ from understudy.prompt import (
     most_prompt_tokens,
     read_verdict,
 )
-from understudy.purchases import Purchase, content_key
-from understudy.spending import Spending, price_usd
-from understudy.steps.label.config import LabelConfig
-from understudy.task import Teacher
+from understudy.teacher.purchases import Purchase, content_key
+from understudy.teacher.spending import Spending, price_usd
 
 GARBAGE_TRIES = 2
 FIRST_WAIT_S, LONGEST_OWN_WAIT_S = 0.5, 30.0

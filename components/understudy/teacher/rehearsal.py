@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.errors import BadInput, UnderstudyError
-from understudy.planted import Errors, Planted, confidence, guess, plant, read_answers, write_planted
-from understudy.prompt import unmarked
 from understudy.task import load_card
+from understudy.teacher.planted import Errors, Planted, confidence, guess, plant, read_answers, write_planted
+from understudy.teacher.prompt import unmarked
 from understudy.text import content_hash
 
 MODEL = "rehearsal"

@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from understudy import records
-from understudy.asking import Asker
-from understudy.crew import ended_by_sigterm, work_off
-from understudy.endpoint import REHEARSAL, Endpoint
 from understudy.errors import BadInput, BudgetSpent, TeacherError
 from understudy.progress import Track, track
-from understudy.prompt import Prompt, estimate_completion_tokens, estimate_prompt_tokens, prompt_of
-from understudy.purchases import Purchase, PurchaseBook, content_key
-from understudy.spending import Spending, price_usd
 from understudy.steps.label.config import LabelConfig
 from understudy.storage import Store
 from understudy.task import Card
+from understudy.teacher.asking import Asker
+from understudy.teacher.crew import ended_by_sigterm, work_off
+from understudy.teacher.endpoint import REHEARSAL, Endpoint
+from understudy.teacher.prompt import Prompt, estimate_completion_tokens, estimate_prompt_tokens, prompt_of
+from understudy.teacher.purchases import Purchase, PurchaseBook, content_key
+from understudy.teacher.spending import Spending, price_usd
 from understudy.wording import count, percent, usd
 
 HOPELESS_AFTER = 20

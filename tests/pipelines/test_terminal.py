@@ -1,0 +1,85 @@
+"""What a person sees: one line a step, and on a terminal the running step's progress."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pipelines import terminal
+from tests import toys
+
+
+def seen_on_a_terminal(desk, **env):
+    """Run the toy pipeline on a pseudo-terminal; return all that was written to it."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.local", *desk.options()],
+        cwd=desk.folder,
+        env=toys.environment(TERM="xterm", COLUMNS=100, **env),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    parts = []
+    try:
+        while part := os.read(master, 4096):
+            parts.append(part)
+    except OSError:  # the other end is closed
+        pass
+    os.close(master)
+    return process.wait(), b"".join(parts).decode()
+
+
+def test_a_terminal_shows_the_running_steps_progress_but_no_noise(desk):
+    code, seen = seen_on_a_terminal(desk, TOY_NAP="double")
+    assert code == 0, seen
+    assert re.search(r"double +1\.\d s   halfway through", seen), "time goes on while the step runs"
+    assert "noise" not in seen
+    assert re.search(r"\x1b\[2Kdouble +\d\.\d s   x2: \[8, 4\]\r\n", seen), "the tidy line takes its place"
+
+
+def test_noise_of_this_process_and_of_children_goes_to_the_log(tmp_path, capfd):
+    log = tmp_path / "run.log"
+    with terminal.noise_to(log) as real:
+        print("noise of print")
+        os.write(2, b"noise of a library in C\n")
+        subprocess.run(["sh", "-c", "echo noise of a child; echo and its errors >&2"], check=True)
+        print("tidy", file=real, flush=True)
+    print("afterwards")
+    assert capfd.readouterr() == ("tidy\nafterwards\n", "")
+    logged = log.read_text()
+    for noise in ("noise of print", "noise of a library in C", "noise of a child", "and its errors"):
+        assert noise in logged
+
+
+def test_what_goes_wrong_is_told_whole_in_the_log(tmp_path, capfd):
+    with pytest.raises(ZeroDivisionError), terminal.noise_to(tmp_path / "run.log"):
+        _ = 1 / 0
+    assert "Traceback" in (tmp_path / "run.log").read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_is_added_to(tmp_path):
+    for word in ("first", "second"):
+        with terminal.noise_to(tmp_path / "run.log"):
+            print(word)
+    assert (tmp_path / "run.log").read_text() == "first\nsecond\n"
+
+
+def test_the_last_progress_of_the_step_is_found_among_noise(tmp_path):
+    log = tmp_path / "run.log"
+    log.write_text("train: updates: 1 of 9\ntrain: updates: 2 of 9, 5 s\nWarning: something\nlabel: texts: 7\n")
+    assert terminal.last_progress(log, "train") == "updates: 2 of 9, 5 s"
+    assert terminal.last_progress(log, "mine") == ""
+    log.write_bytes(b"\xff" * 5000 + b"\ntrain: \xff\n")
+    assert terminal.last_progress(log, "train") == "\ufffd"
+
+
+def test_only_the_end_of_a_long_log_is_looked_at(tmp_path):
+    log = tmp_path / "run.log"
+    log.write_text("train: early\n" + "noise\n" * 2_000_000)
+    assert terminal.last_progress(log, "train") == ""
