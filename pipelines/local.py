@@ -141,13 +141,7 @@ def open_run(request: Request, card: Card) -> runs.Run:
     Raises:
         BadInput: the name is taken, or there is nothing to go on with.
     """
-    arguments = {
-        "card": lasting(request.card),
-        "texts": lasting(request.texts),
-        "labels": lasting(request.labels),
-        "store": open_store(request.store).uri,
-        "overrides": request.overrides,
-    }
+    arguments = arguments_of(request)
     if request.resume:
         found = runs.unfinished(request.work, card.name, request.name)
         return replace(found, record=replace(found.record, arguments=arguments))
@@ -163,6 +157,17 @@ def open_run(request: Request, card: Card) -> runs.Run:
         artifacts=str((request.work / name).resolve()),
     )
     return runs.start(request.work, record)
+
+
+def arguments_of(request: Request) -> dict[str, str]:
+    """Return the pipeline's arguments, which mean the same from every folder."""
+    return {
+        "card": lasting(request.card),
+        "texts": lasting(request.texts),
+        "labels": lasting(request.labels),
+        "store": open_store(request.store).uri,
+        "overrides": request.overrides,
+    }
 
 
 def lasting(address: str) -> str:

@@ -313,6 +313,10 @@ def test_an_answer_to_a_review_queue_never_touches_a_held_out_text():
     ]
 
 
+def test_a_fenced_answer_does_not_pull_a_copy_in_train_behind_the_wall():
+    assert outcome(("a", "test", "other", "queue"), ("a", "train", "tip", "labels")) == [("i1", "tip", "train", 1)]
+
+
 # Labels of earlier runs and of review queues
 
 
@@ -492,6 +496,13 @@ def test_two_runs_at_once_agree_on_every_split(tmp_path):
     for name in parts:
         desk.out = tmp_path / f"out-{name}"
         assert all(stored[identity].split == split for identity, split in desk.split_of().items())
+
+
+def test_of_two_assignments_of_a_group_the_first_counts(store):
+    for number, split in enumerate(("test", "train"), start=1):
+        assert splits.put(store, f"splits/forum/{number:06d}.jsonl", {"g": Assignment(split, "hash")})
+    assert not splits.put(store, "splits/forum/000001.jsonl", {"g": Assignment("train", "hash")})
+    assert splits.read(store, "forum") == ({"g": Assignment("test", "hash")}, "splits/forum/000003.jsonl")
 
 
 def test_shares_left_by_the_author():
