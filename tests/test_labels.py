@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import multiprocessing
 
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 from understudy import labels
 from understudy.cli import app
 from understudy.errors import BadData, BadInput, StorageError
+from understudy.steps.mine.annotation import label_studio_tasks, queue_csv
 from understudy.storage import open_store
 
 SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over
@@ -74,6 +77,38 @@ def test_many_unknown_classes_end_it_and_nothing_is_added(known, tmp_path):
     with pytest.raises(BadData, match=r"At most 5% .* got 2 of 3 .*unknown_label 2 \(row 3 of .*'yes' is none of"):
         labels.add(known, answers(tmp_path, "r1,tip", "r2,yes", "r3,no"))
     assert known.list("labels/") == []
+
+
+IDS = ["r1", "-7", "=1+1", "'=2", "'tis", "été"]
+
+
+@pytest.fixture
+def queue() -> pl.DataFrame:
+    """Return a review queue as the step mine makes it."""
+    texts = [f"Text of {identity}" for identity in IDS]
+    columns = {"student_probability": 0.9, "teacher_probability": 0.2, "teacher_label": "other", "disagreement": 0.7}
+    return pl.DataFrame({"id": IDS, "group": IDS, "text": texts}).with_columns(
+        pl.lit(value).alias(name) for name, value in columns.items()
+    )
+
+
+def test_a_queue_filled_in_with_a_spreadsheet_comes_back_under_the_same_ids(known, tmp_path, queue):
+    rows = list(csv.reader(io.StringIO(queue_csv(queue).removeprefix("\ufeff"))))
+    filled = [rows[0], *([*row[:-1], "tip"] for row in rows[1:])]
+    for name, dialect in (("comma.csv", {}), ("semicolon.csv", {"delimiter": ";"})):
+        with (tmp_path / name).open("w", newline="", encoding="utf-16") as file:
+            csv.writer(file, **dialect).writerows(filled)
+        labels.add(known, str(tmp_path / name))
+        assert [row[0] for row in held(known)] == IDS
+
+
+def test_a_queue_labelled_in_label_studio_comes_back_under_the_same_ids(known, tmp_path, queue):
+    tasks = json.loads(label_studio_tasks(queue))
+    result = [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["tip"]}}]
+    answered = [{**task, "annotations": [{"completed_by": 1, "result": result}]} for task in tasks]
+    (tmp_path / "export.json").write_text(json.dumps(answered))
+    labels.add(known, str(tmp_path / "export.json"))
+    assert [row[0] for row in held(known)] == IDS
 
 
 def label_studio(*tasks) -> str:
