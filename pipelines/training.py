@@ -72,7 +72,9 @@ def training(card: str, texts: str, labels: str, store: str, overrides: str = ""
     with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
         evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
         published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, overrides=overrides)
-    mined = mine(card=snapshot, pool=pool, gold=gold, bundle=bundle, store=store, overrides=overrides)
+    mined = mine(
+        card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, overrides=overrides
+    )
 
     never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
     ask_teacher(labelled, mined)

@@ -53,6 +53,13 @@ def test_the_same_answers_twice_add_nothing(known, tmp_path):
     assert len(known.list("labels/")) == 1
 
 
+def test_going_back_to_an_earlier_answer_counts_as_new(known, tmp_path):
+    for label in ("tip", "other", "tip"):
+        assert labels.add(known, answers(tmp_path, f"r1,{label}")).key
+    counting = labels.current(labels.read_all(known, "hotel-tips"))
+    assert counting["label"].to_list() == ["tip"]
+
+
 def test_rows_without_a_label_are_skipped_and_counted(known, tmp_path):
     """A review queue that people have begun to fill in."""
     lines = ["r1,r1,Ask for a room.,0.9,", "r2,r2,Nice.,0.4,other", "r3,r3,Bring a coat.,0.4,  "]

@@ -12,6 +12,7 @@ from botocore.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.services.lossy import losing_first_answer
 from understudy.errors import BadInput, StorageError
 from understudy.storage import FolderStore, S3Store, Store, open_store, prepare_store, split_uri
 
@@ -280,3 +281,11 @@ def test_nothing_but_the_object_stays_behind_in_a_folder(tmp_path):
     store.put_if_absent("a/key", b"1")
     store.put_if_absent("a/key", b"2")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["key"]
+
+
+def test_a_write_whose_answer_was_lost_counts_as_ours(s3_url, s3_server, monkeypatch):
+    with losing_first_answer(s3_server.url, "PUT") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert open_store(s3_url).put_if_absent("claim", b"mine")  # boto3 tries again and meets its own object
+        assert not open_store(s3_url).put_if_absent("claim", b"mine")  # without a lost answer it is somebody else's
+        assert open_store(s3_url).read("claim") == b"mine"

@@ -312,7 +312,7 @@ def test_the_new_card_shows_the_defaults(make_card):
     card = parse_card(new_card("my-task"))
     for model, part in ((Card, card), (Budget, card.budget), (Prices, card.prices), (Teacher, card.teacher)):
         for name, field in model.model_fields.items():
-            if name in {"student", "texts_per_month", "prior", "accelerator", "human_labels", "seconds_per_text"}:
+            if name in {"student", "texts_per_month", "prior", "human_labels", "seconds_per_text"}:
                 assert getattr(part, name) == field.default, name
     assert card.prices == Prices()
     assert set(card.ingest) <= {field.name for field in fields(config_of("ingest"))}

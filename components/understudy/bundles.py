@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import BadArtifact
+from understudy.task import Card
 
 BUNDLE_FILE = "bundle.json"
 FORMAT = 1
@@ -28,6 +29,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"A bundle must be of format {FORMAT}, got {settings.get('format')} ({path}). Export it again."
         )
     return settings
+
+
+def require_labels(settings: Mapping[str, Any], card: Card) -> None:
+    """Refuse a bundle of another card.
+
+    Raises:
+        BadArtifact: its labels, their order or the positive one are not the card's.
+    """
+    of_bundle = (*settings["labels"], settings["positive_label"])
+    of_card = (*card.label_names, card.positive_label)
+    if of_bundle != of_card:
+        raise BadArtifact(
+            f"A bundle must have the card's labels and positive label, {', '.join(of_card)}, got "
+            f"{', '.join(of_bundle)} ({settings['version']}). Give the card that it was trained with."
+        )
 
 
 def check_files(folder: Path, hashes: Mapping[str, str]) -> None:

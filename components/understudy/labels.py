@@ -5,7 +5,6 @@ about the texts in it: the newest file that names a text counts for it. Votes of
 queue: each person's newest answer counts.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,21 +70,23 @@ def current(votes: pl.DataFrame) -> pl.DataFrame:
 
 
 def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labels", "queue"]) -> str | None:
-    """Write votes as a new segment; the same votes are written once.
+    """Write votes as a new segment, unless the newest segment of their origin says just the same.
 
     Returns:
-        The new segment's key, or None when there are no votes or the store holds just these already.
+        The new segment's key, or None when there are no votes or nothing new is said.
     """
     lines = [json.dumps({**said, "origin": origin}, sort_keys=True) for said in _said(votes)]
     data = "".join(f"{line}\n" for line in lines).encode()
-    ending = f"-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
-    keys = store.list(f"labels/{card_name}/")
-    if not lines or any(key.endswith(ending) for key in keys):
-        return None
-    number = max((int(Path(key).name.partition("-")[0]) for key in keys), default=0) + 1
-    key = f"labels/{card_name}/{number:06d}{ending}"
-    store.put_if_absent(key, data)
-    return key
+    while lines:
+        keys = store.list(f"labels/{card_name}/")
+        newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
+        if newest is not None and store.read(newest) == data:
+            return None
+        number = max((int(Path(key).name.partition("-")[0]) for key in keys), default=0) + 1
+        key = f"labels/{card_name}/{number:06d}-{origin}.jsonl"
+        if store.put_if_absent(key, data):
+            return key
+    return None
 
 
 def add(store: Store, address: str, card_name: str | None = None) -> Added:

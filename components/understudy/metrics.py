@@ -177,37 +177,19 @@ def bin_index(probability: Floats, bins: int) -> Column:
 
 
 def average_precision(scores: Floats, is_positive: Bools) -> float:
-    """Area under the precision-recall curve: the mean precision at each positive's rank.
+    """Area under the precision-recall curve: precision at each distinct score, weighted by the recall it adds.
 
     Needs no threshold and no calibration, so it can stop a training whose class balance differs from validation's.
+    Texts of one score stand or fall together; 0 when no text is positive.
 
     >>> average_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True])).__round__(3)
     0.833
     """
-    ranked = is_positive[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float(precision[ranked].mean()) if ranked.any() else 0.0
-
-
-def best_threshold_f1(probability: Floats, is_positive: Bools) -> float:
-    """Threshold with the highest F1 when texts at or above it are flagged; of equals the highest.
-
-    It lies half-way between the last text that is flagged and the first that is not.
-
-    >>> best_threshold_f1(np.array([0.75, 0.5, 0.25, 0.125]), np.array([True, True, False, False]))
-    0.375
-    >>> best_threshold_f1(np.array([0.75, 0.5, 0.25, 0.125]), np.array([True, True, False, True]))
-    0.0625
-    """
-    order = np.argsort(-np.asarray(probability), kind="stable")
-    ranked = np.asarray(probability, dtype=float)[order]
-    below = np.append(ranked[1:], 0.0)
-    found = np.cumsum(np.asarray(is_positive, dtype=bool)[order])
-    score = 2 * found / (np.arange(1, len(found) + 1) + max(int(found[-1]), 1))
-    is_cut = np.append(ranked[:-1] > ranked[1:], True)
-    best = int(np.argmax(np.where(is_cut, score, -1.0)))
-    middle = (ranked[best] + below[best]) / 2
-    return float(middle if middle > below[best] else ranked[best])
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # the last text of each distinct score
+    found = np.cumsum(is_positive[order])[ends]
+    added = np.diff(found, prepend=0)
+    return float((found / (ends + 1)) @ added / found[-1]) if is_positive.any() else 0.0
 
 
 def wilson(successes: float, trials: float) -> Interval:

@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.bundles import BUNDLE_FILE, check_files, read_settings
+from understudy.cache import cache_folder
 from understudy.errors import BadArtifact, BadInput, Conflict
 from understudy.provenance import hash_file
 from understudy.storage import Store
 from understudy.task import load_card
-from understudy.teacher.purchases import cache_folder
 
 CURRENT = "current.json"
 MANIFEST = "manifest.json"

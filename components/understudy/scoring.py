@@ -3,7 +3,6 @@
 Needs numpy, onnxruntime and tokenizers; neither torch nor transformers.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from understudy.bundles import check_files, read_settings
 from understudy.errors import BadArtifact
+from understudy.machine import cores
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -97,7 +97,7 @@ class Graph:
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,14 @@ from urllib.parse import urlsplit
 from understudy.errors import BadInput, StorageError
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 MARKER = "store.json"
 ABSENT_CODES = {"NoSuchKey", "404", "NotFound"}
+CONFLICT_CODES = {"ConditionalRequestConflict", "409"}  # AWS: another writer was at the key; nothing was written
+LOST_CODES = {"PreconditionFailed", "412"} | ABSENT_CODES
+CONFLICT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 FORBIDDEN_CODES = {"AccessDenied", "403", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken"}
 FORBIDDEN_CODES |= {"InvalidToken", "XAdminUserNotFound"}  # the latter is versitygw's word for an unknown access key
 ABSENT_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -220,35 +225,59 @@ class S3Store(Store):
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _put(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put under a condition, again while the server calls two writers at once a conflict and keeps neither."""
         from botocore.exceptions import ClientError
 
         with self._translated(key):
-            try:
-                if tag is None:
-                    self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
-                else:
-                    self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfMatch=tag)
-            except ClientError as error:
-                lost = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-                if error.response["Error"]["Code"] in lost | ABSENT_CODES:
-                    return False
-                raise
-        return True
+            for pause_s in CONFLICT_PAUSES_S:
+                try:
+                    self._put_once(key, data, tag)
+                except ClientError as error:
+                    code = error.response["Error"]["Code"]
+                    if code in CONFLICT_CODES:
+                        time.sleep(pause_s)
+                        continue
+                    if code in LOST_CODES:
+                        return self._was_ours(error, key, data)
+                    raise
+                return True
+        raise StorageError(f"The store must take a write, got conflicts alone ({self.locate(key)}). Try again later.")
+
+    def _put_once(self, key: str, data: bytes, tag: str | None) -> None:
+        if tag is None:
+            self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
+        else:
+            self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfMatch=tag)
+
+    def _was_ours(self, error: "ClientError", key: str, data: bytes) -> bool:
+        """Tell a lost race from a write of ours whose answer was lost and which boto3 then tried again."""
+        if not error.response["ResponseMetadata"].get("RetryAttempts"):
+            return False
+        found = self.read_tagged(key)
+        return found is not None and found.data == data
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         """Turn boto3's errors into one sentence each."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            EndpointConnectionError,
+            NoCredentialsError,
+            PartialCredentialsError,
+        )
 
         try:
             yield
         except ClientError as error:
             raise self._explain(error.response["Error"]["Code"], key) from error
-        except BotoCoreError as error:
+        except (NoCredentialsError, PartialCredentialsError, EndpointConnectionError) as error:
             raise BadInput(
                 f"The store must be reachable, got {error} ({self.locate(key)}). "
                 "Set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mount the credentials."
             ) from error
+        except BotoCoreError as error:
+            raise StorageError(f"The store must answer, got {error} ({self.locate(key)}). Try again later.") from error
 
     def _explain(self, code: str, key: str) -> Exception:
         if code == "NoSuchBucket" or (code in ABSENT_CODES and key == MARKER):

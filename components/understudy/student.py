@@ -1,6 +1,5 @@
 """The students: small transformers by name, loaded from safetensors with a fresh classification head."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, T5ForTokenClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from understudy.documents import read_json, write_json
 from understudy.errors import BadArtifact, BadSetting
 from understudy.scoring import Floats, encodable, length_batches
 
@@ -107,8 +107,7 @@ def save(model: Any, tokenizer: Any, about: dict[str, Any], folder: Path) -> Non
     """Write a student: safetensors, tokenizer, and what it was trained on."""
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-    text = json.dumps(about, indent=2, sort_keys=True, allow_nan=False)
-    (folder / STUDENT_FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / STUDENT_FILE, about)
 
 
 def open_student(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
@@ -118,7 +117,7 @@ def open_student(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
         BadArtifact: the folder holds no student.
     """
     try:
-        about = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
+        about = read_json(folder / STUDENT_FILE, "train")
         config = AutoConfig.from_pretrained(folder)
         model = _model_class(config).from_pretrained(folder, config=config, use_safetensors=True)
         return model.eval(), tokenizer_of(str(folder)), about

@@ -91,7 +91,7 @@ class Teacher(Part):
 
 
 class Budget(Part):
-    """What a training run may cost."""
+    """What learning the task may cost: `teacher_usd` over all runs into one store."""
 
     teacher_usd: Positive
     human_labels: Annotated[int, Field(gt=0)] = 1000
@@ -131,7 +131,6 @@ class Card(Part):
     budget: Budget
     prices: Prices = Prices()
     goals: Goals = Goals()
-    accelerator: str | None = None
     ingest: dict[str, Any] = {}
     label: dict[str, Any] = {}
     audit: dict[str, Any] = {}

@@ -68,7 +68,7 @@ slices:
   #   column: language
   #   equals: de
 
-prior: estimate  # (default) true share of the positive label, such as 0.1; or estimate it from the teacher's answers
+prior: estimate  # (default) true share of the positive label, such as 0.1; estimate: as in the calibration split
 texts_per_month: 1000000  # (default) how many texts the classifier will read, for the cost arithmetic
 
 # The LLM that labels, at any server that speaks the OpenAI chat API. Its key comes from OPENAI_API_KEY, not from here.
@@ -82,8 +82,8 @@ teacher:
 
 student: minilm  # (default) minilm, distilbert, deberta-v3-small, flan-t5-small, or a folder or hub name
 
-budget:  # what a training run may cost
-  teacher_usd: 5.0  # most that one run spends on the teacher; it stops cleanly before the next answer would pass it
+budget:  # what learning the task may cost
+  teacher_usd: 5.0  # most that all runs into one store pay the teacher together; it is never passed
   human_labels: 1000  # (default) how many labels people are ready to give
 
 prices:  # (default) for the cost per 1,000 texts in the report
@@ -96,8 +96,6 @@ goals:
   recall: null
   p95_latency_ms: null  # 95% of single texts are answered within
   cost_per_1k_usd: null
-
-accelerator: null  # (default) resource of the cluster's node that trains, such as nvidia.com/gpu
 
 # (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them.
 ingest:

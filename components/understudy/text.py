@@ -44,6 +44,11 @@ def weak_positive(card: Card, texts: Sequence[str]) -> Bools:
     return is_positive
 
 
+def word_counts(texts: pl.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
+    """Words of each text, as far as white space parts them. Shape (texts,)."""
+    return texts.str.count_matches(r"\S+").to_numpy()
+
+
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:
     """Which rows of a table with a `text` column belong to a slice. Shape (rows,)."""
     if part.pattern is not None:
@@ -52,5 +57,5 @@ def in_slice(part: Slice, table: pl.DataFrame) -> Bools:
         if part.column not in table.columns:
             return np.zeros(len(table), dtype=bool)
         return (table[part.column].cast(pl.String) == part.equals).fill_null(False).to_numpy()
-    words = table["text"].str.split(" ").list.len().to_numpy()
+    words = word_counts(table["text"])
     return (words >= (part.min_words or 0)) & (words <= (part.max_words or np.inf))

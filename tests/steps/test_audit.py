@@ -213,6 +213,21 @@ def test_only_train_and_validation_labels_are_looked_at(folders):
     assert audit["splits"] == {"train": 333, "validation": 167}
 
 
+def test_answers_to_review_queues_do_not_make_the_teacher_look_worse(folders):
+    gold = records.read(folders / "gold", records.Gold)
+    chosen = gold.filter(pl.col("split").cast(pl.String) == "train").head(50)
+    queued = chosen.with_columns(("q" + pl.col("id")).alias("id"), origin=pl.lit("queue"), label=pl.lit("tip"))
+    together = pl.concat([gold, queued.cast(gold.schema)])
+    before = run_audit(folders)
+    records.write(together, records.Gold, folders / "gold")
+    judged = records.read(folders / "judgements", records.Judgements)
+    wrong = judged.filter(pl.col("id").is_in(chosen["id"].to_list())).with_columns(
+        ("q" + pl.col("id")).alias("id"), label=pl.lit("other")
+    )
+    records.write(pl.concat([judged, wrong]), records.Judgements, folders / "judgements")
+    assert run_audit(folders).metrics == before.metrics
+
+
 def test_the_queue_holds_unlabelled_texts_of_the_biased_slice_with_the_suspicious_label(folders):
     run_audit(folders)
     queue = records.read(folders / "audit", records.AuditQueue)

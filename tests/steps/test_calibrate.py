@@ -26,16 +26,29 @@ def test_sigmoid_finds_the_slope_and_bias_that_made_the_labels():
     assert fitted.bias == pytest.approx(-2.0, abs=0.05)
 
 
-def test_the_fit_is_a_maximum_of_the_likelihood():
-    log_odds, is_positive = drawn(500, slope=1.3, bias=-1.0)
-    weights = core.prior_weights(is_positive, prior=0.1)
+@pytest.mark.parametrize(("positives", "negatives", "prior"), [(20, 20, 0.01), (15, 45, 0.02), (50, 50, 0.3)])
+def test_the_mean_probability_is_the_prior_on_a_small_split_too(positives, negatives, prior):
+    lot = np.random.default_rng(1)
+    log_odds = np.concatenate([lot.normal(2, 1, positives), lot.normal(-2, 1, negatives)])
+    is_positive = np.arange(positives + negatives) < positives
+    weights = core.prior_weights(is_positive, prior)
     fitted = core.fit_sigmoid(log_odds, is_positive, weights)
-    positives, negatives = weights[is_positive].sum(), weights[~is_positive].sum()
-    targets = np.where(is_positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    residual = weights * (fitted.probability(log_odds) - targets)
-    # both derivatives of the log-likelihood vanish: no slope and no bias fits better
-    assert residual.sum() == pytest.approx(0, abs=1e-4)
-    assert (residual * log_odds).sum() == pytest.approx(0, abs=1e-4)
+    assert np.average(fitted.probability(log_odds), weights=weights) == pytest.approx(prior, rel=1e-3)
+
+
+def test_no_nearby_slope_or_bias_fits_better():
+    log_odds, is_positive = drawn(500, slope=1.3, bias=-1.0)
+    weights = np.ones(500)
+    fitted = core.fit_sigmoid(log_odds, is_positive, weights)
+    targets = core.smoothed_targets(is_positive, weights)
+
+    def log_likelihood(slope, bias):
+        probability = core.Sigmoid(slope, bias).probability(log_odds)
+        return (targets * np.log(probability) + (1 - targets) * np.log(1 - probability)).sum()
+
+    best = log_likelihood(fitted.slope, fitted.bias)
+    for slope, bias in ((0.02, 0.0), (-0.02, 0.0), (0.0, 0.02), (0.0, -0.02)):
+        assert log_likelihood(fitted.slope + slope, fitted.bias + bias) < best
 
 
 def test_separated_scores_still_give_a_finite_slope():

@@ -35,9 +35,13 @@ UNLABELLED = {
 
 
 def write_run(
-    folder: Path, texts: dict[str, tuple[str, str]], labelled: Sequence[str] = (), fenced: Sequence[str] = ()
+    folder: Path,
+    texts: dict[str, tuple[str, str]],
+    labelled: Sequence[str] = (),
+    fenced: Sequence[str] = (),
+    taught: Sequence[str] = (),
 ) -> dict[str, Path]:
-    """Write what mine reads: texts by id with group, ids with a human label, and texts of the test split."""
+    """Write what mine reads: texts by id with group, ids with a human label, texts of the test split, ids learned."""
     rows = [{"id": name, "group": group, "time": None, "text": text} for name, (group, text) in texts.items()]
     schema = {"id": pl.String, "group": pl.String, "time": pl.String, "text": pl.String}
     records.write(pl.DataFrame(rows, schema=schema), records.Texts, folder / "pool")
@@ -58,8 +62,20 @@ def write_run(
     wall = [{"id": f"test-{number}", "content": content_hash(text)} for number, text in enumerate(fenced)]
     table = pl.DataFrame(wall) if wall else records.empty(records.Firewall)
     records.write(table, records.Firewall, folder / "gold")
+    records.write(answers_to(taught), records.Judgements, folder / "judgements")
     bundle = make_bundle(folder / "bundle")
-    return {"card": bundle, "pool": folder / "pool", "gold": folder / "gold", "bundle": bundle}
+    places = {name: folder / name for name in ("pool", "gold", "judgements")}
+    return {"card": bundle, **places, "bundle": bundle}
+
+
+def answers_to(ids: Sequence[str]) -> pl.DataFrame:
+    """Return a teacher's answers to texts."""
+    answer = {
+        "judge": "rehearsal:r:0", "kind": "teacher", "label": "tip", "probabilities": None, "rationale": None,
+        "prompt_tokens": 1, "completion_tokens": 1, "cost_usd": 0.0, "is_rehearsal": True, "weight": 1.0,
+    }  # fmt: skip
+    rows = [{"id": name, **answer} for name in ids]
+    return records.Judgements.validate(pl.DataFrame(rows), cast=True) if rows else records.empty(records.Judgements)
 
 
 def mine(folder: Path, inputs: dict[str, Path], store: str, *overrides: str) -> shell.Result:
@@ -196,10 +212,16 @@ def test_a_text_of_the_test_split_stops_the_step_before_anything_is_asked(tmp_pa
     assert not teacher.asked
 
 
+def test_texts_that_the_student_learned_from_are_not_mined(tmp_path, store, teacher):
+    run = write_run(tmp_path, {name: row[:2] for name, row in UNLABELLED.items()}, taught=["u5", "u1"])
+    assert mine(tmp_path, run, store.uri).metrics["scored"] == len(UNLABELLED) - 2
+    assert not {"u5", "u1"} & set(queue_of(tmp_path)["id"])
+
+
 def test_without_unlabelled_texts_the_queue_is_empty_and_nobody_is_asked(tmp_path, store):
     run = write_run(tmp_path, {"u1": ("g1", "Ask for a room")}, labelled=["u1"])
     result = mine(tmp_path, run, store.uri)
-    assert result.headline == "no unlabelled texts to compare, so nothing is queued"
+    assert result.headline == "no text that is new to the student, so nothing is queued"
     assert (result.metrics["queued"], result.parameters["queue"]) == (0, "")
     assert len(queue_of(tmp_path)) == 0
     assert store.list("queues/") == []
@@ -230,7 +252,9 @@ def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):
     card = make_card().replace("name: other", "name: rest")
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "card.yaml").write_text(card)
-    with pytest.raises(BadArtifact, match="must have the card's labels rest, tip, got other, tip"):
+    with pytest.raises(
+        BadArtifact, match="must have the card's labels and positive label, rest, tip, tip, got other, tip, tip"
+    ):
         mine(tmp_path, {**run, "card": tmp_path / "snapshot"}, store.uri)
 
 
@@ -375,7 +399,9 @@ def ingest(folder: Path, store: str) -> dict[str, Path]:
     given_ = {name: str(folder / f"{name}s.csv") for name in ("text", "label")}
     arguments = {"card": str(folder / "card.yaml"), "texts": given_["text"], "labels": given_["label"], "store": store}
     shell.execute("ingest", {**arguments, **places})
-    return {"card": places["snapshot"], "pool": places["pool"], "gold": places["gold"]}
+    records.write(answers_to([]), records.Judgements, folder / "judgements")
+    judgements = folder / "judgements"
+    return {"card": places["snapshot"], "pool": places["pool"], "gold": places["gold"], "judgements": judgements}
 
 
 @pytest.mark.parametrize("tool", ["spreadsheet", "label studio"])

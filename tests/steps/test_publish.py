@@ -129,7 +129,7 @@ def test_the_evaluation_of_another_bundle_is_refused(evaluated, tmp_path, store)
 def test_an_evaluation_that_cannot_be_read_is_named(evaluated, tmp_path, store):
     inputs = evaluated()
     (inputs["evaluation"] / "evaluation.json").write_text("{")
-    with pytest.raises(BadArtifact, match=r"must have a readable evaluation\.json"):
+    with pytest.raises(BadArtifact, match=r"must be readable JSON.*evaluation\.json\)\. Run evaluate again"):
         publish(tmp_path, inputs, store.uri)
 
 

@@ -41,34 +41,32 @@ def test_an_answer_with_probabilities_is_taken_at_them(make_card):
     np.testing.assert_allclose(core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
 
 
-def test_an_answer_without_probabilities_is_taken_at_the_measured_error_rates(make_card):
-    # found (8 + .5) / 11 = .7727, false alarms 5.5 / 51 = .1078; it says half are tips, so .59 truly are
+def test_an_answer_without_probabilities_is_taken_at_what_the_audit_measured(make_card):
+    # when it says tip, 8 of 13 are, (8 + .5) / 14; when it does not, 2 of 47 are all the same, (2 + .5) / 48
     table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
-    rates = core.Rates.counted(COUNTS)
-    share = (0.5 - rates.false_alarm) / (rates.found - rates.false_alarm)
-    yes = share * rates.found / 0.5
-    no = share * (1 - rates.found) / 0.5
-    np.testing.assert_allclose(core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [yes, no])
-    assert share == pytest.approx(0.59, abs=0.005)
+    targets = core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
+    np.testing.assert_allclose(targets, [8.5 / 14, 2.5 / 48])
 
 
-def test_a_proven_bias_raises_what_the_teacher_rejected_in_that_slice_only(make_card):
+def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
     biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2}
     audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, **biased}]}
     table = judged(
         ("Avoid the bar", "other", [0.99, 0.01]),
         ("avoid room 3", "tip", [0.1, 0.9]),
         ("nice", "other", [0.99, 0.01]),
+        ("quiet", "other", None),
     )
     targets = core.teacher_targets(table, parse_card(make_card()), audit)
-    assert targets[0] > 0.5  # the teacher misses most tips here, so its "other" says little
-    assert targets[2] == 0.01
+    # inside: 9 of 11 that it rejected are tips; outside, with the slice's counts taken off, none of 43 are
+    np.testing.assert_allclose(targets, [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
 
 
-@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.lists(st.booleans(), min_size=1))
-def test_a_posterior_is_a_probability(found, false_alarm, answers):
-    posterior = core.posterior(np.array(answers), core.Rates(found, false_alarm))
-    assert ((posterior >= 0) & (posterior <= 1)).all()
+@given(st.fixed_dictionaries(dict.fromkeys(core.CELLS, st.integers(0, 300))))
+def test_trust_lies_strictly_between_never_and_always(counts):
+    trust = core.Trust.counted(counts)
+    assert 0 < trust.if_yes < 1
+    assert 0 < trust.if_no < 1
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 5))

@@ -5,13 +5,10 @@ cache that can be lost: it is filled again from the segments, and forgets what t
 after the store's own id, so a store that was made anew never meets the answers of its predecessor.
 """
 
-import contextlib
 import json
 import math
-import os
 import re
 import sqlite3
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
@@ -21,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from understudy.cache import cache_folder
 from understudy.errors import BadInput, StorageError
 from understudy.storage import Store
 
@@ -148,33 +146,6 @@ class PurchaseBook:
     def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._cache.execute(query, values).fetchall()
-
-
-def cache_folder() -> Path:
-    """Return a folder that can be written: UNDERSTUDY_CACHE, ~/.cache/understudy, or one in the temporary folder.
-
-    Raises:
-        BadInput: UNDERSTUDY_CACHE is set and cannot be written.
-    """
-    if named := os.environ.get("UNDERSTUDY_CACHE"):
-        if not _is_writable(Path(named)):
-            raise BadInput(f"The cache folder must be writable, got {named} (UNDERSTUDY_CACHE). Name another one.")
-        return Path(named)
-    candidates = [Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}"]
-    with contextlib.suppress(RuntimeError):
-        candidates.insert(0, Path.home() / ".cache" / "understudy")
-    found = next(filter(_is_writable, candidates), None)
-    return found or Path(tempfile.mkdtemp(prefix="understudy-"))
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether the folder is ours and files can be made in it; it is made when it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder.stat().st_uid == os.getuid()
-    except OSError:
-        return False
 
 
 def _store_id(store: Store) -> str:

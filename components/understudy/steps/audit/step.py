@@ -1,12 +1,12 @@
 """Test the teacher against people: folders in, a folder out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from understudy import records, wording
+from understudy.documents import write_json
 from understudy.metrics import Bools, defined
 from understudy.shell import In, Out, Result
 from understudy.steps.audit import core, markdown, summary
@@ -21,7 +21,8 @@ AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str = "") -> Result:
     """Compare the teacher with people, by label and by slice, and say in words where it is biased.
 
-    It looks at the human labels of the splits train and validation only.
+    It looks at the human labels of the splits train and validation only, and not at answers to review queues: these
+    texts were chosen because student and teacher disagree, so the teacher looks worse on them than it is.
 
     Args:
         card: snapshot of the task card.
@@ -33,7 +34,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str
     """
     task = load_card(card)
     config: AuditConfig = load_config("audit", task, overrides)
-    human = records.read_gold(gold, "train", "validation")
+    human = records.read_gold(gold, "train", "validation").filter(pl.col("origin").cast(pl.String) == "labels")
     answers = teacher_answers(records.read(judgements, records.Judgements), task)
     judged = human.join(answers, on="id", how="inner").sort("id")
     slices = slices_of(task, judged)
@@ -71,8 +72,7 @@ def _queue(card: Card, pool: pl.DataFrame, tests: list[core.SliceTest], config: 
 
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / AUDIT_FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / AUDIT_FILE, found)
     (folder / PAGE_FILE).write_text(markdown.page(found), encoding="utf-8")
     records.write(queue, records.AuditQueue, folder)
 

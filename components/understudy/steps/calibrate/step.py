@@ -1,6 +1,5 @@
 """The step calibrate: files in, files out."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from understudy import metrics, provenance, records
-from understudy.bundles import BUNDLE_FILE, FORMAT
-from understudy.errors import BadArtifact
-from understudy.scoring import Bools, Bundle, Floats, Graph, Sigmoid, positive_log_odds
+from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings
+from understudy.documents import read_json, write_json
+from understudy.scoring import Bools, Floats, Graph, Sigmoid, positive_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.task import CARD_FILE, Card, load_card, load_config
+from understudy.text import word_counts
 
 
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Result:
@@ -41,7 +41,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     split = records.read_gold(gold, "calibration")
     is_positive = (split["label"] == task.positive_label).to_numpy()
     core.require_labels(is_positive, task.positive_label, config.min_per_label)
-    about = _read_graphs(graphs)
+    about = read_json(graphs / "graphs.json", "export")
     log_odds = _log_odds(graphs, about, task, split["text"].to_list())
     weights = core.prior_weights(is_positive, task.prior)
     calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
@@ -53,19 +53,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     return Result(
         headline=f"threshold {threshold:.3f}, calibration error {figures['ece']:.3f} on {len(split)} texts",
         metrics={"slope": calibrator.slope, "bias": calibrator.bias, "threshold": threshold, **figures},
-        parameters={"version": Bundle.open(bundle).version},
+        parameters={"version": read_settings(bundle)["version"]},
     )
-
-
-def _read_graphs(graphs: Path) -> dict[str, Any]:
-    path = graphs / "graphs.json"
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(
-            f"Graphs must have a readable graphs.json, got {error} ({path}). Run export again."
-        ) from error
-    return about
 
 
 def _log_odds(graphs: Path, about: dict[str, Any], task: Card, texts: list[str]) -> Floats:
@@ -76,7 +65,7 @@ def _log_odds(graphs: Path, about: dict[str, Any], task: Card, texts: list[str])
 
 def _reference(split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float) -> dict[str, Any]:
     """Describe scores and texts of the calibration split, for the nightly watch to compare with."""
-    words = split["text"].str.split(" ").list.len().to_numpy()
+    words = word_counts(split["text"])
     at = np.linspace(0, 1, 21)
     return {
         "texts": len(split),
@@ -110,8 +99,7 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     files = {path.name: provenance.hash_file(path) for path in sorted(bundle.iterdir())}
     content = {**settings, "files": files}
     content["version"] = f"{load_card(card).name}-{provenance.hash_json(content)[:12]}"
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
-    (bundle / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(bundle / BUNDLE_FILE, content)
 
 
 def _figures(probability: Floats, is_positive: Bools, weights: Floats, threshold: float) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """How fast a bundle scores on this machine: one text at a time on one thread, and in batches on all cores."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from understudy.machine import cores
 from understudy.metrics import Floats, Interval
 from understudy.progress import track
 from understudy.scoring import Bundle
@@ -46,7 +46,7 @@ def score(folder: Path, texts: Sequence[str], latency_texts: int) -> Scored:
     probability, texts_per_second = _throughput(bundle, texts)
     chosen = np.unique(np.linspace(0, len(texts) - 1, min(latency_texts, len(texts))).astype(int))
     latency_ms = _latencies(Bundle.open(folder, threads=1), [texts[index] for index in chosen])
-    return Scored(probability, texts_per_second, latency_ms, os.cpu_count() or 1)
+    return Scored(probability, texts_per_second, latency_ms, cores())
 
 
 def _throughput(bundle: Bundle, texts: Sequence[str]) -> tuple[Floats, float]:

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from understudy import records, report
-from understudy.bundles import read_settings
-from understudy.errors import BadArtifact
+from understudy.bundles import read_settings, require_labels
 from understudy.metrics import defined
 from understudy.shell import In, Out, Result
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.task import Card, load_card, load_config
+from understudy.task import load_card, load_config
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -42,7 +41,7 @@ def run(
     task = load_card(card or bundle)
     config: EvaluateConfig = load_config("evaluate", task, overrides)
     settings = read_settings(bundle)
-    _require_same_labels(settings, task, bundle)
+    require_labels(settings, task)
     texts = testset.read(test, task, test_judgements)
     scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
     measured = assemble.Measured(task, settings, texts, scored, config)
@@ -50,16 +49,6 @@ def run(
     _write(evaluation, page, found)
     records.write(assemble.predictions(measured), records.Evaluated, evaluation)
     return result(found)
-
-
-def _require_same_labels(settings: dict[str, Any], card: Card, bundle: Path) -> None:
-    of_bundle = (*settings["labels"], settings["positive_label"])
-    of_card = (*card.label_names, card.positive_label)
-    if of_bundle != of_card:
-        raise BadArtifact(
-            f"A bundle must have the card's labels and positive label, {', '.join(of_card)}, got "
-            f"{', '.join(of_bundle)} ({bundle}). Give the card that it was trained with."
-        )
 
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
 """The step export: files in, files out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from understudy import metrics, records
+from understudy.documents import write_json
 from understudy.scoring import Floats, Graph, positive_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.export import core
@@ -43,7 +43,7 @@ def run(card: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Re
     is_positive = (validation["label"] == task.positive_label).to_numpy()
     choice = core.choose(scores, is_positive, config)
     settings = {**about, "graph": choice.graph, "reason": choice.reason}
-    (graphs / GRAPHS_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(graphs / GRAPHS_FILE, settings)
     quality = {
         f"average_precision_{name}": metrics.average_precision(score, is_positive) for name, score in scores.items()
     }

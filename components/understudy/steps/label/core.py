@@ -82,3 +82,15 @@ def reweighed(judgements: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
     stands_for = answered.select("id", stands_for=pl.col("population") / pl.len().over("stratum"))
     joined = judgements.join(stands_for, on="id", how="left", maintain_order="left")
     return joined.with_columns(weight=pl.coalesce("stands_for", "weight")).drop("stands_for")
+
+
+def positive_share(judgements: pl.DataFrame, drawn: pl.DataFrame, positive_label: str) -> float:
+    """Estimate the share of the pool that the teacher calls positive: the draw is richer, and its weights undo that.
+
+    >>> drawn = pl.DataFrame({"id": ["a", "b"], "population": [10, 90], "stratum": ["likely", "rest"]})
+    >>> positive_share(pl.DataFrame({"id": ["a", "b"], "label": ["tip", "other"], "weight": [1.0, 1.0]}), drawn, "tip")
+    0.1
+    """
+    answered = reweighed(judgements, drawn).join(drawn.select("id"), on="id", how="semi")
+    weights = answered["weight"].to_numpy()
+    return float(weights @ (answered["label"] == positive_label).to_numpy() / weights.sum()) if len(weights) else 0.0

@@ -45,7 +45,8 @@ def run(
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics texts, asked, from_store, failed, cost_usd, prompt_tokens, completion_tokens, positive_share; a dry run
+        metrics texts, asked, from_store, failed, cost_usd, prompt_tokens, completion_tokens, positive_share (of the
+        pool, estimated by the draw's weights); a dry run
         gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
@@ -65,7 +66,8 @@ def run(
         for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
-        return _result(for_test + for_training, _positive_share(for_training.table, task), teacher, task)
+        share = core.positive_share(for_training.table, drawn, task.positive_label)
+        return _result(for_test + for_training, share, teacher, task)
 
 
 def _texts(
@@ -105,7 +107,7 @@ def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card)
     money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
         headline=f"{count(len(judged.table), 'text')} judged ({', '.join(notes)}), {money}, "
-        f"{percent(positive_share)} {card.positive_label}{_stamp(teacher)}",
+        f"about {percent(positive_share)} of the pool {card.positive_label}{_stamp(teacher)}",
         metrics={
             "texts": len(judged.table),
             "asked": judged.asked,
@@ -155,10 +157,6 @@ def _forecast(estimate: Estimate) -> str:
 
 def _money(teacher: Teacher, card: Card) -> str:
     return f"{usd(teacher.spent_usd)} of {usd(card.budget.teacher_usd)}"
-
-
-def _positive_share(table: pl.DataFrame, card: Card) -> float:
-    return float((table["label"] == card.positive_label).sum()) / max(len(table), 1)
 
 
 def _stamp(teacher: Teacher) -> str:

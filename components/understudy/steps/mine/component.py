@@ -10,6 +10,7 @@ def mine(
     card: Input[Artifact],
     pool: Input[Dataset],
     gold: Input[Dataset],
+    judgements: Input[Dataset],
     bundle: Input[Model],
     store: str,
     queue: Output[Dataset],

@@ -1,6 +1,5 @@
 """The step mine: files in, files out, and the queue into the store."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from understudy import labels, provenance, records
-from understudy.errors import BadArtifact
+from understudy.bundles import require_labels
+from understudy.documents import write_json
 from understudy.metrics import Floats
 from understudy.progress import track
 from understudy.scoring import Bundle
@@ -27,23 +27,28 @@ QUEUE_FILE = "queue.json"
 TEXTS_AT_ONCE = 1000
 
 
-def run(card: In, pool: In, gold: In, bundle: In, store: str, queue: Out, overrides: str = "") -> Result:
+def run(
+    card: In, pool: In, gold: In, judgements: In, bundle: In, store: str, queue: Out, overrides: str = ""
+) -> Result:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
 
-    The bundle need not be published. The teacher is asked within what is left of the card's budget; answers that the
-    store has cost nothing. A queue also goes into the store, under queues/<card>/<queue>/.
+    Texts that the student learned from are left out: it has seen the teacher's answers to them. The bundle need not be
+    published. The teacher is asked within what is left of the card's budget; answers that the store has cost nothing.
+    A queue also goes into the store, under queues/<card>/<queue>/.
 
     Args:
         card: snapshot of the task card.
         pool: texts that may be used for training.
         gold: human labels, and the firewall around the test split.
+        judgements: the teacher's answers that the student learned from.
         bundle: what calibrate wrote.
         store: folder or s3://bucket/prefix that keeps the teacher's answers and the queue.
         queue: queue.parquet, queue.csv to fill in, label-studio.json with label-studio.xml, and queue.json about them.
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics scored, asked, from_store, disagreements, disagreement_share (estimated of the pool), queued, cost_usd;
+        metrics scored, asked, from_store, disagreements, disagreement_share (of the texts that the student has not
+        learned from), queued, cost_usd;
         parameters queue (its name in the store; empty when nothing is queued), is_budget_spent.
 
     Raises:
@@ -53,13 +58,13 @@ def run(card: In, pool: In, gold: In, bundle: In, store: str, queue: Out, overri
     config: MineConfig = load_config("mine", task, overrides)
     keep = prepare_store(store)
     student = _open_student(bundle, task)
-    unlabelled = _unlabelled(pool, gold, keep, task)
-    drawn = core.draw(unlabelled, config.texts, config.seed)
+    unseen = _unseen(pool, gold, judgements, keep, task)
+    drawn = core.draw(unseen, config.texts, config.seed)
     core.require_no_test_texts(drawn, records.read(gold, records.Firewall))
     scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
     asked = _ask(task, keep, scored, student.threshold, config, overrides)
     answers = teacher_answers(asked.judged.table, task)
-    weighed = core.weigh(scored, set(answers["id"]), student.threshold, len(unlabelled))
+    weighed = core.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
     compared = core.compare(weighed.join(answers, on="id"), config.min_disagreement)
     chosen = core.choose(compared, config)
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
@@ -84,18 +89,21 @@ class Asked:
 
 def _open_student(bundle: Path, card: Card) -> Bundle:
     student = Bundle.open(bundle)
-    if student.labels != card.label_names:
-        raise BadArtifact(
-            f"The bundle must have the card's labels {', '.join(card.label_names)}, got {', '.join(student.labels)} "
-            f"({bundle}). Train a student of this card."
-        )
+    require_labels(student.settings, card)
     return student
 
 
-def _unlabelled(pool: Path, gold: Path, store: Store, card: Card) -> pl.DataFrame:
-    """Read the pool's texts that no person has labelled, neither in gold nor in the store since."""
-    texts = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
-    return texts.join(labels.read_all(store, card.name), on="id", how="anti")
+def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) -> pl.DataFrame:
+    """Read the pool's texts that neither a person has labelled (also since) nor the student learned from."""
+    texts = records.read(pool, records.Texts)
+    known = (
+        records.read(gold, records.Gold),
+        records.read(judgements, records.Judgements),
+        labels.read_all(store, card.name),
+    )
+    for table in known:
+        texts = texts.join(table, on="id", how="anti")
+    return texts
 
 
 def _score(student: Bundle, texts: pl.Series) -> Floats:
@@ -164,8 +172,7 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
         (folder / file).write_text(text, encoding="utf-8", newline="")
     digest = provenance.hash_json({**about, **texts})[:12]
     name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
-    content = json.dumps({"queue": name, **about}, indent=2, sort_keys=True, allow_nan=False)
-    (folder / QUEUE_FILE).write_text(content + "\n", encoding="utf-8")
+    write_json(folder / QUEUE_FILE, {"queue": name, **about})
     return name
 
 
@@ -178,11 +185,12 @@ def _put(store: Store, prefix: str, folder: Path) -> None:
 
 def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
     if not figures["scored"]:
-        return "no unlabelled texts to compare, so nothing is queued"
+        return "no text that is new to the student, so nothing is queued"
     judged = figures["asked"] + figures["from_store"]
     ended = "; the budget ended the asking" if is_budget_spent else ""
     return (
         f"{count(figures['queued'], 'text')} queued for people: student and teacher disagree on "
         f"{figures['disagreements']:,} of {count(judged, 'text')} "
-        f"({percent(figures['disagreement_share'])} of the pool), {usd(figures['cost_usd'])} spent{ended}"
+        f"(about {percent(figures['disagreement_share'])} of those new to the student), "
+        f"{usd(figures['cost_usd'])} spent{ended}"
     )

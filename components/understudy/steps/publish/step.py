@@ -1,12 +1,11 @@
 """The step publish: folders in, the registry moved, and a folder that says how."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from understudy import provenance, registry
 from understudy.bundles import read_settings
-from understudy.errors import BadArtifact
+from understudy.documents import read_json, write_json
 from understudy.registry import Current
 from understudy.shell import In, Out, Result
 from understudy.steps.publish import core, model_card
@@ -41,7 +40,7 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
     """
     card = load_card(bundle)
     config: PublishConfig = load_config("publish", card, overrides)
-    settings, found = read_settings(bundle), _read_evaluation(evaluation)
+    settings, found = read_settings(bundle), read_json(evaluation / EVALUATION, "evaluate")
     core.require_decision(settings, found, is_forced=config.force)
     text = model_card.write(settings, card, found, is_forced=config.force)
     papers = {
@@ -60,17 +59,6 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
     )
 
 
-def _read_evaluation(folder: Path) -> dict[str, Any]:
-    path = folder / EVALUATION
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(
-            f"An evaluation must have a readable {EVALUATION}, got {error} ({folder}). Run evaluate again."
-        ) from error
-    return content
-
-
 def _provenance_of(bundle: Path) -> dict[str, bytes]:
     path = bundle / provenance.FILE
     return {provenance.FILE: path.read_bytes()} if path.is_file() else {}
@@ -87,6 +75,6 @@ def _write_release(folder: Path, store: Store, current: Current, text: str) -> d
         "is_forced": current.is_forced,
     }
     folder.mkdir(parents=True)
-    (folder / RELEASE).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(folder / RELEASE, about)
     (folder / MODEL_CARD).write_text(text, encoding="utf-8")
     return about

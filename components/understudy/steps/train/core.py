@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact, TooFewLabels
-from understudy.scoring import Floats, Integers, length_batches
+from understudy.scoring import Bools, Floats, Integers, length_batches
 from understudy.task import Card, Slice
 from understudy.text import content_hash, in_slice
 
@@ -17,61 +17,36 @@ CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """How a judge errs: `found` is the share of positives that it calls positive, `false_alarm` that of negatives."""
+class Trust:
+    """What a judge's answers are worth: the chance that a text is positive when it says so, and when it says not."""
 
-    found: float
-    false_alarm: float
+    if_yes: float
+    if_no: float
 
     @classmethod
-    def counted(cls, counts: Mapping[str, Any]) -> "Rates":
-        """Estimate from confusion counts, half an observation added to each cell (Jeffreys' prior)."""
-        true_positive, false_negative = counts["true_positive"] + 0.5, counts["false_negative"] + 0.5
-        false_positive, true_negative = counts["false_positive"] + 0.5, counts["true_negative"] + 0.5
-        return cls(true_positive / (true_positive + false_negative), false_positive / (false_positive + true_negative))
+    def counted(cls, counts: Mapping[str, Any]) -> "Trust":
+        """Estimate from confusion counts on human labels, half a text added to each cell (Jeffreys' prior).
 
+        >>> Trust.counted({"true_positive": 7, "false_positive": 1, "false_negative": 3, "true_negative": 10})
+        Trust(if_yes=0.8333333333333334, if_no=0.25)
+        """
+        cells = {cell: counts[cell] + 0.5 for cell in CELLS}
+        return cls(
+            if_yes=cells["true_positive"] / (cells["true_positive"] + cells["false_positive"]),
+            if_no=cells["false_negative"] / (cells["false_negative"] + cells["true_negative"]),
+        )
 
-def true_share(observed_share: float, rates: Rates) -> float:
-    """Share of texts that are truly positive, from the share that an erring judge calls positive.
-
-    Clipped to [0.02, 0.98]; a judge no better than chance tells nothing, so its own share is returned.
-
-    >>> round(true_share(0.32, Rates(found=0.6, false_alarm=0.2)), 2)
-    0.3
-
-    Source: Rogan and Gladen, "Estimating prevalence from the results of a screening test", 1978.
-    """
-    informed = rates.found - rates.false_alarm
-    share = (observed_share - rates.false_alarm) / informed if informed > 0 else observed_share
-    return float(np.clip(share, 0.02, 0.98))
-
-
-def posterior(says_positive: np.ndarray[Any, Any], rates: Rates) -> Floats:
-    """Chance that each text is truly positive, given an erring judge's answers to all of them (Bayes' rule).
-
-    Args:
-        says_positive: the judge's answers, shape (texts,).
-        rates: how the judge errs on such texts.
-
-    Returns:
-        probabilities, shape (texts,).
-
-    >>> posterior(np.array([True, False, False, False]), Rates(found=0.5, false_alarm=0.0)).round(2)
-    array([1.  , 0.33, 0.33, 0.33])
-    """
-    share = true_share(float(says_positive.mean()), rates)
-    if_yes = share * rates.found
-    if_no = share * (1 - rates.found)
-    yes = if_yes / (if_yes + (1 - share) * rates.false_alarm)
-    no = if_no / (if_no + (1 - share) * (1 - rates.false_alarm))
-    return np.where(says_positive, yes, no)
+    def chance(self, says_positive: Bools) -> Floats:
+        """Chance that each text is positive, given the judge's answers; both of shape (texts,)."""
+        return np.where(says_positive, self.if_yes, self.if_no)
 
 
 def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) -> Floats:
     """Chance that each judged text is positive: the teacher's word, corrected where the audit proved it biased.
 
-    An answer with probabilities is taken at them. An answer without is taken at what the audit measured of the
-    teacher, and so is every answer in a slice where the audit found a bias.
+    An answer with probabilities is taken at them. An answer without is taken at what the audit measured: how often
+    people call a text positive when the teacher does, and when it does not. So is every answer in a slice with a proven
+    bias, at that slice's own measure; it takes the slice to be as rich in positives as in the audited texts.
 
     Args:
         judged: columns text, label, probabilities, and the card's slice columns.
@@ -87,11 +62,11 @@ def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) 
     for counts in biased_slices(audit):
         inside = in_slice(slice_named(card, counts["name"]), judged) & is_open
         if inside.any():
-            targets[inside] = posterior(says_positive[inside], Rates.counted(counts))
+            targets[inside] = Trust.counted(counts).chance(says_positive[inside])
         is_open &= ~inside
     rest = is_open & np.isnan(targets)
     if rest.any():
-        targets[rest] = posterior(says_positive[rest], Rates.counted(counts_elsewhere(audit)))
+        targets[rest] = Trust.counted(counts_elsewhere(audit)).chance(says_positive[rest])
     return targets
 
 
@@ -106,7 +81,7 @@ def slice_named(card: Card, name: str) -> Slice:
 
 
 def counts_elsewhere(audit: Mapping[str, Any]) -> dict[str, int]:
-    """Confusion counts outside the slices with a proven bias; what stands in two such slices is taken off twice.
+    """Confusion counts outside the slices with a proven bias; a text in two of them is taken off twice, down to 0.
 
     >>> counts = {"true_positive": 9, "false_negative": 4, "false_positive": 5, "true_negative": 80}
     >>> avoid = {"true_positive": 1, "false_negative": 3, "false_positive": 0, "true_negative": 2, "is_biased": True}
@@ -158,6 +133,11 @@ def training_table(
     return table
 
 
+def both_columns(positive: Floats, card: Card) -> Floats:
+    """Write probabilities of the positive label, shape (texts,), for both labels in the card's order: (texts, 2)."""
+    return np.stack([positive if name == card.positive_label else 1 - positive for name in card.label_names], axis=1)
+
+
 def require_fenced(table: pl.DataFrame, firewall: pl.DataFrame) -> None:
     """Refuse training texts that stand in the test split.
 
@@ -189,8 +169,8 @@ def epoch_batches(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: i
     """
     lot = np.random.default_rng([seed, epoch])
     shuffled = lot.permutation(len(lengths))
-    jittered = np.asarray(lengths)[shuffled]
-    batches = [shuffled[batch] for batch in length_batches(jittered.tolist(), batch_tokens)]
+    shuffled_lengths = np.asarray(lengths)[shuffled]
+    batches = [shuffled[batch] for batch in length_batches(shuffled_lengths.tolist(), batch_tokens)]
     return [batches[index] for index in lot.permutation(len(batches))]
 
 

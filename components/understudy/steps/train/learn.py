@@ -38,7 +38,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """How the training went: average precision on the validation split after each epoch that this process ran."""
+    """How the training went: the best average precision on validation, in which epoch (from 0), and all updates."""
 
     best_score: float
     best_epoch: int

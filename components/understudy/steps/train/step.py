@@ -1,19 +1,23 @@
 """The step train: files in, files out."""
 
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from understudy import records
-from understudy.errors import BadArtifact
+from understudy.documents import read_json
+from understudy.progress import track
 from understudy.shell import In, Out, Result
 from understudy.steps.train import core
 from understudy.steps.train.config import TrainConfig
 from understudy.storage import Store, open_store
 from understudy.task import Card, load_card, load_config
+
+if TYPE_CHECKING:
+    from understudy.steps.train.learn import Learner
 
 
 def run(
@@ -35,7 +39,8 @@ def run(
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics average_precision (validation), best_epoch, updates, texts, human_texts.
+        metrics average_precision (validation), best_epoch, updates, resumed_at (0 from the
+        start), texts, human_texts.
 
     Raises:
         TooFewLabels: there is too little to learn from.
@@ -43,76 +48,50 @@ def run(
     """
     task = load_card(card)
     config: TrainConfig = load_config("train", task, overrides)
-    judged = records.read(judgements, records.Judgements)
-    table = _training_table(task, pool, gold, judged, audit, config)
-    validation = records.read_gold(gold, "validation")
-    key = _training_key(table, validation, task, config)
-    about = _about(task, config, table, is_rehearsal=bool(judged["is_rehearsal"].any()))
-    learned = _train(task, table, validation, config, student, about, open_store(store), key)
-    human = int((table["weight"] != 1.0).sum())
+    lesson = _lesson(task, config, pool, gold, judgements, audit)
+    learned = _learn(lesson, task, config, open_store(store), student)
     return Result(
-        headline=f"{task.student} on {len(table):,} texts ({human} by people), "
+        headline=f"{task.student} on {len(lesson.table):,} texts ({lesson.human_texts} by people), "
         f"validation AP {learned['average_precision']:.3f} after epoch {learned['best_epoch']}",
-        metrics={**learned, "texts": len(table), "human_texts": human},
+        metrics={**learned, "texts": len(lesson.table), "human_texts": lesson.human_texts},
         parameters={"student": task.student},
     )
 
 
-def _training_table(
-    task: Card, pool: Path, gold: Path, judgements: pl.DataFrame, audit: Path, config: TrainConfig
-) -> pl.DataFrame:
-    table = core.training_table(
-        pool=records.read(pool, records.Texts),
-        gold=records.read_gold(gold, "train"),
-        judgements=judgements,
-        audit=_read_audit(audit),
-        card=task,
-        human_weight=config.human_weight,
-    )
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """All that a student learns from.
+
+    Attributes:
+        table: columns id, text, target and weight.
+        validation: human labels that decide when to stop.
+        human_texts: how many of the table's texts people labelled.
+        is_rehearsal: whether a rehearsal teacher had a part in it.
+    """
+
+    table: pl.DataFrame
+    validation: pl.DataFrame
+    human_texts: int
+    is_rehearsal: bool
+
+
+def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements: Path, audit: Path) -> Lesson:
+    human = records.read_gold(gold, "train")
+    judged = records.read(judgements, records.Judgements)
+    found = read_json(audit / "audit.json", "audit")
+    table = core.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
     core.require_fenced(table, records.read(gold, records.Firewall))
-    return table
+    is_rehearsal = bool(judged["is_rehearsal"].any())
+    return Lesson(table, records.read_gold(gold, "validation"), len(human), is_rehearsal)
 
 
-def _read_audit(audit: Path) -> dict[str, Any]:
-    path = audit / "audit.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(f"An audit must have a readable audit.json, got {error} ({path}).") from error
-    return content
-
-
-def _training_key(table: pl.DataFrame, validation: pl.DataFrame, task: Card, config: TrainConfig) -> str:
-    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one."""
-    parts = [table.write_json(), validation.write_json(), repr(config), task.student, ",".join(task.label_names)]
-    return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
-
-
-def _train(
-    task: Card,
-    table: pl.DataFrame,
-    validation: pl.DataFrame,
-    config: TrainConfig,
-    folder: Path,
-    about: dict[str, Any],
-    store: Store,
-    key: str,
-) -> dict[str, float]:
+def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder: Path) -> dict[str, float]:
+    """Train, from a checkpoint when the store has one of this very training, and write the student."""
     from understudy import student
-    from understudy.progress import track
-    from understudy.steps.train import checkpoints, learn
+    from understudy.steps.train import checkpoints
 
-    device = learn.make_deterministic(config.seed)
-    model, tokenizer = student.load(task.student, task.label_names)
-    learner = learn.Learner(
-        model,
-        tokenizer.pad_token_id,
-        learn.Examples(*_examples(tokenizer, table, task, config)),
-        _validation(tokenizer, validation, task, config),
-        config,
-        config.learning_rate or student.learning_rate_of(task.student),
-        device,
-    )
+    key = _training_key(lesson, task, config)
+    learner, tokenizer = _learner(lesson, task, config)
     if (kept := checkpoints.read_latest(store, key)) is not None:
         learner.resume(kept)
     with track(learner.updates, "train: updates") as progress:
@@ -121,7 +100,7 @@ def _train(
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
-    student.save(learner.model.cpu(), tokenizer, about, folder)
+    student.save(learner.model.cpu(), tokenizer, _about(lesson, task, config), folder)
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,
@@ -131,32 +110,42 @@ def _train(
     }
 
 
-def _examples(tokenizer: Any, table: pl.DataFrame, task: Card, config: TrainConfig) -> tuple[Any, Any, Any]:
+def _training_key(lesson: Lesson, task: Card, config: TrainConfig) -> str:
+    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one."""
+    tables = (lesson.table.write_json(), lesson.validation.write_json())
+    parts = [*tables, repr(config), task.student, ",".join(task.label_names)]
+    return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+
+
+def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner", Any]:
+    """Make a learner with its student's tokenizer."""
     import torch
 
-    from understudy.student import tokens_of
+    from understudy import student
+    from understudy.steps.train.learn import Examples, Learner, Validation, make_deterministic
 
-    positive = torch.tensor(table["target"].to_numpy(), dtype=torch.float32)
-    columns = [positive if name == task.positive_label else 1 - positive for name in task.label_names]
-    weights = torch.tensor(table["weight"].to_numpy(), dtype=torch.float32)
-    return tokens_of(tokenizer, table["text"].to_list(), config.max_length), torch.stack(columns, dim=1), weights
+    device = make_deterministic(config.seed)
+    model, tokenizer = student.load(task.student, task.label_names)
+    tokens, checked = (
+        student.tokens_of(tokenizer, table["text"].to_list(), config.max_length)
+        for table in (lesson.table, lesson.validation)
+    )
+    targets = torch.tensor(core.both_columns(lesson.table["target"].to_numpy(), task), dtype=torch.float32)
+    weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)
+    is_positive = (lesson.validation["label"] == task.positive_label).to_numpy()
+    validation = Validation(checked, is_positive, task.positive_index)
+    rate = config.learning_rate or student.learning_rate_of(task.student)
+    examples = Examples(tokens, targets, weights)
+    return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
 
 
-def _validation(tokenizer: Any, validation: pl.DataFrame, task: Card, config: TrainConfig) -> Any:
-    from understudy.steps.train.learn import Validation
-    from understudy.student import tokens_of
-
-    is_positive = (validation["label"] == task.positive_label).to_numpy()
-    tokens = tokens_of(tokenizer, validation["text"].to_list(), config.max_length)
-    return Validation(tokens, is_positive, task.positive_index)
-
-
-def _about(task: Card, config: TrainConfig, table: pl.DataFrame, is_rehearsal: bool) -> dict[str, Any]:
+def _about(lesson: Lesson, task: Card, config: TrainConfig) -> dict[str, Any]:
     return {
         "student": task.student,
         "labels": list(task.label_names),
         "positive_label": task.positive_label,
         "max_length": config.max_length,
-        "texts": len(table),
-        "is_rehearsal": is_rehearsal,
+        "texts": len(lesson.table),
+        "human_texts": lesson.human_texts,
+        "is_rehearsal": lesson.is_rehearsal,
     }

@@ -1,0 +1,33 @@
+"""Small JSON documents in artifact folders: written in one canonical form, read with one kind of error."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import BadArtifact
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a document; the same content gives the same bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_json(path: Path, maker: str) -> dict[str, Any]:
+    """Read a document.
+
+    Args:
+        path: where it lies.
+        maker: the step that writes it, named in the error.
+
+    Raises:
+        BadArtifact: it is missing, unreadable or no mapping.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadArtifact(f"The document must be readable JSON, got {error} ({path}). Run {maker} again.") from error
+    if not isinstance(content, dict):
+        raise BadArtifact(f"The document must be a mapping, got {type(content).__name__} ({path}). Run {maker} again.")
+    return content

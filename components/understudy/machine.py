@@ -1,0 +1,27 @@
+"""What this process may use of the machine; a pod with a CPU limit sees all of its node's cores."""
+
+import math
+import os
+from pathlib import Path
+
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cores() -> int:
+    """Count the cores that this process may use: its affinity, and no more than the control group's limit, rounded up.
+
+    Source: the Linux kernel's documentation of control groups, version 2, "cpu.max".
+    """
+    allowed = len(os.sched_getaffinity(0))
+    limit = cpu_limit(CPU_LIMIT.read_text(encoding="ascii")) if CPU_LIMIT.exists() else None
+    return allowed if limit is None else max(1, min(allowed, math.ceil(limit)))
+
+
+def cpu_limit(content: str) -> float | None:
+    """Read how many cores `cpu.max` grants; None when it sets no limit.
+
+    >>> cpu_limit("150000 100000"), cpu_limit("max 100000")
+    (1.5, None)
+    """
+    quota, period = content.split()
+    return None if quota == "max" else int(quota) / int(period)
