@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.bundles import BUNDLE_FILE, FORMAT
+from understudy.bundles import BUNDLE_FILE, FORMAT, version_of
 
 CARD = """
 name: {name}
@@ -43,7 +43,6 @@ def make_bundle(
     bias: float = -2.0,
     threshold: float = 0.5,
     is_rehearsal: bool = True,
-    version: str | None = None,
     more: str = "",
 ) -> Path:
     """Write a bundle whose log-odds of "tip" are `bias` plus the weight of every word of the text.
@@ -71,8 +70,7 @@ def make_bundle(
         "is_rehearsal": is_rehearsal,
         "files": files,
     }
-    content = json.dumps(settings, sort_keys=True)
-    settings["version"] = version or f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    settings["version"] = version_of(name, settings)
     (folder / BUNDLE_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 

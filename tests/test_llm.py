@@ -129,7 +129,7 @@ def test_an_address_that_is_none_is_bad_input(make: Any, use: Any, url: str) -> 
 
 @pytest.mark.parametrize(
     "models",
-    [error(404, "no such path"), Answer(b"<html>"), Answer({"data": None}), Answer(["x"]), Answer({"data": [1]})],
+    [error(404, "no such path"), Answer({"data": None}), Answer({"data": [1]})],
 )
 def test_a_server_without_a_model_list_is_taken_for_a_paid_one(make: Any, use: Any, models: Answer) -> None:
     with teacher_server(lambda *_: completion(TIP), models) as log:
@@ -137,6 +137,14 @@ def test_a_server_without_a_model_list_is_taken_for_a_paid_one(make: Any, use: A
         with make() as teacher:
             assert not teacher.seat.is_rehearsal
             assert teacher.judge(texts(1)).table["label"].to_list() == ["tip"]
+
+
+@pytest.mark.parametrize("models", [Answer(b"<html>"), Answer(["x"])])
+def test_a_server_that_is_no_teacher_is_refused_before_anything_is_asked(make: Any, use: Any, models: Answer) -> None:
+    with teacher_server(lambda *_: completion(TIP), models) as log:
+        use(log.url)
+        with pytest.raises(BadInput, match="must speak the OpenAI API"), make():
+            pass
 
 
 def test_a_server_out_of_order_is_told_before_anything_is_asked(make: Any, use: Any) -> None:

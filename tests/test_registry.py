@@ -172,9 +172,15 @@ def test_an_altered_bundle_is_not_published(tmp_path, store):
 
 
 def test_a_version_never_changes_its_content(tmp_path, store):
-    registry.publish_bundle(store, student(tmp_path, 1, version="hotel-tips-1"), PAPERS)
+    bundle = student(tmp_path, 1)
+    registry.publish_bundle(store, bundle, PAPERS)
+    (manifest,) = (key for key in store.list("bundles/") if key.endswith("/manifest.json"))
+    other = json.loads(store.read(manifest))
+    other["files"]["model.onnx"] = "0" * 64
+    store.delete(manifest)
+    store.put_if_absent(manifest, json.dumps(other).encode())
     with pytest.raises(BadArtifact, match="must keep its content"):
-        registry.publish_bundle(store, student(tmp_path, 2, version="hotel-tips-1"), PAPERS)
+        registry.publish_bundle(store, bundle, PAPERS)
 
 
 def test_a_damaged_pointer_is_named(store):

@@ -70,6 +70,32 @@ def test_a_bundle_of_another_format_is_refused(tmp_path):
         Bundle.open(folder)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ('"threshold": 0.5', '"threshold": 0.1', "version must be the hash of its settings"),
+        ('"slope": 1.0', '"slope": "steep"', "calibrator.slope"),
+        ('"max_length": 64,', "", "max_length: Field required"),
+    ],
+)
+def test_a_bundle_with_altered_settings_is_refused(tmp_path, before, after, fault):
+    folder = make_bundle(tmp_path / "bundle")
+    settings = folder / "bundle.json"
+    text = settings.read_text()
+    assert before in text
+    settings.write_text(text.replace(before, after))
+    with pytest.raises(BadArtifact, match=fault):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"format": 1}'])
+def test_settings_that_are_no_settings_are_refused(tmp_path, content):
+    folder = make_bundle(tmp_path / "bundle")
+    (folder / "bundle.json").write_text(content)
+    with pytest.raises(BadArtifact):
+        Bundle.open(folder)
+
+
 def test_scoring_needs_neither_torch_nor_transformers(tmp_path):
     folder = make_bundle(tmp_path / "bundle")
     code = (

@@ -1,34 +1,82 @@
-"""A bundle's folder: its settings file, and the check of its files' hashes; only the standard library is needed."""
+"""A bundle's folder: its settings, and the check of its files' hashes; needs no numpy, so that submit can publish."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from understudy.documents import read_json
 from understudy.errors import BadArtifact
-from understudy.task import Card
+from understudy.provenance import hash_json
+from understudy.task import CARD_FILE, Card
 
 BUNDLE_FILE = "bundle.json"
 FORMAT = 1
+SERVED = ("model.onnx", "tokenizer.json", CARD_FILE)
+
+
+class Calibrator(BaseModel):
+    """Slope and bias of Platt's sigmoid."""
+
+    slope: FiniteFloat
+    bias: FiniteFloat
+
+
+class Settings(BaseModel):
+    """What bundle.json must hold for a bundle to serve."""
+
+    format: Literal[1]
+    version: str
+    labels: Annotated[list[str], Field(min_length=2, max_length=2)]
+    positive_label: str
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    calibrator: Calibrator
+    max_length: Annotated[int, Field(ge=1)]
+    pad_id: Annotated[int, Field(ge=0)]
+    graph: str
+    is_rehearsal: bool
+    files: dict[str, str]
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read bundle.json.
+    """Read bundle.json, whose version is a hash of all that it says.
 
     Raises:
-        BadArtifact: it is missing or unreadable, or of another format.
+        BadArtifact: it is missing, unreadable, altered, or of another format.
     """
     path = folder / BUNDLE_FILE
+    settings = read_json(path, "calibrate")
+    if (found := settings.get("format")) != FORMAT:
+        raise BadArtifact(f"A bundle must be of format {FORMAT}, got {found} ({path}). Export it again.")
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(f"A bundle must have a readable {BUNDLE_FILE}, got {error} ({folder}).") from error
-    if settings.get("format") != FORMAT:
+        Settings.model_validate(settings, strict=True)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise BadArtifact(
-            f"A bundle must be of format {FORMAT}, got {settings.get('format')} ({path}). Export it again."
-        )
+            [f"A bundle's settings must be whole, got {it} ({path}). Fetch it again." for it in faults]
+        ) from error
+    _require_unaltered(settings, path)
     return settings
+
+
+def version_of(name: str, settings: Mapping[str, Any]) -> str:
+    """Name a bundle by its card and the hash of its settings, in which the hashes of its files stand."""
+    content = {key: value for key, value in settings.items() if key != "version"}
+    return f"{name}-{hash_json(content)[:12]}"
+
+
+def _require_unaltered(settings: Mapping[str, Any], path: Path) -> None:
+    missing = [name for name in SERVED if name not in settings["files"]]
+    if missing:
+        raise BadArtifact(f"A bundle must vouch for {', '.join(SERVED)}, got none for {', '.join(missing)} ({path}).")
+    name = settings["version"].rpartition("-")[0]
+    if settings["version"] != (expected := version_of(name, settings)):
+        raise BadArtifact(
+            f"A bundle's version must be the hash of its settings, got '{settings['version']}' where they give "
+            f"'{expected}' ({path}). They were altered: fetch it again."
+        )
 
 
 def require_labels(settings: Mapping[str, Any], card: Card) -> None:

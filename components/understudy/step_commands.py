@@ -49,11 +49,8 @@ def _option(parameter: inspect.Parameter, kind: str | None, text: str) -> click.
     is_required = parameter.default is inspect.Parameter.empty
     if parameter.annotation is bool:
         return click.Option([flag], is_flag=True, default=parameter.default, help=text)
-    return click.Option(
-        [flag],
-        type=parameter.annotation if kind is None else click.Path(),
-        required=is_required,
-        default=None if is_required else parameter.default,
-        show_default=not is_required and bool(parameter.default),
-        help=f"{kind or ''}{text}",
-    )
+    # a default of None, when it is given, makes click take a required option for optional
+    default = {"required": True} if is_required else {"default": parameter.default}
+    kind_type = parameter.annotation if kind is None else click.Path()
+    shows = not is_required and bool(parameter.default)
+    return click.Option([flag], type=kind_type, help=f"{kind or ''}{text}", show_default=shows, **default)

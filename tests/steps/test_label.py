@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.teachers import completion, error, teacher_server
 from understudy import records, shell
-from understudy.errors import BadInput, BadSetting, BudgetSpent
+from understudy.errors import BadInput, BadSetting
 from understudy.shell import Result
 from understudy.steps.label import core
 from understudy.steps.label.config import LabelConfig
@@ -224,7 +224,7 @@ def test_a_spent_budget_ends_the_step_cleanly_when_enough_was_bought(
     table = judgements(folder).filter(pl.col("id").str.starts_with("p"))
     assert 5 <= len(table) < 60
     assert table["weight"].sum() == pytest.approx(200)
-    with pytest.raises(BudgetSpent, match="at least 60 texts of the draw"):
+    with pytest.raises(BadInput, match=r"human-labelled texts and 100 of the draw.*got \$0\.\d+ left of \$0\.010"):
         label(folder)
     card.write_text(make_card(), encoding="utf-8")
     assert label(folder).metrics["texts"] == 80

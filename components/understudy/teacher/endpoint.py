@@ -110,7 +110,7 @@ class Endpoint:
 
         try:
             with self._translated():
-                return _rehearsal_id(self._client.get("/models", cast_to=object))
+                listing = self._client.get("/models", cast_to=object)
         except Unusable:
             return None
         except Busy as error:
@@ -124,6 +124,12 @@ class Endpoint:
             ) from error
         except ModelNotFound:
             return None
+        if not isinstance(listing, Mapping):
+            raise BadInput(
+                f"The teacher's server must speak the OpenAI API, got '{clip(str(listing), LONGEST_MESSAGE)}' for its models "
+                f"({self.url}/models). Mend OPENAI_BASE_URL; most servers want it to end in /v1."
+            )
+        return _rehearsal_id(listing)
 
     def ask(self, prompt: Prompt, text: str, *, max_tokens: int, has_logprobs: bool, is_rehearsal: bool) -> Reply:
         """Send one request; optional parameters that the server refuses are left out from then on.

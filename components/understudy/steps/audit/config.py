@@ -31,4 +31,5 @@ class AuditConfig:
         require(self.min_labels >= 1, f"min_labels must be at least 1, got {self.min_labels}.")
         require(self.queue_per_slice >= 0, f"queue_per_slice must be at least 0, got {self.queue_per_slice}.")
         require(self.examples >= 0, f"examples must be at least 0, got {self.examples}.")
+        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}.")
         require(self.samples >= 100, f"samples must be at least 100, got {self.samples}.")

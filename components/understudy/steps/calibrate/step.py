@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from understudy import metrics, provenance, records
-from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings
+from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings, version_of
 from understudy.documents import read_json, write_json
 from understudy.scoring import Bools, Floats, Graph, Sigmoid, positive_log_odds
 from understudy.shell import In, Out, Result
@@ -98,7 +98,7 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     shutil.copyfile(card / CARD_FILE, bundle / CARD_FILE)
     files = {path.name: provenance.hash_file(path) for path in sorted(bundle.iterdir())}
     content = {**settings, "files": files}
-    content["version"] = f"{load_card(card).name}-{provenance.hash_json(content)[:12]}"
+    content["version"] = version_of(load_card(card).name, content)
     write_json(bundle / BUNDLE_FILE, content)
 
 

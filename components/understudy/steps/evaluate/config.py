@@ -31,6 +31,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
+        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}.")
         require(self.samples >= 100, f"samples must be at least 100, got {self.samples}.")
         require(self.min_positives >= 1, f"min_positives must be at least 1, got {self.min_positives}.")
         require(self.latency_texts >= 20, f"latency_texts must be at least 20, got {self.latency_texts}.")

@@ -41,6 +41,7 @@ class LabelConfig:
         """Check the rules."""
         for name in ("texts", "concurrency", "max_answer_tokens", "max_tries", "min_answers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(self.concurrency <= 256, f"concurrency must be at most 256, got {self.concurrency}.")
         for name in ("timeout_s", "max_wait_s", "flush_s"):
             require(getattr(self, name) > 0, f"{name} must be more than 0 seconds, got {getattr(self, name)}.")
         require(0 <= self.max_failed_share <= 1, f"max_failed_share must be in [0, 1], got {self.max_failed_share}.")

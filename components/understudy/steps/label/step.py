@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from understudy import records
-from understudy.errors import BudgetSpent
+from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
 from understudy.shell import In, Out, Result
 from understudy.steps.label import core
@@ -63,6 +63,7 @@ def run(
             _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
             return _dry_result(estimate, teacher, task)
         say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far.")
+        _require_budget(teacher, task, config, held_out, wanted, drawn)
         for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
@@ -86,6 +87,21 @@ def _write(
 ) -> None:
     records.write(for_test.table, records.Judgements, test_judgements)
     records.write(core.reweighed(for_training.table, drawn), records.Judgements, judgements)
+
+
+def _require_budget(
+    teacher: Teacher, card: Card, config: LabelConfig, held_out: pl.DataFrame, wanted: pl.DataFrame, drawn: pl.DataFrame
+) -> None:
+    """Refuse a budget that cannot reach for the least that training needs, before any of it is spent."""
+    least = wanted.head(len(wanted) - len(drawn) + min(config.min_answers, len(drawn)))
+    needed = (teacher.estimate(held_out) + teacher.estimate(least)).cost_usd
+    left = card.budget.teacher_usd - teacher.spent_usd
+    if needed > left:
+        raise BadInput(
+            f"The budget must reach for the human-labelled texts and {config.min_answers:,} of the draw, about "
+            f"{usd(needed)}, got {usd(max(left, 0.0))} left of {usd(card.budget.teacher_usd)} (budget.teacher_usd). "
+            "Nothing was spent now: raise the budget, lower label.min_answers, or give fewer human labels."
+        )
 
 
 def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, teacher: Teacher, card: Card) -> None:

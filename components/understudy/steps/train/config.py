@@ -14,7 +14,7 @@ class TrainConfig:
         learning_rate: peak of the linear schedule; none takes the one that suits the student.
         warmup_share: share of all updates over which the rate rises to its peak.
         batch_tokens: most tokens a batch holds, padding included.
-        max_length: tokens a text is cut to, here and in production.
+        max_length: tokens a text is cut to, here and in production; at most what the student can take.
         weight_decay: of AdamW.
         human_weight: how many teacher labels one human label counts for.
         train_embeddings: also train the word embeddings, which are half of a small model's weights.
@@ -46,4 +46,5 @@ class TrainConfig:
         require(self.weight_decay >= 0, f"weight_decay must be at least 0, got {self.weight_decay}.")
         require(self.human_weight > 0, f"human_weight must be above 0, got {self.human_weight}.")
         require(self.patience >= 1, f"patience must be at least 1, got {self.patience}.")
+        require(self.seed >= 0, f"seed must be at least 0, got {self.seed}.")
         require(self.checkpoint_s >= 0, f"checkpoint_s must be at least 0, got {self.checkpoint_s}.")

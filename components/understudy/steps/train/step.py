@@ -100,7 +100,8 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
-    student.save(learner.model.cpu(), tokenizer, _about(lesson, task, config), folder)
+    longest = min(config.max_length, tokenizer.model_max_length)
+    student.save(learner.model.cpu(), tokenizer, _about(lesson, task, longest), folder)
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,
@@ -126,9 +127,9 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
 
     device = make_deterministic(config.seed)
     model, tokenizer = student.load(task.student, task.label_names)
+    longest = min(config.max_length, tokenizer.model_max_length)
     tokens, checked = (
-        student.tokens_of(tokenizer, table["text"].to_list(), config.max_length)
-        for table in (lesson.table, lesson.validation)
+        student.tokens_of(tokenizer, table["text"].to_list(), longest) for table in (lesson.table, lesson.validation)
     )
     targets = torch.tensor(core.both_columns(lesson.table["target"].to_numpy(), task), dtype=torch.float32)
     weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)
@@ -139,12 +140,12 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
 
 
-def _about(lesson: Lesson, task: Card, config: TrainConfig) -> dict[str, Any]:
+def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:
     return {
         "student": task.student,
         "labels": list(task.label_names),
         "positive_label": task.positive_label,
-        "max_length": config.max_length,
+        "max_length": longest,
         "texts": len(lesson.table),
         "human_texts": lesson.human_texts,
         "is_rehearsal": lesson.is_rehearsal,
