@@ -111,7 +111,9 @@ class Endpoint:
         try:
             with self._translated():
                 listing = self._client.get("/models", cast_to=object)
-        except Unusable:
+        except Unusable as error:
+            if isinstance(error.__cause__, ValueError):
+                raise BadInput(self._no_teacher("no JSON")) from error
             return None
         except Busy as error:
             cause = error.__cause__
@@ -125,11 +127,14 @@ class Endpoint:
         except ModelNotFound:
             return None
         if not isinstance(listing, Mapping):
-            raise BadInput(
-                f"The teacher's server must speak the OpenAI API, got '{clip(str(listing), LONGEST_MESSAGE)}' for its models "
-                f"({self.url}/models). Mend OPENAI_BASE_URL; most servers want it to end in /v1."
-            )
+            raise BadInput(self._no_teacher(clip(str(listing), LONGEST_MESSAGE)))
         return _rehearsal_id(listing)
+
+    def _no_teacher(self, answer: str) -> str:
+        return (
+            f"The teacher's server must speak the OpenAI API, got {answer} for its list of models ({self.url}/models). "
+            "Mend OPENAI_BASE_URL; most servers want it to end in /v1."
+        )
 
     def ask(self, prompt: Prompt, text: str, *, max_tokens: int, has_logprobs: bool, is_rehearsal: bool) -> Reply:
         """Send one request; optional parameters that the server refuses are left out from then on.
