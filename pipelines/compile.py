@@ -4,10 +4,14 @@ python -m pipelines.compile --out DIR
 """
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+
+from pipelines.terminal import tell
+from understudy.errors import BadInput, UnderstudyError
 
 PIPELINES = ("training",)
 
@@ -26,13 +30,20 @@ def pipeline_spec(name: str) -> dict[str, Any]:
 
 
 def compile_all(folder: Path) -> list[Path]:
-    """Write <folder>/<pipeline>.yaml for every pipeline; the same source gives the same bytes."""
+    """Write <folder>/<pipeline>.yaml for every pipeline; the same source gives the same bytes.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
     from kfp.compiler import Compiler
 
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.yaml" for name in PIPELINES]
-    for name, file in zip(PIPELINES, files, strict=True):
-        Compiler().compile(load_pipeline(name), str(file))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, file in zip(PIPELINES, files, strict=True):
+            Compiler().compile(load_pipeline(name), str(file))
+    except OSError as error:
+        raise BadInput(f"The folder of the YAML must be writable, got {error} (--out). Name another.") from error
     return files
 
 
@@ -40,7 +51,12 @@ def compile_all(folder: Path) -> list[Path]:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the YAML.")
 def main(out: Path) -> None:
     """Compile every pipeline to OUT/<pipeline>.yaml."""
-    for file in compile_all(out):
+    try:
+        files = compile_all(out)
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)
+    for file in files:
         click.echo(file)
 
 

@@ -5,28 +5,29 @@
 Exit code 0: published. 2: something that was given must be changed. 3: a gate refused. 1: anything else.
 """
 
+import secrets
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from pipelines import runs
+from pipelines import checks, runs
 from pipelines.compile import PIPELINES, pipeline_spec
 from pipelines.events import Event
 from pipelines.terminal import Board, noise_to, tell
-from understudy.config import STEPS, check_overrides
-from understudy.errors import BadCard, BadInput, UnderstudyError
-from understudy.storage import open_store, prepare_store, split_uri
-from understudy.task import Card, load_card, load_config, parse_card
+from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.storage import open_store
+from understudy.task import Card
 
-PUBLISH, PAGE = "publish", "page"
+ASKING, PUBLISH, PAGE = "label", "publish", "page"
 REFUSED = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
@@ -45,7 +46,7 @@ class Request:
         overrides: step.key=value lines.
         runner: "direct" calls the steps in this process, "kfp" has KFP's local runner start a process for each.
         work: folder of the runs.
-        name: of the run; None makes one of the card's name and the time.
+        name: of the run; None makes one of the card's name, the time and chance.
         resume: go on with an unfinished run.
     """
 
@@ -83,56 +84,41 @@ def check(request: Request) -> Card:
     Raises:
         BadInput: with one sentence a fault.
     """
-    from understudy.sources import together
-
     if request.resume and request.runner == "kfp":
         raise BadInput(
             "--resume must be used with the direct runner, got --runner kfp. Leave out --resume: the store keeps the "
             "teacher's answers and the checkpoints, so a new run asks and trains only what is missing."
         )
-    card, *_ = together(
-        lambda: check_card(request.card),
-        lambda: check_overrides(request.overrides),
-        lambda: check_source(request.texts, "--texts", ("id", "text")),
-        lambda: check_source(request.labels, "--labels", ("id", "label")),
-        lambda: prepare_store(request.store),
-        lambda: runs.check_name(request.name),
+    try:
+        card = checks.check_card(request.card)
+    except (BadInput, StorageError) as error:
+        checks.all_of(partial(checks.refuse, error), *checks_of(request, None))
+        raise
+    steps = steps_of(pipeline_spec(request.pipeline))
+    teacher = partial(checks.check_teacher, card) if ASKING in steps else lambda: False
+    student = partial(checks.check_student, card)
+    resumed = [partial(runs.unfinished, request.work, card.name, request.name)] if request.resume else []
+    store, *_, is_rehearsal = checks.all_of(*checks_of(request, card), *resumed, student, teacher)
+    if is_rehearsal:
+        checks.check_rehearsal(store, card, request.overrides)
+    return card
+
+
+def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], ...]:
+    """Return the checks of all that a request names but the card; with a card, they also look at what it says."""
+    return (
+        partial(checks.check_store, request.store, card),
+        partial(checks.check_settings, request.overrides, card),
+        partial(checks.check_source, request.texts, "--texts", ("id", "text")),
+        partial(checks.check_source, request.labels, "--labels", ("id", "label")),
+        partial(checks.check_work, request.work),
+        partial(runs.check_name, request.name),
     )
-    checked: Card = card
-    for step in STEPS:
-        load_config(step, checked, request.overrides)
-    return checked
 
 
-def check_card(address: str) -> Card:
-    """Load the card.
-
-    Raises:
-        BadCard: with every fault's line.
-    """
-    if not address.startswith("s3://"):
-        return load_card(Path(address))
-    store, key = split_uri(address)
-    found = store.read_tagged(key)
-    if found is None:
-        raise BadCard(f"A card must exist, got nothing at {address} (--card). Mend the address.")
-    return parse_card(found.data.decode("utf-8", errors="replace"), address)
-
-
-def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
-    """Check that there are files to read, and their columns where that is cheap.
-
-    Raises:
-        BadInput: there is nothing, or what is there cannot serve.
-    """
-    from understudy.sources import opened
-
-    if not address.startswith("s3://"):
-        with opened(address, columns):
-            return
-    store, key = split_uri(address)
-    if not store.list(key):
-        raise BadInput(f"A source must exist, got nothing at {address} ({flag}). Mend the address.")
+def steps_of(spec: Mapping[str, Any]) -> set[str]:
+    """Return the names of the steps of a compiled pipeline."""
+    return {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
 
 
 def open_run(request: Request, card: Card) -> runs.Run:
@@ -145,7 +131,7 @@ def open_run(request: Request, card: Card) -> runs.Run:
     if request.resume:
         found = runs.unfinished(request.work, card.name, request.name)
         return replace(found, record=replace(found.record, arguments=arguments))
-    name = request.name or f"{card.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    name = request.name or default_name(card)
     record = runs.Record(
         name=name,
         pipeline=request.pipeline,
@@ -157,6 +143,11 @@ def open_run(request: Request, card: Card) -> runs.Run:
         artifacts=str((request.work / name).resolve()),
     )
     return runs.start(request.work, record)
+
+
+def default_name(card: Card) -> str:
+    """Name a run by card and time; two that start in the same second differ by four random signs."""
+    return f"{card.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def arguments_of(request: Request) -> dict[str, str]:
@@ -280,7 +271,7 @@ def ended_by_signals() -> Iterator[None]:
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")
-@click.option("--name", help="Name of the run. [default: <card>-<UTC time>]")
+@click.option("--name", help="Name of the run. [default: <card>-<UTC time>-<random>]")
 @click.option("--resume", is_flag=True, help="Go on with the card's newest unfinished run, or the one named.")
 def main(settings: tuple[str, ...], **given: Any) -> None:
     """Run PIPELINE on this machine."""

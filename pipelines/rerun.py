@@ -16,7 +16,9 @@ from pipelines.runs import LOG_FILE, RECORD_FILE
 from pipelines.terminal import noise_to, tell
 from understudy import provenance, shell
 from understudy.config import build_config, config_of, parse_overrides
-from understudy.errors import BadInput, BadSetting, UnderstudyError
+from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
+
+NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,10 @@ def plan(artifact: Path, overrides: str, out: Path | None = None) -> Plan:
 
     Raises:
         BadInput: an input is gone or has changed, or a setting breaks a rule.
+        BadArtifact: there is no provenance, it is not whole, or its step cannot be loaded.
     """
     made = Artifact(artifact.resolve(), provenance.read(artifact))
+    require_whole(made)
     step = str(made.record["step"])
     check_settings(step, overrides)
     inputs = inputs_of(made)
@@ -82,6 +86,30 @@ def carry_out(planned: Plan) -> Rerun:
     old = artifacts_beside(planned.made)
     new = {str(it.record["output"]): it for it in artifacts_in(planned.folder) if it.record["step"] == planned.step}
     return Rerun(old, new, stale_after(changed(old, new), artifacts_of_run(planned.made.path)))
+
+
+def require_whole(made: Artifact) -> None:
+    """Check that a provenance says what a rerun needs, and that its step can be loaded here.
+
+    Raises:
+        BadArtifact: it does not, or cannot.
+    """
+    step = made.record["step"]
+    if not isinstance(step, str) or not step.isidentifier():
+        raise _broken(made, f"A provenance must name a step, got {step!r}")
+    if lacking := [key for key, kind in NEEDED.items() if not isinstance(made.record.get(key), kind)]:
+        raise _broken(made, f"A provenance must be the whole record of a step, got no sound {', '.join(lacking)}")
+    try:
+        shell.signature(step)
+        inputs_and_sources(made.record)
+    except ImportError as error:
+        raise _broken(made, f"The step of an artifact must be installed here, got {error}") from error
+    except (KeyError, TypeError) as error:
+        raise _broken(made, f"A provenance must say where each input was, got {error!r}") from error
+
+
+def _broken(made: Artifact, what: str) -> BadArtifact:
+    return BadArtifact(f"{what} ({provenance.file_of(made.path)}). Run the pipeline again, or restore that file.")
 
 
 def check_settings(step: str, overrides: str) -> None:
@@ -110,15 +138,19 @@ def inputs_of(made: Artifact) -> dict[str, str]:
     Raises:
         BadInput: some are gone, changed or not on this machine; one sentence each.
     """
-    record = made.record
-    inputs = {name: str(place["uri"]) for name, place in record["inputs"].items()}
-    hashes = {name: place["sha256"] for name, place in record["inputs"].items()}
-    sources = {name: record["arguments"][name] for name, sha256 in record["sources"].items() if sha256 is not None}
-    expected = {**hashes, **record["sources"]}
+    inputs, sources, expected = inputs_and_sources(made.record)
     faults = [_fault(name, place, expected[name]) for name, place in {**sources, **inputs}.items()]
     if any(faults):
         raise BadInput([fault for fault in faults if fault])
     return inputs
+
+
+def inputs_and_sources(record: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Read from a provenance where its inputs were and where its sources on this machine, and the hashes of both."""
+    inputs = {name: str(place["uri"]) for name, place in record["inputs"].items()}
+    hashes = {name: place["sha256"] for name, place in record["inputs"].items()}
+    sources = {name: str(record["arguments"][name]) for name, sha256 in record["sources"].items() if sha256 is not None}
+    return inputs, sources, {**hashes, **record["sources"]}
 
 
 def _fault(name: str, place: str, sha256: str) -> str | None:
@@ -152,6 +184,18 @@ def _name_of(step: str, line: str) -> str:
 def free_folder(task: Path) -> Path:
     """Return the first of <task>-rerun-1, -2, ... that is not taken."""
     return next(path for n in count(1) if not (path := task.with_name(f"{task.name}-rerun-{n}")).exists())
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the new outputs.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"The folder of a rerun must be writable, got {error} (--out). Name another.") from error
 
 
 def artifacts_beside(made: Artifact) -> dict[str, Artifact]:
@@ -225,7 +269,11 @@ def main(artifact: Path, settings: tuple[str, ...], out: Path | None) -> None:
     """Run the step that made ARTIFACT again, from the inputs that its provenance names."""
     try:
         planned = plan(artifact, "\n".join(settings), out)
-        planned.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(planned.folder)
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)
+    try:
         with noise_to(planned.folder / LOG_FILE):
             done = carry_out(planned)
     except UnderstudyError as error:

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import BadInput
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.errors import BadArtifact, BadInput
 from understudy.storage import Store, open_store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -100,13 +102,14 @@ def unfinished(work: Path, card: str, name: str | None) -> Run:
 
     Raises:
         BadInput: there is none.
+        BadArtifact: a record that had to be read is damaged, or no run's.
     """
-    records = sorted(work.glob(f"*/{RECORD_FILE}"), key=lambda file: (_read(file)["started"], file.parent.name))
-    for file in reversed(records):
-        record = Record(**_read(file))
-        is_open = record.runner == "direct" and not (file.parent / ENDED_FILE).exists()
-        if is_open and record.card == card and name in {None, record.name}:
-            return Run(record, file.parent)
+    files = work.glob(f"*/{RECORD_FILE}") if name is None else [work / name / RECORD_FILE]
+    found = [Run(_read(file), file.parent) for file in files if file.exists()]
+    for run in sorted(found, key=lambda run: (run.record.started, run.folder.name), reverse=True):
+        is_open = run.record.runner == "direct" and not (run.folder / ENDED_FILE).exists()
+        if is_open and run.record.card == card and name in {None, run.record.name}:
+            return run
     wanted = f"no unfinished run '{name}' of the direct runner" if name else "no unfinished run of the direct runner"
     raise BadInput(
         f"A run to resume must be there, got {wanted} for the card '{card}' in {work} (--resume). "
@@ -140,9 +143,15 @@ def _claim(store: Store, name: str, content: bytes) -> bool:
     return store.put_if_absent(key_of(name, "started.json"), content)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+def _read(file: Path) -> Record:
+    try:
+        return TypeAdapter(Record).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise BadArtifact(
+            f"A run's record must be readable, got: {why} ({file}). Move its folder away, or name the run to go on "
+            "with by --name."
+        ) from error
 
 
 def _write(file: Path, content: bytes) -> None:

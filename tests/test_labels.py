@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from understudy import labels
 from understudy.cli import app
 from understudy.errors import BadData, BadInput, StorageError
+from understudy.spreadsheet import safe_cell
 from understudy.steps.mine.annotation import label_studio_tasks, queue_csv
 from understudy.storage import open_store
 
@@ -262,7 +263,27 @@ def test_two_people_who_add_at_once_lose_nothing(store):
     assert sorted(found) == sorted(f"{who}-{number}" for who in range(2) for number in range(10))
 
 
+def test_ids_that_neither_a_queue_nor_a_label_names_are_counted(known, tmp_path, queue):
+    known.put_if_absent("queues/hotel-tips/one/queue.csv", queue_csv(queue).encode())
+    parquet = io.BytesIO()
+    queue.with_columns(id=pl.lit("p") + pl.col("id")).write_parquet(parquet)
+    known.put_if_absent("queues/hotel-tips/two/queue.parquet", parquet.getvalue())
+    known.put_if_absent("queues/another/three/queue.csv", b"id\nx9\n")
+    lines = [f"{safe_cell(identity)},tip" for identity in (*IDS, "pr1", "x9", "x8", "x8")]
+    done = labels.add(known, answers(tmp_path, *lines))
+    assert (done.ids, done.strange_ids) == (9, 2)
+    assert labels.add(known, answers(tmp_path, "x9,tip", "x7,tip")).strange_ids == 1  # x9 has a label by now
+
+
+def test_an_altered_queue_is_an_error_that_names_it(known, tmp_path):
+    known.put_if_absent("queues/hotel-tips/one/queue.parquet", b"rubbish")
+    with pytest.raises(StorageError, match=r"queues/hotel-tips/one/queue\.parquet"):
+        labels.add(known, answers(tmp_path, "r1,tip"))
+    assert known.list("labels/") == []
+
+
 def test_the_command_says_what_it_did(known, tmp_path):
+    known.put_if_absent("queues/hotel-tips/one/queue.csv", b"id,text\nr1,x\n")
     runner = CliRunner()
     path = answers(tmp_path, "r1,tip", "r2,")
     command = ["labels", "add", "--store", known.uri, path]
@@ -270,3 +291,5 @@ def test_the_command_says_what_it_did(known, tmp_path):
     assert first.output == "labels: 1 labels, added to the card 'hotel-tips'; 1 rows without a label.\n"
     again = runner.invoke(app, [*command, "--card", "hotel-tips"], catch_exceptions=False)
     assert "nothing added: the store holds just these already" in again.output
+    strange = runner.invoke(app, [*command[:-1], answers(tmp_path, "r1,tip", "r9,tip")], catch_exceptions=False)
+    assert "labels: 1 of 2 ids are in no queue of this store; they count only if a later" in strange.output

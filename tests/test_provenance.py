@@ -57,6 +57,22 @@ def test_a_record_that_cannot_be_read_is_refused_with_its_place(tmp_path, conten
         provenance.read(tmp_path)
 
 
+def test_a_folder_of_runs_names_the_artifacts_inside(tmp_path):
+    for folder in ("run/ingest/gold", "run/train/student"):
+        (tmp_path / folder).mkdir(parents=True)
+        provenance.write(tmp_path / folder, {"step": "x"})
+    (tmp_path / "run" / "evaluate").mkdir()
+    (tmp_path / "run" / "evaluate" / "page.html").touch()
+    provenance.write(tmp_path / "run" / "evaluate" / "page.html", {"step": "x"})
+    with pytest.raises(BadArtifact, match=r"inside: evaluate/page\.html, ingest/gold, train/student\.$"):
+        provenance.read(tmp_path / "run")
+    with pytest.raises(BadArtifact, match=r"inside: gold\.$"):
+        provenance.read(tmp_path / "run" / "ingest")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadArtifact, match=r"Give the folder that a step wrote"):
+        provenance.read(tmp_path / "empty")
+
+
 def test_records_are_written_with_sorted_keys_and_never_hold_nan(tmp_path):
     provenance.write(tmp_path, {"step": "toy", "arguments": {"b": 1, "a": "ä"}})
     text = (tmp_path / provenance.FILE).read_text(encoding="utf-8")

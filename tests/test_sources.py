@@ -277,12 +277,21 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
 
 def test_a_missing_file_is_refused(tmp_path):
     assert "must be there and readable" in said(tmp_path / "none.csv")
+    assert said(tmp_path / "none.csv").endswith("Mend the path, or write the file again.")
+
+
+def test_an_empty_address_is_refused(tmp_path, monkeypatch):
+    write(tmp_path, "a.csv", "id,text\n1,x\n")
+    monkeypatch.chdir(tmp_path)
+    for address in ("", " "):
+        assert "must name a file, a folder or s3://bucket/key, got an empty one" in said(address)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"  "])
 def test_an_empty_file_is_refused(tmp_path, content):
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         assert "must hold rows, got an empty file" in said(write(tmp_path, name, content))
+        assert said(tmp_path / name).endswith("Write it again, with its header and rows.")
 
 
 def test_a_folder_with_no_texts_in_it_is_refused(tmp_path):
@@ -299,7 +308,17 @@ def test_a_file_of_a_foreign_kind_is_named(tmp_path, content, what):
 
 
 def test_a_json_list_is_refused_with_the_remedy(tmp_path):
-    assert "Write it as JSONL" in said(write(tmp_path, "a.jsonl", '[{"id": 1, "text": "x"}]'))
+    for name in ("a.jsonl", "a.json", "a.csv", "a"):
+        assert "Write it as JSONL" in said(write(tmp_path, name, '[{"id": 1, "text": "x"}]'))
+        assert "Write it as JSONL" in said(write(tmp_path, name, '[\n  {\n    "id": 1'))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-32-be"])
+def test_a_file_with_a_byte_order_mark_is_read_in_its_encoding(tmp_path, encoding):
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    path = write(tmp_path, "a.csv", f"{mark}id,text\n1,Grüße\n".encode(encoding))
+    table, refusals = read(path, optional=())
+    assert (table["text"].to_list(), refusals) == (["Grüße"], [])
 
 
 def test_utf16_without_its_mark_is_refused(tmp_path):

@@ -225,6 +225,12 @@ def test_a_folder_where_a_file_stands_is_bad_input(tmp_path):
         prepare_store(str(tmp_path / "file" / "store"))
 
 
+def test_a_store_that_cannot_be_written_says_what_to_check(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match=r"must be writable, got .*Check its address, the folder's rights and the space"):
+        prepare_store(str(tmp_path / "file"))
+
+
 def test_a_missing_bucket_is_bad_input_with_its_name(s3_url):
     with pytest.raises(BadInput, match=r"bucket must exist, got no bucket 'no-such-bucket-here'"):
         prepare_store("s3://no-such-bucket-here/prefix")

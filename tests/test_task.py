@@ -100,7 +100,22 @@ def test_a_section_may_be_empty(card_text):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"budget": {"teacher_usd": 0}}, "budget.teacher_usd must be greater than 0, got 0."),
+        (
+            {"budget": {"teacher_usd": 0}},
+            "budget.teacher_usd must be greater than 0, got 0. Mend it; `understudy card new` explains every key.",
+        ),
+        (
+            {"budget": {"teacher_usd": 5, "human_labels": 10.5}},
+            "budget.human_labels must be a valid integer, got 10.5. Mend it",
+        ),
+        (
+            {"label": {"texts": 1200.5}},
+            "label.texts must be a valid integer, got 1200.5. Mend it; `understudy label --help` explains",
+        ),
+        ({"label": {"texts": True}}, "label.texts must be a number, got true."),
+        ({"ingest": {"near_duplicate": float("nan")}}, "ingest.near_duplicate must be a finite number, got nan."),
+        ({"evaluate": {"labels_per_hour": float("inf")}}, "evaluate.labels_per_hour must be a finite number, got inf."),
+        ({"evaluate": {"labels_per_hour": "inf"}}, "evaluate.labels_per_hour must be a finite number, got inf."),
         ({"budget": {"teacher_usd": 5, "human_labels": 0}}, "budget.human_labels must be greater than 0, got 0."),
         ({"budget": {"teacher_usd": float("inf")}}, "budget.teacher_usd must be a finite number, got inf."),
         ({"budget": None}, "The key 'budget' must be there, got none."),
@@ -224,7 +239,7 @@ def test_a_card_is_read_from_a_file_or_a_snapshot_folder(tmp_path, card_text):
 
 
 def test_a_card_that_is_missing_or_not_utf8_is_refused(tmp_path):
-    with pytest.raises(BadCard, match=r"readable UTF-8 file.*No such file"):
+    with pytest.raises(BadCard, match=r"readable UTF-8 file.*No such file.*`understudy card new`"):
         load_card(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes("name: café".encode("latin-1"))
     with pytest.raises(BadCard, match=r"readable UTF-8 file.*can't decode"):
@@ -252,6 +267,17 @@ def test_an_override_is_judged_together_with_the_card(make_card):
 def test_an_override_that_cannot_be_meant_is_refused(text):
     with pytest.raises(BadSetting, match=r"An override.*\(--set\)"):
         overrides_for("ingest", text)
+
+
+def test_an_override_without_a_value_is_refused_with_an_example():
+    with pytest.raises(BadSetting, match=r"must be key=value, got 'seed' \(--set\)\. Write it like train\.epochs=2"):
+        parse_overrides("seed")
+
+
+def test_every_setting_that_is_no_number_is_reported_at_once(card_text):
+    with pytest.raises(BadSetting) as caught:
+        load_config("label", parse_card(card_text), "label.texts=true\nlabel.seed=.inf\nlabel.nothing=1")
+    assert len(caught.value.faults) == 3
 
 
 def test_overrides_of_a_pipeline_need_a_known_step_and_setting():

@@ -86,6 +86,11 @@ def labels_add(file: str, store: str, card: str | None) -> None:
     done = labels.add(open_store(store), file, card)
     where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"
     click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
+    if done.strange_ids:
+        click.echo(
+            f"labels: {done.strange_ids:,} of {done.ids:,} ids are in no queue of this store; "
+            "they count only if a later run's texts hold them."
+        )
     if done.refusals:
         click.echo(f"labels: {len(done.refusals):,} rows refused: {labels.tally(done.refusals)}.")
 

@@ -1,6 +1,7 @@
 """Load a step's settings: defaults from its config record, then the card's section, then one run's overrides."""
 
 import importlib
+import math
 import re
 import reprlib
 import types
@@ -40,11 +41,13 @@ def parse_overrides(text: str) -> dict[str, Any]:
     for line in filter(None, (line.strip() for line in text.splitlines())):
         key, sign, value = line.partition("=")
         if not sign or not key.strip():
-            raise BadSetting(f"An override must be key=value, got '{line}' (--set).")
+            raise BadSetting(f"An override must be key=value, got '{line}' (--set). Write it like train.epochs=2.")
         try:
             overrides[key.strip()] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise BadSetting(f"An override's value must be a YAML scalar, got '{line}' (--set).") from error
+            raise BadSetting(
+                f"An override's value must be a YAML scalar, got '{line}' (--set). Put the value in quotes."
+            ) from error
     return overrides
 
 
@@ -93,14 +96,48 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
     """
     known = field_names(config)
     faults = [_unknown(key, known, f"{where}{key}") for key in settings if key not in known]
-    adapter = TypeAdapter(config)
+    odd = _no_numbers(config, settings)
+    faults += [f"{where}{sentence}" for sentence in odd.values()]
     try:
-        built = adapter.validate_python({key: value for key, value in settings.items() if key in known})
+        built = TypeAdapter(config).validate_python(
+            {key: settings[key] for key in known if key in settings.keys() - odd}
+        )
+        faults += [
+            f"{where}{_must_be_finite(key, getattr(built, key))}"
+            for key in known
+            if not _is_finite(getattr(built, key))
+        ]
     except ValidationError as error:
         faults += [where + fault_sentence(".".join(map(str, fault["loc"])), fault) for fault in error.errors()]
     if faults:
         raise BadSetting(faults)
     return built
+
+
+def _no_numbers(config: type[Any], settings: Mapping[str, Any]) -> dict[str, str]:
+    """Say which settings pydantic would take for numbers that nobody can mean: true as 1, and what is not finite."""
+    kinds = {key: {hint, *get_args(hint)} for key, hint in get_type_hints(config).items()}
+    odd = {}
+    for key in (key for key in settings if key in kinds):
+        value = settings[key]
+        if not _is_finite(value):
+            odd[key] = _must_be_finite(key, value)
+        elif isinstance(value, bool) and kinds[key] & {int, float} and bool not in kinds[key]:
+            odd[key] = f"{key} must be a number, got {str(value).lower()}."
+    return odd
+
+
+def _is_finite(value: object) -> bool:
+    """Tell whether no number in a value, or in a list or mapping of values, is infinite or NaN."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _must_be_finite(key: str, value: object) -> str:
+    return f"{key} must be a finite number, got {_SHORT.repr(value)}."
 
 
 def field_names(config: type[Any]) -> list[str]:
@@ -110,11 +147,12 @@ def field_names(config: type[Any]) -> list[str]:
 
 def fault_sentence(key: str, fault: Any) -> str:
     """Write one of pydantic's faults as "<key> must <rule>, got <value>."; a rule of our own is such a sentence."""
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if ", got " in message:
-        return message
+    message = str(fault["msg"])
+    if message.startswith("Value error, "):
+        return message.removeprefix("Value error, ")
     if fault["type"] == "invalid_key":
         return f"A key must be a string, got {fault['input']!r}. Put it in quotes."
+    message = message.partition(", got ")[0]
     for words, yaml_word in _YAML_WORDS.items():
         message = re.sub(words, yaml_word, message)
     rule = re.sub(r"^(Input|String|Tuple|List|Dictionary) should ", f"{key} must ", message)

@@ -5,6 +5,8 @@ about the texts in it: the newest file that names a text counts for it. Votes of
 queue: each person's newest answer counts.
 """
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,13 +36,25 @@ VOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What `labels add` did: labels in the file, rows without one, refused rows, and the new segment's key if any."""
+    """What `labels add` did.
+
+    Attributes:
+        card_name: the card that the labels answer.
+        labels: labels in the file.
+        skipped: rows without a label.
+        refusals: rows that were refused.
+        key: of the new segment, if there is one.
+        ids: different ids that the labels name.
+        strange_ids: how many of them neither a queue nor an earlier label of the store names.
+    """
 
     card_name: str
     labels: int
     skipped: int
     refusals: Sequence[Refusal]
     key: str | None
+    ids: int
+    strange_ids: int
 
 
 def read_all(store: Store, card_name: str) -> pl.DataFrame:
@@ -111,8 +125,28 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     ]
     votes = answered.filter(~unknown)
     _require_answers(address, len(table), len(votes), refusals)
+    ids = set(votes["id"])
+    strange = ids - _known_ids(store, card_name)
     key = put(store, card_name, votes, "queue")
-    return Added(card_name, len(votes), len(table) - len(answered), refusals, key)
+    return Added(card_name, len(votes), len(table) - len(answered), refusals, key, len(ids), len(strange))
+
+
+def _known_ids(store: Store, card_name: str) -> set[str]:
+    """Return the ids that the store's review queues and labels name."""
+    keys = store.list(f"queues/{card_name}/")
+    queues = {key.rpartition("/")[0]: key for key in keys if key.endswith(("/queue.csv", "/queue.parquet"))}
+    ids = {identity for key in queues.values() for identity in _queue_ids(store, key)}
+    return ids | set(read_all(store, card_name)["id"])
+
+
+def _queue_ids(store: Store, key: str) -> list[str]:
+    data = store.read(key)
+    try:
+        if key.endswith(".parquet"):
+            return pl.read_parquet(data, columns=["id"])["id"].cast(pl.String).to_list()
+        return [raw_cell(row["id"]) for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))]
+    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise StorageError(f"A queue must have ids, got {error!r} ({store.locate(key)}). Restore it.") from error
 
 
 def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:

@@ -135,7 +135,25 @@ def read(artifact: Path) -> dict[str, Any]:
     Raises:
         BadArtifact: there is none, or it is not a record.
     """
+    if artifact.is_dir() and not (artifact / FILE).exists():
+        raise BadArtifact(
+            f"An artifact must have a readable {FILE}, got a folder without one ({artifact}). {_inside(artifact)}"
+        )
     return read_file(file_of(artifact))
+
+
+def _inside(folder: Path) -> str:
+    """Say which artifacts lie in the folder of a task or a run, which holds tasks."""
+    found = [
+        file for depth in ("", "*/") for file in [*folder.glob(f"{depth}*/{FILE}"), *folder.glob(f"{depth}*.{FILE}")]
+    ]
+    names = sorted(
+        (file.parent if file.name == FILE else file.with_name(file.name.removesuffix(f".{FILE}"))).relative_to(folder)
+        for file in found
+    )
+    if not names:
+        return "Give the folder that a step wrote."
+    return f"Give one of the artifacts inside: {', '.join(map(str, names[:20]))}{', ...' if len(names) > 20 else ''}."
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -147,9 +165,13 @@ def read_file(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadArtifact(f"An artifact must have a readable {FILE}, got {error} ({file}).") from error
+        raise BadArtifact(
+            f"An artifact must have a readable {FILE}, got {error} ({file}). Give the folder that a step wrote."
+        ) from error
     if not isinstance(content, dict) or "step" not in content:
-        raise BadArtifact(f"A {FILE} must be the record of a step, got something else ({file}).")
+        raise BadArtifact(
+            f"A {FILE} must be the record of a step, got something else ({file}). Run the step that wrote it again."
+        )
     return content
 
 

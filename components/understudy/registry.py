@@ -179,6 +179,42 @@ def require_current(store: Store) -> Current:
     return current
 
 
+def require_same_card(store: Store, card: str, current: Current | None) -> None:
+    """Check that a store serves a card, or nothing yet.
+
+    Args:
+        store: named in the message.
+        card: name of the task card of what is to be published.
+        current: what serves.
+
+    Raises:
+        BadInput: it serves another card.
+    """
+    if current is not None and current.card != card:
+        raise BadInput(
+            f"A store must serve one card, got '{card}' where '{current.card}' serves "
+            f"({store.locate(CURRENT)}). Give each card a store of its own."
+        )
+
+
+def require_rehearsal_serves(store: Store, what: str, current: Current | None) -> None:
+    """Check that a rehearsal may take the place of what serves, which is a rehearsal too, or nothing yet.
+
+    Args:
+        store: named in the message.
+        what: the rehearsal that is to be published, in a word or two.
+        current: what serves.
+
+    Raises:
+        BadInput: what serves was learned from bought answers.
+    """
+    if current is not None and not current.is_rehearsal:
+        raise BadInput(
+            f"A rehearsal must not replace what was learned from bought answers, got {what} over "
+            f"{current.version} ({store.locate(CURRENT)}). Rehearse in a store of its own, or set publish.force=true."
+        )
+
+
 def read_history(store: Store) -> list[Current]:
     """Read every state that `current.json` had, oldest first, what serves now last."""
     keys = store.list("history/")
@@ -270,18 +306,9 @@ def _require_same(store: Store, key: str, digest: str) -> None:
 
 def _require_fitting(store: Store, manifest: Manifest, current: Current | None) -> None:
     """Refuse a bundle of another task, and a rehearsal over what was learned from bought answers."""
-    if current is None:
-        return
-    if current.card != manifest.card:
-        raise BadInput(
-            f"A store must serve one card, got '{manifest.card}' where '{current.card}' serves "
-            f"({store.locate(CURRENT)}). Give each card a store of its own."
-        )
-    if manifest.is_rehearsal and not current.is_rehearsal and not manifest.is_forced:
-        raise BadInput(
-            f"A rehearsal must not replace what was learned from bought answers, got {manifest.version} over "
-            f"{current.version} ({store.locate(CURRENT)}). Rehearse in a store of its own, or set publish.force=true."
-        )
+    require_same_card(store, manifest.card, current)
+    if manifest.is_rehearsal and not manifest.is_forced:
+        require_rehearsal_serves(store, manifest.version, current)
 
 
 def _published(store: Store, manifest: Manifest, current: Current | None) -> Current:

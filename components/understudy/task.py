@@ -14,6 +14,7 @@ from understudy.config import STEPS, build_config, config_of, fault_sentence, ov
 from understudy.errors import BadCard, BadSetting
 
 CARD_FILE = "card.yaml"
+NO_CARD = "Mend the path, or start a card with `understudy card new`."
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -207,7 +208,7 @@ def load_card(path: Path) -> Card:
     try:
         return parse_card(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({file}).") from error
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({file}). {NO_CARD}") from error
 
 
 def load_config(step: str, card: Card, overrides: str = "") -> Any:
@@ -272,7 +273,13 @@ def _sentence(path: tuple[str | int, ...], fault: Any) -> str:
         return f"The key '{key}' must be there, got none. Add it; `understudy card new` shows it with a comment."
     if fault["type"] == "extra_forbidden":
         return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
-    return _own_words(key, fault["type"], fault["input"]) or fault_sentence(key, fault)
+    sentence = _own_words(key, fault["type"], fault["input"]) or fault_sentence(key, fault)
+    return _with_remedy(sentence, "Mend it; `understudy card new` explains every key.")
+
+
+def _with_remedy(sentence: str, remedy: str) -> str:
+    """Say what to do, where the sentence does not."""
+    return sentence if re.search(r"\.\s[A-Z`][^.]*\.$", sentence) else f"{sentence} {remedy}"
 
 
 def _own_words(key: str, kind: str, value: Any) -> str | None:
@@ -300,7 +307,8 @@ def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
                 break
             except BadSetting as error:
                 named = {sentence: _named(left, step, sentence) for sentence in error.faults}
-            yield from (((step, *keys[:1]), sentence) for sentence, keys in named.items())
+            remedy = f"Mend it; `understudy {step} --help` explains every setting."
+            yield from (((step, *keys[:1]), _with_remedy(sentence, remedy)) for sentence, keys in named.items())
             faulty = {key for keys in named.values() for key in keys}
             left = {key: value for key, value in left.items() if key not in faulty} if faulty else {}
 

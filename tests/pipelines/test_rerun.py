@@ -110,7 +110,7 @@ def test_a_setting_that_cannot_serve_is_told_before_anything_runs(made, setting,
 
 
 def test_what_is_no_artifact_is_refused(made):
-    with pytest.raises(BadArtifact, match=r"readable provenance\.json"):
+    with pytest.raises(BadArtifact, match=r"must have a .*provenance\.json"):
         again(made / "double")
 
 
@@ -128,3 +128,27 @@ def test_the_command_ends_with_2_and_a_sentence_on_bad_input(made, capfd):
     result = CliRunner().invoke(rerun.main, [str(made / "double/doubled"), "--set", "factor=0"])
     assert result.exit_code == 2
     assert "factor must be above 0" in capfd.readouterr().err + result.stderr
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"step": "nope", "arguments": {}, "inputs": {}, "sources": {}, "metrics": {}, "output": "", "version": ""},
+        {"step": "train"},
+        {"step": 5},
+        {"step": "../double"},
+    ],
+)
+def test_a_damaged_provenance_ends_with_2_and_a_sentence(made, capfd, record):
+    (made / "double/doubled/provenance.json").write_text(json.dumps(record))
+    result = CliRunner().invoke(rerun.main, [str(made / "double/doubled")])
+    assert result.exit_code == 2
+    assert "Run the pipeline again, or restore that file." in capfd.readouterr().err + result.stderr
+
+
+@pytest.mark.parametrize("change", [{"inputs": {"numbers": 5}}, {"sources": {"card": "0"}, "arguments": {}}])
+def test_a_provenance_that_does_not_say_where_its_inputs_were_is_refused(made, change):
+    file = made / "double/doubled/provenance.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(BadArtifact, match="must say where each input was"):
+        rerun.plan(made / "double/doubled", "")

@@ -331,11 +331,28 @@ def test_any_labelled_file_serves(tmp_path, bundle, kind):
 
 def test_faulty_rows_of_a_file_are_refused_and_counted(tmp_path, bundle):
     file = tmp_path / "labelled.csv"
-    file.write_text("id,text,label\na,Ask,tip\na,Ask twice,tip\nb,Nice,maybe\nc,,tip\nd,Nice,other\n", encoding="utf-8")
+    sound = "".join(f"{number},Nice,other\n" for number in range(60))
+    faulty = "a,Ask,tip\na,Ask twice,tip\nb,Nice,maybe\nc,,tip\n"
+    file.write_text(f"id,text,label\n{sound}{faulty}", encoding="utf-8")
     _, found = evaluate(tmp_path, test=file)
-    assert found["test"]["texts"] == 2
+    assert found["test"]["texts"] == 61
     assert found["test"]["refused"] == {"empty_text": 1, "repeated_id": 1, "unknown_label": 1}
     assert "3 rows of the file were refused" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_file_with_many_faulty_rows_is_not_measured(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    file.write_text("text,label\n" + "Ask,tip\nNice,Other\n" * 10, encoding="utf-8")
+    with pytest.raises(BadData, match=r"At most 5% .* got 10 of 20 .*unknown_label 10 \(row 3 of .*'Other' is none of"):
+        evaluate(tmp_path, test=file)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_rows_that_stand_twice_are_counted_and_no_fault(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    file.write_text("id,text,label\n" + "a,Ask,tip\nb,Nice,other\n" * 2, encoding="utf-8")
+    _, found = evaluate(tmp_path, test=file)
+    assert (found["test"]["texts"], found["test"]["refused"]) == (2, {"repeated_id": 2})
 
 
 def test_a_file_without_a_single_known_label_is_bad_input(tmp_path, bundle):

@@ -54,7 +54,9 @@ class Desk:
         self.labels([(f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(count)])
 
     def card(self, **changes) -> None:
-        (self.folder / "card.yaml").write_text(card_yaml(**changes), encoding="utf-8")
+        (self.folder / "card.yaml").write_text(
+            card_yaml(**{"calibrate": {"min_per_label": 2}, **changes}), encoding="utf-8"
+        )
 
     def texts(self, rows, header: str = "id,text") -> None:
         write_csv(self.folder / "texts.csv", header, rows)
@@ -205,6 +207,9 @@ def test_faulty_rows_are_refused_with_row_and_reason_and_the_rest_goes_on(desk):
         ("/texts.csv", 66, "r61", "too_long", True),
     ]
     assert (result.metrics["refused"], result.metrics["faults"]) == (7, 6)
+    assert result.headline.endswith(
+        ", 7 refused (1 duplicate_row; 6 faulty: 1 duplicate_id, 1 empty_id, 1 empty_text, ...)"
+    )
     assert result.metrics["refused_duplicate_id"] == 1
 
 
@@ -228,6 +233,7 @@ def test_redundant_rows_are_no_faults_however_many(desk):
     assert result.metrics["faults"] == 0
     assert len(desk.refused()["duplicate_row"]) == 60
     assert len(desk.refused()["duplicate_text"]) == 60
+    assert result.headline.endswith(", 120 refused (60 duplicate_row, 60 duplicate_text)")
 
 
 def test_a_label_whose_text_was_refused_is_not_called_unknown(desk):
@@ -663,6 +669,39 @@ def test_three_labels_in_all_are_too_few_and_the_sentence_says_what_to_do(desk):
     assert open_store(desk.store).list() == ["store.json"]
 
 
+def test_labels_that_calibrate_would_refuse_are_refused_before_money_is_spent(desk):
+    desk.card(calibrate={"min_per_label": 3})
+    (fault,) = desk.faults(TooFewLabels, overrides="ingest.min_per_label=4\ncalibrate.min_per_label=5\nseed=0")
+    assert fault.startswith(
+        "The calibration split must hold at least 5 human labels of each label, got 8 'other' and 4"
+    )
+    assert fault.endswith("or lower calibrate.min_per_label.")
+    assert desk.run(overrides="ingest.min_per_label=4").metrics["calibration"] == 12
+
+
+def test_both_settings_are_named_when_both_stand_in_the_way(desk):
+    faults = desk.faults(TooFewLabels, overrides="ingest.min_per_label=5\ncalibrate.min_per_label=6")
+    assert [fault.rpartition("or lower ")[2] for fault in faults] == [
+        "ingest.min_per_label.",
+        "ingest.min_per_label and calibrate.min_per_label.",
+    ]
+
+
+def test_too_few_labels_say_why_the_others_were_refused(desk):
+    desk.labels([(f"r{i}", label) for i in range(50) for label in ("tip", "other")])
+    faults = desk.faults(TooFewLabels)
+    assert "0 usable labels in all" in faults[0]
+    assert faults[-1].startswith("Of the labels 100 were refused")
+    assert "conflicting_labels 100 (row 2 of" in faults[-1]
+
+
+@pytest.mark.parametrize("option", ["card", "texts", "labels"])
+def test_an_empty_address_is_not_the_current_folder(desk, monkeypatch, option):
+    monkeypatch.chdir(desk.folder)
+    (fault,) = desk.faults(BadData, **{option: ""})
+    assert f"got an empty one (--{option}). Check that the variable is set" in fault
+
+
 def test_one_class_only_is_too_few(desk):
     desk.labels([(f"r{i}", "other") for i in range(60)])
     assert "and 0 'tip'" in desk.faults(TooFewLabels)[0]
@@ -675,7 +714,9 @@ def test_a_labels_file_with_a_header_alone_is_too_few(desk):
 
 def test_a_texts_file_with_a_header_alone_is_refused(desk):
     desk.texts([])
-    assert "must hold rows, got a header alone" in desk.faults(BadData)[0]
+    (fault,) = desk.faults(BadData)
+    assert "must hold rows, got a header alone" in fault
+    assert fault.endswith("Write it again, with its rows.")
 
 
 def test_all_faults_of_card_files_and_store_are_reported_together(desk):

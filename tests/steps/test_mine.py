@@ -396,7 +396,7 @@ def ingest(folder: Path, store: str) -> dict[str, Path]:
     places = {name: folder / name for name in ("snapshot", "pool", "gold", "test", "refused")}
     given_ = {name: str(folder / f"{name}s.csv") for name in ("text", "label")}
     arguments = {"card": str(folder / "card.yaml"), "texts": given_["text"], "labels": given_["label"], "store": store}
-    shell.execute("ingest", {**arguments, **places})
+    shell.execute("ingest", {**arguments, **places, "overrides": "calibrate.min_per_label=5"})
     records.write(answers_to([]), records.Judgements, folder / "judgements")
     judgements = folder / "judgements"
     return {"card": places["snapshot"], "pool": places["pool"], "gold": places["gold"], "judgements": judgements}

@@ -259,6 +259,19 @@ def open_teacher(card: Card, store: Store, config: LabelConfig, *, is_dry_run: b
         yield Teacher(card, config, book, seat)
 
 
+def probe(card: Card, config: LabelConfig) -> bool:
+    """Find a card's teacher, which costs nothing, and tell whether it is a rehearsal.
+
+    Raises:
+        BadInput: no server, no key or a wrong one.
+        TeacherError: the server answers, but is out of order.
+    """
+    seat = _take_seat(card, config, is_dry_run=False)
+    if seat.endpoint is not None:
+        seat.endpoint.close()
+    return seat.is_rehearsal
+
+
 def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str | None) -> str:
     """Name a judge by all that decides its answers, so that another prompt is another judge.
 

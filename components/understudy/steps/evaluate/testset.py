@@ -1,6 +1,7 @@
 """The human-labelled texts to measure on: the test artifact of a run, or anybody's labelled file."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import polars as pl
 
 from understudy import records, sources
 from understudy.errors import BadArtifact, BadData
-from understudy.task import Card
+from understudy.labels import tally
+from understudy.sources import Refusal
+from understudy.task import Card, load_config
 from understudy.teacher.answers import teacher_answers
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
@@ -40,10 +43,11 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
         test_judgements: the teacher's answers to the same ids.
 
     Raises:
-        BadData: no labelled text is there.
+        BadData: no labelled text is there, or too many rows are faulty.
         BadArtifact: the teacher's answers are unclear.
     """
-    found = _artifact(test) if (test / records.FILES[records.Gold]).is_file() else _file(test, card)
+    is_artifact = (test / records.FILES[records.Gold]).is_file()
+    found, faults = (_artifact(test), []) if is_artifact else _file(test, card)
     if not len(found.table):
         why = ", ".join(f"{rows} {reason}" for reason, rows in found.refused.items()) or "no rows"
         labels = ", ".join(card.label_names)
@@ -51,6 +55,7 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
             f"A test set must hold texts with a human label among {labels}, got none ({test}; refused: {why}). "
             "Use the card's names of the labels."
         )
+    _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), card)
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
     return LabelledTexts(found.name, table, found.refused)
 
@@ -64,19 +69,43 @@ def _artifact(test: Path) -> LabelledTexts:
     return LabelledTexts("the split test", table, {})
 
 
-def _file(test: Path, card: Card) -> LabelledTexts:
+def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
+    """Read a labelled file: what can be measured on, and the rows that are faulty; a row that stands twice is not."""
     columns = [part.column for part in card.slices if part.column]
     with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
     table = _with_ids(table)
-    is_known = table["label"].is_in(card.label_names)
-    is_first = table["id"].is_first_distinct()
+    is_known = pl.col("label").is_in(card.label_names)
+    is_first = pl.col("id").is_first_distinct()
+    is_copy = ~pl.struct("id", "text", "label").is_first_distinct()
+    table = table.with_columns(is_known=is_known, is_first=is_first, is_copy=is_copy)
+    unknown = table.filter(~pl.col("is_known"))
+    repeated = table.filter(pl.col("is_known") & ~pl.col("is_first"))
+    names = ", ".join(card.label_names)
+    faults = [
+        *refusals,
+        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label", pl.lit(names))),
+        *_faults(repeated.filter(~pl.col("is_copy")), "repeated_id", pl.lit("an earlier row has this id")),
+    ]
     reasons = Counter(refusal.reason for refusal in refusals)
-    reasons["unknown_label"] = int((~is_known).sum())
-    reasons["repeated_id"] = int((is_known & ~is_first).sum())
-    return LabelledTexts(
-        test.name, table.filter(is_known & is_first), {name: rows for name, rows in sorted(reasons.items()) if rows}
-    )
+    reasons += Counter(unknown_label=len(unknown), repeated_id=len(repeated))
+    kept = table.filter(pl.col("is_known") & pl.col("is_first")).drop("is_known", "is_first", "is_copy", "file", "row")
+    return LabelledTexts(test.name, kept, dict(sorted(reasons.items()))), faults
+
+
+def _faults(rows: pl.DataFrame, reason: str, detail: pl.Expr) -> list[Refusal]:
+    found = rows.select("file", "row", "id", reason=pl.lit(reason), detail=detail)
+    return [Refusal(*row) for row in found.iter_rows()]
+
+
+def _require_few_faults(test: Path, faults: Sequence[Refusal], rows: int, card: Card) -> None:
+    """End what would be measured on a file of which much is lost."""
+    most = load_config("ingest", card).max_refused_share
+    if len(faults) > most * rows:
+        raise BadData(
+            f"At most {most:.0%} of the rows must be faulty, got {len(faults):,} of {rows:,} ({test}): "
+            f"{tally(faults)}. Mend or drop these rows, or raise ingest.max_refused_share in the card."
+        )
 
 
 def _with_ids(table: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +114,7 @@ def _with_ids(table: pl.DataFrame) -> pl.DataFrame:
     identity = pl.coalesce("id", place) if "id" in table.columns else place
     named = table.with_columns(identity.alias("id"))
     group = pl.coalesce("group", "id") if "group" in table.columns else pl.col("id")
-    return named.with_columns(group.alias("group")).drop("file", "row")
+    return named.with_columns(group.alias("group"))
 
 
 def _answers(test_judgements: Path | None, card: Card) -> pl.DataFrame:

@@ -13,7 +13,8 @@ class IngestConfig:
         validation_share: share of the labelled groups that early stopping and the choice of graph look at.
         calibration_share: share of the labelled groups that calibrator and threshold are fitted on.
         test_share: share of the labelled groups kept for the last exam; what the three shares leave is for training.
-        min_per_label: fewest human labels of each label in each of validation, calibration and test.
+        min_per_label: fewest human labels of each label in each of validation, calibration and test;
+            in calibration also calibrate.min_per_label, which the step calibrate will ask for.
         max_refused_share: largest share of faulty rows in the texts, or in the labels, with which the run goes on.
         max_chars: longest text, in characters.
         near_duplicate: Jaccard similarity of character shingles from which two texts count as near-duplicates.

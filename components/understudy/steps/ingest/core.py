@@ -11,7 +11,9 @@ import polars as pl
 
 from understudy import labels
 from understudy.errors import TooFewLabels
-from understudy.records import Firewall, Gold, Texts
+from understudy.labels import tally
+from understudy.records import Firewall, Gold, Split, Texts
+from understudy.sources import Refusal
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
@@ -81,31 +83,41 @@ def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.Data
     return table.select(list(dict.fromkeys([*columns, *slice_columns(card)])))
 
 
-def require_labels(gold: pl.DataFrame, names: Sequence[str], least: int, where: str) -> None:
+def require_labels(
+    gold: pl.DataFrame,
+    names: Sequence[str],
+    least: Mapping[Split, Mapping[str, int]],
+    refused: pl.DataFrame,
+    where: str,
+) -> None:
     """Check that each held-out split has enough labels of each kind to do its job.
 
     Args:
         gold: labelled texts of all splits.
         names: the card's labels.
-        least: fewest of each label in each held-out split.
+        least: fewest of each label in each held-out split, by the setting that asks for it.
+        refused: refusals of labels, counted in the message.
         where: the labels file, in the message.
 
     Raises:
-        TooFewLabels: one sentence a split.
+        TooFewLabels: one sentence a split, and one about the labels that were refused.
     """
     counts = {(split, label): count for split, label, count in gold.group_by("split", "label").len().iter_rows()}
     faults = []
     for split in reversed(GUARD[:-1]):
         got = {name: counts.get((split, name), 0) for name in names}
-        if min(got.values()) < least:
+        if broken := [name for name, asked in least[split].items() if min(got.values()) < asked]:
+            asked = max(least[split].values())
             listed = " and ".join(f"{count} '{name}'" for name, count in got.items())
             faults.append(
-                f"The {split} split must hold at least {least} human labels of each label, got {listed} of {len(gold)} "
+                f"The {split} split must hold at least {asked} human labels of each label, got {listed} of {len(gold)} "
                 f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "
-                "column fills it, more rows), or lower ingest.min_per_label."
+                f"column fills it, more rows), or lower {' and '.join(broken)}."
             )
     if faults:
-        raise TooFewLabels(faults)
+        listed = tally([Refusal(*row) for row in refused.iter_rows()])
+        why = f"Of the labels {len(refused):,} were refused ({where}): {listed}. Mend or settle these to use them."
+        raise TooFewLabels([*faults, why] if len(refused) else faults)
 
 
 def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) -> dict[str, float]:
@@ -135,12 +147,27 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
     }
 
 
-def headline(metrics: Mapping[str, float], positive: str) -> str:
-    """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 12 refused"."""
+def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str) -> str:
+    """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
+
+    Refusals follow with their reasons, faults apart: "12 refused (9 fenced; 3 faulty: 3 empty_text)".
+    """
+    parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
+    faults = refused.filter("is_fault")
+    parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
+    reasons = "; ".join(filter(None, parts))
     return (
         f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
         f"(test {metrics['test']:,}, {metrics['positive_share_test']:.0%} {positive}), {metrics['refused']:,} refused"
+        + (f" ({reasons})" if reasons else "")
     )
+
+
+def _most_frequent(refused: pl.DataFrame, shown: int = 3) -> str:
+    """Write the most frequent reasons: "925 duplicate_text, 25 near_duplicate, 4 fenced, ..."."""
+    counts = refused.group_by("reason").len().sort("len", "reason", descending=[True, False]).rows()
+    listed = [f"{count:,} {reason}" for reason, count in counts[:shown]]
+    return ", ".join([*listed, "..."] if len(counts) > shown else listed)
 
 
 def _share_positive(gold: pl.DataFrame, card: Card) -> float:

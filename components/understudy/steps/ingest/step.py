@@ -1,5 +1,6 @@
 """The step ingest: read the user's files and the store's labels, divide them, and write what later steps may see."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import polars as pl
 
 from understudy import labels, records, sources
 from understudy.errors import BadCard, BadData, BadInput, StorageError
+from understudy.records import Split
 from understudy.shell import Out, Result
 from understudy.sources import Source, together
 from understudy.steps.ingest import core, refusals, splits
@@ -16,7 +18,7 @@ from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
 from understudy.storage import Store, prepare_store, split_uri
-from understudy.task import CARD_FILE, Card, load_config, parse_card
+from understudy.task import CARD_FILE, NO_CARD, Card, load_config, parse_card
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
 
@@ -28,6 +30,7 @@ class Given:
     card: Card
     card_text: str
     config: IngestConfig
+    calibrate_least: int
     texts: Source
     labels: Source
     store: Store
@@ -85,7 +88,7 @@ def run(
     _write(division, given.card_text, snapshot, pool, gold, test)
     records.write(all_refused, records.Refusals, refused)
     metrics = core.measure(division, all_refused, read.text_rows, given.card)
-    said = core.headline(metrics, given.card.positive_label)
+    said = core.headline(metrics, all_refused, given.card.positive_label)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
@@ -94,23 +97,35 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
         columns = core.slice_columns(_card(card)[0])
-    (parsed, text, config), text_source, label_source, opened = together(
+    (parsed, text, config, least), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
-        lambda: stack.enter_context(sources.opened(texts, ["id", "text", *columns], ["group", "time"])),
-        lambda: stack.enter_context(sources.opened(labels, ["id", "label"], ["annotator", "split"])),
+        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
+        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split"]),
         lambda: prepare_store(store),
     )
-    return Given(parsed, text, config, text_source, label_source, opened)
+    return Given(parsed, text, config, least, text_source, label_source, opened)
 
 
-def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig]:
+def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str]) -> Source:
+    sources.require_address(address, option)
+    return stack.enter_context(sources.opened(address, required, optional))
+
+
+def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig, int]:
     card, text = _card(address)
     if taken := sorted(set(core.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
-    return card, text, load_config("ingest", card, overrides)
+    return card, text, load_config("ingest", card, overrides), _calibrate_least(card, overrides)
+
+
+def _calibrate_least(card: Card, overrides: str) -> int:
+    """Return the labels that calibrate will ask for; a key without a prefix is meant for this step alone."""
+    named = [line for line in overrides.splitlines() if line.partition("=")[0].strip().startswith("calibrate.")]
+    return int(load_config("calibrate", card, "\n".join(named)).min_per_label)
 
 
 def _card(address: str) -> tuple[Card, str]:
+    sources.require_address(address, "--card")
     try:
         if address.startswith("s3://"):
             store, key = split_uri(address)
@@ -119,7 +134,7 @@ def _card(address: str) -> tuple[Card, str]:
             path = sources.local_path(address)
             text = (path / CARD_FILE if path.is_dir() else path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, StorageError) as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}).") from error
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}). {NO_CARD}") from error
     return parse_card(text, address), text
 
 
@@ -128,7 +143,9 @@ def _read(given: Given) -> Read:
     table, turned_away = given.texts.read(filled=["id", "text"], max_chars=given.config.max_chars)
     text_rows = len(table) + len(turned_away)
     if not text_rows:
-        raise BadData(f"A texts file must hold rows, got a header alone ({given.texts.address}).")
+        raise BadData(
+            f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
+        )
     texts = text_rules.sound(table, turned_away)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
@@ -154,10 +171,24 @@ def _divided(given: Given, read: Read) -> core.Division:
         stored, key = splits.read(given.store, given.card.name)
         division = core.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
         _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
-        address, least = given.labels.address, given.config.min_per_label
-        core.require_labels(division.gold, given.card.label_names, least, address)
+        refused = _refused_labels(read, division)
+        core.require_labels(division.gold, given.card.label_names, _least(given), refused, given.labels.address)
         if not division.assigned or splits.put(given.store, key, division.assigned):
             return division
+
+
+def _refused_labels(read: Read, division: core.Division) -> pl.DataFrame:
+    """Return why labels do not count; that a text stays out because nobody's label counts for it is no reason."""
+    is_labelled = pl.col("id").is_in(read.votes.kept["id"].implode())
+    return pl.concat(
+        [read.votes.refused, division.refused.filter(is_labelled & (pl.col("reason") != "group_held_out"))]
+    )
+
+
+def _least(given: Given) -> dict[Split, dict[str, int]]:
+    ours = {"ingest.min_per_label": given.config.min_per_label}
+    both = {**ours, "calibrate.min_per_label": given.calibrate_least}
+    return {"validation": ours, "calibration": both, "test": ours}
 
 
 def _remember(given: Given, read: Read) -> None:
