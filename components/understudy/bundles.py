@@ -20,12 +20,25 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / BUNDLE_FILE
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise BadArtifact(f"A bundle must have a readable {BUNDLE_FILE}, got {error} ({folder}).") from error
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: bytes, where: str) -> dict[str, Any]:
+    """Read the content of bundle.json.
+
+    Raises:
+        BadArtifact: it is damaged, or of another format.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(data)
+    except ValueError as error:
+        raise BadArtifact(f"A bundle must have a readable {BUNDLE_FILE}, got {error} ({where}).") from error
     if settings.get("format") != FORMAT:
         raise BadArtifact(
-            f"A bundle must be of format {FORMAT}, got {settings.get('format')} ({path}). Export it again."
+            f"A bundle must be of format {FORMAT}, got {settings.get('format')} ({where}). Export it again."
         )
     return settings
 

@@ -153,6 +153,8 @@ class Card(Part):
     evaluate: dict[str, Any] = {}
     publish: dict[str, Any] = {}
     mine: dict[str, Any] = {}
+    shard: dict[str, Any] = {}
+    infer: dict[str, Any] = {}
     index: dict[str, Any] = {}
 
     @field_validator(*STEPS, mode="before")

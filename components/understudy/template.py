@@ -110,4 +110,6 @@ ingest:
 # evaluate: {}
 # publish: {}
 # mine: {}
+# shard: {}
+# infer: {}
 """

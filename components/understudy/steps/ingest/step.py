@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import labels, records, sources
-from understudy.errors import BadCard, BadData, BadInput, StorageError
+from understudy import cards, labels, records, sources
+from understudy.errors import BadCard, BadData, BadInput
 from understudy.shell import Out, Result
 from understudy.sources import Source, together
 from understudy.steps.ingest import core, refusals, splits
@@ -15,8 +15,8 @@ from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
-from understudy.storage import Store, prepare_store, split_uri
-from understudy.task import CARD_FILE, Card, load_config, parse_card
+from understudy.storage import Store, prepare_store
+from understudy.task import CARD_FILE, Card, load_config
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
 
@@ -93,7 +93,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = core.slice_columns(_card(card)[0])
+        columns = core.slice_columns(cards.read(card)[0])
     (parsed, text, config), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: stack.enter_context(sources.opened(texts, ["id", "text", *columns], ["group", "time"])),
@@ -104,23 +104,10 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
 
 
 def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig]:
-    card, text = _card(address)
+    card, text = cards.read(address)
     if taken := sorted(set(core.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
     return card, text, load_config("ingest", card, overrides)
-
-
-def _card(address: str) -> tuple[Card, str]:
-    try:
-        if address.startswith("s3://"):
-            store, key = split_uri(address)
-            text = store.read(key).decode()
-        else:
-            path = sources.local_path(address)
-            text = (path / CARD_FILE if path.is_dir() else path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, StorageError) as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}).") from error
-    return parse_card(text, address), text
 
 
 def _read(given: Given) -> Read:
