@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-PIPELINES = ("training",)
+PIPELINES = ("training", "nightly")
 
 
 def load_pipeline(name: str) -> Any:

@@ -73,9 +73,15 @@ def follow(lines: IO[str], root: Path, log: IO[str]) -> Generator[Event, None, N
 
 
 def folder_of(root: Path, task: str) -> Path:
-    """Return the folder of a task in the newest run under KFP's root."""
+    """Return the folder of a task in the newest run under KFP's root; of a task in a loop, that of the turn last seen.
+
+    The turns of a loop run at the same time and KFP does not tell which one it speaks of, so the one whose files are
+    newest is taken.
+    """
     runs = sorted(root.glob("*"), key=lambda path: path.name)
-    return (runs[-1] if runs else root) / task
+    run = runs[-1] if runs else root
+    turns = [path for path in run.glob(f"for-loop-*/{task}") if path.is_dir()]
+    return max(turns, key=lambda path: path.stat().st_mtime_ns, default=run / task)
 
 
 def failure_in(folder: Path, task: str) -> StepFailed:

@@ -1,8 +1,10 @@
 """Run a pipeline on this machine: no cluster, no API key, no model hub needed.
 
     python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3 [--set step.key=value]
+    python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
 
-Exit code 0: published. 2: something that was given must be changed. 3: a gate refused. 1: anything else.
+Exit code 0: published, or the night is done. 2: something that was given must be changed. 3: a gate refused.
+1: anything else.
 """
 
 import shutil
@@ -23,6 +25,7 @@ from pipelines.events import Event
 from pipelines.terminal import Board, noise_to, tell
 from understudy.config import STEPS, check_overrides
 from understudy.errors import BadCard, BadInput, UnderstudyError
+from understudy.nights import night_of
 from understudy.storage import open_store, prepare_store, split_uri
 from understudy.task import Card, load_card, load_config, parse_card
 
@@ -30,6 +33,7 @@ PUBLISH, PAGE = "publish", "page"
 REFUSED = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
+OWN = {"training": ("labels",), "nightly": ("date",)}  # what a pipeline takes beside card, texts, store and overrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,9 @@ class Request:
         pipeline: name of the pipeline.
         card: path or s3:// address of the task card.
         texts: file, folder or s3:// address.
-        labels: file, folder or s3:// address.
         store: folder or s3://bucket/prefix.
+        labels: file, folder or s3:// address; for training.
+        date: the night, YYYY-MM-DD; for nightly, today's in UTC when empty.
         overrides: step.key=value lines.
         runner: "direct" calls the steps in this process, "kfp" has KFP's local runner start a process for each.
         work: folder of the runs.
@@ -52,8 +57,9 @@ class Request:
     pipeline: str
     card: str
     texts: str
-    labels: str
     store: str
+    labels: str = ""
+    date: str = ""
     overrides: str = ""
     runner: Runner = "direct"
     work: Path = Path("build/runs")
@@ -93,8 +99,8 @@ def check(request: Request) -> Card:
     card, *_ = together(
         lambda: check_card(request.card),
         lambda: check_overrides(request.overrides),
-        lambda: check_source(request.texts, "--texts", ("id", "text")),
-        lambda: check_source(request.labels, "--labels", ("id", "label")),
+        lambda: check_own(request),
+        lambda: check_source(request.texts.replace("{date}", night_of(request.date)), "--texts", ("id", "text")),
         lambda: prepare_store(request.store),
         lambda: runs.check_name(request.name),
     )
@@ -102,6 +108,21 @@ def check(request: Request) -> Card:
     for step in STEPS:
         load_config(step, checked, request.overrides)
     return checked
+
+
+def check_own(request: Request) -> None:
+    """Check what one pipeline takes and another does not.
+
+    Raises:
+        BadInput: something is missing or out of place.
+    """
+    own = OWN[request.pipeline]
+    if strange := [name for name in ("labels", "date") if name not in own and getattr(request, name)]:
+        raise BadInput(f"{request.pipeline} must be given what it takes, got --{strange[0]}. Leave it out.")
+    if "labels" in own and not request.labels:
+        raise BadInput(f"{request.pipeline} must be given human labels, got none (--labels).")
+    if "labels" in own:
+        check_source(request.labels, "--labels", ("id", "label"))
 
 
 def check_card(address: str) -> Card:
@@ -144,12 +165,13 @@ def open_run(request: Request, card: Card) -> runs.Run:
     arguments = {
         "card": lasting(request.card),
         "texts": lasting(request.texts),
-        "labels": lasting(request.labels),
         "store": open_store(request.store).uri,
         "overrides": request.overrides,
     }
+    own = {"labels": lasting(request.labels), "date": request.date}
+    arguments |= {name: own[name] for name in OWN[request.pipeline]}
     if request.resume:
-        found = runs.unfinished(request.work, card.name, request.name)
+        found = runs.unfinished(request.work, request.pipeline, card.name, request.name)
         return replace(found, record=replace(found.record, arguments=arguments))
     name = request.name or f"{card.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     record = runs.Record(
@@ -210,6 +232,9 @@ def conclude(opened: runs.Run, board: Board, told: Mapping[str, Mapping[str, Any
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if (report := keep_report(opened)) is not None:
         board.say(f"Report: {report}")
+    if opened.record.pipeline != "training":
+        board.say(f"Done: {opened.record.name}")
+        return 0
     if gate["decision"] == PUBLISH:
         board.say(f"Published: {told.get('publish', {}).get('headline', opened.record.name)}")
         return 0
@@ -270,8 +295,9 @@ def ended_by_signals() -> Iterator[None]:
 @click.argument("pipeline", type=click.Choice(PIPELINES))
 @click.option("--card", required=True, help="The task card: a file or s3:// address.")
 @click.option("--texts", required=True, help="Texts: a file, folder or s3:// address.")
-@click.option("--labels", required=True, help="Human labels: a file, folder or s3:// address.")
+@click.option("--labels", default="", help="Human labels: a file, folder or s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly. [default: today's in UTC]")
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")

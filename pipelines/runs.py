@@ -95,8 +95,8 @@ def start(work: Path, record: Record) -> Run:
     return Run(record, folder)
 
 
-def unfinished(work: Path, card: str, name: str | None) -> Run:
-    """Find the run to go on with: the named one, or the newest of the card's that has not ended.
+def unfinished(work: Path, pipeline: str, card: str, name: str | None) -> Run:
+    """Find the run to go on with: the named one, or the newest of this pipeline and card that has not ended.
 
     Raises:
         BadInput: there is none.
@@ -105,7 +105,7 @@ def unfinished(work: Path, card: str, name: str | None) -> Run:
     for file in reversed(records):
         record = Record(**_read(file))
         is_open = record.runner == "direct" and not (file.parent / ENDED_FILE).exists()
-        if is_open and record.card == card and name in {None, record.name}:
+        if is_open and (record.pipeline, record.card) == (pipeline, card) and name in {None, record.name}:
             return Run(record, file.parent)
     wanted = f"no unfinished run '{name}' of the direct runner" if name else "no unfinished run of the direct runner"
     raise BadInput(
