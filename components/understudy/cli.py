@@ -195,6 +195,27 @@ def search_texts(
     click.echo(commands.summary(answer), err=True)
 
 
+@app.command("forget")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Id of a text; repeatable.")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="A review, thread or dialogue; repeatable.")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that met the texts.")
+def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> None:
+    """Remove texts and all derived from them from store, cache and index, and let no later night take them.
+
+    The source files are yours: remove the texts there too. A model that learned from them stays until the next training
+    run.
+    """
+    from datetime import UTC, datetime
+
+    from understudy import erasure
+    from understudy.storage import open_store
+
+    erased = erasure.forget(open_store(store), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
+    rows = ", ".join(f"{name}/ {count:,}" for name, count in erased.rows.items()) or "none"
+    click.echo(f"forget: rows removed from the store: {rows}; from the index: {erased.documents:,} documents.")
+    click.echo("forget: remove the texts from your source files too; a trained model forgets at its next training.")
+
+
 def main() -> None:
     """Run the command; an error raised on purpose is one sentence a fault on standard error, and an exit code."""
     try:

@@ -26,7 +26,7 @@ def expire(store: Store, index: Index, retention: Retention) -> int:
     if not kept:
         return 0
     removed = index.expire(kept)
-    for prefix in ("predictions/", "dead-letters/", "indexed/"):
+    for prefix in ("predictions/", "scored/", "dead-letters/", "indexed/"):
         _remove(store, prefix, NIGHT, kept)
     return removed
 

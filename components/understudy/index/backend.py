@@ -6,6 +6,7 @@ from typing import Protocol
 
 import polars as pl
 
+from understudy.forgetting import Forgotten
 from understudy.index.query import Answer, Query
 
 
@@ -53,6 +54,9 @@ class Index(Protocol):
 
     def remove(self, ids: Collection[str], groups: Collection[str] = ()) -> int:
         """Remove the documents of these texts and groups, and return how many there were."""
+
+    def remove_forgotten(self, gone: Forgotten) -> None:
+        """Remove what was forgotten without this index being told, by a command on another machine."""
 
     def expire(self, before: str) -> int:
         """Remove the documents of nights before a date, and return how many there were."""

@@ -17,6 +17,7 @@ import elasticsearch
 import polars as pl
 
 from understudy.errors import IndexFailed
+from understudy.forgetting import Forgotten
 from understudy.index.backend import Taken
 from understudy.index.bulk import Sender
 from understudy.index.connection import explained, open_client
@@ -142,6 +143,9 @@ class ElasticIndex:
         wanted = [{"terms": {"id": list(ids)}}] if ids else []
         wanted += [{"terms": {"group": list(groups)}}] if groups else []
         return sum(self._delete({"bool": {"should": wanted, "minimum_should_match": 1}}) for _ in wanted[:1])
+
+    def remove_forgotten(self, gone: Forgotten) -> None:
+        """Do nothing: `understudy forget` removes from a server wherever it runs."""
 
     def expire(self, before: str) -> int:
         """Remove the documents of nights before a date."""

@@ -45,6 +45,7 @@ def opened(store: Store, card_name: str, url: str, config: IndexConfig) -> Itera
     """
     index = _elastic(store, card_name, url, config) if url else _embedded(store, card_name)
     try:
+        index.remove_forgotten(forgetting.read(store))
         yield index
     finally:
         index.close()
@@ -61,6 +62,7 @@ def opened_for_search(store: Store) -> Iterator[Index]:
     url = os.environ.get(URL, "").strip() or serving.url
     with opened_as_is(store, serving.card_name, url) as index:
         if not url:
+            index.remove_forgotten(forgetting.read(store))
             follow(index, store, serving.card_name)
         yield index
 
@@ -126,11 +128,9 @@ def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Ind
     return index
 
 
-def _embedded(store: Store, card_name: str) -> Index:
-    """Open the SQLite file of this store, and remove from it what was forgotten elsewhere."""
-    index = SqliteIndex(cache_folder() / "index", f"{_store_id(store)}-{card_name}")
-    index.remove_forgotten(forgetting.read(store))
-    return index
+def _embedded(store: Store, card_name: str) -> SqliteIndex:
+    """Open the SQLite file of this store."""
+    return SqliteIndex(cache_folder() / "index", f"{_store_id(store)}-{card_name}")
 
 
 def _store_id(store: Store) -> str:

@@ -1,9 +1,10 @@
 """The embedded index: one SQLite file with full-text search, a cache that is filled again from the store when lost."""
 
+import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -189,12 +190,29 @@ def _open(path: Path) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        return _connect(path)
+        return _alone(path, _connect)
     except sqlite3.OperationalError as error:
         raise BadInput(
             f"The index must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder on "
             "a local disk."
         ) from error
+    except sqlite3.DatabaseError:
+        return _alone(path, _made_anew)
+
+
+def _alone(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> sqlite3.Connection:
+    """Open under a lock: SQLite waits for nobody while a file is switched to its write-ahead log."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return connect(path)
+
+
+def _made_anew(path: Path) -> sqlite3.Connection:
+    """Throw a damaged file away, unless another process has done it meanwhile."""
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError:
         for file in path.parent.glob(f"{path.name}*"):
             file.unlink(missing_ok=True)
