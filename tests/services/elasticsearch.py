@@ -93,6 +93,12 @@ class Server:
         except ProcessLookupError:
             pass
 
+    def remove(self) -> None:
+        """Stop the node and remove its folder."""
+        self.stop()
+        if self.folder is not None:
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
 def es_server() -> Iterator[Server]:
@@ -109,8 +115,7 @@ def es_server() -> Iterator[Server]:
         server.start()
         yield server
     finally:
-        server.stop()
-        shutil.rmtree(server.folder, ignore_errors=True)
+        server.remove()
 
 
 @pytest.fixture
