@@ -4,7 +4,7 @@
 
 Synthetic texts, all different, in one CSV; a tiny but real ONNX model; the index is SQLite. Each step runs in a process
 of its own, all shards of infer in one, so that its memory is that of the longest-lived worker. The small night is run
-before and after the large one, and its median counts.
+before and after the large one, and its median counts. Then `nightly_elasticsearch` measures es_share.
 """
 
 import json
@@ -29,8 +29,8 @@ from understudy.storage import prepare_store
 STEPS = ("shard", "infer", "index")
 NIGHT = "2026-11-01"
 SEED = 20261101
-WORDS = ("ask bring avoid maybe nice stayed room view breakfast staff pool beach quiet late early walk tram bus old new "
-         "small clean loud lift garden terrace bar night morning host key tower bridge river market").split()  # fmt: skip
+WORDS = """ask bring avoid maybe nice stayed room view breakfast staff pool beach quiet late early walk tram bus old new
+small clean loud lift garden terrace bar night morning host key tower bridge river market"""
 RUN = """
 import json, sys
 from pathlib import Path
@@ -55,11 +55,11 @@ class Measured:
 
 def write_texts(file: Path, count: int) -> None:
     """Write so many texts, all different, of 4 to 30 words."""
-    draw = random.Random(SEED)  # noqa: S311 - synthetic texts
+    draw, words = random.Random(SEED), WORDS.split()  # noqa: S311 - synthetic texts
     with file.open("w", encoding="utf-8") as stream:
         stream.write("id,text\n")
         for number in range(count):
-            stream.write(f"t{number},{' '.join(draw.choices(WORDS, k=draw.randint(4, 30)))} {number}\n")
+            stream.write(f"t{number},{' '.join(draw.choices(words, k=draw.randint(4, 30)))} {number}\n")
 
 
 def night(folder: Path, count: int) -> Measured:
@@ -123,18 +123,30 @@ def figures(small: list[Measured], large: Measured, count: int) -> dict[str, Fig
     return found
 
 
+def elasticsearch_share(documents: int) -> dict[str, Figure]:
+    """Compare the step index with the client's own helper, by a real Elasticsearch."""
+    from benchmarks import nightly_elasticsearch as rivalry
+
+    found = rivalry.share(rivalry.measure(documents, rivalry.ROUNDS))
+    return {"es_share": Figure(**{name: round(value, 4) for name, value in found.items()})}
+
+
 @click.command()
 @click.option("--texts", default=1_000_000, show_default=True, help="Texts of the large night.")
-def main(texts: int) -> None:
-    """Measure a large night and small ones."""
-    print(f"A night of {texts:,} texts and four of a tenth of that; about {texts / 70_000:.0f} minutes on two cores.")
+@click.option("--elasticsearch/--no-elasticsearch", default=True, show_default=True, help="Also measure es_share.")
+def main(texts: int, elasticsearch: bool) -> None:
+    """Measure a large night and small ones; then Elasticsearch with a tenth of the texts."""
+    print(
+        f"A night of {texts:,} texts and four of a tenth of that; about {1 + texts / 200_000:.0f} minutes on two cores."
+    )
     started = time.monotonic()
     folder = BUILD / "benchmark-nightly"
     small = [night(folder, texts // 10) for _ in range(2)]
     large = night(folder, texts)
     small += [night(folder, texts // 10) for _ in range(2)]
     settings = {"texts": texts, "small": texts // 10, "shard": "defaults", "infer": "defaults", "cpus": os.cpu_count()}
-    report("nightly", figures(small, large, texts), settings, [SEED], time.monotonic() - started)
+    found = figures(small, large, texts) | (elasticsearch_share(texts // 10) if elasticsearch else {})
+    report("nightly", found, settings, [SEED], time.monotonic() - started)
 
 
 if __name__ == "__main__":
