@@ -157,11 +157,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=DOCUMENTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS, choices=sorted(STUDENT_T))
     given = parser.parse_args()
-    print("benchmark-nightly-elasticsearch: about 3 minutes", flush=True)  # noqa: T201 - the figures are the output
+    print("benchmark-nightly-elasticsearch: about 3 minutes", flush=True)
     started = time.time()
     measured = measure(given.documents, given.rounds)
     figure = share(measured)
-    print("es_share {value:.3f} {low:.3f} {high:.3f}".format(**figure))  # noqa: T201
+    print("es_share {value:.3f} {low:.3f} {high:.3f}".format(**figure))
     about = {"documents": given.documents, "rounds": given.rounds, "client": version("elasticsearch")}
     about |= {"ours_per_s": measured.ours, "rival_per_s": measured.rival, "rival_chunk_size": measured.chunk_size}
     content = {"figures": {"es_share": figure}, "settings": about, "seeds": [SEED], "seconds": time.time() - started}

@@ -95,6 +95,12 @@ def test_what_is_not_named_stays(filled):
         assert [found["id"] for found in index.search(Query()).documents] == ["other"]
 
 
+def test_a_copy_of_the_text_under_another_id_stays(filled):
+    segment = put_segment(filled, [prediction("copy", SECRET), prediction("jane", SECRET)], 1)
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    assert pl.read_parquet(filled.root / segment)["id"].to_list() == ["copy"]
+
+
 def test_what_an_answer_cost_stays_on_the_books(filled):
     erasure.forget(filled, ["jane"], [], "2026-11-04")
     book = PurchaseBook(filled, CARD)

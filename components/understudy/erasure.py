@@ -39,8 +39,9 @@ class Wanted:
     contents: frozenset[str] = frozenset()
 
     def names(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row is about one of the texts."""
-        return row.get("id") in self.ids or row.get("group") in self.groups or row.get("content") in self.contents
+        """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
+        is_its_answer = "id" not in row and row.get("content") in self.contents
+        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def _without_items(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
 
 
 def _blank_answers(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
-    """Answers of the teacher: what they cost stays on the books, what they say goes."""
+    """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
     answers = [json.loads(line) for line in data.decode().splitlines()]
     gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
     blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
@@ -209,8 +210,9 @@ def _table(data: bytes, where: str) -> pl.DataFrame:
 
 
 def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
-    """Tell which rows name a text, by whichever of the columns id, group and content there are."""
-    named = {"id": wanted.ids, "group": wanted.groups, "content": wanted.contents}
+    """Tell which rows are about a text, as `Wanted.names` does."""
+    by_content = {} if "id" in table.columns else {"content": wanted.contents}
+    named = {"id": wanted.ids, "group": wanted.groups, **by_content}
     masks = [table[name].is_in(sorted(names)) for name, names in named.items() if name in table.columns and names]
     found = pl.Series([False] * len(table), dtype=pl.Boolean)
     for mask in masks:

@@ -1,10 +1,12 @@
 """A real Elasticsearch 9.2.4 for tests: its core with the security module, in a folder that can be thrown away."""
 
+import base64
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -23,6 +25,14 @@ ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSIO
 ZIP_FILE = f"elasticsearch-{VERSION}.zip"
 CACHE = Path.home() / ".cache" / "understudy-tests"
 MIN_JAVA = 21
+PASSWORD = "understudy-tests"
+ROLES = {
+    "indexer": {
+        "cluster": ["manage_index_templates"],
+        "indices": [{"names": ["understudy.*"], "privileges": ["create_index", "manage", "read", "write"]}],
+    },
+    "onlooker": {"cluster": ["monitor"], "indices": [{"names": ["*"], "privileges": ["read"]}]},
+}
 READY_WITHIN_S = 240
 VARIABLES = ("ELASTICSEARCH_URL", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_API_KEY_FILE", "ELASTICSEARCH_CA_CERTS")
 SETTINGS = {
@@ -44,6 +54,8 @@ class Server:
     folder: Path | None = None
     java: Path | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    settings: dict[str, str] = field(default_factory=dict)
+    trusted: Path | None = None
 
     @property
     def can_restart(self) -> bool:
@@ -53,7 +65,12 @@ class Server:
     def start(self) -> None:
         """Start the node and wait until it answers."""
         assert self.folder is not None
-        settings = {**SETTINGS, "http.port": self.url.rpartition(":")[2], "transport.port": str(free_port())}
+        settings = {
+            **SETTINGS,
+            **self.settings,
+            "http.port": self.url.rpartition(":")[2],
+            "transport.port": str(free_port()),
+        }
         command = [str(self.folder / "bin" / "elasticsearch")]
         command += [word for name, value in settings.items() for word in ("-E", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as log:
@@ -73,7 +90,7 @@ class Server:
         assert self.process is not None
         until = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < until and self.process.poll() is None:
-            if answers(self.url):
+            if answers(self.url, self.trusted):
                 return
             time.sleep(0.3)
         log = (self.folder / "server.log").read_text(errors="replace")[-3000:]
@@ -156,6 +173,62 @@ def request(url: str, path: str, method: str = "GET", body: object = None) -> di
         if error.code == 404:
             return {}
         raise RuntimeError(f"{method} {path}: {error.read().decode(errors='replace')[:1000]}") from error
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A node that asks who it is and speaks TLS with a certificate of its own; it knows a user for each of ROLES."""
+
+    url: str
+    certificate: Path
+
+    def basic(self, user: str) -> str:
+        """Return the header that names a user: this build can make no API key, for its index of them needs a module."""
+        return f"Basic {base64.b64encode(f'{user}:{PASSWORD}'.encode()).decode()}"
+
+
+@pytest.fixture(scope="session")
+def secured_es() -> Iterator[Secured]:
+    """Start a server of its own with security switched on; its whole environment is this session's."""
+    try:
+        server = unpacked()
+    except Unavailable as reason:
+        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
+        (pytest.fail if required else pytest.skip)(f"no Elasticsearch: {reason}")
+    try:
+        secure(server)
+        server.start()
+        yield Secured(server.url, server.trusted)
+    finally:
+        server.remove()
+
+
+def secure(server: Server) -> None:
+    """Give a server a certificate and users."""
+    assert server.folder is not None
+    config = server.folder / "config"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate")
+    subprocess.run(command, cwd=config, check=True, capture_output=True)
+    (config / "roles.yml").write_text(json.dumps(ROLES), encoding="utf-8")  # JSON is YAML
+    tool, env = str(server.folder / "bin" / "elasticsearch-users"), {**os.environ, "ES_JAVA_HOME": str(server.java)}
+    for name in ROLES:
+        added = [tool, "useradd", name, "-p", PASSWORD, "-r", name]
+        subprocess.run(added, cwd=server.folder, check=True, capture_output=True, env=env)
+    if os.geteuid() == 0:
+        for path in config.rglob("*"):
+            os.chown(path, *other_user())
+    server.settings |= {
+        "xpack.security.enabled": "true",
+        "xpack.security.autoconfiguration.enabled": "false",
+        "xpack.security.http.ssl.enabled": "true",
+        "xpack.security.http.ssl.key": "key.pem",
+        "xpack.security.http.ssl.certificate": "cert.pem",
+    }
+    server.url = server.url.replace("http://", "https://")
+    server.trusted = config / "cert.pem"
 
 
 def unpacked() -> Server:
@@ -241,10 +314,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(url: str) -> bool:
-    """Whether the node answers and has elected itself."""
+def answers(url: str, trusted: Path | None = None) -> bool:
+    """Whether the node answers and has elected itself; that it asks for a key is an answer too."""
+    context = ssl.create_default_context(cafile=str(trusted)) if trusted else None
     try:
-        with urllib.request.urlopen(f"{url}/_cluster/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/_cluster/health", timeout=5, context=context) as answer:
             return json.loads(answer.read())["status"] in {"green", "yellow"}
+    except urllib.error.HTTPError as error:
+        return error.code == 401
     except (OSError, ValueError):
         return False

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,9 +92,14 @@ def serving(rule: Rule, behind: str = "") -> Iterator[str]:
         thread.join()
 
 
-def forward(behind: str, asked: Asked) -> Answered:
-    """Pass a request on."""
-    connection = http.client.HTTPConnection(urlsplit(behind).netloc, timeout=60)
+def forward(behind: str, asked: Asked, context: ssl.SSLContext | None = None) -> Answered:
+    """Pass a request on, over TLS when there is a context."""
+    place = urlsplit(behind).netloc
+    connection = (
+        http.client.HTTPSConnection(place, timeout=60, context=context)
+        if context
+        else http.client.HTTPConnection(place, timeout=60)
+    )
     try:
         kept = {name: value for name, value in asked.headers.items() if name.lower() not in {"host", "connection"}}
         kept["Content-Length"] = str(len(asked.body))

@@ -8,11 +8,12 @@ from click.testing import CliRunner
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment
 from understudy.cli import app
-from understudy.errors import BadSetting, IndexFailed
+from understudy.errors import BadInput, BadSetting, IndexFailed
 from understudy.index.backend import Letter
 from understudy.index.following import Followed
 from understudy.shell import execute
 from understudy.steps.index import core
+from understudy.storage import open_store, s3_client
 from understudy.task import load_config, parse_card
 
 
@@ -138,3 +139,20 @@ def test_an_index_that_refuses_too_much_fails_with_the_first_reason():
 def test_settings_that_cannot_serve_are_refused(setting, says):
     with pytest.raises(BadSetting, match=says):
         load_config("index", parse_card(card_yaml()), setting)
+
+
+def test_a_store_on_s3_serves_as_a_folder_does_and_one_that_vanishes_is_one_sentence(s3_url, tmp_path):
+    store = open_store(f"{s3_url}/prefix")
+    put_segment(store, [prediction("a"), prediction("b")])
+    card = tmp_path / "card.yaml"
+    card.write_text(card_yaml(), encoding="utf-8")
+    arguments = {"card": card, "store": store.uri, "indexed": tmp_path / "indexed"}
+    assert execute("index", arguments).metrics["total"] == 2
+    assert "predictions/ 1" in invoke("forget", "--id", "a", "--store", store.uri)
+    assert invoke("search", "late", "--store", store.uri).count("\n") == 1
+    client, bucket = s3_client(), s3_url.removeprefix("s3://")
+    for key in store.list():
+        client.delete_object(Bucket=bucket, Key=f"prefix/{key}")
+    client.delete_bucket(Bucket=bucket)
+    with pytest.raises(BadInput, match="The bucket must exist"):
+        execute("index", arguments)
