@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.night_desk import make_desk, texts
-from understudy import nights, records
+from understudy import forgetting, nights, records
 from understudy.errors import BadArtifact, BadData, BadInput
 from understudy.predictions import PREDICTIONS
 from understudy.scoring import Bundle
@@ -227,12 +227,19 @@ def test_known_texts_are_found_by_their_whole_key():
     twin = "0" * 16
     scored = pl.DataFrame(
         {"first": [0, 0], "second": [1, 2], "probability": [0.25, 0.75], "windows": [1, 2]},
-        schema=core.SCORED,
+        schema=core.KEYED,
     )
     known = core.Known(scored)
     assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2)
     assert known.find(twin + "0" * 15 + "3" + "f" * 32) is None
     assert known.find("f" * 64) is None
+
+
+def test_the_key_of_a_text_is_the_same_in_a_table_and_alone():
+    content = core.content_of("Ask for a room")
+    table = core.keyed(pl.DataFrame({"content": [content], "probability": [0.5], "windows": [1]}))
+    assert table.row(0)[:2] == core.key_of(content)
+    assert table.schema == core.KEYED
 
 
 def test_a_second_run_changes_nothing_and_says_the_same(desk):
@@ -447,3 +454,21 @@ def test_memory_stays_within_bounds_with_texts_of_a_hundred_thousand_words(desk)
     assert os.waitstatus_to_exitcode(status) == 0
     assert usage.ru_maxrss / 1024 < 600
     assert set(desk.predictions("2026-11-01")["windows"]) == {1563}
+
+
+def test_a_forgotten_text_is_refused_and_the_shard_goes_on_where_it_stopped(desk):
+    desk.source.mkdir()
+    rows = "".join(f"t{number},g{number % 4},Ask for room {number}\n" for number in range(20))
+    (desk.source / "a.csv").write_text(f"id,group,text\n{rows}")
+    desk.shard("2026-11-01")
+    overrides = "infer.texts_per_segment=5"
+    desk.infer("2026-11-01/00", overrides=overrides)
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    for key in (nights.shard_key(manifest, 0), *(nights.prediction_key(manifest, 0, part) for part in (2, 3))):
+        desk.store.delete(key)
+    forgetting.remember_to_forget(desk.store, "id", ["t11"], "2026-11-02")
+    forgetting.remember_to_forget(desk.store, "group", ["g3"], "2026-11-02")
+    desk.infer("2026-11-01/00", overrides=overrides)
+    gone = {"t11", "t15", "t19"}  # of the segments that were not done; `understudy forget` takes the others out
+    assert desk.predictions("2026-11-01")["id"].to_list() == [f"t{n}" for n in range(20) if f"t{n}" not in gone]
+    assert desk.refused("2026-11-01").select("id", "reason").unique().rows() == [(None, "forgotten")]

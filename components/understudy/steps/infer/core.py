@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from understudy.forgetting import Forgotten
 from understudy.predictions import PREDICTIONS, REFUSED
 from understudy.scoring import Bundle, Floats, Integers
 from understudy.sources import Refusal, Row
 from understudy.wording import count
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
-SCORED = pl.Schema(
-    {"first": pl.UInt64(), "second": pl.UInt64(), "probability": pl.Float64(), "windows": pl.Int32()}
-)  # the first 16 bytes of the content hash
+SCORED = ("content", "probability", "windows")
+KEYED = pl.Schema({"first": pl.UInt64(), "second": pl.UInt64(), "probability": pl.Float64(), "windows": pl.Int32()})
 MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
 
 
@@ -75,6 +75,22 @@ def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) ->
     yield Segment(index, sound, refusals)
 
 
+def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
+    """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
+    if not forgotten.hashes or not segment.rows:
+        return segment
+    names = [(row.cells["id"], row.cells.get("group")) for row in segment.rows]
+    table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
+    is_gone = forgotten.covers(table).to_list()
+    kept = [row for row, gone in zip(segment.rows, is_gone, strict=True) if not gone]
+    refusals = [
+        Refusal(row.file, row.number, None, "forgotten", "somebody asked to forget it", is_fault=False)
+        for row, gone in zip(segment.rows, is_gone, strict=True)
+        if gone
+    ]
+    return Segment(segment.index, kept, [*segment.refusals, *refusals])
+
+
 def content_of(text: str) -> str:
     """SHA-256 of a text as it stands, hex: what counts as the same text here, where case and signs matter."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -84,7 +100,7 @@ class Known:
     """What the same bundle has said before, by content; bounded, so a text that was forgotten is scored again.
 
     Args:
-        scored: table SCORED of earlier nights.
+        scored: table KEYED of other nights.
     """
 
     def __init__(self, scored: pl.DataFrame) -> None:
@@ -183,17 +199,14 @@ def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 
-def scored_part(table: pl.DataFrame) -> pl.DataFrame:
-    """Return what later nights need to know of a segment's predictions."""
-    keys = [key_of(content) for content in table["content"]]
-    return pl.DataFrame(
-        {
-            "first": [first for first, _ in keys],
-            "second": [second for _, second in keys],
-            "probability": table["probability"],
-            "windows": table["windows"],
-        },
-        schema_overrides=SCORED,
+def keyed(scored: pl.DataFrame) -> pl.DataFrame:
+    """Shorten the content hashes of scored texts to their first 16 bytes, as two numbers, to hold many in memory."""
+    content = pl.col("content")
+    return scored.select(
+        content.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("first"),
+        content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
+        "probability",
+        pl.col("windows").cast(pl.Int32),
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from understudy import nights, registry
+from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range
 from understudy.errors import BadArtifact, BadInput
+from understudy.forgetting import Forgotten
 from understudy.nights import Manifest
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
@@ -38,6 +39,7 @@ class Job:
     bundle: Bundle
     config: InferConfig
     store: Store
+    forgotten: Forgotten
 
     @property
     def name(self) -> str:
@@ -111,10 +113,11 @@ def label_shard(job: Job) -> Tally:
     rows = sum(part.rows for part in job.manifest.shards[job.shard])
     known = Known(_remembered(job))
     with track(rows, "infer: texts labelled") as progress:
-        for segment in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+        for part in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+            segment = core.without_forgotten(part, job.forgotten)
             table, about = _label(job, segment, known, tally)
             written.append(about)
-            scored.append(core.scored_part(table))
+            scored.append(table.select(core.SCORED))
             _count(tally, segment, table, job.bundle.positive_label, progress)
     job.store.put_if_absent(nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
     job.store.put_if_absent(key, _json(_record(job, tally, written)))
@@ -158,7 +161,7 @@ def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
         )
     config: InferConfig = load_config("infer", load_card(card), overrides)
     folder = registry.fetch_bundle(store, manifest.bundle)
-    return Job(manifest, int(number), Bundle.open(folder, config.threads), config, store)
+    return Job(manifest, int(number), Bundle.open(folder, config.threads), config, store, forgetting.read(store))
 
 
 def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: str) -> list[Job]:
@@ -179,7 +182,8 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
     }
     arrived = look(texts, {}, block_rows(shard_config.texts_per_shard))
     manifest = next_manifest(None, arrived, shard_config.texts_per_shard, about)
-    return [Job(manifest, number, bundle, config, store) for number in range(len(manifest.shards))]
+    nothing = Forgotten(frozenset())
+    return [Job(manifest, number, bundle, config, store, nothing) for number in range(len(manifest.shards))]
 
 
 def _require_one_form(card: Path | None, store: str, shard: str, bundle: Path | None, texts: str) -> None:
@@ -196,11 +200,11 @@ def _remembered(job: Job) -> pl.DataFrame:
     most = job.config.remembered_texts
     own = f"/date={job.manifest.date}/"
     keys = [key for key in job.store.list(f"scored/{job.manifest.bundle}/") if own not in key] if most else []
-    parts, rows = [core.SCORED.to_frame()], 0
+    parts, rows = [core.KEYED.to_frame()], 0
     for key in reversed(keys):
         if rows >= most:
             break
-        parts.append(_read(job.store.read(key), job.store.locate(key)).head(most - rows))
+        parts.append(core.keyed(_read(job.store.read(key), job.store.locate(key)).head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)
 
