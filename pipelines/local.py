@@ -233,7 +233,7 @@ def conclude(opened: runs.Run, board: Board, told: Mapping[str, Mapping[str, Any
     if (report := keep_report(opened)) is not None:
         board.say(f"Report: {report}")
     if opened.record.pipeline != "training":
-        board.say(f"Done: {opened.record.name}")
+        board.say(f"Done: {told.get('watch', {}).get('headline', opened.record.name)}")
         return 0
     if gate["decision"] == PUBLISH:
         board.say(f"Published: {told.get('publish', {}).get('headline', opened.record.name)}")
