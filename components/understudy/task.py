@@ -156,6 +156,7 @@ class Card(Part):
     shard: dict[str, Any] = {}
     infer: dict[str, Any] = {}
     index: dict[str, Any] = {}
+    watch: dict[str, Any] = {}
 
     @field_validator(*STEPS, mode="before")
     @classmethod

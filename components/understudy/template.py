@@ -97,6 +97,13 @@ goals:
   p95_latency_ms: null  # 95% of single texts are answered within
   cost_per_1k_usd: null
 
+# (default: all null) How many days what the nights leave stays in the store and the index, counted back from the newest
+# night; null keeps it.
+retention:
+  predictions_days: null
+  refusals_days: null
+  samples_days: null
+
 accelerator: null  # (default) resource of the cluster's node that trains, such as nvidia.com/gpu
 
 # (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them.
@@ -112,4 +119,5 @@ ingest:
 # mine: {}
 # shard: {}
 # infer: {}
+# index: {}
 """

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -164,8 +165,8 @@ class SqliteIndex:
 
 
 def _delete(file: sqlite3.Connection, column: str, names: Collection[str]) -> int:
-    statement = f"DELETE FROM documents WHERE {column} = ?"
-    return sum(file.execute(statement, (name,)).rowcount for name in names)
+    statement = f"DELETE FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
+    return file.execute(statement, (json.dumps(sorted(names)),)).rowcount if names else 0
 
 
 def _conditions(query: Query) -> tuple[str, list[Any]]:
