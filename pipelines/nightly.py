@@ -10,6 +10,7 @@ from understudy.nights import MOST_SHARDS
 from understudy.steps.index.component import index
 from understudy.steps.infer.component import infer
 from understudy.steps.shard.component import shard
+from understudy.steps.watch.component import watch
 
 
 @dsl.pipeline(name="nightly", description="Label the texts that have arrived, index them, and watch the model.")  # type: ignore[untyped-decorator]
@@ -28,4 +29,5 @@ def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = 
     with dsl.ParallelFor(sharded.outputs["Output"], name="shards", parallelism=MOST_SHARDS) as name:
         labelled = infer(card=snapshot, store=store, shard=name, overrides=overrides)
     indexed = index(card=snapshot, store=store, date=night, overrides=overrides).after(labelled)
-    never_cache(sharded, labelled, indexed)
+    watched = watch(card=snapshot, store=store, date=night, overrides=overrides).after(indexed)
+    never_cache(sharded, labelled, indexed, watched)

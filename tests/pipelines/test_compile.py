@@ -159,6 +159,7 @@ def test_at_most_64_workers_label_a_night_and_the_rest_waits_for_all_of_them(nig
     assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 64}
     assert list(nightly["components"]["comp-for-loop-1"]["dag"]["tasks"]) == ["infer"]
     assert tasks["index"]["dependentTasks"] == ["for-loop-1", "shard"]
+    assert tasks["watch"]["dependentTasks"] == ["index", "shard"]
 
 
 def test_a_worker_is_told_no_more_than_the_name_of_its_shard(nightly):

@@ -79,7 +79,7 @@ def test_two_runs_of_one_date_at_once_leave_one_prediction_a_text(desk):
 
 
 def test_a_night_that_was_killed_goes_on_by_resume(desk):
-    desk.write("a.csv", texts(0, 3000))
+    desk.write("a.csv", texts(0, 800))
     process = start(desk, *SMALL, date="2026-11-01", name="killed")
     deadline = time.monotonic() + 60
     while len(desk.store.list("predictions/")) < 3:
@@ -90,7 +90,7 @@ def test_a_night_that_was_killed_goes_on_by_resume(desk):
     done = run(desk, *SMALL, "--resume", date="2026-11-01")
     assert done.returncode == 0, done.stderr
     assert "kept" in done.stdout
-    assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 3000)]
+    assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 800)]
 
 
 def test_a_failing_worker_is_told_by_both_runners(desk):
