@@ -27,6 +27,7 @@ STEPS = (
     "infer",
     "index",
     "watch",
+    "sample",
 )
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}

@@ -101,6 +101,24 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
     card_name, names = card_labels(store, card_name)
+    votes, skipped, refusals = read_answers(address, names)
+    key = put(store, card_name, votes, "queue")
+    return Added(card_name, len(votes), skipped, refusals, key)
+
+
+def read_answers(address: str, names: Sequence[str]) -> tuple[pl.DataFrame, int, list[Refusal]]:
+    """Read people's answers to a queue.
+
+    Args:
+        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        names: the card's labels.
+
+    Returns:
+        The sound answers, the number of rows without a label, and the refused rows.
+
+    Raises:
+        BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
+    """
     table, refusals = _read_answers(address)
     answered = table.filter(pl.col("label").is_not_null())
     unknown = ~pl.col("label").is_in(names)
@@ -110,8 +128,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     ]
     votes = answered.filter(~unknown)
     _require_answers(address, len(table), len(votes), refusals)
-    key = put(store, card_name, votes, "queue")
-    return Added(card_name, len(votes), len(table) - len(answered), refusals, key)
+    return votes, len(table) - len(answered), refusals
 
 
 def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:

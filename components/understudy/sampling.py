@@ -108,12 +108,16 @@ def read_answers(store: Store, until: str) -> pl.DataFrame:
 
 
 def read_answered(store: Store, until: str) -> pl.DataFrame:
-    """Read all samples up to a day, with human_label and annotators where people answered, and the sample's day."""
+    """Read all samples up to a day, with human_label and annotators where people answered, and the sample's day.
+
+    An answer counts for the first sample that asked for it: for a later one the text would be there by its own lot, but
+    its answer by the earlier one's.
+    """
     parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
-    schema = {**SAMPLE, "day": pl.String()}
-    return pl.concat([pl.DataFrame(schema=schema), *parts]).join(
-        read_answers(store, until), on="id", how="left", maintain_order="left"
-    )
+    asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts])
+    is_first = pl.col("id").is_first_distinct()
+    known = asked.join(read_answers(store, until), on="id", how="left", maintain_order="left")
+    return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
 
 
 def _keys(store: Store) -> Sequence[tuple[str, str]]:

@@ -157,6 +157,7 @@ class Card(Part):
     infer: dict[str, Any] = {}
     index: dict[str, Any] = {}
     watch: dict[str, Any] = {}
+    sample: dict[str, Any] = {}
 
     @field_validator(*STEPS, mode="before")
     @classmethod

@@ -120,4 +120,6 @@ ingest:
 # shard: {}
 # infer: {}
 # index: {}
+# watch: {}
+# sample: {}
 """

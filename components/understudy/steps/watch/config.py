@@ -23,6 +23,7 @@ class WatchConfig:
         baseline_from: YYYY-MM-DD; earlier nights and the bundle's reference are left out: what changed is accepted.
         max_texts: most texts of a night that are looked at, whole segments spread over the night.
         max_refused_share: in [0, 1]; a night that refused a larger share of its texts must be looked at.
+        min_test_texts: answered random texts of a quarter from which they become a new test set.
         prometheus_file: file that takes the night's figures for node_exporter's textfile collector; empty for none.
         page_nights: nights on the page.
     """
@@ -37,12 +38,13 @@ class WatchConfig:
     baseline_from: str = ""
     max_texts: int = 500_000
     max_refused_share: float = 0.05
+    min_test_texts: int = 200
     prometheus_file: str = ""
     page_nights: int = 120
 
     def __post_init__(self) -> None:
         """Check the rules."""
-        for name in ("false_alarm_nights", "retrain_change", "max_texts", "page_nights"):
+        for name in ("false_alarm_nights", "retrain_change", "max_texts", "min_test_texts", "page_nights"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("share", "score", "length", "surprise", "quality"):
             value = getattr(self, f"min_{name}_change")

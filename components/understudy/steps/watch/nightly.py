@@ -54,7 +54,7 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         BadInput: a shard of the night is not complete.
     """
     texts, refused = _counts(store, manifest)
-    chosen = spread(_segments(store, manifest), texts, max_texts)
+    chosen = spread(segments_of(store, manifest), texts, max_texts)
     own = reference or describe_first(store, chosen, manifest.positive_label)
     summary, seen, found = empty(), 0, Counter[tuple[str, str]]()
     for table in tables(store, chosen):
@@ -70,6 +70,12 @@ def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str
     settings: dict[str, Any] = json.loads(store.read(key))
     found = settings.get("reference", {})
     return (Reference.of_record(found) if "word_counts" in found else None), settings
+
+
+def segments_of(store: Store, manifest: Manifest) -> list[str]:
+    """List the keys of a night's predictions, in order."""
+    prefix = f"predictions/date={manifest.date}/{manifest.bundle}/"
+    return [key for key in store.list(prefix) if SEGMENT.fullmatch(key.removeprefix(prefix))]
 
 
 def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
@@ -102,11 +108,6 @@ def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Re
     """Take a night's first segment as the reference."""
     table = next(tables(store, keys[:1]), pl.DataFrame(schema=COLUMNS))
     return describe(table, (table["label"] == positive_label).to_numpy())
-
-
-def _segments(store: Store, manifest: Manifest) -> list[str]:
-    prefix = f"predictions/date={manifest.date}/{manifest.bundle}/"
-    return [key for key in store.list(prefix) if SEGMENT.fullmatch(key.removeprefix(prefix))]
 
 
 def _counts(store: Store, manifest: Manifest) -> tuple[int, dict[str, int]]:

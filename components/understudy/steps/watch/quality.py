@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from understudy import metrics, provenance, registry, sampling
+from understudy import metrics, provenance, registry
 from understudy.bundles import BUNDLE_FILE
 from understudy.drift.series import Point, angle
 from understudy.metrics import Bools, Floats, Interval
@@ -40,11 +40,6 @@ class Quality:
     cycles: Sequence[Mapping[str, Any]]
     tests: Sequence[Mapping[str, Any]] = ()
 
-    @property
-    def points(self) -> dict[str, dict[str, Point]]:
-        """Points of the quality series, by day of the sample."""
-        return {sample["date"]: points(sample) for sample in self.samples}
-
     def as_json(self) -> bytes:
         """Write it."""
         return (
@@ -58,9 +53,16 @@ class Quality:
         return f"{PREFIX}{self.date}-{answered:06d}-{provenance.hash_json(json.loads(self.as_json()))[:12]}.json"
 
 
-def measured(store: Store, card: Card, day: str) -> Quality:
-    """Measure the model by all answers up to a day."""
-    answered = sampling.read_answered(store, day)
+def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: Sequence[Mapping[str, Any]]) -> Quality:
+    """Measure the model by all answers up to a day.
+
+    Args:
+        store: holds the published bundles.
+        card: for the labels.
+        answered: all samples, by `sampling.read_answered`.
+        day: today.
+        tests: the dated test sets.
+    """
     by_day = answered.partition_by("day", as_dict=True, maintain_order=True)
     return Quality(
         date=day,
@@ -68,6 +70,7 @@ def measured(store: Store, card: Card, day: str) -> Quality:
         samples=[sample_record(str(name[0]), table, card) for name, table in by_day.items()],
         months=_months(answered, card),
         cycles=cycles(store),
+        tests=tests,
     )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from understudy import nights
+from understudy import nights, sampling
 from understudy.drift import series
 from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadInput
 from understudy.nights import Manifest
 from understudy.shell import In, Out, Result
-from understudy.steps.watch import core, nightly, outlets, quality, records
+from understudy.steps.watch import core, nightly, outlets, quality, records, testsets
 from understudy.steps.watch import page as pages
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.core import Watched
@@ -51,8 +51,7 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
     task = load_card(card)
     config: WatchConfig = load_config("watch", task, overrides)
     keep, day = prepare_store(store), nights.night_of(date)
-    answered = quality.measured(keep, task, day)
-    quality.put(keep, answered)
+    answered = _measured(keep, task, config, day)
     past = _past(keep, day)
     night = _night_of(keep, task, config, day, past, answered)
     shown = [*(one for one in past if one.date != night.date), night][-config.page_nights :]
@@ -64,6 +63,15 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
         metrics=_figures(night),
         parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": sent},
     )
+
+
+def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Quality:
+    """Measure the model by people's answers and the teacher's, and keep what is found."""
+    answered = sampling.read_answered(store, day)
+    testsets.make_due(store, card, answered, day, config.min_test_texts)
+    found = quality.measured(store, card, answered, day, testsets.read_all(store, day))
+    quality.put(store, found)
+    return found
 
 
 def _past(store: Store, day: str) -> list[Night]:
