@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-PIPELINES = ("training", "nightly")
+PIPELINES = ("training", "nightly", "quality")
 
 
 def load_pipeline(name: str) -> Any:

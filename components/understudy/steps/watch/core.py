@@ -64,8 +64,8 @@ def tolerances(config: WatchConfig) -> dict[str, Tolerance]:
     """Return for each series the change that is none, on the series' own scale.
 
     >>> found = tolerances(WatchConfig())["positives"]
-    >>> round(series.share_of(angle(0.08) + found(angle(0.08))), 4)  # a tenth more than 8%
-    0.088
+    >>> round(series.share_of(angle(0.08) + found(angle(0.08))), 4)  # a twentieth more than 8%
+    0.084
     """
 
     def relative(expected: float) -> float:
