@@ -312,9 +312,7 @@ def measure(world: Simulator, texts: int, years: int, config: WatchConfig) -> di
 @click.option("--years", default=200, show_default=True, help="Quiet years, and shifts of each kind, to simulate.")
 def main(years: int) -> None:
     """Simulate years of nights, and report."""
-    print(
-        f"Simulating {years} years at {' and '.join(map(str, SIZES))} texts a night; 200 take about 3 minutes."
-    )
+    print(f"Simulating {years} years at {' and '.join(map(str, SIZES))} texts a night; 200 take about 3 minutes.")
     started = time.monotonic()
     config, world = WatchConfig(), simulator()
     figures: dict[str, Figure] = {}
