@@ -2,6 +2,7 @@
 
     python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3 [--set step.key=value]
     python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
+    python -m pipelines.local quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
 
 Exit code 0: published, or the night is done. 2: something that was given must be changed. 3: a gate refused.
 1: anything else.
@@ -34,7 +35,12 @@ ASKING, PUBLISH, PAGE = "label", "publish", "page"
 REFUSED = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
-OWN = {"training": ("labels",), "nightly": ("date",)}  # what a pipeline takes beside card, texts, store and overrides
+OWN = {  # what a pipeline takes beside card, store and overrides
+    "training": ("texts", "labels"),
+    "nightly": ("texts", "date"),
+    "quality": ("answers", "date"),
+}
+NEEDED = {"texts": "texts", "labels": "human labels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,11 @@ class Request:
     Attributes:
         pipeline: name of the pipeline.
         card: path or s3:// address of the task card.
-        texts: file, folder or s3:// address.
         store: folder or s3://bucket/prefix.
+        texts: file, folder or s3:// address; for training and nightly.
         labels: file, folder or s3:// address; for training.
-        date: the night, YYYY-MM-DD; for nightly, today's in UTC when empty.
+        answers: people's answers to a sample, file or s3:// address; for quality.
+        date: the night or day, YYYY-MM-DD; for nightly and quality, today's in UTC when empty.
         overrides: step.key=value lines.
         runner: "direct" calls the steps in this process, "kfp" has KFP's local runner start a process for each.
         work: folder of the runs.
@@ -57,9 +64,10 @@ class Request:
 
     pipeline: str
     card: str
-    texts: str
     store: str
+    texts: str = ""
     labels: str = ""
+    answers: str = ""
     date: str = ""
     overrides: str = ""
     runner: Runner = "direct"
@@ -117,9 +125,7 @@ def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], .
     return (
         partial(checks.check_store, request.store, card),
         partial(checks.check_settings, request.overrides, card),
-        partial(
-            checks.check_source, request.texts.replace("{date}", night_of(request.date)), "--texts", ("id", "text")
-        ),
+        partial(check_texts, request),
         partial(check_own, request),
         partial(checks.check_work, request.work),
         partial(runs.check_name, request.name),
@@ -133,10 +139,24 @@ def check_own(request: Request) -> None:
         BadInput: something is missing or out of place.
     """
     own = OWN[request.pipeline]
-    if strange := [name for name in ("labels", "date") if name not in own and getattr(request, name)]:
+    given = [name for name in ("texts", "labels", "answers", "date") if getattr(request, name)]
+    if strange := [name for name in given if name not in own]:
         raise BadInput(f"{request.pipeline} must be given what it takes, got --{strange[0]}. Leave it out.")
-    if "labels" in own:
+    if missing := [name for name in own if name in NEEDED and name not in given]:
+        raise BadInput(f"{request.pipeline} must be given {NEEDED[missing[0]]}, got none (--{missing[0]}).")
+    if "labels" in given:
         checks.check_source(request.labels, "--labels", ("id", "label"))
+
+
+def check_texts(request: Request) -> None:
+    """Check that there are texts to read, where the pipeline takes any.
+
+    Raises:
+        BadInput: there are none, or they lack a column.
+    """
+    if request.texts:
+        texts = request.texts.replace("{date}", night_of(request.date))
+        checks.check_source(texts, "--texts", ("id", "text"))
 
 
 def steps_of(spec: Mapping[str, Any]) -> set[str]:
@@ -175,13 +195,12 @@ def default_name(card: Card) -> str:
 
 def arguments_of(request: Request) -> dict[str, str]:
     """Return the pipeline's arguments, which mean the same from every folder."""
-    own = {"labels": lasting(request.labels), "date": request.date}
+    own = {name: getattr(request, name) for name in OWN[request.pipeline]}
     return {
         "card": lasting(request.card),
-        "texts": lasting(request.texts),
         "store": open_store(request.store).uri,
         "overrides": request.overrides,
-        **{name: own[name] for name in OWN[request.pipeline]},
+        **{name: value if name == "date" or not value else lasting(value) for name, value in own.items()},
     }
 
 
@@ -292,10 +311,11 @@ def ended_by_signals() -> Iterator[None]:
 @click.command(context_settings={"show_default": True})
 @click.argument("pipeline", type=click.Choice(PIPELINES))
 @click.option("--card", required=True, help="The task card: a file or s3:// address.")
-@click.option("--texts", required=True, help="Texts: a file, folder or s3:// address.")
+@click.option("--texts", default="", help="Texts: a file, folder or s3:// address; for training and nightly.")
 @click.option("--labels", default="", help="Human labels: a file, folder or s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")
-@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly. [default: today's in UTC]")
+@click.option("--answers", default="", help="People's answers to a sample: a file or s3:// address; for quality.")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: today's in UTC]")
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")

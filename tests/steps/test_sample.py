@@ -238,6 +238,11 @@ def test_a_rise_of_errors_asks_for_a_retraining(tmp_path, store, version):
     assert after["verdict"] == "retrain"
     assert "errors that people found rose" in after["reason"]
     assert store.list("watch/retrain/") == ["watch/retrain/2026-11-06.json"]
+    put_night(store, "2026-11-07", make_texts(300, 0.2, seed=7), version)
+    watch(tmp_path, store, "2026-11-07")
+    later = json.loads(store.read("watch/date=2026-11-07/series.json"))["series"]["errors"]
+    assert after["series"]["errors"]["is_alarm"] is True
+    assert (later["is_alarm"], later["is_standing"]) == (False, True)  # told once, though no new sample came
 
 
 def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, store, version):

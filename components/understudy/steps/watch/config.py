@@ -29,12 +29,12 @@ class WatchConfig:
     """
 
     false_alarm_nights: int = 365
-    min_share_change: float = 0.1
-    min_score_change: float = 0.2
-    min_length_change: float = 0.05
-    min_surprise_change: float = 0.1
+    min_share_change: float = 0.05
+    min_score_change: float = 0.05
+    min_length_change: float = 0.02
+    min_surprise_change: float = 0.03
     min_quality_change: float = 0.01
-    retrain_change: float = 3.0
+    retrain_change: float = 10.0
     baseline_from: str = ""
     max_texts: int = 500_000
     max_refused_share: float = 0.05

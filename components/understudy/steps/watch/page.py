@@ -267,7 +267,7 @@ def _difference(found: Mapping[str, float | None] | None) -> str:
 def _nights(nights: Sequence[Night]) -> Element:
     rows: list[list[Child]] = [_night_row(night) for night in reversed(nights[-NIGHTS_IN_TABLE:])]
     header = ["night", "verdict", "texts", "positives", "most evidence", "reason"]
-    return section("Nights", "nights", scroll(table("The newest nights", header, rows, kind="cards")))
+    return section("Nights", "nights", scroll(table("The newest nights", header, rows, kind="cards nights")))
 
 
 def _night_row(night: Night) -> list[Child]:

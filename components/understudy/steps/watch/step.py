@@ -107,7 +107,8 @@ def _judged(
     days = [day for day in _days(alike, seen, manifest, answered) if day.date >= config.baseline_from]
     known = of_bundle.summary if of_bundle and not config.baseline_from else None
     refused = sum(seen.refused.values())
-    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config)
+    told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
+    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told)
     return Night(
         format=FORMAT,
         date=manifest.date,
