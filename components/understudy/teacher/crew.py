@@ -13,6 +13,7 @@ from understudy.errors import UnderstudyError
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 TICK_S = 0.5
+AHEAD = 2  # items a worker may be ahead of the caller, who decides from results whether to stop
 
 
 class _Ended:
@@ -28,8 +29,9 @@ def work_off(
 ) -> Generator[Done | None, None, None]:
     """Yield results in the order in which they are done, and None when nothing happened for a moment.
 
-    When a piece of work raises, or the caller closes the generator, no new item is begun; those under way get
-    `grace_s` seconds to end, and then the error is raised.
+    Workers run at most a few items ahead of what the caller has taken. When a piece of work raises, or the caller
+    closes the generator, no new item is begun; those under way get `grace_s` seconds to end, and then the error is
+    raised.
 
     Args:
         work: does one item; it looks at the event where it waits, and raises `Stopped` once that is set.
@@ -40,16 +42,17 @@ def work_off(
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
     done: queue.SimpleQueue[Done | BaseException | _Ended] = queue.SimpleQueue()
     stop = threading.Event()
+    ahead = threading.Semaphore(AHEAD * workers)
     for item in items:
         waiting.put(item)
     crew = [
-        threading.Thread(target=_work, args=(work, waiting, done, stop), daemon=True)
+        threading.Thread(target=_work, args=(work, waiting, done, stop, ahead), daemon=True)
         for _ in range(min(workers, len(items)))
     ]
     for worker in crew:
         worker.start()
     try:
-        yield from _results(len(crew), done)
+        yield from _results(len(crew), done, ahead)
     finally:
         stop.set()
         deadline = time.monotonic() + grace_s
@@ -79,9 +82,10 @@ def _work(
     waiting: "queue.SimpleQueue[Item]",
     done: "queue.SimpleQueue[Done | BaseException | _Ended]",
     stop: threading.Event,
+    ahead: threading.Semaphore,
 ) -> None:
     try:
-        while not stop.is_set():
+        while _may_begin(stop, ahead):
             done.put(work(waiting.get_nowait(), stop))
     except (queue.Empty, Stopped):
         pass
@@ -92,7 +96,17 @@ def _work(
         done.put(_Ended())
 
 
-def _results(workers: int, done: "queue.SimpleQueue[Done | BaseException | _Ended]") -> Iterator[Done | None]:
+def _may_begin(stop: threading.Event, ahead: threading.Semaphore) -> bool:
+    """Wait until the caller has seen enough results; False once there is nothing more to begin."""
+    while not stop.is_set():
+        if ahead.acquire(timeout=TICK_S):
+            return True
+    return False
+
+
+def _results(
+    workers: int, done: "queue.SimpleQueue[Done | BaseException | _Ended]", ahead: threading.Semaphore
+) -> Iterator[Done | None]:
     """Yield until every worker has ended; the first error comes last."""
     error: BaseException | None = None
     while workers:
@@ -107,5 +121,6 @@ def _results(workers: int, done: "queue.SimpleQueue[Done | BaseException | _Ende
             error = error or result
         else:
             yield result
+            ahead.release()
     if error is not None:
         raise error
