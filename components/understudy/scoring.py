@@ -13,6 +13,7 @@ import numpy as np
 from understudy.bundles import check_files, read_settings
 from understudy.errors import BadArtifact
 from understudy.machine import cores
+from understudy.task import Card
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -139,6 +140,23 @@ class Graph:
         feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         outputs = self._session.run(None, {name: feeds[name] for name in self._inputs})
         return np.asarray(outputs[0], dtype=np.float64)
+
+
+def exported_log_odds(graphs: Path, about: Mapping[str, Any], name: str, card: Card, texts: Sequence[str]) -> Floats:
+    """Score texts with one of the graphs that export wrote.
+
+    Args:
+        graphs: export's folder.
+        about: its graphs.json.
+        name: "fp32" or "int8".
+        card: names the positive label.
+        texts: what to score.
+
+    Returns:
+        log-odds of the positive label, shape (texts,).
+    """
+    graph = Graph(graphs / name / "model.onnx", graphs / "tokenizer.json", about["max_length"], about["pad_id"])
+    return positive_log_odds(graph.logits(texts), card.positive_index)
 
 
 def encodable(text: str) -> str:

@@ -44,6 +44,18 @@ def weak_positive(card: Card, texts: Sequence[str]) -> Bools:
     return is_positive
 
 
+def fenced_ids(table: pl.DataFrame, firewall: pl.DataFrame) -> list[str]:
+    """Ids of the texts that stand in the test split, by id or by content.
+
+    Args:
+        table: columns id and text.
+        firewall: `records.Firewall`.
+    """
+    ids, contents = set(firewall["id"]), set(firewall["content"])
+    rows = zip(table["id"], table["text"], strict=True)
+    return [row_id for row_id, text in rows if row_id in ids or content_hash(text) in contents]
+
+
 def word_counts(texts: pl.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
     """Words of each text, as far as white space parts them. Shape (texts,)."""
     return texts.str.count_matches(r"\S+").to_numpy()

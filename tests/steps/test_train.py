@@ -21,6 +21,7 @@ from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.shell import execute
 from understudy.steps.train import core
 from understudy.task import parse_card
+from understudy.text import content_hash
 
 COUNTS = {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45}
 NOTHING_PROVEN = {"counts": COUNTS, "slices": []}
@@ -114,7 +115,7 @@ def test_one_class_only_cannot_be_learned(make_card):
 
 def test_a_copy_of_a_test_text_is_refused():
     table = table_of(id=["a"], text=["Ask for  ROOM 5!"])
-    firewall = table_of(id=["t1"], content=[core.content_hash("ask for room 5")])
+    firewall = table_of(id=["t1"], content=[content_hash("ask for room 5")])
     with pytest.raises(BadArtifact, match="must not stand in the test split, got 1, first a"):
         core.require_fenced(table, firewall)
 

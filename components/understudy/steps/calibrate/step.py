@@ -10,7 +10,7 @@ import polars as pl
 from understudy import metrics, provenance, records
 from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings, version_of
 from understudy.documents import read_json, write_json
-from understudy.scoring import Bools, Floats, Graph, Sigmoid, positive_log_odds
+from understudy.scoring import Bools, Floats, Sigmoid, exported_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
 from understudy.steps.calibrate.config import CalibrateConfig
@@ -42,7 +42,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     is_positive = (split["label"] == task.positive_label).to_numpy()
     core.require_labels(is_positive, task.positive_label, config.min_per_label)
     about = read_json(graphs / "graphs.json", "export")
-    log_odds = _log_odds(graphs, about, task, split["text"].to_list())
+    log_odds = exported_log_odds(graphs, about, about["graph"], task, split["text"].to_list())
     weights = core.prior_weights(is_positive, task.prior)
     calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
     probability = calibrator.probability(log_odds)
@@ -55,12 +55,6 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
         metrics={"slope": calibrator.slope, "bias": calibrator.bias, "threshold": threshold, **figures},
         parameters={"version": read_settings(bundle)["version"]},
     )
-
-
-def _log_odds(graphs: Path, about: dict[str, Any], task: Card, texts: list[str]) -> Floats:
-    model = graphs / about["graph"] / "model.onnx"
-    graph = Graph(model, graphs / "tokenizer.json", about["max_length"], about["pad_id"])
-    return positive_log_odds(graph.logits(texts), task.positive_index)
 
 
 def _reference(split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from understudy import metrics, records
 from understudy.documents import write_json
-from understudy.scoring import Floats, Graph, positive_log_odds
+from understudy.scoring import Floats, exported_log_odds, positive_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.export import core
 from understudy.steps.export.config import ExportConfig
@@ -38,7 +38,7 @@ def run(card: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Re
     validation = records.read_gold(gold, "validation")
     texts = validation["text"].to_list()
     trained, about = _export(student, graphs, task, texts, config)
-    scores = {name: _log_odds(graphs, name, about, task, texts) for name in about["graphs"]}
+    scores = {name: exported_log_odds(graphs, about, name, task, texts) for name in about["graphs"]}
     core.require_parity(trained, scores["fp32"], config)
     is_positive = (validation["label"] == task.positive_label).to_numpy()
     choice = core.choose(scores, is_positive, config)
@@ -71,8 +71,3 @@ def _export(
     tokenizer.backend_tokenizer.save(str(graphs / "tokenizer.json"))
     made = ["fp32", "int8"] if config.int8 else ["fp32"]
     return trained, {**about, "pad_id": tokenizer.pad_token_id, "graphs": made}
-
-
-def _log_odds(graphs: Path, name: str, about: dict[str, Any], task: Card, texts: list[str]) -> Floats:
-    graph = Graph(graphs / name / "model.onnx", graphs / "tokenizer.json", about["max_length"], about["pad_id"])
-    return positive_log_odds(graph.logits(texts), task.positive_index)

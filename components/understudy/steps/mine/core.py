@@ -10,7 +10,7 @@ from understudy.duplicates import fold
 from understudy.errors import BadArtifact
 from understudy.metrics import Floats
 from understudy.steps.mine.config import MineConfig
-from understudy.text import content_hash
+from understudy.text import fenced_ids
 
 PARTS = 10
 
@@ -31,10 +31,7 @@ def require_no_test_texts(drawn: pl.DataFrame, firewall: pl.DataFrame) -> None:
     Raises:
         BadArtifact: naming the first of them.
     """
-    fenced, contents = set(firewall["id"]), set(firewall["content"])
-    pairs = zip(drawn["id"], drawn["text"], strict=True)
-    found = [name for name, text in pairs if name in fenced or content_hash(text) in contents]
-    if found:
+    if found := fenced_ids(drawn, firewall):
         raise BadArtifact(
             f"The pool must hold no text of the test split, got {len(found)}, the first '{found[0]}' "
             "(firewall.parquet). Run ingest again."

@@ -10,7 +10,7 @@ import polars as pl
 from understudy.errors import BadArtifact, TooFewLabels
 from understudy.scoring import Bools, Floats, Integers, length_batches
 from understudy.task import Card, Slice
-from understudy.text import content_hash, in_slice
+from understudy.text import fenced_ids, in_slice
 
 FEWEST_TEXTS = 10
 CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")
@@ -144,11 +144,7 @@ def require_fenced(table: pl.DataFrame, firewall: pl.DataFrame) -> None:
     Raises:
         BadArtifact: with the ids of the first of them.
     """
-    contents = set(firewall["content"])
-    ids = set(firewall["id"])
-    rows = zip(table["id"], table["text"], strict=True)
-    inside = [row_id for row_id, text in rows if row_id in ids or content_hash(text) in contents]
-    if inside:
+    if inside := fenced_ids(table, firewall):
         raise BadArtifact(
             f"Training texts must not stand in the test split, got {len(inside)}, first {', '.join(inside[:3])} "
             "(judgements or gold). Run ingest again on all files together."

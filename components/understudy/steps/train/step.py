@@ -100,8 +100,8 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
-    longest = min(config.max_length, tokenizer.model_max_length)
-    student.save(learner.model.cpu(), tokenizer, _about(lesson, task, longest), folder)
+    about = _about(lesson, task, _longest(tokenizer, config))
+    student.save(learner.model.cpu(), tokenizer, about, folder)
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,
@@ -127,7 +127,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
 
     device = make_deterministic(config.seed)
     model, tokenizer = student.load(task.student, task.label_names)
-    longest = min(config.max_length, tokenizer.model_max_length)
+    longest = _longest(tokenizer, config)
     tokens, checked = (
         student.tokens_of(tokenizer, table["text"].to_list(), longest) for table in (lesson.table, lesson.validation)
     )
@@ -138,6 +138,11 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
+
+
+def _longest(tokenizer: Any, config: TrainConfig) -> int:
+    """Tokens a text is cut to: what is asked for, as far as the student can take it."""
+    return min(config.max_length, int(tokenizer.model_max_length))
 
 
 def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:
