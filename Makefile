@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test check lint types docs compile lock clean
+.PHONY: help install demo test check lint types docs compile lock clean benchmark-nightly benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,12 @@ docs: $(STAMP)  ## Refresh the generated parts of the docs.
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/python -m pipelines.compile --out build/pipelines
+
+benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
+	$(BIN)/python -m benchmarks.nightly
+
+benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
+	$(BIN)/python -m benchmarks.watch
 
 lock: $(STAMP)  ## Resolve all dependencies again, with hashes and without addresses.
 	for role in $(ROLES); do \

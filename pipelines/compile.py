@@ -13,7 +13,7 @@ import click
 from pipelines.terminal import tell
 from understudy.errors import BadInput, UnderstudyError
 
-PIPELINES = ("training",)
+PIPELINES = ("training", "nightly", "quality")
 
 
 def load_pipeline(name: str) -> Any:

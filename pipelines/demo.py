@@ -1,4 +1,4 @@
-"""The whole way once, on the demo's own texts: `make demo`.
+"""The whole way once, on the demo's own texts: `make demo`. A training run, then three nights.
 
 A rehearsal teacher stands in for the LLM, so it costs nothing. It gives some wrong answers on purpose, most of them on
 texts that warn ("avoid ..."), and the end says whether the audit has found that out. Everything is under build/demo.
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 TASK = ROOT / "pipelines/tasks/hotel-tips"
 BUILD = ROOT / "build/demo"
 FLIP, BIAS = 0.04, {"avoid": 0.6}
+NIGHTS = ("2026-11-01", "2026-11-02", "2026-11-03")
 SENTENCE = "Avoid the rooms above the bar, and ask for one facing the garden."
 
 
@@ -40,8 +41,33 @@ def main() -> int:
     if code in {0, local.REFUSED}:
         shutil.copyfile(BUILD / "runs/demo/report.html", BUILD / "report.html")
         print("\n".join(closing_lines(planted, is_published=code == 0)))
+        code = code or run_nights()
         print(f"\nThe demo took {duration(time.monotonic() - started)}.")
     return code
+
+
+def run_nights() -> int:
+    """Label three nights by what was published, and say where the answers are; returns the first exit code but 0."""
+    for night in NIGHTS:
+        print(f"\nThe night of {night}:\n")
+        if code := local.run(night_request(night)):
+            return code
+    print(f"\nWatch:     {shown(BUILD / 'runs' / f'night-{NIGHTS[-1]}' / 'report.html')}")
+    print(f'Search:    .venv/bin/understudy search "avoid" --label tip --store {shown(BUILD / "store")}')
+    return 0
+
+
+def night_request(night: str) -> local.Request:
+    """Say what a night of the demo runs."""
+    return local.Request(
+        pipeline="nightly",
+        card=str(TASK / "card.yaml"),
+        texts=str(TASK / "nights" / "{date}.csv"),
+        store=str(BUILD / "store"),
+        date=night,
+        work=Path(shown(BUILD / "runs")),
+        name=f"night-{night}",
+    )
 
 
 def request() -> local.Request:

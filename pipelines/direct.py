@@ -21,7 +21,7 @@ from understudy.shell import is_done
 
 Values = dict[str, Any]
 Spec = Mapping[str, Any]
-UNKNOWN = ("parameterIterator", "artifactIterator", "iteratorPolicy")
+UNKNOWN = ("artifactIterator",)
 CONDITION = re.compile(r"inputs\.parameter_values\['(?P<name>[\w-]+)'\] == '(?P<value>[^'\\]*)'")
 OUTPUTS_FILE = "outputs.json"
 
@@ -80,6 +80,8 @@ def require_known(tasks: Mapping[str, Spec]) -> None:
     for name, task in tasks.items():
         trigger = task.get("triggerPolicy", {})
         used = [key for key in UNKNOWN if key in task] + [key for key in trigger if key != "condition"]
+        if "raw" in task.get("parameterIterator", {}).get("items", {}):
+            used.append("parameterIterator over a constant")
         kinds = {kind for given in task.get("inputs", {}).values() for one in given.values() for kind in one}
         used += sorted(kinds & {"taskFinalStatus", "parameterExpressionSelector"})
         if used:
@@ -88,8 +90,10 @@ def require_known(tasks: Mapping[str, Spec]) -> None:
             split_condition(trigger["condition"])
 
 
-def run_dag(spec: Spec, component: Spec, given: Mapping[str, Any], folder: Path) -> Generator[Event, None, None]:
-    """Run the tasks of one level: of the pipeline, or of what stands under a condition."""
+def run_dag(
+    spec: Spec, component: Spec, given: Mapping[str, Any], folder: Path, suffix: str = ""
+) -> Generator[Event, None, None]:
+    """Run the tasks of one level: of the pipeline, of what stands under a condition, or of a loop's turn."""
     scope = with_defaults(component, given)
     made: dict[str, Values] = {}
     tasks = component["dag"]["tasks"]
@@ -98,10 +102,20 @@ def run_dag(spec: Spec, component: Spec, given: Mapping[str, Any], folder: Path)
         inner = spec["components"][tasks[name]["componentRef"]["name"]]
         if not holds(tasks[name].get("triggerPolicy", {}).get("condition"), values):
             continue
-        if "dag" in inner:
-            yield from run_dag(spec, inner, values, folder)
+        if "parameterIterator" in tasks[name]:
+            yield from run_loop(spec, tasks[name]["parameterIterator"], inner, values, folder)
+        elif "dag" in inner:
+            yield from run_dag(spec, inner, values, folder, suffix)
         else:
-            made[name] = yield from run_task(prepare(spec, name, inner, values, folder))
+            made[name] = yield from run_task(prepare(spec, name, inner, values, folder, suffix))
+
+
+def run_loop(
+    spec: Spec, iterator: Spec, body: Spec, given: Mapping[str, Any], folder: Path
+) -> Generator[Event, None, None]:
+    """Run the tasks of a loop's body for each item of a list, one after another; their names end in its number."""
+    for index, item in enumerate(given[iterator["items"]["inputParameter"]]):
+        yield from run_dag(spec, body, {**given, iterator["itemInput"]: item}, folder, f"-{index:02d}")
 
 
 def in_order(tasks: Mapping[str, Spec]) -> list[str]:
@@ -178,15 +192,16 @@ def holds(condition: str | None, values: Mapping[str, Any]) -> bool:
     return bool(values[name] == value)
 
 
-def prepare(spec: Spec, name: str, component: Spec, given: Mapping[str, Any], folder: Path) -> Task:
-    """Gather what a task's body is called with."""
+def prepare(spec: Spec, task: str, component: Spec, given: Mapping[str, Any], folder: Path, suffix: str = "") -> Task:
+    """Gather what a task's body is called with; `suffix` tells the turns of a loop apart."""
+    name = f"{task}{suffix}"
     declared, written = component.get("inputDefinitions", {}), component.get("outputDefinitions", {})
     accepted = {**declared.get("parameters", {}), **declared.get("artifacts", {})}
     values = {key: value for key, value in with_defaults(component, given).items() if key in accepted}
     outputs = {key: artifact(key, one, folder / name / key) for key, one in written.get("artifacts", {}).items()}
     return Task(
         name,
-        step_of(spec, name, component["executorLabel"]),
+        step_of(spec, task, component["executorLabel"]),
         folder / name,
         {**values, **outputs},
         outputs,

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from pipelines.compile import load_pipeline
 from pipelines.events import Event, StepFailed, record_of
+from understudy import provenance
 from understudy.shell import ERROR_FILE
 
 STARTED = re.compile(r"Executing task \S*'([\w-]+)'")
@@ -66,16 +67,22 @@ def follow(lines: IO[str], root: Path, log: IO[str]) -> Generator[Event, None, N
         if found := STARTED.search(line):
             yield Event(found[1], "started", folder_of(root, found[1]))
         elif (found := ENDED.search(line)) and found[2] == "SUCCESS":
-            folder = folder_of(root, found[1])
+            folder = folder_of(root, found[1], f"*{provenance.FILE}")
             yield Event(found[1], "ended", folder, record_of(folder))
         elif found:
-            raise failure_in(folder_of(root, found[1]), found[1])
+            raise failure_in(folder_of(root, found[1], ERROR_FILE), found[1])
 
 
-def folder_of(root: Path, task: str) -> Path:
-    """Return the folder of a task in the newest run under KFP's root."""
+def folder_of(root: Path, task: str, holding: str = "*") -> Path:
+    """Return the folder of a task in the newest run under KFP's root.
+
+    The turns of a loop run at the same time, and KFP does not tell which one it speaks of: of those that hold a file
+    of the wanted name, the newest is taken.
+    """
     runs = sorted(root.glob("*"), key=lambda path: path.name)
-    return (runs[-1] if runs else root) / task
+    run = runs[-1] if runs else root
+    turns = [path for path in run.glob(f"for-loop-*/{task}") if any(path.rglob(holding))]
+    return max(turns, key=lambda path: path.stat().st_mtime_ns, default=run / task)
 
 
 def failure_in(folder: Path, task: str) -> StepFailed:

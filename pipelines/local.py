@@ -1,8 +1,11 @@
 """Run a pipeline on this machine: no cluster, no API key, no model hub needed.
 
     python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3 [--set step.key=value]
+    python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
+    python -m pipelines.local quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
 
-Exit code 0: published. 2: something that was given must be changed. 3: a gate refused. 1: anything else.
+Exit code 0: published, or the night is done. 2: something that was given must be changed. 3: a gate refused.
+1: anything else.
 """
 
 import secrets
@@ -24,6 +27,7 @@ from pipelines.compile import PIPELINES, pipeline_spec
 from pipelines.events import Event
 from pipelines.terminal import Board, noise_to, tell
 from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.nights import night_of
 from understudy.storage import open_store
 from understudy.task import Card
 
@@ -31,6 +35,12 @@ ASKING, PUBLISH, PAGE = "label", "publish", "page"
 REFUSED = 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
+OWN = {  # what a pipeline takes beside card, store and overrides
+    "training": ("texts", "labels"),
+    "nightly": ("texts", "date"),
+    "quality": ("answers", "date"),
+}
+NEEDED = {"texts": "texts", "labels": "human labels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +50,11 @@ class Request:
     Attributes:
         pipeline: name of the pipeline.
         card: path or s3:// address of the task card.
-        texts: file, folder or s3:// address.
-        labels: file, folder or s3:// address.
         store: folder or s3://bucket/prefix.
+        texts: file, folder or s3:// address; for training and nightly.
+        labels: file, folder or s3:// address; for training.
+        answers: people's answers to a sample, file or s3:// address; for quality.
+        date: the night or day, YYYY-MM-DD; for nightly and quality, today's in UTC when empty.
         overrides: step.key=value lines.
         runner: "direct" calls the steps in this process, "kfp" has KFP's local runner start a process for each.
         work: folder of the runs.
@@ -52,9 +64,11 @@ class Request:
 
     pipeline: str
     card: str
-    texts: str
-    labels: str
     store: str
+    texts: str = ""
+    labels: str = ""
+    answers: str = ""
+    date: str = ""
     overrides: str = ""
     runner: Runner = "direct"
     work: Path = Path("build/runs")
@@ -97,7 +111,9 @@ def check(request: Request) -> Card:
     steps = steps_of(pipeline_spec(request.pipeline))
     teacher = partial(checks.check_teacher, card) if ASKING in steps else lambda: False
     student = partial(checks.check_student, card)
-    resumed = [partial(runs.unfinished, request.work, card.name, request.name)] if request.resume else []
+    resumed = (
+        [partial(runs.unfinished, request.work, request.pipeline, card.name, request.name)] if request.resume else []
+    )
     store, *_, is_rehearsal = checks.all_of(*checks_of(request, card), *resumed, student, teacher)
     if is_rehearsal:
         checks.check_rehearsal(store, card, request.overrides)
@@ -109,11 +125,38 @@ def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], .
     return (
         partial(checks.check_store, request.store, card),
         partial(checks.check_settings, request.overrides, card),
-        partial(checks.check_source, request.texts, "--texts", ("id", "text")),
-        partial(checks.check_source, request.labels, "--labels", ("id", "label")),
+        partial(check_texts, request),
+        partial(check_own, request),
         partial(checks.check_work, request.work),
         partial(runs.check_name, request.name),
     )
+
+
+def check_own(request: Request) -> None:
+    """Check what one pipeline takes and another does not.
+
+    Raises:
+        BadInput: something is missing or out of place.
+    """
+    own = OWN[request.pipeline]
+    given = [name for name in ("texts", "labels", "answers", "date") if getattr(request, name)]
+    if strange := [name for name in given if name not in own]:
+        raise BadInput(f"{request.pipeline} must be given what it takes, got --{strange[0]}. Leave it out.")
+    if missing := [name for name in own if name in NEEDED and name not in given]:
+        raise BadInput(f"{request.pipeline} must be given {NEEDED[missing[0]]}, got none (--{missing[0]}).")
+    if "labels" in given:
+        checks.check_source(request.labels, "--labels", ("id", "label"))
+
+
+def check_texts(request: Request) -> None:
+    """Check that there are texts to read, where the pipeline takes any.
+
+    Raises:
+        BadInput: there are none, or they lack a column.
+    """
+    if request.texts:
+        texts = request.texts.replace("{date}", night_of(request.date))
+        checks.check_source(texts, "--texts", ("id", "text"))
 
 
 def steps_of(spec: Mapping[str, Any]) -> set[str]:
@@ -129,7 +172,7 @@ def open_run(request: Request, card: Card) -> runs.Run:
     """
     arguments = arguments_of(request)
     if request.resume:
-        found = runs.unfinished(request.work, card.name, request.name)
+        found = runs.unfinished(request.work, request.pipeline, card.name, request.name)
         return replace(found, record=replace(found.record, arguments=arguments))
     name = request.name or default_name(card)
     record = runs.Record(
@@ -152,12 +195,12 @@ def default_name(card: Card) -> str:
 
 def arguments_of(request: Request) -> dict[str, str]:
     """Return the pipeline's arguments, which mean the same from every folder."""
+    own = {name: getattr(request, name) for name in OWN[request.pipeline]}
     return {
         "card": lasting(request.card),
-        "texts": lasting(request.texts),
-        "labels": lasting(request.labels),
         "store": open_store(request.store).uri,
         "overrides": request.overrides,
+        **{name: value if name == "date" or not value else lasting(value) for name, value in own.items()},
     }
 
 
@@ -206,6 +249,9 @@ def conclude(opened: runs.Run, board: Board, told: Mapping[str, Mapping[str, Any
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if (report := keep_report(opened)) is not None:
         board.say(f"Report: {report}")
+    if opened.record.pipeline != "training":
+        board.say(f"Done: {told.get('watch', {}).get('headline', opened.record.name)}")
+        return 0
     if gate["decision"] == PUBLISH:
         board.say(f"Published: {told.get('publish', {}).get('headline', opened.record.name)}")
         return 0
@@ -265,9 +311,11 @@ def ended_by_signals() -> Iterator[None]:
 @click.command(context_settings={"show_default": True})
 @click.argument("pipeline", type=click.Choice(PIPELINES))
 @click.option("--card", required=True, help="The task card: a file or s3:// address.")
-@click.option("--texts", required=True, help="Texts: a file, folder or s3:// address.")
-@click.option("--labels", required=True, help="Human labels: a file, folder or s3:// address.")
+@click.option("--texts", default="", help="Texts: a file, folder or s3:// address; for training and nightly.")
+@click.option("--labels", default="", help="Human labels: a file, folder or s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")
+@click.option("--answers", default="", help="People's answers to a sample: a file or s3:// address; for quality.")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: today's in UTC]")
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")

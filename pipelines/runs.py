@@ -97,8 +97,8 @@ def start(work: Path, record: Record) -> Run:
     return Run(record, folder)
 
 
-def unfinished(work: Path, card: str, name: str | None) -> Run:
-    """Find the run to go on with: the named one, or the newest of the card's that has not ended.
+def unfinished(work: Path, pipeline: str, card: str, name: str | None) -> Run:
+    """Find the run to go on with: the named one, or the newest of this pipeline and card that has not ended.
 
     Raises:
         BadInput: there is none.
@@ -108,7 +108,7 @@ def unfinished(work: Path, card: str, name: str | None) -> Run:
     found = [Run(_read(file), file.parent) for file in files if file.exists()]
     for run in sorted(found, key=lambda run: (run.record.started, run.folder.name), reverse=True):
         is_open = run.record.runner == "direct" and not (run.folder / ENDED_FILE).exists()
-        if is_open and run.record.card == card and name in {None, run.record.name}:
+        if is_open and (run.record.pipeline, run.record.card) == (pipeline, card) and name in {None, run.record.name}:
             return run
     wanted = f"no unfinished run '{name}' of the direct runner" if name else "no unfinished run of the direct runner"
     raise BadInput(

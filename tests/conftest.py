@@ -12,7 +12,7 @@ from understudy.storage import Store, open_store
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a model hub; set before transformers is imported
 
-pytest_plugins = ["tests.services.s3"]
+pytest_plugins = ["tests.services.s3", "tests.services.elasticsearch"]
 
 CARD: dict[str, Any] = {
     "name": "hotel-tips",

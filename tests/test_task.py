@@ -17,6 +17,7 @@ from understudy.task import (
     Goals,
     Label,
     Prices,
+    Retention,
     Slice,
     Teacher,
     WeakRule,
@@ -320,7 +321,7 @@ def test_the_new_card_refuses_a_name_that_no_card_may_have(name):
 
 def test_the_new_card_explains_every_key():
     text = new_card("my-task")
-    parts = (Card, Label, WeakRule, Slice, Teacher, Budget, Prices, Goals)
+    parts = (Card, Label, WeakRule, Slice, Teacher, Budget, Prices, Goals, Retention)
     keys = {key for part in parts for key in part.model_fields}
     missing = {key for key in keys if not re.search(rf"\b{key}\b", text)}
     assert missing == set()

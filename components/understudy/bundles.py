@@ -1,13 +1,13 @@
 """A bundle's folder: its settings, and the check of its files' hashes; needs no numpy, so that submit can publish."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from understudy.documents import read_json
 from understudy.errors import BadArtifact
 from understudy.provenance import hash_json
 from understudy.task import CARD_FILE, Card
@@ -41,24 +41,43 @@ class Settings(BaseModel):
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read bundle.json, whose version is a hash of all that it says.
+    """Read bundle.json.
 
     Raises:
-        BadArtifact: it is missing, unreadable, altered, or of another format.
+        BadArtifact: it is missing or unreadable, or `parse_settings` refuses it.
     """
     path = folder / BUNDLE_FILE
-    settings = read_json(path, "calibrate")
-    if (found := settings.get("format")) != FORMAT:
-        raise BadArtifact(f"A bundle must be of format {FORMAT}, got {found} ({path}). Export it again.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadArtifact(f"A bundle must have a readable {BUNDLE_FILE}, got {error}. Calibrate again.") from error
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: bytes, where: str) -> dict[str, Any]:
+    """Read the content of bundle.json, whose version is a hash of all that it says.
+
+    Raises:
+        BadArtifact: it is damaged, altered, or of another format.
+    """
+    try:
+        settings = json.loads(data)
+        found = settings.get("format")
+    except (ValueError, AttributeError) as error:
+        raise BadArtifact(
+            f"A bundle's settings must be a JSON mapping, got {error} ({where}). Fetch it again."
+        ) from error
+    if found != FORMAT:
+        raise BadArtifact(f"A bundle must be of format {FORMAT}, got {found} ({where}). Export it again.")
     try:
         Settings.model_validate(settings, strict=True)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise BadArtifact(
-            [f"A bundle's settings must be whole, got {it} ({path}). Fetch it again." for it in faults]
+            [f"A bundle's settings must be whole, got {it} ({where}). Fetch it again." for it in faults]
         ) from error
-    _require_unaltered(settings, path)
-    return settings
+    _require_unaltered(settings, where)
+    return dict(settings)
 
 
 def version_of(name: str, settings: Mapping[str, Any]) -> str:
@@ -67,15 +86,15 @@ def version_of(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name}-{hash_json(content)[:12]}"
 
 
-def _require_unaltered(settings: Mapping[str, Any], path: Path) -> None:
+def _require_unaltered(settings: Mapping[str, Any], where: str) -> None:
     missing = [name for name in SERVED if name not in settings["files"]]
     if missing:
-        raise BadArtifact(f"A bundle must vouch for {', '.join(SERVED)}, got none for {', '.join(missing)} ({path}).")
+        raise BadArtifact(f"A bundle must vouch for {', '.join(SERVED)}, got none for {', '.join(missing)} ({where}).")
     name = settings["version"].rpartition("-")[0]
     if settings["version"] != (expected := version_of(name, settings)):
         raise BadArtifact(
             f"A bundle's version must be the hash of its settings, got '{settings['version']}' where they give "
-            f"'{expected}' ({path}). They were altered: fetch it again."
+            f"'{expected}' ({where}). They were altered: fetch it again."
         )
 
 

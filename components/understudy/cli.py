@@ -30,9 +30,11 @@ class StepGroup(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Let `publish --rollback` be `rollback`."""
+        """Let `publish --rollback` be `rollback`, and `index --from-store` or `--replay` be `reindex`."""
         if args[0] == "publish" and "--rollback" in args:
             args = ["rollback", *(word for word in args[1:] if word != "--rollback")]
+        if args[0] == "index" and {"--from-store", "--replay"} & set(args):
+            args = ["reindex", *args[1:]]
         return super().resolve_command(context, args)
 
 
@@ -155,6 +157,68 @@ def roll_back(store: str, to: str | None) -> None:
 
     current = registry.rollback(open_store(store), to)
     click.echo(f"rollback: {current.version} serves again (generation {current.generation}, {store}).")
+
+
+@app.command("reindex")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that holds the predictions.")
+@click.option("--from-store", "is_whole", is_flag=True, help="Send every prediction that the store holds.")
+@click.option("--replay", "is_replay", is_flag=True, help="Send again only what the index refused.")
+@click.option("--card", type=click.Path(path_type=Path), help="Task card; without it the published bundle's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+def reindex(store: str, is_whole: bool, is_replay: bool, card: Path | None, overrides: tuple[str, ...]) -> None:
+    """Fill an empty index from the store; `index --from-store` and `index --replay` are the same."""
+    from understudy.index import commands
+
+    if is_whole == is_replay:
+        raise click.UsageError("Give one of --from-store and --replay.")
+    run = commands.from_store if is_whole else commands.replay
+    click.echo(f"index: {run(store, card, chr(10).join(overrides))}.")
+
+
+@app.command("search")
+@click.argument("words", nargs=-1)
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix whose nights are searched.")
+@click.option("--label", help="Only texts with this label.")
+@click.option(
+    "--since", metavar="DAY", help="Only texts written since 2026-11-01, say; one without a time counts from its night."
+)
+@click.option("--limit", type=int, default=20, show_default=True, help="Most texts to print, the newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def search_texts(
+    words: tuple[str, ...], store: str, label: str | None, since: str | None, limit: int, as_json: bool
+) -> None:
+    """Find labelled texts that hold all of WORDS; words in double quotes must stand side by side.
+
+    A line holds the day, the label, the probability of the positive label, the text's id and the text.
+    """
+    from understudy.index import commands, query
+    from understudy.storage import open_store
+
+    answer = commands.search(open_store(store), query.parse(" ".join(words), label, since, limit))
+    for line in commands.lines(answer, as_json=as_json):
+        click.echo(line)
+    click.echo(commands.summary(answer), err=True)
+
+
+@app.command("forget")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Id of a text; repeatable.")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="A review, thread or dialogue; repeatable.")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that met the texts.")
+def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> None:
+    """Remove texts and all derived from them from store, cache and index, and let no later night take them.
+
+    The source files are yours: remove the texts there too. A model that learned from them stays until the next training
+    run.
+    """
+    from datetime import UTC, datetime
+
+    from understudy import erasure
+    from understudy.storage import open_store
+
+    erased = erasure.forget(open_store(store), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
+    rows = ", ".join(f"{name}/ {count:,}" for name, count in erased.rows.items()) or "none"
+    click.echo(f"forget: rows removed from the store: {rows}; from the index: {erased.documents:,} documents.")
+    click.echo("forget: remove the texts from your source files too; a trained model forgets at its next training.")
 
 
 def main() -> None:

@@ -14,7 +14,22 @@ from pydantic import TypeAdapter, ValidationError
 
 from understudy.errors import BadSetting
 
-STEPS = ("ingest", "label", "audit", "train", "export", "calibrate", "evaluate", "publish", "mine")
+STEPS = (
+    "ingest",
+    "label",
+    "audit",
+    "train",
+    "export",
+    "calibrate",
+    "evaluate",
+    "publish",
+    "mine",
+    "shard",
+    "infer",
+    "index",
+    "watch",
+    "sample",
+)
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
 _SHORT = reprlib.Repr()

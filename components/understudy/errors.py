@@ -10,6 +10,7 @@
     ├── GateRefused               exit 3: the evaluation decided against publishing
     ├── StorageError              the store cannot be reached, read or written
     │   └── Conflict              somebody else moved the pointer first
+    ├── IndexFailed               the search index cannot be reached, read or written
     └── TeacherError              the teacher's server refused, failed or answered garbage
         └── BudgetSpent           the next request would pass the budget
 
@@ -71,6 +72,10 @@ class StorageError(UnderstudyError):
 
 class Conflict(StorageError):
     """Somebody else moved the pointer first; read it again and retry."""
+
+
+class IndexFailed(UnderstudyError):
+    """The search index cannot be reached, read or written; the store holds all that it would."""
 
 
 class TeacherError(UnderstudyError):

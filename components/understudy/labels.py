@@ -116,6 +116,26 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
     card_name, names = card_labels(store, card_name)
+    votes, skipped, refusals = read_answers(address, names)
+    ids = set(votes["id"])
+    strange = ids - _known_ids(store, card_name)
+    key = put(store, card_name, votes, "queue")
+    return Added(card_name, len(votes), skipped, refusals, key, len(ids), len(strange))
+
+
+def read_answers(address: str, names: Sequence[str]) -> tuple[pl.DataFrame, int, list[Refusal]]:
+    """Read people's answers to a queue.
+
+    Args:
+        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        names: the card's labels.
+
+    Returns:
+        The sound answers, the number of rows without a label, and the refused rows.
+
+    Raises:
+        BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
+    """
     table, refusals = _read_answers(address)
     answered = table.filter(pl.col("label").is_not_null())
     unknown = ~pl.col("label").is_in(names)
@@ -125,10 +145,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     ]
     votes = answered.filter(~unknown)
     _require_answers(address, len(table), len(votes), refusals)
-    ids = set(votes["id"])
-    strange = ids - _known_ids(store, card_name)
-    key = put(store, card_name, votes, "queue")
-    return Added(card_name, len(votes), len(table) - len(answered), refusals, key, len(ids), len(strange))
+    return votes, len(table) - len(answered), refusals
 
 
 def _known_ids(store: Store, card_name: str) -> set[str]:

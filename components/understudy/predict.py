@@ -75,10 +75,7 @@ def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
 def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
     """Label texts, in their order."""
     probabilities = bundle.probabilities(texts)
-    is_positive = bundle.decide(probabilities)
-    others = probabilities.copy()
-    others[:, bundle.positive_index] = -1.0
-    chosen = [bundle.positive_index if yes else int(row.argmax()) for yes, row in zip(is_positive, others, strict=True)]
+    chosen = bundle.choose(probabilities)
     return [
         Prediction(
             text=text,

@@ -21,6 +21,7 @@ Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 BATCH_TOKENS = 2048  # padded; 1,024 to 2,048 measured best for MiniLM and DeBERTa on two cores
 PIECE_TEXTS = 4096  # texts held in memory as token ids at a time
+PIECE_CHARS = 2_000_000  # and their characters: the tokens of 100,000 words take about 200 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,52 @@ def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[Intege
             start = end
 
 
+def pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut texts into pieces whose tokens fit into memory; a very long text is a piece of its own."""
+    start = chars = 0
+    for end, text in enumerate(texts):
+        if end > start and (end - start == PIECE_TEXTS or chars + len(text) > PIECE_CHARS):
+            yield texts[start:end]
+            start, chars = end, 0
+        chars += len(text)
+    if start < len(texts):
+        yield texts[start:]
+
+
+def joined(logits: Floats, tokens: Integers, windows: Integers) -> Floats:
+    """Mean of the logits of each text's windows, weighted by their tokens; a single window's are kept as they are.
+
+    Args:
+        logits: shape (all windows, labels), the windows of a text one after another.
+        tokens: of each window, shape (all windows,).
+        windows: of each text, shape (texts,).
+
+    Returns:
+        shape (texts, labels).
+
+    >>> joined(np.array([[0.0, 1.0], [0.0, 4.0], [0.0, 9.0]]), np.array([2, 1, 3]), np.array([2, 1]))
+    array([[0., 2.],
+           [0., 9.]])
+    """
+    starts = np.cumsum(windows) - windows
+    of_first: Floats = logits[starts]
+    if windows.max() == 1:
+        return of_first
+    weights = np.maximum(tokens, 1)[:, None]  # a text without a token has one empty window
+    total = np.add.reduceat(logits * weights, starts) / np.add.reduceat(weights, starts)
+    return np.where(windows[:, None] == 1, of_first, total)
+
+
 class Graph:
     """An ONNX classifier with its tokenizer.
+
+    A text of more tokens than the model takes at once is read in windows of that length, one after another and without
+    overlap; its logits are the mean of theirs, weighted by their tokens.
 
     Args:
         model_path: the ONNX file; inputs among input_ids, attention_mask, token_type_ids; first output the logits.
         tokenizer_path: `tokenizer.json` of the tokenizers library.
-        max_length: tokens a text is cut to.
+        max_length: tokens of a window.
         pad_id: token that fills a batch.
         threads: of one session; 0 for all cores.
     """
@@ -116,19 +156,36 @@ class Graph:
         Returns:
             raw logits, shape (texts, labels), in the order of `texts`.
         """
-        pieces = [self._piece(texts[start : start + PIECE_TEXTS]) for start in range(0, len(texts), PIECE_TEXTS)]
-        return np.concatenate(pieces) if pieces else np.empty((0, 2))
+        return self.logits_and_windows(texts)[0]
 
-    def _piece(self, texts: Sequence[str]) -> Floats:
-        encodings = self._tokenizer.encode_batch([encodable(text) for text in texts])
-        ids = [encoding.ids for encoding in encodings]
+    def logits_and_windows(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
+        """Score texts; also return how many windows each was read in, shape (texts,)."""
+        scored = [self._piece(piece) for piece in pieces(texts)]
+        if not scored:
+            return np.empty((0, 2)), np.empty(0, dtype=np.int64)
+        return np.concatenate([logits for logits, _ in scored]), np.concatenate([windows for _, windows in scored])
+
+    def _piece(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
+        rows, windows = self._windows(texts)
+        lengths = [len(row) for row in rows]
         logits: Floats | None = None
-        for batch in length_batches([len(row) for row in ids], BATCH_TOKENS):
-            scored = self._run([ids[position] for position in batch])
-            logits = np.empty((len(texts), scored.shape[1])) if logits is None else logits
+        for batch in length_batches(lengths, BATCH_TOKENS):
+            scored = self._run([rows[position] for position in batch])
+            logits = np.empty((len(rows), scored.shape[1])) if logits is None else logits
             logits[batch] = scored
         assert logits is not None  # noqa: S101 - there is at least one text, so at least one batch
-        return logits
+        return joined(logits, np.asarray(lengths), windows), windows
+
+    def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], Integers]:
+        """Return the token ids of every window, a text's one after another, and how many each text has."""
+        rows: list[list[int]] = []
+        windows = np.ones(len(texts), dtype=np.int64)
+        for index, encoding in enumerate(self._tokenizer.encode_batch([encodable(text) for text in texts])):
+            more = encoding.overflowing
+            rows.append(encoding.ids)
+            rows.extend(window.ids for window in more)
+            windows[index] += len(more)
+        return rows, windows
 
     def _run(self, rows: list[list[int]]) -> Floats:
         width = max(map(len, rows))
@@ -222,9 +279,24 @@ class Bundle:
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """Return calibrated probabilities, shape (texts, labels)."""
-        positive = self.calibrator.probability(self.log_odds(texts))
+        return self.score(texts)[0]
+
+    def score(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
+        """Return calibrated probabilities, shape (texts, labels), and how many windows each text was read in."""
+        logits, windows = self.graph.logits_and_windows(texts)
+        positive = self.calibrator.probability(positive_log_odds(logits, self.positive_index))
+        return self.columns(positive), windows
+
+    def columns(self, positive: Floats) -> Floats:
+        """Return the probabilities of all labels, shape (texts, labels), from the positive one's, shape (texts,)."""
         columns = [positive if label == self.positive_label else 1.0 - positive for label in self.labels]
         return np.stack(columns, axis=1)
+
+    def choose(self, probabilities: Floats) -> Integers:
+        """Column of each text's label: the positive one from the threshold upwards, else the likeliest other one."""
+        others = probabilities.copy()
+        others[:, self.positive_index] = -1.0
+        return np.where(self.decide(probabilities), self.positive_index, others.argmax(axis=1))
 
     def decide(self, probabilities: Floats) -> Bools:
         """Which texts get the positive label. Shape (texts,)."""

@@ -15,25 +15,27 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 
 from understudy.errors import BadData, BadInput
 from understudy.provenance import hash_file
-from understudy.storage import open_store
+from understudy.storage import Store, open_store
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 FOREIGN = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip or Excel", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "old Excel"}
 BYTE_ORDER_MARKS = {  # the longest first: UTF-32's begins like UTF-16's
-    b"\xff\xfe\0\0": "utf-32",
-    b"\0\0\xfe\xff": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
+    b"\xff\xfe\0\0": "utf-32-le",
+    b"\0\0\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
 }
+SKIPPED_MARKS = (b"\xef\xbb\xbf", *BYTE_ORDER_MARKS)
 JSON_LIST = re.compile(r"\[\s*[\[\]{]")
 DELIMITERS = ",;\t"
 LONGEST_CELL = 1 << 27  # 128 MiB: a longer cell is a quote that was never closed
@@ -69,9 +71,20 @@ class File:
     name: str
     path: Path
     kind: str
-    encoding: str = "utf-8-sig"
+    encoding: str = "utf-8"
     delimiter: str = ","
     columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading begins: the number of the row before, and the byte after it (0 in Parquet)."""
+
+    row: int = 0
+    offset: int = 0
+
+
+START = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +115,7 @@ class Source:
             BadData: a file ends in the middle or cannot be read on.
         """
         for file in self.files:
-            try:
-                for number, cells in READERS[file.kind](file, self.columns):
-                    yield _checked(file.name, number, cells, self.columns, filled, max_chars)
-            except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
-                raise BadData(
-                    f"A file must be readable to its end, got {error} ({file.name}). Write or copy it again."
-                ) from error
+            yield from rows_from(file, START, self.columns, filled, max_chars)
 
     def read(self, filled: Collection[str], max_chars: int | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
         """Read all rows into a table: `file`, `row` and the columns, all strings but `row`.
@@ -125,6 +132,55 @@ class Source:
             sound = [(row.file, row.number, *row.cells.values()) for row in batch if isinstance(row, Row)]
             parts.append(pl.DataFrame(sound, schema=schema, orient="row"))
         return pl.concat(parts, rechunk=True), refusals
+
+
+def rows_from(
+    file: File, place: Place, columns: Sequence[str], filled: Collection[str], max_chars: int | None = None
+) -> Iterator[Row | Refusal]:
+    """Read the rows of one file from a place on, in order.
+
+    Args:
+        file: what `inspect` returned.
+        place: where to begin.
+        columns: the wanted ones; None for one that the file lacks.
+        filled: columns whose cell must not be empty.
+        max_chars: longest `text`, in characters.
+
+    Raises:
+        BadData: the file ends in the middle or cannot be read on.
+    """
+    try:
+        for _, number, cells in READERS[file.kind](file, columns, place):
+            yield _checked(file.name, number, cells, columns, filled, max_chars)
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
+        raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+
+
+def places(file: File, start: Place, every: int) -> Iterator[tuple[Place, int]]:
+    """Cut the rest of a file into parts that can be read apart.
+
+    Args:
+        file: what `inspect` returned.
+        start: where to begin.
+        every: most rows of a part.
+
+    Yields:
+        where each part ends, and how many rows it has; the last one ends where the file does.
+
+    Raises:
+        BadData: the file ends in the middle or cannot be read on.
+    """
+    if file.kind == "parquet":
+        total = pl.scan_parquet(file.path).select(pl.len()).collect().item()
+        ends = [*range(start.row + every, total, every), total] if total > start.row else []
+        yield from ((Place(end), end - before) for before, end in zip([start.row, *ends], ends, strict=False))
+        return
+    try:
+        reader = READERS[file.kind](file, (), start)
+        while part := [(offset, number) for offset, number, _ in islice(reader, every)]:
+            yield Place(part[-1][1], part[-1][0]), len(part)
+    except (OSError, UnicodeError) as error:
+        raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
 
 
 @contextmanager
@@ -157,7 +213,7 @@ def fetched(address: str) -> Iterator[list[tuple[str, Path]]]:
     """
     require_address(address)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        yield _from_s3(address, Path(folder)) if address.startswith("s3://") else _listed(address)
+        yield _from_s3(address, Path(folder)) if address.startswith("s3://") else listed(address)
 
 
 def require_address(address: str, option: str = "the file") -> None:
@@ -200,7 +256,12 @@ def local_path(address: str) -> Path:
     return Path(urlsplit(address).path if address.startswith("file://") else address)
 
 
-def _listed(address: str) -> list[tuple[str, Path]]:
+def listed(address: str) -> list[tuple[str, Path]]:
+    """List a file, or the files of data in a folder, as (name for messages, path).
+
+    Raises:
+        BadData: the folder holds none.
+    """
     path = local_path(address)
     if not path.is_dir():
         return [(address, path)]
@@ -215,17 +276,27 @@ def _from_s3(address: str, folder: Path) -> list[tuple[str, Path]]:
     """Copy an object, or every file under a prefix, into a folder."""
     parts = urlsplit(address)
     store, key = open_store(f"s3://{parts.netloc}"), parts.path.strip("/")
+    keys = keys_under(store, key, address)
+    found = [(store.locate(name), folder / f"{index:06d}{Path(name).suffix}") for index, name in enumerate(keys)]
+    for name, (_, path) in zip(keys, found, strict=True):
+        with store.open(name) as body, path.open("wb") as file:
+            shutil.copyfileobj(body, file)
+    return found
+
+
+def keys_under(store: Store, key: str, address: str) -> list[str]:
+    """List the keys of an object, or of every file of data under a prefix.
+
+    Raises:
+        BadData: nothing is there.
+    """
     under = store.list(key)
     keys = [key] if key in under else [name for name in under if not key or name.startswith(f"{key}/")]
     if key not in keys:
         keys = [name for name in keys if _is_data(Path(name.removeprefix(key)).parts)]
     if not keys:
         raise BadData(_nothing_in("bucket", address))
-    found = [(store.locate(name), folder / f"{index:06d}{Path(name).suffix}") for index, name in enumerate(keys)]
-    for name, (_, path) in zip(keys, found, strict=True):
-        with store.open(name) as body, path.open("wb") as file:
-            shutil.copyfileobj(body, file)
-    return found
+    return keys
 
 
 def _is_data(parts: Sequence[str]) -> bool:
@@ -282,8 +353,8 @@ def _recognised(name: str, path: Path, start: bytes) -> File:
             raise BadData(f"A file must be CSV, JSONL or Parquet, got {what} ({name}). Unpack or export it first.")
     if start.startswith(b"PAR1"):
         return File(name, path, "parquet")
-    encoding = next((codec for mark, codec in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8-sig")
-    if encoding == "utf-8-sig" and b"\0" in start.partition(b"\n")[0]:
+    encoding = next((codec for mark, codec in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in start.partition(b"\n")[0]:
         raise BadData(f"A file must be UTF-8, got NUL bytes in its first line ({name}). Save it as UTF-8.")
     text = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()
     kind = KINDS.get(path.suffix.lower()) or ("jsonl" if text.startswith("{") else "csv")
@@ -335,64 +406,105 @@ def _shown(columns: Sequence[str]) -> str:
     return ", ".join(shown) + (", ..." if len(columns) > len(shown) else "")
 
 
-def _text(file: File) -> TextIO:
+def _text(file: File, offset: int = 0) -> TextIOWrapper:
     """Open a text file; bytes that are not UTF-8 become lone surrogates, which `_checked` finds."""
-    errors = "surrogateescape" if file.encoding == "utf-8-sig" else "surrogatepass"
-    return file.path.open(encoding=file.encoding, errors=errors, newline="" if file.kind == "csv" else "\n")
+    stream = file.path.open("rb")
+    start = stream.read(3)
+    stream.seek(offset or next((len(mark) for mark in SKIPPED_MARKS if start.startswith(mark)), 0))
+    return TextIOWrapper(
+        stream, encoding=file.encoding, errors=_errors(file), newline="" if file.kind == "csv" else "\n"
+    )
+
+
+def _errors(file: File) -> str:
+    return "surrogateescape" if file.encoding == "utf-8" else "surrogatepass"
 
 
 Cells = Mapping[str, Any] | Refusal
+Read = tuple[int, int, Cells]  # byte after the row, number of the row, cells
 
 
-def _csv_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+class _Lines:
+    """Reads lines and knows at which byte it is; lines can be put back."""
+
+    def __init__(self, file: File, stream: TextIOWrapper) -> None:
+        self._encoding, self._errors = file.encoding, _errors(file)
+        self._stream, self._pending = stream, deque[str]()
+        self.offset = stream.tell()
+        self.taken: list[str] = []
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._pending.popleft() if self._pending else self._stream.readline()
+        if not line:
+            raise StopIteration
+        self.offset += self._size(line)
+        self.taken.append(line)
+        return line
+
+    def keep_first(self) -> None:
+        """Put back all lines since `taken` was cleared but the first."""
+        self._pending.extendleft(reversed(self.taken[1:]))
+        self.offset -= sum(map(self._size, self.taken[1:]))
+
+    def _size(self, line: str) -> int:
+        return (
+            len(line)
+            if line.isascii() and self._encoding == "utf-8"
+            else len(line.encode(self._encoding, self._errors))
+        )
+
+
+def _csv_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     width = len(file.columns)
     positions = {name: file.columns.index(name) for name in wanted if name in file.columns}
-    with _text(file) as stream:
-        for number, record in enumerate(_records(stream, file.delimiter), start=1):
+    with _text(file, start.offset) as stream:
+        for number, (offset, record) in enumerate(_records(_Lines(file, stream), file.delimiter), start=start.row + 1):
             if number == 1 or record == []:
                 continue
-            if isinstance(record, csv.Error):
-                yield number, Refusal(file.name, number, None, "broken_quotes", f"the quotes do not close: {record}")
-            elif len(record) < width or any(cell.strip() for cell in record[width:]):
-                detail = f"{len(record)} cells where the header has {width}: quote cells that hold a '{file.delimiter}'"
-                yield number, Refusal(file.name, number, None, "cell_count", detail)
-            else:
-                yield number, {name: record[position] for name, position in positions.items()}
+            yield offset, number, _cells(file, number, record, positions, width)
 
 
-def _records(stream: TextIO, delimiter: str) -> Iterator[list[str] | csv.Error]:
+def _cells(file: File, number: int, record: list[str] | csv.Error, positions: Mapping[str, int], width: int) -> Cells:
+    if isinstance(record, csv.Error):
+        return Refusal(file.name, number, None, "broken_quotes", f"the quotes do not close: {record}")
+    if len(record) < width or any(cell.strip() for cell in record[width:]):
+        detail = f"{len(record)} cells where the header has {width}: quote cells that hold a '{file.delimiter}'"
+        return Refusal(file.name, number, None, "cell_count", detail)
+    return {name: record[position] for name, position in positions.items()}
+
+
+def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Split CSV into records; a quote that is never closed costs its own line, not all that follow it."""
-    pending: deque[str] = deque()
-    taken: list[str] = []
-
-    def lines() -> Iterator[str]:
-        while line := pending.popleft() if pending else stream.readline():
-            taken.append(line)
-            yield line
-
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        taken.clear()
+        lines.taken.clear()
         try:
-            yield next(reader)
+            record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield error
-            pending.extendleft(reversed(taken[1:]))
-            reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+            lines.keep_first()
+            yield lines.offset, error
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        else:
+            yield lines.offset, record
 
 
-def _jsonl_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
-    with _text(file) as stream:
-        for number, line in enumerate(stream, start=1):
+def _jsonl_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
+    with _text(file, start.offset) as stream:
+        lines = _Lines(file, stream)
+        for number, line in enumerate(lines, start=start.row + 1):
+            lines.taken.clear()
             item = _object(line)
             if isinstance(item, dict):
-                yield number, {name: item.get(name) for name in wanted}
+                yield lines.offset, number, {name: item.get(name) for name in wanted}
             elif line.strip():
                 detail = item if isinstance(item, str) else "the line holds no object"
-                yield number, Refusal(file.name, number, None, "not_an_object", detail)
+                yield lines.offset, number, Refusal(file.name, number, None, "not_an_object", detail)
 
 
 def _object(line: str) -> dict[str, Any] | str | None:
@@ -404,15 +516,15 @@ def _object(line: str) -> dict[str, Any] | str | None:
     return item if isinstance(item, dict) else None
 
 
-def _parquet_rows(file: File, wanted: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+def _parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     scan = pl.scan_parquet(file.path).select([name for name in wanted if name in file.columns])
-    offset = 0
+    offset = start.row
     while len(part := scan.slice(offset, ROWS_AT_ONCE).collect()):
-        yield from enumerate(part.iter_rows(named=True), start=offset + 1)
+        yield from ((0, number, cells) for number, cells in enumerate(part.iter_rows(named=True), start=offset + 1))
         offset += len(part)
 
 
-READERS: Mapping[str, Callable[[File, Sequence[str]], Iterator[tuple[int, Cells]]]] = {
+READERS: Mapping[str, Callable[[File, Sequence[str], Place], Iterator[Read]]] = {
     "csv": _csv_rows,
     "jsonl": _jsonl_rows,
     "parquet": _parquet_rows,

@@ -47,8 +47,12 @@ class Store(ABC):
     uri: str
 
     @abstractmethod
-    def open(self, key: str) -> BinaryIO:
-        """Open an object as a stream. Raises StorageError when there is none."""
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on. Raises StorageError when there is none."""
+
+    @abstractmethod
+    def tag_of(self, key: str) -> str | None:
+        """Return what changes when the object does, without reading it; None when there is none."""
 
     @abstractmethod
     def read_tagged(self, key: str) -> Tagged | None:
@@ -92,14 +96,24 @@ class FolderStore(Store):
         self.root = root.resolve()
         self.uri = str(self.root)
 
-    def open(self, key: str) -> BinaryIO:
-        """Open an object as a stream."""
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on."""
         try:
-            return (self.root / key).open("rb")
+            file = (self.root / key).open("rb")
+            file.seek(offset)
         except ABSENT_ERRORS as error:
             raise self._absent(key) from error
         except OSError as error:
             raise self._unreadable(key, error) from error
+        return file
+
+    def tag_of(self, key: str) -> str | None:
+        """Return size and time of change."""
+        try:
+            found = (self.root / key).stat()
+        except ABSENT_ERRORS:
+            return None
+        return f"{found.st_size}-{found.st_mtime_ns}"
 
     def read_tagged(self, key: str) -> Tagged | None:
         """Read an object; its tag is the hash of its content."""
@@ -192,10 +206,25 @@ class S3Store(Store):
         self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
         self._client = s3_client()
 
-    def open(self, key: str) -> BinaryIO:
-        """Open an object as a stream."""
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on."""
         with self._translated(key):
-            return cast("BinaryIO", self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"])
+            if not offset:
+                return cast("BinaryIO", self._client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"])
+            found = self._client.get_object(Bucket=self.bucket, Key=self._key(key), Range=f"bytes={offset}-")
+            return cast("BinaryIO", found["Body"])
+
+    def tag_of(self, key: str) -> str | None:
+        """Return the ETag."""
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            try:
+                return self._client.head_object(Bucket=self.bucket, Key=self._key(key))["ETag"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ABSENT_CODES:
+                    return None
+                raise
 
     def read_tagged(self, key: str) -> Tagged | None:
         """Read an object; its tag is the ETag."""

@@ -114,6 +114,17 @@ class Goals(Part):
     cost_per_1k_usd: Positive | None = None
 
 
+class Retention(Part):
+    """How many days what the nights leave stays in the store and the index, counted back from the newest night.
+
+    None keeps it. Manifests and the watch's series stay: they hold no texts.
+    """
+
+    predictions_days: Annotated[int, Field(ge=1)] | None = None
+    refusals_days: Annotated[int, Field(ge=1)] | None = None
+    samples_days: Annotated[int, Field(ge=1)] | None = None
+
+
 class Card(Part):
     """The whole card; see `understudy card new` for a commented one."""
 
@@ -132,6 +143,7 @@ class Card(Part):
     budget: Budget
     prices: Prices = Prices()
     goals: Goals = Goals()
+    retention: Retention = Retention()
     ingest: dict[str, Any] = {}
     label: dict[str, Any] = {}
     audit: dict[str, Any] = {}
@@ -141,6 +153,11 @@ class Card(Part):
     evaluate: dict[str, Any] = {}
     publish: dict[str, Any] = {}
     mine: dict[str, Any] = {}
+    shard: dict[str, Any] = {}
+    infer: dict[str, Any] = {}
+    index: dict[str, Any] = {}
+    watch: dict[str, Any] = {}
+    sample: dict[str, Any] = {}
 
     @field_validator(*STEPS, mode="before")
     @classmethod

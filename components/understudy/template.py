@@ -97,6 +97,13 @@ goals:
   p95_latency_ms: null  # 95% of single texts are answered within
   cost_per_1k_usd: null
 
+# (default: all null) How many days what the nights leave stays in the store and the index, counted back from the newest
+# night; null keeps it.
+retention:
+  predictions_days: null
+  refusals_days: null
+  samples_days: null
+
 # (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them.
 ingest:
   test_share: 0.35
@@ -108,4 +115,7 @@ ingest:
 # evaluate: {}
 # publish: {}
 # mine: {}
+# shard: {}
+# infer: {}
+# index: {}
 """

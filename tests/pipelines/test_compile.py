@@ -1,13 +1,12 @@
-"""What KFP gets: the compiled training pipeline."""
+"""What KFP gets: the compiled pipelines."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipelines.compile import compile_all, main
+from pipelines.compile import PIPELINES, compile_all, main
 from understudy.component import IMAGES_FILE
 
 ROLES = {
@@ -27,8 +26,16 @@ ROLES = {
 def compiled(tmp_path_factory):
     """The pipeline and what Kubernetes is told beside it."""
     folder = tmp_path_factory.mktemp("compiled")
-    (file,) = compile_all(folder)
+    file = next(file for file in compile_all(folder) if file.stem == "training")
     return tuple(yaml.safe_load_all(file.read_text()))
+
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory):
+    """The nightly pipeline."""
+    folder = tmp_path_factory.mktemp("compiled")
+    file = next(file for file in compile_all(folder) if file.stem == "nightly")
+    return next(yaml.safe_load_all(file.read_text()))
 
 
 def tasks_of(spec):
@@ -142,5 +149,31 @@ def test_every_component_declares_what_its_step_takes():
 
 def test_the_yaml_is_written_where_it_is_asked_to(tmp_path):
     result = CliRunner().invoke(main, ["--out", str(tmp_path / "a/b")])
-    assert result.output.strip() == str(Path(tmp_path / "a/b/training.yaml"))
-    assert (tmp_path / "a/b/training.yaml").is_file()
+    files = [tmp_path / f"a/b/{name}.yaml" for name in PIPELINES]
+    assert result.output.split() == list(map(str, files))
+    assert all(file.is_file() for file in files)
+
+
+def test_at_most_64_workers_label_a_night_and_the_rest_waits_for_all_of_them(nightly):
+    tasks = nightly["root"]["dag"]["tasks"]
+    assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 64}
+    assert list(nightly["components"]["comp-for-loop-1"]["dag"]["tasks"]) == ["infer"]
+    assert tasks["index"]["dependentTasks"] == ["for-loop-1", "shard"]
+    assert tasks["watch"]["dependentTasks"] == ["index", "shard"]
+
+
+def test_a_worker_is_told_no_more_than_the_name_of_its_shard(nightly):
+    given = tasks_of(nightly)["infer"]["inputs"]["parameters"]
+    assert set(given) == {"overrides", "shard", "store"}
+    assert given["shard"] == {"componentInputParameter": "pipelinechannel--shard-Output-loop-item"}
+
+
+def test_no_step_of_a_night_is_cached(nightly):
+    assert [name for name, task in tasks_of(nightly).items() if task.get("cachingOptions", {}).get("enableCache")] == []
+
+
+def test_texts_are_labelled_in_the_small_image(nightly):
+    executors = nightly["deploymentSpec"]["executors"]
+    assert {
+        executors[f"exec-{name}"]["container"]["image"].split("/")[1].split(":")[0] for name in ("shard", "infer")
+    } == {"infer"}

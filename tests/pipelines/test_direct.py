@@ -125,3 +125,29 @@ def test_an_input_from_a_task_that_was_skipped_is_refused():
     source = {"taskOutputParameter": {"producerTask": "skipped", "outputParameterKey": "x"}}
     with pytest.raises(Unsupported, match="a task that has run"):
         direct.resolve_one("x", source, {}, {})
+
+
+def test_a_loop_runs_its_body_for_each_item_under_a_name_of_its_own(spec, arguments, tmp_path):
+    root = spec["root"]["dag"]["tasks"]
+    double = root.pop("double")
+    given = double["inputs"]
+    outer = {"artifacts": given["artifacts"], "parameters": {"items": {"runtimeValue": {"constant": [2, 3]}}}}
+    outer["parameters"]["store"] = {"componentInputParameter": "store"}
+    given["artifacts"] = {name: {"componentInputArtifact": name} for name in given["artifacts"]}
+    given["parameters"] = {"times": {"componentInputParameter": "item"}, "store": outer["parameters"]["store"]}
+    double.pop("dependentTasks")
+    body = {"dag": {"tasks": {"double": double}}}
+    spec["components"]["comp-loop"] = body
+    for name in ("decide", "ship", "condition-1"):
+        root.pop(name, None)
+    root["loop"] = {
+        "componentRef": {"name": "comp-loop"},
+        "dependentTasks": ["gather"],
+        "inputs": outer,
+        "parameterIterator": {"itemInput": "item", "items": {"inputParameter": "items"}},
+        "iteratorPolicy": {"parallelismLimit": 64},
+    }
+    events = run(spec, arguments, tmp_path)
+    assert [name for name, state in events if state == "ended"] == ["gather", "double-00", "double-01"]
+    doubled = [(tmp_path / f"run/double-0{turn}/doubled/numbers.txt").read_text() for turn in (0, 1)]
+    assert doubled == ["16 16", "24 24"]

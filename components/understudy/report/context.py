@@ -77,7 +77,7 @@ def provenance(evaluation: Evaluation) -> Element:
         ("Bundle", element("code", str(bundle["version"]))),
         (
             "Graph",
-            f"{bundle['graph']}, texts cut to {bundle['max_length']} tokens, threshold {bundle['threshold']:.6g}",
+            f"{bundle['graph']}, windows of {bundle['max_length']} tokens, threshold {bundle['threshold']:.6g}",
         ),
         ("Card", [card["name"], " ", element("code", card["hash"][:12])]),
         ("Teacher", card["teacher"] + (" (rehearsal)" if evaluation["is_rehearsal"] else "")),

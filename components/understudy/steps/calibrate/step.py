@@ -10,6 +10,7 @@ import polars as pl
 from understudy import metrics, provenance, records
 from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings, version_of
 from understudy.documents import read_json, write_json
+from understudy.drift.summary import describe
 from understudy.scoring import Bools, Floats, Sigmoid, exported_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
@@ -47,7 +48,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
     probability = calibrator.probability(log_odds)
     threshold = core.choose_threshold(probability, is_positive, weights, config)
-    settings = _settings(task, about, calibrator, threshold, _reference(split, log_odds, probability, threshold))
+    reference = _reference(split, log_odds, probability, threshold, weights)
+    settings = _settings(task, about, calibrator, threshold, reference)
     _write_bundle(bundle, graphs, card, settings)
     figures = _figures(probability, is_positive, weights, threshold)
     return Result(
@@ -57,15 +59,22 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     )
 
 
-def _reference(split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float) -> dict[str, Any]:
-    """Describe scores and texts of the calibration split, for the nightly watch to compare with."""
+def _reference(
+    split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float, weights: Floats
+) -> dict[str, Any]:
+    """Describe scores and texts of the calibration split, for the nightly watch to compare with.
+
+    Texts count by their weights, so that the reference has the true share of positives where the card states it.
+    """
     words = word_counts(split["text"])
     at = np.linspace(0, 1, 21)
+    table = split.select("group", "text", pl.Series("probability", probability))
     return {
         "texts": len(split),
         "flagged_share": float((probability >= threshold).mean()),
         "log_odds_quantiles": np.quantile(log_odds, at).round(6).tolist(),
         "words_quantiles": np.quantile(words, at).tolist(),
+        **describe(table, probability >= threshold, weights).as_record(),
     }
 
 

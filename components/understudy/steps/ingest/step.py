@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import labels, records, sources
-from understudy.errors import BadCard, BadData, BadInput, StorageError
+from understudy import cards, labels, records, sources
+from understudy.errors import BadCard, BadData, BadInput
 from understudy.records import Split
 from understudy.shell import Out, Result
 from understudy.sources import Source, together
@@ -17,8 +17,8 @@ from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
-from understudy.storage import Store, prepare_store, split_uri
-from understudy.task import CARD_FILE, NO_CARD, Card, load_config, parse_card
+from understudy.storage import Store, prepare_store
+from understudy.task import CARD_FILE, Card, load_config
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
 
@@ -96,7 +96,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = core.slice_columns(_card(card)[0])
+        columns = core.slice_columns(cards.read(card)[0])
     (parsed, text, config, least), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
@@ -112,7 +112,7 @@ def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str]
 
 
 def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig, int]:
-    card, text = _card(address)
+    card, text = cards.read(address)
     if taken := sorted(set(core.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
     return card, text, load_config("ingest", card, overrides), _calibrate_least(card, overrides)
@@ -122,20 +122,6 @@ def _calibrate_least(card: Card, overrides: str) -> int:
     """Return the labels that calibrate will ask for; a key without a prefix is meant for this step alone."""
     named = [line for line in overrides.splitlines() if line.partition("=")[0].strip().startswith("calibrate.")]
     return int(load_config("calibrate", card, "\n".join(named)).min_per_label)
-
-
-def _card(address: str) -> tuple[Card, str]:
-    sources.require_address(address, "--card")
-    try:
-        if address.startswith("s3://"):
-            store, key = split_uri(address)
-            text = store.read(key).decode()
-        else:
-            path = sources.local_path(address)
-            text = (path / CARD_FILE if path.is_dir() else path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, StorageError) as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}). {NO_CARD}") from error
-    return parse_card(text, address), text
 
 
 def _read(given: Given) -> Read:

@@ -149,7 +149,7 @@ def _provenance(settings: Mapping[str, Any], card: Card, evaluation: Mapping[str
     rows = {
         "student": f"{student}, from {weights}",
         "licence of its weights": licence,
-        "graph": f"{settings.get('graph')} ONNX, texts cut to {settings['max_length']} tokens",
+        "graph": f"{settings.get('graph')} ONNX, windows of {settings['max_length']} tokens",
         "card": f"{card.name}, hash {card.hash[:12]}",
         "evaluated by": f"Understudy {evaluation['version']}",
         **{f"SHA-256 of {name}": digest for name, digest in sorted(settings["files"].items())},

@@ -14,7 +14,8 @@ class TrainConfig:
         learning_rate: peak of the linear schedule; none takes the one that suits the student.
         warmup_share: share of all updates over which the rate rises to its peak.
         batch_tokens: most tokens a batch holds, padding included.
-        max_length: tokens a text is cut to, here and in production; at most what the student can take.
+        max_length: tokens a text is cut to here; in production a longer one is read in windows of so many.
+            At most what the student can take.
         weight_decay: of AdamW.
         human_weight: how many teacher labels one human label counts for.
         train_embeddings: also train the word embeddings, which are half of a small model's weights.

@@ -1,0 +1,238 @@
+"""What has arrived in a source since it was last looked at: new files, and rows appended to known ones.
+
+A file is known by its address and tag. Where the tag has changed, the bytes that were consumed are compared by their
+hash: when they still stand, only what follows is new; when they do not, the whole file is. Parquet cannot be appended
+to, so a changed Parquet file is new. The text's own time plays no part: a late text arrives when its file does.
+"""
+
+import hashlib
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from understudy import sources
+from understudy.errors import BadData, StorageError
+from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
+from understudy.sources import START, File, Place, Refusal, Row
+from understudy.storage import FolderStore, Store, open_store, split_uri
+
+REQUIRED = ("id", "text")
+COLUMNS = ("id", "group", "time", "text")
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What is new in one file: how it reads, its new rows in blocks, and how far it is consumed with them."""
+
+    name: str
+    about: TextObject
+    blocks: tuple[Range, ...]
+    consumed: Consumed
+
+
+def addresses(address: str) -> list[str]:
+    """List the address of every file behind a source.
+
+    Raises:
+        BadData: nothing is there.
+        BadInput: the bucket is missing, forbidden or not to be reached.
+    """
+    if not address.startswith("s3://"):
+        return [str(path.resolve()) for _, path in sources.listed(address)]
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    store = open_store(f"s3://{bucket}")
+    return [store.locate(name) for name in sources.keys_under(store, key.strip("/"), address)]
+
+
+def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list[Arrived]:
+    """Find what is new behind a source; all faulty files are reported together.
+
+    Args:
+        address: a file, a folder of files, or `s3://bucket/key-or-prefix`.
+        known: how far each file was consumed.
+        rows_a_block: most rows of a block.
+
+    Raises:
+        BadData: nothing is there, or a file is unreadable or lacks a column.
+    """
+    found = addresses(address)
+    looked = sources.together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
+    return [arrived for arrived in looked if arrived is not None]
+
+
+def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
+    """Find what is new in one file; None when it is as it was."""
+    tag = require_tag(name)
+    if before is not None and before.tag == tag:
+        return None
+    with copied(name) as path:
+        file = sources.inspect(name, path, REQUIRED)
+        start = _start(file, before)
+        parts = list(_blocks(file, start, rows_a_block))
+        blocks = tuple(block for block, _ in parts)
+        rows = sum(block.rows for block in blocks) + (before.rows if before and start != START else 0)
+        consumed = _consumed(file, tag, rows, parts[-1][1] if parts else None, before)
+    about = TextObject(tag=tag, kind=file.kind, encoding=file.encoding, delimiter=file.delimiter, columns=file.columns)
+    return Arrived(name, about, blocks, consumed)
+
+
+def deal(blocks: Sequence[Range], texts_per_shard: int) -> tuple[tuple[Range, ...], ...]:
+    """Deal blocks to as few shards as hold them, in order, and join what adjoins; at least one shard, at most 64.
+
+    >>> blocks = [Range(object="a", first_row=row, rows=10) for row in (1, 11, 21)]
+    >>> [[(part.first_row, part.rows) for part in shard] for shard in deal(blocks, texts_per_shard=20)]
+    [[(1, 20)], [(21, 10)]]
+    """
+    total = sum(block.rows for block in blocks)
+    count = min(MOST_SHARDS, max(1, math.ceil(total / texts_per_shard)))
+    size = max(1, math.ceil(total / count))
+    shards: list[list[Range]] = [[] for _ in range(count)]
+    before = 0
+    for block in blocks:
+        _append(shards[min(count - 1, before // size)], block)
+        before += block.rows
+    return tuple(tuple(shard) for shard in shards if shard) or ((),)
+
+
+def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: int) -> Iterator[Row | Refusal]:
+    """Read the rows of a range as they were when the night was begun.
+
+    Raises:
+        BadData: the file has changed since in what was consumed of it.
+    """
+    is_text = about.kind != "parquet"
+    _require_unchanged(part.object, about, consumed)
+    with copied(part.object, part if is_text else None) as path:
+        is_copy = str(path) != part.object
+        offset = 0 if is_copy and is_text else part.offset
+        file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
+        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, max_chars)
+        yield from islice(rows, part.rows)
+
+
+def require_tag(name: str) -> str:
+    """Return the tag of a file.
+
+    Raises:
+        BadData: it is not there.
+    """
+    store, key = origin(name)
+    tag = store.tag_of(key)
+    if tag is None:
+        raise BadData(f"A source of texts must be there, got nothing at {name}. Restore it, or mend the address.")
+    return tag
+
+
+def origin(name: str) -> tuple[Store, str]:
+    """Return the store and key of a file's address."""
+    return split_uri(name) if name.startswith("s3://") else (FolderStore(Path(name).parent), Path(name).name)
+
+
+@contextmanager
+def copied(name: str, part: Range | None = None) -> Iterator[Path]:
+    """Give a file's path: its own when it is local, else that of a copy, of one part where one is named."""
+    store, key = origin(name)
+    if isinstance(store, FolderStore):
+        yield store.root / key
+        return
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        path = Path(folder) / Path(key).name
+        with path.open("wb") as file:
+            _download(store, key, file, part)
+        yield path
+
+
+def _download(store: Store, key: str, file: BinaryIO, part: Range | None) -> None:
+    from botocore.exceptions import BotoCoreError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        with store.open(key, part.offset if part else 0) as body:
+            if part is None:
+                shutil.copyfileobj(body, file, CHUNK_BYTES)
+            else:
+                for chunk in _chunks(body, part.size):
+                    file.write(chunk)
+    except (OSError, BotoCoreError, HTTPError) as error:
+        raise StorageError(f"A source of texts must be readable, got {error} ({store.locate(key)}).") from error
+
+
+def _chunks(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    """Read at most `size` bytes."""
+    while size > 0 and (chunk := stream.read(min(size, CHUNK_BYTES))):
+        size -= len(chunk)
+        yield chunk
+
+
+def _digest(stream: BinaryIO, size: int) -> Any:
+    digest = hashlib.sha256()
+    for chunk in _chunks(stream, size):
+        digest.update(chunk)
+    return digest
+
+
+def _start(file: File, before: Consumed | None) -> Place:
+    """Return where the new rows begin: after the consumed ones where they still stand, else at the start."""
+    if before is None or not before.sha256 or file.path.stat().st_size < before.size:
+        return START
+    with file.path.open("rb") as stream:
+        is_same = _digest(stream, before.size).hexdigest() == before.sha256
+        following = stream.read(1)
+    if is_same and before.is_whole_line:
+        return Place(before.last_row, before.size)
+    if is_same and following in {b"", b"\n", b"\r"}:
+        return Place(before.last_row - 1, before.size)  # what ends the last line counts as a blank row
+    return START
+
+
+def _blocks(file: File, start: Place, every: int) -> Iterator[tuple[Range, Place]]:
+    """Yield each block with the place where it ends."""
+    for end, rows in sources.places(file, start, every):
+        size = end.offset - start.offset
+        yield Range(object=file.name, first_row=start.row + 1, rows=rows, offset=start.offset, size=size), end
+        start = end
+
+
+def _consumed(file: File, tag: str, rows: int, end: Place | None, before: Consumed | None) -> Consumed:
+    """Say how far a file is consumed; `end` is None when nothing in it is new."""
+    if end is None and before is not None and before.rows == rows:
+        return replace(before, tag=tag)
+    if end is None or file.kind == "parquet":
+        return Consumed(tag=tag, rows=rows, size=0, sha256="", last_row=rows, is_whole_line=False)
+    with file.path.open("rb") as stream:
+        digest = _digest(stream, end.offset).hexdigest()
+        stream.seek(end.offset - 1)
+        is_whole_line = file.encoding == "utf-8" and stream.read(1) == b"\n"
+    return Consumed(tag=tag, rows=rows, size=end.offset, sha256=digest, last_row=end.row, is_whole_line=is_whole_line)
+
+
+def _append(shard: list[Range], block: Range) -> None:
+    """Add a block to a shard, joined to the last one where it follows it."""
+    last = shard[-1] if shard else None
+    is_next = last is not None and last.object == block.object and last.offset + last.size == block.offset
+    if last is None or not is_next:
+        shard.append(block)
+    else:
+        shard[-1] = replace(last, rows=last.rows + block.rows, size=last.size + block.size)
+
+
+def _require_unchanged(name: str, about: TextObject, consumed: Consumed) -> None:
+    """Check that what a night took of a file still stands; what was appended since is no matter."""
+    if require_tag(name) == about.tag:
+        return
+    store, key = origin(name)
+    if consumed.sha256:
+        with store.open(key) as stream:
+            if _digest(stream, consumed.size).hexdigest() == consumed.sha256:
+                return
+    raise BadData(
+        f"A source of texts must stay as it is until its night is over, got another content ({name}). "
+        "Restore it as it was, or begin another night."
+    )

@@ -1,0 +1,257 @@
+"""Remove a text and all derived from it: from the store, from the teacher's cache and from the index.
+
+The tombstone comes first, so that a run that goes on meanwhile does not bring the text back. Every object that can name
+a text is read and, where it does, written anew without it. A model that learned from the text is no such object: only
+training again makes one that did not.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+import polars as pl
+
+from understudy import forgetting
+from understudy.errors import BadSetting, StorageError
+from understudy.index import opening
+from understudy.progress import track
+from understudy.storage import Store
+from understudy.teacher.purchases import PurchaseBook, content_key
+
+KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
+PREDICTIONS, JUDGEMENTS = "predictions/", "judgements/"
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must go: ids and groups of texts, and the hashes of what they say."""
+
+    ids: frozenset[str]
+    groups: frozenset[str]
+    contents: frozenset[str] = frozenset()
+
+    def names(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
+        is_its_answer = "id" not in row and row.get("content") in self.contents
+        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went: rows by the store's top folder, and documents of the index."""
+
+    rows: Mapping[str, int]
+    documents: int
+
+
+def forget(store: Store, ids: Collection[str], groups: Collection[str], today: str) -> Erased:
+    """Forget texts; doing it again, after a kill too, ends what is left to do.
+
+    Args:
+        store: the store whose nights and training runs met the texts.
+        ids: of the texts.
+        groups: reviews, threads or dialogues to forget whole.
+        today: written into the tombstones.
+
+    Raises:
+        BadSetting: nothing is named.
+        StorageError: an object is damaged, or others keep changing it.
+    """
+    if not ids and not groups:
+        raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
+    forgetting.remember_to_forget(store, "id", ids, today)
+    forgetting.remember_to_forget(store, "group", groups, today)
+    keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]
+    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
+    documents = _forget_in_index(store, wanted)
+    rows: Counter[str] = Counter()
+    with track(len(keys), "forget: objects read") as progress:
+        for key in keys:
+            rows[key.partition("/")[0]] += _erase(store, key, wanted)
+            progress.advance()
+    _mend_records(store)
+    _follow_judgements(store)
+    return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
+
+
+def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
+    """Find the texts of the groups, and the hashes of what all of them say, by which answers about them are kept."""
+    ids, contents = set(wanted.ids), set()
+    for key in keys:
+        if key.endswith(".parquet"):
+            for row in _named(store, key, wanted):
+                ids |= {row["id"]} if row.get("id") else set()
+                contents |= {content_key(row["text"])} if row.get("text") else set()
+    return Wanted(frozenset(ids), wanted.groups, frozenset(contents))
+
+
+def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    table = _table(store.read(key), store.locate(key))
+    columns = [name for name in ("id", "group", "text") if name in table.columns]
+    if "id" in columns or "group" in columns:
+        yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
+
+
+def _forget_in_index(store: Store, wanted: Wanted) -> int:
+    """Remove the documents from wherever the store's nights went."""
+    if store.read_tagged(opening.SERVING) is None:
+        return 0
+    serving = opening.read_serving(store)
+    with opening.opened_as_is(store, serving.card_name, serving.url) as index:
+        return index.remove(wanted.ids, wanted.groups)
+
+
+def _erase(store: Store, key: str, wanted: Wanted) -> int:
+    """Write one object anew without the texts, and return how many rows went."""
+    for _ in range(ATTEMPTS):
+        found = store.read_tagged(key)
+        if found is None:
+            return 0
+        erase = _blank_answers if key.startswith(JUDGEMENTS) else ERASERS[PurePath(key).suffix]
+        try:
+            data, rows = erase(found.data, wanted)
+        except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+        if not rows:
+            return 0
+        if key.startswith(JUDGEMENTS):  # under a new name, so that every cache of it is renewed
+            digest = hashlib.sha256(data).hexdigest()[:32]
+            store.put_if_absent(f"{key.rpartition('/')[0]}/{digest}.jsonl", data)
+            store.delete(key)
+            return rows
+        if store.compare_and_swap(key, data, found.tag):
+            return rows
+    raise StorageError(f"An object must be free to write, got others writing ({store.locate(key)}). Run it again.")
+
+
+def _without_rows(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+    """Parquet."""
+    table = _table(data, "")
+    kept = table.filter(~_mask(table, wanted))
+    buffer = io.BytesIO()
+    kept.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue(), len(table) - len(kept)
+
+
+def _without_lines(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+    """JSON lines."""
+    lines = data.decode().splitlines()
+    kept = [line for line in lines if not wanted.names(json.loads(line))]
+    return "".join(f"{line}\n" for line in kept).encode(), len(lines) - len(kept)
+
+
+def _without_cells(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+    """CSV."""
+    records = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    header = records[0] if records else []
+    kept = [record for record in records if not wanted.names(dict(zip(header, record, strict=False)))]
+    if len(kept) == len(records):
+        return data, 0
+    text = io.StringIO(newline="")
+    text.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
+    csv.writer(text).writerows(kept)
+    return text.getvalue().encode(), len(records) - len(kept)
+
+
+def _without_items(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+    """JSON: an item of a list that names a text, itself or in its `data`, goes."""
+    gone = 0
+
+    def pruned(value: Any) -> Any:
+        nonlocal gone
+        if isinstance(value, dict):
+            return {name: pruned(item) for name, item in value.items()}
+        if not isinstance(value, list):
+            return value
+        kept = [item for item in value if not _is_about(item, wanted)]
+        gone += len(value) - len(kept)
+        return [pruned(item) for item in kept]
+
+    content = pruned(json.loads(data))
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), gone
+
+
+def _blank_answers(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+    """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
+    answers = [json.loads(line) for line in data.decode().splitlines()]
+    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
+    blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
+    changed = sum(one != other for one, other in zip(answers, blank, strict=True))
+    return "".join(json.dumps(answer, sort_keys=True) + "\n" for answer in blank).encode(), changed
+
+
+ERASERS: Mapping[str, Callable[[bytes, Wanted], tuple[bytes, int]]] = {
+    ".parquet": _without_rows,
+    ".jsonl": _without_lines,
+    ".csv": _without_cells,
+    ".json": _without_items,
+}
+
+
+def _is_about(item: Any, wanted: Wanted) -> bool:
+    return isinstance(item, dict) and (
+        wanted.names(item) or (isinstance(item.get("data"), dict) and wanted.names(item["data"]))
+    )
+
+
+def _table(data: bytes, where: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError as error:
+        raise StorageError(f"A table must be readable Parquet, got {error} ({where}). Restore it.") from error
+
+
+def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
+    """Tell which rows are about a text, as `Wanted.names` does."""
+    by_content = {} if "id" in table.columns else {"content": wanted.contents}
+    named = {"id": wanted.ids, "group": wanted.groups, **by_content}
+    masks = [table[name].is_in(sorted(names)) for name, names in named.items() if name in table.columns and names]
+    found = pl.Series([False] * len(table), dtype=pl.Boolean)
+    for mask in masks:
+        found = found | mask.fill_null(value=False)
+    return found
+
+
+def _mend_records(store: Store) -> None:
+    """Let the records of shards say again what their segments hold."""
+    for key in [key for key in store.list(PREDICTIONS) if key.endswith(".json")]:
+        _changed(store, key, partial(_mended, store))
+
+
+def _mended(store: Store, record: dict[str, Any]) -> dict[str, Any]:
+    segments = [_described(store, part) for part in record["segments"]]
+    if segments == record["segments"]:
+        return record
+    return {**record, "segments": segments, "rows": sum(part["rows"] for part in segments)}
+
+
+def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
+    found = store.read_tagged(part["key"])
+    if found is None or hashlib.sha256(found.data).hexdigest() == part["sha256"]:
+        return part
+    rows = len(_table(found.data, store.locate(part["key"])))
+    return {**part, "sha256": hashlib.sha256(found.data).hexdigest(), "rows": rows}
+
+
+def _changed(store: Store, key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    for _ in range(ATTEMPTS):
+        found = store.read_tagged(key)
+        if found is None or (new := change(old := json.loads(found.data))) == old:
+            return
+        if store.compare_and_swap(key, (json.dumps(new, indent=2, sort_keys=True) + "\n").encode(), found.tag):
+            return
+    raise StorageError(f"A record must be free to write, got others writing ({store.locate(key)}). Run it again.")
+
+
+def _follow_judgements(store: Store) -> None:
+    """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
+    for card_name in sorted({key.split("/")[1] for key in store.list(JUDGEMENTS) if key.count("/") > 1}):
+        PurchaseBook(store, card_name).close()

@@ -1,0 +1,10 @@
+"""The searchable index of what the nightly run says: SQLite with no server, or Elasticsearch 9; the store is the truth.
+
+documents.py   what a document is: the fields, its id, its version
+query.py       what a search asks
+backend.py     what an index must be able to do
+sqlite.py      the embedded one
+elastic.py     Elasticsearch: template, alias, search; bulk.py sends, connection.py opens and explains
+following.py   bring an index up to the store, segment by segment
+letters.py     documents that the index refused, kept with their reasons
+"""

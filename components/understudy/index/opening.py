@@ -1,0 +1,140 @@
+"""Choose and open the index that a store's documents go to: Elasticsearch where one is named, else SQLite."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from understudy import forgetting
+from understudy.cache import cache_folder
+from understudy.errors import BadInput
+from understudy.index.backend import Index
+from understudy.index.connection import URL
+from understudy.index.following import follow
+from understudy.index.sqlite import SqliteIndex
+from understudy.registry import read_current
+from understudy.steps.index.config import IndexConfig
+from understudy.storage import Store
+from understudy.task import Card, parse_card
+from understudy.teacher.purchases import STORE_ID
+
+SERVING = "indexed/serving.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Which index the nights of a store go to: name of the card, and Elasticsearch's address or "" for SQLite."""
+
+    card_name: str
+    url: str
+
+
+def url_of(config: IndexConfig) -> str:
+    """Return Elasticsearch's address: the setting's, else the environment's, else none."""
+    return config.url or os.environ.get(URL, "").strip()
+
+
+@contextmanager
+def opened(store: Store, card_name: str, url: str, config: IndexConfig) -> Iterator[Index]:
+    """Open the index for writing; it is made when it is not there.
+
+    Raises:
+        BadInput: the server refuses the key, is not Elasticsearch 9, or SQLite cannot write in the cache's folder.
+        IndexFailed: the server does not answer.
+    """
+    index = _elastic(store, card_name, url, config) if url else _embedded(store, card_name)
+    try:
+        index.remove_forgotten(forgetting.read(store))
+        yield index
+    finally:
+        index.close()
+
+
+@contextmanager
+def opened_for_search(store: Store) -> Iterator[Index]:
+    """Open the index that the store's nights go to; SQLite is brought up to the store first.
+
+    Raises:
+        BadInput: the store has no night and no published bundle that would say which card.
+    """
+    serving = read_serving(store)
+    url = os.environ.get(URL, "").strip() or serving.url
+    with opened_as_is(store, serving.card_name, url) as index:
+        if not url:
+            index.remove_forgotten(forgetting.read(store))
+            follow(index, store, serving.card_name)
+        yield index
+
+
+@contextmanager
+def opened_as_is(store: Store, card_name: str, url: str) -> Iterator[Index]:
+    """Open the index without making anything in Elasticsearch."""
+    from understudy.index.elastic import ElasticIndex
+
+    config = IndexConfig(retries=3)
+    index = ElasticIndex(url, card_name, store, config) if url else _embedded(store, card_name)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def say_serving(store: Store, serving: Serving) -> None:
+    """Write which index the nights go to, so that a search finds it."""
+    data = json.dumps({"format": 1, "card": serving.card_name, "url": serving.url}, sort_keys=True).encode()
+    found = store.read_tagged(SERVING)
+    if found is None or found.data != data:
+        store.compare_and_swap(SERVING, data, found.tag if found else None)
+
+
+def read_serving(store: Store) -> Serving:
+    """Read which index the nights go to; before the first night, SQLite and the card that is published.
+
+    Raises:
+        BadInput: nothing says which card.
+    """
+    found = store.read_tagged(SERVING)
+    if found is not None:
+        said = json.loads(found.data)
+        return Serving(str(said["card"]), str(said["url"]))
+    current = read_current(store)
+    if current is None:
+        raise BadInput(
+            f"A store to search must hold predictions, got neither a night nor a published bundle ({store.uri}). "
+            "Run the nightly pipeline first."
+        )
+    return Serving(current.card, "")
+
+
+def published_card(store: Store) -> Card:
+    """Read the card of the bundle that serves.
+
+    Raises:
+        BadInput: nothing is published.
+    """
+    current = read_current(store)
+    if current is None:
+        raise BadInput(f"A store must hold a published bundle, got none ({store.uri}). Name the card with --card.")
+    key = f"bundles/{current.version}/card.yaml"
+    return parse_card(store.read(key).decode("utf-8", "replace"), store.locate(key))
+
+
+def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Index:
+    from understudy.index.elastic import ElasticIndex
+
+    index = ElasticIndex(url, card_name, store, config)
+    index.prepare()
+    return index
+
+
+def _embedded(store: Store, card_name: str) -> SqliteIndex:
+    """Open the SQLite file of this store."""
+    return SqliteIndex(cache_folder() / "index", f"{_store_id(store)}-{card_name}")
+
+
+def _store_id(store: Store) -> str:
+    """Return what tells this store from another one that was made anew at its address."""
+    store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
+    return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]

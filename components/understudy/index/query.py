@@ -1,0 +1,58 @@
+"""What a search asks, the same of every index."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from understudy.errors import BadSetting
+
+PHRASE = re.compile(r'"([^"]*)"|(\S+)')
+MOST_RESULTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search.
+
+    Attributes:
+        phrases: each must occur in the text, its words side by side; none: every text.
+        label: of the texts; None for any.
+        since: first day (UTC) on which the text was written; None for any.
+        limit: most texts to return, the newest first.
+    """
+
+    phrases: tuple[str, ...] = ()
+    label: str | None = None
+    since: date | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an index found: how many texts in all, and the documents asked for."""
+
+    total: int
+    documents: list[dict[str, object]]
+
+
+def parse(words: str, label: str | None = None, since: str | None = None, limit: int = 20) -> Query:
+    """Read a query: every word must occur; words in double quotes must stand side by side.
+
+    Raises:
+        BadSetting: `since` is no date, or the limit is out of range.
+
+    >>> parse('late "check out" !').phrases
+    ('late', 'check out')
+    """
+    if not 1 <= limit <= MOST_RESULTS:
+        raise BadSetting(f"A search's limit must be 1 to {MOST_RESULTS:,}, got {limit} (--limit).")
+    found = (quoted or plain for quoted, plain in PHRASE.findall(words))
+    phrases = tuple(phrase for phrase in found if any(sign.isalnum() for sign in phrase))
+    return Query(phrases, label, None if since is None else _day(since), limit)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadSetting(f"A day must be written as 2026-11-01, got '{text}' (--since).") from error

@@ -1,0 +1,239 @@
+"""A night's manifest: which texts it labels, by which bundle, in how many shards; frozen once, for every later run.
+
+    manifests/order/<number>.json            every manifest, in the order in which the nights were begun
+    manifests/date=<night>/manifest.json     the same bytes, by night
+
+Putting the next number is the one moment at which a night takes its texts: two runs cannot take the same ones, and one
+that is killed before its night has its own key is completed by whoever comes next. What was consumed is a part of the
+manifest, so there is no second pointer that could go wrong.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.errors import BadArtifact, BadInput, Conflict
+from understudy.storage import Store
+
+FORMAT = 1
+ORDER = "manifests/order/"
+MOST_SHARDS = 64  # KFP's loop breaks etcd's limit on an object's size from some thousands on
+FREEZE_ATTEMPTS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextObject:
+    """One file or object of texts, as it was when the night was begun, and how it reads.
+
+    Attributes:
+        tag: changes when the content does: size and time of a file, ETag of an object.
+        kind: "csv", "jsonl" or "parquet".
+        encoding: of CSV and JSONL.
+        delimiter: of CSV.
+        columns: names, in the file's order.
+    """
+
+    tag: str
+    kind: str
+    encoding: str
+    delimiter: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Some rows of one object.
+
+    Attributes:
+        object: its address.
+        first_row: number of the first row, as a spreadsheet counts (the header of a CSV too).
+        rows: how many, refused ones too, blank lines and headers not.
+        offset: byte at which they begin; 0 in Parquet, which is cut by rows.
+        size: bytes they take; 0 in Parquet.
+    """
+
+    object: str
+    first_row: int
+    rows: int
+    offset: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed:
+    """How far one object was read, by this night and those before it.
+
+    Attributes:
+        tag: of the object then.
+        rows: how many it held.
+        size: bytes read; 0 for Parquet.
+        sha256: of these bytes: what was appended to is known by it; empty for Parquet.
+        last_row: number of its last row.
+        is_whole_line: its last byte ended a line.
+    """
+
+    tag: str
+    rows: int
+    size: int
+    sha256: str
+    last_row: int
+    is_whole_line: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One night.
+
+    Attributes:
+        format: of this record.
+        number: the night's place in the order of arrival, from 1.
+        date: YYYY-MM-DD.
+        created: when, UTC.
+        source: the address that the texts came from.
+        card: name of the task card.
+        bundle: version that labels the whole night.
+        generation: of current.json when the bundle was pinned.
+        labels: names, in the bundle's order.
+        positive_label: the label whose probability is written.
+        texts: rows in all shards.
+        objects: what the ranges point into, by address.
+        shards: ranges of each worker; at least one worker, which may have none.
+        watermark: all that was consumed up to and including this night, by address.
+    """
+
+    format: int
+    number: int
+    date: str
+    created: str
+    source: str
+    card: str
+    bundle: str
+    generation: int
+    labels: tuple[str, ...]
+    positive_label: str
+    texts: int
+    objects: Mapping[str, TextObject]
+    shards: tuple[tuple[Range, ...], ...]
+    watermark: Mapping[str, Consumed]
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Names that the workers are given: "<date>/<two digits>"."""
+        return [f"{self.date}/{index:02d}" for index in range(len(self.shards))]
+
+
+def night_of(given: str) -> str:
+    """Return a night as YYYY-MM-DD; today's in UTC when none is given.
+
+    >>> night_of("2026-11-01")
+    '2026-11-01'
+
+    Raises:
+        BadInput: it is no date.
+    """
+    if not given:
+        return datetime.now(UTC).date().isoformat()
+    try:
+        return _same(date.fromisoformat(given).isoformat(), given)
+    except ValueError as error:
+        raise BadInput(f"A night must be a date YYYY-MM-DD, got '{given}' (--date).") from error
+
+
+def _same(read: str, given: str) -> str:
+    if read != given:
+        raise ValueError(given)
+    return read
+
+
+def manifest_key(night: str) -> str:
+    """Key of a night's manifest."""
+    return f"manifests/date={night}/manifest.json"
+
+
+def prediction_key(manifest: Manifest, shard: int, segment: int) -> str:
+    """Key of one segment of predictions."""
+    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+
+
+def refusal_key(manifest: Manifest, shard: int, segment: int) -> str:
+    """Key of one segment of refused rows; there is none when nothing was refused."""
+    return f"refusals/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+
+
+def shard_key(manifest: Manifest, shard: int) -> str:
+    """Key of the record that is put when a shard is complete."""
+    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}.json"
+
+
+def scored_key(manifest: Manifest, shard: int) -> str:
+    """Key of what one shard scored, by content hash: a cache, by which no text is scored twice."""
+    return f"scored/{manifest.bundle}/date={manifest.date}/{shard:02d}.parquet"
+
+
+def find_manifest(store: Store, night: str) -> Manifest | None:
+    """Read a night's manifest; None when the night was not begun."""
+    found = store.read_tagged(manifest_key(night))
+    return None if found is None else parse(found.data, store.locate(manifest_key(night)))
+
+
+def read_manifest(store: Store, night: str) -> Manifest:
+    """Read a night's manifest.
+
+    Raises:
+        BadInput: the night was not begun.
+    """
+    found = find_manifest(store, night)
+    if found is None:
+        raise BadInput(
+            f"A night must have a manifest, got none ({store.locate(manifest_key(night))}). Run the step shard first."
+        )
+    return found
+
+
+def newest_manifest(store: Store) -> Manifest | None:
+    """Read the manifest that was begun last, whatever its date; None when there is none."""
+    keys = store.list(ORDER)
+    return parse(store.read(keys[-1]), store.locate(keys[-1])) if keys else None
+
+
+def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]) -> Manifest:
+    """Return a night's manifest: the one that stands, or the one that `make` makes after the newest of all nights.
+
+    Raises:
+        Conflict: other nights took the next place again and again.
+    """
+    for _ in range(FREEZE_ATTEMPTS):
+        newest = newest_manifest(store)
+        if newest is not None:
+            store.put_if_absent(manifest_key(newest.date), as_bytes(newest))
+        if (standing := find_manifest(store, night)) is not None:
+            return standing
+        made = make(newest)
+        if store.put_if_absent(f"{ORDER}{made.number:08d}.json", as_bytes(made)):
+            store.put_if_absent(manifest_key(night), as_bytes(made))
+            return made
+    raise Conflict(f"A night must get a place in the order, got others in it ({store.locate(ORDER)}). Run it again.")
+
+
+def as_bytes(manifest: Manifest) -> bytes:
+    """Write a manifest."""
+    return (json.dumps(asdict(manifest), sort_keys=True) + "\n").encode()
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BadArtifact: it is damaged or of another format.
+    """
+    try:
+        manifest = TypeAdapter(Manifest).validate_json(data)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise BadArtifact(f"A night's manifest must be readable, got {faults} ({where}). Restore it.") from error
+    if manifest.format != FORMAT:
+        raise BadArtifact(f"A night's manifest must be of format {FORMAT}, got {manifest.format} ({where}).")
+    return manifest

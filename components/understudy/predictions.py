@@ -1,0 +1,36 @@
+"""The tables that the nightly run writes for every text: its prediction, or why it was refused; as Parquet segments.
+
+Needs polars only: the images that score and index have no dataframely. `records.Predictions` states the rules of the
+same table for the steps that check it.
+"""
+
+import polars as pl
+
+PREDICTIONS = pl.Schema(
+    {
+        "id": pl.String(),
+        "group": pl.String(),  # the id where the source names none
+        "time": pl.String(),  # the text's own, as the source writes it; null where it names none
+        "text": pl.String(),
+        "content": pl.String(),  # SHA-256 of the text, hex
+        "label": pl.String(),
+        "probability": pl.Float64(),  # of the positive label, calibrated
+        "threshold": pl.Float64(),  # at or above it a text gets the positive label
+        "version": pl.String(),  # of the bundle
+        "generation": pl.Int64(),  # of current.json when the night's bundle was pinned
+        "date": pl.String(),  # the night, YYYY-MM-DD
+        "stage": pl.String(),  # what answered: "student"
+        "windows": pl.Int64(),  # 1 for a text that fits into the model at once
+        "scored_at": pl.String(),  # UTC, when the night's manifest was made, so that a re-run gives the same bytes
+    }
+)
+REFUSED = pl.Schema(
+    {
+        "file": pl.String(),
+        "row": pl.Int64(),
+        "id": pl.String(),
+        "reason": pl.String(),
+        "detail": pl.String(),
+        "is_fault": pl.Boolean(),
+    }
+)

@@ -1,0 +1,139 @@
+"""The samples in the store: texts of the nights, drawn with known weights, and what people and the teacher said.
+
+    samples/<day>/sample.parquet             the texts, by `SAMPLE`
+    samples/<day>/sample.json                put last: with it the sample is whole
+    samples/<day>/answers-<hash>.jsonl       what people said, by the day on which it was taken in
+
+These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from understudy import labels
+from understudy.errors import BadArtifact, StorageError
+from understudy.storage import Store
+
+SAMPLE = pl.Schema(
+    {
+        "id": pl.String(),
+        "group": pl.String(),
+        "text": pl.String(),
+        "night": pl.String(),
+        "version": pl.String(),  # of the bundle that labelled it
+        "label": pl.String(),  # that it gave
+        "probability": pl.Float64(),  # of the positive label
+        "threshold": pl.Float64(),
+        "stratum": pl.Int64(),  # part of the range of probabilities, from 0
+        "stratum_texts": pl.Float64(),  # texts of the nights in that part
+        "drawn": pl.String(),  # "random": by lot from all texts; "stratified": by lot from its part
+        "weight": pl.Float64(),  # texts of the nights that it stands for
+        "teacher_label": pl.String(),  # null where the teacher was not asked
+    }
+)
+SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
+KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
+ANSWERS = re.compile(r"answers-\w+\.jsonl")
+
+
+def read_about(store: Store, day: str) -> dict[str, Any] | None:
+    """Read what is said of a day's sample; None when there is none, or none that is whole."""
+    found = store.read_tagged(f"samples/{day}/{ABOUT_FILE}")
+    about: dict[str, Any] | None = None if found is None else json.loads(found.data)
+    return about
+
+
+def days(store: Store, until: str) -> list[str]:
+    """List the days that have a whole sample, oldest first."""
+    return [day for day, name in _keys(store) if name == ABOUT_FILE and day <= until]
+
+
+def read_sample(store: Store, day: str) -> pl.DataFrame:
+    """Read a day's sample.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
+    key = f"samples/{day}/{SAMPLE_FILE}"
+    try:
+        return pl.read_parquet(io.BytesIO(store.read(key))).select(SAMPLE.names()).cast(SAMPLE)
+    except pl.exceptions.PolarsError as error:
+        raise BadArtifact(f"A sample must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+
+
+def as_parquet(sample: pl.DataFrame) -> bytes:
+    """Write a sample."""
+    buffer = io.BytesIO()
+    sample.select(SAMPLE.names()).write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
+
+
+def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
+    """Keep people's answers, once; return the new key, or None when there is nothing new.
+
+    Args:
+        store: where.
+        day: on which they were taken in.
+        votes: columns id, label and annotator.
+    """
+    rows = votes.select("id", "label", "annotator").sort("id", "annotator", "label", nulls_last=True)
+    data = "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows.iter_rows(named=True)).encode()
+    name = f"answers-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
+    if not len(rows) or any(known == name for _, known in _keys(store)):
+        return None
+    store.put_if_absent(f"samples/{day}/{name}", data)
+    return f"samples/{day}/{name}"
+
+
+def read_answers(store: Store, until: str) -> pl.DataFrame:
+    """Read what people say of each text: columns id, human_label and annotators.
+
+    Of a person's answers the newest counts, of different persons' the majority; a text on which they are even is left
+    out.
+    """
+    keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
+    parts = [_votes(store, f"samples/{day}/{name}", number) for number, (day, name) in enumerate(keys)]
+    votes = labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
+    counted = votes.group_by("id", "label").len().sort("id", "label")
+    top = counted.filter(pl.col("len") == pl.col("len").max().over("id"))
+    decided = top.filter(pl.len().over("id") == 1)
+    annotators = counted.group_by("id").agg(annotators=pl.col("len").sum().cast(pl.Int64))
+    return decided.select("id", pl.col("label").alias("human_label")).join(annotators, on="id").sort("id")
+
+
+def read_answered(store: Store, until: str) -> pl.DataFrame:
+    """Read all samples up to a day, with human_label and annotators where people answered, and the sample's day.
+
+    An answer counts for the first sample that asked for it: for a later one the text would be there by its own lot, but
+    its answer by the earlier one's.
+    """
+    parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
+    asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts])
+    is_first = pl.col("id").is_first_distinct()
+    known = asked.join(read_answers(store, until), on="id", how="left", maintain_order="left")
+    return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
+
+
+def _keys(store: Store) -> Sequence[tuple[str, str]]:
+    found = (KEY.fullmatch(key) for key in store.list("samples/"))
+    return sorted((one[1], one[2]) for one in found if one)
+
+
+def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:
+    try:
+        said = [json.loads(line) for line in store.read(key).decode().splitlines()]
+        rows = [
+            {**{name: one[name] for name in ("id", "label", "annotator")}, "file": key, "row": row}
+            for row, one in enumerate(said, start=1)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"Answers must be readable, got {error!r} ({store.locate(key)}). Restore them.") from error
+    return pl.DataFrame(
+        [{**row, "split": None, "origin": "queue", "segment": segment} for row in rows], schema=labels.VOTES
+    )

@@ -1,0 +1,1 @@
+"""The step index: predictions into the searchable index."""

@@ -1,0 +1,61 @@
+"""The step index: the store's predictions into the searchable index."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from understudy import retention
+from understudy.index import opening
+from understudy.index.following import Followed, follow
+from understudy.shell import In, Out, Result
+from understudy.steps.index import core
+from understudy.steps.index.config import IndexConfig
+from understudy.storage import prepare_store
+from understudy.task import load_card, load_config
+
+
+def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "") -> Result:
+    """Put the nights' predictions into the searchable index: Elasticsearch where one is named, else SQLite.
+
+    Every text has one document, by its newest answer; doing it again changes nothing, and after a kill it goes on where
+    it stopped. The card's retention is applied. `understudy index --from-store --store STORE` fills an empty index,
+    `understudy index --replay --store STORE` sends again what was refused.
+
+    Args:
+        card: snapshot of the task card.
+        store: folder or s3://bucket/prefix that holds the predictions.
+        indexed: indexed.json: where the documents are, and what was done.
+        date: the night, YYYY-MM-DD, for the record: nights that the index lacks for any reason are added as well.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics documents, written, older, refused, expired, total; parameter place.
+
+    Raises:
+        BadInput: the server refuses the key, or is not Elasticsearch 9.
+        IndexFailed: the server does not answer, or refused too many documents.
+    """
+    task = load_card(card)
+    config: IndexConfig = load_config("index", task, overrides)
+    keep, url = prepare_store(store), opening.url_of(config)
+    with opening.opened(keep, task.name, url, config) as index:
+        done = follow(index, keep, task.name)
+        opening.say_serving(keep, opening.Serving(task.name, url))
+        core.require_taken(done, config.max_refused_share, index.place)
+        expired = retention.expire(keep, index, task.retention)
+        total, place = index.count(), index.place
+    figures = _figures(done, expired, total)
+    _write(indexed, {"place": place, "date": date, **figures})
+    return Result(core.headline(done, total, place), figures, {"place": place})
+
+
+def _figures(done: Followed, expired: int, total: int) -> dict[str, float]:
+    counted = {name: value for name, value in asdict(done).items() if name != "first"}
+    return {**counted, "expired": expired, "total": total}
+
+
+def _write(folder: Path, said: dict[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    content = json.dumps(said, indent=2, sort_keys=True, allow_nan=False)
+    (folder / "indexed.json").write_text(content + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The step infer: label one shard of a night."""

@@ -1,0 +1,20 @@
+"""The KFP component of the step infer."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from understudy.component import component
+
+
+@component("infer")
+def infer(
+    card: Input[Artifact],
+    store: str,
+    shard: str,
+    predictions: Output[Dataset],
+    metrics: Output[Metrics],
+    overrides: str = "",
+) -> None:
+    """Label one shard of a night."""
+    from understudy.shell import execute_component
+
+    execute_component("infer", locals())

@@ -1,0 +1,31 @@
+"""Settings of the step infer."""
+
+from dataclasses import dataclass
+
+from understudy.config import require
+
+
+@dataclass(frozen=True, slots=True)
+class InferConfig:
+    """How much a worker holds in memory, and what it refuses.
+
+    Attributes:
+        texts_per_segment: texts of a segment, the unit that a killed worker loses at most.
+        chars_per_segment: characters of a segment, which ends before its next text when that would pass them.
+        max_chars: longest text, in characters; a longer one is refused.
+        remembered_texts: how many of the texts last scored by the same bundle are not scored again; 40 bytes each.
+        threads: of the model; 0 for all cores.
+    """
+
+    texts_per_segment: int = 5_000
+    chars_per_segment: int = 10_000_000
+    max_chars: int = 2_000_000
+    remembered_texts: int = 2_000_000
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        for name in ("texts_per_segment", "chars_per_segment", "max_chars"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("remembered_texts", "threads"):
+            require(getattr(self, name) >= 0, f"{name} must be at least 0, got {getattr(self, name)}.")

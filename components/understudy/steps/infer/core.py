@@ -1,0 +1,227 @@
+"""Rows in, segments out: what is scored, what is known already, and what the tables say."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy.forgetting import Forgotten
+from understudy.predictions import PREDICTIONS, REFUSED
+from understudy.scoring import Bundle, Floats, Integers
+from understudy.sources import Refusal, Row
+from understudy.wording import count
+
+Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+SCORED = ("content", "probability", "windows")
+KEYED = pl.Schema({"first": pl.UInt64(), "second": pl.UInt64(), "probability": pl.Float64(), "windows": pl.Int32()})
+MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Some rows of a shard, in order.
+
+    Attributes:
+        index: place in the shard, from 0.
+        rows: sound ones.
+        refusals: the others.
+    """
+
+    index: int
+    rows: Sequence[Row]
+    refusals: Sequence[Refusal]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a shard came to."""
+
+    texts: int = 0
+    positives: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    scored: int = 0
+    kept: int = 0
+
+
+def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) -> Iterator[Segment]:
+    """Cut rows into segments; the same rows and limits always give the same ones, so work can go on after a kill.
+
+    Args:
+        rows: in order.
+        most_texts: most sound rows of a segment, and most refused ones.
+        most_chars: a segment ends before the text that would pass so many characters, if it has one already.
+
+    Yields:
+        at least one segment, which is empty when there are no rows.
+    """
+    sound: list[Row] = []
+    refusals: list[Refusal] = []
+    index = chars = 0
+    for row in rows:
+        size = len(row.cells["text"] or "") if isinstance(row, Row) else 0
+        is_full = len(sound) == most_texts or len(refusals) == most_texts or (bool(sound) and chars + size > most_chars)
+        if is_full:
+            yield Segment(index, sound, refusals)
+            sound, refusals, index, chars = [], [], index + 1, 0
+        chars += size
+        if isinstance(row, Row):
+            sound.append(row)
+        else:
+            refusals.append(row)
+    yield Segment(index, sound, refusals)
+
+
+def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
+    """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
+    if not forgotten.hashes or not segment.rows:
+        return segment
+    names = [(row.cells["id"], row.cells.get("group")) for row in segment.rows]
+    table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
+    is_gone = forgotten.covers(table).to_list()
+    kept = [row for row, gone in zip(segment.rows, is_gone, strict=True) if not gone]
+    refusals = [
+        Refusal(row.file, row.number, None, "forgotten", "somebody asked to forget it", is_fault=False)
+        for row, gone in zip(segment.rows, is_gone, strict=True)
+        if gone
+    ]
+    return Segment(segment.index, kept, [*segment.refusals, *refusals])
+
+
+def content_of(text: str) -> str:
+    """SHA-256 of a text as it stands, hex: what counts as the same text here, where case and signs matter."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Known:
+    """What the same bundle has said before, by content; bounded, so a text that was forgotten is scored again.
+
+    Args:
+        scored: table KEYED of other nights.
+    """
+
+    def __init__(self, scored: pl.DataFrame) -> None:
+        ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
+        self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
+        self._probability, self._windows = ordered["probability"].to_numpy(), ordered["windows"].to_numpy()
+        self._here: dict[str, tuple[float, int]] = {}
+
+    def find(self, content: str) -> tuple[float, int] | None:
+        """Return probability and windows of a text; None when it is not known."""
+        if (here := self._here.get(content)) is not None:
+            return here
+        if not len(self._first):
+            return None
+        first, second = key_of(content)
+        position = int(np.searchsorted(self._first, np.uint64(first)))
+        while position < len(self._first) and self._first[position] == first:
+            if self._second[position] == second:
+                return float(self._probability[position]), int(self._windows[position])
+            position += 1
+        return None
+
+    def learn(self, content: str, probability: float, windows: int) -> None:
+        """Remember what was just scored; when that becomes too much, all of it is forgotten."""
+        if len(self._here) >= MOST_REPEATED:
+            self._here.clear()
+        self._here[content] = probability, windows
+
+
+def key_of(content: str) -> tuple[int, int]:
+    """Return the first 16 bytes of a content hash as two numbers.
+
+    >>> key_of("0" * 15 + "1" + "0" * 15 + "2" + "f" * 32)
+    (1, 2)
+    """
+    return int(content[:16], 16), int(content[16:32], 16)
+
+
+def answers(
+    bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known
+) -> tuple[Floats, Integers, int]:
+    """Return what the bundle says of texts; each content that is not known is scored once.
+
+    Returns:
+        probabilities of the positive label, shape (texts,), windows, shape (texts,), and how many were scored.
+    """
+    new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
+    probabilities, windows = bundle.score(list(new.values()))
+    positive = probabilities[:, bundle.positive_index] if new else np.empty(0)
+    fresh = {content: (float(p), int(w)) for content, p, w in zip(new, positive, windows, strict=True)}
+    found = [fresh.get(content) or known.find(content) for content in contents]
+    for content, (probability, number) in fresh.items():
+        known.learn(content, probability, number)
+    pairs = [pair for pair in found if pair is not None]
+    return np.array([p for p, _ in pairs]), np.array([w for _, w in pairs], dtype=np.int64), len(new)
+
+
+def predicted(
+    rows: Sequence[Row],
+    contents: Sequence[str],
+    answered: tuple[Floats, Integers],
+    bundle: Bundle,
+    about: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Make the table of a segment's predictions.
+
+    Args:
+        rows: the texts, in order.
+        contents: their content hashes.
+        answered: probabilities of the positive label and windows, each of shape (texts,).
+        bundle: what answered.
+        about: generation, date, scored_at.
+    """
+    probability, windows = answered
+    names = [bundle.labels[index] for index in bundle.choose(bundle.columns(probability))]
+    cells = [row.cells for row in rows]
+    columns = {
+        "id": [cell["id"] for cell in cells],
+        "group": [cell.get("group") or cell["id"] for cell in cells],
+        "time": [cell.get("time") for cell in cells],
+        "text": [cell["text"] for cell in cells],
+        "content": list(contents),
+        "label": names,
+        "probability": probability,
+        "windows": windows,
+    }
+    constant = {"threshold": bundle.threshold, "version": bundle.version, "stage": "student", **about}
+    table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
+    lits = [pl.lit(value, PREDICTIONS[name]).alias(name) for name, value in constant.items()]
+    return table.with_columns(lits).select(PREDICTIONS.names())
+
+
+def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
+    """Make the table of a segment's refused rows."""
+    rows = [(one.file, one.row, one.id, one.reason, one.detail, one.is_fault) for one in refusals]
+    return pl.DataFrame(rows, schema=REFUSED, orient="row")
+
+
+def keyed(scored: pl.DataFrame) -> pl.DataFrame:
+    """Shorten the content hashes of scored texts to their first 16 bytes, as two numbers, to hold many in memory."""
+    content = pl.col("content")
+    return scored.select(
+        content.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("first"),
+        content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
+        "probability",
+        pl.col("windows").cast(pl.Int32),
+    )
+
+
+def headline(name: str, tally: Tally, positive_label: str) -> str:
+    """Say what a shard came to.
+
+    >>> headline("2026-11-01/00", Tally(texts=498, positives=41, refused=Counter(empty_text=2), scored=400), "tip")
+    "2026-11-01/00: 498 texts labelled, 41 'tip', 98 known already; 2 rows refused: empty_text 2"
+    """
+    said = f"{name}: {count(tally.texts, 'text')} labelled, {count(tally.positives)} '{positive_label}'"
+    if known := tally.texts - tally.scored - tally.kept:
+        said += f", {count(known)} known already"
+    if tally.kept:
+        said += f", {count(tally.kept)} kept from an earlier try"
+    if not tally.refused:
+        return said
+    reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(tally.refused.items()))
+    return f"{said}; {count(tally.refused.total(), 'row')} refused: {reasons}"

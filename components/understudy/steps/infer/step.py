@@ -1,0 +1,275 @@
+"""The step infer: read one shard of a night, score it, and put it into the store segment by segment."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from understudy import forgetting, nights, registry
+from understudy.arrivals import look, read_range
+from understudy.errors import BadArtifact, BadInput
+from understudy.forgetting import Forgotten
+from understudy.nights import Manifest
+from understudy.progress import Track, track
+from understudy.scoring import Bundle
+from understudy.shell import In, Out, Result
+from understudy.sources import Refusal, Row
+from understudy.steps.infer import core
+from understudy.steps.infer.config import InferConfig
+from understudy.steps.infer.core import Known, Segment, Tally
+from understudy.steps.shard.core import block_rows, next_manifest
+from understudy.storage import FolderStore, Store, open_store
+from understudy.task import load_card, load_config
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One shard, and all that is needed to label it."""
+
+    manifest: Manifest
+    shard: int
+    bundle: Bundle
+    config: InferConfig
+    store: Store
+    forgotten: Forgotten
+
+    @property
+    def name(self) -> str:
+        """The shard's name, "<date>/<two digits>"."""
+        return self.manifest.shard_names[self.shard]
+
+    def rows(self) -> Iterator[Row | Refusal]:
+        """Read the shard's rows, in order."""
+        manifest, most = self.manifest, self.config.max_chars
+        return chain.from_iterable(
+            read_range(part, manifest.objects[part.object], manifest.watermark[part.object], most)
+            for part in manifest.shards[self.shard]
+        )
+
+
+def run(
+    predictions: Out,
+    card: In | None = None,
+    store: str = "",
+    shard: str = "",
+    bundle: In | None = None,
+    texts: str = "",
+    date: str = "",
+    overrides: str = "",
+) -> Result:
+    """Label one shard of a night, or, with --bundle and --texts, a source of texts outside of any night.
+
+    Every text gets a prediction or is refused with its reason. What is done goes to the store as it is done: a worker
+    that is killed goes on where it stopped, and of two on the same shard each segment is kept once. A text that was
+    scored by the same bundle is not scored again. A text too long for the model is read in windows of max_length
+    tokens, one after another; its score is the mean of theirs, weighted by their tokens.
+
+    Args:
+        predictions: summary.json; with --bundle also the segments, in the folders predictions and refusals.
+        card: the card as the night uses it; with --bundle, the bundle's own.
+        store: folder or s3://bucket/prefix that holds the night's manifest and bundle, and gets the predictions.
+        shard: name of the shard, <date>/<two digits>.
+        bundle: bundle that labels `texts`, published or not.
+        texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
+            file, a folder or an s3:// address.
+        date: written beside the predictions of `texts`, YYYY-MM-DD; empty for today's in UTC.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics texts, positives, refused and scored.
+
+    Raises:
+        BadInput: the arguments name neither a shard of a night nor a bundle and texts.
+        BadArtifact: the bundle is corrupt, or its files are not those that were published.
+        BadData: the texts have changed since the night was begun, or cannot be read.
+    """
+    _require_one_form(card, store, shard, bundle, texts)
+    predictions.mkdir(parents=True)
+    if bundle is not None:
+        jobs = _jobs_outside(bundle, texts, nights.night_of(date), FolderStore(predictions), overrides)
+    else:
+        assert card is not None  # noqa: S101 - _require_one_form has seen to it
+        jobs = [_job(card, open_store(store), shard, overrides)]
+    total = Tally()
+    for job in jobs:
+        _add(total, label_shard(job))
+    return _told(jobs[0] if len(jobs) == 1 else None, total, jobs[0].manifest, predictions)
+
+
+def label_shard(job: Job) -> Tally:
+    """Label a shard that is not complete yet, and put its record when it is."""
+    key = nights.shard_key(job.manifest, job.shard)
+    if (found := job.store.read_tagged(key)) is not None:
+        return _tally_of(json.loads(found.data))
+    tally, written, scored = Tally(), [], []
+    rows = sum(part.rows for part in job.manifest.shards[job.shard])
+    known = Known(_remembered(job))
+    with track(rows, "infer: texts labelled") as progress:
+        for part in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+            segment = core.without_forgotten(part, job.forgotten)
+            table, about = _label(job, segment, known, tally)
+            written.append(about)
+            scored.append(table.select(core.SCORED))
+            _count(tally, segment, table, job.bundle.positive_label, progress)
+    job.store.put_if_absent(nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
+    job.store.put_if_absent(key, _json(_record(job, tally, written)))
+    return tally
+
+
+def _label(job: Job, segment: Segment, known: Known, tally: Tally) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
+    key = nights.prediction_key(job.manifest, job.shard, segment.index)
+    if (found := job.store.read_tagged(key)) is not None:
+        table, data = _read(found.data, job.store.locate(key)), found.data
+        tally.kept += len(table)
+    else:
+        table = _predict(job, segment, known, tally)
+        data = _parquet(table)
+        if segment.refusals:
+            refusals = _parquet(core.refused(segment.refusals))
+            job.store.put_if_absent(nights.refusal_key(job.manifest, job.shard, segment.index), refusals)
+        if not job.store.put_if_absent(key, data):  # another worker on this shard was first: its segment stands
+            data = job.store.read(key)
+            table = _read(data, job.store.locate(key))
+    return table, {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
+    texts = [str(row.cells["text"]) for row in segment.rows]
+    contents = [core.content_of(text) for text in texts]
+    probability, windows, scored = core.answers(job.bundle, texts, contents, known)
+    tally.scored += scored
+    manifest = job.manifest
+    about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
+    return core.predicted(segment.rows, contents, (probability, windows), job.bundle, about)
+
+
+def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
+    night, _, number = shard.partition("/")
+    manifest = nights.read_manifest(store, nights.night_of(night))
+    if shard not in manifest.shard_names:
+        raise BadInput(
+            f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
+        )
+    config: InferConfig = load_config("infer", load_card(card), overrides)
+    folder = registry.fetch_bundle(store, manifest.bundle)
+    return Job(manifest, int(number), Bundle.open(folder, config.threads), config, store, forgetting.read(store))
+
+
+def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: str) -> list[Job]:
+    """Make the jobs that label texts outside of any night; they write to a folder of their own."""
+    card = load_card(folder)
+    config: InferConfig = load_config("infer", card, overrides)
+    bundle = Bundle.open(folder, config.threads)
+    shard_config = load_config("shard", card, overrides)
+    about = {
+        "date": night,
+        "created": f"{night}T00:00:00Z",
+        "source": texts,
+        "card": card.name,
+        "bundle": bundle.version,
+        "generation": 0,
+        "labels": bundle.labels,
+        "positive_label": bundle.positive_label,
+    }
+    arrived = look(texts, {}, block_rows(shard_config.texts_per_shard))
+    manifest = next_manifest(None, arrived, shard_config.texts_per_shard, about)
+    nothing = Forgotten(frozenset())
+    return [Job(manifest, number, bundle, config, store, nothing) for number in range(len(manifest.shards))]
+
+
+def _require_one_form(card: Path | None, store: str, shard: str, bundle: Path | None, texts: str) -> None:
+    is_night = bool(card and store and shard and not bundle and not texts)
+    is_outside = bool(bundle and texts and not store and not shard)
+    if not is_night and not is_outside:
+        raise BadInput(
+            "What to label must be --card, --store and --shard, or --bundle and --texts, got another set of options."
+        )
+
+
+def _remembered(job: Job) -> pl.DataFrame:
+    """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
+    most = job.config.remembered_texts
+    own = f"/date={job.manifest.date}/"
+    keys = [key for key in job.store.list(f"scored/{job.manifest.bundle}/") if own not in key] if most else []
+    parts, rows = [core.KEYED.to_frame()], 0
+    for key in reversed(keys):
+        if rows >= most:
+            break
+        parts.append(core.keyed(_read(job.store.read(key), job.store.locate(key)).head(most - rows)))
+        rows += len(parts[-1])
+    return pl.concat(parts)
+
+
+def _count(tally: Tally, segment: Segment, table: pl.DataFrame, positive_label: str, progress: Track) -> None:
+    tally.texts += len(table)
+    tally.positives += int((table["label"] == positive_label).sum())
+    tally.refused.update(refusal.reason for refusal in segment.refusals)
+    progress.advance(len(table) + len(segment.refusals))
+
+
+def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "format": nights.FORMAT,
+        "shard": job.name,
+        "bundle": job.manifest.bundle,
+        "rows": tally.texts,
+        "positives": tally.positives,
+        "refused": dict(sorted(tally.refused.items())),
+        "segments": written,
+    }
+
+
+def _tally_of(record: dict[str, Any]) -> Tally:
+    tally = Tally(texts=record["rows"], positives=record["positives"], kept=record["rows"])
+    tally.refused.update(record["refused"])
+    return tally
+
+
+def _add(total: Tally, tally: Tally) -> None:
+    total.texts += tally.texts
+    total.positives += tally.positives
+    total.scored += tally.scored
+    total.kept += tally.kept
+    total.refused.update(tally.refused)
+
+
+def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Result:
+    metrics = {
+        "texts": total.texts,
+        "positives": total.positives,
+        "refused": total.refused.total(),
+        "scored": total.scored,
+    }
+    summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
+    summary |= {"refused": dict(sorted(total.refused.items()))}
+    (folder / SUMMARY).write_bytes(_json(summary))
+    name = job.name if job else manifest.date
+    return Result(core.headline(name, total, manifest.positive_label), metrics, {"shard": name})
+
+
+def _read(data: bytes, where: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError as error:
+        raise BadArtifact(
+            f"A segment must be readable, got {error} ({where}). Delete it, and it is made again."
+        ) from error
+
+
+def _parquet(table: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

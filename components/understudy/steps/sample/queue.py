@@ -1,0 +1,33 @@
+"""A sample as people's tools take it; no model's answer is in it, for people who see one tend to agree with it."""
+
+import csv
+import io
+import json
+
+import polars as pl
+
+from understudy.spreadsheet import safe_cell
+from understudy.steps.mine.annotation import BYTE_ORDER_MARK, label_studio_page
+from understudy.task import Card
+
+COLUMNS = ("id", "group", "text", "label")
+
+
+def files(sample: pl.DataFrame, card: Card) -> dict[str, bytes]:
+    """Return queue.csv to fill in, and Label Studio's tasks with their page."""
+    tasks = [{"data": row} for row in sample.select("id", "group", "text").iter_rows(named=True)]
+    texts = {
+        "queue.csv": _csv(sample),
+        "label-studio.json": json.dumps(tasks, indent=2, ensure_ascii=False) + "\n",
+        "label-studio.xml": label_studio_page(card),
+    }
+    return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+
+
+def _csv(sample: pl.DataFrame) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for row in sample.select("id", "group", "text").iter_rows():
+        writer.writerow([*(safe_cell(value) for value in row), ""])
+    return BYTE_ORDER_MARK + out.getvalue()

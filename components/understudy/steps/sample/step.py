@@ -1,0 +1,178 @@
+"""The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from understudy import cards, forgetting, labels, nights, sampling
+from understudy.errors import BadInput, TeacherError
+from understudy.nights import Manifest
+from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
+from understudy.shell import Out, Result
+from understudy.sources import together
+from understudy.steps.sample import core, queue
+from understudy.steps.sample.config import SampleConfig
+from understudy.steps.watch.nightly import segments_of, spread
+from understudy.storage import Store, prepare_store
+from understudy.task import CARD_FILE, Card, load_config
+from understudy.teacher.answers import teacher_answers
+from understudy.teacher.llm import Teacher, open_teacher
+from understudy.wording import count, usd
+
+COLUMNS = ("id", "group", "text", "label", "probability", "threshold", "version", "date")
+FORMAT = 1
+
+
+def run(
+    card: str, store: str, snapshot: Out, sample: Out, answers: str = "", date: str = "", overrides: str = ""
+) -> Result:
+    """Take people's answers in, draw texts of the last nights for people to label, and let the teacher label a few.
+
+    A day's sample is drawn once. Its texts, with the weights by which they stand for all, are under samples/<day>/;
+    people get queue.csv or Label Studio's tasks from there. Answers measure the model and never train one.
+
+    Args:
+        card: the task card: a file, a snapshot folder, or its s3:// address.
+        store: folder or s3://bucket/prefix that holds the predictions, and gets the sample.
+        snapshot: the card as this day uses it (card.yaml).
+        sample: sample.parquet, queue.csv to fill in, label-studio.json with label-studio.xml, and sample.json about it.
+        answers: people's answers to earlier samples: CSV, JSONL or Parquet with id and label (and annotator), or Label
+            Studio's JSON export; a file or an s3:// address. Empty for none.
+        date: the day, YYYY-MM-DD; empty for today's in UTC.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics drawn, answers, taught and cost_usd; parameters date and is_new (of the answers).
+
+    Raises:
+        BadInput: there are no predictions to draw from.
+        BadData: the answers cannot serve.
+    """
+    day = nights.night_of(date)
+    (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
+    config: SampleConfig = load_config("sample", task, overrides)
+    taken, is_new = _take_in(keep, task, day, answers)
+    about = sampling.read_about(keep, day)
+    cost_usd = 0.0
+    if about is None:
+        cost_usd = _make(keep, task, config, day, overrides)
+        about = sampling.read_about(keep, day) or {}
+    snapshot.mkdir(parents=True)
+    (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
+    _copy(keep, day, sample)
+    figures = {"drawn": about["drawn"], "answers": taken, "taught": about["taught"], "cost_usd": cost_usd}
+    return Result(_headline(about, taken, cost_usd), figures, {"date": day, "is_new": is_new})
+
+
+def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, bool]:
+    """Keep people's answers; return how many there are, and whether they are new."""
+    if not address:
+        return 0, False
+    votes, _, _ = labels.read_answers(address, card.label_names)
+    missing = [pl.lit(None, pl.String).alias("annotator")] if "annotator" not in votes.columns else []
+    return len(votes), sampling.put_answers(store, day, votes.with_columns(missing)) is not None
+
+
+def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:
+    """Draw the day's sample and put it into the store, sample.json last; return what the teacher cost."""
+    manifests = _recent(store, day, config.nights)
+    texts, total = _texts(store, manifests, config.max_texts)
+    if not len(texts):
+        raise BadInput(
+            f"A sample must have texts to draw from, got none in the nights up to {day} "
+            f"({store.locate('predictions/')}). Run the nightly pipeline first."
+        )
+    drawn = core.draw(texts, config, day, stand_for=total / len(texts))
+    drawn, about = _taught(store, card, config, drawn, overrides)
+    said = {
+        "format": FORMAT,
+        "date": day,
+        "card": card.name,
+        "version": manifests[0].bundle,
+        "nights": sorted(manifest.date for manifest in manifests),
+        "texts": total,
+        "drawn": len(drawn),
+        "settings": asdict(config),
+        **about,
+    }
+    contents = {SAMPLE_FILE: sampling.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: _json(said)}
+    for name, data in contents.items():
+        store.put_if_absent(f"samples/{day}/{name}", data)
+    return float(about["cost_usd"])
+
+
+def _recent(store: Store, day: str, most: int) -> list[Manifest]:
+    """Read the manifests of the newest nights that the newest night's bundle labelled, newest first."""
+    keys = (key for key in store.list("manifests/date=") if key.endswith("/manifest.json"))
+    dates = sorted((key.split("=")[1][:10] for key in keys), reverse=True)
+    found = [nights.read_manifest(store, date) for date in dates if date <= day][:most]
+    return [manifest for manifest in found if manifest.bundle == found[0].bundle]
+
+
+def _texts(store: Store, manifests: Sequence[Manifest], most: int) -> tuple[pl.DataFrame, int]:
+    """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
+    keys = [key for manifest in reversed(manifests) for key in segments_of(store, manifest)]
+    total = sum(manifest.texts for manifest in manifests)
+    chosen = spread(keys, total, most)
+    parts = [pl.read_parquet(io.BytesIO(store.read(key)), columns=list(COLUMNS)) for key in chosen]
+    schema = {name: SAMPLE.get(name, pl.String()) for name in COLUMNS}
+    table = forgetting.read(store).without(pl.concat([pl.DataFrame(schema=schema), *parts]))
+    once = table.unique("id", keep="last", maintain_order=True).rename({"date": "night"})
+    share_read = len(chosen) / max(1, len(keys))
+    return once, max(len(once), round(len(once) / share_read)) if len(once) else 0
+
+
+def _taught(
+    store: Store, card: Card, config: SampleConfig, drawn: pl.DataFrame, overrides: str
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Let the teacher label a few texts; when it is away, people still get their sample."""
+    told = {"taught": 0, "cost_usd": 0.0, "judge": "", "is_rehearsal": False, "absence": ""}
+    wanted = core.for_teacher(drawn, config.teacher_texts)
+    if not len(wanted) or not config.teacher_usd:
+        return drawn, told
+    try:
+        judged, seat = _ask(store, card, config, wanted, overrides)
+    except (TeacherError, BadInput) as error:
+        return drawn, {**told, "absence": str(error)}
+    said = teacher_answers(judged.table, card).select("id", "teacher_label")
+    told |= {"taught": len(said), "cost_usd": round(judged.cost_usd, 6)}
+    told |= {"judge": seat.seat.judge, "is_rehearsal": seat.seat.is_rehearsal}
+    return drawn.drop("teacher_label").join(said, on="id", how="left", maintain_order="left"), told
+
+
+def _ask(store: Store, card: Card, config: SampleConfig, texts: pl.DataFrame, overrides: str) -> tuple[Any, Teacher]:
+    """Ask within the sample's own budget: no more may be spent than what was before and its dollars."""
+    of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
+    settings = load_config("label", card, of_label)
+    with open_teacher(card, store, settings) as teacher:
+        cap = min(card.budget.teacher_usd, teacher.spent_usd + config.teacher_usd)
+    budget = card.budget.model_copy(update={"teacher_usd": cap})
+    with open_teacher(card.model_copy(update={"budget": budget}), store, settings) as teacher:
+        return teacher.judge(texts, "sample: texts judged"), teacher
+
+
+def _copy(store: Store, day: str, folder: Path) -> None:
+    """Bring the day's sample from the store to where the pipeline shows it."""
+    folder.mkdir(parents=True)
+    prefix = f"samples/{day}/"
+    for key in store.list(prefix):
+        name = key.removeprefix(prefix)
+        if "/" not in name and not name.startswith("answers-"):
+            (folder / name).write_bytes(store.read(key))
+
+
+def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
+    absent = "; the teacher was away" if about["absence"] else ""
+    return (
+        f"{count(about['drawn'], 'text')} for people, drawn from {count(about['texts'], 'text')}; the teacher labelled "
+        f"{about['taught']:,} ({usd(cost_usd)}){absent}; {count(taken, 'answer')} taken in"
+    )
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -1,0 +1,1 @@
+"""The step shard: find the texts that have arrived, pin the bundle, and freeze the night's manifest."""

@@ -1,0 +1,56 @@
+"""What a night's manifest says, from what has arrived and what serves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from understudy.arrivals import Arrived, deal
+from understudy.nights import FORMAT, Consumed, Manifest
+from understudy.wording import count
+
+BLOCK_ROWS = 1000  # a range ends at a multiple of so many rows, so that the manifest of a billion texts stays small
+
+
+def block_rows(texts_per_shard: int) -> int:
+    """Most rows of a block: small beside a shard, so that shards come out alike.
+
+    >>> block_rows(20_000), block_rows(10)
+    (1000, 1)
+    """
+    return max(1, min(BLOCK_ROWS, texts_per_shard // 10))
+
+
+def next_manifest(
+    newest: Manifest | None, arrived: Sequence[Arrived], texts_per_shard: int, about: Mapping[str, Any]
+) -> Manifest:
+    """Make the manifest that follows the newest one.
+
+    Args:
+        newest: of all nights; None for the first.
+        arrived: what is new in the source.
+        texts_per_shard: see `ShardConfig`.
+        about: the manifest's fields that say when, whence and by which bundle.
+    """
+    blocks = [block for one in arrived for block in one.blocks]
+    known: dict[str, Consumed] = dict(newest.watermark) if newest else {}
+    return Manifest(
+        format=FORMAT,
+        number=newest.number + 1 if newest else 1,
+        texts=sum(block.rows for block in blocks),
+        objects={one.name: one.about for one in arrived if one.blocks},
+        shards=deal(blocks, texts_per_shard),
+        watermark=known | {one.name: one.consumed for one in arrived},
+        **about,
+    )
+
+
+def headline(manifest: Manifest) -> str:
+    """Say what the night holds.
+
+    >>> from types import SimpleNamespace
+    >>> night = SimpleNamespace(date="2026-11-01", texts=498, shards=((),), bundle="tips-1", generation=3)
+    >>> headline(night)
+    '498 texts of 2026-11-01 in 1 shard, by tips-1 (generation 3)'
+    """
+    shards = count(len(manifest.shards), "shard")
+    texts = count(manifest.texts, "text")
+    return f"{texts} of {manifest.date} in {shards}, by {manifest.bundle} (generation {manifest.generation})"

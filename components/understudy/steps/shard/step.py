@@ -1,0 +1,85 @@
+"""The step shard: look at source and registry, and freeze the night."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from understudy import cards, nights, registry
+from understudy.arrivals import look
+from understudy.bundles import BUNDLE_FILE, parse_settings
+from understudy.errors import BadInput
+from understudy.nights import Manifest
+from understudy.registry import Current
+from understudy.shell import Out, Result
+from understudy.sources import together
+from understudy.steps.shard import core
+from understudy.steps.shard.config import ShardConfig
+from understudy.storage import Store, prepare_store
+from understudy.task import CARD_FILE, Card, load_config
+
+DATE = "{date}"
+
+
+def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overrides: str = "") -> Result:
+    """Find the texts that no night has taken yet, pin the bundle that serves, and freeze the night's manifest.
+
+    What counts is when a text arrives, not the time that it bears: a new file, or rows appended to a known one. A night
+    that was begun keeps its manifest, whoever runs it again and whatever has arrived or was published since.
+
+    Args:
+        card: the task card: a file, a snapshot folder, or its s3:// address.
+        texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
+            file, a folder or an s3:// address. "{date}" in it stands for the night.
+        store: folder or s3://bucket/prefix that holds the registry, and gets the manifest.
+        snapshot: the card as this night uses it (card.yaml).
+        date: the night, YYYY-MM-DD; empty for today's in UTC.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics texts, shards and number; parameters date, shards (names, with commas) and bundle.
+
+    Raises:
+        BadInput: nothing is published, or another card's bundle is.
+        BadData: nothing is at the source, or a file is unreadable or lacks a column.
+    """
+    night = nights.night_of(date)
+    (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
+    config: ShardConfig = load_config("shard", parsed, overrides)
+    manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    snapshot.mkdir(parents=True)
+    (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
+    return Result(
+        headline=core.headline(manifest),
+        metrics={"texts": manifest.texts, "shards": len(manifest.shards), "number": manifest.number},
+        parameters={"date": night, "shards": ",".join(manifest.shard_names), "bundle": manifest.bundle},
+    )
+
+
+def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str, newest: Manifest | None) -> Manifest:
+    source = texts.replace(DATE, night)
+    current = _require_serving(store, card)
+    known = newest.watermark if newest else {}
+    arrived = look(source, known, core.block_rows(config.texts_per_shard))
+    about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
+    return core.next_manifest(newest, arrived, config.texts_per_shard, about)
+
+
+def _require_serving(store: Store, card: Card) -> Current:
+    current = registry.require_current(store)
+    if current.card != card.name:
+        raise BadInput(
+            f"A night's card must be the one that serves, got '{card.name}' where '{current.card}' serves "
+            f"({store.locate(registry.CURRENT)}). Give each card a store of its own."
+        )
+    return current
+
+
+def _pinned(store: Store, current: Current) -> dict[str, Any]:
+    key = f"bundles/{current.version}/{BUNDLE_FILE}"
+    settings = parse_settings(store.read(key), store.locate(key))
+    return {
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "bundle": current.version,
+        "generation": current.generation,
+        "labels": tuple(settings["labels"]),
+        "positive_label": settings["positive_label"],
+    }

@@ -1,0 +1,1 @@
+"""The step watch: whether the model may go on."""

@@ -1,0 +1,21 @@
+"""The KFP component of the step watch."""
+
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+
+from understudy.component import component
+
+
+@component("analysis")
+def watch(
+    card: Input[Artifact],
+    store: str,
+    watched: Output[Dataset],
+    page: Output[HTML],
+    metrics: Output[Metrics],
+    date: str = "",
+    overrides: str = "",
+) -> str:
+    """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on."""
+    from understudy.shell import execute_component
+
+    return str(execute_component("watch", locals()).parameters["verdict"])

@@ -1,0 +1,150 @@
+"""Read what a night left in the store, and put it into numbers, a segment at a time."""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy import nights, registry
+from understudy.bundles import BUNDLE_FILE
+from understudy.drift import words
+from understudy.drift.summary import Reference, Summary, describe, empty, summarise
+from understudy.errors import BadArtifact, BadInput
+from understudy.nights import Manifest
+from understudy.predictions import PREDICTIONS
+from understudy.steps.watch.records import NewWord
+from understudy.storage import Store
+
+COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
+SEGMENT = re.compile(r"\d+-\d+\.parquet")
+FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
+MOST_WORDS = 12
+RARE = 1.5  # mentions that a word's bucket may have in the reference, for each thousand words
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the watch saw of a night."""
+
+    texts: int
+    looked_at: int
+    refused: dict[str, int]
+    summary: Summary
+    reference: Reference
+    is_own_reference: bool
+    words: tuple[NewWord, ...]
+
+
+def look(store: Store, manifest: Manifest, reference: Reference | None, max_texts: int) -> Look:
+    """Put a night into numbers.
+
+    Args:
+        store: holds the predictions.
+        manifest: of the night.
+        reference: of the bundle; None where the night must be its own.
+        max_texts: most texts to look at.
+
+    Raises:
+        BadInput: a shard of the night is not complete.
+    """
+    texts, refused = _counts(store, manifest)
+    chosen = spread(segments_of(store, manifest), texts, max_texts)
+    own = reference or describe_first(store, chosen, manifest.positive_label)
+    summary, seen, found = empty(), 0, Counter[tuple[str, str]]()
+    for table in tables(store, chosen):
+        summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
+        found.update(_mentions(table, own))
+        seen += len(table)
+    return Look(texts, seen, refused, summary, own, reference is None, _new_words(found))
+
+
+def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:
+    """Read what the bundle was calibrated on, and the bundle's settings."""
+    key = f"bundles/{registry.read_manifest(store, version).version}/{BUNDLE_FILE}"
+    settings: dict[str, Any] = json.loads(store.read(key))
+    found = settings.get("reference", {})
+    return (Reference.of_record(found) if "word_counts" in found else None), settings
+
+
+def segments_of(store: Store, manifest: Manifest) -> list[str]:
+    """List the keys of a night's predictions, in order."""
+    prefix = f"predictions/date={manifest.date}/{manifest.bundle}/"
+    return [key for key in store.list(prefix) if SEGMENT.fullmatch(key.removeprefix(prefix))]
+
+
+def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
+    """Choose segments spread evenly over a night, so that about `most` texts are looked at.
+
+    >>> spread(["a", "b", "c", "d"], texts=400, most=200)
+    ['a', 'c']
+    """
+    step = max(1, -(-texts // most))
+    return list(segments)[::step]
+
+
+def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Read segments of predictions, one at a time.
+
+    Raises:
+        BadArtifact: one is damaged.
+    """
+    for key in keys:
+        try:
+            yield pl.read_parquet(io.BytesIO(store.read(key)), columns=list(COLUMNS)).cast(pl.Schema(COLUMNS))
+        except pl.exceptions.PolarsError as error:
+            raise BadArtifact(
+                f"A segment of predictions must be readable, got {error} ({store.locate(key)}). Delete it, and run the "
+                "night again."
+            ) from error
+
+
+def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Reference:
+    """Take a night's first segment as the reference."""
+    table = next(tables(store, keys[:1]), pl.DataFrame(schema=COLUMNS))
+    return describe(table, (table["label"] == positive_label).to_numpy())
+
+
+def _counts(store: Store, manifest: Manifest) -> tuple[int, dict[str, int]]:
+    """Return texts labelled and rows refused, by what the shards say of themselves."""
+    texts, refused = 0, Counter[str]()
+    for shard in range(len(manifest.shards)):
+        found = store.read_tagged(nights.shard_key(manifest, shard))
+        if found is None:
+            raise BadInput(
+                f"A night must be labelled whole before it is judged, got no shard {shard} "
+                f"({store.locate(nights.shard_key(manifest, shard))}). Run the night again; what is done is kept."
+            )
+        said = json.loads(found.data)
+        texts += said["rows"]
+        refused.update(said["refused"])
+    return texts, dict(sorted(refused.items()))
+
+
+def _mentions(table: pl.DataFrame, reference: Reference) -> Counter[tuple[str, str]]:
+    """Count the texts and groups that hold a word which the reference hardly knew: {(kind, word): number}."""
+    said = words.words_of(table["text"])
+    known = reference.counts[said["bucket"].to_numpy()] if len(said) else np.zeros(0)
+    rare = said.filter(pl.Series(known <= RARE * reference.counts.sum() / 1000, dtype=pl.Boolean))
+    groups = table["group"].gather(rare["text"])
+    counted = (
+        rare.with_columns(groups.alias("group"))
+        .group_by("word")
+        .agg(texts=pl.col("text").n_unique(), groups=pl.col("group").n_unique())
+    )
+    found = Counter[tuple[str, str]]()
+    for row in counted.filter(pl.col("groups") >= FEWEST_GROUPS).iter_rows(named=True):
+        found["texts", row["word"]] += row["texts"]
+        found["groups", row["word"]] += row["groups"]
+    return found
+
+
+def _new_words(found: Counter[tuple[str, str]]) -> tuple[NewWord, ...]:
+    names = {word for kind, word in found if kind == "groups"}
+    ranked = sorted(names, key=lambda word: (-found["groups", word], -found["texts", word], word))[:MOST_WORDS]
+    return tuple(NewWord(word=word, groups=found["groups", word], texts=found["texts", word]) for word in ranked)

@@ -1,0 +1,121 @@
+"""Where a verdict goes: the store, a file for Prometheus, and a webhook when there is an alarm."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from understudy.errors import BadInput
+from understudy.steps.watch.records import Night
+
+WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card
+TIMEOUT_S = 10
+TRIES = 3
+VERDICTS = ("fine", "look", "retrain")
+
+
+def prometheus(night: Night) -> str:
+    """Write a night's figures in Prometheus' text format."""
+    card, about = _quoted(night.card), f'card="{_quoted(night.card)}",version="{_quoted(night.version)}"'
+    lines = [
+        "# HELP understudy_watch_value A series of the watch on its newest night.",
+        "# TYPE understudy_watch_value gauge",
+        *(f'understudy_watch_value{{{about},series="{name}"}} {value.value!r}' for name, value in night.series.items()),
+        "# HELP understudy_watch_evidence Evidence of a change; 1 and more is an alarm.",
+        "# TYPE understudy_watch_evidence gauge",
+        *(
+            f'understudy_watch_evidence{{{about},series="{name}"}} {value.evidence!r}'
+            for name, value in night.series.items()
+        ),
+        "# HELP understudy_watch_alarm Whether an alarm stands.",
+        "# TYPE understudy_watch_alarm gauge",
+        *(
+            f'understudy_watch_alarm{{{about},series="{name}"}} {int(value.is_standing)}'
+            for name, value in night.series.items()
+        ),
+        "# HELP understudy_watch_verdict The verdict of the newest night: 1 for the one that holds.",
+        "# TYPE understudy_watch_verdict gauge",
+        *(f'understudy_watch_verdict{{{about},verdict="{name}"}} {int(night.verdict == name)}' for name in VERDICTS),
+        "# HELP understudy_night_texts Texts labelled in the newest night.",
+        "# TYPE understudy_night_texts gauge",
+        f"understudy_night_texts{{{about}}} {night.texts}",
+        "# HELP understudy_night_refused Rows refused in the newest night.",
+        "# TYPE understudy_night_refused gauge",
+        f"understudy_night_refused{{{about}}} {sum(night.refused.values())}",
+        "# HELP understudy_night_date_seconds Midnight UTC of the newest night.",
+        "# TYPE understudy_night_date_seconds gauge",
+        f'understudy_night_date_seconds{{card="{card}"}} {_seconds(night.date)}',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_prometheus(night: Night, path: Path) -> None:
+    """Replace the collector's file whole: node_exporter must never read half of it.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            file.write(prometheus(night))
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"The file for Prometheus must be writable, got {error} (watch.prometheus_file). Make its folder."
+        ) from error
+
+
+def webhook_url() -> str:
+    """Return the webhook's address; empty when there is none.
+
+    Raises:
+        BadInput: it is no http(s) address.
+    """
+    url = os.environ.get(WEBHOOK, "").strip()
+    if url and urlsplit(url).scheme not in {"http", "https"}:
+        raise BadInput(f"A webhook must be an http(s) address, got '{urlsplit(url).scheme}' ({WEBHOOK}).")
+    return url
+
+
+def message(night: Night, report: str) -> dict[str, Any]:
+    """Return what a webhook is told; `text` is what Slack, Mattermost and Teams' workflows show."""
+    return {
+        "text": f"{night.card}, {night.date}: {night.verdict}. {night.reason}",
+        "card": night.card,
+        "date": night.date,
+        "version": night.version,
+        "verdict": night.verdict,
+        "reason": night.reason,
+        "evidence": list(night.evidence),
+        "alarms": [name for name, value in night.series.items() if value.is_alarm],
+        "page": report,
+    }
+
+
+def call(url: str, content: dict[str, Any]) -> bool:
+    """Call a webhook; whether it took the message. A night never fails because nobody listens."""
+    request = Request(  # noqa: S310 - `webhook_url` lets http(s) through only
+        url, json.dumps(content).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    for _ in range(TRIES):
+        try:
+            with urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
+                return True
+        except (URLError, OSError, ValueError):
+            continue
+    return False
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _seconds(date: str) -> int:
+    from datetime import UTC, datetime
+
+    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp())

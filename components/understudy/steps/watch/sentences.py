@@ -1,0 +1,81 @@
+"""The watch in words."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from understudy import wording
+from understudy.drift.attribution import Explained
+from understudy.drift.series import BY_NAME
+from understudy.steps.watch.records import Value
+
+Cause = Literal["content", "base rate", "scores"]
+SUBJECTS = {
+    "positives": "The share of positives",
+    "scores": "The mean score",
+    "lengths": "The mean length",
+    "vocabulary": "The mean surprise of a word",
+    "disagreement": "The disagreement with the teacher",
+    "errors": "The share of errors that people found",
+}
+CAUSES: dict[Cause, str] = {
+    "content": "The texts themselves have changed.",
+    "base rate": "Texts of either label stayed as they were: the base rate has changed, not the content.",
+    "scores": "A changed base rate alone does not explain the scores, so the texts may have changed too.",
+}
+
+
+def amount(name: str, value: float | None) -> str:
+    """Write a value of a series.
+
+    >>> amount("positives", 0.1034), amount("lengths", 14.24), amount("vocabulary", 9.5441), amount("scores", -2.5)
+    ('10.3%', '14.2 words', '9.54 bits', '-2.50')
+    """
+    if value is None or not wording.is_known(value):
+        return wording.UNKNOWN
+    unit = BY_NAME[name].unit
+    if unit == "share":
+        return f"{value * 100:.1f}%"
+    return f"{value:.1f} {unit}" if unit == "words" else f"{value:.2f} {unit}".rstrip()
+
+
+def interval(name: str, low: float | None, high: float | None) -> str:
+    """Write an interval of a series."""
+    return f"{amount(name, low)} to {amount(name, high)}"
+
+
+def evidence(value: Value) -> str:
+    """Say how near a series is to an alarm."""
+    if value.is_standing:
+        return "alarm" if value.is_alarm else "alarm stands"
+    return "evidence under 0.01" if value.evidence < 0.01 else f"evidence {value.evidence:.2f}"
+
+
+def change(name: str, value: Value) -> str:
+    """Say what a standing alarm is about."""
+    moved = "rose" if value.expected is None or value.value > value.expected else "fell"
+    span = interval(name, value.low, value.high)
+    return (
+        f"{SUBJECTS[name]} {moved} from {amount(name, value.expected)} to {amount(name, value.value)} ({span}), "
+        f"since {value.since}."
+    )
+
+
+def base_rate(found: Explained) -> str:
+    """Say how far the base rate explains the scores."""
+    return (
+        f"By the scores, the true share of positives went from {wording.percent(found.before)} to "
+        f"{wording.percent(found.after)}; this leaves {wording.percent(found.left_over)} of the scores unexplained, "
+        f"where chance leaves {wording.percent(found.by_chance)}."
+    )
+
+
+def refused(share: float) -> str:
+    """Say that many rows were refused."""
+    return f"{wording.percent(share)} of the rows were refused."
+
+
+def reason(verdict: str, cause: Cause | None, evidence: Sequence[str]) -> str:
+    """Say in a sentence or two why the verdict is what it is."""
+    if verdict == "fine":
+        return "No series has changed."
+    return " ".join([evidence[0], *([CAUSES[cause]] if cause else []), *evidence[1:]])

@@ -1,0 +1,216 @@
+"""The step watch: judge a night by those before it, and leave the verdict in the store."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from understudy import nights, sampling
+from understudy.drift import series
+from understudy.drift.series import Point
+from understudy.drift.summary import Reference, Summary
+from understudy.errors import BadInput
+from understudy.nights import Manifest
+from understudy.shell import In, Out, Result
+from understudy.steps.watch import core, nightly, outlets, quality, records, testsets
+from understudy.steps.watch import page as pages
+from understudy.steps.watch.config import WatchConfig
+from understudy.steps.watch.core import Watched
+from understudy.steps.watch.nightly import Look
+from understudy.steps.watch.quality import Quality
+from understudy.steps.watch.records import FORMAT, Night
+from understudy.storage import Store, prepare_store
+from understudy.task import Card, load_card, load_config
+
+SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "understudy.prom"
+PAGE = "watch/page.html"
+
+
+def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides: str = "") -> Result:
+    """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on.
+
+    A night is judged once: its record in the store stays as it is, and a re-run shows the same. On a day without a
+    night, the newest night is shown again with what people have answered since.
+
+    Args:
+        card: snapshot of the task card.
+        store: folder or s3://bucket/prefix that holds the night's predictions, and gets watch/date=<night>/.
+        watched: series.json, documents.jsonl for a search index, understudy.prom for Prometheus, quality.json.
+        page: the watch as one HTML page.
+        date: the night, YYYY-MM-DD; empty for today's in UTC.
+        overrides: key=value lines that change settings for this run.
+
+    Returns:
+        metrics texts, refused, and value and evidence of each series; parameters verdict, reason, date and webhook
+        ("sent", "failed" or "none").
+
+    Raises:
+        BadInput: the night is not labelled whole, or there is no night yet.
+    """
+    task = load_card(card)
+    config: WatchConfig = load_config("watch", task, overrides)
+    keep, day = prepare_store(store), nights.night_of(date)
+    answered = _measured(keep, task, config, day)
+    past = _past(keep, day)
+    night = _night_of(keep, task, config, day, past, answered)
+    shown = [*(one for one in past if one.date != night.date), night][-config.page_nights :]
+    html = pages.page(shown, answered)
+    _write(watched, page, night, answered, html)
+    sent = _put(keep, config, night, html)
+    return Result(
+        headline=f"{night.verdict}: {night.reason}",
+        metrics=_figures(night),
+        parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": sent},
+    )
+
+
+def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Quality:
+    """Measure the model by people's answers and the teacher's, and keep what is found."""
+    answered = sampling.read_answered(store, day)
+    testsets.make_due(store, card, answered, day, config.min_test_texts)
+    found = quality.measured(store, card, answered, day, testsets.read_all(store, day))
+    quality.put(store, found)
+    return found
+
+
+def _past(store: Store, day: str) -> list[Night]:
+    """Read the records of the nights up to a day, oldest first."""
+    keys = [key for key in store.list("watch/date=") if key.endswith(f"/{SERIES_FILE}")]
+    found = [records.parse(store.read(key), store.locate(key)) for key in keys]
+    return sorted((night for night in found if night.date <= day), key=lambda night: night.date)
+
+
+def _night_of(
+    store: Store, card: Card, config: WatchConfig, day: str, past: Sequence[Night], answered: Quality
+) -> Night:
+    """Judge a night that was not judged yet; on a day without a night, take the newest."""
+    if past and past[-1].date == day:
+        return past[-1]
+    manifest = nights.find_manifest(store, day)
+    if manifest is not None:
+        return _judged(store, card, config, manifest, past, answered)
+    if past:
+        return past[-1]
+    raise BadInput(
+        f"A watch must have a night to judge, got none up to {day} ({store.locate(nights.manifest_key(day))}). "
+        "Run the nightly pipeline first."
+    )
+
+
+def _judged(
+    store: Store, card: Card, config: WatchConfig, manifest: Manifest, past: Sequence[Night], answered: Quality
+) -> Night:
+    alike = [night for night in past if night.version == manifest.bundle]
+    of_bundle, settings = nightly.reference_of(store, manifest.bundle)
+    seen = nightly.look(store, manifest, of_bundle or _first_reference(alike), config.max_texts)
+    days = [day for day in _days(alike, seen, manifest, answered) if day.date >= config.baseline_from]
+    known = of_bundle.summary if of_bundle and not config.baseline_from else None
+    refused = sum(seen.refused.values())
+    told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
+    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told)
+    return Night(
+        format=FORMAT,
+        date=manifest.date,
+        card=card.name,
+        version=manifest.bundle,
+        generation=manifest.generation,
+        is_rehearsal=bool(settings["is_rehearsal"]),
+        positive_label=manifest.positive_label,
+        texts=seen.texts,
+        looked_at=seen.looked_at,
+        refused=seen.refused,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        evidence=judged.evidence,
+        series=judged.series,
+        points=_points(seen),
+        summary=seen.summary.as_record(),
+        reference=seen.reference.as_record() if seen.is_own_reference else None,
+        words=seen.words if judged.verdict != core.FINE else (),
+        settings=asdict(config),
+        quality=answered.key if answered.samples else "",
+    )
+
+
+def _first_reference(alike: Sequence[Night]) -> Reference | None:
+    """Return the first night's texts, which serve where the bundle says nothing of its own."""
+    found = next((night.reference for night in alike if night.reference), None)
+    return Reference.of_record(found) if found else None
+
+
+def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, answered: Quality) -> list[Watched]:
+    """Put nights and samples of one bundle in order, oldest first."""
+    points: dict[str, dict[str, Point]] = {night.date: dict(night.points) for night in alike}
+    points[manifest.date] = _points(seen)
+    for sample in answered.samples:
+        if sample["version"] == manifest.bundle:
+            points.setdefault(sample["date"], {}).update(quality.points(sample))
+    summaries = {night.date: Summary.of_record(night.summary) for night in alike} | {manifest.date: seen.summary}
+    return [Watched(date=day, points=points[day], summary=summaries.get(day)) for day in sorted(points)]
+
+
+def _points(seen: Look) -> dict[str, Point]:
+    """Return the night's points whose variance is known."""
+    found = series.points(seen.summary, seen.reference.summary)
+    return {name: point for name, point in found.items() if math.isfinite(point.unit_variance)}
+
+
+def _write(folder: Path, page: Path, night: Night, answered: Quality, html: str) -> None:
+    folder.mkdir(parents=True)
+    for name, data in _files(night).items():
+        (folder / name).write_bytes(data)
+    (folder / "quality.json").write_bytes(answered.as_json())
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(html, encoding="utf-8")
+
+
+def _files(night: Night) -> dict[str, bytes]:
+    """Return what is kept of a night, by file name; series.json last: with it the night is judged."""
+    lines = [json.dumps(document, sort_keys=True, allow_nan=False) for document in records.documents(night)]
+    return {
+        METRICS_FILE: outlets.prometheus(night).encode(),
+        DOCUMENTS_FILE: "".join(f"{line}\n" for line in lines).encode(),
+        SERIES_FILE: records.as_json(records.as_record(night)),
+    }
+
+
+def _put(store: Store, config: WatchConfig, night: Night, html: str) -> str:
+    """Leave the night in the store, then tell who wants to know; return whether the webhook was sent."""
+    folder = f"watch/date={night.date}"
+    files = _files(night)
+    store.put_if_absent(f"{folder}/page.html", html.encode())
+    if night.verdict == core.RETRAIN:
+        store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
+    for name, data in files.items():
+        store.put_if_absent(f"{folder}/{name}", data)
+    _show(store, html)
+    if config.prometheus_file:
+        outlets.write_prometheus(night, Path(config.prometheus_file))
+    return _tell(store, night, store.locate(f"{folder}/page.html"))
+
+
+def _show(store: Store, html: str) -> None:
+    """Let watch/page.html be the newest page; whoever comes first at the same moment may win."""
+    found = store.read_tagged(PAGE)
+    if found is None or found.data != html.encode():
+        store.compare_and_swap(PAGE, html.encode(), found.tag if found else None)
+
+
+def _tell(store: Store, night: Night, report: str) -> str:
+    """Call the webhook for a night with an alarm, until it took the message once."""
+    url, key = outlets.webhook_url(), f"watch/date={night.date}/webhook.json"
+    if not url or not any(value.is_alarm for value in night.series.values()) or store.read_tagged(key) is not None:
+        return "none"
+    content = outlets.message(night, report)
+    if not outlets.call(url, content):
+        return "failed"
+    store.put_if_absent(key, records.as_json(content))
+    return "sent"
+
+
+def _figures(night: Night) -> dict[str, float]:
+    figures: dict[str, float] = {"texts": night.texts, "refused": sum(night.refused.values())}
+    for name, value in night.series.items():
+        figures |= {name: value.value, f"{name}_evidence": value.evidence}
+    return figures

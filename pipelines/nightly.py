@@ -1,0 +1,33 @@
+"""One night: label every text that has arrived, make the answers searchable, and say whether the model may go on.
+
+python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
+"""
+
+from kfp import dsl
+
+from pipelines.training import never_cache
+from understudy.nights import MOST_SHARDS
+from understudy.steps.index.component import index
+from understudy.steps.infer.component import infer
+from understudy.steps.shard.component import shard
+from understudy.steps.watch.component import watch
+
+
+@dsl.pipeline(name="nightly", description="Label the texts that have arrived, index them, and watch the model.")  # type: ignore[untyped-decorator]
+def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = "") -> None:
+    """Wire the steps; every rule is inside them.
+
+    Args:
+        card: the task card, a path or s3:// address.
+        texts: texts to label, a file, folder or s3:// address; "{date}" in it stands for the night.
+        store: folder or s3:// that holds the published bundle and keeps the predictions.
+        date: the night, YYYY-MM-DD; empty for today's in UTC.
+        overrides: step.key=value lines that change settings for this run.
+    """
+    sharded = shard(card=card, texts=texts, store=store, date=date, overrides=overrides)
+    snapshot, night = sharded.outputs["snapshot"], sharded.outputs["date"]
+    with dsl.ParallelFor(sharded.outputs["Output"], name="shards", parallelism=MOST_SHARDS) as name:
+        labelled = infer(card=snapshot, store=store, shard=name, overrides=overrides)
+    indexed = index(card=snapshot, store=store, date=night, overrides=overrides).after(labelled)
+    watched = watch(card=snapshot, store=store, date=night, overrides=overrides).after(indexed)
+    never_cache(sharded, labelled, indexed, watched)

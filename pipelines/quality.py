@@ -1,0 +1,30 @@
+"""One week's sample: draw texts for people, let the teacher label a few, take answers in, and say what they mean.
+
+python -m pipelines.local quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
+
+The month's trend and the quarter's test set come with it on their dates.
+"""
+
+from kfp import dsl
+
+from pipelines.training import ask_teacher, never_cache
+from understudy.steps.sample.component import sample
+from understudy.steps.watch.component import watch
+
+
+@dsl.pipeline(name="quality", description="Ask people and the teacher whether the model is still right.")  # type: ignore[untyped-decorator]
+def quality(card: str, store: str, answers: str = "", date: str = "", overrides: str = "") -> None:
+    """Wire the steps; every rule is inside them.
+
+    Args:
+        card: the task card, a path or s3:// address.
+        store: folder or s3:// that holds the predictions and keeps the samples.
+        answers: people's answers to earlier samples, a file or s3:// address; empty for none.
+        date: the day, YYYY-MM-DD; empty for today's in UTC.
+        overrides: step.key=value lines that change settings for this run.
+    """
+    sampled = sample(card=card, store=store, answers=answers, date=date, overrides=overrides)
+    snapshot, day = sampled.outputs["snapshot"], sampled.outputs["Output"]
+    watched = watch(card=snapshot, store=store, date=day, overrides=overrides)
+    never_cache(sampled, watched)
+    ask_teacher(sampled)

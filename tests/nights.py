@@ -1,0 +1,52 @@
+"""Predictions in a store, as the step infer leaves them, for the tests of what reads them."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from understudy.predictions import PREDICTIONS
+from understudy.storage import Store
+
+
+def prediction(name: str, text: str = "Ask for a late checkout.", **changes: Any) -> dict[str, Any]:
+    """Return one prediction."""
+    return {
+        "id": name,
+        "group": name,
+        "time": "2026-11-02",
+        "text": text,
+        "content": hashlib.sha256(text.encode()).hexdigest(),
+        "label": "tip",
+        "probability": 0.75,
+        "threshold": 0.5,
+        "version": "v1",
+        "generation": 1,
+        "date": "2026-11-03",
+        "stage": "student",
+        "windows": 1,
+        "scored_at": "2026-11-03T02:00:00Z",
+        **changes,
+    }
+
+
+def put_segment(store: Store, rows: Sequence[dict[str, Any]], number: int = 0, **changes: Any) -> str:
+    """Put a segment of predictions, the way an immutable one is put, and return its key."""
+    table = pl.DataFrame([{**row, **changes} for row in rows], schema=PREDICTIONS)
+    first = table.row(0, named=True)
+    folder = f"predictions/date={first['date']}/{first['version']}"
+    key, data = f"{folder}/00-{number:05d}.parquet", io.BytesIO()
+    table.write_parquet(data)
+    assert store.put_if_absent(key, data.getvalue())
+    return key
+
+
+def put_shard_end(store: Store, keys: Sequence[str]) -> str:
+    """Put the object that says that a shard is whole."""
+    said = [{"key": key, "sha256": hashlib.sha256(store.read(key)).hexdigest()} for key in keys]
+    key = f"{keys[0].rpartition('/')[0]}/00.json"
+    store.put_if_absent(key, json.dumps({"segments": said, "rows": 0}).encode())
+    return key

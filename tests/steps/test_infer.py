@@ -1,0 +1,474 @@
+"""The step infer: each text is labelled once or refused with its reason, whatever the text is and whatever fails."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.night_desk import make_desk, texts
+from understudy import forgetting, nights, records
+from understudy.errors import BadArtifact, BadData, BadInput
+from understudy.predictions import PREDICTIONS
+from understudy.scoring import Bundle
+from understudy.shell import execute
+from understudy.sources import Refusal, Row
+from understudy.steps.infer import core
+
+WORKER = """
+import sys
+from tests.steps.test_infer import slowed
+from understudy.cli import main
+slowed(float(sys.argv.pop(1)))
+main()
+"""
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return make_desk(tmp_path)
+
+
+def slowed(seconds):
+    """Let each scoring take longer, so that a kill falls into the midst of the work."""
+    score = Bundle.score
+
+    def slow(bundle, given):
+        time.sleep(seconds)
+        return score(bundle, given)
+
+    Bundle.score = slow
+
+
+def start(desk, shard, number=0, sets=(), slow=0.02, **options):
+    """Start infer in a process of its own."""
+    given = {"card": desk.folder / "snapshot", "store": desk.uri, "shard": shard}
+    given |= {"predictions": desk.folder / f"out-{number}"}
+    words = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    words += [part for one in sets for part in ("--set", one)]
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(slow), "infer", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def write_jsonl(desk, cells, name="odd.jsonl"):
+    desk.source.mkdir(exist_ok=True)
+    lines = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(cells)]
+    (desk.source / name).write_text("\n".join(lines) + "\n")
+
+
+def test_a_prediction_says_all_that_is_known_of_it(desk):
+    desk.source.mkdir()
+    (desk.source / "a.csv").write_text("id,group,time,text\n1,g,2026-10-31,Ask for a room\n2,,,It was nice\n")
+    manifest = desk.night("2026-11-01")
+    found = desk.predictions("2026-11-01")
+    assert found.schema == PREDICTIONS
+    first, second = found.rows(named=True)
+    assert first.pop("probability") == pytest.approx(1 / (1 + np.exp(-2)))
+    assert first == {
+        "id": "1",
+        "group": "g",
+        "time": "2026-10-31",
+        "text": "Ask for a room",
+        "content": core.content_of("Ask for a room"),
+        "label": "tip",
+        "threshold": 0.5,
+        "version": manifest.bundle,
+        "generation": 1,
+        "date": "2026-11-01",
+        "stage": "student",
+        "windows": 1,
+        "scored_at": manifest.created,
+    }
+    assert (second["group"], second["time"], second["label"]) == ("2", None, "other")
+    records.Predictions.validate(found, cast=True)
+
+
+def test_the_two_schemas_of_predictions_agree():
+    assert records.Predictions.column_names() == PREDICTIONS.names()
+    kinds = records.empty(records.Predictions).with_columns(pl.col("stage").cast(pl.String)).schema
+    assert kinds == PREDICTIONS
+
+
+def test_predictions_are_those_of_predict(desk):
+    from understudy.predict import predict
+
+    desk.write("a.csv", texts(0, 40))
+    desk.night("2026-11-01", overrides="infer.texts_per_segment=7")
+    found = desk.predictions("2026-11-01")
+    said = predict(Bundle.open(desk.bundle), found["text"].to_list())
+    assert found["label"].to_list() == [one.label for one in said]
+    assert np.allclose(found["probability"], [one.positive_probability for one in said])
+
+
+def test_odd_texts_each_get_a_prediction_or_a_reason(desk):
+    odd = {
+        "": "empty_text",
+        " \n\t ": "empty_text",
+        "half \ud83d an emoji": "not_utf8",
+        "a \0 byte": "nul_byte",
+        "x" * 2_000_001: "too_long",
+    }
+    sound = [
+        "\U0001f44d\U0001f3fd \U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "مرحبا، اطلب غرفة هادئة",
+        "\u202eask\u202c",
+        "?!",
+        "ask " * 100_000,
+        "\ufffd\x01\x7f",
+        "ask\u2028bring",
+    ]
+    write_jsonl(desk, [*odd, *sound])
+    desk.night("2026-11-01")
+    found, refused = desk.predictions("2026-11-01"), desk.refused("2026-11-01")
+    assert found["text"].to_list() == [text.strip() for text in sound]
+    assert refused["reason"].to_list() == list(odd.values())
+    assert desk.record("2026-11-01")["refused"] == {"empty_text": 2, "not_utf8": 1, "nul_byte": 1, "too_long": 1}
+    windows = dict(zip(sound, found["windows"], strict=True))
+    assert windows.pop("ask " * 100_000) == 1563  # 100,000 tokens in windows of 64
+    assert set(windows.values()) == {1}
+    assert found["probability"].is_between(0, 1).all()
+
+
+def test_binary_rubbish_in_a_csv_is_counted_row_by_row(desk):
+    desk.source.mkdir()
+    noise = random.Random(7).randbytes(20_000).replace(b'"', b"")  # noqa: S311 - noise
+    (desk.source / "a.csv").write_bytes(b"id,text\n1,ask\n" + noise + b"\n2,bring\n")
+    desk.night("2026-11-01")
+    found, refused = desk.predictions("2026-11-01"), desk.refused("2026-11-01")
+    assert set(found["id"]) >= {"1", "2"}
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    assert len(found) + len(refused) == manifest.texts
+    assert len(refused) > 50
+
+
+def test_a_long_text_is_read_in_windows_whose_logits_are_averaged_by_tokens(desk):
+    bundle = Bundle.open(desk.bundle)
+    logits, windows = bundle.graph.logits_and_windows(["ask " * 64 + "nice " * 16, "ask"])
+    assert windows.tolist() == [2, 1]
+    first, second = -2 + 4 * 64, -2 - 4 * 16
+    assert logits[:, 1] == pytest.approx([(first * 64 + second * 16) / 80, 2])
+
+
+def test_a_text_that_the_same_bundle_has_scored_is_not_scored_again(desk):
+    desk.write("a.csv", texts(0, 10))
+    desk.night("2026-11-01")
+    desk.write("b.csv", [("again", texts(4, 5)[0][1]), *texts(10, 12)])
+    desk.shard("2026-11-02")
+    assert desk.infer("2026-11-02/00").metrics["scored"] == 2
+    first, second = desk.predictions("2026-11-01"), desk.predictions("2026-11-02")
+    assert second["id"].to_list() == ["again", "t10", "t11"]
+    assert second["probability"][0] == first["probability"][4]
+
+
+def test_a_new_bundle_scores_known_texts_anew(desk):
+    desk.write("a.csv", texts(0, 10))
+    desk.night("2026-11-01")
+    desk.publish(bias=-1.0)
+    desk.write("b.csv", texts(0, 10))
+    desk.shard("2026-11-02")
+    assert desk.infer("2026-11-02/00").metrics["scored"] == 10
+
+
+def test_the_same_text_is_scored_once_within_a_shard(desk):
+    desk.write("a.csv", [(str(number), "Ask for a room") for number in range(12)])
+    desk.shard("2026-11-01")
+    assert desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5").metrics["scored"] == 1
+    assert desk.predictions("2026-11-01")["probability"].n_unique() == 1
+
+
+def test_no_more_is_remembered_than_was_asked(desk):
+    desk.write("a.csv", texts(0, 10))
+    desk.night("2026-11-01")
+    desk.write("b.csv", texts(0, 10, prefix="again"))
+    desk.shard("2026-11-02")
+    assert desk.infer("2026-11-02/00", overrides="infer.remembered_texts=4").metrics["scored"] == 6
+
+
+@given(st.lists(st.text("ab", max_size=6), max_size=20), st.integers(1, 5), st.integers(1, 12))
+@settings(deadline=None)
+def test_segments_hold_every_row_once_in_order_and_keep_their_limits(words, most_texts, most_chars):
+    rows = [
+        Row("f", number, {"id": "x", "text": word}) if word else Refusal("f", number, None, "empty_text", "")
+        for number, word in enumerate(words)
+    ]
+    made = list(core.segments(rows, most_texts, most_chars))
+    assert [segment.index for segment in made] == list(range(len(made)))
+    sound = [row for segment in made for row in segment.rows]
+    refused = [row for segment in made for row in segment.refusals]
+    assert sound == [row for row in rows if isinstance(row, Row)]
+    assert refused == [row for row in rows if isinstance(row, Refusal)]
+    for segment in made:
+        sizes = [len(row.cells["text"]) for row in segment.rows]
+        assert max(len(segment.rows), len(segment.refusals)) <= most_texts
+        assert len(sizes) <= 1 or sum(sizes) <= most_chars
+
+
+def test_known_texts_are_found_by_their_whole_key():
+    twin = "0" * 16
+    scored = pl.DataFrame(
+        {"first": [0, 0], "second": [1, 2], "probability": [0.25, 0.75], "windows": [1, 2]},
+        schema=core.KEYED,
+    )
+    known = core.Known(scored)
+    assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2)
+    assert known.find(twin + "0" * 15 + "3" + "f" * 32) is None
+    assert known.find("f" * 64) is None
+
+
+def test_the_key_of_a_text_is_the_same_in_a_table_and_alone():
+    content = core.content_of("Ask for a room")
+    table = core.keyed(pl.DataFrame({"content": [content], "probability": [0.5], "windows": [1]}))
+    assert table.row(0)[:2] == core.key_of(content)
+    assert table.schema == core.KEYED
+
+
+def test_a_second_run_changes_nothing_and_says_the_same(desk):
+    desk.write("a.csv", [*texts(0, 30), ("", "no id")])
+    desk.night("2026-11-01", overrides="infer.texts_per_segment=4")
+    before = {key: desk.store.read(key) for key in desk.store.list()}
+    result = desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=4")
+    assert {key: desk.store.read(key) for key in desk.store.list()} == before
+    assert result.metrics == {"texts": 30, "positives": 10, "refused": 1, "scored": 0}
+
+
+def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk):
+    desk.write("a.csv", texts(0, 600))
+    desk.shard("2026-11-01")
+    sets, moments = ["infer.texts_per_segment=10"], random.Random(5)  # noqa: S311 - moments
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    done = []
+    for _ in range(10):
+        process = start(desk, "2026-11-01/00", sets=sets, slow=0.03)
+        before = len(desk.store.list("predictions/"))
+        deadline = time.monotonic() + 30
+        while len(desk.store.list("predictions/")) == before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.12))
+        process.kill()
+        process.communicate()
+        done.append(len(desk.store.list("predictions/")))
+    assert done == sorted(set(done)), "each try must have come further"
+    assert desk.store.read_tagged(nights.shard_key(manifest, 0)) is None
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0)
+    assert process.wait(60) == 0, process.communicate()
+    assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 600)]
+    assert desk.record("2026-11-01")["rows"] == 600
+
+
+def test_a_killed_worker_and_one_that_was_not_leave_the_same_bytes(desk, tmp_path):
+    desk.write("a.csv", texts(0, 60))
+    desk.night("2026-11-01", overrides="infer.texts_per_segment=10")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    whole = {key: desk.store.read(key) for key in desk.store.list()}
+    for key in (*desk.store.list("scored/"), nights.shard_key(manifest, 0), nights.prediction_key(manifest, 0, 3)):
+        desk.store.delete(key)
+    desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=10")
+    assert {key: desk.store.read(key) for key in desk.store.list()} == whole
+
+
+def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk):
+    desk.write("a.csv", texts(0, 200))
+    desk.shard("2026-11-01")
+    sets = ["infer.texts_per_segment=10"]
+    processes = [start(desk, "2026-11-01/00", number, sets) for number in range(2)]
+    outcomes = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outcomes
+    found = desk.predictions("2026-11-01")
+    assert found["id"].to_list() == [name for name, _ in texts(0, 200)]
+    assert len({(desk.folder / f"out-{number}/summary.json").read_text() for number in range(2)}) == 1
+    from hashlib import sha256
+
+    record = desk.record("2026-11-01")
+    assert [one["sha256"] for one in record["segments"]] == [
+        sha256(desk.store.read(one["key"])).hexdigest() for one in record["segments"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "card.yaml"])
+def test_a_bundle_in_the_store_with_another_hash_is_refused(desk, name):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    file = Path(desk.uri) / f"bundles/{manifest.bundle}/{name}"
+    file.write_bytes(file.read_bytes()[:-1] + b" ")
+    with pytest.raises(BadArtifact, match="must have the hash"):
+        desk.infer("2026-11-01/00")
+    assert desk.store.list("predictions/") == []
+
+
+def test_a_corrupt_bundle_whose_hashes_were_made_to_fit_is_refused(desk):
+    (desk.bundle / "model.onnx").write_bytes(b"no graph")
+    settings_file = desk.bundle / "bundle.json"
+    content = json.loads(settings_file.read_text())
+    import hashlib
+
+    content["files"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
+    settings_file.write_text(json.dumps(content))
+    desk.write("a.csv", texts(0, 5))
+    with pytest.raises(BadArtifact, match="readable ONNX model"):
+        execute("infer", {"bundle": desk.bundle, "texts": str(desk.source), "predictions": desk.folder / "out"})
+
+
+def test_texts_that_changed_since_the_night_was_begun_are_refused(desk):
+    file = desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    file.write_text(file.read_text().replace("number 3", "number 9"))
+    with pytest.raises(BadData, match="must stay as it is"):
+        desk.infer("2026-11-01/00")
+
+
+def test_texts_that_were_only_appended_to_are_read_as_they_were(desk):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    desk.write("a.csv", texts(5, 9), mode="a")
+    desk.infer("2026-11-01/00")
+    assert len(desk.predictions("2026-11-01")) == 5
+
+
+def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_afterwards(desk):
+    noise = random.Random(7)  # noqa: S311 - texts that do not compress
+    desk.write("a.csv", [(str(number), f"Ask {noise.random()}") for number in range(300)])
+    desk.shard("2026-11-01")
+    sets = ["infer.texts_per_segment=100"]
+    small = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))}
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0, **small)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The store must be writable, got" in told
+    assert "Traceback" not in told
+    assert desk.store.list("predictions/") == []
+    assert not list(Path(desk.uri).rglob(".~*.parquet*"))
+    desk.infer("2026-11-01/00", overrides=sets[0])
+    assert len(desk.predictions("2026-11-01")) == 300
+
+
+def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path):
+    from understudy.storage import s3_client
+
+    desk = make_desk(tmp_path, s3_url)
+    desk.write("a.csv", texts(0, 300))
+    desk.shard("2026-11-01")
+    sets = ["infer.texts_per_segment=10"]
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0.05)
+    deadline = time.monotonic() + 30
+    while not desk.store.list("predictions/"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGSTOP)
+    kept = {key: desk.store.read(key) for key in desk.store.list()}
+    bucket, client = s3_url.removeprefix("s3://"), s3_client()
+    for key in kept:
+        client.delete_object(Bucket=bucket, Key=key)
+    client.delete_bucket(Bucket=bucket)
+    process.send_signal(signal.SIGCONT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "The bucket must exist" in told
+    assert "Traceback" not in told
+    client.create_bucket(Bucket=bucket)
+    for key, data in kept.items():
+        desk.store.put_if_absent(key, data)
+    desk.infer("2026-11-01/00", overrides=sets[0])
+    assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 300)]
+
+
+def test_texts_outside_of_any_night_are_labelled_by_a_bundle_alone(desk):
+    desk.write("a.csv", [*texts(0, 25), ("", "no id")])
+    out = desk.folder / "out"
+    words = ["--bundle", str(desk.bundle), "--texts", str(desk.source), "--predictions", str(out)]
+    command = [sys.executable, "-m", "understudy", "infer", *words, "--date", "2026-11-01"]
+    command += ["--set", "shard.texts_per_shard=10"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "25 texts labelled, 9 'tip'; 1 row refused: empty_id 1" in done.stdout
+    found = pl.concat([pl.read_parquet(file) for file in sorted(out.glob("predictions/**/*.parquet"))])
+    assert found["id"].to_list() == [name for name, _ in texts(0, 25)]
+    assert json.loads((out / "summary.json").read_text())["refused"] == {"empty_id": 1}
+
+
+@pytest.mark.parametrize("given", [{}, {"store": "x", "shard": "2026-11-01/00"}, {"texts": "a.csv"}])
+def test_arguments_that_name_neither_a_shard_nor_a_bundle_are_refused(tmp_path, given):
+    with pytest.raises(BadInput, match="What to label must be"):
+        execute("infer", {"predictions": tmp_path / "out", **given})
+
+
+def test_a_shard_that_the_night_does_not_have_is_refused(desk):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    with pytest.raises(BadInput, match="A shard must be one of 2026-11-01/00 to 2026-11-01/00"):
+        desk.infer("2026-11-01/07")
+
+
+def test_a_damaged_segment_is_told_by_name(desk):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    desk.store.put_if_absent(nights.prediction_key(manifest, 0, 0), b"rubbish")
+    with pytest.raises(BadArtifact, match="00-00000"):
+        desk.infer("2026-11-01/00")
+
+
+def test_it_needs_neither_torch_nor_transformers_nor_dataframely(desk):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'dataframely', 'kfp', 'sklearn', 'openai'): sys.modules[name] = None\n"
+        "from understudy.cli import main; main()"
+    )
+    words = ["--card", str(desk.folder / "snapshot"), "--store", desk.uri, "--shard", "2026-11-01/00"]
+    command = [sys.executable, "-c", code, "infer", *words, "--predictions", str(desk.folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_memory_stays_within_bounds_with_texts_of_a_hundred_thousand_words(desk):
+    desk.source.mkdir()
+    with (desk.source / "a.csv").open("w") as file:
+        file.write("id,text\n")
+        for number in range(60):
+            file.write(f"{number},{'stayed in the old room ' * 20_000}{number}\n")
+    desk.shard("2026-11-01")
+    process = start(desk, "2026-11-01/00", slow=0)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert usage.ru_maxrss / 1024 < 600
+    assert set(desk.predictions("2026-11-01")["windows"]) == {1563}
+
+
+def test_a_forgotten_text_is_refused_and_the_shard_goes_on_where_it_stopped(desk):
+    desk.source.mkdir()
+    rows = "".join(f"t{number},g{number % 4},Ask for room {number}\n" for number in range(20))
+    (desk.source / "a.csv").write_text(f"id,group,text\n{rows}")
+    desk.shard("2026-11-01")
+    overrides = "infer.texts_per_segment=5"
+    desk.infer("2026-11-01/00", overrides=overrides)
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    for key in (nights.shard_key(manifest, 0), *(nights.prediction_key(manifest, 0, part) for part in (2, 3))):
+        desk.store.delete(key)
+    forgetting.remember_to_forget(desk.store, "id", ["t11"], "2026-11-02")
+    forgetting.remember_to_forget(desk.store, "group", ["g3"], "2026-11-02")
+    desk.infer("2026-11-01/00", overrides=overrides)
+    gone = {"t11", "t15", "t19"}  # of the segments that were not done; `understudy forget` takes the others out
+    assert desk.predictions("2026-11-01")["id"].to_list() == [f"t{n}" for n in range(20) if f"t{n}" not in gone]
+    assert desk.refused("2026-11-01").select("id", "reason").unique().rows() == [(None, "forgotten")]

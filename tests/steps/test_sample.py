@@ -1,0 +1,269 @@
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.teachers import completion, teacher_server
+from tests.watched import make_texts, publish, put_night
+from understudy import forgetting, sampling, shell
+from understudy.errors import BadData, BadInput
+from understudy.steps.sample import core
+from understudy.steps.sample.config import SampleConfig
+from understudy.steps.watch import quality, testsets
+from understudy.storage import Store
+from understudy.task import load_card
+
+DAY = "2026-11-07"
+
+
+def texts(count: int, share: float = 0.1) -> pl.DataFrame:
+    """Texts of a night as `core.draw` takes them."""
+    table = make_texts(count, share, seed=3)
+    label = pl.when(pl.col("probability") >= 0.5).then(pl.lit("tip")).otherwise(pl.lit("other"))
+    return table.with_columns(label=label, threshold=0.5, night=pl.lit(DAY), version=pl.lit("v"))
+
+
+def sample(folder: Path, store: Store, *overrides: str, day: str = DAY, **given: str) -> shell.Result:
+    places = {name: folder / f"{day}-{name}" for name in ("snapshot", "sample")}
+    settings = "\n".join(["random_texts=40", "stratified_texts=40", "teacher_texts=10", *overrides])
+    return shell.execute(
+        "sample",
+        {"card": str(folder / "card"), "store": store.uri, "date": day, **places, **given, "overrides": settings},
+    )
+
+
+def watch(folder: Path, store: Store, day: str, *overrides: str) -> dict:
+    places = {name: folder / f"{day}-{name}" for name in ("watched", "page")}
+    given = {"card": folder / "card", "store": store.uri, "date": day, "overrides": "\n".join(overrides)}
+    shell.execute("watch", {**given, **places})
+    return json.loads((folder / f"{day}-watched/quality.json").read_text())
+
+
+def answer(folder: Path, day: str = DAY, flip: int = 0) -> Path:
+    """Fill a day's queue in as a person who agrees with the model but on the first few of its texts."""
+    drawn = pl.read_parquet(folder / f"{day}-sample/sample.parquet")
+    labels = dict(zip(drawn["id"], drawn["label"], strict=True))
+    rows = list(csv.DictReader(io.StringIO((folder / f"{day}-sample/queue.csv").read_text(encoding="utf-8-sig"))))
+    other = {"tip": "other", "other": "tip"}
+    for place, row in enumerate(rows):
+        label = labels[row["id"]]
+        row["label"] = other[label] if place < flip else label
+    file = folder / f"{day}-answers-{flip}.csv"
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nobody listens there
+
+
+@pytest.fixture
+def teacher(monkeypatch) -> Iterator[list[str]]:
+    """A teacher that calls every text a tip, at $0.00014 each."""
+    with teacher_server(lambda *_: completion('{"label":"tip"}')) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        yield log.texts
+
+
+@pytest.fixture
+def version(tmp_path, store) -> str:
+    made = publish(store, tmp_path / "bundle")
+    (tmp_path / "card").mkdir()
+    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    for number in range(1, 4):
+        put_night(store, f"2026-11-0{number}", make_texts(300, 0.2, seed=number), made)
+    watch(tmp_path, store, "2026-11-03")
+    return made
+
+
+def test_weights_add_up_to_all_texts_of_each_part():
+    table = texts(3000)
+    drawn = core.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY)
+    assert drawn["weight"].sum() == pytest.approx(3000)
+    sizes = drawn.group_by("stratum").agg(size=pl.col("stratum_texts").first(), weight=pl.col("weight").sum())
+    assert sizes["size"].to_list() == pytest.approx(sizes["weight"].to_list())
+    assert (drawn["drawn"] == "random").sum() == 60
+    assert drawn.filter(pl.col("drawn") == "stratified").group_by("stratum").len()["len"].to_list() == [20] * 4
+
+
+def test_a_weighted_sample_says_the_truth_about_all_texts():
+    table = texts(4000)
+    true_share = (table["label"] == "tip").mean()
+    found = []
+    for seed in range(60):
+        drawn = core.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY)
+        found.append(float((drawn["weight"] * (drawn["label"] == "tip")).sum() / drawn["weight"].sum()))
+    assert np.mean(found) == pytest.approx(true_share, abs=0.002)  # labels follow the parts: no error is left
+
+
+def test_the_draw_does_not_depend_on_the_order_of_the_texts():
+    table = texts(500)
+    config = SampleConfig(random_texts=20, stratified_texts=20)
+    assert core.draw(table, config, DAY).equals(core.draw(table.reverse(), config, DAY))
+    assert set(core.draw(table, config, DAY)["id"]) != set(core.draw(table, config, "2026-11-14")["id"])
+
+
+def test_fewer_texts_than_asked_for_are_all_drawn():
+    drawn = core.draw(texts(30), SampleConfig(), DAY)
+    assert len(drawn) == 30
+    assert drawn["weight"].to_list() == [1.0] * 30
+
+
+def test_the_sample_goes_out_with_no_model_in_sight(tmp_path, store, version, teacher):
+    result = sample(tmp_path, store)
+    assert 40 < result.metrics["drawn"] <= 80
+    folder = tmp_path / f"{DAY}-sample"
+    assert sorted(path.name for path in folder.iterdir() if path.name != "provenance.json") == [
+        "label-studio.json", "label-studio.xml", "queue.csv", "sample.json", "sample.parquet",
+    ]  # fmt: skip
+    assert "probability" not in (folder / "queue.csv").read_text()
+    assert set(json.loads((folder / "label-studio.json").read_text())[0]["data"]) == {"id", "group", "text"}
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert about["nights"] == ["2026-11-01", "2026-11-02", "2026-11-03"]
+    assert (about["texts"], about["version"], about["taught"]) == (900, version, 10)
+    assert len(teacher) == 10
+
+
+def test_the_teacher_stays_within_the_samples_budget(tmp_path, store, version, teacher):
+    # An answer costs 100 * $1 + 10 * $4 per million tokens: all 40 would be $0.0056.
+    result = sample(tmp_path, store, "teacher_texts=40", "teacher_usd=0.004")
+    assert 0 < result.metrics["taught"] < 40
+    assert 0 < result.metrics["cost_usd"] <= 0.004
+
+
+def test_people_get_their_sample_when_the_teacher_is_away(tmp_path, store, version):
+    result = sample(tmp_path, store)
+    assert result.metrics["taught"] == 0
+    assert result.metrics["drawn"] > 40
+    assert "the teacher was away" in result.headline
+
+
+def test_a_days_sample_is_drawn_once(tmp_path, store, version, teacher):
+    sample(tmp_path, store)
+    before = {key: store.read(key) for key in store.list("samples/")}
+    again = sample(tmp_path, store, "random_texts=70")
+    assert {key: store.read(key) for key in store.list("samples/")} == before
+    assert again.metrics["cost_usd"] == 0
+    assert len(teacher) == 10
+
+
+def test_texts_that_are_forgotten_are_not_drawn(tmp_path, store, version):
+    forgetting.remember_to_forget(store, "id", [f"1-{number}" for number in range(300)], DAY)
+    sample(tmp_path, store)
+    drawn = sampling.read_sample(store, DAY)
+    assert not any(name.startswith("1-") for name in drawn["id"])
+    assert drawn["weight"].sum() == pytest.approx(600)
+
+
+def test_a_store_without_nights_has_nothing_to_draw_from(tmp_path, store):
+    publish(store, tmp_path / "bundle")
+    (tmp_path / "card").mkdir()
+    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    with pytest.raises(BadInput, match="A sample must have texts to draw from"):
+        sample(tmp_path, store)
+
+
+def test_answers_become_precision_and_recall(tmp_path, store, version, teacher):
+    sample(tmp_path, store)
+    result = sample(tmp_path, store, day="2026-11-14", answers=str(answer(tmp_path)))
+    assert result.parameters["is_new"] is True
+    found = watch(tmp_path, store, "2026-11-14")
+    first = found["samples"][0]
+    assert first["answered"] == first["drawn"] == len(sampling.read_sample(store, DAY))
+    for figures in first["labels"].values():
+        assert figures["precision"]["value"] == figures["recall"]["value"] == 1.0
+        assert figures["recall"]["low"] < 1.0  # all right on few texts is not certainty
+    assert first["errors"]["value"] == 0.0
+    # The teacher calls everything a tip, so it differs on what the model calls other.
+    drawn = sampling.read_sample(store, DAY).filter(pl.col("teacher_label").is_not_null())
+    is_other = (drawn["label"] == "other").to_numpy()
+    taught = quality.reweighted(drawn, sampling.read_sample(store, DAY))["weight"].to_numpy()
+    assert first["disagreement"]["value"] == pytest.approx(taught[is_other].sum() / taught.sum(), abs=1e-6)
+    assert found["months"][0]["month"] == "2026-11"
+    assert found["months"][0]["f1"]["value"] == 1.0
+    assert found["cycles"][0]["trained_texts"] == 900
+
+
+def test_the_same_answers_count_once_and_a_persons_newest_counts(tmp_path, store, version):
+    sample(tmp_path, store)
+    file = answer(tmp_path, flip=5)
+    assert sample(tmp_path, store, day="2026-11-08", answers=str(file)).parameters["is_new"] is True
+    assert sample(tmp_path, store, day="2026-11-09", answers=str(file)).parameters["is_new"] is False
+    wrong = watch(tmp_path, store, "2026-11-09")["samples"][0]["errors"]["value"]
+    sample(tmp_path, store, day="2026-11-10", answers=str(answer(tmp_path)))
+    assert wrong > 0
+    assert watch(tmp_path, store, "2026-11-10")["samples"][0]["errors"]["value"] == 0.0
+
+
+def test_answers_to_a_sample_never_become_training_labels(tmp_path, store, version):
+    sample(tmp_path, store)
+    sample(tmp_path, store, day="2026-11-14", answers=str(answer(tmp_path)))
+    assert store.list("labels/") == []
+
+
+def test_answers_with_unknown_labels_are_refused(tmp_path, store, version):
+    file = tmp_path / "bad.csv"
+    file.write_text("id,label\n1-1,perhaps\n1-2,tip\n")
+    with pytest.raises(BadData, match="unknown_label"):
+        sample(tmp_path, store, answers=str(file))
+
+
+def test_unanswered_texts_are_stood_for_by_the_answered_ones_of_their_part():
+    drawn = core.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY)
+    found = quality.reweighted(drawn.gather_every(2), drawn)
+    assert found["weight"].sum() == pytest.approx(1000)
+
+
+def test_a_rise_of_errors_asks_for_a_retraining(tmp_path, store, version):
+    flips = {"2026-11-04": 0, "2026-11-05": 0, "2026-11-06": 60}
+    for number, (day, flip) in enumerate(flips.items(), start=4):
+        put_night(store, day, make_texts(300, 0.2, seed=number), version)
+        sample(tmp_path, store, "nights=1", "random_texts=150", day=day)
+        sample(tmp_path, store, day=day, answers=str(answer(tmp_path, day, flip)))
+        watch(tmp_path, store, day)
+    before, after = (json.loads(store.read(f"watch/date={day}/series.json")) for day in ("2026-11-05", "2026-11-06"))
+    assert before["verdict"] == "fine"
+    assert after["verdict"] == "retrain"
+    assert "errors that people found rose" in after["reason"]
+    assert store.list("watch/retrain/") == ["watch/retrain/2026-11-06.json"]
+    put_night(store, "2026-11-07", make_texts(300, 0.2, seed=7), version)
+    watch(tmp_path, store, "2026-11-07")
+    later = json.loads(store.read("watch/date=2026-11-07/series.json"))["series"]["errors"]
+    assert after["series"]["errors"]["is_alarm"] is True
+    assert (later["is_alarm"], later["is_standing"]) == (False, True)  # told once, though no new sample came
+
+
+def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, store, version):
+    sample(tmp_path, store)
+    sample(tmp_path, store, day="2026-11-14", answers=str(answer(tmp_path)))
+    assert watch(tmp_path, store, "2026-12-31", "min_test_texts=30")["tests"] == []
+    found = watch(tmp_path, store, "2027-01-02", "min_test_texts=30")["tests"]
+    assert [one["date"] for one in found] == ["2026-12-31"]
+    assert found[0]["texts"] == 40  # the random ones only
+    assert found[0]["f1"]["value"] == 1.0
+    gold = pl.read_parquet(io.BytesIO(store.read("testsets/2026-12-31/gold.parquet")))
+    assert set(gold["split"]) == {"test"}
+    assert len(gold) == 40
+
+
+def test_a_test_set_is_compared_with_the_one_of_the_publication(tmp_path, store, version):
+    card = load_card(tmp_path / "card")
+    rows = core.draw(texts(200, 0.4), SampleConfig(), DAY).with_columns(
+        human_label=pl.col("label"), annotators=pl.lit(1, pl.Int64), version=pl.lit(version), day=pl.lit(DAY)
+    )
+    found = testsets.compared(store, card, rows, "2026-12-31")
+    assert found["published_f1"] is None
+    assert found["difference"] is None
+    assert testsets.difference(quality.Interval(0.6, 0.5, 0.7), {"value": 0.8, "low": 0.8, "high": 0.8}).high < 0

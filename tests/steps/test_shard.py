@@ -1,0 +1,298 @@
+"""The step shard: what arrives is taken once, and a night that was begun stays as it is."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.night_desk import make_desk, texts
+from understudy import nights, registry
+from understudy.arrivals import addresses, deal
+from understudy.errors import BadArtifact, BadData, BadInput
+from understudy.nights import Range
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return make_desk(tmp_path)
+
+
+def taken(manifest):
+    """Names of the files that a night reads, with the rows of each."""
+    rows = {}
+    for part in (part for shard in manifest.shards for part in shard):
+        name = Path(part.object).name
+        rows[name] = rows.get(name, 0) + part.rows
+    return rows
+
+
+def begin(desk, date, **arguments):
+    desk.shard(date, **arguments)
+    return nights.read_manifest(desk.store, date)
+
+
+def test_a_night_takes_what_no_night_before_has_taken(desk):
+    desk.write("a.csv", texts(0, 5))
+    assert taken(begin(desk, "2026-11-01")) == {"a.csv": 5}
+    desk.write("b.csv", texts(5, 8))
+    assert taken(begin(desk, "2026-11-02")) == {"b.csv": 3}
+    assert taken(begin(desk, "2026-11-03")) == {}
+
+
+def test_a_late_text_is_taken_by_the_night_in_which_it_arrives(desk):
+    desk.source.mkdir()
+    (desk.source / "new.csv").write_text("id,time,text\n1,2026-11-01,nice\n")
+    begin(desk, "2026-11-01")
+    (desk.source / "late.csv").write_text("id,time,text\n2,2025-01-01,nice\n")
+    assert taken(begin(desk, "2026-11-02")) == {"late.csv": 1}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_rows_appended_to_a_known_file_are_taken_alone(desk, name):
+    def lines(first, last):
+        if name.endswith("csv"):
+            return "".join(f'{number},"nice,\nroom {number}"\n' for number in range(first, last))
+        return "".join(json.dumps({"id": str(number), "text": f"é {number}"}) + "\n" for number in range(first, last))
+
+    desk.source.mkdir()
+    (desk.source / name).write_text(("id,text\n" if name.endswith("csv") else "") + lines(0, 4))
+    desk.night("2026-11-01")
+    with (desk.source / name).open("a") as file:
+        file.write(lines(4, 7))
+    desk.night("2026-11-02")
+    assert desk.predictions("2026-11-01")["id"].to_list() == ["0", "1", "2", "3"]
+    assert desk.predictions("2026-11-02")["id"].to_list() == ["4", "5", "6"]
+
+
+def test_a_last_line_without_its_end_is_taken_and_its_end_is_no_row(desk):
+    desk.source.mkdir()
+    file = desk.source / "a.csv"
+    file.write_text("id,text\n1,nice")
+    begin(desk, "2026-11-01")
+    file.write_text("id,text\n1,nice\n2,ask\n")
+    manifest = begin(desk, "2026-11-02")
+    assert taken(manifest) == {"a.csv": 1}
+    desk.infer("2026-11-02/00")
+    assert desk.predictions("2026-11-02")["id"].to_list() == ["2"]
+
+
+def test_a_file_whose_last_line_went_on_is_read_again_whole(desk):
+    desk.source.mkdir()
+    file = desk.source / "a.csv"
+    file.write_text("id,text\n1,nice")
+    begin(desk, "2026-11-01")
+    file.write_text("id,text\n1,nice room\n2,ask\n")
+    assert taken(begin(desk, "2026-11-02")) == {"a.csv": 2}
+
+
+def test_a_file_that_was_only_touched_has_nothing_new(desk):
+    file = desk.write("a.csv", texts(0, 5))
+    begin(desk, "2026-11-01")
+    os.utime(file, ns=(1, 1))
+    assert taken(begin(desk, "2026-11-02")) == {}
+    desk.write("a.csv", texts(5, 6), mode="a")
+    assert taken(begin(desk, "2026-11-03")) == {"a.csv": 1}
+
+
+def test_a_file_that_was_replaced_is_new(desk):
+    desk.write("a.csv", texts(0, 5))
+    begin(desk, "2026-11-01")
+    desk.write("a.csv", texts(10, 16))
+    assert taken(begin(desk, "2026-11-02")) == {"a.csv": 6}
+
+
+def test_a_changed_parquet_file_is_read_again_whole(desk):
+    desk.source.mkdir()
+    for last in (3, 5):
+        table = pl.DataFrame(texts(0, last), schema=["id", "text"], orient="row")
+        table.write_parquet(desk.source / "a.parquet")
+        assert taken(begin(desk, f"2026-11-0{last}")) == {"a.parquet": last}
+
+
+def test_a_night_that_was_begun_keeps_its_texts_and_its_bundle(desk):
+    desk.write("a.csv", texts(0, 5))
+    first = begin(desk, "2026-11-01")
+    desk.write("b.csv", texts(5, 8))
+    desk.publish(bias=-1.0)
+    assert begin(desk, "2026-11-01") == first
+    second = begin(desk, "2026-11-02")
+    assert (first.generation, second.generation) == (1, 2)
+    assert first.bundle != second.bundle
+
+
+def test_a_backfill_takes_each_night_from_its_own_file(desk):
+    for day in ("2026-10-03", "2026-10-01", "2026-10-02"):
+        desk.write(f"{day}.csv", texts(0, int(day[-1]), prefix=day))
+    desk.write("2026-11-01.csv", texts(0, 9))
+    address = str(desk.source / "{date}.csv")
+    for day in ("2026-11-01", "2026-10-01", "2026-10-02", "2026-10-03"):
+        desk.night(day, texts=address)
+    assert [len(desk.predictions(f"2026-10-0{day}")) for day in (1, 2, 3)] == [1, 2, 3]
+    assert [manifest.date for manifest in order(desk)] == ["2026-11-01", "2026-10-01", "2026-10-02", "2026-10-03"]
+
+
+def order(desk):
+    keys = desk.store.list(nights.ORDER)
+    return [nights.parse(desk.store.read(key), key) for key in keys]
+
+
+def test_of_runs_at_once_each_night_is_begun_once_and_no_text_is_taken_twice(desk):
+    desk.write("a.csv", texts(0, 50))
+    days = [f"2026-11-0{day}" for day in (1, 1, 2, 2, 3)]
+
+    def begin_beside(number, day):
+        desk.shard(day, snapshot=desk.folder / f"snapshot-{number}")
+
+    threads = [threading.Thread(target=begin_beside, args=pair) for pair in enumerate(days)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    manifests = order(desk)
+    assert sorted(manifest.date for manifest in manifests) == ["2026-11-01", "2026-11-02", "2026-11-03"]
+    assert sorted(manifest.texts for manifest in manifests) == [0, 0, 50]
+    assert all(nights.read_manifest(desk.store, manifest.date) == manifest for manifest in manifests)
+
+
+def test_a_night_whose_run_was_killed_before_it_had_its_own_key_is_completed(desk):
+    desk.write("a.csv", texts(0, 5))
+    begin(desk, "2026-11-01")
+    desk.store.delete(nights.manifest_key("2026-11-01"))
+    assert taken(begin(desk, "2026-11-02")) == {}
+    assert taken(nights.read_manifest(desk.store, "2026-11-01")) == {"a.csv": 5}
+
+
+@pytest.mark.parametrize(("texts_each", "most"), [(10, 10), (1, 2)])
+def test_shards_hold_about_as_many_texts_as_was_asked_and_are_never_more_than_64(desk, texts_each, most):
+    desk.write("a.csv", texts(0, 100))
+    manifest = begin(desk, "2026-11-01", overrides=f"shard.texts_per_shard={texts_each}")
+    sizes = [sum(part.rows for part in shard) for shard in manifest.shards]
+    assert sum(sizes) == 100
+    assert len(sizes) <= 64
+    assert max(sizes) <= most
+    assert [len(shard) for shard in manifest.shards] == [1] * len(sizes)
+
+
+def test_ranges_of_one_file_are_read_apart_as_they_are_together(desk):
+    rows = [(str(number), f'é "quoted", {"long " * number}\nsecond line {number}') for number in range(37)]
+    desk.write("a.csv", rows)
+    desk.night("2026-11-01", overrides="shard.texts_per_shard=5")
+    found = desk.predictions("2026-11-01")
+    assert found.select("id", "text").rows() == [(name, text.strip()) for name, text in rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_ranges_are_cut_right_after_a_byte_order_mark(desk, encoding):
+    desk.source.mkdir()
+    lines = "id,text\n" + "".join(f"{number},Grüße aus 東京 {number}\n" for number in range(20))
+    (desk.source / "a.csv").write_bytes(lines.encode(encoding))
+    desk.night("2026-11-01", overrides="shard.texts_per_shard=6")
+    assert desk.predictions("2026-11-01")["text"].to_list() == [f"Grüße aus 東京 {number}" for number in range(20)]
+
+
+def test_a_quote_that_never_closes_costs_its_own_line_in_whatever_shard_it_is(desk):
+    desk.source.mkdir()
+    lines = [f"{number},fine {number}" for number in range(30)]
+    lines[13] = '13,"never closed'
+    (desk.source / "a.csv").write_text("\n".join(["id,text", *lines]) + "\n")
+    desk.night("2026-11-01", overrides="shard.texts_per_shard=4")
+    assert desk.predictions("2026-11-01")["id"].to_list() == [str(number) for number in range(30) if number != 13]
+    assert desk.refused("2026-11-01").select("row", "reason").rows() == [(15, "broken_quotes")]
+
+
+def test_blocks_that_adjoin_are_one_range():
+    blocks = [Range(object=name, first_row=row, rows=5, offset=row * 10, size=50) for name in "ab" for row in (0, 5)]
+    dealt = deal(blocks, texts_per_shard=10)
+    assert [[(part.object, part.first_row, part.rows, part.size) for part in shard] for shard in dealt] == [
+        [("a", 0, 10, 100)],
+        [("b", 0, 10, 100)],
+    ]
+
+
+def test_a_night_without_texts_has_one_worker_with_nothing_to_do(desk):
+    desk.write("a.csv", [])
+    manifest = desk.night("2026-11-01")
+    assert manifest.shards == ((),)
+    assert desk.record("2026-11-01")["rows"] == 0
+    assert desk.predictions("2026-11-01").is_empty()
+
+
+@pytest.mark.parametrize("date", ["2026-13-01", "20261101", "tonight"])
+def test_what_is_no_date_is_refused(desk, date):
+    desk.write("a.csv", texts(0, 1))
+    with pytest.raises(BadInput, match="A night must be a date"):
+        desk.shard(date)
+
+
+def test_a_source_that_is_not_there_is_refused_and_nothing_is_taken(desk):
+    with pytest.raises(BadData):
+        desk.shard("2026-11-01", texts=str(desk.folder / "nothing.csv"))
+    assert order(desk) == []
+
+
+def test_a_faulty_file_ends_the_night_before_anything_is_taken(desk):
+    desk.write("a.csv", texts(0, 3))
+    (desk.source / "b.csv").write_text("name,comment\n1,nice\n")
+    with pytest.raises(BadData, match=r"b\.csv"):
+        desk.shard("2026-11-01")
+    assert order(desk) == []
+
+
+def test_a_store_without_a_published_bundle_is_refused(desk, tmp_path):
+    desk.write("a.csv", texts(0, 3))
+    with pytest.raises(BadInput, match="published bundle"):
+        desk.shard("2026-11-01", store=str(tmp_path / "other"))
+
+
+def test_another_card_than_the_one_that_serves_is_refused(desk):
+    desk.write("a.csv", texts(0, 3))
+    card = desk.folder / "card.yaml"
+    card.write_text(card.read_text().replace("name: hotel-tips", "name: other"))
+    with pytest.raises(BadInput, match="'other' where 'hotel-tips' serves"):
+        desk.shard("2026-11-01")
+
+
+def test_a_damaged_manifest_is_told(desk):
+    desk.write("a.csv", texts(0, 3))
+    begin(desk, "2026-11-01")
+    (Path(desk.uri) / nights.manifest_key("2026-11-01")).write_text('{"format": 1}')
+    with pytest.raises(BadArtifact, match="manifest must be readable"):
+        nights.read_manifest(desk.store, "2026-11-01")
+
+
+def test_a_rolled_back_bundle_labels_the_next_night_under_a_higher_generation(desk):
+    desk.write("a.csv", texts(0, 3))
+    begin(desk, "2026-11-01")
+    desk.publish(bias=-1.0)
+    registry.rollback(desk.store)
+    desk.write("b.csv", texts(3, 6))
+    first, second = (nights.read_manifest(desk.store, "2026-11-01"), begin(desk, "2026-11-02"))
+    assert (first.bundle, first.generation) == (second.bundle, second.generation - 2)
+
+
+def test_a_bucket_is_read_like_a_folder(s3_url, tmp_path):
+    desk = make_desk(tmp_path, f"{s3_url}/keep")
+    bucket = make_desk_source(s3_url)
+    bucket.put_if_absent("texts/a.csv", b"id,text\n" + b"".join(b"%d,ask %d\n" % (n, n) for n in range(9)))
+    address = f"{s3_url}/texts"
+    assert addresses(address) == [f"{s3_url}/texts/a.csv"]
+    desk.night("2026-11-01", texts=address, overrides="shard.texts_per_shard=4")
+    found = bucket.read_tagged("texts/a.csv")
+    bucket.compare_and_swap("texts/a.csv", found.data + b"9,nice 9\n", found.tag)
+    desk.night("2026-11-02", texts=address)
+    assert desk.predictions("2026-11-01")["id"].to_list() == list("012345678")
+    assert desk.predictions("2026-11-02")["id"].to_list() == ["9"]
+
+
+def make_desk_source(s3_url):
+    from understudy.storage import open_store
+
+    return open_store(s3_url)

@@ -1,0 +1,289 @@
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.watched import make_texts, publish, put_night
+from understudy import shell
+from understudy.config import build_config
+from understudy.errors import BadArtifact, BadInput, BadSetting
+from understudy.steps.watch import outlets, records
+from understudy.steps.watch.config import WatchConfig
+from understudy.storage import FolderStore, Store
+
+
+def watch(folder: Path, store: Store, night: str, *overrides: str) -> shell.Result:
+    places = {name: folder / f"{night}-{name}" for name in ("watched", "page")}
+    return shell.execute(
+        "watch",
+        {"card": folder / "card", "store": store.uri, "date": night, **places, "overrides": "\n".join(overrides)},
+    )
+
+
+def record(store: Store, night: str) -> records.Night:
+    return records.parse(store.read(f"watch/date={night}/series.json"), night)
+
+
+@pytest.fixture
+def version(tmp_path, store) -> str:
+    made = publish(store, tmp_path / "bundle")
+    (tmp_path / "card").mkdir()
+    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    return made
+
+
+@pytest.fixture
+def webhook(monkeypatch) -> Iterator[list[dict]]:
+    told: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    monkeypatch.setenv(outlets.WEBHOOK, f"http://127.0.0.1:{server.server_port}/hook")
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+def quiet_nights(store: Store, version: str, count: int, texts: int = 300) -> list[str]:
+    names = [f"2026-11-{number:02d}" for number in range(1, count + 1)]
+    for number, night in enumerate(names, start=1):
+        put_night(store, night, make_texts(texts, 0.2, seed=number), version)
+    return names
+
+
+def test_quiet_nights_are_fine(tmp_path, store, version):
+    for night in quiet_nights(store, version, 6):
+        assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
+    found = record(store, "2026-11-06")
+    assert found.texts == found.looked_at == 300
+    assert set(found.series) == {"positives", "scores", "lengths", "vocabulary"}
+    share = found.series["positives"]
+    assert share.low < 0.2 < share.high
+    assert share.low < share.value < share.high
+    assert found.words == []
+    assert store.list("watch/retrain/") == []
+
+
+def test_more_positives_are_called_a_changed_base_rate(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 4)
+    put_night(store, "2026-11-05", make_texts(600, 0.45, seed=5), version)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-05"]]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    found = record(store, "2026-11-05")
+    assert [name for name, value in found.series.items() if value.is_standing] == ["positives"]
+    assert found.series["positives"].since == "2026-11-05"
+    assert "the base rate has changed, not the content" in found.reason
+    assert any("true share of positives went from" in sentence for sentence in found.evidence)
+
+
+def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 4)
+    put_night(store, "2026-11-05", make_texts(300, 0.2, seed=5, topic="ferry"), version)
+    for night in quiet:
+        watch(tmp_path, store, night)
+    result = watch(tmp_path, store, "2026-11-05")
+    assert result.parameters["verdict"] == "retrain"
+    assert "The texts themselves have changed." in result.parameters["reason"]
+    found = record(store, "2026-11-05")
+    assert "ferry" in [word.word for word in found.words]
+    trigger = json.loads(store.read("watch/retrain/2026-11-05.json"))
+    assert trigger["version"] == version
+    assert trigger["reason"] == result.parameters["reason"]
+    assert trigger["is_rehearsal"]
+
+
+def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 3)
+    late = ["2026-11-04", "2026-11-05"]
+    for number, night in enumerate(late):
+        put_night(store, night, make_texts(600, 0.45, seed=70 + number), version)
+    for night in [*quiet, *late]:
+        watch(tmp_path, store, night)
+    first, second = (record(store, night).series["positives"] for night in late)
+    assert (first.is_alarm, first.is_standing) == (True, True)
+    assert (second.is_alarm, second.is_standing) == (False, True)
+    assert second.since == "2026-11-04"
+    assert record(store, "2026-11-05").verdict == "look"
+
+
+def test_an_accepted_change_is_the_new_baseline(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 3)
+    late = [f"2026-11-{number:02d}" for number in range(4, 8)]
+    for number, night in enumerate(late):
+        put_night(store, night, make_texts(600, 0.45, seed=70 + number), version)
+    for night in [*quiet, *late[:-1]]:
+        watch(tmp_path, store, night)
+    assert record(store, late[-2]).verdict == "look"
+    accepted = watch(tmp_path, store, late[-1], "baseline_from='2026-11-04'")
+    assert accepted.parameters["verdict"] == "fine"
+
+
+def test_a_night_is_judged_once(tmp_path, store, version):
+    quiet_nights(store, version, 2)
+    watch(tmp_path, store, "2026-11-01")
+    before = {key: store.read(key) for key in store.list("watch/date=")}
+    again = watch(tmp_path, store, "2026-11-01", "false_alarm_nights=1")
+    assert again.parameters["verdict"] == "fine"
+    assert {key: store.read(key) for key in store.list("watch/date=")} == before
+
+
+def test_a_backfilled_night_is_judged_by_the_nights_before_its_date(tmp_path, store, version):
+    quiet_nights(store, version, 3)
+    watch(tmp_path, store, "2026-11-03")
+    kept = store.read("watch/date=2026-11-03/series.json")
+    watch(tmp_path, store, "2026-11-01")
+    assert record(store, "2026-11-01").verdict == "fine"
+    assert store.read("watch/date=2026-11-03/series.json") == kept
+
+
+def test_another_bundle_begins_anew(tmp_path, store, version):
+    for night in quiet_nights(store, version, 3):
+        watch(tmp_path, store, night)
+    newer = publish(store, tmp_path / "newer", share=0.45, trained=1200)
+    put_night(store, "2026-11-04", make_texts(600, 0.45, seed=71), newer)
+    assert watch(tmp_path, store, "2026-11-04").parameters["verdict"] == "fine"
+
+
+def test_a_bundle_without_a_reference_is_compared_with_its_first_night(tmp_path, store, version):
+    bare = publish(store, tmp_path / "bare", has_reference=False)
+    nights = [f"2026-11-{number:02d}" for number in range(1, 6)]
+    for number, night in enumerate(nights[:-1]):
+        put_night(store, night, make_texts(400, 0.2, seed=number), bare)
+    put_night(store, nights[-1], make_texts(600, 0.5, seed=9), bare)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in nights]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    assert record(store, nights[0]).reference is not None
+    assert record(store, nights[1]).reference is None
+
+
+def test_a_night_without_texts_is_no_fault(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(0, 0.2, seed=1), version)
+    assert watch(tmp_path, store, "2026-11-01").parameters["verdict"] == "fine"
+    assert record(store, "2026-11-01").series == {}
+
+
+def test_a_night_of_one_text_is_no_fault(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(1, 0.2, seed=1), version)
+    assert watch(tmp_path, store, "2026-11-01").parameters["verdict"] == "fine"
+
+
+def test_many_refused_rows_must_be_looked_at(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(200, 0.2, seed=1), version, refused=30)
+    result = watch(tmp_path, store, "2026-11-01")
+    assert result.parameters["verdict"] == "look"
+    assert result.parameters["reason"] == "13% of the rows were refused."
+
+
+def test_a_night_that_is_not_whole_is_not_judged(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version, shards=((), ()))
+    with pytest.raises(BadInput, match="must be labelled whole before it is judged, got no shard 1"):
+        watch(tmp_path, store, "2026-11-01")
+
+
+def test_a_day_before_any_night_is_refused(tmp_path, store, version):
+    with pytest.raises(BadInput, match="must have a night to judge"):
+        watch(tmp_path, store, "2026-11-01")
+
+
+def test_a_damaged_segment_is_named(tmp_path, store, version):
+    manifest = put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version)
+    key = f"predictions/date=2026-11-01/{manifest.bundle}/00-00001.parquet"
+    (FolderStore(Path(store.uri)).root / key).write_bytes(b"PAR1")
+    with pytest.raises(BadArtifact, match="00-00001"):
+        watch(tmp_path, store, "2026-11-01")
+
+
+def test_a_large_night_is_looked_at_in_part(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(400, 0.2, seed=1), version, segments=8)
+    watch(tmp_path, store, "2026-11-01", "max_texts=100")
+    found = record(store, "2026-11-01")
+    assert (found.texts, found.looked_at) == (400, 100)
+
+
+def test_the_documents_for_a_search_index_have_ids_of_their_own(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(100, 0.2, seed=1), version)
+    watch(tmp_path, store, "2026-11-01")
+    lines = store.read("watch/date=2026-11-01/documents.jsonl").decode().splitlines()
+    documents = [json.loads(line) for line in lines]
+    assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:positives"
+    assert len({one["id"] for one in documents}) == 4
+    assert {one["verdict"] for one in documents} == {"fine"}
+
+
+def test_prometheus_gets_a_whole_file(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(100, 0.2, seed=1), version, refused=2)
+    file = tmp_path / "textfile" / "understudy.prom"
+    file.parent.mkdir()
+    watch(tmp_path, store, "2026-11-01", f"prometheus_file={file}")
+    lines = file.read_text().splitlines()
+    about = f'card="hotel-tips",version="{version}"'
+    assert f"understudy_night_texts{{{about}}} 100" in lines
+    assert f"understudy_night_refused{{{about}}} 2" in lines
+    assert f'understudy_watch_verdict{{{about},verdict="fine"}} 1' in lines
+    assert f'understudy_watch_verdict{{{about},verdict="look"}} 0' in lines
+    assert [path.name for path in file.parent.iterdir()] == ["understudy.prom"]
+    assert 'understudy_night_date_seconds{card="hotel-tips"} 1793491200' in lines
+
+
+def test_a_webhook_is_called_once_for_an_alarm(tmp_path, store, version, webhook):
+    for night in quiet_nights(store, version, 3):
+        assert watch(tmp_path, store, night).parameters["webhook"] == "none"
+    put_night(store, "2026-11-04", make_texts(600, 0.5, seed=5), version)
+    assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "sent"
+    assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "none"
+    assert len(webhook) == 1
+    assert webhook[0]["alarms"] == ["positives"]
+    assert webhook[0]["text"].startswith("hotel-tips, 2026-11-04: look. The share of positives rose")
+
+
+def test_a_webhook_that_nobody_answers_fails_no_night(tmp_path, store, version, monkeypatch):
+    monkeypatch.setenv(outlets.WEBHOOK, "http://127.0.0.1:9/hook")
+    put_night(store, "2026-11-01", make_texts(2000, 0.6, seed=5), version)
+    result = watch(tmp_path, store, "2026-11-01")
+    assert (result.parameters["verdict"], result.parameters["webhook"]) == ("look", "failed")
+
+
+def test_a_webhook_must_be_an_http_address(tmp_path, store, version, monkeypatch):
+    monkeypatch.setenv(outlets.WEBHOOK, "file:///etc/passwd")
+    put_night(store, "2026-11-01", make_texts(20, 0.2, seed=5), version)
+    with pytest.raises(BadInput, match="must be an http"):
+        watch(tmp_path, store, "2026-11-01")
+
+
+def test_the_page_needs_nothing_else_and_hides_no_text(tmp_path, store, version):
+    texts = make_texts(300, 0.2, seed=5, topic="ferry").with_columns(
+        text=pl.col("text") + pl.lit(" <script>alert(1)</script>")
+    )
+    for night in quiet_nights(store, version, 2):
+        watch(tmp_path, store, night)
+    put_night(store, "2026-11-03", texts, version)
+    watch(tmp_path, store, "2026-11-03")
+    html = (tmp_path / "2026-11-03-page").read_text()
+    assert "<script" not in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "https://" not in html
+    assert html.count("<svg") == 4
+    assert "Retrain" in html
+    assert store.read("watch/page.html").decode() == html
+
+
+def test_settings_that_cannot_serve_are_refused():
+    with pytest.raises(BadSetting) as caught:
+        build_config(WatchConfig, {"false_alarm_nights": 0, "baseline_from": "yesterday"}, "watch.")
+    assert len(caught.value.faults) >= 1
+    with pytest.raises(BadSetting, match="baseline_from must be a date"):
+        build_config(WatchConfig, {"baseline_from": "yesterday"}, "watch.")

@@ -1,0 +1,157 @@
+"""A text that was forgotten is nowhere in the store, in the caches or in the index, and does not come back."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import card_yaml
+from tests.nights import prediction, put_segment, put_shard_end
+from understudy import erasure, labels
+from understudy.cli import app
+from understudy.errors import BadSetting
+from understudy.index import letters, opening
+from understudy.index.backend import Letter
+from understudy.index.query import Query
+from understudy.shell import execute
+from understudy.teacher.purchases import Purchase, PurchaseBook, content_key
+
+SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"
+
+
+@pytest.fixture
+def filled(store, tmp_path, monkeypatch):
+    """Fill a store with a text in every place that can name one."""
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
+    segment = put_segment(store, [prediction("jane", SECRET, group="g"), prediction("other")])
+    put_shard_end(store, [segment])
+    scored = pl.DataFrame({"content": [prediction("jane", SECRET)["content"], "x"], "probability": [0.5, 0.5]})
+    put_table(store, "scored/v1/date=2026-11-03/00.parquet", scored)
+    queue = pl.DataFrame({"id": ["jane", "b"], "group": ["g", "b"], "text": [SECRET, "b"]})
+    put_table(store, f"queues/{CARD}/q1/queue.parquet", queue)
+    put(store, f"queues/{CARD}/q1/queue.csv", f'id,group,text,label\njane,g,"{SECRET}",\nb,b,b,\n')
+    tasks = [{"data": {"id": "jane", "text": SECRET}}, {"data": {"id": "b", "text": "b"}}]
+    put(store, f"queues/{CARD}/q1/label-studio.json", json.dumps(tasks))
+    put(store, f"splits/{CARD}/000001.jsonl", '{"group": "g", "split": "train"}\n{"group": "b", "split": "train"}\n')
+    votes = pl.DataFrame({"id": ["jane", "b"], "label": ["tip", "tip"], "file": ["f", "f"], "row": [1, 2]})
+    labels.put(store, CARD, votes, "queue")
+    book = PurchaseBook(store, CARD)
+    for name, text in (("1", SECRET), ("2", "b")):
+        book.keep(answer(name, text))
+    book.close()
+    card = tmp_path / "card.yaml"
+    card.write_text(card_yaml(), encoding="utf-8")
+    execute("index", {"card": card, "store": store.uri, "indexed": tmp_path / "indexed"})
+    letters.keep(store, segment, [Letter("jane", "too rude"), Letter("other", "too long")])
+    return store
+
+
+def answer(name, text):
+    cost = 0.25
+    return Purchase(name, "judge", content_key(text), "tip", None, f"it says: {text}", 1, 1, cost, is_rehearsal=False)
+
+
+def put(store, key, text):
+    assert store.put_if_absent(key, text.encode())
+
+
+def put_table(store, key, table):
+    data = io.BytesIO()
+    table.write_parquet(data, compression="uncompressed")
+    store.put_if_absent(key, data.getvalue())
+
+
+def everything(folder):
+    """Return all rows and bytes below a folder, Parquet as JSON."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    tables = [pl.read_parquet(path).write_json().encode() for path in files if path.suffix == ".parquet"]
+    return b"\n".join([*tables, *(path.read_bytes() for path in files if path.suffix != ".parquet")])
+
+
+@pytest.mark.parametrize("named", [{"ids": ["jane"], "groups": []}, {"ids": [], "groups": ["g"]}])
+def test_a_forgotten_text_is_nowhere(filled, tmp_path, named):
+    assert SECRET.encode() in everything(filled.root)
+    erased = erasure.forget(filled, **named, today="2026-11-04")
+    left = everything(filled.root) + everything(tmp_path / "cache")
+    assert SECRET.encode() not in left
+    assert b"jane" not in left
+    assert prediction("jane", SECRET)["content"].encode() not in left
+    assert erased.documents == 1
+    assert set(erased.rows) >= {"predictions", "scored", "queues", "labels", "dead-letters", "judgements"}
+
+
+def test_what_is_not_named_stays(filled):
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    segment = pl.read_parquet(filled.root / "predictions/date=2026-11-03/v1/00-00000.parquet")
+    assert segment["id"].to_list() == ["other"]
+    assert labels.read_all(filled, CARD)["id"].to_list() == ["b"]
+    assert [letter.id for letter in letters.read(filled, letters.list_segments(filled)[0])] == ["other"]
+    with opening.opened_for_search(filled) as index:
+        assert [found["id"] for found in index.search(Query()).documents] == ["other"]
+
+
+def test_a_copy_of_the_text_under_another_id_stays(filled):
+    segment = put_segment(filled, [prediction("copy", SECRET), prediction("jane", SECRET)], 1)
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    assert pl.read_parquet(filled.root / segment)["id"].to_list() == ["copy"]
+
+
+def test_what_an_answer_cost_stays_on_the_books(filled):
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    book = PurchaseBook(filled, CARD)
+    assert book.spent_usd(is_rehearsal=False) == 0.5
+    assert list(book.answers("judge")) == [content_key("b")]
+    book.close()
+
+
+def test_the_record_of_a_shard_says_what_its_segments_hold(filled):
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    record = json.loads(filled.read("predictions/date=2026-11-03/v1/00.json"))
+    assert record["segments"][0]["rows"] == record["rows"] == 1
+    data = filled.read(record["segments"][0]["key"])
+    assert record["segments"][0]["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_forgetting_again_changes_nothing(filled):
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    before = everything(filled.root)
+    again = erasure.forget(filled, ["jane"], [], "2026-11-05")
+    assert (dict(again.rows), again.documents) == ({}, 0)
+    assert everything(filled.root) == before
+
+
+def test_a_forgotten_text_that_arrives_again_is_not_indexed(filled, tmp_path):
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    put_segment(filled, [prediction("jane", SECRET, date="2026-11-05")])
+    execute("index", {"card": tmp_path / "card.yaml", "store": filled.uri, "indexed": tmp_path / "indexed"})
+    with opening.opened_for_search(filled) as index:
+        assert index.search(Query()).total == 1
+
+
+def test_an_index_on_another_machine_forgets_when_it_is_next_opened(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "elsewhere"))
+    with opening.opened_for_search(filled) as index:
+        assert index.count() == 2
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "elsewhere"))
+    with opening.opened_for_search(filled) as index:
+        assert index.count() == 1
+    assert SECRET.encode() not in everything(tmp_path / "elsewhere")
+
+
+def test_nothing_named_is_refused(store):
+    with pytest.raises(BadSetting, match="neither --id nor --group"):
+        erasure.forget(store, [], [], "2026-11-04")
+
+
+def test_the_command_says_what_went(filled):
+    said = CliRunner().invoke(app, ["forget", "--id", "jane", "--store", filled.uri])
+    assert said.exit_code == 0, said.output
+    assert "predictions/ 1" in said.output
+    assert "from the index: 1 documents" in said.output

@@ -1,0 +1,104 @@
+"""A store with a published bundle and nights that are labelled already, for tests of what looks at them."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tests.bundles import make_bundle
+from understudy import nights, registry
+from understudy.bundles import BUNDLE_FILE
+from understudy.drift.summary import describe
+from understudy.nights import Manifest
+from understudy.predictions import PREDICTIONS
+from understudy.storage import Store
+
+TOPICS = {
+    "hotel": "room bed lift bar breakfast lobby pool towel staff desk floor shower window stairs garden roof",
+    "ferry": "ferry deck harbour gangway cabin wave anchor crew island tide buoy mast cargo porthole rope pier",
+}
+COMMON = "the a of and to in was we it for at on with had our but very"
+
+
+def make_texts(
+    count: int, share: float, seed: int, topic: str = "hotel", per_group: int = 4, prefix: str = ""
+) -> pl.DataFrame:
+    """Draw texts: columns id, group, text and probability; a share of them is likely to be positive."""
+    rng = np.random.default_rng(seed)
+    is_positive = rng.random(count) < share
+    log_odds = np.where(is_positive, 2.5, -3.0) + rng.normal(0, 1.2, count)
+    words = np.array(f"{COMMON} {TOPICS[topic]}".split())
+    weights = 1 / np.arange(1, len(words) + 1)
+    texts = [" ".join(rng.choice(words, size=rng.integers(5, 16), p=weights / weights.sum())) for _ in range(count)]
+    names = [f"{prefix}{seed}-{number}" for number in range(count)]
+    groups = [f"{prefix}{seed}-g{number // per_group}" for number in range(count)]
+    return pl.DataFrame({"id": names, "group": groups, "text": texts, "probability": 1 / (1 + np.exp(-log_odds))})
+
+
+def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bool = True, trained: int = 900) -> str:
+    """Publish a bundle whose reference are 400 quiet texts; return its version."""
+    bundle = make_bundle(folder)
+    settings = json.loads((bundle / BUNDLE_FILE).read_text())
+    settings |= {"trained_texts": trained, "version": f"hotel-tips-{folder.name}"}
+    if has_reference:
+        table = make_texts(400, share, seed=1_000)
+        settings["reference"] = describe(table, (table["probability"] >= 0.5).to_numpy()).as_record()
+    (bundle / BUNDLE_FILE).write_text(json.dumps(settings))
+    return registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
+
+
+def put_night(
+    store: Store, night: str, texts: pl.DataFrame, version: str, refused: int = 0, segments: int = 2, **changes: object
+) -> Manifest:
+    """Put a night into the store as shard and infer leave it: a manifest, segments and the shard's record."""
+    manifest = Manifest(
+        format=nights.FORMAT,
+        number=len(store.list(nights.ORDER)) + 1,
+        date=night,
+        created=f"{night}T01:00:00Z",
+        source="texts.csv",
+        card="hotel-tips",
+        bundle=version,
+        generation=1,
+        labels=("other", "tip"),
+        positive_label="tip",
+        texts=len(texts) + refused,
+        objects={},
+        shards=((),),
+        watermark={},
+    )
+    manifest = replace(manifest, **changes)
+    nights.freeze(store, night, lambda _: manifest)
+    for segment, part in enumerate(_cut(predictions(texts, manifest), segments)):
+        buffer = io.BytesIO()
+        part.write_parquet(buffer)
+        store.put_if_absent(nights.prediction_key(manifest, 0, segment), buffer.getvalue())
+    said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": []}
+    store.put_if_absent(nights.shard_key(manifest, 0), json.dumps(said).encode())
+    return manifest
+
+
+def predictions(texts: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """Return texts with their probabilities as the table of predictions."""
+    is_positive = pl.col("probability") >= 0.5
+    return texts.with_columns(
+        time=pl.lit(None, pl.String),
+        content=pl.lit("0" * 64),
+        label=pl.when(is_positive).then(pl.lit("tip")).otherwise(pl.lit("other")),
+        threshold=0.5,
+        version=pl.lit(manifest.bundle),
+        generation=pl.lit(manifest.generation, pl.Int64),
+        date=pl.lit(manifest.date),
+        stage=pl.lit("student"),
+        windows=pl.lit(1, pl.Int64),
+        scored_at=pl.lit(manifest.created),
+    ).select(PREDICTIONS.names())
+
+
+def _cut(table: pl.DataFrame, parts: int) -> Sequence[pl.DataFrame]:
+    size = -(-max(1, len(table)) // parts)
+    return [table[start : start + size] for start in range(0, max(1, len(table)), size)]
