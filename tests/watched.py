@@ -11,7 +11,7 @@ import polars as pl
 
 from tests.bundles import make_bundle
 from understudy import nights, registry
-from understudy.bundles import BUNDLE_FILE
+from understudy.bundles import BUNDLE_FILE, version_of
 from understudy.drift.summary import describe
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
@@ -43,10 +43,11 @@ def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bo
     """Publish a bundle whose reference are 400 quiet texts; return its version."""
     bundle = make_bundle(folder)
     settings = json.loads((bundle / BUNDLE_FILE).read_text())
-    settings |= {"trained_texts": trained, "version": f"hotel-tips-{folder.name}"}
+    settings["trained_texts"] = trained
     if has_reference:
         table = make_texts(400, share, seed=1_000)
         settings["reference"] = describe(table, (table["probability"] >= 0.5).to_numpy()).as_record()
+    settings["version"] = version_of("hotel-tips", settings)
     (bundle / BUNDLE_FILE).write_text(json.dumps(settings))
     return registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
 

@@ -1,8 +1,11 @@
 """A folder on this machine for what can be had again: answers that the store holds, bundles that it serves."""
 
 import contextlib
+import fcntl
 import os
+import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from understudy.errors import BadInput
@@ -23,6 +26,34 @@ def cache_folder() -> Path:
         candidates.insert(0, Path.home() / ".cache" / "understudy")
     found = next(filter(_is_writable, candidates), None)
     return found or Path(tempfile.mkdtemp(prefix="understudy-"))
+
+
+def open_database(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> sqlite3.Connection:
+    """Open an SQLite file whose content can be had again; one that is damaged is thrown away.
+
+    Under a lock, for SQLite waits for nobody while a file is switched to its write-ahead log.
+
+    Args:
+        path: the file; its folder is made.
+        connect: opens it, and reads enough of it to meet damage.
+
+    Raises:
+        BadInput: SQLite cannot work in this folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return connect(path)
+        except sqlite3.OperationalError as error:
+            raise BadInput(
+                f"The cache must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder "
+                "on a local disk."
+            ) from error
+        except sqlite3.DatabaseError:
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink(missing_ok=True)
+            return connect(path)
 
 
 def _is_writable(folder: Path) -> bool:

@@ -409,7 +409,7 @@ def _shown(columns: Sequence[str]) -> str:
 def _text(file: File, offset: int = 0) -> TextIOWrapper:
     """Open a text file; bytes that are not UTF-8 become lone surrogates, which `_checked` finds."""
     stream = file.path.open("rb")
-    start = stream.read(3)
+    start = stream.read(max(map(len, SKIPPED_MARKS)))
     stream.seek(offset or next((len(mark) for mark in SKIPPED_MARKS if start.startswith(mark)), 0))
     return TextIOWrapper(
         stream, encoding=file.encoding, errors=_errors(file), newline="" if file.kind == "csv" else "\n"

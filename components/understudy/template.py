@@ -118,4 +118,6 @@ ingest:
 # shard: {}
 # infer: {}
 # index: {}
+# watch: {}
+# sample: {}
 """

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import card_yaml
+from understudy import forgetting, provenance, records, shell
 from understudy import labels as label_store
-from understudy import provenance, records, shell
 from understudy.cli import app
 from understudy.duplicates import jaccard, shingles
 from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
@@ -234,6 +234,13 @@ def test_redundant_rows_are_no_faults_however_many(desk):
     assert len(desk.refused()["duplicate_row"]) == 60
     assert len(desk.refused()["duplicate_text"]) == 60
     assert result.headline.endswith(", 120 refused (60 duplicate_row, 60 duplicate_text)")
+
+
+def test_a_text_that_somebody_asked_to_forget_is_not_taken_again(desk):
+    forgetting.remember_to_forget(open_store(desk.store), "id", ["r0"], "2026-11-02")
+    desk.run()
+    assert desk.refused()["forgotten"] == ["r0"]
+    assert "r0" not in desk.pool() | set(desk.gold()["id"])
 
 
 def test_a_label_whose_text_was_refused_is_not_called_unknown(desk):

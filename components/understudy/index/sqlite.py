@@ -1,18 +1,18 @@
 """The embedded index: one SQLite file with full-text search, a cache that is filled again from the store when lost."""
 
-import fcntl
 import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from understudy.errors import BadInput, IndexFailed
+from understudy.cache import open_database
+from understudy.errors import IndexFailed
 from understudy.forgetting import Forgotten
 from understudy.index.backend import Taken
 from understudy.index.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS
@@ -63,7 +63,7 @@ class SqliteIndex:
         for old in folder.glob(f"{name}-*.sqlite*"):
             if not old.name.startswith(self.path.name):
                 old.unlink(missing_ok=True)
-        self._file = _open(self.path)
+        self._file = open_database(self.path, _connect)
 
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added yet."""
@@ -182,43 +182,6 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
         conditions.append('"when" >= ?')
         values.append(query.since.isoformat())
     return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open the file; one that is damaged is thrown away, for the store has its content.
-
-    Raises:
-        BadInput: SQLite cannot work in this folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        return _alone(path, _connect)
-    except sqlite3.OperationalError as error:
-        raise BadInput(
-            f"The index must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder on "
-            "a local disk."
-        ) from error
-    except sqlite3.DatabaseError:
-        return _alone(path, _made_anew)
-
-
-def _alone(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> sqlite3.Connection:
-    """Open under a lock: SQLite waits for nobody while a file is switched to its write-ahead log."""
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return connect(path)
-
-
-def _made_anew(path: Path) -> sqlite3.Connection:
-    """Throw a damaged file away, unless another process has done it meanwhile."""
-    try:
-        return _connect(path)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink(missing_ok=True)
-        return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -18,8 +18,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from understudy.cache import cache_folder
-from understudy.errors import BadInput, StorageError
+from understudy.cache import cache_folder, open_database
+from understudy.errors import StorageError
 from understudy.storage import Store
 
 STORE_ID = "judgements/.store-id"
@@ -79,7 +79,7 @@ class PurchaseBook:
     def __init__(self, store: Store, card_name: str) -> None:
         self._store, self._prefix = store, f"judgements/{card_name}/"
         self._lock = threading.Lock()
-        self._cache = _open_cache(cache_folder() / f"{_store_id(store)}-{card_name}.sqlite")
+        self._cache = open_database(cache_folder() / f"{_store_id(store)}-{card_name}.sqlite", _connect)
         self._follow_store()
 
     def close(self) -> None:
@@ -151,25 +151,6 @@ class PurchaseBook:
 def _store_id(store: Store) -> str:
     store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
     return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]
-
-
-def _open_cache(path: Path) -> sqlite3.Connection:
-    """Open the cache; one that is damaged is thrown away, for the store has its content.
-
-    Raises:
-        BadInput: SQLite cannot work in this folder.
-    """
-    try:
-        return _connect(path)
-    except sqlite3.OperationalError as error:
-        raise BadInput(
-            f"The cache must be a file that SQLite can use, got {error} ({path}). Set UNDERSTUDY_CACHE to a folder on "
-            "a local disk."
-        ) from error
-    except sqlite3.DatabaseError:
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink(missing_ok=True)
-        return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

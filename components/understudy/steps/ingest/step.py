@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import cards, labels, records, sources
+from understudy import cards, forgetting, labels, records, sources
 from understudy.errors import BadCard, BadData, BadInput
 from understudy.records import Split
 from understudy.shell import Out, Result
@@ -132,7 +132,7 @@ def _read(given: Given) -> Read:
         raise BadData(
             f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
         )
-    texts = text_rules.sound(table, turned_away)
+    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgetting.read(given.store))
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     table, turned_away = given.labels.read(filled=["id", "label"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from understudy.duplicates import Match, fold, nearest
+from understudy.forgetting import Forgotten
 from understudy.sources import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import GUARD
@@ -42,6 +43,13 @@ def sound(table: pl.DataFrame, refusals: Sequence[Refusal]) -> Sorted:
         refuse(clashes, "duplicate_id", pl.format("row {} has this id and another text", "first"), pl.lit(value=True)),
     ]
     return Sorted(texts.filter(~is_again).drop("first"), pl.concat(refused))
+
+
+def without_forgotten(texts: Sorted, forgotten: Forgotten) -> Sorted:
+    """Refuse the texts that somebody asked to forget."""
+    is_gone = forgotten.covers(texts.kept)
+    gone = refuse(texts.kept.filter(is_gone), "forgotten", pl.lit("somebody asked to forget it"))
+    return Sorted(texts.kept.filter(~is_gone), pl.concat([texts.refused, gone]))
 
 
 def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool) -> Parted:
