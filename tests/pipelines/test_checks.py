@@ -170,7 +170,7 @@ def test_a_record_that_is_no_runs_is_one_sentence_when_a_run_is_resumed(tmp_path
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/run.json").write_text(content)
     with pytest.raises(BadArtifact, match=r"A run's record must be readable, got.*foreign/run\.json"):
-        runs.unfinished(tmp_path, "toy", None)
+        runs.unfinished(tmp_path, "training", "toy", None)
     with pytest.raises(BadInput, match="got no unfinished run 'mine'"):
         runs.unfinished(tmp_path, "toy", "mine")
 
