@@ -172,7 +172,7 @@ def test_a_record_that_is_no_runs_is_one_sentence_when_a_run_is_resumed(tmp_path
     with pytest.raises(BadArtifact, match=r"A run's record must be readable, got.*foreign/run\.json"):
         runs.unfinished(tmp_path, "training", "toy", None)
     with pytest.raises(BadInput, match="got no unfinished run 'mine'"):
-        runs.unfinished(tmp_path, "toy", "mine")
+        runs.unfinished(tmp_path, "training", "toy", "mine")
 
 
 def test_that_there_is_no_run_to_go_on_with_is_told_beside_all_else(request_of, teacher):
