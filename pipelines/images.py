@@ -173,6 +173,8 @@ def main(
 ) -> None:
     """Build the images and write down what came out."""
     try:
+        if not base:
+            raise BadInput("BASE must name an image, got none. Give one: make images BASE=python:3.11-slim.")
         found = find_builder(builder)
         arguments = {"BASE": base, "REVISION": revision(), "SOURCE": source}
         for role in roles or read_images():
