@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from pipelines import checks, claims, follow, local, retrain, runs
-from pipelines.api import Api, NewRun, Version, connect
+from pipelines.api import Api, NewRun, connect
 from pipelines.compile import PIPELINES, version_name
 from pipelines.local import OWN, Request, ended_by_signals
 from pipelines.runs import Record
@@ -169,7 +169,7 @@ def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict
 
     def find() -> dict[str, Any] | None:
         found = api.find_run(experiment, record.name)
-        return None if found is None else about_run(api, record, target, version, found)
+        return None if found is None else describe(api, record, target, version.name, found)
 
     def make(first: Record) -> dict[str, Any]:
         new = NewRun(
@@ -180,7 +180,7 @@ def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict
             root=target.root,
             service_account=target.service_account,
         )
-        return about_run(api, record, target, version, api.create_run(new))
+        return describe(api, record, target, version.name, api.create_run(new))
 
     return claims.submit_once(store, record, find, make, tell)
 
@@ -232,14 +232,14 @@ def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[s
     return found
 
 
-def about_run(api: Api, record: Record, target: Target, version: Version, run: Any) -> dict[str, Any]:
+def describe(api: Api, record: Record, target: Target, version: str, run: Any) -> dict[str, Any]:
     """Describe a run at the API as the store keeps it."""
     ui = target.ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
     return {
         "run_id": run.run_id,
         "url": f"{ui.rstrip('/')}/#/runs/details/{run.run_id}",
         "host": api.host,
-        "version": version.name,
+        "version": version,
         "experiment_id": run.experiment_id,
         "artifacts": f"{target.root.rstrip('/')}/{record.pipeline}/{run.run_id}" if target.root else "",
     }
