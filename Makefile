@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit clean benchmark-nightly benchmark-watch
+.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-nightly benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -84,6 +84,21 @@ sbom: $(STAMP)  ## Write the parts of each image as CycloneDX to build/sbom.
 
 audit: $(STAMP)  ## Ask an advisory service about every part of each image.
 	$(BIN)/python -m pipelines.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
+
+# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it images go by their tags.
+KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
+
+manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json].
+	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %)
+
+kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
+
+$(KUSTOMIZE):
+	GOBIN=$(@D) GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+
+validate: $(STAMP) $(KUSTOMIZE) hadolint  ## Check manifests and Dockerfile: current, valid for four minors of Kubernetes, and our own rules.
+	$(BIN)/python -m pipelines.manifests --check
+	UNDERSTUDY_REQUIRE_SERVICES=1 $(BIN)/python -m pytest tests/manifests
 
 clean:  ## Remove what was built, but not .venv.
 	rm -rf build

@@ -276,3 +276,19 @@ def test_with_a_role_no_pod_of_ours_asks_for_keys(tmp_path):
     ]
     for account in of_kind(documents, "ServiceAccount").values():
         assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+
+
+def test_the_guide_names_every_component_setting_and_verb():
+    guide = (MANIFESTS.parent / "docs/deploy.md").read_text()
+    settings = {line.partition("=")[0] for name in OVERLAYS for line in settings_of(name)}
+    verbs = {
+        verb for role in of_kind(overlay("production"), "Role").values() for it in role["rules"] for verb in it["verbs"]
+    }
+    missing = [word for word in [*COMPONENTS, *settings] if f"`{word}`" not in guide]
+    assert missing == []
+    assert all(re.search(rf"\b{verb}\b", guide) for verb in verbs)
+
+
+def settings_of(name):
+    lines = (MANIFESTS / "overlays" / name / "settings.env").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
