@@ -123,7 +123,7 @@ def test_sigterm_while_waiting_leaves_the_run_alone(cluster):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.terminate()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + 15
     assert f"Stopped waiting; the run goes on: {cluster.told(NIGHT).submitted['url']}" in err
     assert {it["operation"] for it in cluster.backend.requests} & {"RunService_TerminateRun"} == set()
