@@ -7,6 +7,7 @@ It takes docker, podman or buildah, whichever is there. build/images.json then s
 """
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -132,7 +133,9 @@ def run(command: Command, *, capture: bool = False) -> str:
         UnderstudyError: it failed.
     """
     tell(f"+ {shlex.join(command)}")
-    answer = subprocess.run(command, stdout=subprocess.PIPE if capture else None, text=True, check=False)
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}  # docker's older builder knows no cache mounts
+    pipe = subprocess.PIPE if capture else None
+    answer = subprocess.run(command, stdout=pipe, text=True, check=False, env=environment)
     if answer.returncode:
         raise UnderstudyError(
             f"`{shlex.join(command[:2])}` must succeed, got exit code {answer.returncode}. Its own words are above."

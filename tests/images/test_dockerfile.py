@@ -34,7 +34,7 @@ def test_the_image_runs_as_a_fixed_user_and_leaves_the_command_to_kubernetes():
     assert not re.search(r"^(ENTRYPOINT|CMD|RUN|VOLUME)\b", last, re.MULTILINE)
 
 
-def test_only_what_the_dockerfile_copies_is_sent_to_the_builder():
+def test_only_folders_that_the_dockerfile_copies_from_are_sent_to_the_builder():
     sent = set(re.findall(r"^!(\S+)$", (FOLDER.parent / ".dockerignore").read_text(), re.MULTILINE))
     copied = set(re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE))
-    assert {name.replace("${ROLE}", "*") for name in copied} == sent
+    assert {name.partition("/")[0] for name in copied} == sent
