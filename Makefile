@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test check lint types docs compile lock clean benchmark-nightly benchmark-watch
+.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-memory benchmark-nightly benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,6 +30,9 @@ demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifie
 test: $(STAMP)  ## Run all tests.
 	$(BIN)/python -m pytest
 
+test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
 check: lint types  ## Lint and type-check.
 
 lint: $(STAMP)  ## Lint and check the format.
@@ -45,19 +48,60 @@ docs: $(STAMP)  ## Refresh the generated parts of the docs.
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/python -m pipelines.compile --out build/pipelines
 
+benchmark-memory: $(STAMP)  ## Measure the peak memory of every step on the demo's texts.
+	$(BIN)/python -m benchmarks.memory
+
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly
 
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch
 
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
+
 lock: $(STAMP)  ## Resolve all dependencies again, with hashes and without addresses.
 	for role in $(ROLES); do \
-	  $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
-	    --extra $$role pyproject.toml --no-emit-package understudy --output-file images/$$role/requirements.txt; \
+	  $(LOCK) --extra $$role pyproject.toml --no-emit-package understudy --output-file images/$$role/requirements.txt; \
 	done
-	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
-	  --extra dev pyproject.toml --no-emit-package understudy --no-strip-extras --output-file requirements/dev.txt
+	for role in $(filter-out submit,$(ROLES)); do \
+	  echo "# KFP's executor, which starts a step, needs none of kfp's dependencies." >> images/$$role/requirements.txt; \
+	  echo kfp | $(LOCK) --no-deps --constraint images/submit/requirements.txt - >> images/$$role/requirements.txt; \
+	done
+	printf 'uv\nsetuptools\n' | $(LOCK) --no-deps --output-file images/build.txt -
+	$(LOCK) --extra dev pyproject.toml --no-emit-package understudy --no-strip-extras --output-file requirements/dev.txt
+
+# Images. BASE is the image to build on; BUILDER, PUSH=1, SAVE=DIR, SOURCE and BUILD_FLAGS are optional.
+images: $(STAMP)  ## Build the images: make images BASE=python:3.11-slim [ROLES="infer submit"] [PUSH=1 | SAVE=build/images].
+	$(BIN)/python -m pipelines.images --base "$(BASE)" $(ROLES:%=--role %) $(BUILDER:%=--builder %) $(PUSH:%=--push) \
+	  $(SAVE:%=--save %) $(SOURCE:%=--source %) --flags="$(BUILD_FLAGS)"
+
+hadolint: $(STAMP)  ## Check the Dockerfile.
+	$(BIN)/hadolint images/Dockerfile
+
+sbom: $(STAMP)  ## Write the parts of each image as CycloneDX to build/sbom.
+	mkdir -p build/sbom
+	for role in $(ROLES); do \
+	  PYTHONWARNINGS=ignore::UserWarning $(BIN)/cyclonedx-py requirements images/$$role/requirements.txt --pyproject pyproject.toml --output-reproducible \
+	    --output-file build/sbom/$$role.json; \
+	done
+
+audit: $(STAMP)  ## Ask an advisory service about every part of each image.
+	$(BIN)/python -m pipelines.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
+
+# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it images go by their tags.
+KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
+
+manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json].
+	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %)
+
+kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
+
+$(KUSTOMIZE):
+	GOBIN=$(@D) GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+
+validate: $(STAMP) $(KUSTOMIZE) hadolint  ## Check manifests and Dockerfile: current, valid for four minors of Kubernetes, and our own rules.
+	$(BIN)/python -m pipelines.manifests --check
+	UNDERSTUDY_REQUIRE_SERVICES=1 $(BIN)/python -m pytest tests/manifests
 
 clean:  ## Remove what was built, but not .venv.
 	rm -rf build

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from understudy.config import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
-from understudy.errors import BadCard, BadInput, BadSetting, StorageError, TeacherError
+from understudy.errors import BadCard, BadInput, BadSetting, StorageError, TeacherError, together
 from understudy.storage import Store, open_store, prepare_store, split_uri
 from understudy.task import Card, load_card, load_config, parse_card
 
@@ -22,8 +22,6 @@ def all_of(*checks: Check) -> list[Any]:
     Raises:
         BadInput: the faults of all of them together.
     """
-    from understudy.sources import together
-
     return together(*(partial(_faulted, check) for check in checks))
 
 

@@ -3,8 +3,11 @@
 python -m pipelines.compile --out DIR
 """
 
+import hashlib
 import importlib
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from pipelines.terminal import tell
 from understudy.errors import BadInput, UnderstudyError
 
 PIPELINES = ("training", "nightly", "quality")
+DIGITS = 10
 
 
 def load_pipeline(name: str) -> Any:
@@ -27,6 +31,20 @@ def pipeline_spec(name: str) -> dict[str, Any]:
 
     spec: dict[str, Any] = MessageToDict(load_pipeline(name).pipeline_spec)
     return spec
+
+
+def version_name(name: str) -> str:
+    """Return the name of the PipelineVersion that this source makes of a pipeline, as long as no image is pinned."""
+    from google.protobuf.json_format import MessageToDict
+
+    platform = MessageToDict(load_pipeline(name).platform_spec)
+    return version_of(name, {"pipelineSpec": pipeline_spec(name), "platformSpec": platform})
+
+
+def version_of(name: str, content: Mapping[str, Any]) -> str:
+    """Name a version by what it says: the same content has the same name, and any other another."""
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]}"
 
 
 def compile_all(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -101,6 +102,16 @@ def end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def load_compiled(name: str) -> Any:
+    """Load a pipeline from its YAML: what runs here is what a server gets, not the Python that it was made from."""
+    from kfp import compiler, components
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / f"{name}.yaml")
+        compiler.Compiler().compile(load_pipeline(name), file)
+        return components.load_component_from_file(file)
+
+
 def main() -> None:
     """Run the pipeline that standard input describes."""
     from kfp import local
@@ -108,7 +119,7 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=job["root"])
-    load_pipeline(job["pipeline"])(**job["arguments"])
+    load_compiled(job["pipeline"])(**job["arguments"])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [
 
 from kfp import dsl
 
+from pipelines.pods import call_webhook, place, use_elasticsearch
 from pipelines.training import never_cache
 from understudy.nights import MOST_SHARDS
 from understudy.steps.index.component import index
@@ -31,3 +32,6 @@ def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = 
     indexed = index(card=snapshot, store=store, date=night, overrides=overrides).after(labelled)
     watched = watch(card=snapshot, store=store, date=night, overrides=overrides).after(indexed)
     never_cache(sharded, labelled, indexed, watched)
+    place(sharded, labelled, indexed, watched)
+    use_elasticsearch(indexed)
+    call_webhook(watched)

@@ -7,7 +7,8 @@ The month's trend and the quarter's test set come with it on their dates.
 
 from kfp import dsl
 
-from pipelines.training import ask_teacher, never_cache
+from pipelines.pods import ask_teacher, call_webhook, place
+from pipelines.training import never_cache
 from understudy.steps.sample.component import sample
 from understudy.steps.watch.component import watch
 
@@ -27,4 +28,6 @@ def quality(card: str, store: str, answers: str = "", date: str = "", overrides:
     snapshot, day = sampled.outputs["snapshot"], sampled.outputs["Output"]
     watched = watch(card=snapshot, store=store, date=day, overrides=overrides)
     never_cache(sampled, watched)
+    place(sampled, watched)
     ask_teacher(sampled)
+    call_webhook(watched)

@@ -1,6 +1,7 @@
 """Run one step again from the provenance of what it made, with other settings, and say what that makes stale.
 
 python -m pipelines.rerun ARTIFACT --set key=value [--out DIR]
+python -m pipelines.rerun s3://ARTIFACT --set key=value --submit [--wait]
 """
 
 import sys
@@ -262,17 +263,60 @@ def _number(value: float | None) -> str:
 
 
 @click.command()
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: <run>/<task>-rerun-N]")
-def main(artifact: Path, settings: tuple[str, ...], out: Path | None) -> None:
-    """Run the step that made ARTIFACT again, from the inputs that its provenance names."""
+@click.option("--submit", "is_submitted", is_flag=True, help="Run the step on the cluster, not here.")
+@click.option("--store", default="", help="With --submit: s3://bucket/prefix. [default: the one of the first run]")
+@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", help="With --submit: URL of the pipelines API.")
+@click.option("--namespace", default="", help="With --submit: of the run, for an API that serves several.")
+@click.option("--root", default="", help="With --submit: address for the artifacts. [default: the server's]")
+@click.option("--service-account", default="", help="With --submit: account of the step's pod.")
+@click.option("--wait", "is_waiting", is_flag=True, help="With --submit: wait until the run has ended.")
+def main(
+    artifact: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    is_submitted: bool,
+    store: str,
+    is_waiting: bool,
+    **place: str,
+) -> None:
+    """Run the step that made ARTIFACT again, from the inputs that its provenance names.
+
+    ARTIFACT is a folder that a step wrote; with --submit it may be an s3:// address.
+    """
+    overrides = "\n".join(settings)
     try:
-        planned = plan(artifact, "\n".join(settings), out)
+        if is_submitted:
+            sys.exit(_submit(artifact, overrides, store, place, is_waiting=is_waiting))
+        planned = plan(_here(artifact), overrides, out)
         make_folder(planned.folder)
     except UnderstudyError as error:
         tell(str(error))
         sys.exit(error.exit_code)
+    _run_here(planned)
+
+
+def _submit(artifact: str, overrides: str, store: str, place: Mapping[str, str], *, is_waiting: bool) -> int:
+    from pipelines import again
+    from pipelines.local import ended_by_signals
+    from pipelines.submit import Target
+
+    with ended_by_signals():
+        return again.run(artifact, overrides, store, Target(**place), is_waiting=is_waiting)
+
+
+def _here(artifact: str) -> Path:
+    if "://" in artifact:
+        raise BadInput(
+            f"An artifact must lie on this machine, got {artifact}. Add --submit to run its step on the cluster, or "
+            "copy it here."
+        )
+    return Path(artifact)
+
+
+def _run_here(planned: Plan) -> None:
     try:
         with noise_to(planned.folder / LOG_FILE):
             done = carry_out(planned)

@@ -1,7 +1,6 @@
 """A run's name, folder and record: who may work on it, whether it has ended, and how an unfinished one is found."""
 
 import fcntl
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.errors import BadArtifact, BadInput
-from understudy.storage import Store, open_store
+from understudy.run_records import ENDED, STARTED, as_bytes, put
+from understudy.storage import open_store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-RECORD_FILE, ENDED_FILE, LOG_FILE = "run.json", "ended.json", "run.log"
+RECORD_FILE, ENDED_FILE, LOG_FILE = "run.json", ENDED, "run.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class Record:
     Attributes:
         name: unique in the store.
         pipeline: which one runs.
-        runner: "direct" or "kfp".
+        runner: "direct" or "kfp", on this machine; "cluster" for one that was submitted.
         card: name of the task.
         card_hash: of what the card says.
         arguments: of the pipeline.
         started: UTC.
-        artifacts: the folder of the run, on the machine where it runs.
+        artifacts: the folder of the run, on the machine where it runs; of a submitted run the pipeline root, if given.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Run:
 
     def end(self, outcome: Mapping[str, Any]) -> None:
         """Write down that the run has ended and how, here and in the store."""
-        content = _bytes({**outcome, "ended": utc_now()})
-        open_store(self.record.arguments["store"]).put_if_absent(key_of(self.record.name, ENDED_FILE), content)
-        _write(self.folder / ENDED_FILE, content)
+        content = {**outcome, "ended": utc_now()}
+        put(open_store(self.record.arguments["store"]), self.record.name, ENDED_FILE, content)
+        _write(self.folder / ENDED_FILE, as_bytes(content))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -87,13 +87,13 @@ def start(work: Path, record: Record) -> Run:
         BadInput: the name is taken.
     """
     folder = work / record.name
-    content = _bytes(asdict(record))
-    if folder.exists() or not _claim(open_store(record.arguments["store"]), record.name, content):
+    content = asdict(record)
+    if folder.exists() or not put(open_store(record.arguments["store"]), record.name, STARTED, content):
         raise BadInput(
             f"A run's name must be new, got '{record.name}' (--name). Choose another, or add --resume to go on with it."
         )
     folder.mkdir(parents=True)
-    _write(folder / RECORD_FILE, content)
+    _write(folder / RECORD_FILE, as_bytes(content))
     return Run(record, folder)
 
 
@@ -129,36 +129,38 @@ def check_name(name: str | None) -> None:
         )
 
 
-def key_of(name: str, file: str) -> str:
-    """Return where the store keeps a run's record."""
-    return f"runs/{name}/{file}"
-
-
 def utc_now() -> str:
     """Return the time as it stands in records."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _claim(store: Store, name: str, content: bytes) -> bool:
-    return store.put_if_absent(key_of(name, "started.json"), content)
+def read_record(data: bytes, where: object) -> Record:
+    """Read a run's record.
+
+    Raises:
+        BadArtifact: it is damaged, or no run's.
+    """
+    try:
+        return TypeAdapter(Record).validate_json(data)
+    except ValidationError as error:
+        raise _damaged(error.errors()[0]["msg"], where) from error
 
 
 def _read(file: Path) -> Record:
     try:
-        return TypeAdapter(Record).validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise BadArtifact(
-            f"A run's record must be readable, got: {why} ({file}). Move its folder away, or name the run to go on "
-            "with by --name."
-        ) from error
+        return read_record(file.read_bytes(), file)
+    except OSError as error:
+        raise _damaged(error, file) from error
+
+
+def _damaged(why: object, where: object) -> BadArtifact:
+    return BadArtifact(
+        f"A run's record must be readable, got: {why} ({where}). Move its folder away, or name the run to go on "
+        "with by --name."
+    )
 
 
 def _write(file: Path, content: bytes) -> None:
     beside = file.with_name(f".~{file.name}")
     beside.write_bytes(content)
     beside.replace(file)
-
-
-def _bytes(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

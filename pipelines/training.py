@@ -5,8 +5,9 @@ python -m pipelines.local training --card CARD --texts FILE --labels FILE --stor
 
 from typing import Any
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 
+from pipelines.pods import Accelerator, accelerate, ask_teacher, place
 from understudy.steps.audit.component import audit
 from understudy.steps.calibrate.component import calibrate
 from understudy.steps.evaluate.component import evaluate
@@ -24,58 +25,58 @@ def never_cache(*tasks: Any) -> None:
         task.set_caching_options(False)
 
 
-def ask_teacher(*tasks: Any) -> None:
-    """Give these tasks the teacher's key, and their pods the label by which a network policy lets them out."""
-    for task in tasks:
-        kubernetes.use_secret_as_env(task, "understudy-teacher", {"api_key": "OPENAI_API_KEY"})
-        kubernetes.add_pod_label(task, "understudy/teacher-client", "true")
+def training_on(accelerator: Accelerator | None) -> Any:
+    """Return the pipeline; None trains on CPUs."""
+
+    @dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
+    def training(card: str, texts: str, labels: str, store: str, record: str = "", overrides: str = "") -> None:
+        """Wire the steps; every rule is inside them.
+
+        Args:
+            card: the task card, a path or s3:// address.
+            texts: texts to learn from, a file, folder or s3:// address.
+            labels: human labels, a file, folder or s3:// address.
+            store: folder or s3:// that keeps what outlives the run.
+            record: address under which evaluate's decision is put too; empty for none. Submit names one.
+            overrides: step.key=value lines that change settings for this run.
+        """
+        ingested = ingest(card=card, texts=texts, labels=labels, store=store, overrides=overrides)
+        data = ingested.outputs
+        snapshot, pool, gold, test = data["snapshot"], data["pool"], data["gold"], data["test"]
+
+        labelled = label(card=snapshot, pool=pool, gold=gold, test=test, store=store, overrides=overrides)
+        judgements, test_judgements = labelled.outputs["judgements"], labelled.outputs["test_judgements"]
+        audited = audit(card=snapshot, pool=pool, gold=gold, judgements=judgements, overrides=overrides)
+
+        trained = train(
+            card=snapshot,
+            pool=pool,
+            gold=gold,
+            judgements=judgements,
+            audit=audited.outputs["audit"],
+            store=store,
+            overrides=overrides,
+        )
+        exported = export(card=snapshot, gold=gold, student=trained.outputs["student"], overrides=overrides)
+        calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
+        bundle = calibrated.outputs["bundle"]
+
+        evaluated = evaluate(
+            bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, record=record, overrides=overrides
+        )
+        with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
+            evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
+            published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, overrides=overrides)
+        mined = mine(
+            card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, overrides=overrides
+        )
+
+        place(ingested, labelled, audited, trained, exported, calibrated, evaluated, published, mined)
+        never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
+        ask_teacher(labelled, mined)
+        accelerate(trained, accelerator)
+
+    return training
 
 
-def tolerate_gpu_nodes(task: Any) -> None:
-    """Let a task run on nodes that are kept for GPU work."""
-    kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")
-
-
-@dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
-def training(card: str, texts: str, labels: str, store: str, overrides: str = "") -> None:
-    """Wire the steps; every rule is inside them.
-
-    Args:
-        card: the task card, a path or s3:// address.
-        texts: texts to learn from, a file, folder or s3:// address.
-        labels: human labels, a file, folder or s3:// address.
-        store: folder or s3:// that keeps what outlives the run.
-        overrides: step.key=value lines that change settings for this run.
-    """
-    ingested = ingest(card=card, texts=texts, labels=labels, store=store, overrides=overrides)
-    data = ingested.outputs
-    snapshot, pool, gold, test = data["snapshot"], data["pool"], data["gold"], data["test"]
-
-    labelled = label(card=snapshot, pool=pool, gold=gold, test=test, store=store, overrides=overrides)
-    judgements, test_judgements = labelled.outputs["judgements"], labelled.outputs["test_judgements"]
-    audited = audit(card=snapshot, pool=pool, gold=gold, judgements=judgements, overrides=overrides)
-
-    trained = train(
-        card=snapshot,
-        pool=pool,
-        gold=gold,
-        judgements=judgements,
-        audit=audited.outputs["audit"],
-        store=store,
-        overrides=overrides,
-    )
-    exported = export(card=snapshot, gold=gold, student=trained.outputs["student"], overrides=overrides)
-    calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
-    bundle = calibrated.outputs["bundle"]
-
-    evaluated = evaluate(bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, overrides=overrides)
-    with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
-        evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
-        published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, overrides=overrides)
-    mined = mine(
-        card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, overrides=overrides
-    )
-
-    never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
-    ask_teacher(labelled, mined)
-    tolerate_gpu_nodes(trained)
+training = training_on(None)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.errors import BadCard, BadData, BadInput
-from understudy.sources import Refusal, opened, together
+from understudy.errors import BadCard, BadData, BadInput, together
+from understudy.sources import Refusal, opened
 from understudy.storage import open_store
 
 NEEDED = ["id", "text"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy import sources
-from understudy.errors import BadData, StorageError
+from understudy.errors import BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
 from understudy.sources import START, File, Place, Refusal, Row
 from understudy.storage import FolderStore, Store, open_store, split_uri
@@ -63,7 +63,7 @@ def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list
         BadData: nothing is there, or a file is unreadable or lacks a column.
     """
     found = addresses(address)
-    looked = sources.together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
+    looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
     return [arrived for arrived in looked if arrived is not None]
 
 

@@ -200,6 +200,19 @@ def search_texts(
     click.echo(commands.summary(answer), err=True)
 
 
+@app.command("runs")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that the runs were started with.")
+def list_runs(store: str) -> None:
+    """List what ran: when, with which card, how it ended as far as somebody saw it, and where its artifacts lie."""
+    from understudy import run_records
+    from understudy.storage import open_store
+
+    opened = open_store(store)
+    found = run_records.read_all(opened)
+    for line in run_records.lines(found) if found else [f"No run was started with this store ({opened.uri})."]:
+        click.echo(line)
+
+
 @app.command("forget")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Id of a text; repeatable.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="A review, thread or dialogue; repeatable.")

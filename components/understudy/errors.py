@@ -17,7 +17,8 @@
 A message reads: "<what> must <rule>, got <value> (<where>). <what to do>."
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 class UnderstudyError(Exception):
@@ -84,3 +85,21 @@ class TeacherError(UnderstudyError):
 
 class BudgetSpent(TeacherError):
     """The next request would pass the budget; what was bought is kept."""
+
+
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """Run every check and return what they return.
+
+    Raises:
+        BadInput: the faults of all of them together; the error of the first when all are of its kind.
+    """
+    results, errors = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except BadInput as error:
+            errors.append(error)
+    if errors:
+        kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else BadInput
+        raise kind([fault for error in errors for fault in error.faults])
+    return results

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from understudy.errors import BadData, BadInput
+from understudy.errors import BadData, together
 from understudy.provenance import hash_file
 from understudy.storage import Store, open_store
 
@@ -231,24 +231,6 @@ def require_address(address: str, option: str = "the file") -> None:
             f"An address must name a file, a folder or s3://bucket/key, got an empty one ({option}). "
             "Check that the variable is set; '.' names the current folder."
         )
-
-
-def together(*checks: Callable[[], Any]) -> list[Any]:
-    """Run every check and return what they return.
-
-    Raises:
-        BadInput: the faults of all of them together; the error of the first when all are of its kind.
-    """
-    results, errors = [], []
-    for check in checks:
-        try:
-            results.append(check())
-        except BadInput as error:
-            errors.append(error)
-    if errors:
-        kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else BadInput
-        raise kind([fault for error in errors for fault in error.faults])
-    return results
 
 
 def local_path(address: str) -> Path:

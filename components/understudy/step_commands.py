@@ -8,11 +8,15 @@ import click
 
 from understudy import docstrings, shell
 from understudy.docs import settings_lines
+from understudy.errors import BadInput
 
 
 def step_command(step: str) -> click.Command:
     """Return the command `understudy <step>`: an option for each input, output and parameter, and `--set`."""
-    run = shell.load_run(step)
+    try:
+        run = shell.load_run(step)
+    except ModuleNotFoundError as error:
+        return _command_elsewhere(step, error)
     settings = "\n".join(settings_lines(step))
     return click.Command(
         step,
@@ -21,6 +25,20 @@ def step_command(step: str) -> click.Command:
         help=f"{docstrings.intro(run)}\n\n\b\nSettings (the card's section '{step}', or --set):\n{settings}",
         short_help=docstrings.first_line(run),
     )
+
+
+def _command_elsewhere(step: str, error: ModuleNotFoundError) -> click.Command:
+    """Return the command of a step whose libraries another image holds: it says so."""
+
+    def refuse() -> None:
+        raise BadInput(
+            f"The libraries of the step '{step}' must be installed, got none named '{error.name}'. "
+            "Run the step in its own image, or install them (pyproject.toml names them by image)."
+        ) from error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    short = f"Not here: it needs {error.name}."
+    return click.Command(step, callback=refuse, short_help=short, context_settings=anything)
 
 
 def _call(step: str, given: Mapping[str, Any]) -> None:

@@ -5,9 +5,12 @@ import re
 import pytest
 import yaml
 from click.testing import CliRunner
+from google.protobuf.json_format import MessageToDict
 
 from pipelines.compile import PIPELINES, compile_all, main
-from understudy.component import IMAGES_FILE
+from pipelines.pods import Accelerator
+from pipelines.training import training_on
+from understudy.images import IMAGES_FILE
 
 ROLES = {
     "ingest": "analysis",
@@ -117,18 +120,33 @@ def test_the_test_split_goes_to_label_and_evaluate_only(compiled):
 
 def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
     executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    clients = {name for name, settings in executors.items() if "secretAsEnv" in settings}
-    assert clients == {"exec-label", "exec-mine"}
+    keys = {
+        name: {secret["secretName"]: secret for secret in given["secretAsEnv"]} for name, given in executors.items()
+    }
+    clients = {name for name, secrets in keys.items() if "understudy-teacher" in secrets}
+    assert (
+        clients == {"exec-label", "exec-mine"} == {name for name, given in executors.items() if "podMetadata" in given}
+    )
     for name in clients:
-        (secret,) = executors[name]["secretAsEnv"]
-        assert secret["secretName"] == "understudy-teacher"
+        secret = keys[name]["understudy-teacher"]
         assert secret["keyToEnv"] == [{"secretKey": "api_key", "envVar": "OPENAI_API_KEY"}]
+        assert not secret["optional"]
         assert executors[name]["podMetadata"]["labels"] == {"understudy/teacher-client": "true"}
 
 
-def test_only_train_may_run_on_gpu_nodes(compiled):
-    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert {name for name, settings in executors.items() if "tolerations" in settings} == {"exec-train"}
+def test_only_train_runs_on_gpu_nodes_and_only_when_it_is_told_to(compiled):
+    def on_gpu(pipeline):
+        platform = MessageToDict(pipeline.platform_spec)["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        spec = MessageToDict(pipeline.pipeline_spec)["deploymentSpec"]["executors"]
+        chosen = {name for name, given in platform.items() if {"tolerations", "nodeSelector"} & set(given)}
+        return chosen | {name for name, given in spec.items() if "accelerator" in given["container"]["resources"]}
+
+    told = Accelerator("nvidia.com/gpu", 2, {"pool": "gpu"}, ({"key": "gpu", "operator": "Exists"},))
+    assert on_gpu(training_on(None)) == set()
+    assert on_gpu(training_on(told)) == {"exec-train"}
+    container = MessageToDict(training_on(told).pipeline_spec)["deploymentSpec"]["executors"]["exec-train"]["container"]
+    accelerator = container["resources"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "2")
 
 
 def test_every_component_declares_what_its_step_takes():

@@ -97,20 +97,20 @@ def folder_with_xattrs() -> Path:
     raise Unavailable("no folder here keeps extended attributes, which versitygw needs")
 
 
-def start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
+def start(binary: str, folder: Path, host: str = "127.0.0.1") -> tuple[subprocess.Popen[bytes], Server]:
     """Start versitygw over a folder and wait until it answers."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port = probe.getsockname()[1]
     (folder / "root").mkdir()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [binary, "--port", f"127.0.0.1:{port}", "posix", str(folder / "root")],
+            [binary, "--port", f"{host}:{port}", "posix", str(folder / "root")],
             env={**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    server = Server(f"http://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY)
+    server = Server(f"http://{host}:{port}", ACCESS_KEY, SECRET_KEY)
     for _ in range(300):
         if process.poll() is not None:
             break

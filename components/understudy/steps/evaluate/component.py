@@ -14,6 +14,7 @@ def evaluate(
     evaluation: Output[Artifact],
     page: Output[HTML],
     metrics: Output[Metrics],
+    record: str = "",
     overrides: str = "",
 ) -> str:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published."""

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from understudy import records, report
+from understudy import records, report, run_records
 from understudy.bundles import read_settings, require_labels
 from understudy.metrics import defined
 from understudy.shell import In, Out, Result
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.storage import split_uri
 from understudy.task import load_card, load_config
 
 EVALUATION_FILE = "evaluation.json"
@@ -22,6 +23,7 @@ def run(
     page: Out,
     card: In | None = None,
     test_judgements: In | None = None,
+    record: str = "",
     overrides: str = "",
 ) -> Result:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published.
@@ -36,6 +38,8 @@ def run(
         page: the report, one HTML file that needs nothing else.
         card: the task card; the bundle's own when it is not given.
         test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
+        record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
+            the run finds it there without asking the server. Empty for none.
         overrides: key=value lines that change settings for this run.
     """
     task = load_card(card or bundle)
@@ -48,7 +52,16 @@ def run(
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)
     records.write(assemble.predictions(measured), records.Evaluated, evaluation)
-    return result(found)
+    told = result(found)
+    if record:
+        _leave(record, told)
+    return told
+
+
+def _leave(record: str, told: Result) -> None:
+    """Put the decision where the run's other records are; it stays what it was first."""
+    store, key = split_uri(record)
+    store.put_if_absent(key, run_records.as_bytes({**told.parameters, "headline": told.headline}))
 
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from understudy import cards, forgetting, labels, records, sources
-from understudy.errors import BadCard, BadData, BadInput
+from understudy.errors import BadCard, BadData, BadInput, together
 from understudy.records import Split
 from understudy.shell import Out, Result
-from understudy.sources import Source, together
+from understudy.sources import Source
 from understudy.steps.ingest import core, refusals, splits
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules

@@ -10,11 +10,10 @@ from typing import Any
 import polars as pl
 
 from understudy import cards, forgetting, labels, nights, sampling
-from understudy.errors import BadInput, TeacherError
+from understudy.errors import BadInput, TeacherError, together
 from understudy.nights import Manifest
 from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
 from understudy.shell import Out, Result
-from understudy.sources import together
 from understudy.steps.sample import core, queue
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch.nightly import segments_of, spread

@@ -6,11 +6,10 @@ from typing import Any
 from understudy import cards, nights, registry
 from understudy.arrivals import look
 from understudy.bundles import BUNDLE_FILE, parse_settings
-from understudy.errors import BadInput
+from understudy.errors import BadInput, together
 from understudy.nights import Manifest
 from understudy.registry import Current
 from understudy.shell import Out, Result
-from understudy.sources import together
 from understudy.steps.shard import core
 from understudy.steps.shard.config import ShardConfig
 from understudy.storage import Store, prepare_store

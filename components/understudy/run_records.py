@@ -1,0 +1,116 @@
+"""What ran, as the store tells it: a few small objects a run, each written once.
+
+runs/<name>/started.json      the claim: pipeline, card, arguments; whoever puts it owns the name
+runs/<name>/creator.json      of a run on a cluster: who may create it now (a lease)
+runs/<name>/submitted.json    its id and address at the pipelines API
+runs/<name>/decision.json     what evaluate decided, of a training run on a cluster
+runs/<name>/ended.json        how it ended, as far as somebody saw it
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy.errors import BadArtifact
+from understudy.storage import Store
+
+ROOT = "runs/"
+STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
+NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
+FILES = (STARTED, SUBMITTED, DECISION, ENDED)
+PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """All that the store tells of one run; what nobody wrote is empty."""
+
+    name: str
+    started: Mapping[str, Any]
+    submitted: Mapping[str, Any] = field(default_factory=dict)
+    decision: Mapping[str, Any] = field(default_factory=dict)
+    ended: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """How the run ended, in a word or two."""
+        state = self.ended.get("state", "SUCCEEDED" if self.ended else "")
+        decision = {**self.ended, **self.decision}.get("decision", "")
+        if state not in {"", "SUCCEEDED"}:
+            return str(state).lower()
+        if decision and self.started["pipeline"] == "training":
+            return "published" if decision == PUBLISH else f"not published ({decision})"
+        if state:
+            return "done"
+        return "submitted" if self.submitted else "begun"
+
+    @property
+    def place(self) -> str:
+        """Where the artifacts lie, or the page of the run where only the server knows."""
+        return str(self.submitted.get("artifacts") or self.submitted.get("url") or self.started["artifacts"])
+
+
+def key_of(name: str, file: str) -> str:
+    """Return where the store keeps a run's record."""
+    return f"{ROOT}{name}/{file}"
+
+
+def read(store: Store, name: str, file: str) -> dict[str, Any] | None:
+    """Read one record of a run; None when nobody has written it.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
+    key = key_of(name, file)
+    found = store.read_tagged(key)
+    if found is None:
+        return None
+    try:
+        content = json.loads(found.data)
+    except ValueError as error:
+        raise _damaged(store, key, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(store, key, type(content).__name__)
+    return content
+
+
+def put(store: Store, name: str, file: str, content: Mapping[str, Any]) -> bool:
+    """Write one record of a run unless it is there; True when this call wrote it."""
+    return store.put_if_absent(key_of(name, file), as_bytes(content))
+
+
+def as_bytes(content: Mapping[str, Any]) -> bytes:
+    """Write a record as it lies in the store."""
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_all(store: Store) -> list[Told]:
+    """Read the records of all runs, the newest first."""
+    keys = [key.removeprefix(ROOT).split("/") for key in store.list(ROOT)]
+    names = {key[0] for key in keys if key[1:] == [STARTED]}
+    there = {(key[0], key[1]) for key in keys if len(key) == 2 and key[0] in names}
+    found = [_told(store, name, {file for of, file in there if of == name}) for name in names]
+    return sorted(found, key=lambda told: (str(told.started["started"]), told.name), reverse=True)
+
+
+def _told(store: Store, name: str, there: set[str]) -> Told:
+    parts = {file.removesuffix(".json"): read(store, name, file) or {} for file in there & {*FILES}}
+    if lacking := [key for key in NEEDED if key not in parts["started"]]:
+        raise _damaged(store, key_of(name, STARTED), f"no {', '.join(lacking)}")
+    return Told(name=name, **parts)
+
+
+def lines(runs: Sequence[Told]) -> Iterator[str]:
+    """Write runs for a person: what, when, with which card, how it ended, and where its artifacts lie."""
+    rows = [("name", "pipeline", "started", "card", "outcome", "artifacts")]
+    for told in runs:
+        card = f"{told.started['card']}@{str(told.started['card_hash'])[:12]}"
+        rows.append((told.name, told.started["pipeline"], told.started["started"], card, told.outcome, told.place))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _damaged(store: Store, key: str, why: str) -> BadArtifact:
+    return BadArtifact(f"A run's record must be readable, got: {why} ({store.locate(key)}). Remove that object.")

@@ -1,0 +1,287 @@
+"""Submit a pipeline run to Kubeflow Pipelines, once for each name, and wait for it when asked to.
+
+    python -m pipelines.submit nightly --card CARD --texts s3://.. --store s3://.. [--date YYYY-MM-DD] [--wait]
+    python -m pipelines.submit training --card CARD --texts s3://.. --labels s3://.. --store s3://.. [--when-asked]
+    python -m pipelines.submit quality --card CARD --store s3://.. [--answers s3://..]
+
+Given again with the same name, the command finds the run that it made before: see pipelines/claims.py.
+
+Exit code 0: submitted, or ended well. 2: something that was given must be changed. 3: a gate refused (with --wait).
+1: anything else, as a run that failed or was cancelled.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines import checks, claims, follow, local, retrain, runs
+from pipelines.api import Api, NewRun, connect
+from pipelines.compile import PIPELINES, version_name
+from pipelines.local import OWN, Request, ended_by_signals
+from pipelines.runs import Record
+from pipelines.terminal import tell
+from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.nights import night_of
+from understudy.run_records import DECISION, key_of
+from understudy.storage import Store, open_store, split_uri
+from understudy.task import Card, parse_card
+
+MOST_BYTES = 10_000  # of all arguments together: the API refuses more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a run is to be created, and how.
+
+    Attributes:
+        host: URL of the pipelines API; empty for the cluster's own, or what the kubeconfig leads to.
+        namespace: for an API that serves several.
+        experiment: display name; empty for the card's name.
+        version: name of the pipeline version; empty for the one that this source compiles to.
+        root: address under which the artifacts are put; empty for the server's own.
+        service_account: of the steps' pods; empty for the server's default.
+        ui: URL of the pages; empty for `host`.
+    """
+
+    host: str = ""
+    namespace: str = ""
+    experiment: str = ""
+    version: str = ""
+    root: str = ""
+    service_account: str = ""
+    ui: str = ""
+
+
+def run(request: Request, target: Target, most_days: int | None, *, is_waiting: bool) -> int:
+    """Check a request, see that its run is there, and wait for it when asked to.
+
+    Args:
+        request: what a person or a CronJob asks for.
+        target: where.
+        most_days: submit only when a night has asked for it, and at most once in so many days; None submits always.
+        is_waiting: wait until the run has ended.
+
+    Returns:
+        the exit code, as this module describes them.
+    """
+    try:
+        with ended_by_signals():
+            card = check(request)
+            store, api = open_store(request.store), connect(target.host, target.namespace)
+            name = request.name or default_name(request, card)
+            if most_days is not None:
+                answer = retrain.answer(store, card.name, most_days, api)
+                if not answer.name:
+                    click.echo(answer.reason)
+                    return 0
+                name = answer.name
+            record, about = submit(replace(request, name=name), target, store, api)
+            return follow.wait(api, store, record, about) if is_waiting else 0
+    except UnderstudyError as error:
+        tell(str(error))
+        return error.exit_code
+
+
+def check(request: Request) -> Card:
+    """Check everything that can be checked here, and report all faults together.
+
+    The student's weights and the teacher's key are in other images and pods: their steps check them first of all.
+
+    Raises:
+        BadInput: with one sentence a fault.
+    """
+    try:
+        card = checks.check_card(request.card)
+    except (BadInput, StorageError) as error:
+        checks.all_of(partial(checks.refuse, error), *checks_of(request, None))
+        raise
+    checks.all_of(*checks_of(request, card))
+    return card
+
+
+def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], ...]:
+    """Return the checks of all that a request names but the card."""
+    return (
+        partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card)),
+        partial(on_s3, "--texts", request.texts, partial(local.check_texts, request)),
+        partial(on_s3, "--labels", request.labels, partial(local.check_own, request)),
+        partial(on_s3, "--answers", request.answers, partial(night_of, request.date)),
+        partial(checks.check_settings, request.overrides, card),
+        partial(runs.check_name, request.name),
+    )
+
+
+def on_s3(flag: str, address: str, check: Callable[[], Any]) -> None:
+    """Check that the cluster can reach what an address names, then the rest.
+
+    Raises:
+        BadInput: it lies on this machine, or what `check` finds.
+    """
+    if address and not address.startswith("s3://"):
+        raise BadInput(
+            f"An address must begin with s3:// in a submitted run, got '{address}' ({flag}). The cluster cannot read "
+            "this machine's files: copy them to object storage."
+        )
+    check()
+
+
+def default_name(request: Request, card: Card) -> str:
+    """Name a run by what it is of, so that asking twice for the same night or week makes one run."""
+    day = night_of(request.date)
+    if request.pipeline == "nightly":
+        return f"{card.name}-nightly-{day}"
+    if request.pipeline == "quality":
+        year, week, _ = date.fromisoformat(day).isocalendar()
+        return f"{card.name}-quality-{year}-W{week:02}"
+    return local.default_name(card)
+
+
+def submit(request: Request, target: Target, store: Store, api: Api) -> tuple[Record, Mapping[str, Any]]:
+    """See that the run of a request is there, once, and say where.
+
+    Returns:
+        what claimed its name, and what the store says of it.
+
+    Raises:
+        BadInput: the pipeline or its version is not installed, access is lacking, or the name is another's.
+        ApiFailed: the pipelines API is out of order.
+    """
+    record = record_of(request, target, store)
+    about, is_new = claims.submitted(store, record), False
+    if about is None:
+        about, is_new = create(record, target, store, api)
+    click.echo(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
+    click.echo(f"Run: {about['run_id']}\n{about['url']}")
+    return record, about
+
+
+def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict[str, Any], bool]:
+    """Create the run of a record, unless another process does; return what the store says of it, and who did."""
+    version = api.version(record.pipeline, target.version or version_name(record.pipeline))
+    experiment = api.experiment(target.experiment or record.card)
+
+    def find() -> dict[str, Any] | None:
+        found = api.find_run(experiment, record.name)
+        return None if found is None else describe(api, record, target, version.name, found)
+
+    def make(first: Record) -> dict[str, Any]:
+        new = NewRun(
+            name=record.name,
+            experiment_id=experiment,
+            what=version,
+            arguments=first.arguments,
+            root=target.root,
+            service_account=target.service_account,
+        )
+        return describe(api, record, target, version.name, api.create_run(new))
+
+    return claims.submit_once(store, record, find, make, tell)
+
+
+def record_of(request: Request, target: Target, store: Store) -> Record:
+    """Put the card into the store, and write down what is asked for."""
+    text = card_text(request.card)
+    card = parse_card(text, request.card)
+    key = f"cards/{card.name}/{card.hash}.yaml"
+    store.put_if_absent(key, text.encode())
+    name = str(request.name)
+    return Record(
+        name=name,
+        pipeline=request.pipeline,
+        runner=claims.RUNNER,
+        card=card.name,
+        card_hash=card.hash,
+        arguments=arguments_of(request, store, store.locate(key), name),
+        started=runs.utc_now(),
+        artifacts=target.root,
+    )
+
+
+def card_text(address: str) -> str:
+    """Read a card as it was written, comments too."""
+    if not address.startswith("s3://"):
+        return Path(address).read_text(encoding="utf-8")
+    store, key = split_uri(address)
+    return store.read(key).decode("utf-8", errors="replace")
+
+
+def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[str, str]:
+    """Return the pipeline's arguments; the day is fixed now, so that a run which begins after midnight keeps it.
+
+    Raises:
+        BadInput: they are longer than the API takes.
+    """
+    own = {key: getattr(request, key) for key in OWN[request.pipeline]}
+    if "date" in own:
+        own["date"] = night_of(request.date)
+    if request.pipeline == "training":
+        own["record"] = store.locate(key_of(name, DECISION))
+    found = {"card": card, "store": store.uri, "overrides": request.overrides, **own}
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in found.items())
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"A run's arguments must be at most {MOST_BYTES:,} bytes, got {size:,} (--set). Put settings into the card."
+        )
+    return found
+
+
+def describe(api: Api, record: Record, target: Target, version: str, run: Any) -> dict[str, Any]:
+    """Describe a run at the API as the store keeps it."""
+    ui = target.ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
+    return {
+        "run_id": run.run_id,
+        "url": f"{ui.rstrip('/')}/#/runs/details/{run.run_id}",
+        "host": api.host,
+        "version": version,
+        "experiment_id": run.experiment_id,
+        "artifacts": f"{target.root.rstrip('/')}/{record.pipeline}/{run.run_id}" if target.root else "",
+    }
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("pipeline", type=click.Choice(PIPELINES))
+@click.option("--card", required=True, help="The task card: a file or s3:// address. It is put into the store.")
+@click.option("--texts", default="", help="Texts: an s3:// address; for training and nightly.")
+@click.option("--labels", default="", help="Human labels: an s3:// address; for training.")
+@click.option("--store", required=True, help="What outlives the run: s3://bucket/prefix.")
+@click.option("--answers", default="", help="People's answers to a sample: an s3:// address; for quality.")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: today's in UTC]")
+@click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
+@click.option("--name", help="Name of the run. [default: <card>-<pipeline>-<night or week>; of a training a new one]")
+@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", show_envvar=True, help="URL of the pipelines API.")
+@click.option("--ui", default="", help="URL of the pages of Kubeflow Pipelines, for the link. [default: --host]")
+@click.option("--namespace", default="", help="Namespace of the runs, for an API that serves several.")
+@click.option("--experiment", default="", help="Experiment of the run. [default: the card's name]")
+@click.option("--version", default="", help="Name of the pipeline version. [default: the one of this source]")
+@click.option("--root", default="", help="Address for the artifacts. [default: the server's]")
+@click.option("--service-account", default="", help="Account of the steps' pods. [default: the server's]")
+@click.option(
+    "--when-asked", is_flag=True, help="Train only when a night has asked for it (watch), and none is under way."
+)
+@click.option("--at-most-every-days", type=click.IntRange(min=0), default=7, help="With --when-asked: days between.")
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the run has ended; the exit code says how.")
+def main(
+    pipeline: str,
+    settings: tuple[str, ...],
+    when_asked: bool,
+    at_most_every_days: int,
+    is_waiting: bool,
+    **given: Any,
+) -> None:
+    """Submit a run of PIPELINE to Kubeflow Pipelines."""
+    target = Target(**{field: given.pop(field) for field in Target.__slots__})
+    if when_asked and (pipeline != "training" or given["name"]):
+        raise click.UsageError("--when-asked is for training, and names the run itself.")
+    request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
+    sys.exit(run(request, target, at_most_every_days if when_asked else None, is_waiting=is_waiting))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What the cluster tests share: the cluster, our images in it, and servers at an address that pods reach."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bundles import make_card
+from tests.cluster.forward import PORT as FORWARDED
+from tests.cluster.installation import NAMESPACE, Installation, copied, install_crds, secret
+from tests.cluster.kube import RIG_BASE, RIG_HOME, ROOT, Cluster, Object, Unavailable, close_cluster, open_cluster
+from tests.cluster.pods import forwarder
+from tests.night_desk import make_desk, texts
+from tests.services import elasticsearch, kfp_api, s3
+
+ROLES = ("infer", "submit", "analysis")
+BUCKET = "understudy"
+KUBEFLOW, PIPELINES_API = "kubeflow", "ml-pipeline"
+TEXTS, SHARDS = 60, 3
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+RIG_BUILD_FLAGS = f"--isolation chroot --network host --pull-never -v {CERTIFICATES}:{CERTIFICATES}:ro"
+TEST_TIMEOUT_S = 1200  # the first test waits for the images
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in this folder: `make test` leaves it out."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Take the cluster that KUBECONFIG names, or start one for the session."""
+    try:
+        opened = open_cluster()
+    except Unavailable as reason:
+        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
+        (pytest.fail if required else pytest.skip)(f"no cluster: {reason}")
+    yield opened
+    close_cluster(opened)
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> None:
+    """Build our images on the cluster's base, and give them to the cluster under the names of images/images.yaml."""
+    folder = ROOT / "build" / "images"
+    base = _rig_base() if cluster.base == RIG_BASE else cluster.base
+    flags = ["--flags", RIG_BUILD_FLAGS] if cluster.base == RIG_BASE else []
+    build = [sys.executable, "-m", "pipelines.images", "--base", base, "--save", str(folder), *flags]
+    _run([*build, *(f"--role={role}" for role in ROLES)], timeout_s=TEST_TIMEOUT_S)
+    for role in ROLES:
+        _run([*cluster.load, str(folder / f"{role}.tar")], timeout_s=300)
+
+
+def _rig_base() -> str:
+    """Give buildah the base that the rig made, which no registry has; squashed, or its layers could not be cached."""
+    base = f"{RIG_BASE.partition(':')[0]}:base"
+    known = subprocess.run(["buildah", "inspect", "--type", "image", base], capture_output=True, check=False)
+    if known.returncode:
+        _run(["buildah", "pull", f"docker-archive:{RIG_HOME}/img/debian.tar"], timeout_s=300)
+        container = _run(["buildah", "from", "--pull-never", RIG_BASE], timeout_s=60).strip()
+        _run(["buildah", "commit", "--squash", "--format", "docker", container, base], timeout_s=300)
+        _run(["buildah", "rm", container], timeout_s=60)
+    return base
+
+
+def _run(command: list[str], timeout_s: float) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {(done.stdout + done.stderr)[-4000:]}"
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a real S3 server that pods reach; this process reaches it at the same address."""
+
+    uri: str
+    url: str
+    env: dict[str, str]
+    client: Any
+
+
+@pytest.fixture(scope="session")
+def bucket(cluster: Cluster) -> Iterator[Bucket]:
+    """Start versitygw at the address that pods reach, and make a bucket."""
+    import boto3
+
+    try:
+        binary, folder = s3.find_or_build(), s3.folder_with_xattrs()
+    except s3.Unavailable as reason:
+        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
+        (pytest.fail if required else pytest.skip)(f"no S3 server: {reason}")
+    process, server = s3.start(binary, folder, cluster.host)
+    env = dict(zip(s3.VARIABLES, (server.url, server.access_key, server.secret_key, "us-east-1"), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        yield Bucket(f"s3://{BUCKET}", server.url, env, client)
+    process.terminate()
+    process.wait(timeout=20)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def elastic_starting(cluster: Cluster) -> Iterator[tuple[elasticsearch.Server, Future[None]]]:
+    """Begin to start Elasticsearch at the address that pods reach; other work goes on in the half minute it needs."""
+    try:
+        server = elasticsearch.unpacked()
+    except elasticsearch.Unavailable as reason:
+        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
+        (pytest.fail if required else pytest.skip)(f"no Elasticsearch: {reason}")
+    server.url = server.url.replace("127.0.0.1", cluster.host)
+    server.settings["http.host"] = cluster.host
+    with ThreadPoolExecutor(1) as pool:
+        yield server, pool.submit(server.start)
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def elastic_url(elastic_starting: tuple[elasticsearch.Server, Future[None]]) -> str:
+    """Return Elasticsearch's address once it answers."""
+    server, started = elastic_starting
+    started.result()
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Give the cluster what Kubeflow Pipelines brings: its namespace and definitions; and copy our manifests."""
+    install_crds(cluster)
+    cluster.namespace(KUBEFLOW)
+    return copied(tmp_path_factory.mktemp("installation"), cluster)
+
+
+@pytest.fixture(scope="session")
+def kfp(
+    cluster: Cluster, images: None, installed: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kfp_api.Server]:
+    """Serve the pipelines API where KFP's own would answer; it has tokens and rights reviewed by the cluster."""
+    catalogue, authorize = kfp_api.cluster_parts(cluster.kubeconfig, NAMESPACE)
+    file = tmp_path_factory.mktemp("kfp") / "state.json"
+    backend = kfp_api.Backend(catalogue, file, authorize, is_multi_user=True)
+    with kfp_api.Server(backend, cluster.host) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = int(server.server_address[1])
+        ports = [{"port": FORWARDED, "targetPort": FORWARDED}]
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": PIPELINES_API, "namespace": KUBEFLOW}}
+        cluster.apply(
+            forwarder(PIPELINES_API, KUBEFLOW, cluster.host, port),
+            {**service, "spec": {"selector": {"app": PIPELINES_API}, "ports": ports}},
+        )
+        cluster.ask("wait", "-n", KUBEFLOW, f"pod/{PIPELINES_API}", "--for=condition=Ready", "--timeout=90s")
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def outside(cluster: Cluster) -> Iterator[dict[str, socket.socket]]:
+    """Listen at two addresses that stand for what lies outside of the cluster: the teacher's, and any other."""
+    with socket.create_server((cluster.host, 0)) as teacher, socket.create_server((cluster.host, 0)) as elsewhere:
+        yield {"teacher": teacher, "elsewhere": elsewhere}
+
+
+@pytest.fixture(scope="session")
+def production(
+    cluster: Cluster,
+    installed: Installation,
+    bucket: Bucket,
+    elastic_starting: tuple[elasticsearch.Server, Future[None]],
+    outside: dict[str, socket.socket],
+    kfp: kfp_api.Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Object]:
+    """Install the production overlay, changed where its operator would: addresses, ways out, the card, the store's key.
+
+    The store holds a published bundle, and the source texts of today, and of tomorrow should midnight come.
+    """
+    desk = make_desk(tmp_path_factory.mktemp("desk"), f"{bucket.uri}/production")
+    source = desk.write("texts.csv", texts(0, TEXTS))
+    for day in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)):
+        bucket.client.upload_file(str(source), BUCKET, f"texts/{day:%Y-%m-%d}/texts.csv")
+    addresses = {"AWS_ENDPOINT_URL_S3": bucket.url, "ELASTICSEARCH_URL": elastic_starting[0].url}
+    installed.set("production", {"STORE": desk.uri, "TEXTS": f"{bucket.uri}/texts/{{date}}/", **addresses})
+    teacher = outside["teacher"].getsockname()
+    ways = {
+        "store": bucket.url,
+        "elasticsearch": elastic_starting[0].url,
+        "teacher": f"http://{teacher[0]}:{teacher[1]}",
+    }
+    for policy, url in ways.items():
+        installed.open_way("production", policy, url)
+    card = make_card(more=f"shard: {{texts_per_shard: {TEXTS // SHARDS}}}")
+    (installed.folder / "overlays/production/card.yaml").write_text(card)
+    objects = installed.apply("production")
+    keys = {name: bucket.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    cluster.apply(secret(NAMESPACE, "understudy-storage", keys))
+    return objects

@@ -1,0 +1,104 @@
+"""The libraries of each image: pinned, hashed, no more than it needs, and enough for its steps."""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.compile import PIPELINES, pipeline_spec
+from understudy.images import IMAGES_FILE, image_of, read_images
+
+PINNED = re.compile(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==(\S+)", re.MULTILINE)
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+ABSENT = {
+    "infer": {"torch", "transformers", "dataframely", "scikit-learn", "scipy"},
+    "submit": {"numpy", "polars", "onnxruntime", "torch"},
+    "analysis": {"torch", "transformers"},
+}
+BLOCK = """
+import json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+absent, words = json.load(sys.stdin)
+sys.meta_path.insert(0, Absent())
+"""
+IMPORT = "import importlib\nfor module in words:\n    importlib.import_module(module)\n"
+COMMAND = "sys.argv[1:] = words\nfrom understudy.cli import main\nmain()\n"
+
+
+def text_of(role):
+    return (IMAGES_FILE.parent / role / "requirements.txt").read_text(encoding="utf-8")
+
+
+def pinned(role):
+    return dict(PINNED.findall(text_of(role)))
+
+
+def blocks(role):
+    """Return the lines of each package, continued ones joined."""
+    joined = text_of(role).replace("\\\n", " ").splitlines()
+    return [line for line in joined if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("role", read_images())
+def test_every_package_is_pinned_by_version_and_hash_and_by_no_address(role):
+    assert [line for line in blocks(role) if not (PINNED.match(line) and HASH.search(line))] == []
+    assert "://" not in text_of(role)
+
+
+@pytest.mark.parametrize(("role", "absent"), ABSENT.items())
+def test_an_image_lacks_what_it_must_not_carry(role, absent):
+    assert absent & set(pinned(role)) == set()
+
+
+def test_every_image_has_the_same_kfp():
+    assert len({pinned(role)["kfp"] for role in read_images()}) == 1
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """The steps that the pipelines run, by the image in which they run."""
+    specs = [pipeline_spec(name)["deploymentSpec"]["executors"].values() for name in PIPELINES]
+    containers = [executor["container"] for executors in specs for executor in executors if "container" in executor]
+    return {
+        image: {it["args"][it["args"].index("--function_to_execute") + 1] for it in containers if it["image"] == image}
+        for image in map(image_of, read_images())
+    }
+
+
+def run_with_the_libraries_of(role, program, words):
+    """Run a program that finds only the libraries that the image of a role holds."""
+    held = set(pinned(role)) | {"understudy"}
+    offered = importlib.metadata.packages_distributions().items()
+    absent = [name for name, owners in offered if not {re.sub(r"[-_.]+", "-", it).lower() for it in owners} & held]
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK + program],
+        input=json.dumps([absent, words]),
+        env={**os.environ, "_KFP_RUNTIME": "true"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("role", read_images())
+def test_the_steps_of_an_image_need_no_other_libraries(role, steps):
+    modules = [f"understudy.steps.{step}.step" for step in steps[image_of(role)]]
+    ended = run_with_the_libraries_of(role, IMPORT, [*modules, "kfp.dsl.executor_main", "understudy.cli"])
+    assert ended.returncode == 0, ended.stderr
+    assert modules
+
+
+def test_an_image_that_lacks_the_libraries_of_a_step_says_so_instead_of_failing():
+    listed = run_with_the_libraries_of("submit", COMMAND, ["--help"])
+    assert listed.returncode == 0, listed.stderr
+    assert "Not here: it needs polars." in listed.stdout
+    refused = run_with_the_libraries_of("submit", COMMAND, ["infer", "--card", "card.yaml"])
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("The libraries of the step 'infer' must be installed, got none named 'polars'.")

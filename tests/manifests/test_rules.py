@@ -1,0 +1,294 @@
+"""Rules that hold in every overlay, and with every component: read off the YAML that Kustomize renders."""
+
+import re
+
+import pytest
+import yaml
+
+from pipelines.compile import PIPELINES
+from pipelines.manifests import GPU, NOTE
+from pipelines.pods import SHARES
+from tests.manifests.kustomize import (
+    COMPONENTS,
+    MANIFESTS,
+    OVERLAYS,
+    executors,
+    of_kind,
+    overlay,
+    pod_templates,
+    production_with,
+)
+from understudy.images import read_images
+from understudy.task import load_card
+
+TEACHER = {"understudy/teacher-client": "true"}
+HOSTED = ("production",)
+
+
+@pytest.fixture(params=OVERLAYS)
+def documents(request):
+    return overlay(request.param)
+
+
+@pytest.fixture(scope="module", params=COMPONENTS)
+def composed(request, tmp_path_factory):
+    """The production overlay with a component."""
+    return request.param, production_with(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def restricted_faults(pod):
+    """Judge a pod by Pod Security "restricted" (Kubernetes 1.34), as far as our manifests use its fields."""
+    faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    kinds = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}
+    faults += sorted(kinds - {"configMap", "emptyDir", "projected", "secret", "downwardAPI", "ephemeral"})
+    whole = pod.get("securityContext", {})
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        own = container.get("securityContext", {})
+        user = own.get("runAsUser", whole.get("runAsUser"))
+        profile = own.get("seccompProfile", whole.get("seccompProfile", {})).get("type")
+        holds = {
+            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+            "capabilities": own.get("capabilities", {}) == {"drop": ["ALL"]},
+            "runAsNonRoot": own.get("runAsNonRoot", whole.get("runAsNonRoot")) is True and user != 0,
+            "seccompProfile": profile in {"RuntimeDefault", "Localhost"},
+        }
+        faults += [name for name, is_held in holds.items() if not is_held]
+    return faults
+
+
+def test_the_judge_of_restricted_sees_what_is_wrong():
+    pod = pod_templates(overlay("production"))["CronJob", "understudy-nightly"]["spec"]
+    assert restricted_faults(pod) == []
+    bare = {"containers": [{"name": "a"}], "volumes": [{"name": "a", "hostPath": {"path": "/"}}], "hostPID": True}
+    assert set(restricted_faults(bare)) == {
+        "hostPID", "hostPath", "allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "seccompProfile"
+    }  # fmt: skip
+
+
+def test_our_pods_comply_with_restricted_and_the_namespace_demands_it(composed):
+    name, documents = composed
+    for where, template in pod_templates(documents).items():
+        assert restricted_faults(template["spec"]) == [], where
+    for namespace in of_kind(documents, "Namespace").values():
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert of_kind(documents, "Namespace") or name == "single-user"
+
+
+def test_our_pods_have_a_read_only_root_limits_and_no_token_of_the_kubernetes_api(composed):
+    for template in pod_templates(composed[1]).values():
+        assert template["spec"]["automountServiceAccountToken"] is False
+        for container in template["spec"]["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert set(container["resources"]["limits"]) >= {"cpu", "memory"}
+            assert set(container["resources"]["requests"]) >= {"cpu", "memory"}
+
+
+def test_a_step_is_neither_root_nor_without_limits(documents):
+    for (_, step), (container, told) in executors(documents).items():
+        assert told["securityContext"] == {"runAsUser": "65532", "runAsGroup": "65532", "runAsNonRoot": True}
+        given = container["resources"]
+        share = SHARES[step]
+        assert (given["resourceMemoryRequest"], given["resourceMemoryLimit"]) == tuple(f"{it}Mi" for it in share.memory)
+        assert (given["resourceCpuRequest"], given["resourceCpuLimit"]) == share.cpu
+        assert given["memoryRequest"] <= given["memoryLimit"] and given["cpuRequest"] <= given["cpuLimit"]
+
+
+def test_images_are_those_of_the_one_file_that_names_them(composed):
+    documents = composed[1]
+    known = {image.reference for image in read_images().values()}
+    used = {it["image"] for template in pod_templates(documents).values() for it in template["spec"]["containers"]}
+    used |= {container["image"] for container, _ in executors(documents).values()}
+    assert used <= known
+    assert len(used) == len(known)
+
+
+def test_no_file_written_by_hand_names_an_image_of_ours():
+    named = re.compile("|".join(re.escape(image.name) for image in read_images().values()))
+    for file in MANIFESTS.rglob("*.yaml"):
+        text = file.read_text()
+        assert text.startswith(NOTE) == (file.parent.name == "generated"), file
+        assert text.startswith(NOTE) or not named.search(text), file
+
+
+def test_secrets_are_named_and_never_written_down(composed):
+    documents = composed[1]
+    assert not of_kind(documents, "Secret")
+    for template in pod_templates(documents).values():
+        for container in template["spec"]["containers"]:
+            for variable in container.get("env", []):
+                is_secret = re.search(r"KEY|TOKEN|SECRET|PASSWORD", variable["name"])
+                assert not is_secret or set(variable["valueFrom"]) == {"secretKeyRef"}
+    for settings in of_kind(documents, "ConfigMap").values():
+        assert not [key for key in settings["data"] if re.search(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK", key)]
+
+
+def test_a_step_that_asks_the_teacher_is_labelled_and_no_other(documents):
+    found = {}
+    for (_, step), (_, told) in executors(documents).items():
+        has_key = any(secret["secretName"] == "understudy-teacher" for secret in told["secretAsEnv"])
+        is_labelled = told.get("podMetadata", {}).get("labels") == TEACHER
+        assert has_key == is_labelled, step
+        found.setdefault(step, is_labelled)
+    assert {step for step, is_labelled in found.items() if is_labelled} == {"label", "mine", "sample"}
+    for template in pod_templates(documents).values():
+        assert not set(TEACHER) & set(template["metadata"]["labels"])
+
+
+def test_nobody_reaches_anything_but_what_a_policy_names(documents):
+    policies = of_kind(documents, "NetworkPolicy")
+    denied = policies.pop("default-deny")["spec"]
+    assert denied == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    for policy in policies.values():
+        for rule in [*policy["spec"].get("egress", []), *policy["spec"].get("ingress", [])]:
+            assert rule.get("ports") and (rule.get("to") or rule.get("from")), policy["metadata"]["name"]
+            for peer in [*rule.get("to", []), *rule.get("from", [])]:
+                assert peer.get("ipBlock", {}).get("cidr") not in {"0.0.0.0/0", "::/0"}
+
+
+def test_only_pods_that_ask_the_teacher_may_leave_by_the_teachers_policy(documents):
+    teacher = of_kind(documents, "NetworkPolicy")["teacher"]["spec"]
+    assert teacher["podSelector"] == {"matchLabels": TEACHER}
+    others = [
+        it["spec"]["podSelector"] for name, it in of_kind(documents, "NetworkPolicy").items() if name != "teacher"
+    ]
+    assert not [selector for selector in others if set(TEACHER) & set(selector.get("matchLabels", {}))]
+
+
+def test_submit_may_do_what_it_does_in_its_namespace_and_no_more(documents):
+    role = of_kind(documents, "Role")["understudy-submit"]
+    assert {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in role["rules"]} == {
+        ("pipelines.kubeflow.org", "pipelines"): {"get", "list"},
+        ("pipelines.kubeflow.org", "experiments"): {"get", "list", "create"},
+        ("pipelines.kubeflow.org", "runs"): {"get", "list", "create"},
+    }
+    assert not of_kind(documents, "ClusterRole") and not of_kind(documents, "ClusterRoleBinding")
+    binding = of_kind(documents, "RoleBinding")["understudy-submit"]
+    assert [subject["name"] for subject in binding["subjects"]] == ["understudy-submit"]
+    assert binding["subjects"][0]["namespace"] == role["metadata"]["namespace"]
+
+
+def test_no_role_has_a_wildcard(composed):
+    for role in [*of_kind(composed[1], "Role").values(), *of_kind(composed[1], "ClusterRole").values()]:
+        assert all("*" not in values for rule in role["rules"] for values in rule.values())
+
+
+def test_a_cronjob_runs_once_in_its_time_and_leaves_nothing_behind(documents):
+    jobs = of_kind(documents, "CronJob")
+    assert set(jobs) == {"understudy-nightly", "understudy-quality", "understudy-retrain"}
+    for job in jobs.values():
+        spec, run = job["spec"], job["spec"]["jobTemplate"]["spec"]
+        assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
+        assert 0 < spec["startingDeadlineSeconds"] <= 86400
+        assert spec["successfulJobsHistoryLimit"] == spec["failedJobsHistoryLimit"] == 3
+        assert run["activeDeadlineSeconds"] >= 300  # a retried pod may wait 90 s for the lease of the one before
+        assert (run["backoffLimit"], run["ttlSecondsAfterFinished"]) == (4, 604800)
+        assert run["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_a_retraining_is_asked_for_by_the_watch_and_once_a_week_at_most(documents):
+    args = of_kind(documents, "CronJob")["understudy-retrain"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert {"--when-asked", "--at-most-every-days=7"} <= set(args["containers"][0]["args"])
+
+
+def test_the_token_is_for_the_pipelines_api_and_lies_where_kfps_client_looks(documents):
+    from kfp.client import KF_PIPELINES_SA_TOKEN_PATH
+
+    for (kind, _), template in pod_templates(documents).items():
+        if kind != "CronJob":
+            continue
+        (token,) = [it for it in template["spec"]["volumes"] if "projected" in it]
+        (source,) = token["projected"]["sources"]
+        assert source["serviceAccountToken"]["audience"] == "pipelines.kubeflow.org"
+        mounts = {it["name"]: it["mountPath"] for it in template["spec"]["containers"][0]["volumeMounts"]}
+        assert f"{mounts[token['name']]}/{source['serviceAccountToken']['path']}" == KF_PIPELINES_SA_TOKEN_PATH
+
+
+def test_a_cronjob_names_only_what_is_there(composed):
+    """A variable that no ConfigMap has would be passed on as it stands, and a missing ConfigMap would stop the pod."""
+    documents = composed[1]
+    maps = of_kind(documents, "ConfigMap")
+    versions = set(of_kind(documents, "PipelineVersion"))
+    for (_, name), template in pod_templates(documents).items():
+        container = template["spec"]["containers"][0]
+        known = {
+            key: value
+            for it in container.get("envFrom", [])
+            for key, value in maps[it["configMapRef"]["name"]]["data"].items()
+        }
+        for variable in re.findall(r"\$\((\w+)\)", " ".join(container.get("args", []))):
+            assert variable in known, name
+            assert not variable.endswith("_VERSION") or known[variable] in versions
+        for volume in template["spec"]["volumes"]:
+            assert "configMap" not in volume or volume["configMap"]["name"] in maps
+
+
+def test_submit_takes_the_arguments_of_every_cronjob(documents):
+    from pipelines.submit import main
+
+    known = {option for parameter in main.params for option in parameter.opts}
+    for (kind, _), template in pod_templates(documents).items():
+        if kind == "CronJob":
+            container = template["spec"]["containers"][0]
+            module, pipeline, *options = container["args"][1:]
+            assert (container["command"], container["args"][0], module) == (["python"], "-m", "pipelines.submit")
+            assert pipeline in PIPELINES
+            assert {option.partition("=")[0] for option in options} <= known
+
+
+def test_the_settings_that_steps_read_are_those_that_the_code_reads(documents):
+    asked = {
+        (source["configMapName"], pair["configMapKey"], pair["envVar"])
+        for _, told in executors(documents).values()
+        for source in told["configMapAsEnv"]
+        for pair in source["keyToEnv"]
+    }
+    assert asked == {
+        ("understudy-settings", name, name)
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "OPENAI_BASE_URL", "ELASTICSEARCH_URL")
+    }
+    assert "understudy-settings" in of_kind(documents, "ConfigMap")
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_card_of_an_overlay_is_a_card(name):
+    assert load_card(MANIFESTS / "overlays" / name / "card.yaml").name
+
+
+def test_everything_lies_in_one_namespace(documents):
+    (namespace,) = of_kind(documents, "Namespace")
+    assert {it["metadata"]["namespace"] for it in documents if it["kind"] != "Namespace"} == {namespace}
+    assert of_kind(documents, "ConfigMap")["understudy-settings"]["data"]["KF_PIPELINES_NAMESPACE"] == namespace
+
+
+def test_with_a_gpu_only_its_version_of_training_is_there(tmp_path):
+    documents = production_with("gpu", tmp_path)
+    (version,) = [name for name in of_kind(documents, "PipelineVersion") if name.startswith("training-")]
+    assert version == yaml.safe_load((MANIFESTS / GPU / "training.yaml").read_text())["metadata"]["name"]
+    container, told = executors(documents)[version, "train"]
+    assert container["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert told["nodeSelector"] and told["tolerations"]
+
+
+def test_with_a_role_no_pod_of_ours_asks_for_keys(tmp_path):
+    documents = production_with("storage-role", tmp_path)
+    assert not [
+        it for template in pod_templates(documents).values() for it in template["spec"]["containers"] if it.get("env")
+    ]
+    for account in of_kind(documents, "ServiceAccount").values():
+        assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+
+
+def test_the_guide_names_every_component_setting_and_verb():
+    guide = (MANIFESTS.parent / "docs/deploy.md").read_text()
+    settings = {line.partition("=")[0] for name in OVERLAYS for line in settings_of(name)}
+    verbs = {
+        verb for role in of_kind(overlay("production"), "Role").values() for it in role["rules"] for verb in it["verbs"]
+    }
+    missing = [word for word in [*COMPONENTS, *settings] if f"`{word}`" not in guide]
+    assert missing == []
+    assert all(re.search(rf"\b{verb}\b", guide) for verb in verbs)
+
+
+def settings_of(name):
+    lines = (MANIFESTS / "overlays" / name / "settings.env").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]

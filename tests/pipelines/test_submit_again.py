@@ -1,0 +1,137 @@
+"""One step again on the cluster."""
+
+import json
+import subprocess
+import uuid
+
+import pytest
+
+from pipelines import rerun
+from pipelines.again import one_step, pod_of
+from tests.conftest import card_yaml
+from understudy import run_records
+from understudy.storage import open_store
+from understudy.task import parse_card
+
+RUN = str(uuid.uuid4())
+
+
+@pytest.fixture
+def bucket(cluster):
+    """A bucket with the artifacts of a training run, as KFP lays them out."""
+    uri = cluster.store_uri.removesuffix("/store")
+    store = open_store(f"{uri}/artifacts/training/{RUN}")
+
+    def put(step, output, *inputs, arguments=None):
+        places = {name: {"uri": f"{store.uri}/{of}", "sha256": "0"} for name, of in inputs}
+        about = {"step": step, "output": output, "inputs": places, "arguments": arguments or {}, "sources": {}}
+        card_hash = parse_card(card_yaml()).hash
+        content = {**about, "metrics": {}, "version": "0", "card_hash": card_hash}
+        folder = f"{step}/{uuid.uuid5(uuid.NAMESPACE_OID, step)}/{output}"
+        store.put_if_absent(f"{folder}/provenance.json", json.dumps(content).encode())
+        return folder
+
+    card, pool, gold = (put("ingest", name) for name in ("snapshot", "pool", "gold"))
+    own = {"store": cluster.store_uri, "overrides": "train.epochs=3\nlabel.texts=9", "dry_run": False}
+    judgements = put("label", "judgements", ("card", card), ("pool", pool), arguments=own)
+    audit = put("audit", "audit", ("judgements", judgements))
+    before = {"card": card, "pool": pool, "gold": gold, "judgements": judgements, "audit": audit}
+    student = put("train", "student", *before.items(), arguments=own)
+    graphs = put("export", "graphs", ("student", student))
+    put("calibrate", "bundle", ("graphs", graphs))
+    cluster.store.put_if_absent(f"cards/hotel-tips/{parse_card(card_yaml()).hash}.yaml", card_yaml().encode())
+    return f"{store.uri}/{student}"
+
+
+@pytest.fixture
+def again(cluster, capfd):
+    def again(artifact, *more):
+        with pytest.raises(SystemExit) as ended:
+            rerun.main.main([artifact, "--submit", "--host", cluster.server.url, *more])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(more, ended.value.code, out, err)
+
+    return again
+
+
+def test_a_step_is_submitted_again_from_its_address_with_other_settings(cluster, bucket, again):
+    done = again(bucket, "--set", "epochs=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    [run] = cluster.backend.runs
+    spec = run["pipeline_spec"]["pipeline_spec"]
+    tasks = spec["root"]["dag"]["tasks"]
+    assert {name for name in tasks if name.startswith("importer")} == {
+        "importer",
+        "importer-2",
+        "importer-3",
+        "importer-4",
+        "importer-5",
+    }
+    overrides = tasks["train"]["inputs"]["parameters"]["overrides"]["runtimeValue"]["constant"]
+    assert overrides == "label.texts=9\nepochs=2"
+    assert tasks["train"]["cachingOptions"] == {}
+    assert cluster.backend.experiments[0]["display_name"] == "hotel-tips"
+
+
+def test_it_says_what_is_stale_at_any_distance(cluster, bucket, again):
+    stale = [line.split()[-2] for line in again(bucket).stdout.splitlines() if line.startswith("Stale")]
+    assert stale == ["export", "calibrate"]
+
+
+def test_the_run_is_listed_with_its_card(cluster, bucket, again):
+    again(bucket)
+    [told] = run_records.read_all(cluster.store)
+    assert (told.started["pipeline"], told.started["card"], told.outcome) == ("rerun-train", "hotel-tips", "submitted")
+
+
+def test_the_compiled_step_has_the_pod_of_its_pipeline():
+    artifacts = {name: f"s3://b/{name}" for name in ("card", "pool", "gold", "judgements", "audit")}
+    made = one_step("train", artifacts, {"store": "s3://b/store", "overrides": "", "unknown": 1})
+    executor, platform = pod_of("train")
+    assert executor["container"]["resources"]
+    assert made["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"] == executor
+    kubernetes = made["platform_spec"]["platforms"]["kubernetes"]
+    assert kubernetes["deploymentSpec"]["executors"] == {"exec-train": platform}
+
+
+def test_an_input_that_is_gone_is_told_before_anything_is_created(cluster, bucket, again):
+    store = open_store(bucket.partition(RUN)[0] + RUN)
+    for key in store.list("audit/"):
+        store.delete(key)
+    done = again(bucket)
+    assert (done.returncode, cluster.backend.runs) == (2, [])
+    assert "An input must still be there, got nothing at" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--set", "epochs=0"], "epochs must be"),
+        (["--set", "label.texts=1"], "A setting must be one of the step 'train', got 'label.texts'"),
+        (["--store", "here"], "must begin with s3://, got 'here' (--store)"),
+    ],
+)
+def test_what_cannot_serve_is_refused_before_anything_is_created(cluster, bucket, again, more, sentence):
+    done = again(bucket, *more)
+    assert (done.returncode, cluster.backend.requests) == (2, [])
+    assert sentence in done.stderr
+
+
+def test_an_address_without_an_artifact_is_told(cluster, bucket, again):
+    assert "An artifact must have a readable provenance.json" in again(f"{bucket}-none").stderr
+
+
+def test_an_artifact_made_here_cannot_be_rerun_there(cluster, again, tmp_path):
+    about = {"step": "train", "arguments": {}, "inputs": {"pool": {"uri": "/here/pool", "sha256": "0"}}}
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student/provenance.json").write_text(json.dumps(about))
+    done = again(str(tmp_path / "student"))
+    assert done.returncode == 2
+    assert "An input must lie where the cluster can read it, got /here/pool (pool)" in done.stderr
+
+
+def test_an_address_is_not_rerun_here(capfd):
+    with pytest.raises(SystemExit) as ended:
+        rerun.main.main(["s3://bucket/artifact"])
+    assert ended.value.code == 2
+    assert "Add --submit to run its step on the cluster" in capfd.readouterr().err
