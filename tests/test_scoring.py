@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
+from understudy.engine import length_batches
 from understudy.errors import BadArtifact
-from understudy.scoring import Bundle, Sigmoid, length_batches, positive_log_odds
+from understudy.scoring import Bundle, Sigmoid, positive_log_odds
 
 
 @pytest.fixture(scope="module")

@@ -163,8 +163,9 @@ def test_binary_rubbish_in_a_csv_is_counted_row_by_row(desk):
 
 def test_a_long_text_is_read_in_windows_whose_logits_are_averaged_by_tokens(desk):
     bundle = Bundle.open(desk.bundle)
-    logits, windows = bundle.graph.logits_and_windows(["ask " * 64 + "nice " * 16, "ask"])
-    assert windows.tolist() == [2, 1]
+    tokens = bundle.graph.tokens(["ask " * 64 + "nice " * 16, "ask"])
+    logits = bundle.graph.logits_of(tokens)
+    assert tokens.windows.tolist() == [2, 1]
     first, second = -2 + 4 * 64, -2 - 4 * 16
     assert logits[:, 1] == pytest.approx([(first * 64 + second * 16) / 80, 2])
 

@@ -11,7 +11,8 @@ from understudy import metrics, provenance, records
 from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings, version_of
 from understudy.documents import read_json, write_json
 from understudy.drift.summary import describe
-from understudy.scoring import Bools, Floats, Sigmoid, exported_log_odds
+from understudy.engine import Bools, Floats
+from understudy.scoring import Sigmoid, exported_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
 from understudy.steps.calibrate.config import CalibrateConfig

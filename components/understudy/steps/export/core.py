@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.engine import Bools, Floats
 from understudy.errors import UnderstudyError
 from understudy.metrics import average_precision
-from understudy.scoring import Bools, Floats
 from understudy.steps.export.config import ExportConfig
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from understudy.engine import Floats, Integers
 from understudy.forgetting import Forgotten
 from understudy.predictions import PREDICTIONS, REFUSED
-from understudy.scoring import Bundle, Floats, Integers
+from understudy.scoring import Bundle
 from understudy.sources import Refusal, Row
 from understudy.wording import count
 
