@@ -79,7 +79,7 @@ def test_a_student_with_labels_in_another_order_is_refused(tmp_path, card, gold)
 
 @pytest.mark.parametrize("moved", [0.5, float("nan")])
 def test_a_graph_whose_scores_moved_is_refused(moved):
-    with pytest.raises(core.NotTheSame, match=r"within 0\.001 of the student's"):
+    with pytest.raises(core.NotTheSame, match=r"within 0\.0001 of the student's"):
         core.require_parity(np.array([0.0, 1.0]), np.array([0.0, 1.0 + moved]), ExportConfig())
 
 

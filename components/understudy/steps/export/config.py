@@ -13,13 +13,13 @@ class ExportConfig:
         max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's on any validation text.
         max_quality_loss: most average precision on the validation split that int8 may lose and still be chosen.
         int8: also make an int8 graph.
-        opset: ONNX operator set.
+        opset: ONNX operator set; below 20 the graphs are traced, which is slower.
     """
 
-    max_log_odds_gap: float = 1e-3
+    max_log_odds_gap: float = 1e-4
     max_quality_loss: float = 0.02
     int8: bool = True
-    opset: int = 18
+    opset: int = 20
 
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from understudy import metrics, records
 from understudy.documents import write_json
-from understudy.scoring import Floats, exported_log_odds, positive_log_odds
+from understudy.engine import Floats
+from understudy.scoring import exported_log_odds, positive_log_odds
 from understudy.shell import In, Out, Result
 from understudy.steps.export import core
 from understudy.steps.export.config import ExportConfig
@@ -65,7 +66,7 @@ def _export(
     core.require_label_order(task.label_names, model.config.id2label)
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
     trained = positive_log_odds(student.logits(model, tokens, tokenizer.pad_token_id), task.positive_index)
-    fp32 = onnx.export_fp32(model, graphs / "fp32", config.opset)
+    fp32 = onnx.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
     if config.int8:
         onnx.export_int8(fp32, graphs / "int8")
     tokenizer.backend_tokenizer.save(str(graphs / "tokenizer.json"))
