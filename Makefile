@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test check lint types docs compile lock clean benchmark-nightly benchmark-watch
+.PHONY: help install demo test check lint types docs compile lock clean benchmark-nightly benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,9 @@ compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly
+
+benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the same classifiers on this CPU.
+	$(BIN)/python -m benchmarks.speed
 
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch

@@ -191,13 +191,13 @@ class Graph:
             raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
-        self._pad_id = pad_id
+        self.pad_id = pad_id
         self._inputs = {
             node.name: np.int32 if "int32" in node.type else np.int64 for node in self._session.get_inputs()
         }
         self._labels = int(self._session.get_outputs()[0].shape[1])
-        self._threads = threads or cores()
-        self._batch_tokens = batch_tokens
+        self.threads = threads or cores()
+        self.batch_tokens = batch_tokens
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """Score texts.
@@ -240,15 +240,15 @@ class Graph:
         positions = np.arange(len(tokens.windows)) if positions is None else positions
         windows = tokens.windows_of(positions)
         lengths = tokens.lengths[windows]
-        batches = list(length_batches(lengths.tolist(), self._batch_tokens))[::-1]  # the slowest first: an even end
-        scored = on_threads(lambda batch: self._run(tokens, windows[batch]), batches, self._threads)
+        batches = list(length_batches(lengths.tolist(), self.batch_tokens))[::-1]  # the slowest first: an even end
+        scored = on_threads(lambda batch: self._run(tokens, windows[batch]), batches, self.threads)
         logits = np.empty((len(windows), self._labels))
         for batch, found in zip(batches, scored, strict=True):
             logits[batch] = found
         return joined(logits, lengths, tokens.windows[positions])
 
     def _run(self, tokens: Tokens, windows: Integers) -> Floats:
-        ids, is_token = padded(tokens, windows, self._pad_id)
+        ids, is_token = padded(tokens, windows, self.pad_id)
         feeds = {"input_ids": ids, "attention_mask": is_token, "token_type_ids": np.zeros_like(ids)}
         typed = {name: feeds[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         return np.asarray(self._session.run(None, typed)[0], dtype=np.float64)
