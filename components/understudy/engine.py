@@ -7,6 +7,7 @@ from many threads, so the weights lie in memory once. Needs numpy, onnxruntime a
 transformers.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,6 +94,15 @@ def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[Intege
         if is_full:
             yield order[start:end]
             start = end
+
+
+def even_budget(lengths: Integers, threads: int) -> int:
+    """Padded tokens of a batch with which few texts still give each thread one.
+
+    >>> even_budget(np.array([6, 7, 8, 7]), threads=2)
+    22
+    """
+    return int(lengths.sum() // threads + lengths.max(initial=0))
 
 
 def pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -199,6 +209,17 @@ class Graph:
         self.threads = threads or cores()
         self.batch_tokens = batch_tokens
 
+    def suited(self, threads: int, batch_tokens: int) -> "Graph":
+        """Return the same graph with other settings; both share one session."""
+        changed = copy.copy(self)
+        changed.threads, changed.batch_tokens = threads, batch_tokens
+        return changed
+
+    @property
+    def vocabulary(self) -> int:
+        """Count the tokens that the tokenizer knows; their ids are below that."""
+        return int(self._tokenizer.get_vocab_size())
+
     def logits(self, texts: Sequence[str]) -> Floats:
         """Score texts.
 
@@ -240,7 +261,8 @@ class Graph:
         positions = np.arange(len(tokens.windows)) if positions is None else positions
         windows = tokens.windows_of(positions)
         lengths = tokens.lengths[windows]
-        batches = list(length_batches(lengths.tolist(), self.batch_tokens))[::-1]  # the slowest first: an even end
+        budget = min(self.batch_tokens, even_budget(lengths, self.threads))
+        batches = list(length_batches(lengths.tolist(), budget))[::-1]  # the slowest first: an even end
         scored = on_threads(lambda batch: self._run(tokens, windows[batch]), batches, self.threads)
         logits = np.empty((len(windows), self._labels))
         for batch, found in zip(batches, scored, strict=True):
