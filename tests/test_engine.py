@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle
 from tests.students import SHAPES, VOCABULARY, make_student
 from understudy import student, tuning
-from understudy.engine import Graph, Tokens, ahead, on_threads, padded, pieces
+from understudy.engine import BATCH_TOKENS, Graph, Tokens, ahead, on_threads, padded, pieces
 from understudy.scoring import positive_log_odds
 from understudy.steps.export import onnx as export
 
 MAX_LENGTH = 64
+MANY = tuning.FEWEST_TEXTS
 LENGTHS = st.lists(st.integers(1, MAX_LENGTH), min_size=1, max_size=12)
 
 
@@ -134,28 +135,33 @@ def bag(tmp_path, monkeypatch):
 
 
 def test_settings_are_measured_once_told_in_a_line_and_remembered(bag, capsys):
-    first = tuning.tuned(bag, "hash")
+    first = tuning.tuned(bag, "hash", MANY)
     assert capsys.readouterr().err.startswith(f"engine: {first.threads} threads, batches of {first.batch_tokens:,} ")
-    again = tuning.tuned(bag, "hash")
+    again = tuning.tuned(bag, "hash", MANY)
     assert (again.threads, again.batch_tokens) == (first.threads, first.batch_tokens)
     assert capsys.readouterr().err == ""
-    tuning.tuned(bag, "another graph")
+    tuning.tuned(bag, "another graph", MANY)
     assert capsys.readouterr().err != ""
 
 
+def test_few_texts_are_scored_with_the_usual_settings(bag, capsys):
+    assert tuning.tuned(bag, "hash", texts=100).batch_tokens == BATCH_TOKENS
+    assert capsys.readouterr().err == ""
+
+
 def test_settings_that_are_given_are_not_measured(bag, capsys):
-    found = tuning.tuned(bag, "hash", threads=3, batch_tokens=100)
+    found = tuning.tuned(bag, "hash", MANY, threads=3, batch_tokens=100)
     assert (found.threads, found.batch_tokens) == (3, 100)
     assert capsys.readouterr().err == ""
 
 
 def test_a_spoilt_memory_is_measured_again(bag, tmp_path, capsys):
-    tuning.tuned(bag, "hash")
+    tuning.tuned(bag, "hash", MANY)
     (file,) = (tmp_path / "cache/tuning").glob("*.json")
     for content in ("", "[]", '{"threads": 99, "batch_tokens": 1}', '{"threads": 1}'):
         file.write_text(content)
         capsys.readouterr()
-        tuning.tuned(bag, "hash")
+        tuning.tuned(bag, "hash", MANY)
         assert "measured in" in capsys.readouterr().err
 
 

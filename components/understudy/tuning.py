@@ -22,6 +22,7 @@ from understudy.progress import say
 FORMAT = 1
 BUDGETS = (512, 1024, 2048)  # more than 2,048 tokens a batch was never faster (docs/speed.md)
 SMT_BUDGET = 1024  # with which half as many threads are tried: two threads of one core may be slower than one
+FEWEST_TEXTS = 10_000  # whose scoring takes far longer than the measurement
 ROUNDS = 2
 LONGEST_S = 8.0
 SHORTEST, LONGEST = 8, 64  # tokens of the windows that are measured
@@ -41,12 +42,13 @@ class Settings:
     batch_tokens: int
 
 
-def tuned(graph: Graph, model_hash: str, threads: int = 0, batch_tokens: int = 0) -> Graph:
+def tuned(graph: Graph, model_hash: str, texts: int, threads: int = 0, batch_tokens: int = 0) -> Graph:
     """Return the graph with the settings that are fastest here; what is not given is measured, or remembered.
 
     Args:
         graph: to be run.
         model_hash: of its file, SHA-256.
+        texts: how many are to be scored; few are not worth a measurement.
         threads: as asked for; 0 for what is best.
         batch_tokens: as asked for; 0 for what is best.
     """
@@ -54,7 +56,8 @@ def tuned(graph: Graph, model_hash: str, threads: int = 0, batch_tokens: int = 0
     file = cache_folder() / "tuning" / f"{_key(model_hash, tried)}.json"
     settings = tried[0] if len(tried) == 1 else _remembered(file, tried)
     if settings is None:
-        settings = _measured(graph, tried, file)
+        usual = Settings(threads or cores(), batch_tokens or BATCH_TOKENS)
+        settings = usual if texts < FEWEST_TEXTS else _measured(graph, tried, usual, file)
     return graph.suited(settings.threads, settings.batch_tokens)
 
 
@@ -115,12 +118,12 @@ def windows(vocabulary: int, tokens: int) -> Tokens:
     return Tokens(ids, starts, np.ones(len(lengths), dtype=np.int64))
 
 
-def _measured(graph: Graph, tried: Sequence[Settings], file: Path) -> Settings:
+def _measured(graph: Graph, tried: Sequence[Settings], usual: Settings, file: Path) -> Settings:
     started = time.perf_counter()
     settings = measure(graph, tried)
     told = f"measured in {time.perf_counter() - started:.1f} s"
     if settings is None:
-        settings = Settings(tried[0].threads, BATCH_TOKENS)
+        settings = usual
         told = "not measured, which would take too long here"
     else:
         _remember(file, settings)
