@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import torch
 
-from understudy.steps.export import deberta
+from understudy.steps.export import deberta, encoders, t5
 from understudy.steps.export.quantize import quantized
 from understudy.steps.export.writer import OPSET
 
@@ -31,7 +31,12 @@ class Architecture:
     write: Callable[[Any, int], onnx.ModelProto]
 
 
-ARCHITECTURES = {"deberta-v2": Architecture(deberta.uncovered, deberta.write)}
+ARCHITECTURES = {
+    "bert": Architecture(encoders.uncovered_bert, encoders.write_bert),
+    "distilbert": Architecture(encoders.uncovered_distilbert, encoders.write_distilbert),
+    "deberta-v2": Architecture(deberta.uncovered, deberta.write),
+    "t5": Architecture(t5.uncovered, t5.write),
+}
 
 
 def why_plain(model: Any, opset: int = OPSET) -> str | None:
@@ -57,7 +62,7 @@ def export_fp32(model: Any, folder: Path, opset: int = OPSET, max_length: int = 
     folder.mkdir(parents=True)
     model.config.save_pretrained(folder)
     if why_plain(model, opset) is None:
-        with torch.inference_mode():
+        with torch.no_grad():
             written = ARCHITECTURES[model.config.model_type].write(model, max_length)
         onnx.save(written, folder / MODEL_FILE)
     else:

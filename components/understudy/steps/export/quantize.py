@@ -123,7 +123,7 @@ class _Source:
     def _embedding(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         table, rows, output = node.input[0], node.input[1], node.output[0]
         integers, scales = self._constants(table, *integer_rows(self._array(table)))
-        parts = [f"{output}.{part}" for part in ("integers", "scales", "floats")]
+        parts = [f"{output}.{part}" for part in ("rows", "row_scales", "floats")]
         yield helper.make_node("Gather", [integers, rows], parts[:1])
         yield helper.make_node("Gather", [scales, rows], parts[1:2])
         yield helper.make_node("Cast", parts[:1], parts[2:], to=TensorProto.FLOAT)
