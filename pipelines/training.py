@@ -64,7 +64,7 @@ def training(card: str, texts: str, labels: str, store: str, overrides: str = ""
         store=store,
         overrides=overrides,
     )
-    exported = export(card=snapshot, gold=gold, student=trained.outputs["student"], overrides=overrides)
+    exported = export(card=snapshot, pool=pool, gold=gold, student=trained.outputs["student"], overrides=overrides)
     calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
     bundle = calibrated.outputs["bundle"]
 

@@ -4,14 +4,16 @@ Needs numpy, onnxruntime and tokenizers; neither torch nor transformers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from understudy import tuning
 from understudy.bundles import check_files, read_settings
-from understudy.engine import Bools, Floats, Graph, Integers
+from understudy.cascade import Cascade, below
+from understudy.engine import Bools, Floats, Graph, Integers, Tokens
 from understudy.task import Card
 
 
@@ -63,8 +65,38 @@ def exported_log_odds(graphs: Path, about: Mapping[str, Any], name: str, card: C
     Returns:
         log-odds of the positive label, shape (texts,).
     """
-    graph = Graph(graphs / name / "model.onnx", graphs / "tokenizer.json", about["max_length"], about["pad_id"])
-    return positive_log_odds(graph.logits(texts), card.positive_index)
+    return positive_log_odds(exported_graph(graphs, about, name).logits(texts), card.positive_index)
+
+
+def exported_graph(graphs: Path, about: Mapping[str, Any], name: str) -> Graph:
+    """Open one of the graphs that export wrote; `about` is its graphs.json."""
+    return Graph(graphs / name / "model.onnx", graphs / "tokenizer.json", about["max_length"], about["pad_id"])
+
+
+def settled_probability(cascade: Cascade, scores: Floats, calibrator: Sigmoid, threshold: float) -> Floats:
+    """Probability of the positive label of settled texts: by the student's calibrator, and under the threshold.
+
+    Args:
+        cascade: its shift makes the mean that of the student.
+        scores: of the first stage, shape (texts,).
+        calibrator: of the student's log-odds.
+        threshold: of the bundle.
+    """
+    return below(calibrator.probability(scores + cascade.shift), threshold)
+
+
+class Scored(NamedTuple):
+    """What a bundle says of texts.
+
+    Attributes:
+        probabilities: calibrated, shape (texts, labels).
+        windows: how many each text has, shape (texts,).
+        is_settled: whether the first stage decided, without the student; shape (texts,).
+    """
+
+    probabilities: Floats
+    windows: Integers
+    is_settled: Bools
 
 
 @dataclass(frozen=True)
@@ -79,6 +111,9 @@ class Bundle:
         threshold: at or above it a text gets the positive label.
         is_rehearsal: a rehearsal teacher had a part in it.
         settings: the whole of bundle.json.
+        graph: the student.
+        calibrator: of the student's log-odds.
+        cascade: settles the obvious negatives without the student; None where there is none.
     """
 
     folder: Path
@@ -90,6 +125,7 @@ class Bundle:
     settings: Mapping[str, Any]
     graph: Graph
     calibrator: Sigmoid
+    cascade: Cascade | None = None
 
     @classmethod
     def open(cls, folder: Path, threads: int = 0) -> "Bundle":
@@ -112,7 +148,13 @@ class Bundle:
                 folder / "model.onnx", folder / "tokenizer.json", settings["max_length"], settings["pad_id"], threads
             ),
             calibrator=Sigmoid(**settings["calibrator"]),
+            cascade=Cascade.open(folder, settings.get("cascade")),
         )
+
+    def tuned(self, texts: int, threads: int = 0, batch_tokens: int = 0) -> "Bundle":
+        """Return the bundle with the settings that suit this machine and so many texts; `tuning.tuned` says how."""
+        model_hash = self.settings["files"]["model.onnx"]
+        return replace(self, graph=tuning.tuned(self.graph, model_hash, texts, threads, batch_tokens))
 
     @property
     def positive_index(self) -> int:
@@ -127,14 +169,27 @@ class Bundle:
         """Return calibrated probabilities, shape (texts, labels)."""
         return self.score(texts)[0]
 
-    def score(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
-        """Return calibrated probabilities, shape (texts, labels), and how many windows each text was read in."""
-        found = [(self.graph.logits_of(tokens), tokens.windows) for tokens in self.graph.pieces_of(texts)]
-        if not found:
-            return np.empty((0, len(self.labels))), np.empty(0, dtype=np.int64)
-        logits, windows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        positive = self.calibrator.probability(positive_log_odds(logits, self.positive_index))
-        return self.columns(positive), windows
+    def score(self, texts: Sequence[str]) -> Scored:
+        """Label texts: the first stage settles what it may, the student reads the rest."""
+        nothing = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+        found = [nothing, *(self._read(tokens) for tokens in self.graph.pieces_of(texts))]
+        positive, windows, is_settled = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Scored(self.columns(positive), windows, is_settled)
+
+    def _read(self, tokens: Tokens) -> tuple[Floats, Integers, Bools]:
+        """Return the positive label's probability, windows and stage of some texts, each of shape (texts,)."""
+        positive: Floats = np.empty(len(tokens.windows))
+        is_settled: Bools = np.zeros(len(tokens.windows), dtype=np.bool_)
+        if self.cascade is not None:
+            scores = self.cascade.first.scores(tokens)
+            is_settled = self.cascade.settles(scores)
+            positive[is_settled] = settled_probability(
+                self.cascade, scores[is_settled], self.calibrator, self.threshold
+            )
+        left = np.flatnonzero(~is_settled)
+        logits = self.graph.logits_of(tokens, left)
+        positive[left] = self.calibrator.probability(positive_log_odds(logits, self.positive_index))
+        return positive, tokens.windows, is_settled
 
     def columns(self, positive: Floats) -> Floats:
         """Return the probabilities of all labels, shape (texts, labels), from the positive one's, shape (texts,)."""

@@ -20,6 +20,7 @@ from understudy.errors import BadArtifact
 from understudy.students import STUDENTS, locate, unknown_student
 
 STUDENT_FILE = "student.json"
+LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
 

@@ -41,6 +41,15 @@ def gold(tmp_path):
 
 
 @pytest.fixture
+def pool(tmp_path):
+    table = pl.DataFrame(
+        {"id": ["p0", "p1"], "group": ["p0", "p1"], "time": ["2026-01-01", None], "text": ["Ask them", "We left"]}
+    )
+    records.write(table, records.Texts, tmp_path / "pool")
+    return tmp_path / "pool"
+
+
+@pytest.fixture
 def card(tmp_path, make_card):
     folder = tmp_path / "card"
     folder.mkdir()
@@ -56,24 +65,25 @@ def trained(tmp_path, architecture: str, labels=("other", "tip")):
         "is_rehearsal": True,
     }  # fmt: skip
     student.save(model, tokenizer, about, tmp_path / "student")
+    pl.DataFrame({"id": ["0"]}).write_parquet(tmp_path / "student" / student.LEARNED_FILE)
     return tmp_path / "student"
 
 
 @pytest.mark.parametrize("architecture", SHAPES)
-def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, gold, architecture):
+def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, pool, gold, architecture):
     folder = trained(tmp_path, architecture)
     graphs = tmp_path / "graphs"
-    result = execute("export", {"card": card, "gold": gold, "student": folder, "graphs": graphs})
+    result = execute("export", {"card": card, "pool": pool, "gold": gold, "student": folder, "graphs": graphs})
     assert result.metrics["log_odds_gap"] < 1e-4
     about = json.loads((graphs / "graphs.json").read_text())
     assert about["graphs"] == ["fp32", "int8"]
     assert (graphs / "int8/model.onnx").stat().st_size < (graphs / "fp32/model.onnx").stat().st_size / 2
 
 
-def test_a_student_with_labels_in_another_order_is_refused(tmp_path, card, gold):
+def test_a_student_with_labels_in_another_order_is_refused(tmp_path, card, pool, gold):
     folder = trained(tmp_path, "bert", labels=("tip", "other"))
     with pytest.raises(core.NotTheSame, match=r"card's order \['other', 'tip'\], got \['tip', 'other'\]"):
-        execute("export", {"card": card, "gold": gold, "student": folder, "graphs": tmp_path / "graphs"})
+        execute("export", {"card": card, "pool": pool, "gold": gold, "student": folder, "graphs": tmp_path / "graphs"})
     assert not (tmp_path / "graphs").exists()
 
 

@@ -8,14 +8,14 @@ from understudy.documents import write_json
 from understudy.engine import Floats
 from understudy.scoring import exported_log_odds, positive_log_odds
 from understudy.shell import In, Out, Result
-from understudy.steps.export import core
+from understudy.steps.export import core, first_stage
 from understudy.steps.export.config import ExportConfig
 from understudy.task import Card, load_card, load_config
 
 GRAPHS_FILE = "graphs.json"
 
 
-def run(card: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Result:
+def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Result:
     """Export the student to ONNX in fp32 and int8, and choose the graph that will serve.
 
     The fp32 graph is refused when its scores or its label order differ from the student's; int8 is chosen unless it
@@ -23,9 +23,11 @@ def run(card: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Re
 
     Args:
         card: snapshot of the task card.
+        pool: unlabelled texts, by which the first stage learns to settle the obvious negatives.
         gold: human labels; validation alone is looked at.
         student: what train wrote.
-        graphs: fp32/model.onnx, int8/model.onnx, tokenizer.json, graphs.json.
+        graphs: fp32/model.onnx, int8/model.onnx, tokenizer.json, graphs.json; first_stage.npy and held_out.parquet
+            where the pool is large enough.
         overrides: key=value lines that change settings for this run.
 
     Returns:
@@ -44,6 +46,8 @@ def run(card: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Re
     is_positive = (validation["label"] == task.positive_label).to_numpy()
     choice = core.choose(scores, is_positive, config)
     settings = {**about, "graph": choice.graph, "reason": choice.reason}
+    most = load_config("infer", task, overrides).max_missed
+    settings["first_stage"] = first_stage.make(pool, student, graphs, settings, task, config, most)
     write_json(graphs / GRAPHS_FILE, settings)
     quality = {
         f"average_precision_{name}": metrics.average_precision(score, is_positive) for name, score in scores.items()
