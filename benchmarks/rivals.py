@@ -59,7 +59,7 @@ def optimum_model(plain: Path, folder: Path) -> Any:
 
     Args:
         plain: folder with the graph as its exporter makes it, and config.json.
-        folder: made here.
+        folder: made here, unless it is there.
 
     Source: huggingface.co/docs/optimum-onnx, "Quantization", "Dynamic quantization example".
     """
@@ -67,8 +67,9 @@ def optimum_model(plain: Path, folder: Path) -> Any:
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
     settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)
-    quantizer = ORTQuantizer.from_pretrained(plain, file_name="model.onnx")
-    quantizer.quantize(save_dir=folder, quantization_config=settings)
+    if not folder.exists():
+        quantizer = ORTQuantizer.from_pretrained(plain, file_name="model.onnx")
+        quantizer.quantize(save_dir=folder, quantization_config=settings)
     return ORTModelForSequenceClassification.from_pretrained(folder, file_name="model_quantized.onnx")
 
 

@@ -32,6 +32,7 @@ from understudy.steps.export import onnx as export
 from understudy.task import Prices
 
 OURS = "ours"
+RIVALS = ("naive", "pipeline", "optimum_int8", "optimum_int8_sorted", "openvino_int8")
 FOLDER = BUILD / "benchmark-speed"
 MOST_TEXTS = 2048
 TURN_S = 4.0  # how long a way's turn should last; the slowest ways get one batch, which lasts longer
@@ -59,24 +60,29 @@ class Contest:
     engine: Graph
 
 
-def contest_of(workload: Workload, folder: Path) -> Contest:
-    """Make the model, its graphs, and every way to run it."""
+def contest_of(workload: Workload, folder: Path, names: Sequence[str]) -> Contest:
+    """Make the model, its graphs, and the ways to run it that are named."""
     model, tokenizer = workloads.model_of(workload.shape), workloads.tokenizer()
     texts = workloads.texts_of(workload.texts)
     ours, fp32 = our_graphs(model, tokenizer, folder)
-    export.export_plain(model, plain_folder(model, folder), export.OPSET)
-    optimum = rivals.optimum_model(folder / "plain", folder / "optimum")
-    ways = {
-        OURS: ours.logits,
-        "naive": rivals.naive(model, tokenizer),
-        "pipeline": rivals.pipeline(model, tokenizer),
-        "optimum_int8": rivals.optimum_int8(optimum, tokenizer),
-        "optimum_int8_sorted": rivals.optimum_int8_sorted(optimum, ours),
-        "openvino_int8": rivals.openvino_int8(fp32, ours, texts[-rivals.CALIBRATION_TEXTS :]),
+    makers = {
+        "naive": lambda: rivals.naive(model, tokenizer),
+        "pipeline": lambda: rivals.pipeline(model, tokenizer),
+        "optimum_int8": lambda: rivals.optimum_int8(optimum_model(model, folder), tokenizer),
+        "optimum_int8_sorted": lambda: rivals.optimum_int8_sorted(optimum_model(model, folder), ours),
+        "openvino_int8": lambda: rivals.openvino_int8(fp32, ours, texts[-rivals.CALIBRATION_TEXTS :]),
     }
+    ways: dict[str, Way] = {name: makers[name]() for name in names}
     exact = Graph(fp32, folder / "tokenizer.json", workloads.MAX_LENGTH)
-    require_same({name: ways[name] for name in EXACT}, exact.logits, texts[: rivals.BATCH])
-    return Contest(workload, texts, ways, ours)
+    require_same({name: ways[name] for name in EXACT if name in ways}, exact.logits, texts[: rivals.BATCH])
+    return Contest(workload, texts, {OURS: ours.logits, **ways}, ours)
+
+
+def optimum_model(model: Any, folder: Path) -> Any:
+    """Export and quantise a model by optimum, once."""
+    if not (folder / "plain").exists():
+        export.export_plain(model, plain_folder(model, folder), export.OPSET)
+    return rivals.optimum_model(folder / "plain", folder / "optimum")
 
 
 def plain_folder(model: Any, folder: Path) -> Path:
@@ -212,13 +218,13 @@ def told(contest: Contest, speeds: Mapping[str, np.ndarray[Any, Any]]) -> Iterat
     yield f"  integer peak {np.median(speeds['peak']) / 1e9:.0f} GOPS"
 
 
-def run(chosen: Sequence[Workload], rounds: int) -> dict[str, Figure]:
+def run(chosen: Sequence[Workload], names: Sequence[str], rounds: int) -> dict[str, Figure]:
     """Measure some workloads, one after another."""
     rng = np.random.default_rng(SEED)
     found: dict[str, Figure] = {}
     for workload in chosen:
         folder = FOLDER / f"{workload.shape}_{workload.texts}"
-        contest = contest_of(workload, folder)
+        contest = contest_of(workload, folder, names)
         speeds = measure(contest, folder, rounds, rng)
         print("\n".join(told(contest, speeds)), flush=True)
         found |= figures_of(contest, speeds)
@@ -230,17 +236,18 @@ def run(chosen: Sequence[Workload], rounds: int) -> dict[str, Figure]:
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Turns of each way; 2 for a quick try.")
+@click.option("--against", multiple=True, type=click.Choice(RIVALS), default=RIVALS, help="A rival; all are usual.")
 @click.option("--only", multiple=True, help="Suffix of a workload to measure alone; 'deberta' for the one without.")
-def main(rounds: int, only: tuple[str, ...]) -> None:
+def main(rounds: int, against: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Measure, and report."""
     chosen = [one for one in WORKLOADS if not only or (one.suffix.lstrip("_") or "deberta") in only]
-    minutes = len(chosen) * (1.2 + 0.6 * rounds)
+    minutes = len(chosen) * (1.2 + 0.12 * rounds * len(against))
     print(
         f"{len(chosen)} workloads, {rounds} rounds of every way; about {minutes:.0f} minutes on two cores.", flush=True
     )
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    found = run(chosen, rounds)
+    found = run(chosen, against, rounds)
     settings = {"rounds": rounds, "turn_s": TURN_S, "max_length": workloads.MAX_LENGTH, "cores": cores()}
     settings |= {"batch": rivals.BATCH, "instance_usd_per_hour": Prices().instance_usd_per_hour}
     file = report("speed", found, settings, [SEED], time.monotonic() - started)

@@ -240,7 +240,10 @@ class Graph:
         """Turn texts into token ids, all at once: mind the memory, or take `pieces_of`."""
         rows: list[list[int]] = []
         windows = np.ones(len(texts), dtype=np.int64)
-        for index, encoding in enumerate(self._tokenizer.encode_batch_fast([encodable(text) for text in texts])):
+        share = -(-len(texts) // self.threads) or 1  # the tokenizer's own threads may be off (TOKENIZERS_PARALLELISM)
+        shares = [[encodable(text) for text in texts[at : at + share]] for at in range(0, len(texts), share)]
+        encoded = on_threads(self._tokenizer.encode_batch_fast, shares, self.threads)
+        for index, encoding in enumerate(chain.from_iterable(encoded)):
             more = encoding.overflowing
             rows.append(encoding.ids)
             rows.extend(window.ids for window in more)
