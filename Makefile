@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test check lint types docs compile lock clean benchmark-nightly benchmark-speed benchmark-watch
+.PHONY: help install demo test check lint types docs compile lock clean benchmark-cascade benchmark-nightly benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,9 @@ docs: $(STAMP)  ## Refresh the generated parts of the docs.
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/python -m pipelines.compile --out build/pipelines
+
+benchmark-cascade: $(STAMP)  ## Measure what the first stage gains and loses on real sentences, and whether its promise holds.
+	$(BIN)/python -m benchmarks.cascade
 
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly

@@ -11,7 +11,7 @@ import polars as pl
 
 from tests.bundles import make_bundle
 from understudy import nights, registry
-from understudy.bundles import BUNDLE_FILE
+from understudy.bundles import BUNDLE_FILE, version_of
 from understudy.drift.summary import describe
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
@@ -43,18 +43,30 @@ def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bo
     """Publish a bundle whose reference are 400 quiet texts; return its version."""
     bundle = make_bundle(folder)
     settings = json.loads((bundle / BUNDLE_FILE).read_text())
-    settings |= {"trained_texts": trained, "version": f"hotel-tips-{folder.name}"}
+    settings["trained_texts"] = trained
+    settings["cascade"] = {"reason": "settles", "max_missed": 0.005}
     if has_reference:
         table = make_texts(400, share, seed=1_000)
         settings["reference"] = describe(table, (table["probability"] >= 0.5).to_numpy()).as_record()
+    settings["version"] = version_of("hotel-tips", settings)
     (bundle / BUNDLE_FILE).write_text(json.dumps(settings))
     return registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
 
 
 def put_night(
-    store: Store, night: str, texts: pl.DataFrame, version: str, refused: int = 0, segments: int = 2, **changes: object
+    store: Store,
+    night: str,
+    texts: pl.DataFrame,
+    version: str,
+    refused: int = 0,
+    segments: int = 2,
+    first_stage: tuple[int, int, int] = (0, 0, 0),
+    **changes: object,
 ) -> Manifest:
-    """Put a night into the store as shard and infer leave it: a manifest, segments and the shard's record."""
+    """Put a night into the store as shard and infer leave it: a manifest, segments and the shard's record.
+
+    `first_stage`: texts that it settled, of these checked, of these missed.
+    """
     manifest = Manifest(
         format=nights.FORMAT,
         number=len(store.list(nights.ORDER)) + 1,
@@ -78,6 +90,7 @@ def put_night(
         part.write_parquet(buffer)
         store.put_if_absent(nights.prediction_key(manifest, 0, segment), buffer.getvalue())
     said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": []}
+    said |= dict(zip(("settled", "checked", "missed"), first_stage, strict=True))
     store.put_if_absent(nights.shard_key(manifest, 0), json.dumps(said).encode())
     return manifest
 
