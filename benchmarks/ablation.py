@@ -31,7 +31,7 @@ def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:
     model, tokenizer = workloads.model_of(shape), workloads.tokenizer()
     ours, fp32 = our_graphs(model, tokenizer, folder)
     export.export_plain(model, plain_folder(model, folder), export.OPSET)
-    plain_int8 = export.export_int8(folder / "plain/model.onnx", folder / "plain8")
+    plain_int8 = export.export_int8(folder / "plain/model.onnx", folder / "plain8", workloads.rows(tokenizer))
     opened = partial(Graph, tokenizer_path=folder / "tokenizer.json", max_length=workloads.MAX_LENGTH)
     ways = {
         OURS: ours.logits,

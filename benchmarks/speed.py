@@ -97,7 +97,7 @@ def our_graphs(model: Any, tokenizer: Any, folder: Path) -> tuple[Graph, Path]:
     """Export a model as the step export does; return the engine of the int8 graph, and the fp32 file."""
     folder.mkdir(parents=True)
     fp32 = export.export_fp32(model, folder / "fp32")
-    int8 = export.export_int8(fp32, folder / "int8")
+    int8 = export.export_int8(fp32, folder / "int8", workloads.rows(tokenizer))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     return Graph(int8, folder / "tokenizer.json", workloads.MAX_LENGTH), fp32
 

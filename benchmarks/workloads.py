@@ -16,6 +16,7 @@ from understudy.student import T5EncoderClassifier, locate, tokenizer_of
 
 SHARED = Path(os.environ.get("UNDERSTUDY_SHARED", Path(__file__).parents[2] / "shared"))
 REVIEWS = SHARED / "data/hotel-reviews/reviews.csv"
+RANGE_TEXTS = 200
 MAX_LENGTH = 256  # tokens; longer texts are left out, so that every way does the same work
 MEAN_TOKENS = {"sentences": 25, "reviews": 158}
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -99,6 +100,13 @@ def texts_of(kind: str) -> list[str]:
     lengths = np.array([len(ids) for ids in tokenizer()(texts)["input_ids"]])
     chosen = longest_with_mean(lengths, MEAN_TOKENS[kind])
     return [texts[index] for index in np.random.default_rng(SEED).permutation(chosen)]
+
+
+def rows(tokenizer: Any) -> list[list[int]]:
+    """Token ids of some of the texts, by which int8 learns which values activations take."""
+    texts = [*texts_of("sentences")[-RANGE_TEXTS:], *texts_of("reviews")[-RANGE_TEXTS // 4 :]]
+    ids: list[list[int]] = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    return ids
 
 
 def longest_with_mean(lengths: Sequence[int] | np.ndarray[Any, Any], mean: float) -> np.ndarray[Any, Any]:

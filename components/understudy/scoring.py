@@ -14,7 +14,6 @@ from understudy import tuning
 from understudy.bundles import check_files, read_settings
 from understudy.cascade import Cascade, below
 from understudy.engine import Bools, Floats, Graph, Integers, Tokens
-from understudy.task import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +49,6 @@ def positive_log_odds(logits: Floats, positive_index: int) -> Floats:
     highest = others.max(axis=1)
     total = np.exp(others - highest[:, None]).sum(axis=1)
     return np.asarray(logits[:, positive_index] - highest - np.log(total), dtype=np.float64)
-
-
-def exported_log_odds(graphs: Path, about: Mapping[str, Any], name: str, card: Card, texts: Sequence[str]) -> Floats:
-    """Score texts with one of the graphs that export wrote.
-
-    Args:
-        graphs: export's folder.
-        about: its graphs.json.
-        name: "fp32" or "int8".
-        card: names the positive label.
-        texts: what to score.
-
-    Returns:
-        log-odds of the positive label, shape (texts,).
-    """
-    return positive_log_odds(exported_graph(graphs, about, name).logits(texts), card.positive_index)
 
 
 def exported_graph(graphs: Path, about: Mapping[str, Any], name: str) -> Graph:

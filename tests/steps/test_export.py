@@ -76,7 +76,8 @@ def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, pool, 
     result = execute("export", {"card": card, "pool": pool, "gold": gold, "student": folder, "graphs": graphs})
     assert result.metrics["log_odds_gap"] < 1e-4
     about = json.loads((graphs / "graphs.json").read_text())
-    assert about["graphs"] == ["fp32", "int8"]
+    assert about["graphs"][:2] == ["fp32", "int8"]
+    assert (about["plain_reason"], about["batch_gap"] < 1e-4) == ("", True)
     assert (graphs / "int8/model.onnx").stat().st_size < (graphs / "fp32/model.onnx").stat().st_size / 2
 
 
@@ -93,10 +94,15 @@ def test_a_graph_whose_scores_moved_is_refused(moved):
         core.require_parity(np.array([0.0, 1.0]), np.array([0.0, 1.0 + moved]), ExportConfig())
 
 
-def test_int8_serves_only_while_it_ranks_as_well():
-    is_positive = np.array([True, True, False, False])
-    good, bad = np.array([3.0, 2.0, -1.0, -2.0]), np.array([3.0, -2.0, 1.0, -1.0])
-    assert core.choose({"fp32": good, "int8": good}, is_positive, ExportConfig()).graph == "int8"
-    fallback = core.choose({"fp32": good, "int8": bad}, is_positive, ExportConfig())
-    assert fallback.graph == "fp32"  # the second positive falls to rank four: (1 + 2/4) / 2 = 0.75
-    assert "0.750 in int8, 1.000 in fp32" in fallback.reason
+def test_the_fastest_graph_that_ranks_as_well_serves():
+    speed = {"fp32": 60.0, "mixed": 120.0, "int8": 220.0}
+    assert core.choose({"fp32": 0.9, "int8": 0.89}, speed, ExportConfig()).graph == "int8"
+    fallback = core.choose({"fp32": 0.9, "int8": 0.85, "mixed": 0.89}, speed, ExportConfig())
+    assert (fallback.graph, fallback.reason.rpartition("; ")[2]) == ("mixed", "int8 loses too much")
+    assert core.choose({"fp32": 0.9, "int8": 0.8, "mixed": 0.8}, speed, ExportConfig()).graph == "fp32"
+
+
+def test_integers_that_are_not_faster_here_do_not_serve():
+    choice = core.choose({"fp32": 0.9, "int8": 0.9}, {"fp32": 80.0, "int8": 60.0}, ExportConfig())
+    assert (choice.graph, choice.reason.rpartition("; ")[2]) == ("fp32", "int8 is slower here")
+    assert core.choose({"fp32": 0.9, "int8": 0.9}, {"fp32": 64.0, "int8": 60.0}, ExportConfig()).graph == "int8"

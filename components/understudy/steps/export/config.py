@@ -11,8 +11,8 @@ class ExportConfig:
 
     Attributes:
         max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's on any validation text.
-        max_quality_loss: most average precision on the validation split that int8 may lose and still be chosen.
-        int8: also make an int8 graph.
+        max_quality_loss: most average precision on the validation split that a graph with integers may lose.
+        int8: also make an int8 graph, and where it loses too much a mixed one.
         opset: ONNX operator set; below 20 the graphs are traced, which is slower.
         first_stage_texts: most texts of the pool that the student scores, to fit the first stage and choose its cut.
         held_out_share: of these, held out for the cut, by whole groups.

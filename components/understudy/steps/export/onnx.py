@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from understudy.steps.export import deberta, encoders, t5
-from understudy.steps.export.quantize import quantized
+from understudy.steps.export.quantize import Rows, quantized, ranges_of
 from understudy.steps.export.writer import OPSET
 
 MODEL_FILE = "model.onnx"
@@ -70,16 +70,18 @@ def export_fp32(model: Any, folder: Path, opset: int = OPSET, max_length: int = 
     return folder / MODEL_FILE
 
 
-def export_int8(fp32: Path, folder: Path, keep: Collection[str] = ()) -> Path:
-    """Write `folder/model.onnx`: weights in int8 by column, activations quantised as they come.
+def export_int8(fp32: Path, folder: Path, rows: Rows, keep: Collection[str] = ()) -> Path:
+    """Write `folder/model.onnx`: weights in int8 by column, activations in the ranges that they have on `rows`.
 
     Args:
         fp32: the graph.
         folder: made here.
+        rows: token ids of texts like those to come.
         keep: names of weights that stay in fp32 (`quantize.weights_of` lists them all).
     """
     folder.mkdir(parents=True)
-    onnx.save(quantized(onnx.load(fp32), keep), folder / MODEL_FILE)
+    model = onnx.load(fp32)
+    onnx.save(quantized(model, ranges_of(model, rows), keep), folder / MODEL_FILE)
     return folder / MODEL_FILE
 
 
