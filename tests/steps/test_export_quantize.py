@@ -1,5 +1,10 @@
 """Integer products are the same on every CPU, near the fp32 ones, and do not depend on the batch."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -134,3 +139,31 @@ def test_a_value_beyond_the_range_is_cut_to_it_and_moves_no_other_text():
 def test_an_int8_graph_is_a_valid_onnx_model():
     model = product_graph(np.eye(4, dtype=np.float32), np.zeros(4, np.float32))
     onnx.checker.check_model(quantize.quantized(model, {"floats": (0.0, 1.0)}))
+
+
+ON_ANOTHER_CPU = """
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+from tests.steps import test_export_quantize as it
+
+weight, ids = np.full((64, 48), 127, np.float32), np.full((7, 64), 255)
+model = it.product_graph(weight, np.zeros(48, np.float32))
+safe, scales = it.integer_columns(weight)
+integers = it.quantize.quantized(model, {"floats": (0.0, 255.0)})
+print(np.abs(it.logits(integers, ids) - it.exact(ids, safe) * scales).max() < 0.1)
+it.quantize.integer_columns = lambda weight: (weight.astype(np.int8), np.ones(48, np.float32))
+whole = it.quantize.quantized(model, {"floats": (0.0, 255.0)})
+print(np.abs(it.logits(whole, ids) - it.exact(ids, weight)).max() < 0.1)
+"""
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64 (Debian: qemu-user)")
+def test_an_emulated_cpu_without_vnni_multiplies_exactly():
+    command = ["qemu-x86_64", "-cpu", "Haswell", os.path.realpath(sys.executable), "-c", ON_ANOTHER_CPU]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["True", "False"]  # weights that use all 8 bits do saturate there

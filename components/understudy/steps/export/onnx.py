@@ -45,7 +45,7 @@ def why_plain(model: Any, opset: int = OPSET) -> str | None:
     if kind not in ARCHITECTURES:
         return f"no fast graph is known of {kind}"
     if opset < OPSET:
-        return f"the fast graph needs opset {OPSET}, opset asks for {opset}"
+        return f"the fast graph needs opset {OPSET}, export.opset asks for {opset}"
     fault = ARCHITECTURES[kind].uncovered(model.config)
     return None if fault is None else f"the fast graph of {kind} does not cover {fault}"
 
