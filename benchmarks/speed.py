@@ -17,6 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import polars as pl
+import transformers
 from scipy import stats
 
 from benchmarks import rivals, workloads
@@ -62,7 +63,7 @@ class Contest:
 
 def contest_of(workload: Workload, folder: Path, names: Sequence[str]) -> Contest:
     """Make the model, its graphs, and the ways to run it that are named."""
-    model, tokenizer = workloads.model_of(workload.shape), workloads.tokenizer()
+    model, tokenizer = workloads.model_of(workload.shape), workloads.tokenizer(workload.shape)
     texts = workloads.texts_of(workload.texts)
     ours, fp32 = our_graphs(model, tokenizer, folder)
     makers = {
@@ -245,6 +246,7 @@ def main(rounds: int, against: tuple[str, ...], only: tuple[str, ...]) -> None:
     print(
         f"{len(chosen)} workloads, {rounds} rounds of every way; about {minutes:.0f} minutes on two cores.", flush=True
     )
+    transformers.logging.set_verbosity_error()  # its pipeline warns of every class that it does not list
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     found = run(chosen, against, rounds)

@@ -82,9 +82,12 @@ def attention(shape: str) -> str:
     return "eager" if shape == "deberta" else "sdpa"
 
 
-def tokenizer() -> Any:
-    """Open MiniLM's WordPiece tokenizer, which serves every shape here."""
-    return tokenizer_of(locate("minilm"))
+def tokenizer(shape: str = "minilm") -> Any:
+    """Open MiniLM's WordPiece tokenizer, which serves every shape here; only MiniLM asks for segment ids."""
+    opened = tokenizer_of(locate("minilm"))
+    if shape != "minilm":
+        opened.model_input_names = ["input_ids", "attention_mask"]
+    return opened
 
 
 def texts_of(kind: str) -> list[str]:
