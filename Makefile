@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-memory benchmark-nightly benchmark-watch
+.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,11 +48,17 @@ docs: $(STAMP)  ## Refresh the generated parts of the docs.
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/python -m pipelines.compile --out build/pipelines
 
+benchmark-cascade: $(STAMP)  ## Measure what the first stage gains and loses on real sentences, and whether its promise holds.
+	$(BIN)/python -m benchmarks.cascade
+
 benchmark-memory: $(STAMP)  ## Measure the peak memory of every step on the demo's texts.
 	$(BIN)/python -m benchmarks.memory
 
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly
+
+benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the same classifiers on this CPU.
+	$(BIN)/python -m benchmarks.speed
 
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch

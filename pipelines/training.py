@@ -57,7 +57,7 @@ def training_on(accelerator: Accelerator | None) -> Any:
             store=store,
             overrides=overrides,
         )
-        exported = export(card=snapshot, gold=gold, student=trained.outputs["student"], overrides=overrides)
+        exported = export(card=snapshot, pool=pool, gold=gold, student=trained.outputs["student"], overrides=overrides)
         calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
         bundle = calibrated.outputs["bundle"]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.bundles import BUNDLE_FILE, FORMAT, version_of
+from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, version_of
+from understudy.cascade import PAIRS, FirstStage
 
 CARD = """
 name: {name}
@@ -71,6 +72,21 @@ def make_bundle(
         "files": files,
     }
     settings["version"] = version_of(name, settings)
+    (folder / BUNDLE_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return folder
+
+
+def add_first_stage(folder: Path, words: Mapping[str, float], *, cut: float = -1.0, shift: float = 0.0) -> Path:
+    """Give a bundle a first stage that scores a text by the sum of its words' weights over sqrt(words)."""
+    settings = json.loads((folder / BUNDLE_FILE).read_text())
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    weights = np.zeros(len(vocabulary) + PAIRS, dtype=np.float32)
+    for word, weight in words.items():
+        weights[vocabulary[word]] = weight
+    FirstStage(weights, 0.0).save(folder)
+    settings["cascade"] = {"reason": "settles", "cut": cut, "intercept": 0.0, "shift": shift, "max_missed": 0.005}
+    settings["files"][FIRST_STAGE_FILE] = _sha256(folder / FIRST_STAGE_FILE)
+    settings["version"] = version_of("hotel-tips", settings)
     (folder / BUNDLE_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 

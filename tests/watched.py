@@ -44,6 +44,7 @@ def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bo
     bundle = make_bundle(folder)
     settings = json.loads((bundle / BUNDLE_FILE).read_text())
     settings["trained_texts"] = trained
+    settings["cascade"] = {"reason": "settles", "max_missed": 0.005}
     if has_reference:
         table = make_texts(400, share, seed=1_000)
         settings["reference"] = describe(table, (table["probability"] >= 0.5).to_numpy()).as_record()
@@ -53,9 +54,19 @@ def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bo
 
 
 def put_night(
-    store: Store, night: str, texts: pl.DataFrame, version: str, refused: int = 0, segments: int = 2, **changes: object
+    store: Store,
+    night: str,
+    texts: pl.DataFrame,
+    version: str,
+    refused: int = 0,
+    segments: int = 2,
+    first_stage: tuple[int, int, int] = (0, 0, 0),
+    **changes: object,
 ) -> Manifest:
-    """Put a night into the store as shard and infer leave it: a manifest, segments and the shard's record."""
+    """Put a night into the store as shard and infer leave it: a manifest, segments and the shard's record.
+
+    `first_stage`: texts that it settled, of these checked, of these missed.
+    """
     manifest = Manifest(
         format=nights.FORMAT,
         number=len(store.list(nights.ORDER)) + 1,
@@ -79,6 +90,7 @@ def put_night(
         part.write_parquet(buffer)
         store.put_if_absent(nights.prediction_key(manifest, 0, segment), buffer.getvalue())
     said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": []}
+    said |= dict(zip(("settled", "checked", "missed"), first_stage, strict=True))
     store.put_if_absent(nights.shard_key(manifest, 0), json.dumps(said).encode())
     return manifest
 

@@ -15,6 +15,7 @@ from understudy.task import CARD_FILE, Card
 BUNDLE_FILE = "bundle.json"
 FORMAT = 1
 SERVED = ("model.onnx", "tokenizer.json", CARD_FILE)
+FIRST_STAGE_FILE = "first_stage.npy"
 
 
 class Calibrator(BaseModel):
@@ -22,6 +23,16 @@ class Calibrator(BaseModel):
 
     slope: FiniteFloat
     bias: FiniteFloat
+
+
+class CascadeSettings(BaseModel):
+    """The first stage's cut on the scale of its scores, or why there is none."""
+
+    reason: str
+    cut: FiniteFloat | None = None
+    intercept: FiniteFloat = 0.0
+    shift: FiniteFloat = 0.0
+    max_missed: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Settings(BaseModel):
@@ -37,6 +48,7 @@ class Settings(BaseModel):
     pad_id: Annotated[int, Field(ge=0)]
     graph: str
     is_rehearsal: bool
+    cascade: CascadeSettings | None = None
     files: dict[str, str]
 
 
@@ -87,9 +99,11 @@ def version_of(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _require_unaltered(settings: Mapping[str, Any], where: str) -> None:
-    missing = [name for name in SERVED if name not in settings["files"]]
+    has_cut = (settings.get("cascade") or {}).get("cut") is not None
+    served = (*SERVED, FIRST_STAGE_FILE) if has_cut else SERVED
+    missing = [name for name in served if name not in settings["files"]]
     if missing:
-        raise BadArtifact(f"A bundle must vouch for {', '.join(SERVED)}, got none for {', '.join(missing)} ({where}).")
+        raise BadArtifact(f"A bundle must vouch for {', '.join(served)}, got none for {', '.join(missing)} ({where}).")
     name = settings["version"].rpartition("-")[0]
     if settings["version"] != (expected := version_of(name, settings)):
         raise BadArtifact(

@@ -2,8 +2,10 @@
 
 import math
 import os
+import platform
 from pathlib import Path
 
+CPU_INFO = Path("/proc/cpuinfo")
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -25,3 +27,10 @@ def cpu_limit(content: str) -> float | None:
     """
     quota, period = content.split()
     return None if quota == "max" else int(quota) / int(period)
+
+
+def cpu_model() -> str:
+    """Name this machine's processor as Linux does, or its architecture where Linux gives no name."""
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from understudy.cascade import FIRST, STUDENT
 from understudy.errors import BadInput
 from understudy.registry import fetch_bundle
 from understudy.scoring import Bundle
@@ -25,6 +26,7 @@ class Prediction:
         positive_probability: of the positive label; the same as `probability` when that is the label.
         threshold: at or above it a text gets the positive label.
         version: the bundle's.
+        stage: what decided: "first", the first stage, or "student".
         is_rehearsal: a rehearsal teacher had a part in the bundle.
     """
 
@@ -34,6 +36,7 @@ class Prediction:
     positive_probability: float
     threshold: float
     version: str
+    stage: str
     is_rehearsal: bool
 
 
@@ -74,7 +77,7 @@ def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
 
 def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
     """Label texts, in their order."""
-    probabilities = bundle.probabilities(texts)
+    probabilities, _, is_settled = bundle.score(texts)
     chosen = bundle.choose(probabilities)
     return [
         Prediction(
@@ -84,9 +87,10 @@ def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
             positive_probability=float(row[bundle.positive_index]),
             threshold=bundle.threshold,
             version=bundle.version,
+            stage=FIRST if settled else STUDENT,
             is_rehearsal=bundle.is_rehearsal,
         )
-        for text, index, row in zip(texts, chosen, probabilities, strict=True)
+        for text, index, row, settled in zip(texts, chosen, probabilities, is_settled, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ PREDICTIONS = pl.Schema(
         "version": pl.String(),  # of the bundle
         "generation": pl.Int64(),  # of current.json when the night's bundle was pinned
         "date": pl.String(),  # the night, YYYY-MM-DD
-        "stage": pl.String(),  # what answered: "student"
+        "stage": pl.String(),  # what decided: "first", the first stage, or "student"
         "windows": pl.Int64(),  # 1 for a text that fits into the model at once
         "scored_at": pl.String(),  # UTC, when the night's manifest was made, so that a re-run gives the same bytes
     }

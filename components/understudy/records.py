@@ -123,7 +123,7 @@ class Predictions(dy.Schema):
     version = dy.String(min_length=1)
     generation = dy.Int64(min=0)
     date = dy.String(primary_key=True, regex=r"^\d{4}-\d{2}-\d{2}$")
-    stage = dy.Enum(["student"])
+    stage = dy.Enum(["first", "student"])
     windows = dy.Int64(min=1)
     scored_at = dy.String(min_length=1)
 

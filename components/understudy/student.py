@@ -15,11 +15,12 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from understudy.documents import read_json, write_json
+from understudy.engine import Floats, encodable, length_batches
 from understudy.errors import BadArtifact
-from understudy.scoring import Floats, encodable, length_batches
 from understudy.students import STUDENTS, locate, unknown_student
 
 STUDENT_FILE = "student.json"
+LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
 

@@ -1,7 +1,8 @@
 """How numbers are written in sentences, so that a log line, the audit and the report say the same."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 UNKNOWN = "n/a"
 
@@ -147,3 +148,20 @@ def clip(text: str, length: int) -> str:
     """
     flat = " ".join(text.split())
     return flat if len(flat) <= length else flat[: length - 1].rsplit(" ", 1)[0].rstrip() + "…"
+
+
+def first_stage(cascade: Mapping[str, Any] | None) -> str:
+    """Say what a bundle's first stage does and what it may lose, or why there is none.
+
+    >>> first_stage({"reason": "it does not pay"})
+    'There is no first stage: it does not pay.'
+    """
+    if not cascade or cascade.get("cut") is None:
+        return f"There is no first stage: {(cascade or {'reason': 'calibrate made none'})['reason']}."
+    missed, bound = (f"{cascade[name] * 100:.2f}%" for name in ("missed", "bound"))
+    return (
+        f"The first stage settles {percent(cascade['settled'])} of the texts as negatives without the student. On "
+        f"{count(cascade['texts'], 'text')} that neither had learned from it lost {missed} of all, which is "
+        f"{percent(cascade['missed_positives'])} of those that the student calls positive; with 95% confidence it "
+        f"loses at most {bound} of all texts."
+    )

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
-from understudy import forgetting, nights, records
+from understudy import forgetting, nights, records, registry
 from understudy.bundles import version_of
 from understudy.errors import BadArtifact, BadData, BadInput
 from understudy.predictions import PREDICTIONS
@@ -164,8 +165,9 @@ def test_binary_rubbish_in_a_csv_is_counted_row_by_row(desk):
 
 def test_a_long_text_is_read_in_windows_whose_logits_are_averaged_by_tokens(desk):
     bundle = Bundle.open(desk.bundle)
-    logits, windows = bundle.graph.logits_and_windows(["ask " * 64 + "nice " * 16, "ask"])
-    assert windows.tolist() == [2, 1]
+    tokens = bundle.graph.tokens(["ask " * 64 + "nice " * 16, "ask"])
+    logits = bundle.graph.logits_of(tokens)
+    assert tokens.windows.tolist() == [2, 1]
     first, second = -2 + 4 * 64, -2 - 4 * 16
     assert logits[:, 1] == pytest.approx([(first * 64 + second * 16) / 80, 2])
 
@@ -227,19 +229,27 @@ def test_segments_hold_every_row_once_in_order_and_keep_their_limits(words, most
 def test_known_texts_are_found_by_their_whole_key():
     twin = "0" * 16
     scored = pl.DataFrame(
-        {"first": [0, 0], "second": [1, 2], "probability": [0.25, 0.75], "windows": [1, 2]},
+        {
+            "first": [0, 0],
+            "second": [1, 2],
+            "probability": [0.25, 0.75],
+            "windows": [1, 2],
+            "is_settled": [True, False],
+        },
         schema=core.KEYED,
     )
     known = core.Known(scored)
-    assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2)
+    assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2, False)
     assert known.find(twin + "0" * 15 + "3" + "f" * 32) is None
     assert known.find("f" * 64) is None
 
 
 def test_the_key_of_a_text_is_the_same_in_a_table_and_alone():
     content = core.content_of("Ask for a room")
-    table = core.keyed(pl.DataFrame({"content": [content], "probability": [0.5], "windows": [1]}))
+    scored = {"content": [content], "probability": [0.5], "windows": [1], "stage": ["first"]}
+    table = core.keyed(pl.DataFrame(scored))
     assert table.row(0)[:2] == core.key_of(content)
+    assert table["is_settled"].to_list() == [True]
     assert table.schema == core.KEYED
 
 
@@ -249,7 +259,8 @@ def test_a_second_run_changes_nothing_and_says_the_same(desk):
     before = {key: desk.store.read(key) for key in desk.store.list()}
     result = desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=4")
     assert {key: desk.store.read(key) for key in desk.store.list()} == before
-    assert result.metrics == {"texts": 30, "positives": 10, "refused": 1, "scored": 0}
+    counts = {"texts": 30, "positives": 10, "refused": 1, "scored": 0, "settled": 0, "checked": 0, "missed": 0}
+    assert result.metrics == counts
 
 
 def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk):
@@ -477,3 +488,53 @@ def test_a_forgotten_text_is_refused_and_the_shard_goes_on_where_it_stopped(desk
     gone = {"t11", "t15", "t19"}  # of the segments that were not done; `understudy forget` takes the others out
     assert desk.predictions("2026-11-01")["id"].to_list() == [f"t{n}" for n in range(20) if f"t{n}" not in gone]
     assert desk.refused("2026-11-01").select("id", "reason").unique().rows() == [(None, "forgotten")]
+
+
+@pytest.fixture
+def cascaded(desk):
+    """A night of texts, and a bundle whose first stage settles "stayed", which the student calls a tip in company."""
+    folder = add_first_stage(make_bundle(desk.folder / "cascaded"), {"nice": -3.0, "stayed": -3.0})
+    registry.publish_bundle(desk.store, folder, {"report.html": b"<p>"})
+    rows = [(f"a{n}", f"ask {n}") for n in range(20)] + [(f"n{n}", f"nice {n}") for n in range(40)]
+    desk.write("a.csv", [*rows, *((f"s{n}", f"stayed ask ask {n}") for n in range(10))])
+    return desk
+
+
+def test_every_prediction_says_which_stage_decided(cascaded):
+    cascaded.night("2026-11-01")
+    found = cascaded.predictions("2026-11-01")
+    stages = {row["id"][0]: row["stage"] for row in found.iter_rows(named=True)}
+    assert stages == {"a": "student", "n": "first", "s": "first"}
+    assert set(found.filter(pl.col("stage") == "first")["label"]) == {"other"}
+
+
+def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cascaded):
+    cascaded.night("2026-11-01", overrides="infer.checked_share=1")
+    record = cascaded.record("2026-11-01")
+    assert [record[name] for name in ("settled", "checked", "missed")] == [50, 50, 10]  # "stayed ask ask": -2 - 2 + 8
+
+
+def test_the_sample_is_drawn_by_content_and_a_larger_one_holds_the_smaller(cascaded):
+    cascaded.night("2026-11-01")
+    bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
+    numbers = [core.checked(bundle, found, share)[1] for share in (0.0, 0.2, 0.2, 0.5, 1.0)]
+    assert numbers[0] == 0 < numbers[1] == numbers[2] < numbers[3] < numbers[4] == 50
+
+
+def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):
+    sets = "infer.texts_per_segment=10\ninfer.checked_share=1"
+    cascaded.night("2026-11-01", overrides=sets)
+    manifest, whole = nights.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
+    for key in (nights.shard_key(manifest, 0), nights.prediction_key(manifest, 0, 6)):
+        cascaded.store.delete(key)
+    cascaded.infer("2026-11-01/00", overrides=sets)
+    assert cascaded.record("2026-11-01") == whole
+
+
+def test_a_text_known_from_another_night_keeps_its_stage(cascaded):
+    cascaded.night("2026-11-01")
+    again = [(f"b{n}", f"nice {n}") for n in range(5)]
+    cascaded.write("b.csv", [*again, ("c", "ask 1")])
+    cascaded.shard("2026-11-02")
+    assert cascaded.infer("2026-11-02/00").metrics["scored"] == 0
+    assert cascaded.predictions("2026-11-02")["stage"].to_list() == ["first"] * 5 + ["student"]

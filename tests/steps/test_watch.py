@@ -170,6 +170,36 @@ def test_a_bundle_without_a_reference_is_compared_with_its_first_night(tmp_path,
     assert record(store, nights[1]).reference is None
 
 
+def settling_nights(store: Store, version: str, missed: list[int]) -> list[str]:
+    """Nights on which the first stage settled 200 of 300 texts, and 100 of these were checked."""
+    names = [f"2026-11-{number:02d}" for number in range(1, len(missed) + 1)]
+    for number, (night, lost) in enumerate(zip(names, missed, strict=True), start=1):
+        texts = make_texts(300, 0.2, seed=number)
+        put_night(store, night, texts, version, first_stage=(200, 100, lost))
+    return names
+
+
+def test_what_the_first_stage_lost_is_a_series_with_its_exact_interval(tmp_path, store, version):
+    for night in settling_nights(store, version, [0, 1]):
+        assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
+    none, one = (record(store, night).series["missed"] for night in ("2026-11-01", "2026-11-02"))
+    assert (none.value, none.low, none.high) == (0.0, 0.0, pytest.approx(3.689 / 150, abs=1e-4))  # 100 stand for 150
+    assert (one.value, one.expected) == (pytest.approx(1 / 150, abs=1e-6), 0.005)
+    assert one.low < one.value < one.high
+    assert "Texts that the first stage lost" in (tmp_path / "2026-11-02-page").read_text()
+
+
+def test_a_first_stage_that_loses_more_than_was_promised_asks_for_training(tmp_path, store, version):
+    nights = settling_nights(store, version, [0, 0, 6, 7, 5])
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in nights]
+    assert verdicts[:2] == ["fine", "fine"]
+    assert verdicts[-1] == "retrain"
+    last = record(store, nights[-1])
+    assert last.series["missed"].since == "2026-11-03"
+    assert "The share of texts that the first stage lost is 3.33%" in last.reason
+    assert "above the promised 0.50% since 2026-11-03" in last.reason
+
+
 def test_a_night_without_texts_is_no_fault(tmp_path, store, version):
     put_night(store, "2026-11-01", make_texts(0, 0.2, seed=1), version)
     assert watch(tmp_path, store, "2026-11-01").parameters["verdict"] == "fine"

@@ -97,11 +97,13 @@ SERIES = (
     Series("vocabulary", "Surprise of a word", "bits", _same, _same),
     Series("disagreement", "Disagreement with the teacher", "share", share_of, angle),
     Series("errors", "Errors that people found", "share", share_of, angle),
+    Series("missed", "Texts that the first stage lost", "share", _same, _same),
 )
 BY_NAME: Mapping[str, Series] = {series.name: series for series in SERIES}
 NIGHTLY = ("positives", "scores", "lengths", "vocabulary")
 CONTENT = ("scores", "lengths", "vocabulary")
 QUALITY = ("disagreement", "errors")
+MISSED = "missed"
 
 
 def points(summary: Summary, reference: Summary) -> dict[str, Point]:
@@ -114,6 +116,27 @@ def points(summary: Summary, reference: Summary) -> dict[str, Point]:
     if summary.texts <= 0:
         return {}
     return {"positives": positives(summary), **{name: content(summary, reference, name) for name in CONTENT}}
+
+
+def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
+    """Return the share of a night's texts that the first stage lost; None where no settled text was checked.
+
+    Args:
+        lost: of the checked texts, those that the student calls positive.
+        checked: of the settled texts, those that the student scored too: a random sample.
+        settled: texts that the first stage took for negatives.
+        texts: of the night.
+
+    Returns:
+        the share; it rests on as many texts as the checked ones stand for, of which `lost` is the Poisson count.
+
+    >>> missed(lost=1, checked=100, settled=500, texts=1000)  # half of the texts are settled: 1 in 200
+    Point(value=0.005, unit_variance=0.005, texts=200.0)
+    """
+    if not checked:
+        return None
+    stands_for = checked * texts / settled
+    return Point(lost / stands_for, lost / stands_for, stands_for)
 
 
 def positives(summary: Summary) -> Point:

@@ -29,6 +29,7 @@ def cost(evaluation: Evaluation) -> Element:
         element("h3", "How the costs come about"),
         element("ol", [element("li", line) for line in costs["arithmetic"]], class_="arithmetic"),
         element("p", speed_words(speed), class_="muted"),
+        element("p", wording.first_stage(evaluation["bundle"]["cascade"]), class_="muted"),
     )
 
 

@@ -4,8 +4,9 @@ from typing import Literal
 
 import numpy as np
 
+from understudy.engine import Bools, Floats
 from understudy.errors import TooFewLabels
-from understudy.scoring import Bools, Floats, Sigmoid
+from understudy.scoring import Sigmoid
 from understudy.steps.calibrate.config import CalibrateConfig
 
 

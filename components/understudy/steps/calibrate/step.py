@@ -1,6 +1,7 @@
 """The step calibrate: files in, files out."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ import numpy as np
 import polars as pl
 
 from understudy import metrics, provenance, records
-from understudy.bundles import BUNDLE_FILE, FORMAT, read_settings, version_of
+from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
+from understudy.cascade import HELD_OUT_FILE, Cascade, FirstStage
 from understudy.documents import read_json, write_json
 from understudy.drift.summary import describe
-from understudy.scoring import Bools, Floats, Sigmoid, exported_log_odds
+from understudy.engine import Bools, Floats, Graph
+from understudy.errors import BadArtifact
+from understudy.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
+from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.config import CalibrateConfig
+from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.task import CARD_FILE, Card, load_card, load_config
 from understudy.text import word_counts
 
@@ -22,17 +28,20 @@ from understudy.text import word_counts
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Result:
     """Calibrate the graph that will serve on the calibration split, and write the bundle.
 
-    Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model.
+    Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model. With the
+    threshold known, the first stage gets its cut, or is left out when it cannot keep its promise or does not pay.
 
     Args:
         card: snapshot of the task card.
         gold: human labels; calibration alone is looked at.
         graphs: what export wrote.
-        bundle: model.onnx, tokenizer.json, card.yaml and bundle.json (calibrator, threshold, hashes).
+        bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, threshold, hashes), and first_stage.npy
+            where there is one.
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself.
+        metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself; settled, missed and
+        missed_bound, shares of the held-out texts, 0 without a first stage. Parameters version and first_stage.
 
     Raises:
         TooFewLabels: the split is smaller than the settings ask.
@@ -43,20 +52,74 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     is_positive = (split["label"] == task.positive_label).to_numpy()
     core.require_labels(is_positive, task.positive_label, config.min_per_label)
     about = read_json(graphs / "graphs.json", "export")
-    log_odds = exported_log_odds(graphs, about, about["graph"], task, split["text"].to_list())
+    graph, texts = exported_graph(graphs, about, about["graph"]), split["text"].to_list()
+    log_odds = positive_log_odds(graph.logits(texts), task.positive_index)
     weights = core.prior_weights(is_positive, task.prior)
     calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
-    probability = calibrator.probability(log_odds)
-    threshold = core.choose_threshold(probability, is_positive, weights, config)
+    student = calibrator.probability(log_odds)
+    threshold = core.choose_threshold(student, is_positive, weights, config)
+    most = load_config("infer", task, overrides).max_missed
+    cut, cascade = _cascade(graphs, about, calibrator, threshold, most, config.min_settled)
+    probability = _served(student, cascade, graph, texts, calibrator, threshold)
     reference = _reference(split, log_odds, probability, threshold, weights)
     settings = _settings(task, about, calibrator, threshold, reference)
+    settings["cascade"] = _cascade_settings(cut, cascade, most)
     _write_bundle(bundle, graphs, card, settings)
     figures = _figures(probability, is_positive, weights, threshold)
+    figures |= {"settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
     return Result(
-        headline=f"threshold {threshold:.3f}, calibration error {figures['ece']:.3f} on {len(split)} texts",
+        headline=f"threshold {threshold:.3f}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
+        f"first stage: {cut.reason}",
         metrics={"slope": calibrator.slope, "bias": calibrator.bias, "threshold": threshold, **figures},
-        parameters={"version": read_settings(bundle)["version"]},
+        parameters={"version": read_settings(bundle)["version"], "first_stage": cut.reason},
     )
+
+
+def _cascade(
+    graphs: Path, about: dict[str, Any], calibrator: Sigmoid, threshold: float, most: float, min_settled: float
+) -> tuple[Cut, Cascade | None]:
+    """Choose the first stage's cut on the texts that export held out; no cascade when there is a reason against it."""
+    fitted = about.get("first_stage", {"reason": "export did not make one"})
+    if most == 0 or "intercept" not in fitted:
+        return Cut(None, fitted["reason"] if most else "none was asked for: infer.max_missed is 0"), None
+    held = _held_out(graphs / HELD_OUT_FILE, calibrator, threshold)
+    cut = cuts.choose(held, most, min_settled)
+    if cut.cut is None:
+        return cut, None
+    first = FirstStage.open(graphs, fitted["intercept"])
+    return cut, Cascade(first, cut.cut, cuts.shift(held, cut.cut, calibrator))
+
+
+def _held_out(path: Path, calibrator: Sigmoid, threshold: float) -> HeldOut:
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadArtifact(f"The held-out texts must be readable, got {error} ({path}). Export again.") from error
+    log_odds = table["log_odds"].to_numpy()
+    return HeldOut(
+        scores=table["score"].to_numpy(),
+        log_odds=log_odds,
+        is_positive=calibrator.probability(log_odds) >= threshold,
+        groups=table["group"].to_numpy(),
+        weights=table["weight"].to_numpy(),
+    )
+
+
+def _served(
+    student: Floats, cascade: Cascade | None, graph: Graph, texts: list[str], calibrator: Sigmoid, threshold: float
+) -> Floats:
+    """Return the probabilities as the bundle will give them, shape (texts,): the first stage's where it settles."""
+    if cascade is None:
+        return student
+    scores = np.concatenate([cascade.first.scores(tokens) for tokens in graph.pieces_of(texts)])
+    settled = settled_probability(cascade, scores, calibrator, threshold)
+    return np.where(cascade.settles(scores), settled, student)
+
+
+def _cascade_settings(cut: Cut, cascade: Cascade | None, most: float) -> dict[str, Any]:
+    if cascade is None:
+        return {"reason": cut.reason, "max_missed": most}
+    return {**asdict(cut), "intercept": cascade.first.intercept, "shift": cascade.shift, "max_missed": most}
 
 
 def _reference(
@@ -99,6 +162,8 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     shutil.copyfile(graphs / settings["graph"] / "model.onnx", bundle / "model.onnx")
     shutil.copyfile(graphs / "tokenizer.json", bundle / "tokenizer.json")
     shutil.copyfile(card / CARD_FILE, bundle / CARD_FILE)
+    if settings["cascade"].get("cut") is not None:
+        shutil.copyfile(graphs / FIRST_STAGE_FILE, bundle / FIRST_STAGE_FILE)
     files = {path.name: provenance.hash_file(path) for path in sorted(bundle.iterdir())}
     content = {**settings, "files": files}
     content["version"] = version_of(load_card(card).name, content)

@@ -97,7 +97,9 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "is_rehearsal": measured.is_rehearsal,
         "is_strict": config.strict,
         "card": card_part(measured.card),
-        "bundle": {name: measured.bundle.get(name) for name in ("version", "graph", "threshold", "max_length")},
+        "bundle": {
+            name: measured.bundle.get(name) for name in ("version", "graph", "threshold", "max_length", "cascade")
+        },
         "test": test_part(measured),
         "systems": systems(measured, priced),
         "comparison": None if comparison is None else core.comparison_record(comparison),

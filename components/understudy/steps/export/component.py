@@ -8,6 +8,7 @@ from understudy.component import component
 @component("train")
 def export(
     card: Input[Artifact],
+    pool: Input[Dataset],
     gold: Input[Dataset],
     student: Input[Model],
     graphs: Output[Model],

@@ -11,15 +11,19 @@ class ExportConfig:
 
     Attributes:
         max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's on any validation text.
-        max_quality_loss: most average precision on the validation split that int8 may lose and still be chosen.
-        int8: also make an int8 graph.
-        opset: ONNX operator set.
+        max_quality_loss: most average precision on the validation split that a graph with integers may lose.
+        int8: also make an int8 graph, and where it loses too much a mixed one.
+        opset: ONNX operator set; below 20 the graphs are traced, which is slower.
+        first_stage_texts: most texts of the pool that the student scores, to fit the first stage and choose its cut.
+        held_out_share: of these, held out for the cut, by whole groups.
     """
 
-    max_log_odds_gap: float = 1e-3
+    max_log_odds_gap: float = 1e-4
     max_quality_loss: float = 0.02
     int8: bool = True
-    opset: int = 18
+    opset: int = 20
+    first_stage_texts: int = 50_000
+    held_out_share: float = 0.4
 
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
@@ -28,3 +32,5 @@ class ExportConfig:
         )
         require(0 <= self.max_quality_loss < 1, f"max_quality_loss must be 0 to 1, got {self.max_quality_loss}.")
         require(14 <= self.opset <= 21, f"opset must be 14 to 21, got {self.opset}.")
+        require(self.first_stage_texts >= 0, f"first_stage_texts must be at least 0, got {self.first_stage_texts}.")
+        require(0 < self.held_out_share < 1, f"held_out_share must be between 0 and 1, got {self.held_out_share}.")

@@ -1,38 +1,98 @@
-"""Make ONNX graphs of a student: optimum where it knows the architecture, torch.onnx where it does not."""
+"""Make ONNX graphs of a student: written by hand where its architecture is covered, by its exporter where it is not."""
 
 import shutil
 import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import onnx
 import torch
 
+from understudy.steps.export import deberta, encoders, t5
+from understudy.steps.export.quantize import Rows, quantized, ranges_of
+from understudy.steps.export.writer import OPSET
 
-def export_fp32(model: Any, folder: Path, opset: int) -> Path:
-    """Write `folder/model.onnx`: inputs of shape (texts, tokens), both dynamic; output the logits (texts, labels)."""
+MODEL_FILE = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How a kind of model is written by hand.
+
+    Attributes:
+        uncovered: says which option of a model's configuration is not covered; None when all are.
+        write: writes the graph of a model for texts of up to so many tokens.
+    """
+
+    uncovered: Callable[[Any], str | None]
+    write: Callable[[Any, int], onnx.ModelProto]
+
+
+ARCHITECTURES = {
+    "bert": Architecture(encoders.uncovered_bert, encoders.write_bert),
+    "distilbert": Architecture(encoders.uncovered_distilbert, encoders.write_distilbert),
+    "deberta-v2": Architecture(deberta.uncovered, deberta.write),
+    "t5": Architecture(t5.uncovered, t5.write),
+}
+
+
+def why_plain(model: Any, opset: int = OPSET) -> str | None:
+    """Say why a model's graph cannot be written by hand; None when it can."""
+    kind = model.config.model_type
+    if kind not in ARCHITECTURES:
+        return f"no fast graph is known of {kind}"
+    if opset < OPSET:
+        return f"the fast graph needs opset {OPSET}, export.opset asks for {opset}"
+    fault = ARCHITECTURES[kind].uncovered(model.config)
+    return None if fault is None else f"the fast graph of {kind} does not cover {fault}"
+
+
+def export_fp32(model: Any, folder: Path, opset: int = OPSET, max_length: int = 512) -> Path:
+    """Write `folder/model.onnx`: inputs of shape (texts, tokens), both dynamic; output the logits (texts, labels).
+
+    Args:
+        model: a student in evaluation mode.
+        folder: made here.
+        opset: ONNX operator set; below 20 the plain graph is written.
+        max_length: most tokens of a text.
+    """
     folder.mkdir(parents=True)
+    model.config.save_pretrained(folder)
+    if why_plain(model, opset) is None:
+        with torch.no_grad():
+            written = ARCHITECTURES[model.config.model_type].write(model, max_length)
+        onnx.save(written, folder / MODEL_FILE)
+    else:
+        export_plain(model, folder, opset)
+    return folder / MODEL_FILE
+
+
+def export_int8(fp32: Path, folder: Path, rows: Rows, keep: Collection[str] = ()) -> Path:
+    """Write `folder/model.onnx`: weights in int8 by column, activations in the ranges that they have on `rows`.
+
+    Args:
+        fp32: the graph.
+        folder: made here.
+        rows: token ids of texts like those to come.
+        keep: names of weights that stay in fp32 (`quantize.weights_of` lists them all).
+    """
+    folder.mkdir(parents=True)
+    model = onnx.load(fp32)
+    onnx.save(quantized(model, ranges_of(model, rows), keep), folder / MODEL_FILE)
+    return folder / MODEL_FILE
+
+
+def export_plain(model: Any, folder: Path, opset: int) -> None:
+    """Write `folder/model.onnx` as the exporters of optimum and torch trace it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both exporters warn about every constant they trace
         if model.config.model_type == "t5":
-            _export_by_torch(model, folder / "model.onnx", opset)
+            _export_by_torch(model, folder / MODEL_FILE, opset)
         else:
             _export_by_optimum(model, folder, opset)
-    return folder / "model.onnx"
-
-
-def export_int8(fp32: Path, folder: Path) -> Path:
-    """Write `folder/model.onnx`: weights in int8 by channel, activations quantised as they come."""
-    from optimum.onnxruntime import ORTQuantizer
-    from optimum.onnxruntime.configuration import AutoQuantizationConfig
-
-    settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-    with TemporaryDirectory(dir=folder.parent) as temporary:
-        quantizer = ORTQuantizer.from_pretrained(fp32.parent, file_name=fp32.name)
-        quantizer.quantize(save_dir=temporary, quantization_config=settings, file_suffix=None)
-        folder.mkdir()
-        shutil.move(Path(temporary) / fp32.name, folder / "model.onnx")
-    return folder / "model.onnx"
 
 
 def _export_by_optimum(model: Any, folder: Path, opset: int) -> None:
@@ -40,8 +100,7 @@ def _export_by_optimum(model: Any, folder: Path, opset: int) -> None:
 
     with TemporaryDirectory(dir=folder.parent) as temporary:
         onnx_export_from_model(model, temporary, task="text-classification", opset=opset, do_validation=False)
-        for name in ("model.onnx", "config.json"):
-            shutil.move(Path(temporary) / name, folder / name)
+        shutil.move(Path(temporary) / MODEL_FILE, folder / MODEL_FILE)
 
 
 class _Logits(torch.nn.Module):
@@ -67,4 +126,3 @@ def _export_by_torch(model: Any, path: Path, opset: int) -> None:
         opset_version=opset,
         dynamo=False,
     )
-    model.config.save_pretrained(path.parent)

@@ -4,20 +4,29 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from understudy.cascade import FIRST, STUDENT
 from understudy.forgetting import Forgotten
 from understudy.predictions import PREDICTIONS, REFUSED
-from understudy.scoring import Bundle, Floats, Integers
+from understudy.scoring import Bundle
 from understudy.sources import Refusal, Row
 from understudy.wording import count
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
-SCORED = ("content", "probability", "windows")
-KEYED = pl.Schema({"first": pl.UInt64(), "second": pl.UInt64(), "probability": pl.Float64(), "windows": pl.Int32()})
+SCORED = ("content", "probability", "windows", "stage")
+KEYED = pl.Schema(
+    {
+        "first": pl.UInt64(),
+        "second": pl.UInt64(),
+        "probability": pl.Float64(),
+        "windows": pl.Int32(),
+        "is_settled": pl.Boolean(),
+    }
+)
 MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
 
 
@@ -45,6 +54,17 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     scored: int = 0
     kept: int = 0
+    settled: int = 0
+    checked: int = 0
+    missed: int = 0
+
+
+class Answer(NamedTuple):
+    """What a bundle says of one text: probability of the positive label, windows, and whether the first stage did."""
+
+    probability: float
+    windows: int
+    is_settled: bool
 
 
 def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) -> Iterator[Segment]:
@@ -107,10 +127,11 @@ class Known:
         ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
         self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
         self._probability, self._windows = ordered["probability"].to_numpy(), ordered["windows"].to_numpy()
-        self._here: dict[str, tuple[float, int]] = {}
+        self._is_settled = ordered["is_settled"].to_numpy()
+        self._here: dict[str, Answer] = {}
 
-    def find(self, content: str) -> tuple[float, int] | None:
-        """Return probability and windows of a text; None when it is not known."""
+    def find(self, content: str) -> Answer | None:
+        """Return what was said of a text; None when it is not known."""
         if (here := self._here.get(content)) is not None:
             return here
         if not len(self._first):
@@ -119,15 +140,16 @@ class Known:
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                return float(self._probability[position]), int(self._windows[position])
+                said = self._probability[position], self._windows[position], self._is_settled[position]
+                return Answer(float(said[0]), int(said[1]), bool(said[2]))
             position += 1
         return None
 
-    def learn(self, content: str, probability: float, windows: int) -> None:
+    def learn(self, content: str, answer: Answer) -> None:
         """Remember what was just scored; when that becomes too much, all of it is forgotten."""
         if len(self._here) >= MOST_REPEATED:
             self._here.clear()
-        self._here[content] = probability, windows
+        self._here[content] = answer
 
 
 def key_of(content: str) -> tuple[int, int]:
@@ -139,29 +161,22 @@ def key_of(content: str) -> tuple[int, int]:
     return int(content[:16], 16), int(content[16:32], 16)
 
 
-def answers(
-    bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known
-) -> tuple[Floats, Integers, int]:
-    """Return what the bundle says of texts; each content that is not known is scored once.
-
-    Returns:
-        probabilities of the positive label, shape (texts,), windows, shape (texts,), and how many were scored.
-    """
+def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
+    """Return what the bundle says of texts, and how many of them were scored: each content that is not known, once."""
     new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
-    probabilities, windows = bundle.score(list(new.values()))
-    positive = probabilities[:, bundle.positive_index] if new else np.empty(0)
-    fresh = {content: (float(p), int(w)) for content, p, w in zip(new, positive, windows, strict=True)}
+    probabilities, windows, is_settled = bundle.score(list(new.values()))
+    said = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
+    fresh = {content: Answer(*one) for content, one in zip(new, said, strict=True)}
     found = [fresh.get(content) or known.find(content) for content in contents]
-    for content, (probability, number) in fresh.items():
-        known.learn(content, probability, number)
-    pairs = [pair for pair in found if pair is not None]
-    return np.array([p for p, _ in pairs]), np.array([w for _, w in pairs], dtype=np.int64), len(new)
+    for content, answer in fresh.items():
+        known.learn(content, answer)
+    return [answer for answer in found if answer is not None], len(new)
 
 
 def predicted(
     rows: Sequence[Row],
     contents: Sequence[str],
-    answered: tuple[Floats, Integers],
+    answered: Sequence[Answer],
     bundle: Bundle,
     about: Mapping[str, Any],
 ) -> pl.DataFrame:
@@ -170,11 +185,11 @@ def predicted(
     Args:
         rows: the texts, in order.
         contents: their content hashes.
-        answered: probabilities of the positive label and windows, each of shape (texts,).
+        answered: what it says of each.
         bundle: what answered.
         about: generation, date, scored_at.
     """
-    probability, windows = answered
+    probability = np.array([answer.probability for answer in answered])
     names = [bundle.labels[index] for index in bundle.choose(bundle.columns(probability))]
     cells = [row.cells for row in rows]
     columns = {
@@ -185,12 +200,33 @@ def predicted(
         "content": list(contents),
         "label": names,
         "probability": probability,
-        "windows": windows,
+        "stage": [FIRST if answer.is_settled else STUDENT for answer in answered],
+        "windows": [answer.windows for answer in answered],
     }
-    constant = {"threshold": bundle.threshold, "version": bundle.version, "stage": "student", **about}
+    constant = {"threshold": bundle.threshold, "version": bundle.version, **about}
     table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
     lits = [pl.lit(value, PREDICTIONS[name]).alias(name) for name, value in constant.items()]
     return table.with_columns(lits).select(PREDICTIONS.names())
+
+
+def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int, int]:
+    """Let the student score a random sample of the texts that the first stage settled.
+
+    The lot is the content's hash, so that a re-run draws the same texts.
+
+    Args:
+        bundle: what answered.
+        table: predictions.
+        share: of the settled texts.
+
+    Returns:
+        how many were settled, how many of these were checked, and how many of these the student calls positive.
+    """
+    settled = table.filter(pl.col("stage") == FIRST)
+    lot = pl.col("content").str.slice(56, 8).str.to_integer(base=16, dtype=pl.Int64)
+    drawn = settled.filter(lot < share * 16**8)
+    said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
+    return len(settled), len(drawn), int((said >= bundle.threshold).sum())
 
 
 def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
@@ -207,6 +243,7 @@ def keyed(scored: pl.DataFrame) -> pl.DataFrame:
         content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
         "probability",
         pl.col("windows").cast(pl.Int32),
+        (pl.col("stage") == FIRST).alias("is_settled"),
     )
 
 
@@ -221,6 +258,8 @@ def headline(name: str, tally: Tally, positive_label: str) -> str:
         said += f", {count(known)} known already"
     if tally.kept:
         said += f", {count(tally.kept)} kept from an earlier try"
+    if tally.settled:
+        said += f", {count(tally.settled)} settled by the first stage"
     if not tally.refused:
         return said
     reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(tally.refused.items()))

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range
 from understudy.errors import BadArtifact, BadInput
 from understudy.forgetting import Forgotten
-from understudy.nights import Manifest
+from understudy.nights import Manifest, Range
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
 from understudy.shell import In, Out, Result
@@ -84,7 +84,8 @@ def run(
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics texts, positives, refused and scored.
+        metrics texts, positives, refused and scored; settled by the first stage, of these checked by the student too,
+        and of these missed: the student calls them positive.
 
     Raises:
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
@@ -118,7 +119,7 @@ def label_shard(job: Job) -> Tally:
             table, about = _label(job, segment, known, tally)
             written.append(about)
             scored.append(table.select(core.SCORED))
-            _count(tally, segment, table, job.bundle.positive_label, progress)
+            _count(tally, segment, table, job, progress)
     job.store.put_if_absent(nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
     job.store.put_if_absent(key, _json(_record(job, tally, written)))
     return tally
@@ -145,11 +146,11 @@ def _label(job: Job, segment: Segment, known: Known, tally: Tally) -> tuple[pl.D
 def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
     texts = [str(row.cells["text"]) for row in segment.rows]
     contents = [core.content_of(text) for text in texts]
-    probability, windows, scored = core.answers(job.bundle, texts, contents, known)
+    answered, scored = core.answers(job.bundle, texts, contents, known)
     tally.scored += scored
     manifest = job.manifest
     about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
-    return core.predicted(segment.rows, contents, (probability, windows), job.bundle, about)
+    return core.predicted(segment.rows, contents, answered, job.bundle, about)
 
 
 def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
@@ -160,15 +161,22 @@ def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
             f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
         )
     config: InferConfig = load_config("infer", load_card(card), overrides)
-    folder = registry.fetch_bundle(store, manifest.bundle)
-    return Job(manifest, int(number), Bundle.open(folder, config.threads), config, store, forgetting.read(store))
+    index = int(number)
+    bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
+    suited = _suited(bundle, config, manifest.shards[index])
+    return Job(manifest, index, suited, config, store, forgetting.read(store))
+
+
+def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
+    """Run the bundle with the settings that suit this machine and so many texts."""
+    return bundle.tuned(sum(part.rows for part in ranges), config.threads, config.batch_tokens)
 
 
 def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: str) -> list[Job]:
     """Make the jobs that label texts outside of any night; they write to a folder of their own."""
     card = load_card(folder)
     config: InferConfig = load_config("infer", card, overrides)
-    bundle = Bundle.open(folder, config.threads)
+    bundle = Bundle.open(folder)
     shard_config = load_config("shard", card, overrides)
     about = {
         "date": night,
@@ -183,7 +191,8 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
     arrived = look(texts, {}, block_rows(shard_config.texts_per_shard))
     manifest = next_manifest(None, arrived, shard_config.texts_per_shard, about)
     nothing = Forgotten(frozenset())
-    return [Job(manifest, number, bundle, config, store, nothing) for number in range(len(manifest.shards))]
+    suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
+    return [Job(manifest, number, suited, config, store, nothing) for number in range(len(manifest.shards))]
 
 
 def _require_one_form(card: Path | None, store: str, shard: str, bundle: Path | None, texts: str) -> None:
@@ -209,9 +218,13 @@ def _remembered(job: Job) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _count(tally: Tally, segment: Segment, table: pl.DataFrame, positive_label: str, progress: Track) -> None:
+def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
     tally.texts += len(table)
-    tally.positives += int((table["label"] == positive_label).sum())
+    tally.positives += int((table["label"] == job.bundle.positive_label).sum())
+    settled, checked, missed = core.checked(job.bundle, table, job.config.checked_share)
+    tally.settled += settled
+    tally.checked += checked
+    tally.missed += missed
     tally.refused.update(refusal.reason for refusal in segment.refusals)
     progress.advance(len(table) + len(segment.refusals))
 
@@ -224,12 +237,16 @@ def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, 
         "rows": tally.texts,
         "positives": tally.positives,
         "refused": dict(sorted(tally.refused.items())),
+        "settled": tally.settled,
+        "checked": tally.checked,
+        "missed": tally.missed,
         "segments": written,
     }
 
 
 def _tally_of(record: dict[str, Any]) -> Tally:
-    tally = Tally(texts=record["rows"], positives=record["positives"], kept=record["rows"])
+    counts = {name: record.get(name, 0) for name in ("settled", "checked", "missed")}
+    tally = Tally(texts=record["rows"], positives=record["positives"], kept=record["rows"], **counts)
     tally.refused.update(record["refused"])
     return tally
 
@@ -239,6 +256,9 @@ def _add(total: Tally, tally: Tally) -> None:
     total.positives += tally.positives
     total.scored += tally.scored
     total.kept += tally.kept
+    total.settled += tally.settled
+    total.checked += tally.checked
+    total.missed += tally.missed
     total.refused.update(tally.refused)
 
 
@@ -248,6 +268,9 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
         "positives": total.positives,
         "refused": total.refused.total(),
         "scored": total.scored,
+        "settled": total.settled,
+        "checked": total.checked,
+        "missed": total.missed,
     }
     summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
     summary |= {"refused": dict(sorted(total.refused.items()))}

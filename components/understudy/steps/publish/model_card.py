@@ -119,6 +119,7 @@ def _operating_point(settings: Mapping[str, Any], evaluation: Mapping[str, Any])
         f"A text gets '{settings['positive_label']}' from a probability of {threshold:.3f} upwards.{flagged}",
         f"The probability is `{formula}`, fitted by Platt's method on the calibration split alone, after quantisation.",
         "The report has the reliability diagram and a table of other thresholds.",
+        wording.first_stage(settings.get("cascade")),
     ]
 
 

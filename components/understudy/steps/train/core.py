@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from understudy.engine import Bools, Floats, Integers, length_batches
 from understudy.errors import BadArtifact, TooFewLabels
-from understudy.scoring import Bools, Floats, Integers, length_batches
 from understudy.task import Card, Slice
 from understudy.text import fenced_ids, in_slice
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from understudy import student
+from understudy.engine import Bools
 from understudy.metrics import average_precision
-from understudy.scoring import Bools, positive_log_odds
+from understudy.scoring import positive_log_odds
 from understudy.steps.train import core
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig

@@ -102,6 +102,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         )
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
+    lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,

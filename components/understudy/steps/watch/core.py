@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from understudy.drift import attribution, detector, series
+from understudy.drift import limit as limit_test
 from understudy.drift.attribution import Explained
 from understudy.drift.detector import Baseline, Tolerance, Verdict
-from understudy.drift.series import BY_NAME, CONTENT, QUALITY, SERIES, Point, angle, share_of
+from understudy.drift.series import BY_NAME, CONTENT, MISSED, QUALITY, SERIES, Point, angle, share_of
 from understudy.drift.summary import Summary, empty
+from understudy.metrics import Interval
 from understudy.steps.watch import sentences
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.records import Value
@@ -94,6 +96,7 @@ def judge(
     refused_share: float,
     config: WatchConfig,
     told: Collection[str] = (),
+    promised: float | None = None,
 ) -> Judged:
     """Judge the last day by all of them.
 
@@ -103,8 +106,11 @@ def judge(
         refused_share: of the last night's rows, in [0, 1].
         config: settings.
         told: series whose alarm stood on the night before.
+        promised: share of all texts that the bundle's first stage may lose; None when it has none.
     """
-    found = [finding for one in SERIES if (finding := find(one.name, days, reference, config, told)) is not None]
+    changing = [one for one in SERIES if one.name != MISSED]
+    found = [finding for one in changing if (finding := find(one.name, days, reference, config, told)) is not None]
+    found += [lost] if promised and (lost := find_missed(days, promised, config)) is not None else []
     standing = sorted((one for one in found if one.value.is_standing), key=lambda one: one.name not in CONTENT)
     worse = [one for one in standing if asks_for_training(one, config)]
     is_refusing = refused_share > config.max_refused_share
@@ -150,10 +156,30 @@ def find(
     )
 
 
+def find_missed(days: Sequence[Watched], promised: float, config: WatchConfig) -> Finding | None:
+    """Test what the first stage loses against what was promised; None when the last day has no sample of it."""
+    from scipy.stats import chi2
+
+    values = [day.points.get(MISSED) for day in days]
+    if (point := values[-1]) is None:
+        return None
+    last = limit_test.follow(values, promised, limit(config))[-1]
+    assert last is not None  # noqa: S101 - that day has a point
+    lost = round(point.value * point.texts)
+    low = float(chi2.ppf(0.025, 2 * lost)) / 2 / point.texts if lost else 0.0  # Garwood's exact interval
+    high = float(chi2.ppf(0.975, 2 * lost + 2)) / 2 / point.texts
+    interval = Interval(point.value, low, min(1.0, high))
+    since = None if last.since is None else days[last.since].date
+    value = _told(interval, Interval(promised, promised, promised), last, since, config)
+    return Finding(name=MISSED, value=value, change=point.value - promised, tolerance=0.0)
+
+
 def asks_for_training(found: Finding, config: WatchConfig) -> bool:
     """Tell whether a standing alarm says that the model has become worse, or meets texts it was not made for."""
     if found.name in QUALITY:
         return found.change > 0
+    if found.name == MISSED:
+        return True
     return found.name in CONTENT and abs(found.change) >= config.retrain_change * found.tolerance
 
 
@@ -189,6 +215,10 @@ def _value(name: str, point: Point, verdict: Verdict, since: str | None, config:
     own = one.interval(point.value, point.variance)
     is_known = math.isfinite(verdict.expected)
     expected = one.interval(verdict.expected, verdict.expected_variance) if is_known else None
+    return _told(own, expected, verdict, since, config)
+
+
+def _told(own: Interval, expected: Interval | None, verdict: Verdict, since: str | None, config: WatchConfig) -> Value:
     return Value(
         value=round(own.value, 6),
         low=round(own.low, 6),

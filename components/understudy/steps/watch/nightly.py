@@ -13,7 +13,8 @@ import polars as pl
 
 from understudy import nights, registry
 from understudy.bundles import BUNDLE_FILE
-from understudy.drift import words
+from understudy.drift import series, words
+from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary, describe, empty, summarise
 from understudy.errors import BadArtifact, BadInput
 from understudy.nights import Manifest
@@ -39,6 +40,18 @@ class Look:
     reference: Reference
     is_own_reference: bool
     words: tuple[NewWord, ...]
+    missed: Point | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the shards of a night say of themselves."""
+
+    texts: int
+    refused: dict[str, int]
+    settled: int
+    checked: int
+    missed: int
 
 
 def look(store: Store, manifest: Manifest, reference: Reference | None, max_texts: int) -> Look:
@@ -53,15 +66,17 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     Raises:
         BadInput: a shard of the night is not complete.
     """
-    texts, refused = _counts(store, manifest)
-    chosen = spread(segments_of(store, manifest), texts, max_texts)
+    counts = _counts(store, manifest)
+    chosen = spread(segments_of(store, manifest), counts.texts, max_texts)
     own = reference or describe_first(store, chosen, manifest.positive_label)
     summary, seen, found = empty(), 0, Counter[tuple[str, str]]()
     for table in tables(store, chosen):
         summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
         found.update(_mentions(table, own))
         seen += len(table)
-    return Look(texts, seen, refused, summary, own, reference is None, _new_words(found))
+    missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
+    is_own = reference is None
+    return Look(counts.texts, seen, counts.refused, summary, own, is_own, _new_words(found), missed)
 
 
 def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:
@@ -110,9 +125,9 @@ def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Re
     return describe(table, (table["label"] == positive_label).to_numpy())
 
 
-def _counts(store: Store, manifest: Manifest) -> tuple[int, dict[str, int]]:
-    """Return texts labelled and rows refused, by what the shards say of themselves."""
-    texts, refused = 0, Counter[str]()
+def _counts(store: Store, manifest: Manifest) -> Counts:
+    """Add up what the shards say of themselves."""
+    total, refused = Counter[str](), Counter[str]()
     for shard in range(len(manifest.shards)):
         found = store.read_tagged(nights.shard_key(manifest, shard))
         if found is None:
@@ -121,9 +136,10 @@ def _counts(store: Store, manifest: Manifest) -> tuple[int, dict[str, int]]:
                 f"({store.locate(nights.shard_key(manifest, shard))}). Run the night again; what is done is kept."
             )
         said = json.loads(found.data)
-        texts += said["rows"]
+        total.update({name: said.get(name, 0) for name in ("rows", "settled", "checked", "missed")})
         refused.update(said["refused"])
-    return texts, dict(sorted(refused.items()))
+    told = dict(sorted(refused.items()))
+    return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"])
 
 
 def _mentions(table: pl.DataFrame, reference: Reference) -> Counter[tuple[str, str]]:

@@ -16,6 +16,7 @@ SUBJECTS = {
     "vocabulary": "The mean surprise of a word",
     "disagreement": "The disagreement with the teacher",
     "errors": "The share of errors that people found",
+    "missed": "The share of texts that the first stage lost",
 }
 CAUSES: dict[Cause, str] = {
     "content": "The texts themselves have changed.",
@@ -34,7 +35,7 @@ def amount(name: str, value: float | None) -> str:
         return wording.UNKNOWN
     unit = BY_NAME[name].unit
     if unit == "share":
-        return f"{value * 100:.1f}%"
+        return f"{value * 100:.{2 if name == 'missed' else 1}f}%"
     return f"{value:.1f} {unit}" if unit == "words" else f"{value:.2f} {unit}".rstrip()
 
 
@@ -54,6 +55,9 @@ def change(name: str, value: Value) -> str:
     """Say what a standing alarm is about."""
     moved = "rose" if value.expected is None or value.value > value.expected else "fell"
     span = interval(name, value.low, value.high)
+    if name == "missed":
+        found, promised = amount(name, value.value), amount(name, value.expected)
+        return f"{SUBJECTS[name]} is {found} ({span}), and has been above the promised {promised} since {value.since}."
     return (
         f"{SUBJECTS[name]} {moved} from {amount(name, value.expected)} to {amount(name, value.value)} ({span}), "
         f"since {value.since}."

@@ -108,7 +108,8 @@ def _judged(
     known = of_bundle.summary if of_bundle and not config.baseline_from else None
     refused = sum(seen.refused.values())
     told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
-    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told)
+    promised = (settings.get("cascade") or {}).get("max_missed")
+    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told, promised)
     return Night(
         format=FORMAT,
         date=manifest.date,
@@ -153,6 +154,7 @@ def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, answered: Qual
 def _points(seen: Look) -> dict[str, Point]:
     """Return the night's points whose variance is known."""
     found = series.points(seen.summary, seen.reference.summary)
+    found |= {series.MISSED: seen.missed} if seen.missed else {}
     return {name: point for name, point in found.items() if math.isfinite(point.unit_variance)}
 
 

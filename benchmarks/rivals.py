@@ -1,0 +1,164 @@
+"""Other ways to run the same classifier on a CPU, each set up as its own guide says, on all cores.
+
+Every function returns a way: texts in, raw logits out, shape (texts, labels).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.workloads import MAX_LENGTH
+from understudy.engine import Floats, Graph, Integers, length_batches, padded
+from understudy.machine import cores
+
+Way = Callable[[Sequence[str]], Floats]
+BATCH = 32
+CALIBRATION_TEXTS = 200
+
+
+def naive(model: Any, tokenizer: Any) -> Way:
+    """Torch, every text padded to the longest that the model is given."""
+    return batched(torch_logits(model, tokenizer, padding="max_length"))
+
+
+def torch_logits(model: Any, tokenizer: Any, padding: str) -> Way:
+    """Score one batch by torch."""
+
+    def score(texts: Sequence[str]) -> Floats:
+        inputs = tokenizer(list(texts), padding=padding, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        return np.asarray(logits.double().numpy())
+
+    return score
+
+
+def pipeline(model: Any, tokenizer: Any) -> Way:
+    """The pipeline of transformers, as its guide batches it.
+
+    Source: huggingface.co/docs/transformers, "Pipelines", "Batch inference".
+    """
+    from transformers import TextClassificationPipeline
+
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    pipe = TextClassificationPipeline(model=model, tokenizer=tokenizer, device="cpu", batch_size=BATCH)
+
+    def score(texts: Sequence[str]) -> Floats:
+        given = pipe(list(texts), top_k=None, function_to_apply="none", truncation=True, max_length=MAX_LENGTH)
+        rows = [{one["label"]: one["score"] for one in found} for found in given]
+        return np.array([[row[name] for name in names] for row in rows])
+
+    return score
+
+
+def optimum_model(plain: Path, folder: Path) -> Any:
+    """Quantise the exported graph dynamically, and open it, by optimum.
+
+    Args:
+        plain: folder with the graph as its exporter makes it, and config.json.
+        folder: made here, unless it is there.
+
+    Source: huggingface.co/docs/optimum-onnx, "Quantization", "Dynamic quantization example".
+    """
+    from optimum.onnxruntime import ORTModelForSequenceClassification, ORTQuantizer
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+    settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)
+    if not folder.exists():
+        quantizer = ORTQuantizer.from_pretrained(plain, file_name="model.onnx")
+        quantizer.quantize(save_dir=folder, quantization_config=settings)
+    return ORTModelForSequenceClassification.from_pretrained(folder, file_name="model_quantized.onnx")
+
+
+def optimum_int8(model: Any, tokenizer: Any) -> Way:
+    """ONNX Runtime by optimum, in batches of BATCH as the texts come."""
+
+    def score(texts: Sequence[str]) -> Floats:
+        inputs = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="np")
+        return np.asarray(model(**inputs).logits, dtype=np.float64)
+
+    return batched(score)
+
+
+def optimum_int8_sorted(model: Any, ours: Graph) -> Way:
+    """ONNX Runtime by optimum, given our tokens and our batches of like length."""
+    names = list(model.input_names)
+
+    def score(texts: Sequence[str]) -> Floats:
+        tokens = ours.tokens(texts)
+        logits = np.empty((len(texts), model.config.num_labels))
+        for batch in length_batches(tokens.lengths.tolist(), ours.batch_tokens):
+            logits[batch] = model(**feeds(ours, tokens, batch, names)).logits
+        return logits
+
+    return score
+
+
+def openvino_int8(graph: Path, ours: Graph, calibration: Sequence[str]) -> Way:
+    """OpenVINO with our rewritten fp32 graph, quantised by NNCF as a transformer, our batches, a stream a core.
+
+    Args:
+        graph: the fp32 ONNX file.
+        ours: gives its tokens.
+        calibration: texts from which NNCF learns the ranges of activations.
+
+    Source: docs.openvino.ai, "Basic Quantization Flow" and "Optimizing for Throughput".
+    """
+    import nncf
+    import openvino
+
+    names = [node.any_name for node in openvino.Core().read_model(graph).inputs]
+    tokens = ours.tokens(calibration)
+    batches = [feeds(ours, tokens, batch, names) for batch in length_batches(tokens.lengths.tolist(), MAX_LENGTH)]
+    quantized = nncf.quantize(
+        openvino.Core().read_model(graph),
+        nncf.Dataset(batches),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(batches),
+    )
+    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": cores()}
+    compiled = openvino.Core().compile_model(quantized, "CPU", settings)
+    return openvino_way(compiled, ours, names)
+
+
+def openvino_way(compiled: Any, ours: Graph, names: Sequence[str]) -> Way:
+    """Score by a compiled OpenVINO model, a request a core at a time."""
+    import openvino
+
+    queue = openvino.AsyncInferQueue(compiled, cores())
+
+    def score(texts: Sequence[str]) -> Floats:
+        logits = np.empty((len(texts), compiled.outputs[0].partial_shape[1].get_length()))
+
+        def keep(request: Any, batch: Integers) -> None:
+            logits[batch] = request.get_output_tensor().data
+
+        queue.set_callback(keep)
+        tokens = ours.tokens(texts)
+        for batch in list(length_batches(tokens.lengths.tolist(), ours.batch_tokens))[::-1]:
+            queue.start_async(feeds(ours, tokens, batch, names), batch)
+        queue.wait_all()
+        return logits
+
+    return score
+
+
+def feeds(ours: Graph, tokens: Any, batch: Integers, names: Sequence[str]) -> dict[str, Any]:
+    """Lay a batch out as a graph's inputs."""
+    ids, is_token = padded(tokens, batch, ours.pad_id)
+    given = {"input_ids": ids, "attention_mask": is_token, "token_type_ids": np.zeros_like(ids)}
+    return {name: given[name].astype(np.int64) for name in names}
+
+
+def batched(score: Way) -> Way:
+    """Score texts in batches of BATCH, in the order in which they come."""
+    return lambda texts: np.concatenate([score(part) for part in parts(texts)])
+
+
+def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut texts into batches in the order in which they come."""
+    for start in range(0, len(texts), BATCH):
+        yield texts[start : start + BATCH]

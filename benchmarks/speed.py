@@ -1,0 +1,261 @@
+"""How much faster the engine is than other ways to run the same classifier on this CPU.
+
+    make benchmark-speed
+
+Each workload is a model of a true shape with random weights, and real hotel texts. Every way reads texts from Parquet,
+tokenises, scores and writes Parquet, on all cores; the ways take turns in an order drawn anew each round, and a ratio
+is taken within a round. docs/speed.md says how to read the figures.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import polars as pl
+import transformers
+from scipy import stats
+
+from benchmarks import rivals, workloads
+from benchmarks.figures import BUILD, Figure, report
+from benchmarks.rivals import Way
+from benchmarks.workloads import SEED, WORKLOADS, Workload
+from understudy.engine import Graph, on_threads
+from understudy.machine import cores
+from understudy.scoring import positive_log_odds
+from understudy.steps.evaluate.costs import per_1k_usd
+from understudy.steps.evaluate.speed import percentile
+from understudy.steps.export import onnx as export
+from understudy.task import Prices
+
+OURS = "ours"
+RIVALS = ("naive", "pipeline", "optimum_int8", "optimum_int8_sorted", "openvino_int8")
+FOLDER = BUILD / "benchmark-speed"
+MOST_TEXTS = 2048
+TURN_S = 4.0  # how long a way's turn should last; the slowest ways get one batch, which lasts longer
+LATENCY_TEXTS = {"sentences": 400, "reviews": 100}
+TRAVELLER_TIPS_COST_USD = 0.03
+TRAVELLER_TIPS_P95_MS = 22
+EXACT = ("naive", "pipeline")  # ways that compute in fp32
+LARGEST_GAP = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """The ways to score one workload.
+
+    Attributes:
+        workload: what is scored.
+        texts: in an order that was drawn once.
+        ways: by name.
+        engine: our graph.
+    """
+
+    workload: Workload
+    texts: list[str]
+    ways: dict[str, Way]
+    engine: Graph
+
+
+def contest_of(workload: Workload, folder: Path, names: Sequence[str]) -> Contest:
+    """Make the model, its graphs, and the ways to run it that are named."""
+    model, tokenizer = workloads.model_of(workload.shape), workloads.tokenizer(workload.shape)
+    texts = workloads.texts_of(workload.texts)
+    ours, fp32 = our_graphs(model, tokenizer, folder)
+    makers = {
+        "naive": lambda: rivals.naive(model, tokenizer),
+        "pipeline": lambda: rivals.pipeline(model, tokenizer),
+        "optimum_int8": lambda: rivals.optimum_int8(optimum_model(model, folder), tokenizer),
+        "optimum_int8_sorted": lambda: rivals.optimum_int8_sorted(optimum_model(model, folder), ours),
+        "openvino_int8": lambda: rivals.openvino_int8(fp32, ours, texts[-rivals.CALIBRATION_TEXTS :]),
+    }
+    ways: dict[str, Way] = {name: makers[name]() for name in names}
+    exact = Graph(fp32, folder / "tokenizer.json", workloads.MAX_LENGTH)
+    require_same({name: ways[name] for name in EXACT if name in ways}, exact.logits, texts[: rivals.BATCH])
+    return Contest(workload, texts, {OURS: ours.logits, **ways}, ours)
+
+
+def optimum_model(model: Any, folder: Path) -> Any:
+    """Export and quantise a model by optimum, once."""
+    if not (folder / "plain").exists():
+        export.export_plain(model, plain_folder(model, folder), export.OPSET)
+    return rivals.optimum_model(folder / "plain", folder / "optimum")
+
+
+def plain_folder(model: Any, folder: Path) -> Path:
+    """Make the folder of the graph as its exporter makes it."""
+    made = folder / "plain"
+    made.mkdir()
+    model.config.save_pretrained(made)
+    return made
+
+
+def our_graphs(model: Any, tokenizer: Any, folder: Path) -> tuple[Graph, Path]:
+    """Export a model as the step export does; return the engine of the int8 graph, and the fp32 file."""
+    folder.mkdir(parents=True)
+    fp32 = export.export_fp32(model, folder / "fp32")
+    int8 = export.export_int8(fp32, folder / "int8", workloads.rows(tokenizer))
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    return Graph(int8, folder / "tokenizer.json", workloads.MAX_LENGTH), fp32
+
+
+def require_same(ways: Mapping[str, Way], exact: Way, texts: Sequence[str]) -> None:
+    """Stop when a way that computes in fp32 gives other log-odds than our fp32 graph: it would be another model."""
+    expected = positive_log_odds(exact(texts), 1)
+    for name, way in ways.items():
+        gap = float(np.abs(positive_log_odds(way(texts), 1) - expected).max())
+        if not gap <= LARGEST_GAP:
+            raise SystemExit(f"Log-odds must stay within {LARGEST_GAP} of our fp32 graph's, got {gap} ({name}).")
+
+
+def whole_way(way: Way, texts: Path, out: Path) -> float:
+    """Label the texts of a Parquet file into another one; return texts per second."""
+    started = time.perf_counter()
+    table = pl.read_parquet(texts)
+    log_odds = positive_log_odds(way(table["text"].to_list()), 1)
+    table.select("id").with_columns(pl.Series("probability", 1 / (1 + np.exp(-log_odds)))).write_parquet(out)
+    return len(table) / (time.perf_counter() - started)
+
+
+def turns(contest: Contest, folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield each way's turn: as many texts as fill it, at most MOST_TEXTS, the same for all fast ways."""
+    table = pl.DataFrame({"id": range(len(contest.texts)), "text": contest.texts})
+    for name, way in contest.ways.items():
+        first = write(table.head(rivals.BATCH), folder, f"{name}-first")
+        whole_way(way, first, folder / "out.parquet")
+        texts = whole_way(way, first, folder / "out.parquet") * TURN_S
+        number = int(np.clip(texts // rivals.BATCH * rivals.BATCH, rivals.BATCH, min(MOST_TEXTS, len(table))))
+        given = write(table.head(number), folder, name)
+        yield name, lambda way=way, given=given, name=name: whole_way(way, given, folder / f"{name}-out.parquet")
+
+
+def write(table: pl.DataFrame, folder: Path, name: str) -> Path:
+    """Write a way's texts."""
+    file = folder / f"{name}.parquet"
+    table.write_parquet(file)
+    return file
+
+
+def measure(contest: Contest, folder: Path, rounds: int, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+    """Measure every way's texts per second in each round, and the machine's integer operations per second."""
+    calls = dict(turns(contest, folder)) | {"peak": integer_peak(folder)}
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name in rng.permutation(list(calls)):
+            found[name].append(calls[name]())
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def ratio(above: np.ndarray[Any, Any], below: np.ndarray[Any, Any]) -> Figure:
+    """Geometric mean of the rounds' ratios, with Student's interval of their logarithms."""
+    logs = np.log(above / below)
+    if len(logs) < 2:
+        return Figure(float(np.exp(logs.mean())))
+    low, high = stats.t.interval(0.95, len(logs) - 1, logs.mean(), max(stats.sem(logs), 1e-12))
+    return Figure(*(float(np.exp(value)) for value in (logs.mean(), low, high)))
+
+
+def figures_of(contest: Contest, speeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Figure]:
+    """Compare our speed with each rival's, and with what the machine's integer units could do."""
+    suffix, ours = contest.workload.suffix, speeds[OURS]
+    found = {f"vs_{name}{suffix}": ratio(ours, speeds[name]) for name in contest.ways if name != OURS}
+    lengths = contest.engine.tokens(contest.texts).lengths.tolist()
+    needed = workloads.operations(contest.workload.shape, lengths) / len(lengths)
+    found[f"ceiling_share{suffix}"] = ratio(ours * needed, speeds["peak"])
+    rate = ratio(ours, np.ones_like(ours))
+    hourly = Prices().instance_usd_per_hour
+    prices = [per_1k_usd(hourly, speed) for speed in (rate.value, rate.high, rate.low) if speed is not None]
+    return found | {f"texts_per_second{suffix}": rate, f"cost_per_1k_usd{suffix}": Figure(*prices)}
+
+
+def latencies(contest: Contest, folder: Path) -> Figure:
+    """Score texts one at a time on one thread; the 95th percentile, with its bootstrap interval."""
+    graph = Graph(folder / "int8/model.onnx", folder / "tokenizer.json", workloads.MAX_LENGTH, threads=1)
+    taken = []
+    for text in contest.texts[: LATENCY_TEXTS[contest.workload.texts]]:
+        started = time.perf_counter()
+        graph.logits([text])
+        taken.append((time.perf_counter() - started) * 1000)
+    found, _ = percentile(np.array(taken[5:]), 0.95, 2000, SEED)  # the first ones fill caches
+    return Figure(found.value, found.low, found.high)
+
+
+def integer_peak(folder: Path) -> Callable[[], float]:
+    """Measure the machine's integer matrix products: one of 8-bit integers a core, of a size that a layer has."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    rows, inner, columns, times = 1024, 768, 3072, 20
+    weight = numpy_helper.from_array(np.ones((inner, columns), dtype=np.int8), "weight")
+    node = helper.make_node("MatMulInteger", ["rows", "weight"], ["sums"])
+    given = helper.make_tensor_value_info("rows", TensorProto.UINT8, [rows, inner])
+    made = helper.make_tensor_value_info("sums", TensorProto.INT32, [rows, columns])
+    graph = helper.make_graph([node], "peak", [given], [made], [weight])
+    file = folder / "peak.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), file)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    rows_of = {"rows": np.ones((rows, inner), dtype=np.uint8)}
+
+    def operations_per_second() -> float:
+        calls = [rows_of] * (times * cores())
+        started = time.perf_counter()
+        on_threads(lambda rows: session.run(None, rows) and None, calls, cores())
+        return 2 * rows * inner * columns * len(calls) / (time.perf_counter() - started)
+
+    return operations_per_second
+
+
+def told(contest: Contest, speeds: Mapping[str, np.ndarray[Any, Any]]) -> Iterator[str]:
+    """Say what each way came to, in texts per second; medians."""
+    yield f"{contest.workload.shape}, {contest.workload.texts}, texts a second (median of rounds):"
+    for name in contest.ways:
+        yield f"  {name:<22}{np.median(speeds[name]):10.1f}"
+    yield f"  integer peak {np.median(speeds['peak']) / 1e9:.0f} GOPS"
+
+
+def run(chosen: Sequence[Workload], names: Sequence[str], rounds: int) -> dict[str, Figure]:
+    """Measure some workloads, one after another."""
+    rng = np.random.default_rng(SEED)
+    found: dict[str, Figure] = {}
+    for workload in chosen:
+        folder = FOLDER / f"{workload.shape}_{workload.texts}"
+        contest = contest_of(workload, folder, names)
+        speeds = measure(contest, folder, rounds, rng)
+        print("\n".join(told(contest, speeds)), flush=True)
+        found |= figures_of(contest, speeds)
+        if workload.shape == "deberta":
+            unit = "_review" if workload.texts == "reviews" else ""
+            found[f"p95_latency_ms{unit}"] = latencies(contest, folder)
+    return found
+
+
+@click.command()
+@click.option("--rounds", default=7, show_default=True, help="Turns of each way; 2 for a quick try.")
+@click.option("--against", multiple=True, type=click.Choice(RIVALS), default=RIVALS, help="A rival; all are usual.")
+@click.option("--only", multiple=True, help="Suffix of a workload to measure alone; 'deberta' for the one without.")
+def main(rounds: int, against: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Measure, and report."""
+    chosen = [one for one in WORKLOADS if not only or (one.suffix.lstrip("_") or "deberta") in only]
+    minutes = len(chosen) * (1.2 + 0.12 * rounds * len(against))
+    print(
+        f"{len(chosen)} workloads, {rounds} rounds of every way; about {minutes:.0f} minutes on two cores.", flush=True
+    )
+    transformers.logging.set_verbosity_error()  # its pipeline warns of every class that it does not list
+    started = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    found = run(chosen, against, rounds)
+    settings = {"rounds": rounds, "turn_s": TURN_S, "max_length": workloads.MAX_LENGTH, "cores": cores()}
+    settings |= {"batch": rivals.BATCH, "instance_usd_per_hour": Prices().instance_usd_per_hour}
+    file = report("speed", found, settings, [SEED], time.monotonic() - started)
+    print(f"Traveller tips: P95 {TRAVELLER_TIPS_P95_MS} ms, ${TRAVELLER_TIPS_COST_USD} per 1,000. Written: {file}")
+    shutil.rmtree(FOLDER)
+
+
+if __name__ == "__main__":
+    main()

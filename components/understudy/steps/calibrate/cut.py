@@ -1,0 +1,183 @@
+"""Choose the cut of the first stage, so that with 95% confidence it loses no more than was promised.
+
+Lost is a text that the first stage settles as a negative although the student would call it positive. What is bounded
+is the share of all texts that are lost.
+
+The bound is Clopper and Pearson's, which is exact, when every held-out text is a group of its own and stands for one
+text. The sentences of a review are not independent, and texts may stand for several: then the binomial is that of the
+effective number of texts, those there are over the design effect. Lost texts are too few to measure theirs, so it is
+taken from the student's positives, of which they are a part: as if a group that loses one would lose them all.
+
+A higher cut never loses less. So the highest cut up to which every bound holds needs no correction for the choice among
+many: it is too high only if the bound at the one true limit failed.
+
+Sources: Clopper and Pearson, "The use of confidence or fiducial limits", 1934; Korn and Graubard, "Confidence intervals
+for proportions with small expected number of positive counts estimated from survey data", 1998, for the effective
+number; Kish, "Survey sampling", 1965, for the design effect; Bates, Angelopoulos, Lei, Malik and Jordan,
+"Distribution-free, risk-controlling prediction sets", 2021, theorem 1, for the choice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.cascade import CONFIDENCE
+from understudy.engine import Bools, Floats
+from understudy.metrics import Column
+from understudy.scoring import Sigmoid
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Texts that neither the student nor the first stage has learned from.
+
+    Attributes:
+        scores: of the first stage, shape (texts,).
+        log_odds: of the student, shape (texts,).
+        is_positive: what the student calls them, shape (texts,).
+        groups: review, thread or dialogue of each, shape (texts,).
+        weights: texts that each stands for, shape (texts,).
+    """
+
+    scores: Floats
+    log_odds: Floats
+    is_positive: Bools
+    groups: Column
+    weights: Floats
+
+    def share(self, chosen: Bools) -> float:
+        """Weighted share of some of the texts among all."""
+        return float(self.weights[chosen].sum() / self.weights.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A cut and what it costs on the held-out texts; `cut` is None where there is none, and `reason` says why.
+
+    Attributes:
+        cut: texts that score below it are settled.
+        reason: in a sentence.
+        settled: share of the texts below the cut.
+        missed: share of the texts that are lost.
+        missed_positives: share of the student's positives that are lost.
+        bound: share that is lost at most, with 95% confidence.
+        texts: held out.
+        effective_texts: independent texts that tell as much.
+    """
+
+    cut: float | None
+    reason: str
+    settled: float = 0.0
+    missed: float = 0.0
+    missed_positives: float = 0.0
+    bound: float = 0.0
+    texts: int = 0
+    effective_texts: float = 0.0
+
+
+def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
+    """Choose a cut whose bound keeps the promise, if that settles enough to pay.
+
+    The highest one lies just under the first positive that may not be lost. The cut is midway from there to the last
+    that may: it settles hardly less, and loses less of what is to come.
+
+    Args:
+        held: the held-out texts.
+        max_missed: share of all texts that may be lost.
+        min_settled: share of all texts below which the first stage does not pay.
+    """
+    effective = len(held.scores) / design_effect(held)
+    if bound(0.0, effective) > max_missed:
+        return Cut(
+            None,
+            f"too few texts: the {len(held.scores):,} held out tell as much as {effective:,.0f} independent ones, too "
+            f"few to promise infer.max_missed {max_missed:g}",
+        )
+    scores, lost = lost_below(held)
+    is_kept = np.array([bound(share, effective) <= max_missed for share in lost])
+    if is_kept.all():
+        share = held.share(held.is_positive)
+        return Cut(
+            None,
+            f"nothing to promise: the student calls {100 * share:.2g}% of the texts positive, and infer.max_missed "
+            f"{max_missed:g} would let all of them go",
+        )
+    first_kept = int(np.argmin(is_kept))
+    cut = float((scores[max(0, first_kept - 1)] + scores[first_kept]) / 2)
+    is_settled = held.scores < cut
+    settled, missed = held.share(is_settled), held.share(is_settled & held.is_positive)
+    if settled < min_settled:
+        return Cut(
+            None,
+            f"it does not pay: it would settle {100 * settled:.1f}% of the texts, less than calibrate.min_settled "
+            f"{min_settled:g}",
+        )
+    most = bound(missed, effective)
+    return Cut(
+        cut=cut,
+        reason=f"settles {100 * settled:.0f}% of the texts and loses at most {100 * most:.2f}% of all",
+        settled=settled,
+        missed=missed,
+        missed_positives=missed / held.share(held.is_positive),
+        bound=most,
+        texts=len(held.scores),
+        effective_texts=effective,
+    )
+
+
+def lost_below(held: HeldOut) -> tuple[Floats, Floats]:
+    """Return the cuts at which one more positive is lost, and the share of all texts lost just above each.
+
+    Returns:
+        scores of the positives, ascending, and shares; place k tells of a cut above the first k + 1 of them.
+    """
+    order = np.argsort(held.scores[held.is_positive], kind="stable")
+    weights = held.weights[held.is_positive][order]
+    return held.scores[held.is_positive][order], np.cumsum(weights) / held.weights.sum()
+
+
+def bound(share: float, effective: float) -> float:
+    """Upper end of the one-sided 95% interval of a share, by Clopper and Pearson.
+
+    Args:
+        share: that was seen.
+        effective: independent texts that tell as much as those it was seen among.
+
+    >>> round(bound(0.0, 598), 5), round(bound(2 / 1500, 1500), 5)
+    (0.005, 0.00419)
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(CONFIDENCE, share * effective + 1, (1 - share) * effective)) if share < 1 else 1.0
+
+
+def design_effect(held: HeldOut) -> float:
+    """Variance of the student's share of positives, by groups and weights, over that of as many independent texts.
+
+    Returns:
+        at least 1; exactly 1 when every text is a group of its own and all weigh the same.
+    """
+    index, sizes = np.unique(held.groups, return_inverse=True, return_counts=True)[1:]
+    is_simple = sizes.max(initial=1) == 1 and np.ptp(held.weights) == 0
+    share = held.share(held.is_positive)
+    if is_simple or share in {0.0, 1.0}:
+        return 1.0
+    residuals = held.weights * (held.is_positive - share) / held.weights.sum()
+    by_group = np.bincount(index, weights=residuals)
+    variance = (by_group**2).sum() * len(sizes) / max(1, len(sizes) - 1)
+    return max(1.0, float(variance * len(held.scores) / (share * (1 - share))))
+
+
+def shift(held: HeldOut, cut: float, calibrator: Sigmoid) -> float:
+    """Find what to add to settled scores so that their mean probability is the student's own mean on these texts."""
+    from scipy.optimize import brentq
+
+    is_settled = held.scores < cut
+    weights, scores = held.weights[is_settled], held.scores[is_settled]
+    wanted = np.average(calibrator.probability(held.log_odds[is_settled]), weights=weights)
+    width = float(np.abs(held.log_odds).max() + np.abs(held.scores).max()) + 1.0
+
+    def gap(added: float) -> float:
+        return float(np.average(calibrator.probability(scores + added), weights=weights) - wanted)
+
+    return float(brentq(gap, -width, width))

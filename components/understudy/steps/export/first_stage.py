@@ -1,0 +1,213 @@
+"""Fit the first stage of the cascade: what the student says of the pool, learned by a table of weights.
+
+The regression is ridge on the log-odds. A text's columns are its tokens, its pairs of neighbours and the sum of its
+tokens' embeddings as the student holds them, each divided by the square root of the tokens. The sum of embeddings is
+linear in the tokens, so it costs nothing when it serves: it becomes part of the tokens' own weights, and gives one to
+words that the pool lacks.
+
+Source: Hoerl and Kennard, "Ridge regression", 1970; the student as teacher of a smaller one: Hinton, Vinyals and Dean,
+"Distilling the knowledge in a neural network", 2015.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from understudy import cascade, records, student
+from understudy.cascade import PAIRS, FirstStage
+from understudy.engine import Bools, Floats, Tokens
+from understudy.errors import BadArtifact
+from understudy.progress import track
+from understudy.scoring import exported_graph, positive_log_odds
+from understudy.steps.export.config import ExportConfig
+from understudy.task import Card
+from understudy.text import weak_positive
+
+RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
+EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
+ITERATIONS = 60
+
+
+def make(
+    pool: Path, folder: Path, graphs: Path, about: Mapping[str, Any], card: Card, config: ExportConfig, most: float
+) -> dict[str, Any]:
+    """Fit the first stage on a part of the pool, and keep the scores of the rest, by which calibrate chooses the cut.
+
+    Args:
+        pool: unlabelled texts.
+        folder: the student's.
+        graphs: gets first_stage.npy and held_out.parquet.
+        about: graphs.json; the graph that will serve scores the pool.
+        card: names the positive label and the weak rules.
+        config: how many texts, and the share of them that is held out.
+        most: share of all texts that may be lost; 0 for no first stage.
+
+    Returns:
+        what graphs.json says of it: `reason`, and where one was fitted its intercept and numbers of texts.
+    """
+    texts = chosen(records.read(pool, records.Texts), config)
+    kept = weighed(texts, learned_by(folder), card)
+    is_fitted = ~texts["is_held_out"].to_numpy()
+    if (reason := why_not(int(is_fitted.sum()), len(kept), most)) is not None:
+        return {"reason": reason}
+    tokens, log_odds = scored(graphs, about, card, texts["text"].to_list())
+    first = fit(tokens, log_odds, is_fitted, embeddings_of(folder))
+    first.save(graphs)
+    scores = np.concatenate([first.scores(piece) for piece in tokens])
+    table = texts.select("id").with_columns(score=pl.Series(scores), log_odds=pl.Series(log_odds))
+    kept.join(table, on="id", maintain_order="left").write_parquet(graphs / cascade.HELD_OUT_FILE)
+    return {
+        "reason": f"fitted on {is_fitted.sum():,} texts of the pool, {len(kept):,} more are held out for the cut",
+        "intercept": first.intercept,
+        "fitted_texts": int(is_fitted.sum()),
+        "held_out_texts": len(kept),
+    }
+
+
+def chosen(pool: pl.DataFrame, config: ExportConfig) -> pl.DataFrame:
+    """Draw whole groups by lot, as many as hold `first_stage_texts` texts, and hold a share of them out.
+
+    Returns:
+        the texts of `pool` that were drawn, with the column is_held_out.
+    """
+    groups = pool.select("group", size=pl.len().over("group")).unique("group", maintain_order=True)
+    lots = pl.Series("lot", [lot(group) for group in groups["group"]], dtype=pl.Float64)
+    drawn = groups.with_columns(lots).sort("lot", "group").filter(pl.col("size").cum_sum() <= config.first_stage_texts)
+    # the lot decides the draw; its digits behind the third decide anew what is held out
+    is_held_out = (pl.col("lot") * 1000) % 1 < config.held_out_share
+    return pool.join(drawn.select("group", is_held_out=is_held_out), on="group", maintain_order="left")
+
+
+def lot(group: str) -> float:
+    """Draw a group's lot in [0, 1): a hash, so that a rerun draws the same.
+
+    >>> lot("review 1") == lot("review 1") != lot("review 2")
+    True
+    """
+    return int(hashlib.sha256(f"first stage:{group}".encode("utf-8", "surrogatepass")).hexdigest()[:12], 16) / 16**12
+
+
+def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame:
+    """Keep the held-out texts that the student was not trained on, each with the number of texts that it stands for.
+
+    The student knows its own training texts by heart, so they say little of new ones. Among those, texts that the weak
+    rules call positive are over-represented: what is left of either kind stands for all of it. Where nothing is left of
+    a kind, its training texts stand for themselves.
+
+    Args:
+        texts: columns id, group, text and is_held_out.
+        learned: ids of the student's training texts.
+        card: names the weak rules.
+
+    Returns:
+        columns id, group and weight.
+
+    Source: post-stratification; Holt and Smith, "Post stratification", 1979.
+    """
+    held = texts.filter("is_held_out")
+    kind = pl.Series("kind", weak_positive(card, held["text"].to_list()), dtype=pl.Boolean)
+    held = held.with_columns(kind, is_learned=pl.col("id").is_in(learned.implode()))
+    held = held.with_columns(size=pl.len().over("kind"), is_lost=pl.col("is_learned").all().over("kind"))
+    kept = held.filter(~pl.col("is_learned") | pl.col("is_lost"))
+    return kept.select("id", "group", weight=pl.col("size") / pl.len().over("kind"))
+
+
+def learned_by(folder: Path) -> pl.Series:
+    """Read the ids of the texts that a student was trained on.
+
+    Raises:
+        BadArtifact: train did not write them.
+    """
+    path = folder / student.LEARNED_FILE
+    try:
+        return pl.read_parquet(path)["id"]
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadArtifact(f"A student must say what it was trained on, got {error} ({path}). Train again.") from error
+
+
+def why_not(fitted: int, held_out: int, most: float) -> str | None:
+    """Say why there can be no first stage; None when there can."""
+    if most == 0:
+        return "none was asked for: infer.max_missed is 0"
+    fewest = cascade.fewest_texts(most)
+    if held_out < fewest or fitted < fewest:
+        return (
+            f"too few texts: the pool gave {fitted:,} to fit it, and {held_out:,} that the student has not seen to "
+            f"choose its cut; the promise of infer.max_missed {most:g} needs {fewest:,} of each at least"
+        )
+    return None
+
+
+def scored(graphs: Path, about: Mapping[str, Any], card: Card, texts: Sequence[str]) -> tuple[list[Tokens], Floats]:
+    """Let the graph that will serve score texts: their tokens, a piece at a time, and log-odds, shape (texts,)."""
+    graph = exported_graph(graphs, about, about["graph"])
+    pieces: list[Tokens] = []
+    log_odds: list[Floats] = []
+    with track(len(texts), "export: texts of the pool scored") as progress:
+        for tokens in graph.pieces_of(texts):
+            pieces.append(tokens)
+            log_odds.append(positive_log_odds(graph.logits_of(tokens), card.positive_index))
+            progress.advance(len(tokens.windows))
+    return pieces, np.concatenate(log_odds)
+
+
+def embeddings_of(folder: Path) -> Floats:
+    """Return the student's embeddings of its tokens, shape (vocabulary, width)."""
+    model, _, _ = student.open_student(folder)
+    weight = model.get_input_embeddings().weight
+    return np.asarray(weight.detach().double().numpy(), dtype=np.float64)
+
+
+def fit(tokens: Sequence[Tokens], log_odds: Floats, is_fitted: Bools, embeddings: Floats) -> FirstStage:
+    """Fit the table of weights.
+
+    Args:
+        tokens: of all texts, piece by piece.
+        log_odds: what the student says, shape (texts,).
+        is_fitted: which of them to learn from, shape (texts,).
+        embeddings: of the tokens, shape (vocabulary, width).
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import LinearOperator, lsqr
+
+    vocabulary = len(embeddings)
+    features = sparse.vstack([columns(piece, vocabulary) for piece in tokens]).tocsr()[is_fitted]
+    centred = embeddings - embeddings.mean(axis=0)
+    scaled = centred * (EMBEDDING_SCALE / np.sqrt((centred**2).sum(axis=1).mean()))
+    split = vocabulary + PAIRS
+
+    def table(weights: Floats) -> Floats:
+        own = weights[:split] / np.sqrt(2)  # tokens and pairs make two columns a token
+        own[:vocabulary] += scaled @ weights[split:]
+        return np.asarray(own, dtype=np.float64)
+
+    def forward(weights: Floats) -> Floats:
+        found = features @ table(weights.ravel())
+        return np.asarray(found - found.mean())
+
+    def backward(residuals: Floats) -> Floats:
+        found = features.T @ (residuals - residuals.mean())
+        return np.concatenate([found / np.sqrt(2), scaled.T @ found[:vocabulary]])
+
+    shape = (features.shape[0], split + scaled.shape[1])
+    operator = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=np.float64)
+    targets = log_odds[is_fitted]
+    solved = lsqr(operator, targets - targets.mean(), damp=np.sqrt(RIDGE), iter_lim=ITERATIONS)[0]
+    weights = table(solved)
+    return FirstStage(weights.astype(np.float32), float(targets.mean() - (features @ weights).mean()))
+
+
+def columns(tokens: Tokens, vocabulary: int) -> Any:
+    """Count each text's tokens and pairs, over the square root of its tokens; sparse, shape (texts, columns)."""
+    from scipy import sparse
+
+    lengths = np.diff(tokens.text_starts)
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    value = np.repeat(1 / np.sqrt(np.maximum(lengths, 1)), lengths)
+    places = np.concatenate([tokens.ids, vocabulary + cascade.pairs(tokens)])
+    shape = (len(lengths), vocabulary + PAIRS)
+    return sparse.csr_matrix((np.tile(value, 2), (np.tile(row, 2), places)), shape=shape)

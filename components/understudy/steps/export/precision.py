@@ -1,0 +1,117 @@
+"""The graphs with integers, and what decides among them: how they rank the validation texts, and how fast they are."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from understudy.engine import Floats, Graph
+from understudy.progress import track
+from understudy.scoring import positive_log_odds
+from understudy.steps.export import core
+from understudy.steps.export.config import ExportConfig
+from understudy.steps.export.onnx import MODEL_FILE
+from understudy.steps.export.quantize import Ranges, Rows, quantized, ranges_of, runner, weights_of
+
+KEPT_SHARES = (0.125, 0.25, 0.5)  # of the weights that stay in fp32: the first that is as good is taken
+PROBED_TEXTS = 32
+TIMED_TEXTS = 256
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A graph, its log-odds of the validation texts, shape (texts,), and their average precision."""
+
+    graph: Graph
+    log_odds: Floats
+    quality: float
+
+
+def rows_of(graph: Graph, texts: Sequence[str]) -> Rows:
+    """Turn texts into rows of token ids, a window each."""
+    tokens = graph.tokens(texts)
+    return [row.tolist() for row in np.split(tokens.ids, tokens.starts[1:-1])]
+
+
+def integer_graphs(
+    graphs: Path, exact: Tried, texts: tuple[Sequence[str], Sequence[str]], trial: Callable[[str], Tried],
+    config: ExportConfig,
+) -> dict[str, Tried]:  # fmt: skip
+    """Write int8/model.onnx, and mixed/model.onnx where int8 ranks the validation texts worse than may be.
+
+    Args:
+        graphs: has fp32/model.onnx.
+        exact: what it scores.
+        texts: of validation, and others like those to come; both show which values activations take.
+        trial: scores the validation texts by the graph of a name.
+        config: how much quality may be lost.
+    """
+    model = onnx.load(graphs / "fp32" / MODEL_FILE)
+    rows = rows_of(exact.graph, texts[0])
+    ranges = ranges_of(model, [*rows, *rows_of(exact.graph, texts[1])])
+    _save(graphs / "int8", quantized(model, ranges))
+    tried = {"int8": trial("int8")}
+    if core.is_as_good(exact.quality, tried["int8"].quality, config):
+        return tried
+    ranked = by_movement(movements(model, ranges, rows[:PROBED_TEXTS]))
+    for share in KEPT_SHARES:
+        _save(graphs / "mixed", quantized(model, ranges, ranked[: max(1, round(share * len(ranked)))]))
+        tried["mixed"] = trial("mixed")
+        if core.is_as_good(exact.quality, tried["mixed"].quality, config):
+            break
+    return tried
+
+
+def movements(model: onnx.ModelProto, ranges: Ranges, rows: Rows) -> dict[str, float]:
+    """Measure how far each weight moves the logits when it alone is in integers: the mean over texts."""
+    names, constants = weights_of(model), {tensor.name for tensor in model.graph.initializer}
+    expected, found = _logits(model, rows), {}
+    with track(len(names), "weights probed") as bar:
+        for name in names:
+            moved = _logits(quantized(model, ranges, constants - {name}), rows) - expected
+            found[name] = float(np.ptp(moved, axis=1).mean())  # what all logits of a text share moves no odds
+            bar.advance()
+    return found
+
+
+def by_movement(moved: Mapping[str, float]) -> list[str]:
+    """Order weights, those that move the logits most first.
+
+    >>> by_movement({"layer0.key.weight": 0.01, "layer0.outer.weight": 0.4})
+    ['layer0.outer.weight', 'layer0.key.weight']
+    """
+    return sorted(moved, key=lambda name: -moved[name])
+
+
+def speeds(opened: Mapping[str, Graph], texts: Sequence[str]) -> dict[str, float]:
+    """Measure texts per second of each graph on this machine, in turns: the best of three."""
+    texts = texts[:TIMED_TEXTS]
+    seconds = dict.fromkeys(opened, float("inf"))
+    for _ in range(ROUNDS):
+        for name, graph in opened.items():
+            started = time.perf_counter()
+            graph.logits(texts)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return {name: len(texts) / took for name, took in seconds.items()}
+
+
+def batch_gap(graph: Graph, texts: Sequence[str], positive_index: int) -> float:
+    """Measure how far log-odds depend on the batch: the largest gap between texts scored alone and together."""
+    texts = texts[:TIMED_TEXTS]
+    alone = np.concatenate([graph.logits([text]) for text in texts])
+    together = positive_log_odds(graph.logits(texts), positive_index)
+    return core.largest_gap(positive_log_odds(alone, positive_index), together)
+
+
+def _logits(model: onnx.ModelProto, rows: Rows) -> Floats:
+    run = runner(model)
+    return np.concatenate([run(np.array([row], np.int64))[0] for row in rows]).astype(np.float64)
+
+
+def _save(folder: Path, model: onnx.ModelProto) -> None:
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / MODEL_FILE)

@@ -1,0 +1,160 @@
+"""Settings of the engine that suit this machine and graph: measured for a few seconds, once, and remembered.
+
+They change how fast texts are scored, and not what is said of them beyond what batches do to a graph that quantises
+activations as they come.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from understudy.cache import cache_folder
+from understudy.engine import BATCH_TOKENS, Graph, Tokens
+from understudy.machine import cores, cpu_model
+from understudy.progress import say
+
+FORMAT = 1
+BUDGETS = (512, 1024, 2048)  # more than 2,048 tokens a batch was never faster (docs/speed.md)
+SMT_BUDGET = 1024  # with which half as many threads are tried: two threads of one core may be slower than one
+FEWEST_TEXTS = 10_000  # whose scoring takes far longer than the measurement
+ROUNDS = 2
+LONGEST_S = 8.0
+SHORTEST, LONGEST = 8, 64  # tokens of the windows that are measured
+PROBE_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a graph is run.
+
+    Attributes:
+        threads: that score batches at the same time.
+        batch_tokens: most tokens of a batch, padding included.
+    """
+
+    threads: int
+    batch_tokens: int
+
+
+def tuned(graph: Graph, model_hash: str, texts: int, threads: int = 0, batch_tokens: int = 0) -> Graph:
+    """Return the graph with the settings that are fastest here; what is not given is measured, or remembered.
+
+    Args:
+        graph: to be run.
+        model_hash: of its file, SHA-256.
+        texts: how many are to be scored; few are not worth a measurement.
+        threads: as asked for; 0 for what is best.
+        batch_tokens: as asked for; 0 for what is best.
+    """
+    tried = choices(threads, batch_tokens, cores())
+    file = cache_folder() / "tuning" / f"{_key(model_hash, tried)}.json"
+    settings = tried[0] if len(tried) == 1 else _remembered(file, tried)
+    if settings is None:
+        usual = Settings(threads or cores(), batch_tokens or BATCH_TOKENS)
+        settings = usual if texts < FEWEST_TEXTS else _measured(graph, tried, usual, file)
+    return graph.suited(settings.threads, settings.batch_tokens)
+
+
+def choices(threads: int, batch_tokens: int, most_threads: int) -> list[Settings]:
+    """List the settings to try.
+
+    >>> [(one.threads, one.batch_tokens) for one in choices(0, 0, most_threads=4)]
+    [(4, 512), (4, 1024), (4, 2048), (2, 1024)]
+    >>> choices(3, 0, most_threads=4)[0]
+    Settings(threads=3, batch_tokens=512)
+    """
+    found = [Settings(threads or most_threads, budget) for budget in ((batch_tokens,) if batch_tokens else BUDGETS)]
+    if not threads and most_threads > 1:
+        found.append(Settings((most_threads + 1) // 2, batch_tokens or SMT_BUDGET))
+    return found
+
+
+def fastest(seconds: Mapping[Settings, Sequence[float]]) -> Settings:
+    """Choose the settings whose quickest turn was the quickest: what else ran on the machine only ever adds time.
+
+    >>> slow, fast = Settings(2, 512), Settings(2, 1024)
+    >>> fastest({slow: [2.0, 2.1], fast: [9.0, 1.9]}) == fast
+    True
+    """
+    return min(seconds, key=lambda one: min(seconds[one]))
+
+
+def measure(graph: Graph, tried: Sequence[Settings], longest_s: float = LONGEST_S) -> Settings | None:
+    """Measure settings by turns.
+
+    Returns:
+        the fastest; None when a round of them would take longer than `longest_s` seconds.
+    """
+    most = max(one.threads for one in tried)
+    sample = windows(graph.vocabulary, max(BUDGETS) * most)
+    started = time.perf_counter()
+    probe = windows(graph.vocabulary, PROBE_TOKENS)
+    graph.suited(1, BATCH_TOKENS).logits_of(probe)  # the first call prepares the graph
+    rate = PROBE_TOKENS / min(_seconds(graph.suited(1, BATCH_TOKENS), probe) for _ in range(2))
+    expected_s = sum(len(sample.ids) / (rate * one.threads) for one in tried)
+    if expected_s > longest_s:
+        return None
+    seconds: dict[Settings, list[float]] = {one: [] for one in tried}
+    for _ in range(ROUNDS):
+        for one in tried:
+            seconds[one].append(_seconds(graph.suited(one.threads, one.batch_tokens), sample))
+        if time.perf_counter() - started + expected_s > longest_s:
+            break
+    return fastest(seconds)
+
+
+def windows(vocabulary: int, tokens: int) -> Tokens:
+    """Make windows of random tokens, of evenly spread lengths, about so many tokens in all; always the same ones."""
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(SHORTEST, LONGEST + 1, max(1, tokens * 2 // (SHORTEST + LONGEST)))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    ids = draw.integers(0, vocabulary, int(starts[-1])).astype(np.int32)
+    return Tokens(ids, starts, np.ones(len(lengths), dtype=np.int64))
+
+
+def _measured(graph: Graph, tried: Sequence[Settings], usual: Settings, file: Path) -> Settings:
+    started = time.perf_counter()
+    settings = measure(graph, tried)
+    told = f"measured in {time.perf_counter() - started:.1f} s"
+    if settings is None:
+        settings = usual
+        told = "not measured, which would take too long here"
+    else:
+        _remember(file, settings)
+    say(f"engine: {settings.threads} threads, batches of {settings.batch_tokens:,} tokens ({told})")
+    return settings
+
+
+def _key(model_hash: str, tried: Sequence[Settings]) -> str:
+    import onnxruntime
+
+    facts = [FORMAT, model_hash, cpu_model(), onnxruntime.__version__, *map(asdict, tried)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _remembered(file: Path, tried: Sequence[Settings]) -> Settings | None:
+    """Read what was measured before; None when there is nothing, or nothing that makes sense."""
+    try:
+        found = Settings(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found in tried else None
+
+
+def _remember(file: Path, settings: Settings) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(settings)), encoding="utf-8")
+    beside.replace(file)
+
+
+def _seconds(graph: Graph, sample: Tokens) -> float:
+    started = time.perf_counter()
+    graph.logits_of(sample)
+    return time.perf_counter() - started

@@ -1,0 +1,116 @@
+"""The cut of the first stage: the bound, the design effect, the choice, and what speaks against a cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from understudy.cascade import fewest_texts
+from understudy.scoring import Sigmoid
+from understudy.steps.calibrate import cut as cuts
+from understudy.steps.calibrate.cut import HeldOut
+
+
+def held_out(scores, is_positive, groups=None, weights=None) -> HeldOut:
+    scores = np.asarray(scores, dtype=float)
+    return HeldOut(
+        scores=scores,
+        log_odds=scores.copy(),
+        is_positive=np.asarray(is_positive),
+        groups=np.arange(len(scores)) if groups is None else np.asarray(groups),
+        weights=np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float),
+    )
+
+
+def separated(texts: int, positives_at) -> HeldOut:
+    """Texts with the scores 0, 1, 2 ...; those named are the positives."""
+    return held_out(np.arange(texts), np.isin(np.arange(texts), positives_at))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 20), st.integers(100, 3000))
+def test_the_bound_is_the_share_at_which_so_few_losses_have_a_chance_of_one_in_twenty(lost, texts):
+    share = cuts.bound(lost / texts, texts)
+    assert binom.cdf(lost, texts, share) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_the_fewest_texts_are_enough_without_a_loss_and_one_less_is_not():
+    for most in (0.001, 0.005, 0.02):
+        assert cuts.bound(0.0, fewest_texts(most)) <= most < cuts.bound(0.0, fewest_texts(most) - 1)
+
+
+def test_the_cut_loses_as_many_as_the_bound_allows_and_lies_midway_to_the_next():
+    # among 1,500 texts, 2 may be lost (0.42%), 3 may not (0.52%)
+    found = cuts.choose(separated(1500, [700, 800, 900, 1000, 1400, 1450, 1460, 1470, 1480, 1490]), 0.005, 0.05)
+    assert found.cut == 850
+    assert found.missed == pytest.approx(2 / 1500)
+    assert found.missed_positives == pytest.approx(0.2)
+    assert found.bound == pytest.approx(cuts.bound(2 / 1500, 1500))
+    assert found.settled == pytest.approx(850 / 1500)
+
+
+def test_where_none_may_be_lost_the_cut_lies_at_the_lowest_positive():
+    found = cuts.choose(separated(700, [400, 500, 600, 650, 690]), 0.005, 0.05)
+    assert (found.cut, found.missed) == (400, 0.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.002, 0.05))
+def test_what_is_lost_keeps_the_bound_and_a_larger_promise_settles_no_less(seed, most):
+    lot = np.random.default_rng(seed)
+    is_positive = lot.random(2000) < 0.1
+    held = held_out(lot.normal(is_positive * 2.0), is_positive, groups=lot.integers(0, 800, 2000))
+    small, large = cuts.choose(held, most, 1e-9), cuts.choose(held, most * 1.5, 1e-9)
+    for found, promise in ((small, most), (large, most * 1.5)):
+        assert found.cut is None or found.bound <= promise
+    if small.cut is not None and large.cut is not None:
+        assert large.settled >= small.settled
+
+
+def test_texts_of_a_group_that_agree_count_as_one():
+    is_positive = np.repeat(np.arange(400) % 10 == 0, 5)
+    held = held_out(np.arange(2000), is_positive, groups=np.repeat(np.arange(400), 5))
+    assert cuts.design_effect(held) == pytest.approx(5, rel=0.01)
+
+
+def test_texts_that_are_groups_of_their_own_are_independent():
+    assert cuts.design_effect(separated(1000, range(100))) == 1.0
+
+
+def test_weights_cost_texts():
+    # half of the texts stand for 3 each: Kish's (sum of w)^2 / sum of w^2 is 0.8 of the texts
+    is_positive, weights = np.arange(2000) % 10 < 2, np.where(np.arange(2000) % 2, 3.0, 1.0)
+    assert cuts.design_effect(held_out(np.arange(2000), is_positive, weights=weights)) == pytest.approx(1.25, rel=0.01)
+
+
+def test_too_few_texts_for_the_promise_mean_no_cut():
+    found = cuts.choose(separated(500, [400, 450]), 0.005, 0.05)
+    assert found.cut is None
+    assert "the 500 held out tell as much as 500 independent ones, too few to promise" in found.reason
+
+
+def test_a_cut_that_would_let_all_positives_go_is_none():
+    found = cuts.choose(separated(5000, [10, 20]), 0.005, 0.05)
+    assert found.cut is None
+    assert "calls 0.04% of the texts positive" in found.reason
+
+
+def test_a_cut_that_settles_too_little_is_none():
+    found = cuts.choose(separated(1500, range(10, 1500, 10)), 0.005, 0.05)
+    assert found.cut is None
+    assert "it would settle 1.7% of the texts" in found.reason
+
+
+def test_the_shift_gives_settled_texts_the_students_mean_probability():
+    lot = np.random.default_rng(3)
+    log_odds = lot.normal(-3, 1, 1000)
+    held = HeldOut(log_odds * 0.5, log_odds, log_odds > 0, np.arange(1000), lot.uniform(1, 2, 1000))
+    calibrator, cut = Sigmoid(1.5, 0.3), -1.0
+    added = cuts.shift(held, cut, calibrator)
+    low = held.scores < cut
+    means = [
+        np.average(calibrator.probability(z), weights=held.weights[low])
+        for z in (held.scores[low] + added, log_odds[low])
+    ]
+    assert means[0] == pytest.approx(means[1], rel=1e-6)
