@@ -55,6 +55,7 @@ class Backend:
         root: s3:// address that gets the artifacts.
         s3: boto3's client, to read what tasks said.
         account: service account of the pods.
+        name: of the run, with which the pods' names begin.
         timeout_s: of each pod.
     """
 
@@ -65,6 +66,7 @@ class Backend:
     root: str
     s3: Any
     account: str = "default"
+    name: str = "run"
     timeout_s: float = 240
 
     def run(self, arguments: Mapping[str, Any]) -> dict[str, list[Outputs]]:
@@ -104,8 +106,9 @@ class Backend:
     def _task(self, name: str, component: Object, inputs: Outputs) -> Outputs:
         label = component["executorLabel"]
         given = executor_input(component, inputs, f"{self.root}/{name}")
-        self.cluster.apply(self.job(name, label, given))
-        self.cluster.completes(self.namespace, name, self.timeout_s)
+        job = self.job(name, label, given)
+        self.cluster.apply(job)
+        self.cluster.completes(self.namespace, job["metadata"]["name"], self.timeout_s)
         made = {key: value["artifacts"][0] for key, value in given["outputs"].get("artifacts", {}).items()}
         bucket, _, key = f"{self.root}/{name}/{TOLD}".removeprefix("s3://").partition("/")
         told = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -134,7 +137,7 @@ class Backend:
         spec = {"restartPolicy": "Never", "serviceAccountName": self.account, "containers": [main], "volumes": volumes}
         spec |= settings["spec"]
         template = {"metadata": {"labels": settings["labels"]}, "spec": spec}
-        about = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _named(name, self.namespace)}
+        about = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _named(f"{self.name}-{name}", self.namespace)}
         return {**about, "spec": {"backoffLimit": 0, "template": template}}
 
 
