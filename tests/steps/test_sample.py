@@ -167,6 +167,24 @@ def test_texts_that_are_forgotten_are_not_drawn(tmp_path, store, version):
     assert drawn["weight"].sum() == pytest.approx(600)
 
 
+def test_a_night_that_is_not_labelled_whole_is_left_out_and_said(tmp_path, store, version):
+    put_night(store, "2026-11-06", make_texts(50, 0.2, seed=6), version, shards=((), ()))
+    result = sample(tmp_path, store)
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert (about["nights"][-1], about["left_out"], about["texts"]) == ("2026-11-03", ["2026-11-06"], 900)
+    assert result.headline.endswith("; left out, for they are not labelled whole: 2026-11-06")
+
+
+def test_a_sample_is_not_drawn_from_a_part_of_the_only_night(tmp_path, store):
+    made = publish(store, tmp_path / "bundle")
+    (tmp_path / "card").mkdir()
+    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    put_night(store, "2026-11-06", make_texts(50, 0.2, seed=6), made, shards=((), ()))
+    with pytest.raises(BadInput, match="not labelled whole: 2026-11-06"):
+        sample(tmp_path, store)
+    assert store.list("samples/") == []
+
+
 def test_a_store_without_nights_has_nothing_to_draw_from(tmp_path, store):
     publish(store, tmp_path / "bundle")
     (tmp_path / "card").mkdir()

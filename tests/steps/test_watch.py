@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from tests.watched import make_texts, publish, put_night
-from understudy import shell
+from understudy import nights, shell
 from understudy.config import build_config
 from understudy.errors import BadArtifact, BadInput, BadSetting
-from understudy.steps.watch import outlets, records
+from understudy.steps.watch import nightly, outlets, records
 from understudy.steps.watch.config import WatchConfig
 from understudy.storage import FolderStore, Store
 
@@ -104,6 +104,19 @@ def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, s
     assert trigger["version"] == version
     assert trigger["reason"] == result.parameters["reason"]
     assert trigger["is_rehearsal"]
+
+
+def test_a_word_that_is_spread_over_segments_is_named(tmp_path, store, version):
+    texts = make_texts(300, 0.2, seed=5, topic="ferry")
+    said = pl.Series([" zyzzyva" if number in {10, 160, 290} else "" for number in range(300)])
+    alone = pl.Series([" qwertz" if number in {99, 100, 101, 199, 200, 201} else "" for number in range(300)])
+    group = pl.when(alone != "").then(pl.lit("one")).otherwise("group").alias("group")
+    put_night(store, "2026-11-01", texts.with_columns(pl.col("text") + said + alone, group), version, segments=3)
+    watch(tmp_path, store, "2026-11-01")
+    looked = nightly.look(store, nights.read_manifest(store, "2026-11-01"), None, 10_000)
+    names = {word.word: (word.groups, word.texts) for word in looked.words}
+    assert names["zyzzyva"] == (3, 3)
+    assert "qwertz" not in names  # of one group, in three segments
 
 
 def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
