@@ -2,6 +2,7 @@
 
     manifests/order/<number>.json            every manifest, in the order in which the nights were begun
     manifests/date=<night>/manifest.json     the same bytes, by night
+    manifests/date=<night>/<shard>.json      limits of the shard's segments, from its first worker on
 
 Putting the next number is the one moment at which a night takes its texts: two runs cannot take the same ones, and one
 that is killed before its night has its own key is completed by whoever comes next. What was consumed is a part of the
@@ -185,6 +186,11 @@ def read_manifest(store: Store, night: str) -> Manifest:
     Raises:
         BadInput: the night was not begun.
     """
+def limits_key(manifest: Manifest, shard: int) -> str:
+    """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
+    return f"manifests/date={manifest.date}/{shard:02d}.json"
+
+
     found = find_manifest(store, night)
     if found is None:
         raise BadInput(

@@ -53,6 +53,7 @@ class Refusal:
     reason: str
     detail: str
     is_fault: bool = True
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,15 +539,19 @@ def _checked(
     if isinstance(cells, Refusal):
         return cells
     values = {name: _string(cells.get(name), name) for name in wanted}
-    identity = values.get("id")
-    known_id = identity if isinstance(identity, str) and not _fault("id", identity, None) else None
     for name, value in values.items():
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, max_chars)
         if found is None and name in filled and value is None:
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
-            return Refusal(file, number, known_id, *found)
+            return Refusal(file, number, _sound(values, "id"), *found, group=_sound(values, "group"))
     return Row(file, number, values)  # type: ignore[arg-type]  # no _Odd is left
+
+
+def _sound(values: Mapping[str, "str | _Odd | None"], name: str) -> str | None:
+    """Return a value when nothing is wrong with it."""
+    value = values.get(name)
+    return value if isinstance(value, str) and not _fault(name, value, None) else None
 
 
 @dataclass(frozen=True, slots=True)
