@@ -300,3 +300,11 @@ def test_settings_that_cannot_serve_are_refused():
     assert len(caught.value.faults) >= 1
     with pytest.raises(BadSetting, match="baseline_from must be a date"):
         build_config(WatchConfig, {"baseline_from": "yesterday"}, "watch.")
+def test_forgotten_texts_do_not_count_as_refused(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(200, 0.2, seed=1), version, refused=30)
+    key = next(key for key in store.list("predictions/") if key.endswith(".json"))
+    found = store.read_tagged(key)
+    store.compare_and_swap(key, found.data.replace(b"empty_text", b"forgotten"), found.tag)
+    assert watch(tmp_path, store, "2026-11-01").parameters["verdict"] == "fine"
+
+

@@ -12,6 +12,7 @@ from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadInput
 from understudy.nights import Manifest
+from understudy.predictions import FORGOTTEN
 from understudy.shell import In, Out, Result
 from understudy.steps.watch import core, nightly, outlets, quality, records, testsets
 from understudy.steps.watch import page as pages
@@ -106,7 +107,7 @@ def _judged(
     seen = nightly.look(store, manifest, of_bundle or _first_reference(alike), config.max_texts)
     days = [day for day in _days(alike, seen, manifest, answered) if day.date >= config.baseline_from]
     known = of_bundle.summary if of_bundle and not config.baseline_from else None
-    refused = sum(seen.refused.values())
+    refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
     told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told)
     return Night(
