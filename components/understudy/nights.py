@@ -70,10 +70,14 @@ class Consumed:
     Attributes:
         tag: of the object then.
         rows: how many it held.
-        size: bytes read; 0 for Parquet.
-        sha256: of these bytes: what was appended to is known by it; empty for Parquet.
+        size: bytes read.
+        sha256: of these bytes: what was appended to, or only touched, is known by it; empty for a file without rows.
         last_row: number of its last row.
         is_whole_line: its last byte ended a line.
+        again_row: number of the row before the one that is read again when the file goes on and that row was not whole:
+            the last one, or the first whose quotes were open at the end.
+        again_offset: byte after that row.
+        is_unclosed: quotes were open at the end.
     """
 
     tag: str
@@ -82,6 +86,9 @@ class Consumed:
     sha256: str
     last_row: int
     is_whole_line: bool
+    again_row: int = 0
+    again_offset: int = 0
+    is_unclosed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,11 @@ def shard_key(manifest: Manifest, shard: int) -> str:
     return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}.json"
 
 
+def limits_key(manifest: Manifest, shard: int) -> str:
+    """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
+    return f"manifests/date={manifest.date}/{shard:02d}.json"
+
+
 def scored_key(manifest: Manifest, shard: int) -> str:
     """Key of what one shard scored, by content hash: a cache, by which no text is scored twice."""
     return f"scored/{manifest.bundle}/date={manifest.date}/{shard:02d}.parquet"
@@ -186,11 +198,6 @@ def read_manifest(store: Store, night: str) -> Manifest:
     Raises:
         BadInput: the night was not begun.
     """
-def limits_key(manifest: Manifest, shard: int) -> str:
-    """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
-    return f"manifests/date={manifest.date}/{shard:02d}.json"
-
-
     found = find_manifest(store, night)
     if found is None:
         raise BadInput(
