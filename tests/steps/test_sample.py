@@ -225,6 +225,22 @@ def test_the_same_answers_count_once_and_a_persons_newest_counts(tmp_path, store
     assert watch(tmp_path, store, "2026-11-10")["samples"][0]["errors"]["value"] == 0.0
 
 
+def test_the_newest_answer_counts_on_one_day_and_over_days(store):
+    def said(day: str, label: str, annotator: str = "ann") -> str | None:
+        votes = {"id": ["1"], "label": [label], "annotator": [annotator]}
+        return sampling.put_answers(store, day, pl.DataFrame(votes))
+
+    for number, label in enumerate(["tip", "other", "tip", "other", "tip"], start=1):
+        assert said(DAY, label) == f"samples/{DAY}/answers-{number:06d}.jsonl"
+        assert sampling.read_answers(store, DAY)["human_label"].to_list() == [label]
+        assert said(DAY, label) is None  # nothing new
+    assert said("2026-11-08", "other") is not None
+    assert said("2026-11-09", "tip") is not None
+    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == ["tip"]
+    assert said("2026-11-09", "other", "bob") is not None
+    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == []  # two persons, even
+
+
 def test_answers_to_a_sample_never_become_training_labels(tmp_path, store, version):
     sample(tmp_path, store)
     sample(tmp_path, store, day="2026-11-14", answers=str(answer(tmp_path)))
