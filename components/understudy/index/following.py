@@ -124,7 +124,9 @@ def read_segment(store: Store, segment: str) -> pl.DataFrame | None:
         return pl.read_parquet(io.BytesIO(found.data))
     except pl.exceptions.PolarsError as error:
         where = store.locate(segment)
-        raise StorageError(f"A segment must be readable Parquet, got {error} ({where}). Restore it.") from error
+        raise StorageError(
+            f"A segment must be readable Parquet, got {error} ({where}). Delete it, and run the night again."
+        ) from error
 
 
 def _forget_what_was_asked_meanwhile(

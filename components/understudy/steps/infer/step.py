@@ -69,7 +69,8 @@ def run(
 
     Every text gets a prediction or is refused with its reason. What is done goes to the store as it is done: a worker
     that is killed goes on where it stopped, and of two on the same shard each segment is kept once. A text that was
-    scored by the same bundle is not scored again. A text too long for the model is read in windows of max_length
+    scored by the same bundle is not scored again. A text that somebody asks to forget meanwhile is gone when the worker
+    ends; until then it may stand in a segment. A text too long for the model is read in windows of max_length
     tokens, one after another; its score is the mean of theirs, weighted by their tokens.
 
     Args:
