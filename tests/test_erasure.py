@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -11,13 +13,20 @@ from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment, put_shard_end
-from understudy import erasure, labels
+from understudy import erasure, forgetting, labels
 from understudy.cli import app
-from understudy.errors import BadSetting
+from understudy.errors import BadInput, BadSetting, IndexFailed
 from understudy.index import letters, opening
 from understudy.index.backend import Letter
+from understudy.index.following import follow
 from understudy.index.query import Query
+from understudy.registry import Current
+from understudy.report.markup import render
 from understudy.shell import execute
+from understudy.steps.index.config import IndexConfig
+from understudy.steps.watch import page
+from understudy.steps.watch.records import NewWord
+from understudy.storage import open_store
 from understudy.teacher.purchases import Purchase, PurchaseBook, content_key
 
 SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"
@@ -47,7 +56,7 @@ def filled(store, tmp_path, monkeypatch):
     card = tmp_path / "card.yaml"
     card.write_text(card_yaml(), encoding="utf-8")
     execute("index", {"card": card, "store": store.uri, "indexed": tmp_path / "indexed"})
-    letters.keep(store, segment, [Letter("jane", "too rude"), Letter("other", "too long")])
+    letters.keep(store, "elsewhere", segment, [Letter("jane", "too rude"), Letter("other", "too long")])
     return store
 
 
@@ -90,7 +99,9 @@ def test_what_is_not_named_stays(filled):
     segment = pl.read_parquet(filled.root / "predictions/date=2026-11-03/v1/00-00000.parquet")
     assert segment["id"].to_list() == ["other"]
     assert labels.read_all(filled, CARD)["id"].to_list() == ["b"]
-    assert [letter.id for letter in letters.read(filled, letters.list_segments(filled)[0])] == ["other"]
+    assert [
+        letter.id for letter in letters.read(filled, "elsewhere", letters.list_segments(filled, "elsewhere")[0])
+    ] == ["other"]
     with opening.opened_for_search(filled) as index:
         assert [found["id"] for found in index.search(Query()).documents] == ["other"]
 
@@ -143,6 +154,72 @@ def test_an_index_on_another_machine_forgets_when_it_is_next_opened(filled, tmp_
     with opening.opened_for_search(filled) as index:
         assert index.count() == 1
     assert SECRET.encode() not in everything(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["@bob-1", "-55", "=x"])
+def test_an_id_that_a_spreadsheet_would_run_is_found_in_the_queues(filled, name):
+    folder = f"queues/{CARD}/q2"
+    put(filled, f"{folder}/queue.csv", f"id,group,text,label\n'{name},g2,BOB WAS HERE,\nb,b,b,\n")
+    erasure.forget(filled, [name], [], "2026-11-04")
+    assert filled.read(f"{folder}/queue.csv").decode().splitlines() == ["id,group,text,label", "b,b,b,"]
+
+
+def test_an_index_that_a_search_filled_before_any_night_was_indexed_forgets(filled, tmp_path):
+    filled.delete(opening.SERVING)
+    said = {"card": CARD, "version": "v1", "previous": None, "generation": 1, "published": "2026-11-01"}
+    current = Current(**said, card_hash="", report="", is_rehearsal=False)
+    put(filled, "current.json", json.dumps(asdict(current)))
+    assert SECRET.encode() in everything(tmp_path / "cache")
+    assert erasure.forget(filled, ["jane"], [], "2026-11-04").documents == 1
+    assert SECRET.encode() not in everything(tmp_path / "cache")
+
+
+def test_the_indices_before_the_one_that_serves_forget_too(filled, tmp_path, es_url, monkeypatch):
+    monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
+    config = IndexConfig(replicas=0)
+    with opening.opened(filled, CARD, es_url, config) as index:
+        follow(index, filled, CARD)
+    opening.say_serving(filled, opening.Serving(CARD, es_url))
+    opening.say_serving(filled, opening.Serving(CARD, ""))
+    assert opening.read_serving(filled).former == (es_url,)
+    assert erasure.forget(filled, ["jane"], [], "2026-11-04").documents == 2
+    assert SECRET.encode() not in everything(tmp_path / "cache")
+    with opening.opened_as_is(filled, CARD, es_url) as index:
+        assert [found["id"] for found in index.search(Query()).documents] == ["other"]
+        assert index.remove(["other"]) == 1
+
+
+def test_an_index_that_is_away_is_said_after_all_else_has_forgotten(filled, tmp_path):
+    opening.say_serving(filled, opening.Serving(CARD, "http://127.0.0.1:9"))
+    with pytest.raises(IndexFailed, match=r"(?s)Elasticsearch must answer.*All else has forgotten"):
+        erasure.forget(filled, ["jane"], [], "2026-11-04")
+    assert SECRET.encode() not in everything(filled.root) + everything(tmp_path / "cache")
+
+
+def test_the_words_of_a_forgotten_text_leave_the_watch(filled):
+    words = [NewWord(word=word, groups=3, texts=1200) for word in ("traveller", "ferry")]
+    shown = page._words(SimpleNamespace(words=words))  # the part of the page that shows words
+    for key in ("watch/page.html", "watch/date=2026-11-03/page.html"):
+        put(filled, key, f"<p>Traveller</p>{render(shown)}")
+    put(filled, "watch/date=2026-11-03/series.json", json.dumps({"words": [asdict(word) for word in words]}))
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    left = b"".join(filled.read(key) for key in filled.list("watch/"))
+    assert b"<bdi>ferry</bdi> <small>1,200</small>" in left
+    assert b"traveller" not in left.replace(b"Traveller", b"")
+    assert left.count(b"ferry") == 3
+
+
+def test_a_store_that_does_not_exist_is_refused_and_not_made(tmp_path):
+    with pytest.raises(BadInput, match="A store to forget in must exist"):
+        erasure.forget(open_store(str(tmp_path / "typo")), ["jane"], [], "2026-11-04")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_an_id_that_is_nowhere_is_said_and_remembered(filled):
+    said = CliRunner().invoke(app, ["forget", "--id", "nobody", "--store", filled.uri])
+    assert (said.exit_code, said.output.count("\n")) == (0, 1)
+    assert "no such text is in the store or an index; a note stays" in said.output
+    assert forgetting.tombstone("id", "nobody") in forgetting.read(filled).hashes
 
 
 def test_nothing_named_is_refused(store):

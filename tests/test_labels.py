@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from understudy import labels
+from understudy.annotation import label_studio_tasks, queue_csv
 from understudy.cli import app
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.spreadsheet import safe_cell
-from understudy.steps.mine.annotation import label_studio_tasks, queue_csv
 from understudy.storage import open_store
 
 SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over

@@ -1,8 +1,9 @@
 """What has arrived in a source since it was last looked at: new files, and rows appended to known ones.
 
 A file is known by its address and tag. Where the tag has changed, the bytes that were consumed are compared by their
-hash: when they still stand, only what follows is new; when they do not, the whole file is. Parquet cannot be appended
-to, so a changed Parquet file is new. The text's own time plays no part: a late text arrives when its file does.
+hash: when they still stand, only what follows is new, and the last row where it was cut; when they do not, the whole
+file is. Parquet cannot be appended to, so a Parquet file of other bytes is new. A file without content has nothing new.
+The text's own time plays no part: a late text arrives when its file does.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from typing import Any, BinaryIO
 from understudy import sources
 from understudy.errors import BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
-from understudy.sources import START, File, Place, Refusal, Row
+from understudy.progress import say
+from understudy.sources import START, File, Part, Place, Refusal, Row
 from understudy.storage import FolderStore, Store, open_store, split_uri
 
 REQUIRED = ("id", "text")
@@ -38,14 +40,14 @@ class Arrived:
 
 
 def addresses(address: str) -> list[str]:
-    """List the address of every file behind a source.
+    """List the address of every file behind a source, once where links lead to it too.
 
     Raises:
         BadData: nothing is there.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
     if not address.startswith("s3://"):
-        return [str(path.resolve()) for _, path in sources.listed(address)]
+        return list(dict.fromkeys(str(path.resolve()) for _, path in sources.listed(address)))
     bucket, _, key = address.removeprefix("s3://").partition("/")
     store = open_store(f"s3://{bucket}")
     return [store.locate(name) for name in sources.keys_under(store, key.strip("/"), address)]
@@ -68,17 +70,19 @@ def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list
 
 
 def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
-    """Find what is new in one file; None when it is as it was."""
+    """Find what is new in one file; None when it is as it was, or without content."""
     tag = require_tag(name)
     if before is not None and before.tag == tag:
         return None
     with copied(name) as path:
+        if sources.is_blank(path):
+            say(f"A file of the source is empty: {name}")
+            return None
         file = sources.inspect(name, path, REQUIRED)
         start = _start(file, before)
-        parts = list(_blocks(file, start, rows_a_block))
-        blocks = tuple(block for block, _ in parts)
-        rows = sum(block.rows for block in blocks) + (before.rows if before and start != START else 0)
-        consumed = _consumed(file, tag, rows, parts[-1][1] if parts else None, before)
+        parts = list(sources.parts(file, start, rows_a_block))
+        blocks = tuple(_blocks(name, start, parts))
+        consumed = _consumed(file, tag, parts, before if start != START else None)
     about = TextObject(tag=tag, kind=file.kind, encoding=file.encoding, delimiter=file.delimiter, columns=file.columns)
     return Arrived(name, about, blocks, consumed)
 
@@ -180,37 +184,70 @@ def _digest(stream: BinaryIO, size: int) -> Any:
 
 def _start(file: File, before: Consumed | None) -> Place:
     """Return where the new rows begin: after the consumed ones where they still stand, else at the start."""
-    if before is None or not before.sha256 or file.path.stat().st_size < before.size:
+    if before is None or not before.sha256 or not _still_stands(file, before):
         return START
-    with file.path.open("rb") as stream:
-        is_same = _digest(stream, before.size).hexdigest() == before.sha256
-        following = stream.read(1)
-    if is_same and before.is_whole_line:
+    if file.kind == "parquet":
+        return Place(before.last_row)
+    again = Place(before.again_row, before.again_offset)
+    if before.is_unclosed and not sources.is_unclosed_at(file, again):
+        return again
+    if before.is_whole_line:
         return Place(before.last_row, before.size)
-    if is_same and following in {b"", b"\n", b"\r"}:
-        return Place(before.last_row - 1, before.size)  # what ends the last line counts as a blank row
-    return START
-
-
-def _blocks(file: File, start: Place, every: int) -> Iterator[tuple[Range, Place]]:
-    """Yield each block with the place where it ends."""
-    for end, rows in sources.places(file, start, every):
-        size = end.offset - start.offset
-        yield Range(object=file.name, first_row=start.row + 1, rows=rows, offset=start.offset, size=size), end
-        start = end
-
-
-def _consumed(file: File, tag: str, rows: int, end: Place | None, before: Consumed | None) -> Consumed:
-    """Say how far a file is consumed; `end` is None when nothing in it is new."""
-    if end is None and before is not None and before.rows == rows:
-        return replace(before, tag=tag)
-    if end is None or file.kind == "parquet":
-        return Consumed(tag=tag, rows=rows, size=0, sha256="", last_row=rows, is_whole_line=False)
     with file.path.open("rb") as stream:
-        digest = _digest(stream, end.offset).hexdigest()
-        stream.seek(end.offset - 1)
-        is_whole_line = file.encoding == "utf-8" and stream.read(1) == b"\n"
-    return Consumed(tag=tag, rows=rows, size=end.offset, sha256=digest, last_row=end.row, is_whole_line=is_whole_line)
+        stream.seek(before.size)
+        following = stream.read(len(_encoded(file, "\n")))
+    if following in {b"", _encoded(file, "\n"), _encoded(file, "\r")}:
+        return Place(before.last_row - 1, before.size)  # what ends the last line counts as a blank row
+    return again
+
+
+def _still_stands(file: File, before: Consumed) -> bool:
+    """Whether a file begins with the bytes that were consumed; in Parquet they must be all of it."""
+    size = file.path.stat().st_size
+    if size < before.size or (file.kind == "parquet" and size > before.size):
+        return False
+    with file.path.open("rb") as stream:
+        return bool(_digest(stream, before.size).hexdigest() == before.sha256)
+
+
+def _encoded(file: File, sign: str) -> bytes:
+    return sign.encode(file.encoding)
+
+
+def _blocks(name: str, start: Place, parts: Sequence[Part]) -> Iterator[Range]:
+    for part in parts:
+        size = part.end.offset - start.offset
+        yield Range(object=name, first_row=start.row + 1, rows=part.rows, offset=start.offset, size=size)
+        start = part.end
+
+
+def _consumed(file: File, tag: str, parts: Sequence[Part], before: Consumed | None) -> Consumed:
+    """Say how far a file is consumed; `before` is what still stands of it, None when it is read from its start."""
+    if not parts:
+        return (
+            replace(before, tag=tag)
+            if before
+            else Consumed(tag=tag, rows=0, size=0, sha256="", last_row=0, is_whole_line=False)
+        )
+    end, size = parts[-1].end, parts[-1].end.offset or file.path.stat().st_size
+    unclosed = next((part.unclosed for part in parts if part.unclosed), None)
+    again = unclosed or parts[-1].last
+    line_end = _encoded(file, "\n")
+    with file.path.open("rb") as stream:
+        digest = _digest(stream, size).hexdigest()
+        stream.seek(max(0, size - len(line_end)))
+        is_whole_line = stream.read(len(line_end)) == line_end
+    return Consumed(
+        tag=tag,
+        rows=sum(part.rows for part in parts) + (before.rows if before else 0),
+        size=size,
+        sha256=digest,
+        last_row=end.row,
+        is_whole_line=is_whole_line,
+        again_row=again.row,
+        again_offset=again.offset,
+        is_unclosed=unclosed is not None,
+    )
 
 
 def _append(shard: list[Range], block: Range) -> None:
@@ -230,7 +267,8 @@ def _require_unchanged(name: str, about: TextObject, consumed: Consumed) -> None
     store, key = origin(name)
     if consumed.sha256:
         with store.open(key) as stream:
-            if _digest(stream, consumed.size).hexdigest() == consumed.sha256:
+            is_same = _digest(stream, consumed.size).hexdigest() == consumed.sha256
+            if is_same and (about.kind != "parquet" or not stream.read(1)):
                 return
     raise BadData(
         f"A source of texts must stay as it is until its night is over, got another content ({name}). "

@@ -229,6 +229,9 @@ def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> N
     from understudy.storage import open_store
 
     erased = erasure.forget(open_store(store), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
+    if not erased.rows and not erased.documents:
+        click.echo("forget: no such text is in the store or an index; a note stays, so that no later night takes it.")
+        return
     rows = ", ".join(f"{name}/ {count:,}" for name, count in erased.rows.items()) or "none"
     click.echo(f"forget: rows removed from the store: {rows}; from the index: {erased.documents:,} documents.")
     click.echo("forget: remove the texts from your source files too; a trained model forgets at its next training.")

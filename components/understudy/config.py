@@ -7,6 +7,7 @@ import reprlib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import date, datetime
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -110,6 +111,7 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
         BadSetting: unknown keys, values of a wrong type, or a rule of the record's `__post_init__` broken.
     """
     known = field_names(config)
+    settings = {key: _without_date(value) for key, value in settings.items()}
     faults = [_unknown(key, known, f"{where}{key}") for key in settings if key not in known]
     odd = _no_numbers(config, settings)
     faults += [f"{where}{sentence}" for sentence in odd.values()]
@@ -127,6 +129,11 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
     if faults:
         raise BadSetting(faults)
     return built
+
+
+def _without_date(value: Any) -> Any:
+    """Return what the user wrote where YAML reads a date; no setting is one."""
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
 
 
 def _no_numbers(config: type[Any], settings: Mapping[str, Any]) -> dict[str, str]:

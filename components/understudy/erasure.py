@@ -7,8 +7,10 @@ training again makes one that did not.
 
 import csv
 import hashlib
+import html
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,24 +21,28 @@ from typing import Any
 import polars as pl
 
 from understudy import forgetting
-from understudy.errors import BadSetting, StorageError
+from understudy.drift.words import words_of
+from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.index import opening
 from understudy.progress import track
-from understudy.storage import Store
+from understudy.spreadsheet import raw_cell
+from understudy.storage import MARKER, Store
 from understudy.teacher.purchases import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
-PREDICTIONS, JUDGEMENTS = "predictions/", "judgements/"
+PREDICTIONS, JUDGEMENTS, WATCH = "predictions/", "judgements/", "watch/"
+SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
 ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What must go: ids and groups of texts, and the hashes of what they say."""
+    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
 
     ids: frozenset[str]
     groups: frozenset[str]
     contents: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
@@ -46,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went: rows by the store's top folder, and documents of the index."""
+    """What went: rows by the store's top folder, and documents of its indices."""
 
     rows: Mapping[str, int]
     documents: int
@@ -63,15 +69,19 @@ def forget(store: Store, ids: Collection[str], groups: Collection[str], today: s
 
     Raises:
         BadSetting: nothing is named.
+        BadInput: there is no store.
+        IndexFailed: an index cannot be reached; all else is removed then.
         StorageError: an object is damaged, or others keep changing it.
     """
     if not ids and not groups:
         raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
+    if store.read_tagged(MARKER) is None and not store.list():
+        raise BadInput(f"A store to forget in must exist, got nothing ({store.uri}). Mend its address (--store).")
     forgetting.remember_to_forget(store, "id", ids, today)
     forgetting.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
-    documents = _forget_in_index(store, wanted)
+    _forget_words(store, wanted)
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
@@ -79,18 +89,20 @@ def forget(store: Store, ids: Collection[str], groups: Collection[str], today: s
             progress.advance()
     _mend_records(store)
     _follow_judgements(store)
+    documents = _forget_in_indices(store, wanted)  # last: a run that goes on has read segments before they were erased
     return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
 
 
 def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
-    """Find the texts of the groups, and the hashes of what all of them say, by which answers about them are kept."""
-    ids, contents = set(wanted.ids), set()
+    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words."""
+    ids, texts = set(wanted.ids), set()
     for key in keys:
         if key.endswith(".parquet"):
             for row in _named(store, key, wanted):
                 ids |= {row["id"]} if row.get("id") else set()
-                contents |= {content_key(row["text"])} if row.get("text") else set()
-    return Wanted(frozenset(ids), wanted.groups, frozenset(contents))
+                texts |= {row["text"]} if row.get("text") else set()
+    words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
+    return Wanted(frozenset(ids), wanted.groups, frozenset(map(content_key, texts)), frozenset(words))
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -100,13 +112,40 @@ def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
         yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
 
 
-def _forget_in_index(store: Store, wanted: Wanted) -> int:
-    """Remove the documents from wherever the store's nights went."""
-    if store.read_tagged(opening.SERVING) is None:
-        return 0
-    serving = opening.read_serving(store)
-    with opening.opened_as_is(store, serving.card_name, serving.url) as index:
-        return index.remove(wanted.ids, wanted.groups)
+def _forget_in_indices(store: Store, wanted: Wanted) -> int:
+    """Remove the documents from wherever the store's nights go or went, and from this machine's own index."""
+    removed, faults = 0, []
+    for card_name, url in opening.places(store):
+        try:
+            with opening.opened_as_is(store, card_name, url) as index:
+                removed += index.remove(wanted.ids, wanted.groups)
+        except IndexFailed as error:
+            faults.append(str(error))
+    if faults:
+        where = store.locate(opening.SERVING)
+        told = f"All else has forgotten. Run it again, or take the address of a server that is no more out of {where}."
+        raise IndexFailed("\n".join([*faults, told]))
+    return removed
+
+
+def _forget_words(store: Store, wanted: Wanted) -> None:
+    """Take the texts' words out of what the watch shows as words that came up.
+
+    Before the texts themselves are erased: whoever does this again after a kill still finds their words.
+    """
+    for key in store.list(WATCH):
+        if key.endswith("/series.json"):
+            _changed(store, key, partial(_without_words, wanted.words))
+        elif key.endswith("page.html"):
+            _replace(store, key, partial(_page_without_words, wanted.words))
+
+
+def _without_words(gone: frozenset[str], record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
+
+
+def _page_without_words(gone: frozenset[str], page: bytes) -> bytes:
+    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], page.decode()).encode()
 
 
 def _erase(store: Store, key: str, wanted: Wanted) -> int:
@@ -152,7 +191,8 @@ def _without_cells(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
     """CSV."""
     records = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
     header = records[0] if records else []
-    kept = [record for record in records if not wanted.names(dict(zip(header, record, strict=False)))]
+    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records]
+    kept = [record for record, row in zip(records, rows, strict=True) if not wanted.names(row)]
     if len(kept) == len(records):
         return data, 0
     text = io.StringIO(newline="")
@@ -242,11 +282,19 @@ def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed(store: Store, key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def written(data: bytes) -> bytes:
+        new = change(old := json.loads(data))
+        return data if new == old else (json.dumps(new, indent=2, sort_keys=True) + "\n").encode()
+
+    _replace(store, key, written)
+
+
+def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
     for _ in range(ATTEMPTS):
         found = store.read_tagged(key)
-        if found is None or (new := change(old := json.loads(found.data))) == old:
+        if found is None or (new := change(found.data)) == found.data:
             return
-        if store.compare_and_swap(key, (json.dumps(new, indent=2, sort_keys=True) + "\n").encode(), found.tag):
+        if store.compare_and_swap(key, new, found.tag):
             return
     raise StorageError(f"A record must be free to write, got others writing ({store.locate(key)}). Run it again.")
 

@@ -2,6 +2,7 @@
 
     manifests/order/<number>.json            every manifest, in the order in which the nights were begun
     manifests/date=<night>/manifest.json     the same bytes, by night
+    manifests/date=<night>/<shard>.json      limits of the shard's segments, from its first worker on
 
 Putting the next number is the one moment at which a night takes its texts: two runs cannot take the same ones, and one
 that is killed before its night has its own key is completed by whoever comes next. What was consumed is a part of the
@@ -69,10 +70,14 @@ class Consumed:
     Attributes:
         tag: of the object then.
         rows: how many it held.
-        size: bytes read; 0 for Parquet.
-        sha256: of these bytes: what was appended to is known by it; empty for Parquet.
+        size: bytes read.
+        sha256: of these bytes: what was appended to, or only touched, is known by it; empty for a file without rows.
         last_row: number of its last row.
         is_whole_line: its last byte ended a line.
+        again_row: number of the row before the one that is read again when the file goes on and that row was not whole:
+            the last one, or the first whose quotes were open at the end.
+        again_offset: byte after that row.
+        is_unclosed: quotes were open at the end.
     """
 
     tag: str
@@ -81,6 +86,9 @@ class Consumed:
     sha256: str
     last_row: int
     is_whole_line: bool
+    again_row: int = 0
+    again_offset: int = 0
+    is_unclosed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +174,11 @@ def refusal_key(manifest: Manifest, shard: int, segment: int) -> str:
 def shard_key(manifest: Manifest, shard: int) -> str:
     """Key of the record that is put when a shard is complete."""
     return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}.json"
+
+
+def limits_key(manifest: Manifest, shard: int) -> str:
+    """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
+    return f"manifests/date={manifest.date}/{shard:02d}.json"
 
 
 def scored_key(manifest: Manifest, shard: int) -> str:

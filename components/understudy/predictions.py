@@ -32,5 +32,7 @@ REFUSED = pl.Schema(
         "reason": pl.String(),
         "detail": pl.String(),
         "is_fault": pl.Boolean(),
+        "group": pl.String(),  # like that of a prediction, so that a group can be forgotten here too
     }
 )
+FORGOTTEN = "forgotten"  # the reason of a row that is no fault: somebody asked to forget its text

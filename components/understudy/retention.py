@@ -1,7 +1,7 @@
 """Remove what the nights left once the card's retention is past, from the store and from the index."""
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from understudy.index.backend import Index
 from understudy.storage import Store
@@ -15,11 +15,12 @@ def expire(store: Store, index: Index, retention: Retention) -> int:
     """Apply a card's retention, and return how many documents left the index.
 
     Days are counted back from the newest night in the store, not from the clock: a store that nobody adds to keeps
-    what it has, and a re-run removes the same.
+    what it has, and a re-run removes the same. A night whose date is still to come counts as today's.
     """
-    newest = newest_night(store)
-    if newest is None:
+    found = newest_night(store)
+    if found is None:
         return 0
+    newest = min(found, datetime.now(UTC).date().isoformat())
     _remove(store, "refusals/", NIGHT, first_kept(newest, retention.refusals_days))
     _remove(store, "samples/", SAMPLE, first_kept(newest, retention.samples_days))
     kept = first_kept(newest, retention.predictions_days)

@@ -2,12 +2,11 @@
 
     samples/<day>/sample.parquet             the texts, by `SAMPLE`
     samples/<day>/sample.json                put last: with it the sample is whole
-    samples/<day>/answers-<hash>.jsonl       what people said, by the day on which it was taken in
+    samples/<day>/answers-<number>.jsonl     what people said, by the day on which it was taken in, in that order
 
 These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
 """
 
-import hashlib
 import io
 import json
 import re
@@ -39,7 +38,8 @@ SAMPLE = pl.Schema(
 )
 SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
 KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
-ANSWERS = re.compile(r"answers-\w+\.jsonl")
+ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
+ANSWER = ("id", "annotator", "label")
 
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
@@ -75,20 +75,36 @@ def as_parquet(sample: pl.DataFrame) -> bytes:
 
 
 def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
-    """Keep people's answers, once; return the new key, or None when there is nothing new.
+    """Keep people's answers as the newest; return the new key, or None when they say what these people said last.
 
     Args:
         store: where.
         day: on which they were taken in.
         votes: columns id, label and annotator.
     """
-    rows = votes.select("id", "label", "annotator").sort("id", "annotator", "label", nulls_last=True)
+    rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
     data = "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows.iter_rows(named=True)).encode()
-    name = f"answers-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
-    if not len(rows) or any(known == name for _, known in _keys(store)):
-        return None
-    store.put_if_absent(f"samples/{day}/{name}", data)
-    return f"samples/{day}/{name}"
+    while not _is_known(store, day, rows):
+        taken = [name for known, name in _keys(store) if known == day and ANSWERS.fullmatch(name)]
+        number = max((int(name[len("answers-") : -len(".jsonl")]) for name in taken), default=0) + 1
+        key = f"samples/{day}/answers-{number:06d}.jsonl"
+        if store.put_if_absent(key, data):
+            return key
+    return None
+
+
+def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
+    """Tell whether each person's newest answers to these texts are just these."""
+    last = _current(store, day).select(ANSWER).unique()
+    of_these = last.join(rows, on=["id", "annotator"], how="semi", nulls_equal=True)
+    return of_these.sort(ANSWER, nulls_last=True).equals(rows)
+
+
+def _current(store: Store, until: str) -> pl.DataFrame:
+    """Read each person's newest answers."""
+    keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
+    parts = [_votes(store, f"samples/{day}/{name}", number) for number, (day, name) in enumerate(keys)]
+    return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
 
 
 def read_answers(store: Store, until: str) -> pl.DataFrame:
@@ -97,9 +113,7 @@ def read_answers(store: Store, until: str) -> pl.DataFrame:
     Of a person's answers the newest counts, of different persons' the majority; a text on which they are even is left
     out.
     """
-    keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
-    parts = [_votes(store, f"samples/{day}/{name}", number) for number, (day, name) in enumerate(keys)]
-    votes = labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
+    votes = _current(store, until)
     counted = votes.group_by("id", "label").len().sort("id", "label")
     top = counted.filter(pl.col("len") == pl.col("len").max().over("id"))
     decided = top.filter(pl.len().over("id") == 1)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -41,6 +42,9 @@ DELIMITERS = ",;\t"
 LONGEST_CELL = 1 << 27  # 128 MiB: a longer cell is a quote that was never closed
 LINES_FOR_KEYS = 1000  # JSONL has no header: the keys of the first lines stand for it
 ROWS_AT_ONCE = 20_000
+BROKEN_QUOTES = "broken_quotes"
+AT_THE_END = "unexpected end of data"  # what the module csv says of quotes that are open at the end of a file
+BLANK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Refusal:
     reason: str
     detail: str
     is_fault: bool = True
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,23 @@ class Place:
 
 
 START = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a file that can be read apart.
+
+    Attributes:
+        end: where they end.
+        rows: how many.
+        last: where the last of them begins.
+        unclosed: where the first begins whose quotes are still open at the file's end; None where there is none.
+    """
+
+    end: Place
+    rows: int
+    last: Place
+    unclosed: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +178,7 @@ def rows_from(
         raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
 
 
-def places(file: File, start: Place, every: int) -> Iterator[tuple[Place, int]]:
+def parts(file: File, start: Place, every: int) -> Iterator[Part]:
     """Cut the rest of a file into parts that can be read apart.
 
     Args:
@@ -165,7 +187,7 @@ def places(file: File, start: Place, every: int) -> Iterator[tuple[Place, int]]:
         every: most rows of a part.
 
     Yields:
-        where each part ends, and how many rows it has; the last one ends where the file does.
+        the parts; the last one ends where the file does.
 
     Raises:
         BadData: the file ends in the middle or cannot be read on.
@@ -173,14 +195,34 @@ def places(file: File, start: Place, every: int) -> Iterator[tuple[Place, int]]:
     if file.kind == "parquet":
         total = pl.scan_parquet(file.path).select(pl.len()).collect().item()
         ends = [*range(start.row + every, total, every), total] if total > start.row else []
-        yield from ((Place(end), end - before) for before, end in zip([start.row, *ends], ends, strict=False))
+        bounds = zip([start.row, *ends], ends, strict=False)
+        yield from (Part(Place(end), end - before, Place(end - 1)) for before, end in bounds)
         return
     try:
         reader = READERS[file.kind](file, (), start)
-        while part := [(offset, number) for offset, number, _ in islice(reader, every)]:
-            yield Place(part[-1][1], part[-1][0]), len(part)
+        while read := list(islice(reader, every)):
+            starts = [start, *(Place(number, offset) for offset, number, _ in read)]
+            unclosed = (place for place, row in zip(starts, read, strict=False) if _is_unclosed(row))
+            yield Part(starts[-1], len(read), starts[-2], next(unclosed, None))
+            start = starts[-1]
     except (OSError, UnicodeError) as error:
         raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+
+
+def is_unclosed_at(file: File, place: Place) -> bool:
+    """Whether the quotes of the row at a place do not close, or close where they may not."""
+    row = next(READERS[file.kind](file, (), place), None)
+    return row is None or (isinstance(row[2], Refusal) and row[2].reason == BROKEN_QUOTES)
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file holds nothing but white space and a byte order mark."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+        mark = next((mark for mark in SKIPPED_MARKS if start.startswith(mark)), b"")
+        stream.seek(len(mark))
+        blank = b" \t\r\n" + (b"\0" if mark in BYTE_ORDER_MARKS else b"")
+        return not any(chunk.strip(blank) for chunk in iter(partial(stream.read, BLANK_BYTES), b""))
 
 
 @contextmanager
@@ -406,6 +448,11 @@ Cells = Mapping[str, Any] | Refusal
 Read = tuple[int, int, Cells]  # byte after the row, number of the row, cells
 
 
+def _is_unclosed(row: Read) -> bool:
+    cells = row[2]
+    return isinstance(cells, Refusal) and cells.reason == BROKEN_QUOTES and cells.detail.endswith(AT_THE_END)
+
+
 class _Lines:
     """Reads lines and knows at which byte it is; lines can be put back."""
 
@@ -452,7 +499,7 @@ def _csv_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]
 
 def _cells(file: File, number: int, record: list[str] | csv.Error, positions: Mapping[str, int], width: int) -> Cells:
     if isinstance(record, csv.Error):
-        return Refusal(file.name, number, None, "broken_quotes", f"the quotes do not close: {record}")
+        return Refusal(file.name, number, None, BROKEN_QUOTES, f"the quotes do not close: {record}")
     if len(record) < width or any(cell.strip() for cell in record[width:]):
         detail = f"{len(record)} cells where the header has {width}: quote cells that hold a '{file.delimiter}'"
         return Refusal(file.name, number, None, "cell_count", detail)
@@ -520,15 +567,19 @@ def _checked(
     if isinstance(cells, Refusal):
         return cells
     values = {name: _string(cells.get(name), name) for name in wanted}
-    identity = values.get("id")
-    known_id = identity if isinstance(identity, str) and not _fault("id", identity, None) else None
     for name, value in values.items():
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, max_chars)
         if found is None and name in filled and value is None:
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
-            return Refusal(file, number, known_id, *found)
+            return Refusal(file, number, _sound(values, "id"), *found, group=_sound(values, "group"))
     return Row(file, number, values)  # type: ignore[arg-type]  # no _Odd is left
+
+
+def _sound(values: Mapping[str, "str | _Odd | None"], name: str) -> str | None:
+    """Return a value when nothing is wrong with it."""
+    value = values.get(name)
+    return value if isinstance(value, str) and not _fault(name, value, None) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What Elasticsearch may answer, and what then becomes of the documents."""
 
 import dataclasses
+import json
 import threading
 import time
 
@@ -11,7 +12,7 @@ from tests.nights import prediction, put_segment
 from tests.services import proxy
 from tests.services.elasticsearch import request
 from understudy.errors import BadInput, IndexFailed
-from understudy.index import following, letters, opening
+from understudy.index import following, opening
 from understudy.index.elastic import MAPPING, ElasticIndex
 from understudy.index.query import Query, parse
 
@@ -20,6 +21,11 @@ def indexed(store, card, url, config=QUICK):
     with opening.opened(store, card, url, config) as index:
         done = following.follow(index, store, card)
         return done, index.count()
+
+
+def dead_letters(store):
+    keys = store.list("dead-letters/")
+    return [letter for key in keys for letter in json.loads(store.read(key))["letters"]]
 
 
 @pytest.fixture
@@ -95,30 +101,30 @@ def test_a_request_that_is_too_large_for_the_server_is_cut(store, es_url, card_n
     with proxy.serving(takes_little, es_url) as url:
         done, total = indexed(store, card_name, url)
     assert (done.written, done.refused, total) == (10, 1, 10)
-    assert "larger than a request may be" in letters.read(store, following.list_segments(store)[0])[0].reason
+    assert "larger than a request may be" in dead_letters(store)[0]["reason"]
 
 
 def test_a_poison_document_becomes_a_dead_letter_and_the_others_go_in(store, es_url, card_name):
-    segment = put_segment(store, [prediction("good"), prediction("poison", group="g" * 40_000)])
+    put_segment(store, [prediction("good"), prediction("poison", group="g" * 40_000)])
     done, total = indexed(store, card_name, es_url)
     assert (done.written, done.refused, total) == (1, 1, 1)
-    (letter,) = letters.read(store, segment)
-    assert letter.id == "poison"
-    assert "immense term" in letter.reason
+    (letter,) = dead_letters(store)
+    assert letter["id"] == "poison"
+    assert "immense term" in letter["reason"]
 
 
 def test_dead_letters_are_taken_once_the_mapping_takes_them(store, es_url, card_name):
-    segment = put_segment(store, [prediction("good"), prediction("poison", windows=7)])
+    put_segment(store, [prediction("good"), prediction("poison", windows=7)])
     narrow = {**MAPPING, "properties": {**MAPPING["properties"], "windows": {"type": "boolean"}}}
     index = ElasticIndex(es_url, card_name, store, QUICK, narrow)
     index.prepare()
     following.follow(index, store, card_name)
     index.close()
-    assert [letter.id for letter in letters.read(store, segment)] == ["good", "poison"]
+    assert [letter["id"] for letter in dead_letters(store)] == ["good", "poison"]
     with opening.opened(store, card_name, es_url, QUICK) as wide:
         done = following.replay(wide, store, card_name)
         assert (done.written, wide.count()) == (2, 2)
-    assert letters.list_segments(store) == []
+    assert dead_letters(store) == []
 
 
 def test_an_unknown_field_is_refused_by_the_template_of_our_own(store, es_url, card_name):
@@ -177,7 +183,7 @@ def test_a_server_that_restarts_midway_costs_only_time(store, es_server, es_url,
     outcome = []
     with opening.opened(store, card_name, es_url, slow) as index:
         segments = following.list_segments(store)
-        following.add_segment(index, store, card_name, segments[0])
+        following.send(index, store, card_name, segments[:1])
         es_server.stop()
         run = threading.Thread(target=lambda: outcome.append(following.follow(index, store, card_name)))
         run.start()

@@ -162,8 +162,12 @@ def test_two_runs_of_one_date_at_once_leave_one_document_a_text(place, store):
 words = st.lists(st.sampled_from(["late", "check", "out", "été", "x1", "-", "…", "the"]), max_size=4).map(" ".join)
 
 
+def is_askable(words):
+    return not words or any(sign.isalnum() for sign in words)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(words.filter(str.strip), min_size=1, max_size=5), asked=words)
+@given(texts=st.lists(words.filter(str.strip), min_size=1, max_size=5), asked=words.filter(is_askable))
 def test_both_indices_find_the_same(both, texts, asked):
     night = next(numbers)
     for one in both:

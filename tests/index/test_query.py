@@ -16,6 +16,12 @@ def test_no_words_ask_for_every_text():
     assert parse("").phrases == ()
 
 
+@pytest.mark.parametrize("signs", ["!!!", "*", '""', "🛏"])
+def test_signs_alone_are_refused_and_do_not_match_every_text(signs):
+    with pytest.raises(BadSetting, match="must hold a letter or a digit, got"):
+        parse(signs)
+
+
 def test_a_day_is_read():
     assert parse("x", since="2026-11-01").since == date(2026, 11, 1)
 

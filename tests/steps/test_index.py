@@ -1,19 +1,23 @@
 """The step index and the commands around it."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment
+from understudy import forgetting
 from understudy.cli import app
 from understudy.errors import BadInput, BadSetting, IndexFailed
+from understudy.index import opening
 from understudy.index.backend import Letter
 from understudy.index.following import Followed
+from understudy.index.sqlite import SqliteIndex
 from understudy.shell import execute
 from understudy.steps.index import core
-from understudy.storage import open_store, s3_client
+from understudy.storage import FolderStore, open_store, s3_client
 from understudy.task import load_config, parse_card
 
 
@@ -88,6 +92,14 @@ def test_retention_counts_back_from_the_newest_night(index, store, request, monk
     assert index(name, "index.replicas=0", retention={"predictions_days": 2}).metrics["expired"] == 0
 
 
+def test_a_night_of_a_date_to_come_makes_no_other_night_old(index, store):
+    today = datetime.now(UTC).date().isoformat()
+    put_segment(store, [prediction("a", date=today)])
+    put_segment(store, [prediction("b", date="2062-11-01")])
+    assert index(retention={"predictions_days": 30}).metrics["expired"] == 0
+    assert len(store.list("predictions/")) == 2
+
+
 def test_without_retention_everything_stays(index, store):
     put_segment(store, [prediction("a", date="1990-01-01")])
     put_segment(store, [prediction("b")])
@@ -109,6 +121,68 @@ def test_a_search_finds_the_index_that_a_setting_named(index, store, es_url, car
     result = index(card_name, f"index.replicas=0\nindex.url={es_url}")
     assert result.parameters["place"].startswith("Elasticsearch")
     assert invoke("search", "late", "--store", store.uri).count("\n") == 1
+
+
+def test_replay_and_refill_go_to_the_index_of_the_nights_though_nothing_names_it(
+    index, store, es_url, card_name, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("ELASTICSEARCH_URL")
+    put_segment(store, [prediction("a"), prediction("b", group="g" * 40_000)])
+    index(card_name, f"index.replicas=0\nindex.url={es_url}\nindex.max_refused_share=1")
+    serving, dead = store.read(opening.SERVING), store.list("dead-letters/")
+    assert len(dead) == 1
+    for way in ("--replay", "--from-store"):
+        command = ("index", way, "--card", str(tmp_path / "card.yaml"), "--set", "index.replicas=0")
+        said = invoke(*command, "--set", "index.max_refused_share=1", "--store", store.uri)
+        assert "in Elasticsearch" in said
+        assert (store.read(opening.SERVING), store.list("dead-letters/")) == (serving, dead)
+
+
+def test_another_index_takes_no_dead_letters_away_and_says_that_it_is_another(
+    index, store, es_url, card_name, tmp_path, monkeypatch
+):
+    put_segment(store, [prediction("a"), prediction("b", group="g" * 40_000)])
+    command = ("--card", str(tmp_path / "card.yaml"), "--set", "index.replicas=0", "--store", store.uri)
+    monkeypatch.delenv("ELASTICSEARCH_URL")
+    index(card_name)
+    named = ("--set", f"index.url={es_url}", "--set", "index.max_refused_share=1")
+    assert "; the nights went to SQLite\n" in invoke("index", "--replay", *command, *named).replace(".\n", "\n")
+    dead = store.list("dead-letters/")
+    index(card_name)
+    assert len(dead) == 1
+    assert store.list("dead-letters/") == dead
+    assert "the nights went to SQLite; from now on searches go here" in invoke(
+        "index", "--from-store", *command, *named
+    )
+    assert opening.read_serving(store).url == es_url
+
+
+def test_listings_do_not_grow_with_the_segments(index, store, monkeypatch):
+    listed = []
+    inner = FolderStore.list
+    monkeypatch.setattr(FolderStore, "list", lambda self, prefix="": listed.append(prefix) or inner(self, prefix))
+    put_segment(store, [prediction("0")])
+    index()
+    few = len(listed)
+    for number in range(1, 21):
+        put_segment(store, [prediction(str(number))], number)
+    assert index().metrics["segments"] == 20
+    assert len(listed) == 2 * few
+
+
+def test_what_is_asked_to_be_forgotten_while_segments_are_sent_is_removed_after_them(index, store, monkeypatch):
+    for number, name in enumerate(["a", "b", "c"]):
+        put_segment(store, [prediction(name)], number)
+    inner = SqliteIndex.add
+
+    def add(self, segment, documents, *, is_whole=True):
+        forgetting.remember_to_forget(
+            store, "id", documents["id"].to_list() if "00001" in segment else [], "2026-11-04"
+        )
+        return inner(self, segment, documents, is_whole=is_whole)
+
+    monkeypatch.setattr(SqliteIndex, "add", add)
+    assert index().metrics["total"] == 2
 
 
 def test_a_search_in_an_empty_store_says_what_is_missing(store):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle, make_card
 from tests.teachers import completion, teacher_server
-from understudy import labels, records, shell
+from understudy import annotation, labels, records, shell
 from understudy.errors import BadArtifact
 from understudy.spreadsheet import raw_cell, safe_cell
-from understudy.steps.mine import annotation, core
+from understudy.steps.mine import core
 from understudy.steps.mine.config import MineConfig
 from understudy.storage import open_store
 from understudy.task import load_card, parse_card

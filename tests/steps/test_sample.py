@@ -167,6 +167,24 @@ def test_texts_that_are_forgotten_are_not_drawn(tmp_path, store, version):
     assert drawn["weight"].sum() == pytest.approx(600)
 
 
+def test_a_night_that_is_not_labelled_whole_is_left_out_and_said(tmp_path, store, version):
+    put_night(store, "2026-11-06", make_texts(50, 0.2, seed=6), version, shards=((), ()))
+    result = sample(tmp_path, store)
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert (about["nights"][-1], about["left_out"], about["texts"]) == ("2026-11-03", ["2026-11-06"], 900)
+    assert result.headline.endswith("; left out, for they are not labelled whole: 2026-11-06")
+
+
+def test_a_sample_is_not_drawn_from_a_part_of_the_only_night(tmp_path, store):
+    made = publish(store, tmp_path / "bundle")
+    (tmp_path / "card").mkdir()
+    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    put_night(store, "2026-11-06", make_texts(50, 0.2, seed=6), made, shards=((), ()))
+    with pytest.raises(BadInput, match="not labelled whole: 2026-11-06"):
+        sample(tmp_path, store)
+    assert store.list("samples/") == []
+
+
 def test_a_store_without_nights_has_nothing_to_draw_from(tmp_path, store):
     publish(store, tmp_path / "bundle")
     (tmp_path / "card").mkdir()
@@ -205,6 +223,22 @@ def test_the_same_answers_count_once_and_a_persons_newest_counts(tmp_path, store
     sample(tmp_path, store, day="2026-11-10", answers=str(answer(tmp_path)))
     assert wrong > 0
     assert watch(tmp_path, store, "2026-11-10")["samples"][0]["errors"]["value"] == 0.0
+
+
+def test_the_newest_answer_counts_on_one_day_and_over_days(store):
+    def said(day: str, label: str, annotator: str = "ann") -> str | None:
+        votes = {"id": ["1"], "label": [label], "annotator": [annotator]}
+        return sampling.put_answers(store, day, pl.DataFrame(votes))
+
+    for number, label in enumerate(["tip", "other", "tip", "other", "tip"], start=1):
+        assert said(DAY, label) == f"samples/{DAY}/answers-{number:06d}.jsonl"
+        assert sampling.read_answers(store, DAY)["human_label"].to_list() == [label]
+        assert said(DAY, label) is None  # nothing new
+    assert said("2026-11-08", "other") is not None
+    assert said("2026-11-09", "tip") is not None
+    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == ["tip"]
+    assert said("2026-11-09", "other", "bob") is not None
+    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == []  # two persons, even
 
 
 def test_answers_to_a_sample_never_become_training_labels(tmp_path, store, version):

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -47,6 +48,18 @@ def test_a_night_takes_what_no_night_before_has_taken(desk):
     assert taken(begin(desk, "2026-11-03")) == {}
 
 
+@pytest.mark.parametrize(("days", "is_refused"), [(0, False), (1, False), (2, True)])
+def test_a_night_that_is_still_to_come_is_refused_before_anything_is_taken(desk, days, is_refused):
+    desk.write("a.csv", texts(0, 5))
+    day = (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
+    if is_refused:
+        with pytest.raises(BadInput, match="A night must be at most"):
+            desk.shard(day)
+    else:
+        desk.shard(day)
+    assert (nights.find_manifest(desk.store, day) is None) == is_refused
+
+
 def test_a_late_text_is_taken_by_the_night_in_which_it_arrives(desk):
     desk.source.mkdir()
     (desk.source / "new.csv").write_text("id,time,text\n1,2026-11-01,nice\n")
@@ -84,13 +97,101 @@ def test_a_last_line_without_its_end_is_taken_and_its_end_is_no_row(desk):
     assert desk.predictions("2026-11-02")["id"].to_list() == ["2"]
 
 
-def test_a_file_whose_last_line_went_on_is_read_again_whole(desk):
+def grow(desk, name, *states):
+    """Let a file grow from night to night, and return the ids that each night labels."""
+    desk.source.mkdir(exist_ok=True)
+    labelled = []
+    for number, state in enumerate(states, 1):
+        (desk.source / name).write_bytes(state)
+        desk.night(f"2026-11-0{number}")
+        labelled.append(desk.predictions(f"2026-11-0{number}")["id"].to_list())
+    return labelled
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_of_a_file_whose_last_line_was_cut_only_that_line_is_read_again(desk, name):
+    rows = [f'{{"id": "{number}", "text": "nice room"}}\n' for number in range(4)]
+    if name == "a.csv":
+        rows = [f"{number},nice room\n" for number in range(4)]
+    start = "id,text\n" if name == "a.csv" else ""
+    whole = (start + "".join(rows)).encode()
+    cut = (start + "".join(rows[:2])).encode() + rows[2].encode()[:6]
+    first, second = grow(desk, name, cut, whole)
+    assert first[:2] == ["0", "1"]
+    assert second == ["2", "3"]
+    assert desk.predictions("2026-11-02")["text"].to_list() == ["nice room"] * 2
+
+
+@pytest.mark.parametrize(
+    "cut", ["b,", 'b,"first', 'b,"first line\n', 'b,"first line\nsecond', 'b,"first line\nsecond\n']
+)
+def test_a_cell_of_several_lines_that_was_cut_is_read_again_from_its_row(desk, cut):
+    start, row = "id,text\na,one\n", 'b,"first line\nsecond\nthird"\n'
+    _, second, third = grow(
+        desk, "a.csv", *((start + end).encode() for end in (cut, f"{row}c,x\n", f"{row}c,x\nd,y\n"))
+    )
+    assert (second, third) == (["b", "c"], ["d"])
+    assert desk.predictions("2026-11-02")["text"][0] == "first line\nsecond\nthird"
+
+
+def test_a_quote_that_never_closes_is_not_read_again_with_what_is_appended(desk):
+    state = 'id,text\n1,"never closed\n2,fine\n'
+    states = [state, f"{state}3,fine\n", f'{state}3,fine\n4,"fine, too"\n']
+    assert grow(desk, "a.csv", *(one.encode() for one in states)) == [["2"], ["3"], ["4"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_rows_appended_to_a_file_of_wide_characters_are_taken_alone(desk, encoding):
+    states = ["\ufeffid,text\n1,one\n2,two\n", "3,three", "\n4,four\n"]
+    data = ["".join(states[: number + 1]).encode(encoding) for number in range(3)]
+    assert grow(desk, "a.csv", *data) == [["1", "2"], ["3"], ["4"]]
+
+
+def test_a_parquet_file_that_was_only_touched_has_nothing_new(desk):
     desk.source.mkdir()
-    file = desk.source / "a.csv"
-    file.write_text("id,text\n1,nice")
-    begin(desk, "2026-11-01")
-    file.write_text("id,text\n1,nice room\n2,ask\n")
-    assert taken(begin(desk, "2026-11-02")) == {"a.csv": 2}
+    file = desk.source / "a.parquet"
+    pl.DataFrame(texts(0, 5), schema=["id", "text"], orient="row").write_parquet(file)
+    desk.shard("2026-11-01")
+    os.utime(file, ns=(1, 1))
+    desk.infer("2026-11-01/00")
+    assert len(desk.predictions("2026-11-01")) == 5
+    assert taken(begin(desk, "2026-11-02")) == {}
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(BadData):
+        begin(desk, "2026-11-03")
+
+
+def test_a_parquet_file_that_changed_since_the_night_was_begun_is_refused(desk):
+    desk.source.mkdir()
+    file = desk.source / "a.parquet"
+    pl.DataFrame(texts(0, 5), schema=["id", "text"], orient="row").write_parquet(file)
+    desk.shard("2026-11-01")
+    pl.DataFrame(texts(1, 6), schema=["id", "text"], orient="row").write_parquet(file)
+    with pytest.raises(BadData, match="must stay as it is"):
+        desk.infer("2026-11-01/00")
+
+
+def test_a_link_beside_its_file_is_no_other_file(desk):
+    (desk.source.parent / "texts").mkdir()
+    (desk.source / "b.csv").symlink_to(desk.write("a.csv", texts(0, 3)))
+    assert taken(begin(desk, "2026-11-01")) == {"a.csv": 3}
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\n", b" \r\n\t", b"\xef\xbb\xbf", "\ufeff\n".encode("utf-16-le")])
+@pytest.mark.parametrize("name", ["b.csv", "b.jsonl"])
+def test_a_file_without_content_is_passed_over_until_it_has_some(desk, name, nothing, capsys):
+    desk.write("a.csv", texts(0, 3))
+    (desk.source / name).write_bytes(nothing)
+    assert taken(begin(desk, "2026-11-01")) == {"a.csv": 3}
+    assert f"is empty: {desk.source / name}" in capsys.readouterr().err
+    (desk.source / name).write_text("id,text\n1,x\n" if name == "b.csv" else '{"id": "1", "text": "x"}\n')
+    assert taken(begin(desk, "2026-11-02")) == {name: 1}
+
+
+def test_a_source_that_is_one_empty_file_gives_a_night_without_texts(desk):
+    desk.source.mkdir()
+    (desk.source / "a.csv").write_bytes(b"")
+    assert desk.night("2026-11-01").texts == 0
 
 
 def test_a_file_that_was_only_touched_has_nothing_new(desk):

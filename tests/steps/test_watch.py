@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from tests.watched import make_texts, publish, put_night
-from understudy import shell
+from understudy import nights, shell
 from understudy.config import build_config
 from understudy.errors import BadArtifact, BadInput, BadSetting
-from understudy.steps.watch import outlets, records
+from understudy.steps.watch import nightly, outlets, records
 from understudy.steps.watch.config import WatchConfig
 from understudy.storage import FolderStore, Store
 
@@ -106,6 +106,29 @@ def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, s
     assert trigger["is_rehearsal"]
 
 
+def test_a_word_that_is_spread_over_segments_is_named(tmp_path, store, version):
+    texts = make_texts(300, 0.2, seed=5, topic="ferry")
+    said = pl.Series([" zyzzyva" if number in {10, 160, 290} else "" for number in range(300)])
+    alone = pl.Series([" qwertz" if number in {99, 100, 101, 199, 200, 201} else "" for number in range(300)])
+    group = pl.when(alone != "").then(pl.lit("one")).otherwise("group").alias("group")
+    put_night(store, "2026-11-01", texts.with_columns(pl.col("text") + said + alone, group), version, segments=3)
+    watch(tmp_path, store, "2026-11-01")
+    looked = nightly.look(store, nights.read_manifest(store, "2026-11-01"), None, 10_000)
+    names = {word.word: (word.groups, word.texts) for word in looked.words}
+    assert names["zyzzyva"] == (3, 3)
+    assert "qwertz" not in names  # of one group, in three segments
+
+
+def test_a_fall_to_no_positives_at_all_is_an_alarm(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 2)
+    put_night(store, "2026-11-03", make_texts(300, 0.0, seed=7).filter(pl.col("probability") < 0.5), version)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-03"]]
+    assert verdicts == ["fine", "fine", "look"]
+    share = record(store, "2026-11-03").series["positives"]
+    assert (share.value, share.is_alarm) == (0.0, True)
+    assert share.low == 0.0 < share.high < 0.05
+
+
 def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
     quiet = quiet_nights(store, version, 3)
     late = ["2026-11-04", "2026-11-05"]
@@ -118,6 +141,31 @@ def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
     assert (second.is_alarm, second.is_standing) == (False, True)
     assert second.since == "2026-11-04"
     assert record(store, "2026-11-05").verdict == "look"
+
+
+def test_an_alarm_stands_on_a_night_without_texts(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 3)
+    put_night(store, "2026-11-04", make_texts(600, 0.45, seed=70), version)
+    put_night(store, "2026-11-05", make_texts(0, 0.2, seed=1), version)
+    put_night(store, "2026-11-06", make_texts(600, 0.45, seed=72), version)
+    late = ["2026-11-04", "2026-11-05", "2026-11-06"]
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, *late]]
+    assert verdicts == ["fine"] * 3 + ["look"] * 3
+    assert list(record(store, "2026-11-05").series) == ["positives"]
+    assert [record(store, night).series["positives"].is_alarm for night in late] == [True, False, False]
+
+
+def test_an_alarm_that_backfilled_nights_bring_to_light_is_raised(tmp_path, store, version, webhook):
+    for number in range(1, 5):
+        put_night(store, f"2026-11-0{number}", make_texts(200, 0.33, seed=number), version)
+    put_night(store, "2026-10-01", make_texts(8000, 0.2, seed=20), version)
+    order = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-10-01", "2026-11-04"]
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in order]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    found = record(store, "2026-11-04").series["positives"]
+    assert found.is_alarm
+    assert found.since in {"2026-11-01", "2026-11-02"}
+    assert [one["date"] for one in webhook] == ["2026-11-04"]
 
 
 def test_an_accepted_change_is_the_new_baseline(tmp_path, store, version):
@@ -218,6 +266,14 @@ def test_many_refused_rows_must_be_looked_at(tmp_path, store, version):
     assert result.parameters["reason"] == "13% of the rows were refused."
 
 
+def test_forgotten_texts_do_not_count_as_refused(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(200, 0.2, seed=1), version, refused=30)
+    key = next(key for key in store.list("predictions/") if key.endswith(".json"))
+    found = store.read_tagged(key)
+    store.compare_and_swap(key, found.data.replace(b"empty_text", b"forgotten"), found.tag)
+    assert watch(tmp_path, store, "2026-11-01").parameters["verdict"] == "fine"
+
+
 def test_a_night_that_is_not_whole_is_not_judged(tmp_path, store, version):
     put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version, shards=((), ()))
     with pytest.raises(BadInput, match="must be labelled whole before it is judged, got no shard 1"):
@@ -311,9 +367,47 @@ def test_the_page_needs_nothing_else_and_hides_no_text(tmp_path, store, version)
     assert store.read("watch/page.html").decode() == html
 
 
+def test_a_backfilled_night_leaves_the_newest_one_on_show(tmp_path, store, version):
+    file = tmp_path / "understudy.prom"
+    quiet_nights(store, version, 3)
+    for night in ("2026-11-02", "2026-11-03"):
+        watch(tmp_path, store, night, f"prometheus_file={file}")
+    shown = sorted(file.read_text().splitlines())
+    watch(tmp_path, store, "2026-11-01", f"prometheus_file={file}")
+    assert sorted(file.read_text().splitlines()) == shown
+    page = store.read("watch/page.html").decode()
+    assert all(night in page for night in ("2026-11-01", "2026-11-02", "2026-11-03"))
+    assert "2026-11-03" not in store.read("watch/date=2026-11-01/page.html").decode()
+
+
+def test_a_baseline_that_begins_later_does_not_count_for_a_backfilled_night(tmp_path, store, version):
+    quiet_nights(store, version, 1)
+    put_night(store, "2026-11-02", make_texts(600, 0.45, seed=70), version)
+    put_night(store, "2026-11-03", make_texts(600, 0.45, seed=71), version)
+    verdicts = [
+        watch(tmp_path, store, f"2026-11-0{night}", "baseline_from=2026-11-03").parameters["verdict"]
+        for night in (3, 2)
+    ]
+    assert verdicts == ["fine", "look"]
+
+
+def test_a_baseline_after_the_newest_night_is_refused(tmp_path, store, version):
+    quiet_nights(store, version, 1)
+    with pytest.raises(BadInput, match=r"must not be after the newest night, 2026-11-01, got 2026-11-02"):
+        watch(tmp_path, store, "2026-11-01", "baseline_from=2026-11-02")
+    assert store.list("watch/") == []
+
+
+def test_a_date_without_quotes_is_a_baseline(tmp_path, store, version):
+    quiet_nights(store, version, 2)
+    watch(tmp_path, store, "2026-11-02", "baseline_from=2026-11-02")
+    assert record(store, "2026-11-02").settings["baseline_from"] == "2026-11-02"
+
+
 def test_settings_that_cannot_serve_are_refused():
     with pytest.raises(BadSetting) as caught:
         build_config(WatchConfig, {"false_alarm_nights": 0, "baseline_from": "yesterday"}, "watch.")
     assert len(caught.value.faults) >= 1
-    with pytest.raises(BadSetting, match="baseline_from must be a date"):
-        build_config(WatchConfig, {"baseline_from": "yesterday"}, "watch.")
+    for given in ("yesterday", "2026-99-99", "2026-02-30"):
+        with pytest.raises(BadSetting, match=f"baseline_from must be a date YYYY-MM-DD, got '{given}'"):
+            build_config(WatchConfig, {"baseline_from": given}, "watch.")

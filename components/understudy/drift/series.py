@@ -26,11 +26,13 @@ class Point:
         value: on the series' own scale.
         unit_variance: of the value, times the texts: what one text would have, were texts independent.
         texts: how many it rests on.
+        degrees: groups that the variance was taken from, less one; 0 where it is as good as known.
     """
 
     value: float
     unit_variance: float
     texts: float
+    degrees: int = 0
 
     @property
     def variance(self) -> float:
@@ -56,10 +58,23 @@ class Series:
     shown: Callable[[float], float]
     scaled: Callable[[float], float]
 
-    def interval(self, value: float, variance: float) -> Interval:
-        """Return a value as people read it, with its 95% interval."""
-        half = NORMAL_QUANTILE * math.sqrt(variance)
+    def interval(self, value: float, variance: float, degrees: int = 0) -> Interval:
+        """Return a value as people read it, with its 95% interval; see `Point` for the degrees."""
+        half = quantile(degrees) * math.sqrt(variance)
         return Interval(self.shown(value), self.shown(value - half), self.shown(value + half))
+
+
+def quantile(degrees: int) -> float:
+    """Return how many standard errors a 95% interval reaches to either side, by degrees of freedom; 0 for the normal's.
+
+    >>> round(quantile(15), 3), round(quantile(0), 3)  # 16 groups; a variance that is known
+    (2.131, 1.96)
+
+    Source: Student, "The probable error of a mean", 1908.
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.975)) if degrees else NORMAL_QUANTILE
 
 
 def angle(share: float) -> float:
@@ -115,7 +130,7 @@ def points(summary: Summary, reference: Summary) -> dict[str, Point]:
     """
     if summary.texts <= 0:
         return {}
-    return {"positives": positives(summary), **{name: content(summary, reference, name) for name in CONTENT}}
+    return {"positives": positives(summary, reference), **{name: content(summary, reference, name) for name in CONTENT}}
 
 
 def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
@@ -139,15 +154,44 @@ def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
     return Point(lost / stands_for, lost / stands_for, stands_for)
 
 
-def positives(summary: Summary) -> Point:
-    """Return the share of positives as an angle, its variance by groups; nan variance for a share of 0 or 1."""
-    share = summary.sums[len(MEASURES)] / summary.texts
+def positives(summary: Summary, reference: Summary) -> Point:
+    """Return the share of positives as an angle.
+
+    Its variance is 1/texts times the design effect: how much less texts of the same groups tell than independent ones.
+    A share of 0 or 1, or a single group, shows no such effect, so the reference's stands in; where that has none
+    either, groups of which all texts are alike.
+
+    Source: Kish, "Survey sampling", 1965, for the design effect.
+    """
+    value = angle(_share(summary))
+    for known in (summary, reference):
+        if effect := design_effect(known):
+            return Point(value, effect, summary.texts, known.groups - 1)
+    return Point(value, _largest_effect(summary), summary.texts)
+
+
+def design_effect(summary: Summary) -> float:
+    """Variance of the share of positives by groups, over that of as many independent texts.
+
+    0 where it cannot be told: for a share of 0 or 1, and for a single group.
+    """
+    share = _share(summary)
+    if not 0 < share < 1 or summary.groups < 2:
+        return 0.0
     direction = np.zeros(len(summary.sums))
     direction[0], direction[len(MEASURES)] = -share, 1 - share
-    variance = _variance(summary, direction / summary.texts)
-    spread = share * (1 - share)
-    unit = variance * summary.texts / spread if spread > 0 else math.nan
-    return Point(angle(float(share)), unit, summary.texts)
+    return _variance(summary, direction / summary.texts) * summary.texts / (share * (1 - share))
+
+
+def _share(summary: Summary) -> float:
+    return float(summary.sums[len(MEASURES)] / summary.texts)
+
+
+def _largest_effect(summary: Summary) -> float:
+    """Texts of the group that a text is in, on average."""
+    either = np.zeros(len(summary.sums))
+    either[0] = either[len(MEASURES)] = 1.0
+    return float(either @ summary.products @ either) / summary.texts
 
 
 def content(summary: Summary, reference: Summary, name: str) -> Point:
@@ -167,7 +211,8 @@ def content(summary: Summary, reference: Summary, name: str) -> Point:
         if texts > 0:
             direction[start + column] += share / texts
             direction[start] -= share * mean / texts
-    return Point(float(value), _variance(summary, direction) * summary.texts, summary.texts)
+    unit_variance = _variance(summary, direction) * summary.texts
+    return Point(float(value), unit_variance, summary.texts, max(0, summary.groups - 1))
 
 
 def _variance(summary: Summary, direction: Floats) -> float:

@@ -40,6 +40,10 @@ class Index(Protocol):
     def place(self) -> str:
         """Where it is, in words for a log line."""
 
+    @property
+    def key(self) -> str:
+        """What the store calls it: notes and dead letters of an index are kept under this name."""
+
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added yet."""
 

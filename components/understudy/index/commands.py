@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.index import following, opening
@@ -9,7 +10,7 @@ from understudy.index.query import Answer, Query
 from understudy.steps.index import core
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import Store, prepare_store
-from understudy.task import Card, load_card, load_config
+from understudy.task import load_card, load_config
 from understudy.wording import clip, count
 
 WIDTH = 110
@@ -29,31 +30,37 @@ def search(store: Store, query: Query) -> Answer:
 def from_store(address: str, card: Path | None, overrides: str = "") -> str:
     """Send every prediction of a store to its index again, and say how many there are then.
 
+    The index is the one that the nights go to; another one that is named takes its place.
+
     Raises:
         BadInput: no card is given and nothing is published; or the server refuses the key.
         IndexFailed: the server does not answer, or refused too many documents.
     """
-    store, task, config = _given(address, card, overrides)
-    url = opening.url_of(config)
-    with opening.opened(store, task.name, url, config) as index:
+    given = _given(address, card, overrides)
+    store, name = given.store, given.card_name
+    with opening.opened(store, name, given.url, given.config) as index:
         index.forget_progress()
-        done = following.follow(index, store, task.name)
-        opening.say_serving(store, opening.Serving(task.name, url))
-        core.require_taken(done, config.max_refused_share, index.place)
-        return core.headline(done, index.count(), index.place)
+        done = following.follow(index, store, name)
+        opening.say_serving(store, opening.Serving(name, given.url))
+        core.require_taken(done, given.config.max_refused_share, index.place)
+        now = f"{given.remark}; from now on searches go here" if given.remark else ""
+        return core.headline(done, index.count(), index.place) + now
 
 
 def replay(address: str, card: Path | None, overrides: str = "") -> str:
-    """Send the dead letters of a store again, and say how many are left.
+    """Send the dead letters again to the index that refused them, and say how many are left.
+
+    The index is the one that the nights go to, unless another is named.
 
     Raises:
         BadInput: no card is given and nothing is published; or the server refuses the key.
         IndexFailed: the server does not answer.
     """
-    store, task, config = _given(address, card, overrides)
-    with opening.opened(store, task.name, opening.url_of(config), config) as index:
-        done = following.replay(index, store, task.name)
-        return core.headline(done, index.count(), index.place)
+    given = _given(address, card, overrides)
+    store, name = given.store, given.card_name
+    with opening.opened(store, name, given.url, given.config) as index:
+        done = following.replay(index, store, name)
+        return core.headline(done, index.count(), index.place) + given.remark
 
 
 def lines(answer: Answer, *, as_json: bool) -> list[str]:
@@ -81,7 +88,31 @@ def _json_line(found: Mapping[str, object]) -> str:
     return json.dumps(found, ensure_ascii=False, sort_keys=True)
 
 
-def _given(address: str, card: Path | None, overrides: str) -> tuple[Store, Card, IndexConfig]:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Where to send what.
+
+    Attributes:
+        store: holds the predictions.
+        card_name: name of the card.
+        config: settings of the index.
+        url: of the index, "" for SQLite.
+        remark: what is to be said where this is not the index that the nights go to.
+    """
+
+    store: Store
+    card_name: str
+    config: IndexConfig
+    url: str
+    remark: str
+
+
+def _given(address: str, card: Path | None, overrides: str) -> _Given:
+    """Take the index that the nights go to, unless another one is named."""
     store = prepare_store(address)
     task = load_card(card) if card else opening.published_card(store)
-    return store, task, load_config("index", task, overrides)
+    config: IndexConfig = load_config("index", task, overrides)
+    named, serving = opening.url_of(config), opening.find_serving(store)
+    if serving is None or named in {"", serving.url}:
+        return _Given(store, task.name, config, serving.url if serving else named, "")
+    return _Given(store, task.name, config, named, f"; the nights went to {opening.place_of(serving.url)}")

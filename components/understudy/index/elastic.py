@@ -3,6 +3,7 @@
     understudy.<card>            the alias
     understudy.<card>.<hash>     an index; the hash is that of its settings and mapping
     indexed/<uuid>/<segment>     in the store: the segment is in the index of this uuid
+    dead-letters/<uuid>/...      what that index refused
 
 A changed mapping has another hash: the new index is filled from the store while the old one serves, then the alias is
 moved and the old one removed in one call. An index that was emptied has another uuid, so all segments are sent again.
@@ -18,6 +19,7 @@ import polars as pl
 
 from understudy.errors import IndexFailed
 from understudy.forgetting import Forgotten
+from understudy.index import letters
 from understudy.index.backend import Taken
 from understudy.index.bulk import Sender
 from understudy.index.connection import explained, open_client
@@ -72,7 +74,7 @@ class ElasticIndex:
         self.place = f"Elasticsearch ({self.alias} at {url})"
         self._client = open_client(url, config.timeout_s)
         self._sender = Sender(self._client, url, self.name, config)
-        self._uuid = ""
+        self.key = ""
 
     def prepare(self) -> None:
         """Put the template and make the index, unless it is there.
@@ -95,11 +97,11 @@ class ElasticIndex:
                 if error.error != "resource_already_exists_exception":
                     raise
             found = self._client.indices.get_settings(index=self.name)
-        self._uuid = found[self.name]["settings"]["index"]["uuid"]
+        self.key = found[self.name]["settings"]["index"]["uuid"]
 
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added to the index of this uuid."""
-        known = set(self._store.list(f"{MARKS}/{self._uuid}/"))
+        known = set(self._store.list(f"{MARKS}/{self.key}/"))
         return [segment for segment in segments if self._mark(segment) not in known]
 
     def add(self, segment: str, documents: pl.DataFrame, *, is_whole: bool = True) -> Taken:
@@ -153,7 +155,7 @@ class ElasticIndex:
 
     def forget_progress(self) -> None:
         """Take it that no segment was added yet."""
-        for key in self._store.list(f"{MARKS}/{self._uuid}/"):
+        for key in self._store.list(f"{MARKS}/{self.key}/"):
             self._store.delete(key)
 
     def finish(self) -> None:
@@ -162,12 +164,14 @@ class ElasticIndex:
             self._client.indices.refresh(index=self.name)
             served = self._served()
             if served != [self.name]:
+                left = self._uuids(served)
                 moved: list[dict[str, Any]] = [{"add": {"index": self.name, "alias": self.alias}}]
                 moved += [{"remove_index": {"index": old}} for old in served if old != self.name]
                 try:
                     self._client.indices.update_aliases(actions=moved)
                 except elasticsearch.NotFoundError:  # another run was first and has removed the old index
                     self._client.indices.update_aliases(actions=moved[:1])
+                self._forget_notes(left - {self.key})
 
     def close(self) -> None:
         """Give back connections."""
@@ -175,7 +179,7 @@ class ElasticIndex:
         self._client.close()
 
     def _mark(self, segment: str) -> str:
-        return f"{MARKS}/{self._uuid}/{segment}.json"
+        return f"{MARKS}/{self.key}/{segment}.json"
 
     def _served(self) -> list[str]:
         """Return the indices behind the alias."""
@@ -184,6 +188,18 @@ class ElasticIndex:
                 return sorted(self._client.indices.get_alias(name=self.alias))
             except elasticsearch.NotFoundError:
                 return []
+
+    def _uuids(self, names: Sequence[str]) -> set[str]:
+        if not names:
+            return set()
+        found = self._client.indices.get_settings(index=list(names), ignore_unavailable=True)
+        return {settings["settings"]["index"]["uuid"] for settings in found.values()}
+
+    def _forget_notes(self, uuids: Collection[str]) -> None:
+        """Delete what the store notes about indices that are no more."""
+        for uuid in uuids:
+            for key in self._store.list(f"{MARKS}/{uuid}/") + self._store.list(f"{letters.PREFIX}{uuid}/"):
+                self._store.delete(key)
 
     def _delete(self, query: Mapping[str, Any]) -> int:
         """Delete what a query finds, page by page; a document that was replaced meanwhile is looked at again."""

@@ -1,6 +1,8 @@
 """Dead letters: documents that the index refused, each with its reason; the texts stay in the predictions.
 
-dead-letters/date=<night>/<bundle>/<segment>.json   beside predictions/date=<night>/<bundle>/<segment>.parquet
+dead-letters/<index>/date=<night>/<bundle>/<segment>.json   for predictions/date=<night>/<bundle>/<segment>.parquet
+
+They belong to the index that refused them: another one, which may take these documents, has no part in them.
 """
 
 import json
@@ -14,22 +16,22 @@ PREFIX, SEGMENTS = "dead-letters/", "predictions/"
 ATTEMPTS = 20
 
 
-def key_of(segment: str) -> str:
-    """Return where a segment's dead letters are kept.
+def key_of(index: str, segment: str) -> str:
+    """Return where an index's dead letters of a segment are kept.
 
-    >>> key_of("predictions/date=2026-11-01/v1/00-00003.parquet")
-    'dead-letters/date=2026-11-01/v1/00-00003.json'
+    >>> key_of("Xr3k", "predictions/date=2026-11-01/v1/00-00003.parquet")
+    'dead-letters/Xr3k/date=2026-11-01/v1/00-00003.json'
     """
-    return f"{PREFIX}{segment.removeprefix(SEGMENTS).removesuffix('.parquet')}.json"
+    return f"{PREFIX}{index}/{segment.removeprefix(SEGMENTS).removesuffix('.parquet')}.json"
 
 
-def keep(store: Store, segment: str, letters: Sequence[Letter]) -> None:
-    """Let the store hold just these letters of a segment.
+def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> None:
+    """Let the store hold just these letters of an index and a segment.
 
     Raises:
         StorageError: others keep changing the object.
     """
-    key = key_of(segment)
+    key = key_of(index, segment)
     said = {"format": 1, "segment": segment, "letters": [{"id": one.id, "reason": one.reason} for one in letters]}
     data = (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
     for _ in range(ATTEMPTS):
@@ -44,22 +46,23 @@ def keep(store: Store, segment: str, letters: Sequence[Letter]) -> None:
     raise StorageError(f"Dead letters must be free to write, got others writing ({store.locate(key)}). Run it again.")
 
 
-def list_segments(store: Store) -> list[str]:
-    """List the segments that have dead letters."""
-    return [f"{SEGMENTS}{key.removeprefix(PREFIX).removesuffix('.json')}.parquet" for key in store.list(PREFIX)]
+def list_segments(store: Store, index: str) -> list[str]:
+    """List the segments that have dead letters of an index."""
+    start = f"{PREFIX}{index}/"
+    return [f"{SEGMENTS}{key.removeprefix(start).removesuffix('.json')}.parquet" for key in store.list(start)]
 
 
-def read(store: Store, segment: str) -> list[Letter]:
-    """Read the dead letters of a segment.
+def read(store: Store, index: str, segment: str) -> list[Letter]:
+    """Read an index's dead letters of a segment.
 
     Raises:
         StorageError: the object was altered.
     """
-    found = store.read_tagged(key_of(segment))
+    found = store.read_tagged(key_of(index, segment))
     if found is None:
         return []
     try:
         return [Letter(str(one["id"]), str(one["reason"])) for one in json.loads(found.data)["letters"]]
     except (ValueError, KeyError, TypeError) as error:
-        where = store.locate(key_of(segment))
+        where = store.locate(key_of(index, segment))
         raise StorageError(f"Dead letters must be readable, got {error!r} ({where}). Delete the object.") from error

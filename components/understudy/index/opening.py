@@ -6,34 +6,57 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from understudy import forgetting
 from understudy.cache import cache_folder
-from understudy.errors import BadInput
+from understudy.errors import BadInput, StorageError
 from understudy.index.backend import Index
 from understudy.index.connection import URL
 from understudy.index.following import follow
 from understudy.index.sqlite import SqliteIndex
 from understudy.registry import read_current
 from understudy.steps.index.config import IndexConfig
-from understudy.storage import Store
+from understudy.storage import Store, Tagged
 from understudy.task import Card, parse_card
 from understudy.teacher.purchases import STORE_ID
 
 SERVING = "indexed/serving.json"
+ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Which index the nights of a store go to: name of the card, and Elasticsearch's address or "" for SQLite."""
+    """Which index the nights of a store go to.
+
+    Attributes:
+        card_name: name of the card.
+        url: Elasticsearch's address, or "" for SQLite.
+        former: addresses of Elasticsearch that they went to before; `understudy forget` goes there too.
+    """
 
     card_name: str
     url: str
+    former: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> set[str]:
+        """Every Elasticsearch that holds, or held, the store's texts."""
+        return {self.url, *self.former} - {""}
 
 
 def url_of(config: IndexConfig) -> str:
     """Return Elasticsearch's address: the setting's, else the environment's, else none."""
     return config.url or os.environ.get(URL, "").strip()
+
+
+def place_of(url: str) -> str:
+    """Say where an index is.
+
+    >>> place_of("http://es:9200"), place_of("")
+    ('Elasticsearch at http://es:9200', 'SQLite')
+    """
+    return f"Elasticsearch at {url}" if url else "SQLite"
 
 
 @contextmanager
@@ -82,11 +105,41 @@ def opened_as_is(store: Store, card_name: str, url: str) -> Iterator[Index]:
 
 
 def say_serving(store: Store, serving: Serving) -> None:
-    """Write which index the nights go to, so that a search finds it."""
-    data = json.dumps({"format": 1, "card": serving.card_name, "url": serving.url}, sort_keys=True).encode()
+    """Write which index the nights go to, so that a search finds it; the addresses before it stay known.
+
+    Raises:
+        StorageError: others keep changing the object.
+    """
+    for _ in range(ATTEMPTS):
+        found = store.read_tagged(SERVING)
+        former = {*_serving_of(found).addresses, *serving.former} if found else set(serving.former)
+        said = {"format": 1, "card": serving.card_name, "url": serving.url, "former": sorted(former - {serving.url})}
+        data = json.dumps(said, sort_keys=True).encode()
+        if (found and found.data == data) or store.compare_and_swap(SERVING, data, found.tag if found else None):
+            return
+    where = store.locate(SERVING)
+    raise StorageError(f"The index's address must be free to write, got others writing ({where}). Run it again.")
+
+
+def _serving_of(found: Tagged) -> Serving:
+    said = json.loads(found.data)
+    return Serving(str(said["card"]), str(said["url"]), tuple(map(str, said.get("former", ()))))
+
+
+def find_serving(store: Store) -> Serving | None:
+    """Read which index the nights go to; None before the first night."""
     found = store.read_tagged(SERVING)
-    if found is None or found.data != data:
-        store.compare_and_swap(SERVING, data, found.tag if found else None)
+    return _serving_of(found) if found else None
+
+
+def places(store: Store) -> list[tuple[str, str]]:
+    """List the indices that may hold the texts, as card and address: every Elasticsearch, and this machine's own."""
+    serving, current = find_serving(store), read_current(store)
+    names = {*([serving.card_name] if serving else []), *([current.card] if current else [])}
+    named = os.environ.get(URL, "").strip()
+    urls = (serving.addresses if serving else set()) | ({named} - {""})
+    own = [(name, "") for name in sorted(names) if any(_folder().glob(f"{_store_id(store)}-{name}-*.sqlite"))]
+    return own + [(name, url) for name in sorted(names) for url in sorted(urls)]
 
 
 def read_serving(store: Store) -> Serving:
@@ -95,10 +148,9 @@ def read_serving(store: Store) -> Serving:
     Raises:
         BadInput: nothing says which card.
     """
-    found = store.read_tagged(SERVING)
-    if found is not None:
-        said = json.loads(found.data)
-        return Serving(str(said["card"]), str(said["url"]))
+    serving = find_serving(store)
+    if serving is not None:
+        return serving
     current = read_current(store)
     if current is None:
         raise BadInput(
@@ -131,7 +183,11 @@ def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Ind
 
 def _embedded(store: Store, card_name: str) -> SqliteIndex:
     """Open the SQLite file of this store."""
-    return SqliteIndex(cache_folder() / "index", f"{_store_id(store)}-{card_name}")
+    return SqliteIndex(_folder(), f"{_store_id(store)}-{card_name}")
+
+
+def _folder() -> Path:
+    return cache_folder() / "index"
 
 
 def _store_id(store: Store) -> str:

@@ -39,7 +39,7 @@ def parse(words: str, label: str | None = None, since: str | None = None, limit:
     """Read a query: every word must occur; words in double quotes must stand side by side.
 
     Raises:
-        BadSetting: `since` is no date, or the limit is out of range.
+        BadSetting: no word is among what is asked, `since` is no date, or the limit is out of range.
 
     >>> parse('late "check out" !').phrases
     ('late', 'check out')
@@ -48,6 +48,8 @@ def parse(words: str, label: str | None = None, since: str | None = None, limit:
         raise BadSetting(f"A search's limit must be 1 to {MOST_RESULTS:,}, got {limit} (--limit).")
     found = (quoted or plain for quoted, plain in PHRASE.findall(words))
     phrases = tuple(phrase for phrase in found if any(sign.isalnum() for sign in phrase))
+    if words.strip() and not phrases:
+        raise BadSetting(f"A search must hold a letter or a digit, got '{words}' (WORDS). Leave it out for every text.")
     return Query(phrases, label, None if since is None else _day(since), limit)
 
 

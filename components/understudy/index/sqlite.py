@@ -59,7 +59,7 @@ class SqliteIndex:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}-{SCHEMA_HASH}.sqlite"
-        self.place = f"SQLite ({self.path})"
+        self.key, self.place = "sqlite", f"SQLite ({self.path})"
         for old in folder.glob(f"{name}-*.sqlite*"):
             if not old.name.startswith(self.path.name):
                 old.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 
 from understudy.cascade import FIRST, STUDENT
 from understudy.forgetting import Forgotten
-from understudy.predictions import PREDICTIONS, REFUSED
+from understudy.predictions import FORGOTTEN, PREDICTIONS, REFUSED
 from understudy.scoring import Bundle
 from understudy.sources import Refusal, Row
 from understudy.wording import count
@@ -97,18 +97,26 @@ def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) ->
 
 def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
     """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
-    if not forgotten.hashes or not segment.rows:
+    if not forgotten.hashes:
         return segment
-    names = [(row.cells["id"], row.cells.get("group")) for row in segment.rows]
-    table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
-    is_gone = forgotten.covers(table).to_list()
-    kept = [row for row, gone in zip(segment.rows, is_gone, strict=True) if not gone]
+    texts = _covered([(row.cells["id"], row.cells.get("group")) for row in segment.rows], forgotten)
+    others = _covered([(one.id, one.group) for one in segment.refusals], forgotten)
+    kept = [row for row, gone in zip(segment.rows, texts, strict=True) if not gone]
     refusals = [
-        Refusal(row.file, row.number, None, "forgotten", "somebody asked to forget it", is_fault=False)
-        for row, gone in zip(segment.rows, is_gone, strict=True)
+        replace(one, id=None, group=None) if gone else one for one, gone in zip(segment.refusals, others, strict=True)
+    ]
+    refusals += [
+        Refusal(row.file, row.number, None, FORGOTTEN, "somebody asked to forget it", is_fault=False)
+        for row, gone in zip(segment.rows, texts, strict=True)
         if gone
     ]
-    return Segment(segment.index, kept, [*segment.refusals, *refusals])
+    return Segment(segment.index, kept, refusals)
+
+
+def _covered(names: Sequence[tuple[str | None, str | None]], forgotten: Forgotten) -> list[bool]:
+    """Tell for each id and group whether it must be forgotten."""
+    table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
+    return forgotten.covers(table).to_list()
 
 
 def content_of(text: str) -> str:
@@ -231,7 +239,7 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
 
 def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
     """Make the table of a segment's refused rows."""
-    rows = [(one.file, one.row, one.id, one.reason, one.detail, one.is_fault) for one in refusals]
+    rows = [(one.file, one.row, one.id, one.reason, one.detail, one.is_fault, one.group or one.id) for one in refusals]
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from understudy.storage import FolderStore, Store, open_store
 from understudy.task import load_card, load_config
 
 SUMMARY = "summary.json"
+LIMITS = ("texts_per_segment", "chars_per_segment", "max_chars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class Job:
     bundle: Bundle
     config: InferConfig
     store: Store
-    forgotten: Forgotten
 
     @property
     def name(self) -> str:
@@ -69,7 +69,8 @@ def run(
 
     Every text gets a prediction or is refused with its reason. What is done goes to the store as it is done: a worker
     that is killed goes on where it stopped, and of two on the same shard each segment is kept once. A text that was
-    scored by the same bundle is not scored again. A text too long for the model is read in windows of max_length
+    scored by the same bundle is not scored again. A text that somebody asks to forget meanwhile is gone when the worker
+    ends; until then it may stand in a segment. A text too long for the model is read in windows of max_length
     tokens, one after another; its score is the mean of theirs, weighted by their tokens.
 
     Args:
@@ -106,41 +107,97 @@ def run(
 
 
 def label_shard(job: Job) -> Tally:
-    """Label a shard that is not complete yet, and put its record when it is."""
-    key = nights.shard_key(job.manifest, job.shard)
-    if (found := job.store.read_tagged(key)) is not None:
-        return _tally_of(json.loads(found.data))
+    """Label a shard that is not complete yet, and put its record when it is.
+
+    A text that somebody asks to forget meanwhile may be written until the shard's end; what stands is then gone over
+    once more, before the worker ends. A worker that is killed before that leaves it to the one that goes on.
+    """
+    if (told := _complete(job, forgetting.read(job.store))) is not None:
+        return told
+    begun, known = _as_begun(job), Known(_remembered(job))
+    while True:
+        forgotten = forgetting.read(job.store)
+        tally = _label_segments(begun, known, forgotten)
+        if forgetting.read(job.store) == forgotten:
+            return tally
+
+
+def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
+    """Return what a shard's record says; None where there is none, or where its segments are not what it says."""
+    found = job.store.read_tagged(nights.shard_key(job.manifest, job.shard))
+    if found is None:
+        return None
+    record = json.loads(found.data)
+    return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record["segments"]) else None
+
+
+def _stands(store: Store, part: dict[str, Any], forgotten: Forgotten) -> bool:
+    found = store.read_tagged(part["key"])
+    if found is None or hashlib.sha256(found.data).hexdigest() != part["sha256"]:
+        return False
+    return not forgotten.covers(_read(found.data, store.locate(part["key"]))).any() if forgotten.hashes else True
+
+
+def _as_begun(job: Job) -> Job:
+    """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
+    key = nights.limits_key(job.manifest, job.shard)
+    job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in LIMITS}))
+    begun = json.loads(job.store.read(key))
+    return replace(job, config=replace(job.config, **{name: begun[name] for name in LIMITS}))
+
+
+def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
+    """Label what no segment holds yet, and put what the shard scored and its record."""
     tally, written, scored = Tally(), [], []
     rows = sum(part.rows for part in job.manifest.shards[job.shard])
-    known = Known(_remembered(job))
     with track(rows, "infer: texts labelled") as progress:
         for part in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
-            segment = core.without_forgotten(part, job.forgotten)
-            table, about = _label(job, segment, known, tally)
+            segment = core.without_forgotten(part, forgotten)
+            table, about = _label(job, segment, known, forgotten, tally)
             written.append(about)
             scored.append(table.select(core.SCORED))
             _count(tally, segment, table, job, progress)
-    job.store.put_if_absent(nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
-    job.store.put_if_absent(key, _json(_record(job, tally, written)))
+    _replace(job.store, nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
+    _replace(job.store, nights.shard_key(job.manifest, job.shard), _json(_record(job, tally, written)))
     return tally
 
 
-def _label(job: Job, segment: Segment, known: Known, tally: Tally) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _label(
+    job: Job, segment: Segment, known: Known, forgotten: Forgotten, tally: Tally
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
     key = nights.prediction_key(job.manifest, job.shard, segment.index)
-    if (found := job.store.read_tagged(key)) is not None:
-        table, data = _read(found.data, job.store.locate(key)), found.data
-        tally.kept += len(table)
-    else:
-        table = _predict(job, segment, known, tally)
-        data = _parquet(table)
+    refusals = nights.refusal_key(job.manifest, job.shard, segment.index)
+    found = _kept(job.store, key, forgotten)
+    tally.kept += len(found[0]) if found else 0
+    while found is None:
+        data = _parquet(_predict(job, segment, known, tally))
         if segment.refusals:
-            refusals = _parquet(core.refused(segment.refusals))
-            job.store.put_if_absent(nights.refusal_key(job.manifest, job.shard, segment.index), refusals)
-        if not job.store.put_if_absent(key, data):  # another worker on this shard was first: its segment stands
-            data = job.store.read(key)
-            table = _read(data, job.store.locate(key))
+            job.store.put_if_absent(refusals, _parquet(core.refused(segment.refusals)))
+        job.store.put_if_absent(key, data)  # when another worker on this shard was first, its segment stands
+        found = _kept(job.store, key, forgotten)
+    if forgotten.hashes:
+        _kept(job.store, refusals, forgotten)
+    table, data = found
     return table, {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _kept(store: Store, key: str, forgotten: Forgotten) -> tuple[pl.DataFrame, bytes] | None:
+    """Read a segment, without what was to be forgotten after it was put; None when there is none."""
+    while (found := store.read_tagged(key)) is not None:
+        table = _read(found.data, store.locate(key))
+        kept = forgotten.without(table)
+        if len(kept) == len(table):
+            return table, found.data
+        store.compare_and_swap(key, _parquet(kept), found.tag)
+    return None
+
+
+def _replace(store: Store, key: str, data: bytes) -> None:
+    """Put an object, or renew it."""
+    while (found := store.read_tagged(key)) is None or found.data != data:
+        if store.compare_and_swap(key, data, found.tag if found else None):
+            return
 
 
 def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
@@ -164,7 +221,7 @@ def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
     index = int(number)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    return Job(manifest, index, suited, config, store, forgetting.read(store))
+    return Job(manifest, index, suited, config, store)
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
@@ -190,9 +247,8 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
     }
     arrived = look(texts, {}, block_rows(shard_config.texts_per_shard))
     manifest = next_manifest(None, arrived, shard_config.texts_per_shard, about)
-    nothing = Forgotten(frozenset())
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    return [Job(manifest, number, suited, config, store, nothing) for number in range(len(manifest.shards))]
+    return [Job(manifest, number, suited, config, store) for number in range(len(manifest.shards))]
 
 
 def _require_one_form(card: Path | None, store: str, shard: str, bundle: Path | None, texts: str) -> None:
@@ -284,7 +340,7 @@ def _read(data: bytes, where: str) -> pl.DataFrame:
         return pl.read_parquet(io.BytesIO(data))
     except pl.exceptions.PolarsError as error:
         raise BadArtifact(
-            f"A segment must be readable, got {error} ({where}). Delete it, and it is made again."
+            f"A segment must be readable, got {error} ({where}). Delete it, and run the night again."
         ) from error
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import labels, provenance, records
+from understudy import annotation, labels, provenance, records
 from understudy.bundles import require_labels
 from understudy.documents import write_json
 from understudy.metrics import Floats
 from understudy.progress import track
 from understudy.scoring import Bundle
 from understudy.shell import In, Out, Result
-from understudy.steps.mine import annotation, core
+from understudy.steps.mine import core
 from understudy.steps.mine.config import MineConfig
 from understudy.storage import Store, prepare_store
 from understudy.task import Card, load_card, load_config

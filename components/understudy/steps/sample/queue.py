@@ -6,8 +6,8 @@ import json
 
 import polars as pl
 
+from understudy.annotation import BYTE_ORDER_MARK, label_studio_page
 from understudy.spreadsheet import safe_cell
-from understudy.steps.mine.annotation import BYTE_ORDER_MARK, label_studio_page
 from understudy.task import Card
 
 COLUMNS = ("id", "group", "text", "label")

@@ -13,10 +13,10 @@ from understudy import cards, forgetting, labels, nights, sampling
 from understudy.errors import BadInput, TeacherError, together
 from understudy.nights import Manifest
 from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
+from understudy.segments import segments_of, shard_records, spread
 from understudy.shell import Out, Result
 from understudy.steps.sample import core, queue
 from understudy.steps.sample.config import SampleConfig
-from understudy.steps.watch.nightly import segments_of, spread
 from understudy.storage import Store, prepare_store
 from understudy.task import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
@@ -79,11 +79,12 @@ def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, boo
 
 def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:
     """Draw the day's sample and put it into the store, sample.json last; return what the teacher cost."""
-    manifests = _recent(store, day, config.nights)
+    manifests, left_out = _recent(store, day, config.nights)
     texts, total = _texts(store, manifests, config.max_texts)
     if not len(texts):
+        unfinished = f"; not labelled whole: {', '.join(left_out)}" if left_out else ""
         raise BadInput(
-            f"A sample must have texts to draw from, got none in the nights up to {day} "
+            f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate('predictions/')}). Run the nightly pipeline first."
         )
     drawn = core.draw(texts, config, day, stand_for=total / len(texts))
@@ -94,6 +95,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "card": card.name,
         "version": manifests[0].bundle,
         "nights": sorted(manifest.date for manifest in manifests),
+        "left_out": left_out,
         "texts": total,
         "drawn": len(drawn),
         "settings": asdict(config),
@@ -105,12 +107,20 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
     return float(about["cost_usd"])
 
 
-def _recent(store: Store, day: str, most: int) -> list[Manifest]:
-    """Read the manifests of the newest nights that the newest night's bundle labelled, newest first."""
+def _recent(store: Store, day: str, most: int) -> tuple[list[Manifest], list[str]]:
+    """Read the manifests of the newest nights that the newest night's bundle labelled whole, newest first.
+
+    A sample is drawn once, so a night of which only a part is labelled must not stand for all of it.
+
+    Returns:
+        the manifests, and the dates of nights that are left out because a shard is missing.
+    """
     keys = (key for key in store.list("manifests/date=") if key.endswith("/manifest.json"))
     dates = sorted((key.split("=")[1][:10] for key in keys), reverse=True)
     found = [nights.read_manifest(store, date) for date in dates if date <= day][:most]
-    return [manifest for manifest in found if manifest.bundle == found[0].bundle]
+    whole = [manifest for manifest in found if None not in shard_records(store, manifest)]
+    left_out = sorted(manifest.date for manifest in found if manifest not in whole)
+    return [manifest for manifest in whole if manifest.bundle == whole[0].bundle], left_out
 
 
 def _texts(store: Store, manifests: Sequence[Manifest], most: int) -> tuple[pl.DataFrame, int]:
@@ -167,9 +177,11 @@ def _copy(store: Store, day: str, folder: Path) -> None:
 
 def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
     absent = "; the teacher was away" if about["absence"] else ""
+    unfinished = about.get("left_out")
+    left_out = f"; left out, for they are not labelled whole: {', '.join(unfinished)}" if unfinished else ""
     return (
         f"{count(about['drawn'], 'text')} for people, drawn from {count(about['texts'], 'text')}; the teacher labelled "
-        f"{about['taught']:,} ({usd(cost_usd)}){absent}; {count(taken, 'answer')} taken in"
+        f"{about['taught']:,} ({usd(cost_usd)}){absent}; {count(taken, 'answer')} taken in{left_out}"
     )
 
 

@@ -1,9 +1,11 @@
 """What a night's manifest says, from what has arrived and what serves."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from understudy.arrivals import Arrived, deal
+from understudy.errors import BadInput
 from understudy.nights import FORMAT, Consumed, Manifest
 from understudy.wording import count
 
@@ -17,6 +19,23 @@ def block_rows(texts_per_shard: int) -> int:
     (1000, 1)
     """
     return max(1, min(BLOCK_ROWS, texts_per_shard // 10))
+
+
+def require_begun(night: str) -> str:
+    """Return a night that may be begun: a date that is still to come is a slip, and no zone is a day ahead of UTC's.
+
+    >>> require_begun("2026-11-01")
+    '2026-11-01'
+
+    Raises:
+        BadInput: it lies more than a day ahead of today in UTC.
+    """
+    latest = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
+    if night > latest:
+        raise BadInput(
+            f"A night must be at most {latest}, got {night} (--date). Mend the date, or this machine's clock."
+        )
+    return night
 
 
 def next_manifest(

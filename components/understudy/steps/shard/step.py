@@ -37,10 +37,10 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         metrics texts, shards and number; parameters date, shards (names, with commas) and bundle.
 
     Raises:
-        BadInput: nothing is published, or another card's bundle is.
+        BadInput: nothing is published, or another card's bundle is; or the date is still to come.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
-    night = nights.night_of(date)
+    night = core.require_begun(nights.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: ShardConfig = load_config("shard", parsed, overrides)
     manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))

@@ -1,11 +1,9 @@
 """Settings of watch."""
 
-import re
 from dataclasses import dataclass
+from datetime import date
 
 from understudy.config import require
-
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +48,12 @@ class WatchConfig:
             value = getattr(self, f"min_{name}_change")
             require(value >= 0, f"min_{name}_change must be at least 0, got {value}.")
         require(0 <= self.max_refused_share <= 1, f"max_refused_share must be in [0, 1], got {self.max_refused_share}.")
-        is_date = not self.baseline_from or DATE.fullmatch(self.baseline_from) is not None
-        require(is_date, f"baseline_from must be a date YYYY-MM-DD in quotes, got '{self.baseline_from}'.")
+        is_date = not self.baseline_from or _is_date(self.baseline_from)
+        require(is_date, f"baseline_from must be a date YYYY-MM-DD, got '{self.baseline_from}'.")
+
+
+def _is_date(given: str) -> bool:
+    try:
+        return date.fromisoformat(given).isoformat() == given
+    except ValueError:
+        return False

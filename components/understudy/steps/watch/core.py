@@ -130,20 +130,22 @@ def find(
 ) -> Finding | None:
     """Follow one series to the last day; None when it has no value yet.
 
-    The nightly series must have one on the last day. The quality series keep their last, and answers may come late, so
-    their alarm is raised on the first night that knows of it.
+    The quality series keep their last value; a nightly series without one on the last day is shown only while its alarm
+    stands. Answers may come late and older nights be backfilled, so an alarm is raised on the first night that knows of
+    it, whichever night passed the limit.
     """
     values = [day.points.get(name) for day in days]
     places = [place for place, point in enumerate(values) if point is not None and math.isfinite(point.value)]
-    if not places or (name not in QUALITY and places[-1] != len(days) - 1):
+    if not places:
         return None
     known = series.points(reference, reference).get(name) if reference else None
     tolerance = tolerances(config)[name]
     found = detector.follow(values, known, tolerance, limit(config))
     last, point = found[places[-1]], values[places[-1]]
     assert last is not None and point is not None  # noqa: S101 - that place has a point
-    if name in QUALITY:
-        last = replace(last, is_alarm=last.is_standing and name not in told)
+    if name not in QUALITY and places[-1] != len(days) - 1 and not last.is_standing:
+        return None
+    last = replace(last, is_alarm=last.is_standing and name not in told)
     since = last.since if last.evidence > 1 else None
     change = _mean([one for one in values[since:] if one]) - last.expected if since is not None else 0.0
     is_share = name == "positives" and last.is_standing and since is not None
@@ -212,7 +214,7 @@ def _mean(points: Sequence[Point]) -> float:
 
 def _value(name: str, point: Point, verdict: Verdict, since: str | None, config: WatchConfig) -> Value:
     one = BY_NAME[name]
-    own = one.interval(point.value, point.variance)
+    own = one.interval(point.value, point.variance, point.degrees)
     is_known = math.isfinite(verdict.expected)
     expected = one.interval(verdict.expected, verdict.expected_variance) if is_known else None
     return _told(own, expected, verdict, since, config)

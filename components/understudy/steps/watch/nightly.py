@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,21 @@ from understudy.drift.summary import Reference, Summary, describe, empty, summar
 from understudy.errors import BadArtifact, BadInput
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
+from understudy.segments import segments_of, shard_records, spread
 from understudy.steps.watch.records import NewWord
 from understudy.storage import Store
 
 COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
-SEGMENT = re.compile(r"\d+-\d+\.parquet")
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
 MOST_WORDS = 12
+MENTIONS = pl.Schema(
+    {
+        "word": pl.String(),
+        "texts": pl.Int64(),
+        "groups": pl.Int64(),  # one that lies in two segments counts twice
+        "witnesses": pl.List(pl.UInt64()),  # different groups by their hashes, FEWEST_GROUPS at most
+    }
+)
 RARE = 1.5  # mentions that a word's bucket may have in the reference, for each thousand words
 
 
@@ -69,10 +76,10 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     counts = _counts(store, manifest)
     chosen = spread(segments_of(store, manifest), counts.texts, max_texts)
     own = reference or describe_first(store, chosen, manifest.positive_label)
-    summary, seen, found = empty(), 0, Counter[tuple[str, str]]()
+    summary, seen, found = empty(), 0, pl.DataFrame(schema=MENTIONS)
     for table in tables(store, chosen):
         summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
-        found.update(_mentions(table, own))
+        found = _together(found, _mentions(table, own))
         seen += len(table)
     missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
     is_own = reference is None
@@ -85,22 +92,6 @@ def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str
     settings: dict[str, Any] = json.loads(store.read(key))
     found = settings.get("reference", {})
     return (Reference.of_record(found) if "word_counts" in found else None), settings
-
-
-def segments_of(store: Store, manifest: Manifest) -> list[str]:
-    """List the keys of a night's predictions, in order."""
-    prefix = f"predictions/date={manifest.date}/{manifest.bundle}/"
-    return [key for key in store.list(prefix) if SEGMENT.fullmatch(key.removeprefix(prefix))]
-
-
-def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
-    """Choose segments spread evenly over a night, so that about `most` texts are looked at.
-
-    >>> spread(["a", "b", "c", "d"], texts=400, most=200)
-    ['a', 'c']
-    """
-    step = max(1, -(-texts // most))
-    return list(segments)[::step]
 
 
 def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -128,39 +119,47 @@ def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Re
 def _counts(store: Store, manifest: Manifest) -> Counts:
     """Add up what the shards say of themselves."""
     total, refused = Counter[str](), Counter[str]()
-    for shard in range(len(manifest.shards)):
-        found = store.read_tagged(nights.shard_key(manifest, shard))
-        if found is None:
+    for shard, said in enumerate(shard_records(store, manifest)):
+        if said is None:
             raise BadInput(
                 f"A night must be labelled whole before it is judged, got no shard {shard} "
                 f"({store.locate(nights.shard_key(manifest, shard))}). Run the night again; what is done is kept."
             )
-        said = json.loads(found.data)
         total.update({name: said.get(name, 0) for name in ("rows", "settled", "checked", "missed")})
         refused.update(said["refused"])
     told = dict(sorted(refused.items()))
     return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"])
 
 
-def _mentions(table: pl.DataFrame, reference: Reference) -> Counter[tuple[str, str]]:
-    """Count the texts and groups that hold a word which the reference hardly knew: {(kind, word): number}."""
+def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Count the texts and groups that hold a word which the reference hardly knew, by `MENTIONS`."""
     said = words.words_of(table["text"])
     known = reference.counts[said["bucket"].to_numpy()] if len(said) else np.zeros(0)
     rare = said.filter(pl.Series(known <= RARE * reference.counts.sum() / 1000, dtype=pl.Boolean))
-    groups = table["group"].gather(rare["text"])
-    counted = (
-        rare.with_columns(groups.alias("group"))
+    group = pl.col("group")
+    return (
+        rare.with_columns(table["group"].gather(rare["text"]).alias("group"))
         .group_by("word")
-        .agg(texts=pl.col("text").n_unique(), groups=pl.col("group").n_unique())
+        .agg(
+            pl.col("text").n_unique().alias("texts"), group.n_unique().alias("groups"), group.hash().alias("witnesses")
+        )
+        .with_columns(_few("witnesses"))
+        .cast(MENTIONS)
     )
-    found = Counter[tuple[str, str]]()
-    for row in counted.filter(pl.col("groups") >= FEWEST_GROUPS).iter_rows(named=True):
-        found["texts", row["word"]] += row["texts"]
-        found["groups", row["word"]] += row["groups"]
-    return found
 
 
-def _new_words(found: Counter[tuple[str, str]]) -> tuple[NewWord, ...]:
-    names = {word for kind, word in found if kind == "groups"}
-    ranked = sorted(names, key=lambda word: (-found["groups", word], -found["texts", word], word))[:MOST_WORDS]
-    return tuple(NewWord(word=word, groups=found["groups", word], texts=found["texts", word]) for word in ranked)
+def _together(found: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """Add the mentions of one more segment."""
+    both = pl.concat([found, more]).group_by("word")
+    return both.agg(pl.col("texts", "groups").sum(), pl.col("witnesses").explode()).with_columns(_few("witnesses"))
+
+
+def _few(column: str) -> pl.Expr:
+    """Keep of each list as many different values as are needed."""
+    return pl.col(column).list.unique().list.sort().list.head(FEWEST_GROUPS)
+
+
+def _new_words(found: pl.DataFrame) -> tuple[NewWord, ...]:
+    named = found.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
+    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
+    return tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))

@@ -80,6 +80,11 @@ def put(store: Store, found: Quality) -> None:
         store.put_if_absent(found.key, found.as_json())
 
 
+def newest_day(store: Store) -> str:
+    """Return the last day on which quality was measured; "" before the first."""
+    return max((key.removeprefix(PREFIX)[:10] for key in store.list(PREFIX)), default="")
+
+
 def sample_record(day: str, sample: pl.DataFrame, card: Card) -> dict[str, Any]:
     """Measure one sample.
 

@@ -19,7 +19,7 @@ class Value:
     """A series on one night, on the scale that people read.
 
     Attributes:
-        value: of the night; low and high are its 95% interval.
+        value: of the night, or of the last one that had any; low and high are its 95% interval.
         low: lower end.
         high: upper end.
         expected: by the nights before and the bundle's reference, with its interval; none on the first night.
@@ -27,7 +27,7 @@ class Value:
         expected_high: upper end.
         evidence: against "nothing has changed"; 1 and more is an alarm.
         since: night on which a change most likely began; none while nothing speaks for one.
-        is_alarm: an alarm was raised on this night.
+        is_alarm: an alarm stands that did not on the night before.
         is_standing: an alarm of this night or before stands.
     """
 

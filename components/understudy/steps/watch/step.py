@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from understudy import nights, sampling
@@ -12,6 +12,7 @@ from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadInput
 from understudy.nights import Manifest
+from understudy.predictions import FORGOTTEN
 from understudy.shell import In, Out, Result
 from understudy.steps.watch import core, nightly, outlets, quality, records, testsets
 from understudy.steps.watch import page as pages
@@ -46,23 +47,41 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
         ("sent", "failed" or "none").
 
     Raises:
-        BadInput: the night is not labelled whole, or there is no night yet.
+        BadInput: the night is not labelled whole, there is no night yet, or the baseline begins after the newest one.
     """
     task = load_card(card)
     config: WatchConfig = load_config("watch", task, overrides)
     keep, day = prepare_store(store), nights.night_of(date)
+    judged = _judged_nights(keep)
+    config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
     answered = _measured(keep, task, config, day)
-    past = _past(keep, day)
+    past = [one for one in judged if one.date <= day]
     night = _night_of(keep, task, config, day, past, answered)
-    shown = [*(one for one in past if one.date != night.date), night][-config.page_nights :]
-    html = pages.page(shown, answered)
+    later = [one for one in judged if one.date > night.date]
+    shown = [*(one for one in past if one.date != night.date), night]
+    html = pages.page(shown[-config.page_nights :], answered)
     _write(watched, page, night, answered, html)
-    sent = _put(keep, config, night, html)
+    sent = _put(keep, night, html)
+    _show_newest(keep, task, config, day, [*shown, *later], html)
     return Result(
         headline=f"{night.verdict}: {night.reason}",
         metrics=_figures(night),
         parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": sent},
     )
+
+
+def _for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
+    """Leave the baseline out of the settings for a night before it: that one is judged as it would have been then.
+
+    Raises:
+        BadInput: the baseline begins after the newest night, so that no alarm could be raised.
+    """
+    if config.baseline_from > newest:
+        raise BadInput(
+            f"watch.baseline_from must not be after the newest night, {newest}, got {config.baseline_from} (the card, "
+            "or --set). Name the first night of the new baseline."
+        )
+    return replace(config, baseline_from="") if config.baseline_from > day else config
 
 
 def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Quality:
@@ -74,11 +93,11 @@ def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Qualit
     return found
 
 
-def _past(store: Store, day: str) -> list[Night]:
-    """Read the records of the nights up to a day, oldest first."""
+def _judged_nights(store: Store) -> list[Night]:
+    """Read the records of all nights, oldest first."""
     keys = [key for key in store.list("watch/date=") if key.endswith(f"/{SERIES_FILE}")]
     found = [records.parse(store.read(key), store.locate(key)) for key in keys]
-    return sorted((night for night in found if night.date <= day), key=lambda night: night.date)
+    return sorted(found, key=lambda night: night.date)
 
 
 def _night_of(
@@ -106,7 +125,7 @@ def _judged(
     seen = nightly.look(store, manifest, of_bundle or _first_reference(alike), config.max_texts)
     days = [day for day in _days(alike, seen, manifest, answered) if day.date >= config.baseline_from]
     known = of_bundle.summary if of_bundle and not config.baseline_from else None
-    refused = sum(seen.refused.values())
+    refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
     told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     promised = (settings.get("cascade") or {}).get("max_missed")
     judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told, promised)
@@ -177,7 +196,7 @@ def _files(night: Night) -> dict[str, bytes]:
     }
 
 
-def _put(store: Store, config: WatchConfig, night: Night, html: str) -> str:
+def _put(store: Store, night: Night, html: str) -> str:
     """Leave the night in the store, then tell who wants to know; return whether the webhook was sent."""
     folder = f"watch/date={night.date}"
     files = _files(night)
@@ -186,14 +205,32 @@ def _put(store: Store, config: WatchConfig, night: Night, html: str) -> str:
         store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
     for name, data in files.items():
         store.put_if_absent(f"{folder}/{name}", data)
-    _show(store, html)
-    if config.prometheus_file:
-        outlets.write_prometheus(night, Path(config.prometheus_file))
     return _tell(store, night, store.locate(f"{folder}/page.html"))
 
 
-def _show(store: Store, html: str) -> None:
-    """Let watch/page.html be the newest page; whoever comes first at the same moment may win."""
+def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged: Sequence[Night], html: str) -> None:
+    """Let watch/page.html and Prometheus' file be of the newest night, also when an older one is backfilled.
+
+    Args:
+        store: gets the page.
+        card: for the labels of people's answers.
+        config: settings.
+        day: of this run.
+        judged: all nights, oldest first.
+        html: page of this run's day, which serves where no day is newer.
+    """
+    if config.prometheus_file:
+        outlets.write_prometheus(judged[-1], Path(config.prometheus_file))
+    newest = max(day, judged[-1].date, quality.newest_day(store))
+    if newest > day:
+        answered = sampling.read_answered(store, newest)
+        found = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
+        html = pages.page(judged[-config.page_nights :], found)
+    _replace(store, html)
+
+
+def _replace(store: Store, html: str) -> None:
+    """Put the newest page; whoever comes first at the same moment may win."""
     found = store.read_tagged(PAGE)
     if found is None or found.data != html.encode():
         store.compare_and_swap(PAGE, html.encode(), found.tag if found else None)
