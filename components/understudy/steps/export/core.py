@@ -11,8 +11,6 @@ from understudy.steps.export.config import ExportConfig
 
 PREFERRED = ("int8", "mixed", "fp32")
 FASTER = 1.5  # on a busy machine two measurements of one speed differ by a quarter
-    1.5  # on a busy machine two measurements of one speed differ by a quarter; and int8 takes a quarter of the memory
-)
 
 
 class NotTheSame(UnderstudyError):
