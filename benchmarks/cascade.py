@@ -7,7 +7,8 @@ reviews are cut into four parts. Each part in turn is what nobody has seen: expo
 three and holds texts of them out, calibrate chooses the cut, as in a training run.
 
 cascade_gain     texts a second of the whole bundle over those of the same bundle without its first stage, from Parquet
-                 to Parquet; both take turns on the sentences of the first part
+                 to Parquet; both take turns on the sentences of the first part, repeated to a segment of the nightly
+                 run
 cascade_missed   share of all sentences that are lost: settled, although the student calls them positive
 cascade_settled  share of all sentences that need no student
 cascade_bound    the largest of the four promises: share that is lost at most, with 95% confidence
@@ -37,6 +38,7 @@ from understudy.scoring import Bundle
 from understudy.shell import execute
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.cut import HeldOut
+from understudy.steps.infer.config import InferConfig
 
 FOLDER = BUILD / "benchmark-cascade"
 PARTS = 4
@@ -182,7 +184,8 @@ def loss(found: list[Found]) -> dict[str, Figure]:
 def gain(bundle: Bundle, texts: pl.DataFrame, rounds: int) -> dict[str, Figure]:
     """Let the bundle with and without its first stage take turns, from Parquet to Parquet."""
     source, target = FOLDER / "texts.parquet", FOLDER / "scored.parquet"
-    texts.select("id", "text").write_parquet(source)
+    repeated = pl.concat([texts.select("id", "text")] * -(-InferConfig().texts_per_segment // len(texts)))
+    repeated.write_parquet(source)
     ways = {"with": bundle, "without": replace(bundle, cascade=None)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
@@ -192,7 +195,7 @@ def gain(bundle: Bundle, texts: pl.DataFrame, rounds: int) -> dict[str, Figure]:
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     ratios = np.array(seconds["without"]) / np.array(seconds["with"])
-    middle = {name: len(texts) / float(np.median(one)) for name, one in seconds.items()}
+    middle = {name: len(repeated) / float(np.median(one)) for name, one in seconds.items()}
     rng = np.random.default_rng(SEED)
     medians = np.median(rng.choice(ratios, (RESAMPLES, len(ratios))), axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])

@@ -15,6 +15,7 @@ from understudy.task import parse_card
 BUNDLE = {
     "version": "hotel-tips-0123456789ab",
     "graph": "int8",
+    "graph_reason": "average precision 0.912 in int8, 0.915 in fp32, 0.02 may be lost; nothing else is faster here",
     "threshold": 0.5,
     "max_length": 64,
     "is_rehearsal": False,

@@ -22,14 +22,14 @@ LENGTHS = st.lists(st.integers(1, MAX_LENGTH), min_size=1, max_size=12)
 
 
 @pytest.fixture(scope="module", params=sorted(SHAPES))
-def both(request, tmp_path_factory):
-    """A student of each architecture with random weights, and the engine of its fp32 graph."""
+def exported(request, tmp_path_factory):
+    """A student of each architecture with random weights, the engine of its fp32 graph, and where that lies."""
     folder = tmp_path_factory.mktemp(request.param)
     name = str(make_student(folder / "student", request.param))
     model, tokenizer = student.load(name, ["other", "tip"])
     fp32 = export.export_fp32(model.eval(), folder / "fp32")
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    return model, Graph(fp32, folder / "tokenizer.json", MAX_LENGTH, tokenizer.pad_token_id, threads=2)
+    return model, Graph(fp32, folder / "tokenizer.json", MAX_LENGTH, tokenizer.pad_token_id, threads=2), folder
 
 
 def windows_of(lengths, seed) -> Tokens:
@@ -40,8 +40,8 @@ def windows_of(lengths, seed) -> Tokens:
 
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lengths=LENGTHS, seed=st.integers(0, 999), budget=st.integers(1, 500), threads=st.integers(1, 3))
-def test_log_odds_are_the_models_own_whatever_the_lengths_and_batches(both, lengths, seed, budget, threads):
-    model, graph = both
+def test_log_odds_are_the_models_own_whatever_the_lengths_and_batches(exported, lengths, seed, budget, threads):
+    model, graph, _ = exported
     tokens = windows_of(lengths, seed)
     found = positive_log_odds(graph.suited(threads, budget).logits_of(tokens), 1)
     with torch.inference_mode():
@@ -50,8 +50,18 @@ def test_log_odds_are_the_models_own_whatever_the_lengths_and_batches(both, leng
     np.testing.assert_allclose(found, positive_log_odds(torch.cat(alone).double().numpy(), 1), atol=1e-4)
 
 
-def test_texts_become_the_tokens_of_the_students_tokenizer(both):
-    _, graph = both
+def test_integers_say_the_same_of_a_text_in_every_batch(exported, tmp_path):
+    _, _, folder = exported
+    tokens = windows_of([1, 5, 9, 40, 64, 23, 9], seed=1)
+    rows = [row.tolist() for row in np.split(tokens.ids, tokens.starts[1:-1])]
+    int8 = export.export_int8(folder / "fp32/model.onnx", tmp_path / "int8", rows)
+    integers = Graph(int8, folder / "tokenizer.json", MAX_LENGTH)
+    alone, together = (integers.suited(threads, budget).logits_of(tokens) for threads, budget in ((1, 1), (2, 2048)))
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_texts_become_the_tokens_of_the_students_tokenizer(exported):
+    _, graph, _ = exported
     texts = ["Ask for a room at the back.", "", "\ud800 lone", "🏖 ask مرحبا", "nice"]
     tokenizer = student.tokenizer_of(student.locate("minilm"))
     found = graph.tokens(texts)
@@ -59,8 +69,8 @@ def test_texts_become_the_tokens_of_the_students_tokenizer(both):
     assert rows == student.tokens_of(tokenizer, texts, MAX_LENGTH)
 
 
-def test_some_texts_are_scored_as_they_are_among_all(both):
-    _, graph = both
+def test_some_texts_are_scored_as_they_are_among_all(exported):
+    _, graph, _ = exported
     tokens = graph.tokens(["Ask for a room. " * 30, "nice", "We stayed here. " * 20, "ask"])
     assert tokens.windows.tolist() == [3, 1, 2, 1]
     some = np.array([2, 0])

@@ -138,6 +138,11 @@ def test_the_page_shows_every_part_that_was_promised(found, page):
     assert found["bundle"]["version"] in page.text
 
 
+def test_the_page_says_why_this_graph_serves(found, page):
+    assert found["bundle"]["graph_reason"].startswith("average precision 0.912 in int8")
+    assert found["bundle"]["graph_reason"] in page.text
+
+
 def test_the_table_holds_the_figures_of_every_system(found, page):
     for system in found["systems"]:
         assert system["title"] in page.text

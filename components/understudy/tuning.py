@@ -1,7 +1,6 @@
 """Settings of the engine that suit this machine and graph: measured for a few seconds, once, and remembered.
 
-They change how fast texts are scored, and not what is said of them beyond what batches do to a graph that quantises
-activations as they come.
+They change how fast texts are scored, and not what is said of them.
 """
 
 import hashlib

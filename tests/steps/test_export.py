@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tests.students import SHAPES, make_student
 from understudy import records, student
@@ -23,21 +24,29 @@ TEXTS = [
 LABELS = ["tip", "other", "other", "tip", "other", "tip"]
 
 
-@pytest.fixture
-def gold(tmp_path):
+WORDS = ("back", "bar", "cash", "room", "night", "view", "door", "key", "pool", "desk")
+
+
+def validation(folder, texts, labels):
+    ids = [str(index) for index in range(len(texts))]
     table = pl.DataFrame(
         {
-            "id": [str(index) for index in range(len(TEXTS))],
-            "group": [str(index) for index in range(len(TEXTS))],
-            "text": TEXTS,
-            "label": LABELS,
-            "split": ["validation"] * len(TEXTS),
-            "annotators": [1] * len(TEXTS),
-            "origin": ["labels"] * len(TEXTS),
+            "id": ids,
+            "group": ids,
+            "text": texts,
+            "label": labels,
+            "split": ["validation"] * len(texts),
+            "annotators": [1] * len(texts),
+            "origin": ["labels"] * len(texts),
         }
     )
-    records.write(table, records.Gold, tmp_path / "gold")
-    return tmp_path / "gold"
+    records.write(table, records.Gold, folder)
+    return folder
+
+
+@pytest.fixture
+def gold(tmp_path):
+    return validation(tmp_path / "gold", TEXTS, LABELS)
 
 
 @pytest.fixture
@@ -103,6 +112,29 @@ def test_the_fastest_graph_that_ranks_as_well_serves():
 
 
 def test_integers_that_are_not_faster_here_do_not_serve():
-    choice = core.choose({"fp32": 0.9, "int8": 0.9}, {"fp32": 80.0, "int8": 60.0}, ExportConfig())
+    choice = core.choose({"fp32": 0.9, "int8": 0.9}, {"fp32": 95.0, "int8": 60.0}, ExportConfig())
     assert (choice.graph, choice.reason.rpartition("; ")[2]) == ("fp32", "int8 is slower here")
     assert core.choose({"fp32": 0.9, "int8": 0.9}, {"fp32": 64.0, "int8": 60.0}, ExportConfig()).graph == "int8"
+
+
+def test_where_integers_rank_worse_the_weights_that_they_spoil_stay_in_fp32(tmp_path, card, pool):
+    folder = trained(tmp_path, "bert")
+    model, tokenizer, about = student.open_student(folder)
+    layer = model.bert.encoder.layer[0]
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight.mul_(30)
+        layer.output.dense.weight[:, 0] = 1e4  # the scale of all columns, read by an input that is always 0
+        layer.intermediate.dense.weight[0] = layer.intermediate.dense.bias[0] = 0.0
+        layer.output.dense.weight[:, 1:] *= 50
+    student.save(model, tokenizer, about, folder)
+    texts = [f"{first} {second}" for first in ("ask", "bring", "avoid", "nice", "we") for second in WORDS]
+    tokens = student.tokens_of(tokenizer, texts, 64)
+    log_odds = np.subtract(*student.logits(model, tokens, tokenizer.pad_token_id).T[::-1])
+    labels = np.where(log_odds > np.median(log_odds), "tip", "other").tolist()  # fp32 ranks them without a fault
+    written = validation(tmp_path / "ranked", texts, labels)
+    graphs = tmp_path / "graphs"
+    result = execute("export", {"card": card, "pool": pool, "gold": written, "student": folder, "graphs": graphs})
+    assert result.metrics["average_precision_fp32"] == 1.0
+    assert result.metrics["average_precision_int8"] < 0.98 <= result.metrics["average_precision_mixed"]
+    assert "int8 loses too much" in result.parameters["reason"]
+    assert json.loads((graphs / "graphs.json").read_text())["graphs"] == ["fp32", "int8", "mixed"]

@@ -1,4 +1,4 @@
-"""The fast graphs are the model itself at any length and padding; what they do not cover is said."""
+"""The fast graphs are the model itself, whatever the lengths, the padding and the architecture; others are named."""
 
 import copy
 

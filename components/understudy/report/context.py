@@ -79,6 +79,7 @@ def provenance(evaluation: Evaluation) -> Element:
             "Graph",
             f"{bundle['graph']}, windows of {bundle['max_length']} tokens, threshold {bundle['threshold']:.6g}",
         ),
+        ("Why this graph", bundle.get("graph_reason") or "not said"),
         ("Card", [card["name"], " ", element("code", card["hash"][:12])]),
         ("Teacher", card["teacher"] + (" (rehearsal)" if evaluation["is_rehearsal"] else "")),
         ("Test texts", f"{test['name']}: {test['texts']:,}, of which the teacher answered {test['taught']:,}"),

@@ -152,6 +152,7 @@ def _settings(
         "threshold": threshold,
         "reference": reference,
         "trained_texts": about.get("texts"),
+        "graph_reason": "; ".join(filter(None, (about.get("reason"), about.get("plain_reason")))),
         **{key: about[key] for key in ("student", "graph", "max_length", "pad_id", "is_rehearsal")},
     }
 

@@ -98,7 +98,8 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "is_strict": config.strict,
         "card": card_part(measured.card),
         "bundle": {
-            name: measured.bundle.get(name) for name in ("version", "graph", "threshold", "max_length", "cascade")
+            name: measured.bundle.get(name)
+            for name in ("version", "graph", "graph_reason", "threshold", "max_length", "cascade")
         },
         "test": test_part(measured),
         "systems": systems(measured, priced),

@@ -10,7 +10,7 @@ from understudy.errors import UnderstudyError
 from understudy.steps.export.config import ExportConfig
 
 PREFERRED = ("int8", "mixed", "fp32")
-FASTER = 1.1
+FASTER = 1.5  # on a busy machine two measurements of one speed differ by a quarter
 
 
 class NotTheSame(UnderstudyError):
