@@ -146,7 +146,7 @@ def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
         the share; it rests on as many texts as the checked ones stand for, of which `lost` is the Poisson count.
 
     >>> missed(lost=1, checked=100, settled=500, texts=1000)  # half of the texts are settled: 1 in 200
-    Point(value=0.005, unit_variance=0.005, texts=200.0)
+    Point(value=0.005, unit_variance=0.005, texts=200.0, degrees=0)
     """
     if not checked:
         return None
