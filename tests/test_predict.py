@@ -49,6 +49,7 @@ def test_json_lines_carry_threshold_and_version(tmp_path):
         "threshold": 0.9,
         "version": Bundle.open(bundle).version,
         "is_rehearsal": False,
+        "stage": "student",
     }
 
 

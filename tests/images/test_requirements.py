@@ -21,12 +21,13 @@ ABSENT = {
 }
 BLOCK = """
 import json, sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in absent:
-            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in absent else super().find_spec(name, path, target)
 absent, words = json.load(sys.stdin)
-sys.meta_path.insert(0, Absent())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
 IMPORT = "import importlib\nfor module in words:\n    importlib.import_module(module)\n"
 COMMAND = "sys.argv[1:] = words\nfrom understudy.cli import main\nmain()\n"
