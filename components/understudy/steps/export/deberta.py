@@ -4,7 +4,8 @@ Each layer adds to q.k two terms that look up the signed distance of two tokens:
 projected key, and p2c, the key against its projected query. The model projects the table of distances anew for every
 batch and gathers with an index as large as the scores. Here the projected tables are constants, one column for each
 signed distance, and the gather is a reshape: the row of each token needs a window of columns that starts one further
-left than the row above, and that is how a matrix looks when it is read in rows one element shorter.
+left than the row above, and that is how a matrix looks when it is read in rows one element shorter. Scores lie as
+(heads, texts, tokens, tokens), so that a head multiplies its table once a batch instead of once a text.
 
 Source: He et al., "DeBERTa: decoding-enhanced BERT with disentangled attention", 2021, equation 4.
 """
@@ -18,6 +19,8 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 
 from understudy.steps.export.encoders import Layer, after_attention
 from understudy.steps.export.writer import ACTIVATIONS, Writer
+
+BY_HEAD = (2, 1, 0, 3)  # (tokens, texts, heads, size) as (heads, texts, tokens, size), and back
 
 
 def uncovered(config: Any) -> str | None:
@@ -46,12 +49,14 @@ def write(model: Any, max_length: int) -> onnx.ModelProto:
     """
     writer, config, embeddings = Writer(), model.config, model.deberta.embeddings
     hidden = writer.embedded(embeddings.LayerNorm(embeddings.word_embeddings.weight))  # a word's place changes nothing
-    window, table, mask = _Window.of(writer, max_length), _table(model, max_length), writer.mask()
+    heads, table = config.num_attention_heads, _table(model, max_length)
+    window = _Window.of(writer, max_length, heads, config.hidden_size // heads)
+    mask = writer.swapped(writer.mask(), (1, 0, 2, 3))
     layers = [_layer(f"layer{index}", layer) for index, layer in enumerate(model.deberta.encoder.layer)]
     for layer in layers[:-1]:
-        attended = _attended(writer, layer, hidden, _Relative(layer, table, config.num_attention_heads), mask, window)
+        attended = _attended(writer, layer, hidden, _Relative(layer, table, heads), mask, window)
         hidden = after_attention(writer, layer, attended, hidden, config.hidden_act)
-    relative, first = _Relative(layers[-1], table, config.num_attention_heads), writer.first_token(hidden)
+    relative, first = _Relative(layers[-1], table, heads), writer.first_token(hidden)
     attended = _attended_first(writer, layers[-1], (first, hidden), relative, mask, window)
     hidden = after_attention(writer, layers[-1], attended, first, config.hidden_act)
     pooled = writer.activated(writer.linear(hidden, model.pooler.dense, "pooler"), config.pooler_hidden_act)
@@ -66,7 +71,10 @@ class _Window:
         tokens: the width.
         start, end: columns of the tables for the distances that the batch has.
         zero, last: columns of the distances of the first token to all, from the table's middle on.
-        head, tail: the part of (tokens, 2 * tokens), read as one row, that holds each pair's distance.
+        rows: shape that puts all texts' tokens of a head below one another.
+        heads: shape that takes them apart again.
+        flat: shape that reads a text's (tokens, 2 * tokens) as one row.
+        head, tail: the part of that row that holds each pair's distance.
         shape: that reads this part in rows one element shorter.
     """
 
@@ -75,13 +83,17 @@ class _Window:
     end: str
     zero: str
     last: str
+    rows: str
+    heads: str
+    flat: str
     head: str
     tail: str
     shape: str
 
     @classmethod
-    def of(cls, writer: Writer, max_length: int) -> "_Window":
-        tokens, zero = writer.tokens(), writer.constant([max_length])
+    def of(cls, writer: Writer, max_length: int, heads: int, size: int) -> "_Window":
+        tokens, zero, every_head = writer.tokens(), writer.constant([max_length]), writer.constant([heads])
+        texts = writer.add("Shape", "input_ids", end=1)
         head = writer.add("Sub", tokens, writer.constant([1]))
         columns = writer.add("Add", tokens, head)
         return cls(
@@ -90,9 +102,12 @@ class _Window:
             end=writer.add("Add", writer.add("Add", zero, tokens), writer.constant([1])),
             zero=zero,
             last=writer.add("Add", zero, tokens),
+            rows=writer.constant([heads, -1, size]),
+            heads=writer.add("Concat", every_head, texts, tokens, writer.constant([size]), axis=0),
+            flat=writer.add("Concat", every_head, texts, writer.constant([-1]), axis=0),
             head=head,
             tail=writer.add("Add", head, writer.add("Mul", tokens, columns)),
-            shape=writer.add("Concat", writer.constant([0, 0]), tokens, columns, axis=0),
+            shape=writer.add("Concat", every_head, texts, tokens, columns, axis=0),
         )
 
 
@@ -114,21 +129,23 @@ class _Relative:
 
 def _attended(writer: Writer, layer: Layer, hidden: str, relative: _Relative, mask: str, window: _Window) -> str:
     name, heads, size = layer.name, relative.heads, relative.size
-    queries = writer.split(writer.linear(hidden, layer.query, f"{name}.query", relative.scale), heads, size)
-    keys = writer.split(writer.linear(hidden, layer.key, f"{name}.key"), heads, size)
-    values = writer.split(writer.linear(hidden, layer.value, f"{name}.value"), heads, size)
-    c2p = _looked_up(writer, queries, writer.constant(relative.keys.permute(1, 2, 0), f"{name}.c2p"), window)
-    p2c = _looked_up(writer, keys, writer.constant(relative.queries.permute(1, 2, 0), f"{name}.p2c"), window)
-    scores = writer.add("MatMul", queries, writer.swapped(keys, [0, 1, 3, 2]))
-    scores = writer.add("Add", writer.add("Add", scores, c2p), writer.swapped(p2c, [0, 1, 3, 2]))
-    return writer.attended(writer.add("Add", scores, mask), values, heads * size)
+    queries = writer.split(writer.linear(hidden, layer.query, f"{name}.query", relative.scale), heads, size, BY_HEAD)
+    keys = writer.split(writer.linear(hidden, layer.key, f"{name}.key"), heads, size, BY_HEAD)
+    values = writer.split(writer.linear(hidden, layer.value, f"{name}.value"), heads, size, BY_HEAD)
+    all_queries, all_keys = (writer.add("Reshape", rows, window.rows) for rows in (queries, keys))
+    c2p = _looked_up(writer, all_queries, writer.constant(relative.keys.permute(1, 2, 0), f"{name}.c2p"), window)
+    p2c = _looked_up(writer, all_keys, writer.constant(relative.queries.permute(1, 2, 0), f"{name}.p2c"), window)
+    turned = writer.swapped(writer.add("Reshape", all_keys, window.heads), (0, 1, 3, 2))  # fused into the product
+    scores = writer.add("MatMul", queries, turned)
+    scores = writer.add("Add", writer.add("Add", scores, c2p), writer.swapped(p2c, (0, 1, 3, 2)))
+    return writer.attended(writer.add("Add", scores, mask), values, heads * size, BY_HEAD)
 
 
 def _looked_up(writer: Writer, rows: str, table: str, window: _Window) -> str:
-    """Multiply each token by its distances' columns, shape (texts, heads, tokens, tokens)."""
+    """Multiply each token by its distances' columns, shape (heads, texts, tokens, tokens): a product for each head."""
     last = writer.constant([-1])
     columns = writer.add("Slice", table, window.start, window.end, last)
-    flat = writer.add("Reshape", writer.add("MatMul", rows, columns), writer.constant([0, 0, -1]))
+    flat = writer.add("Reshape", writer.add("MatMul", rows, columns), window.flat)
     part = writer.add("Slice", flat, window.head, window.tail, last)
     shifted = writer.add("Reshape", part, window.shape)
     return writer.add("Slice", shifted, writer.constant([0]), window.tokens, last)
@@ -142,16 +159,18 @@ def _attended_first(
     Of token j at distance -j the score is k_j.(q + p2c_j) + q.c2p_j.
     """
     name, heads, size, last = layer.name, relative.heads, relative.size, writer.constant([-1])
-    query = writer.split(writer.linear(hidden[0], layer.query, f"{name}.query", relative.scale), heads, size)
-    keys = writer.split(writer.linear(hidden[1], layer.key, f"{name}.key"), heads, size)
-    values = writer.split(writer.linear(hidden[1], layer.value, f"{name}.value"), heads, size)
+    query = writer.linear(hidden[0], layer.query, f"{name}.query", relative.scale)
+    query = writer.split(query, heads, size, BY_HEAD)
+    keys = writer.split(writer.linear(hidden[1], layer.key, f"{name}.key"), heads, size, BY_HEAD)
+    values = writer.split(writer.linear(hidden[1], layer.value, f"{name}.value"), heads, size, BY_HEAD)
     c2p = writer.constant(relative.keys.permute(1, 2, 0), f"{name}.c2p")
-    p2c = writer.constant(relative.queries.flip(0).permute(1, 0, 2), f"{name}.p2c")
-    of_keys = writer.add("MatMul", query, writer.add("Slice", c2p, window.zero, window.last, last))
-    asked = writer.add("Add", query, writer.add("Slice", p2c, window.zero, window.last, writer.constant([1])))
-    of_both = writer.add("ReduceSum", writer.add("Mul", keys, asked), last, keepdims=0)
-    scores = writer.add("Add", writer.add("Unsqueeze", of_both, writer.constant([2])), of_keys)
-    return writer.attended(writer.add("Add", scores, mask), values, heads * size)
+    p2c = writer.constant(relative.queries.flip(0).permute(1, 0, 2)[:, None], f"{name}.p2c")
+    asked = writer.add("Slice", p2c, window.zero, window.last, writer.constant([2]))
+    of_both = writer.add("ReduceSum", writer.add("Mul", keys, writer.add("Add", query, asked)), last, keepdims=0)
+    together = writer.add("Reshape", query, window.rows)
+    of_query = writer.add("MatMul", together, writer.add("Slice", c2p, window.zero, window.last, last))
+    scores = writer.add("Unsqueeze", writer.add("Add", of_both, of_query), writer.constant([2]))
+    return writer.attended(writer.add("Add", scores, mask), values, heads * size, BY_HEAD)
 
 
 def _layer(name: str, layer: Any) -> Layer:

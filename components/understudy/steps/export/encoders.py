@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import torch
 
-from understudy.steps.export.writer import ACTIVATIONS, Writer
+from understudy.steps.export.writer import ACTIVATIONS, COLUMNS, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,12 @@ def _embedded(writer: Writer, embeddings: Any, positions: torch.Tensor) -> str:
     table = writer.constant(positions, "positions")
     placed = writer.add("Slice", table, writer.constant([0]), writer.tokens(), writer.constant([0]))
     words = writer.embedded(embeddings.word_embeddings.weight)
+    placed = writer.add("Unsqueeze", placed, writer.constant([1]))
     return writer.normalized(writer.add("Add", words, placed), embeddings.LayerNorm, "embeddings")
 
 
 def _encoded(writer: Writer, layers: Sequence[Layer], hidden: str, heads: int, activation: str) -> str:
-    """Write the layers; shape (texts, 1, width)."""
+    """Write the layers; shape (1, texts, width)."""
     mask = writer.mask()
     for layer in layers:
         asking = writer.first_token(hidden) if layer is layers[-1] else hidden
@@ -131,7 +132,7 @@ def _attended(writer: Writer, layer: Layer, asking: str, hidden: str, mask: str,
     width = layer.query.out_features
     size = width // heads
     queries = writer.split(writer.linear(asking, layer.query, f"{layer.name}.query", size**-0.5), heads, size)
-    keys = writer.split(writer.linear(hidden, layer.key, f"{layer.name}.key"), heads, size)
+    keys = writer.split(writer.linear(hidden, layer.key, f"{layer.name}.key"), heads, size, COLUMNS)
     values = writer.split(writer.linear(hidden, layer.value, f"{layer.name}.value"), heads, size)
-    scores = writer.add("MatMul", queries, writer.swapped(keys, [0, 1, 3, 2]))
+    scores = writer.add("MatMul", queries, keys)
     return writer.attended(writer.add("Add", scores, mask), values, width)

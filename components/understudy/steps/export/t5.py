@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from understudy.steps.export.writer import ACTIVATIONS, Writer
+from understudy.steps.export.writer import ACTIVATIONS, COLUMNS, ROWS, Writer
 
 
 def uncovered(config: Any) -> str | None:
@@ -44,10 +44,14 @@ def _attended(writer: Writer, layer: Any, hidden: str, bias: str, config: Any, n
     attention, heads, size = layer.SelfAttention, config.num_heads, config.d_kv
     normed = _normalized(writer, hidden, layer.layer_norm, f"{name}.attention_norm")
     queries, keys, values = (
-        writer.split(writer.linear(normed, linear, f"{name}.{part}"), heads, size)
-        for part, linear in (("query", attention.q), ("key", attention.k), ("value", attention.v))
+        writer.split(writer.linear(normed, linear, f"{name}.{part}"), heads, size, axes)
+        for part, linear, axes in (
+            ("query", attention.q, ROWS),
+            ("key", attention.k, COLUMNS),
+            ("value", attention.v, ROWS),
+        )
     )
-    scores = writer.add("Add", writer.add("MatMul", queries, writer.swapped(keys, [0, 1, 3, 2])), bias)
+    scores = writer.add("Add", writer.add("MatMul", queries, keys), bias)
     attended = writer.attended(scores, values, heads * size)
     return writer.add("Add", writer.linear(attended, attention.o, f"{name}.output"), hidden)
 
@@ -69,8 +73,8 @@ def _normalized(writer: Writer, hidden: str, norm: Any, name: str) -> str:
 
 
 def _averaged(writer: Writer, hidden: str) -> str:
-    """Average the tokens that are not padding, shape (texts, 1, width)."""
-    mask = writer.add("Cast", "attention_mask", to=onnx.TensorProto.FLOAT)
-    row = writer.add("Unsqueeze", mask, writer.constant([1]))
-    total = writer.add("ReduceSum", row, writer.constant([-1]), keepdims=1)
-    return writer.add("Div", writer.add("MatMul", row, hidden), total)
+    """Average the tokens that are not padding, shape (1, texts, width)."""
+    mask = writer.swapped(writer.add("Cast", "attention_mask", to=onnx.TensorProto.FLOAT), (1, 0))
+    column, first = writer.add("Unsqueeze", mask, writer.constant([2])), writer.constant([0])
+    total = writer.add("ReduceSum", writer.add("Mul", hidden, column), first, keepdims=1)
+    return writer.add("Div", total, writer.add("ReduceSum", column, first, keepdims=1))

@@ -1,9 +1,11 @@
 """Write an ONNX graph node by node: what a tracer adds around each operator is never there.
 
-All operators are of ONNX itself. onnxruntime fuses the integer products with what follows them when it loads a graph;
-its own fused operators MultiHeadAttention and SkipLayerNormalization were slower than the plain ones (docs/log.md).
+All operators are of ONNX itself: onnxruntime's own MultiHeadAttention, SkipLayerNormalization and BiasGelu were slower
+than the plain ones (docs/log.md). Vectors lie as (tokens, texts, width): from there onnxruntime reads the heads of
+queries, keys and values where they are, since it fuses just these transpositions into the products.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
+ROWS = (1, 2, 0, 3)  # (tokens, texts, heads, size) as (texts, heads, tokens, size)
+COLUMNS = (1, 2, 3, 0)  # and as (texts, heads, size, tokens)
 MASKED = float(np.finfo(np.float32).min)
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {}),
@@ -68,8 +72,8 @@ class Writer:
         return self.add(kind, inputs, **attributes)
 
     def embedded(self, words: torch.Tensor) -> str:
-        """Look up each token's vector, shape (texts, tokens, width)."""
-        return self.add("Gather", self.constant(words, "words"), "input_ids")
+        """Look up each token's vector, shape (tokens, texts, width)."""
+        return self.add("Gather", self.constant(words, "words"), self.swapped("input_ids", (1, 0)))
 
     def tokens(self) -> str:
         """Return the batch's width, shape (1,)."""
@@ -82,34 +86,37 @@ class Writer:
         return self.add("Unsqueeze", hidden, self.constant([1, 2]))
 
     def first_token(self, inputs: str) -> str:
-        """Take the first token's vector, shape (texts, 1, width)."""
-        return self.add("Slice", inputs, self.constant([0]), self.constant([1]), self.constant([1]))
+        """Take the first token's vector, shape (1, texts, width)."""
+        return self.add("Slice", inputs, self.constant([0]), self.constant([1]), self.constant([0]))
 
-    def split(self, inputs: str, heads: int, size: int) -> str:
-        """Split (texts, tokens, heads * size) into (texts, heads, tokens, size)."""
-        return self.swapped(self.add("Reshape", inputs, self.constant([0, 0, heads, size])), [0, 2, 1, 3])
+    def split(self, inputs: str, heads: int, size: int, axes: Sequence[int] = ROWS) -> str:
+        """Split (tokens, texts, heads * size) by heads, and put the four axes into an order."""
+        return self.swapped(self.add("Reshape", inputs, self.constant([0, 0, heads, size])), axes)
 
-    def joined(self, inputs: str, width: int) -> str:
-        """Join (texts, heads, tokens, size) to (texts, tokens, width)."""
-        return self.add("Reshape", self.swapped(inputs, [0, 2, 1, 3]), self.constant([0, 0, width]))
-
-    def swapped(self, inputs: str, axes: list[int]) -> str:
+    def swapped(self, inputs: str, axes: Sequence[int]) -> str:
         """Put the axes into another order."""
-        return self.add("Transpose", inputs, perm=axes)
+        return self.add("Transpose", inputs, perm=list(axes))
 
-    def attended(self, scores: str, values: str, width: int) -> str:
-        """Weigh values, shape (texts, heads, tokens, size), by the softmax of scores; shape (texts, queries, width)."""
-        weights = self.add("Softmax", scores, axis=-1)
-        return self.joined(self.add("MatMul", weights, values), width)
+    def attended(self, scores: str, values: str, width: int, axes: Sequence[int] = (2, 0, 1, 3)) -> str:
+        """Weigh values by the softmax of scores; shape (queries, texts, width).
+
+        Args:
+            scores: shape (texts, heads, queries, tokens).
+            values: shape (texts, heads, tokens, size).
+            width: heads * size.
+            axes: that make (queries, texts, heads, size) of the product.
+        """
+        product = self.add("MatMul", self.add("Softmax", scores, axis=-1), values)
+        return self.add("Reshape", self.swapped(product, axes), self.constant([0, 0, width]))
 
     def finished(self, logits: str, labels: int) -> onnx.ModelProto:
         """Return the model: inputs input_ids and attention_mask (texts, tokens), output logits (texts, labels).
 
         Args:
-            logits: shape (texts, 1, labels).
+            logits: shape (1, texts, labels).
             labels: how many.
         """
-        flat = self.add("Squeeze", logits, self.constant([1]))
+        flat = self.add("Squeeze", logits, self.constant([0]))
         self.nodes.append(helper.make_node("Identity", [flat], ["logits"], name="logits"))
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
