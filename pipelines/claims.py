@@ -169,7 +169,8 @@ def _taken(store: Store, name: str, tell: Tell) -> Lease | None:
     key, seen, since = key_of(name, CREATOR), "", time.monotonic()
     while read(store, name, SUBMITTED) is None:
         found = store.read_tagged(key)
-        if found is None or "free" in json.loads(found.data) or time.monotonic() - since > LEASE_S:
+        is_over = found is not None and found.tag == seen and time.monotonic() - since > LEASE_S
+        if found is None or is_over or "free" in json.loads(found.data):
             if (lease := _swapped(store, key, found)) is not None:
                 return lease
         elif found.tag != seen:

@@ -161,6 +161,31 @@ def test_of_many_at_once_one_creates(tmp_path, short):
     assert sum(is_new for _, is_new in told) == 1
 
 
+def test_of_three_that_wait_for_a_dead_holder_one_creates(tmp_path, short, monkeypatch):
+    monkeypatch.setattr(claims, "LEASE_S", 1.5)
+    monkeypatch.setattr(claims, "LOOK_S", 1.0)  # so seldom that all three see the dead one's time over
+    monkeypatch.setattr("pipelines.api.TIMEOUTS_S", (0.1, 0.8))
+    made, mine = [], record()
+    run_records.put(open_store(str(tmp_path)), "n", STARTED, asdict(mine))
+    run_records.put(open_store(str(tmp_path)), "n", "creator.json", {"holder": "dead"})
+
+    def create(_first):
+        time.sleep(0.7)
+        made.append({"run_id": str(len(made))})
+        return made[-1]
+
+    def submit(delay_s):
+        time.sleep(delay_s)
+        claims.submit_once(open_store(str(tmp_path)), mine, lambda: made[0] if made else None, create, str)
+
+    threads = [threading.Thread(target=submit, args=(0.04 * index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("ends", range(5))
 def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(store, short, ends):
     """Before the claim, after it, after the lease, after the creation, and after the record."""
