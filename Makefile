@@ -94,11 +94,11 @@ sbom: $(STAMP)  ## Write the parts of each image as CycloneDX to build/sbom.
 audit: $(STAMP)  ## Ask an advisory service about every part of each image.
 	$(BIN)/python -m pipelines.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
 
-# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it images go by their tags.
+# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it those that are pinned stay. UNPIN=1: tags.
 KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 
-manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json].
-	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %)
+manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json | UNPIN=1].
+	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %) $(UNPIN:%=--unpin)
 
 kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
 

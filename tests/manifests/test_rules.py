@@ -7,6 +7,7 @@ import yaml
 
 from pipelines.compile import PIPELINES
 from pipelines.manifests import GPU, NOTE
+from pipelines.pins import recorded_pins
 from pipelines.pods import SHARES
 from tests.manifests.kustomize import (
     COMPONENTS,
@@ -95,7 +96,8 @@ def test_a_step_is_neither_root_nor_without_limits(documents):
 
 def test_images_are_those_of_the_one_file_that_names_them(composed):
     documents = composed[1]
-    known = {image.reference for image in read_images().values()}
+    pins = recorded_pins(MANIFESTS)
+    known = {f"{image.name}@{pins[role]}" if role in pins else image.reference for role, image in read_images().items()}
     used = {it["image"] for template in pod_templates(documents).values() for it in template["spec"]["containers"]}
     used |= {container["image"] for container, _ in executors(documents).values()}
     assert used <= known
