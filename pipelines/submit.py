@@ -7,7 +7,7 @@
 Given again with the same name, the command finds the run that it made before: see pipelines/claims.py.
 
 Exit code 0: submitted, or ended well. 2: something that was given must be changed. 3: a gate refused (with --wait).
-1: anything else, as a run that failed or was cancelled.
+1: anything else, as a run that failed or was cancelled, or an outage: trying again may be of use.
 """
 
 import os
@@ -96,6 +96,7 @@ def check(request: Request) -> Card:
 
     Raises:
         BadInput: with one sentence a fault.
+        StorageError: the same, and a store is out of order.
     """
     try:
         card = checks.check_card(request.card)

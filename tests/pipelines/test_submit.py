@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -39,6 +42,26 @@ def test_a_night_is_submitted_with_its_card_date_and_pinned_version(cluster, com
     }
     assert cluster.store.read(f"cards/hotel-tips/{CARD.hash}.yaml").decode() == card_yaml()
     assert f"Run: {run['run_id']}\n{cluster.server.url}/#/runs/details/{run['run_id']}" in done.stdout
+
+
+@contextmanager
+def http_error(status):
+    """Serve one status to whatever is asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_error(status)
+
+        do_PUT = do_HEAD = do_GET  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize("pipeline", ["training", "nightly", "quality"])
@@ -104,6 +127,19 @@ def test_what_cannot_serve_ends_with_2_and_a_sentence(cluster, command, changes,
     assert "Traceback" not in done.stderr
 
 
+def test_a_storage_that_is_out_of_order_ends_with_1_so_that_a_job_tries_again(cluster, command, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    down = command(cluster, "nightly", date="1.11.2026")
+    assert down.returncode == 1
+    assert "The store must be reachable" in down.stderr
+    assert "A night must be a date YYYY-MM-DD" in down.stderr  # all faults are told all the same
+    with http_error(503) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        away = command(cluster, "nightly")
+    assert (away.returncode, cluster.backend.runs) == (1, [])
+    assert "The store must answer" in away.stderr
+
+
 def test_a_missing_version_names_those_that_are_there(cluster, command):
     assert f"got {version_name('nightly')} (" in command(cluster, "nightly", version="nightly-old").stderr
 
@@ -125,7 +161,7 @@ def test_settings_that_are_longer_than_the_api_takes_are_refused_here(cluster, c
 def test_an_expired_token_is_told_and_a_renewed_one_is_read_for_the_next_call(cluster, command):
     cluster.token_file.write_text("expired")
     done = command(cluster, "nightly")
-    assert (done.returncode, cluster.backend.runs) == (2, [])
+    assert (done.returncode, cluster.backend.runs) == (1, [])
     assert "must know who asks it to read a pipeline, got 401: Request header error: the token has" in done.stderr
     cluster.token_file.write_text("a-good-token")
     assert command(cluster, "nightly").returncode == 0
