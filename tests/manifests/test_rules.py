@@ -156,6 +156,21 @@ def test_only_pods_that_ask_the_teacher_may_leave_by_the_teachers_policy(documen
     assert not [selector for selector in others if set(TEACHER) & set(selector.get("matchLabels", {}))]
 
 
+def test_steps_reach_the_storage_where_kfp_keeps_their_artifacts(documents):
+    """KFP's manifests label the pods of its own storage "app: seaweedfs", and "app: minio" before."""
+    policies = of_kind(documents, "NetworkPolicy")
+    (rule,) = policies["artifacts" if "artifacts" in policies else "store"]["spec"]["egress"]
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}}
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["seaweedfs", "minio"]
+    assert {port["port"] for port in rule["ports"]} == {8333, 9000}
+
+
+def test_every_cronjob_hands_on_where_artifacts_go(documents):
+    for (kind, name), template in pod_templates(documents).items():
+        assert kind != "CronJob" or "--root=$(PIPELINE_ROOT)" in template["spec"]["containers"][0]["args"], name
+
+
 def test_submit_may_do_what_it_does_in_its_namespace_and_no_more(documents):
     role = of_kind(documents, "Role")["understudy-submit"]
     assert {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in role["rules"]} == {
@@ -182,7 +197,7 @@ def test_a_cronjob_runs_once_in_its_time_and_leaves_nothing_behind(documents):
         assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
         assert 0 < spec["startingDeadlineSeconds"] <= 86400
         assert spec["successfulJobsHistoryLimit"] == spec["failedJobsHistoryLimit"] == 3
-        assert run["activeDeadlineSeconds"] >= 300  # a retried pod may wait 90 s for the lease of the one before
+        assert run["activeDeadlineSeconds"] >= 300  # a retried pod may wait 120 s for the lease of the one before
         assert (run["backoffLimit"], run["ttlSecondsAfterFinished"]) == (4, 604800)
         assert run["template"]["spec"]["restartPolicy"] == "Never"
 

@@ -1,6 +1,7 @@
 """Submitting to the pipelines API: what is asked for, what is created, and what goes wrong."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -84,6 +85,16 @@ def test_names_say_night_week_or_time():
     assert submit.default_name(Request("nightly", "c", "s", date="2026-11-01"), CARD) == NIGHT
     today = f"hotel-tips-{date.today():%Y}"
     assert submit.default_name(Request("training", "c", "s"), CARD).startswith(today)
+
+
+def test_the_first_training_as_documented_has_a_name_that_makes_a_retried_pod_harmless():
+    script = re.search(r"first-training --from=.*?sed '(.*?)'", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+    jobs = (ROOT / "manifests/base/cronjobs/cronjobs.yaml").read_text()
+    changed = subprocess.run(["sed", script[1]], input=jobs, capture_output=True, text=True, check=True).stdout
+    retrain = next(it for it in yaml.safe_load_all(changed) if it["metadata"]["name"] == "understudy-retrain")
+    args = retrain["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--name=first-training" in args
+    assert not any(arg.startswith(("--when-asked", "--at-most-every-days")) for arg in args)
 
 
 def test_a_root_says_where_the_artifacts_will_lie(cluster, command):
