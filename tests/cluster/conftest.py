@@ -18,14 +18,26 @@ import pytest
 from tests.bundles import make_card
 from tests.cluster.forward import PORT as FORWARDED
 from tests.cluster.installation import NAMESPACE, Installation, copied, install_crds, secret
-from tests.cluster.kube import RIG_BASE, RIG_HOME, ROOT, Cluster, Object, Unavailable, close_cluster, open_cluster
+from tests.cluster.kube import (
+    KUBEFLOW,
+    OURS,
+    PIPELINES_API,
+    RIG_BASE,
+    RIG_HOME,
+    ROOT,
+    Cluster,
+    Object,
+    Unavailable,
+    close_cluster,
+    find_foreign_api,
+    open_cluster,
+)
 from tests.cluster.pods import forwarder
 from tests.night_desk import make_desk, texts
 from tests.services import elasticsearch, kfp_api, s3
 
 ROLES = ("infer", "submit", "analysis")
 BUCKET = "understudy"
-KUBEFLOW, PIPELINES_API = "kubeflow", "ml-pipeline"
 TEXTS, SHARDS = 60, 3
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 RIG_BUILD_FLAGS = f"--isolation chroot --network host --pull-never -v {CERTIFICATES}:{CERTIFICATES}:ro"
@@ -48,6 +60,8 @@ def cluster() -> Iterator[Cluster]:
     except Unavailable as reason:
         required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
         (pytest.fail if required else pytest.skip)(f"no cluster: {reason}")
+    if os.environ.get("KUBECONFIG") and (fault := find_foreign_api(opened.find(KUBEFLOW, f"service/{PIPELINES_API}"))):
+        pytest.fail(fault, pytrace=False)
     yield opened
     close_cluster(opened)
 
@@ -165,7 +179,8 @@ def kfp(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = int(server.server_address[1])
         ports = [{"port": FORWARDED, "targetPort": FORWARDED}]
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": PIPELINES_API, "namespace": KUBEFLOW}}
+        about = {"name": PIPELINES_API, "namespace": KUBEFLOW, "labels": OURS}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": about}
         cluster.apply(
             forwarder(PIPELINES_API, KUBEFLOW, cluster.host, port),
             {**service, "spec": {"selector": {"app": PIPELINES_API}, "ports": ports}},
