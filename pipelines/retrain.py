@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from pipelines.api import FINAL, Absent, Api
+from pipelines.api import Api
 from pipelines.claims import RUNNER
-from pipelines.runs import utc_now
+from pipelines.follow import state_of
 from understudy.errors import BadArtifact
-from understudy.run_records import ENDED, Told, put, read_all
+from understudy.run_records import ENDED, Told, read, read_all
 from understudy.storage import Store
 
 TRIGGERS = "watch/retrain/"
@@ -131,15 +131,8 @@ def is_running(told: Told) -> bool:
 
 
 def followed(store: Store, api: Api, told: Told) -> Told:
-    """Ask for a run that was under way; what is learned of an ended one is written down."""
-    if not is_running(told):
-        return told
-    try:
-        state = api.get_run(told.submitted["run_id"]).state
-    except Absent:
-        state = "GONE"
-    if state not in {*FINAL, "GONE"}:
-        return told
-    ended = {"state": state, **told.decision, "ended": utc_now()}
-    put(store, told.name, ENDED, ended)
-    return replace(told, ended=ended)
+    """Ask for a run that was under way, and add how it has ended."""
+    if is_running(told):
+        state_of(api, store, told.name, told.submitted["run_id"])
+        return replace(told, ended=read(store, told.name, ENDED) or {})
+    return told

@@ -79,6 +79,35 @@ def test_the_same_night_again_is_the_same_run(cluster, command):
     assert first.stdout.split("\n")[1:] == second.stdout.split("\n")[1:]
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
+def test_a_night_that_failed_is_told_with_how_to_repeat_it_and_the_repeat_is_a_run(cluster, command, state):
+    command(cluster, "nightly")
+    cluster.backend.become(cluster.backend.runs[0]["run_id"], state)
+    done = command(cluster, "nightly")
+    assert (done.returncode, len(cluster.backend.runs)) == (2, 1)
+    assert f"got '{NIGHT}', which has ended as {state} (" in done.stderr
+    assert done.stderr.rstrip().endswith(f"submit it with --name {NIGHT}-2 --date 2026-11-01.")
+    assert cluster.told(NIGHT).outcome == state.lower()
+    assert command(cluster, "nightly", "--name", f"{NIGHT}-2").returncode == 0
+    assert len(cluster.backend.runs) == 2
+    assert f"--name {NIGHT}-3 " in command(cluster, "nightly").stderr
+
+
+def test_a_run_that_somebody_deleted_is_told(cluster, command):
+    command(cluster, "nightly")
+    cluster.backend.runs.clear()
+    done = command(cluster, "nightly")
+    assert done.returncode == 2
+    assert "which has ended as GONE (" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "SUCCEEDED"])
+def test_a_night_that_goes_on_or_went_well_is_found_again(cluster, command, state):
+    command(cluster, "nightly")
+    cluster.backend.become(cluster.backend.runs[0]["run_id"], state)
+    assert (command(cluster, "nightly").returncode, len(cluster.backend.runs)) == (0, 1)
+
+
 def test_names_say_night_week_or_time():
     day = Request("quality", "c", "s", date="2027-01-03")  # a Sunday of the last ISO week of 2026
     assert submit.default_name(day, CARD) == "hotel-tips-quality-2026-W53"
@@ -95,6 +124,15 @@ def test_the_first_training_as_documented_has_a_name_that_makes_a_retried_pod_ha
     args = retrain["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "--name=first-training" in args
     assert not any(arg.startswith(("--when-asked", "--at-most-every-days")) for arg in args)
+
+
+def test_a_failed_night_is_repeated_as_documented():
+    script = re.search(r"create job again --from=.*?sed '(.*?)'", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+    jobs = list(yaml.safe_load_all((ROOT / "manifests/base/cronjobs/cronjobs.yaml").read_text()))
+    nightly = json.dumps(next(it for it in jobs if it["metadata"]["name"] == "understudy-nightly"), indent=4)
+    changed = subprocess.run(["sed", script[1]], input=nightly, capture_output=True, text=True, check=True).stdout
+    args = json.loads(changed)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[2:5] == ["nightly", "--name=hotel-tips-nightly-2026-11-01-2", "--date=2026-11-01"]
 
 
 def test_a_root_says_where_the_artifacts_will_lie(cluster, command):
