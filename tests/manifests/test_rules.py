@@ -1,6 +1,7 @@
 """Rules that hold in every overlay, and with every component: read off the YAML that Kustomize renders."""
 
 import re
+import shutil
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from tests.manifests.kustomize import (
     COMPONENTS,
     MANIFESTS,
     OVERLAYS,
+    build,
     executors,
     of_kind,
     overlay,
@@ -20,6 +22,7 @@ from tests.manifests.kustomize import (
     production_with,
 )
 from understudy.images import read_images
+from understudy.nights import MOST_SHARDS
 from understudy.task import load_card
 
 TEACHER = {"understudy/teacher-client": "true"}
@@ -252,6 +255,18 @@ def test_submit_takes_the_arguments_of_every_cronjob(documents):
             assert {option.partition("=")[0] for option in options} <= known
 
 
+def test_nights_begin_and_end_where_the_cronjobs_clock_goes(tmp_path):
+    """Submit reads the zone from the settings, and the scheduled minute from the name of its Job."""
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    file = tmp_path / "manifests/overlays/production/settings.env"
+    file.write_text(file.read_text().replace("TIME_ZONE=Etc/UTC", "TIME_ZONE=Asia/Tokyo"))
+    documents = build(file.parent)
+    assert {job["spec"]["timeZone"] for job in of_kind(documents, "CronJob").values()} == {"Asia/Tokyo"}
+    for template in pod_templates(documents).values():
+        (job,) = [it for it in template["spec"]["containers"][0]["env"] if it["name"] == "UNDERSTUDY_JOB"]
+        assert job["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+
+
 def test_the_settings_that_steps_read_are_those_that_the_code_reads(documents):
     asked = {
         (source["configMapName"], pair["configMapKey"], pair["envVar"])
@@ -286,11 +301,32 @@ def test_with_a_gpu_only_its_version_of_training_is_there(tmp_path):
     assert told["nodeSelector"] and told["tolerations"]
 
 
+def amount(quantity):
+    """A quantity of Kubernetes as a number: cores, or bytes."""
+    units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+    unit = quantity.lstrip("0123456789.")
+    return float(quantity.removesuffix(unit)) * units.get(unit, 1)
+
+
+def test_the_quota_holds_a_night_of_all_workers_beside_a_step_of_a_training(tmp_path):
+    documents = production_with("quota", tmp_path)
+    hard = of_kind(documents, "ResourceQuota")["understudy"]["spec"]["hard"]
+    (sidecar,) = of_kind(documents, "LimitRange")["understudy"]["spec"]["limits"]
+    infer, train = SHARES["infer"], SHARES["train"]
+    for place, (side, default) in enumerate({"requests": "defaultRequest", "limits": "default"}.items()):
+        for kind, unit in (("cpu", ""), ("memory", "Mi")):
+            shares = [amount(f"{getattr(share, kind)[place]}{unit}") for share in (infer, train)]
+            extra = amount(sidecar[default][kind])
+            assert MOST_SHARDS * (shares[0] + extra) + shares[1] + extra <= amount(hard[f"{side}.{kind}"]), (side, kind)
+    disk = amount(sidecar["defaultRequest"]["ephemeral-storage"])  # of the step, which names none, and of its sidecar
+    assert (MOST_SHARDS + 1) * 2 * disk <= amount(hard["requests.ephemeral-storage"])
+    assert int(hard["pods"]) >= 2 * (MOST_SHARDS + 1)  # a driver each, in a KFP that gives them pods
+
+
 def test_with_a_role_no_pod_of_ours_asks_for_keys(tmp_path):
     documents = production_with("storage-role", tmp_path)
-    assert not [
-        it for template in pod_templates(documents).values() for it in template["spec"]["containers"] if it.get("env")
-    ]
+    containers = [it for template in pod_templates(documents).values() for it in template["spec"]["containers"]]
+    assert not [env for container in containers for env in container["env"] if "secretKeyRef" in env["valueFrom"]]
     for account in of_kind(documents, "ServiceAccount").values():
         assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
 
