@@ -185,14 +185,14 @@ def one_step(step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]
     known = component.component_spec.inputs
     given = {name: value for name, value in parameters.items() if name in known}
 
-    def again() -> None:
+    def rerun_step() -> None:
         artifacts = {
             name: dsl.importer(artifact_uri=uri, artifact_class=kind_of(known[name].type)).output
             for name, uri in inputs.items()
         }
         component(**artifacts, **given).set_caching_options(False)
 
-    spec = MessageToDict(dsl.pipeline(again, name=f"rerun-{step}").pipeline_spec)
+    spec = MessageToDict(dsl.pipeline(rerun_step, name=f"rerun-{step}").pipeline_spec)
     executor, platform = pod_of(step)
     spec["deploymentSpec"]["executors"][f"exec-{step}"] = executor
     return {
@@ -226,17 +226,14 @@ def pod_of(step: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def stale_lines(made: Found) -> Iterator[str]:
     """Say what was made from the old outputs of the step, at any distance, and is stale once they are replaced."""
-    around = list(artifacts_of_run(made))
+    around = {it.uri: it for it in artifacts_of_run(made)}
     task = made.uri.rpartition("/")[0]
-    reached = {it.uri for it in around if it.uri.rpartition("/")[0] == task and it.step == made.step} | {made.uri}
-    stale: dict[str, Found] = {}
-    while fresh := [it for it in around if it.uri not in reached and reached & sources_of(it)]:
-        stale |= {it.uri: it for it in fresh}
-        reached |= {it.uri for it in fresh}
+    old = {uri for uri, it in around.items() if uri.rpartition("/")[0] == task and it.step == made.step} | {made.uri}
+    stale = rerun.stale_after(old, {uri: sources_of(it) for uri, it in around.items()})
     if not stale:
         yield "Nothing of that run was made from what this step makes."
-    for it in stale.values():
-        yield f"Stale, if the new one replaces it: {it.step} {it.uri}"
+    for uri in stale:
+        yield f"Stale, if the new one replaces it: {around[uri].step} {uri}"
 
 
 def sources_of(artifact: Found) -> set[str]:
