@@ -6,8 +6,9 @@
 
 Given again with the same name, the command finds the run that it made before: see pipelines/claims.py.
 
-Exit code 0: submitted, or ended well. 2: something that was given must be changed. 3: a gate refused (with --wait).
-1: anything else, as a run that failed or was cancelled, or an outage: trying again may be of use.
+Exit code 0: submitted, or ended well. 2: something that was given must be changed, also the name of a run that has
+failed. 3: a gate refused (with --wait). 1: anything else, as an outage, or a run that failed or was cancelled while it
+was waited for.
 """
 
 import os
