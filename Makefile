@@ -76,10 +76,10 @@ lock: $(STAMP)  ## Resolve all dependencies again, with hashes and without addre
 	printf 'uv\nsetuptools\n' | $(LOCK) --no-deps --output-file images/build.txt -
 	$(LOCK) --extra dev pyproject.toml --no-emit-package understudy --no-strip-extras --output-file requirements/dev.txt
 
-# Images. BASE is the image to build on; BUILDER, PUSH=1, SAVE=DIR, SOURCE and BUILD_FLAGS are optional.
+# Images. BASE is the image to build on; BUILDER, PUSH=1, SAVE=DIR, WEIGHTS=1, SOURCE and BUILD_FLAGS are optional.
 images: $(STAMP)  ## Build the images: make images BASE=python:3.11-slim [ROLES="infer submit"] [PUSH=1 | SAVE=build/images].
 	$(BIN)/python -m pipelines.images --base "$(BASE)" $(ROLES:%=--role %) $(BUILDER:%=--builder %) $(PUSH:%=--push) \
-	  $(SAVE:%=--save %) $(SOURCE:%=--source %) --flags="$(BUILD_FLAGS)"
+	  $(SAVE:%=--save %) $(WEIGHTS:%=--weights) $(SOURCE:%=--source %) --flags="$(BUILD_FLAGS)"
 
 hadolint: $(STAMP)  ## Check the Dockerfile.
 	$(BIN)/hadolint images/Dockerfile
@@ -94,11 +94,11 @@ sbom: $(STAMP)  ## Write the parts of each image as CycloneDX to build/sbom.
 audit: $(STAMP)  ## Ask an advisory service about every part of each image.
 	$(BIN)/python -m pipelines.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
 
-# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it images go by their tags.
+# Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it those that are pinned stay. UNPIN=1: tags.
 KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 
-manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json].
-	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %)
+manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json | UNPIN=1].
+	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %) $(UNPIN:%=--unpin)
 
 kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
 

@@ -267,7 +267,8 @@ def refusal(status: int, message: str, doing: str, host: str) -> UnderstudyError
     """
     got = f"got {status}: {message} ({host})" if status else f"got {message} ({host})"
     if status == 401 or 300 <= status < 400:
-        return BadInput(
+        kind = ApiFailed if status == 401 else BadInput  # the kubelet renews a token: the next try may have a good one
+        return kind(
             f"The pipelines API must know who asks it to {doing}, {got}. The token is missing, has expired or is for "
             "another audience: in a pod project one for the audience pipelines.kubeflow.org, outside log in again."
         )
@@ -279,8 +280,8 @@ def refusal(status: int, message: str, doing: str, host: str) -> UnderstudyError
     if status == 0:
         return BadInput(f"The certificate of the pipelines API must be one to trust, {got}. Set SSL_CERT_FILE.")
     if status in {404, 409}:
-        kind = Absent if status == 404 else Taken
-        return kind(f"The pipelines API must be able to {doing}, {got}. Mend --host, or try again.")
+        lookup = Absent if status == 404 else Taken
+        return lookup(f"The pipelines API must be able to {doing}, {got}. Mend --host, or try again.")
     if status == 429 or status >= 500:
         return Unanswered(f"The pipelines API must be able to {doing}, {got}. Look at its log, and try again.")
     return BadInput(f"The pipelines API must take what it is asked to {doing}, {got}. Mend what was given.")

@@ -21,14 +21,23 @@ def all_of(*checks: Check) -> list[Any]:
 
     Raises:
         BadInput: the faults of all of them together.
+        StorageError: the same, when one of them is an outage of a store: trying again may be of use.
     """
-    return together(*(partial(_faulted, check) for check in checks))
+    outages: list[StorageError] = []
+    try:
+        return together(*(partial(_faulted, check, outages) for check in checks))
+    except BadInput as error:
+        if outages:
+            raise StorageError(str(error)) from error
+        raise
 
 
-def _faulted(check: Check) -> Any:
+def _faulted(check: Check, outages: list[StorageError]) -> Any:
     try:
         return check()
     except (StorageError, TeacherError) as error:
+        if isinstance(error, StorageError):
+            outages.append(error)
         raise BadInput(str(error)) from error
 
 
@@ -123,6 +132,7 @@ def check_store(uri: str, card: Card | None) -> Store:
 
     Raises:
         BadInput: it cannot, or does.
+        StorageError: its server is out of order.
     """
     from understudy import registry
 

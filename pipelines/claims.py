@@ -2,8 +2,9 @@
 
 The pipelines API has no key that would make a second creation harmless, so the store says who may create:
 
-1. `started.json` is put if absent. It claims the name, and fixes the card and the arguments: whoever comes later goes
-   on with those, whatever it was given itself.
+1. `started.json` is put if absent. It claims the name, and fixes the card, the arguments and the target (API,
+   namespace, experiment, version, account, root): whoever comes later goes on with those, whatever it was given itself,
+   so that all look for the run in one place. Who asks another API is refused.
 2. `creator.json` is a lease, taken by compare and swap, so by one process at a time. Whoever finds it taken waits until
    the run is there, or until the lease has not changed for LEASE_S by the waiter's own clock, and then takes it over.
 3. Its holder looks for a run of that name at the API, and creates one only if there is none. It begins to create only
@@ -44,7 +45,7 @@ RUNNER = "cluster"
 
 About = dict[str, Any]
 Find = Callable[[], About | None]
-Create = Callable[[Record], About]
+Create = Callable[[], About]
 Tell = Callable[[str], None]
 
 
@@ -60,35 +61,47 @@ class Lease:
         return time.monotonic() + sum(api.TIMEOUTS_S) + MARGIN_S < self.until
 
 
-def submit_once(store: Store, record: Record, find: Find, create: Create, tell: Tell) -> tuple[About, bool]:
-    """See that the run of a name is there, once.
+def claim(store: Store, record: Record, tell: Tell) -> Record:
+    """Claim a name, and return the claim that holds: that of whoever was first.
+
+    Raises:
+        BadInput: the name belongs to something else, or to a run at another API.
+    """
+    put(store, record.name, STARTED, asdict(record))
+    first = claimed(store, record.name)
+    require_same(record, first)
+    wanted, found = (tuple(it.target.get(key) for key in ("host", "namespace")) for it in (record, first))
+    if wanted != found:
+        raise BadInput(
+            f"A run's name must be new or claimed for the same API, got '{record.name}', claimed for {found[0]}, "
+            f"namespace '{found[1]}' (--host, --namespace). Name that API, or choose another --name."
+        )
+    if (first.arguments, first.target) != (record.arguments, record.target):
+        tell(f"The run goes on with what its first submission gave ({store.locate(key_of(record.name, STARTED))}).")
+    return first
+
+
+def submit_once(store: Store, first: Record, find: Find, create: Create, tell: Tell) -> tuple[About, bool]:
+    """See that the run of a claim is there, once.
 
     Args:
         store: where names are claimed.
-        record: what is asked for.
+        first: the claim.
         find: looks for the run at the API; returns what `submitted.json` is to say of it.
-        create: creates it from what was claimed.
+        create: creates it.
         tell: says to a person what is going on.
 
     Returns:
         what `submitted.json` says, and whether this call made it so.
 
     Raises:
-        BadInput: the name belongs to something else.
         Unanswered: whether the run is there could not be found out.
     """
-    if (done := submitted(store, record)) is not None:
-        return done, False
-    put(store, record.name, STARTED, asdict(record))
-    first = claimed(store, record.name)
-    require_same(record, first)
-    if first.arguments != record.arguments:
-        tell(f"The run goes on with what its first submission gave ({store.locate(key_of(record.name, STARTED))}).")
-    with held(store, record.name, tell) as lease:
+    with held(store, first.name, tell) as lease:
         if lease is not None:
-            about = _made(find, lambda: create(first), lease)
-            put(store, record.name, SUBMITTED, {**about, "submitted": utc_now()})
-    return read(store, record.name, SUBMITTED) or {}, lease is not None
+            about = _made(find, create, lease)
+            put(store, first.name, SUBMITTED, {**about, "submitted": utc_now()})
+    return read(store, first.name, SUBMITTED) or {}, lease is not None
 
 
 def submitted(store: Store, record: Record) -> About | None:
@@ -122,7 +135,7 @@ def require_same(record: Record, first: Record) -> None:
         )
 
 
-def _made(find: Find, create: Callable[[], About], lease: Lease) -> About:
+def _made(find: Find, create: Create, lease: Lease) -> About:
     """Find the run, or create it and, after an unclear answer, look for it before trying again."""
     found, unclear = find(), "no time to ask it"
     while found is None:
@@ -169,7 +182,8 @@ def _taken(store: Store, name: str, tell: Tell) -> Lease | None:
     key, seen, since = key_of(name, CREATOR), "", time.monotonic()
     while read(store, name, SUBMITTED) is None:
         found = store.read_tagged(key)
-        if found is None or "free" in json.loads(found.data) or time.monotonic() - since > LEASE_S:
+        is_over = found is not None and found.tag == seen and time.monotonic() - since > LEASE_S
+        if found is None or is_over or "free" in json.loads(found.data):
             if (lease := _swapped(store, key, found)) is not None:
                 return lease
         elif found.tag != seen:

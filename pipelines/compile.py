@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pipelines.pins import ROOT, Pins, pin, recorded_pins
 from pipelines.terminal import tell
 from understudy.errors import BadInput, UnderstudyError
 
@@ -33,12 +34,26 @@ def pipeline_spec(name: str) -> dict[str, Any]:
     return spec
 
 
-def version_name(name: str) -> str:
-    """Return the name of the PipelineVersion that this source makes of a pipeline, as long as no image is pinned."""
+def version_name(name: str, pins: Pins | None = None) -> str:
+    """Return the name of the PipelineVersion that this source makes of a pipeline.
+
+    Args:
+        name: the pipeline.
+        pins: digests of images by role; None for those that manifests/ is pinned to, where it lies beside the source.
+    """
+    return version_of(name, compiled(load_pipeline(name), recorded_pins(ROOT) if pins is None else pins))
+
+
+def compiled(pipeline: Any, pins: Pins) -> dict[str, Any]:
+    """Return what a version says: PipelineSpec and PlatformSpec as KFP compiles them, but for pinned images."""
     from google.protobuf.json_format import MessageToDict
 
-    platform = MessageToDict(load_pipeline(name).platform_spec)
-    return version_of(name, {"pipelineSpec": pipeline_spec(name), "platformSpec": platform})
+    said = {
+        "pipelineSpec": MessageToDict(pipeline.pipeline_spec),
+        "platformSpec": MessageToDict(pipeline.platform_spec),
+    }
+    pin(said["pipelineSpec"], pins)
+    return said
 
 
 def version_of(name: str, content: Mapping[str, Any]) -> str:

@@ -8,20 +8,24 @@ step itself, under the name that was claimed for the run.
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import click
 
-from pipelines.api import FINAL, Api, ApiFailed, Unanswered
+from pipelines.api import FINAL, Absent, Api, ApiFailed, Unanswered
 from pipelines.local import REFUSED
 from pipelines.runs import Record, utc_now
 from pipelines.terminal import tell
-from understudy.run_records import DECISION, ENDED, PUBLISH, key_of, put, read
+from understudy.errors import BadInput
+from understudy.run_records import DECISION, ENDED, PUBLISH, STARTED, key_of, put, read
 from understudy.storage import Store
 
 POLL_S = 10.0
 PATIENCE_S = 900.0
 SUCCEEDED = "SUCCEEDED"
+GONE = "GONE"  # the API has no such run any more
+FAILURES = {"FAILED", "CANCELED", GONE}
 OF_THE_ENGINE = ("-driver", "executor")
 
 
@@ -40,6 +44,35 @@ def wait(api: Api, store: Store, record: Record, about: Mapping[str, Any]) -> in
         tell(f"Stopped waiting; the run goes on: {about['url']}\nThe same command waits for it again.")
         raise
     return conclude(store, record, run)
+
+
+def require_no_failure(api: Api, store: Store, record: Record, about: Mapping[str, Any]) -> None:
+    """Check that a run which was submitted before has not failed since: its name makes no other one.
+
+    Raises:
+        BadInput: it has failed, was cancelled, or is gone.
+    """
+    state = state_of(api, store, record.name, str(about["run_id"]))
+    if state not in FAILURES:
+        return
+    names = (f"{record.name}-{number}" for number in count(2))
+    free = next(name for name in names if read(store, name, STARTED) is None)
+    day = f" --date {record.arguments['date']}" if "date" in record.arguments else ""
+    raise BadInput(
+        f"A name that is submitted again must be of a run that goes on or went well, got '{record.name}', which has "
+        f"ended as {state} ({about['url']}). Find out why; to repeat it, submit it with --name {free}{day}."
+    )
+
+
+def state_of(api: Api, store: Store, name: str, run_id: str) -> str:
+    """Return the state of a run, or GONE; of one that has ended it is written down."""
+    try:
+        state = str(api.get_run(run_id).state)
+    except Absent:
+        state = GONE
+    if state in {*FINAL, GONE}:
+        put(store, name, ENDED, {"state": state, **(read(store, name, DECISION) or {}), "ended": utc_now()})
+    return state
 
 
 def until_final(api: Api, run_id: str) -> Any:

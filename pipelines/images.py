@@ -25,6 +25,7 @@ from understudy.images import Image, read_images
 
 ROOT = Path(__file__).parents[1]
 RECORD_FILE = ROOT / "build" / "images.json"
+TRAIN = "train"
 BUILDERS = ("docker", "podman", "buildah")
 Command = list[str]
 
@@ -160,6 +161,9 @@ def write_record(made: Mapping[str, Built], file: Path) -> None:
 @click.option("--push", "is_pushed", is_flag=True, help="Push to the registry that images.yaml names.")
 @click.option("--save", "folder", type=click.Path(path_type=Path, file_okay=False), help="Save DIR/<role>.tar.")
 @click.option("--source", default="", help="Address of the source code, for the image's label.")
+@click.option(
+    "--weights", "has_weights", is_flag=True, help="Put the weights of the student minilm into train's image."
+)
 @click.option("--flags", default="", help="Further flags for the builder's `build`, as one string.")
 @click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False), default=RECORD_FILE, help="Else build/images.json."
@@ -170,6 +174,7 @@ def main(
     builder: str | None,
     is_pushed: bool,
     folder: Path | None,
+    has_weights: bool,
     source: str,
     flags: str,
     record: Path,
@@ -182,7 +187,8 @@ def main(
         arguments = {"BASE": base, "REVISION": revision(), "SOURCE": source}
         for role in roles or read_images():
             image = read_images()[role]
-            run(build_command(found, image, arguments, shlex.split(flags)))
+            weights = {"WEIGHTS": "1"} if has_weights and role == TRAIN else {}
+            run(build_command(found, image, {**arguments, **weights}, shlex.split(flags)))
             digest = push(found, image) if is_pushed else None
             if folder:
                 save(found, image, folder)

@@ -1,13 +1,12 @@
 """Write what Kubernetes is given of the pipelines: Pipeline and PipelineVersion objects, and the images' names.
 
-python -m pipelines.manifests [--images build/images.json] [--check]
+python -m pipelines.manifests [--images build/images.json | --unpin] [--check]
 
 A PipelineVersion never changes: its name carries a digest of what it says. CronJobs are told the names by a ConfigMap
 that is written beside them. Nothing else in manifests/ names an image.
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -18,24 +17,22 @@ import click
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.compile import PIPELINES, load_pipeline, version_of
+from pipelines.compile import PIPELINES, compiled, load_pipeline, version_of
+from pipelines.pins import IMAGES, PINS, ROOT, Pins, recorded_pins, require_digests
 from pipelines.pods import Accelerator
 from pipelines.terminal import tell
 from pipelines.training import training_on
 from understudy.errors import BadInput, UnderstudyError
 from understudy.images import IMAGES_FILE, read_images
 
-ROOT = Path(__file__).parents[1] / "manifests"
-BASE, GPU, IMAGES = "base/generated", "components/gpu/generated", "components/images/generated"
-ACCELERATOR, PINS = "components/gpu/accelerator.yaml", f"{IMAGES}/images.json"
+BASE, GPU = "base/generated", "components/gpu/generated"
+ACCELERATOR = "components/gpu/accelerator.yaml"
 NOTE = "# Written by `make manifests` from pipelines/ and images/images.yaml: change those.\n"
 SUBMIT = "submit"
 API = {"apiVersion": "pipelines.kubeflow.org/v2beta1"}
 KUSTOMIZE = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
-PINNED = re.compile(r"sha256:[0-9a-f]{64}")
 
 Files = dict[str, str]
-Pins = Mapping[str, str]
 
 
 def generate(pins: Pins, accelerator: Accelerator) -> Files:
@@ -59,13 +56,7 @@ def generate(pins: Pins, accelerator: Accelerator) -> Files:
 
 def documents_of(pipeline: Any, pins: Pins) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the Pipeline and the PipelineVersion, as KFP's compiler writes them but for pinned images and the name."""
-    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
-
-    said = {
-        "pipelineSpec": MessageToDict(pipeline.pipeline_spec),
-        "platformSpec": MessageToDict(pipeline.platform_spec),
-    }
-    pin(said["pipelineSpec"], pins)
+    said = compiled(pipeline, pins)
     name, described = version_of(pipeline.name, said), {"description": pipeline.description}
     version = {"displayName": name, "pipelineName": pipeline.name, **described, **said}
     return (
@@ -77,15 +68,6 @@ def documents_of(pipeline: Any, pins: Pins) -> tuple[dict[str, Any], dict[str, A
         },
         {**API, "kind": "PipelineVersion", "metadata": {"name": name}, "spec": version},
     )
-
-
-def pin(spec: Mapping[str, Any], pins: Pins) -> None:
-    """Replace the tags in a compiled pipeline by digests, where there are any."""
-    images = read_images()
-    references = {images[role].reference: f"{images[role].name}@{digest}" for role, digest in pins.items()}
-    for executor in spec["deploymentSpec"]["executors"].values():
-        container = executor["container"]
-        container["image"] = references.get(container["image"], container["image"])
 
 
 def base_component(versions: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
@@ -149,33 +131,6 @@ def read_pins(file: Path) -> dict[str, str]:
     return require_digests({role: digest for role, (_, digest) in found.items() if digest}, file)
 
 
-def recorded_pins(root: Path) -> dict[str, str]:
-    """Read the digests that the generated files were made with; none when they go by tags.
-
-    Raises:
-        BadInput: the file was edited by hand into something else.
-    """
-    file = root / PINS
-    if not file.exists():
-        return {}
-    try:
-        pins = TypeAdapter(dict[str, str]).validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise BadInput(f"Recorded digests must be text by role, got {error} ({file}). Run `make manifests`.") from error
-    return require_digests(pins, file)
-
-
-def require_digests(pins: dict[str, str], file: Path) -> dict[str, str]:
-    """Check that digests are digests.
-
-    Raises:
-        BadInput: one is not.
-    """
-    if wrong := [f"{role}: {digest}" for role, digest in pins.items() if not PINNED.fullmatch(digest)]:
-        raise BadInput(f"A digest must be sha256: and 64 hexadecimal digits, got {wrong[0]} ({file}). Build again.")
-    return pins
-
-
 def read_accelerator(root: Path) -> Accelerator:
     """Read what the GPU component lets train run on.
 
@@ -231,20 +186,27 @@ def _says(path: Path, content: str) -> bool:
 @click.option(
     "--images",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Pin the digests that `make images` wrote. [default: tags]",
+    help="Pin the digests that `make images` wrote. [default: those that are pinned already]",
 )
+@click.option("--unpin", is_flag=True, help="Let images go by their tags again.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 2 when a file is not what its source says.")
-def main(images: Path | None, check: bool) -> None:
+def main(images: Path | None, unpin: bool, check: bool) -> None:
     """Write the generated part of manifests/."""
+    if images and unpin:
+        raise click.UsageError("--images pins and --unpin does the opposite: give one.")
     try:
-        pins = read_pins(images) if images else recorded_pins(ROOT) if check else {}
+        pins = read_pins(images) if images else {} if unpin else recorded_pins(ROOT)
         files = generate(pins, read_accelerator(ROOT))
         (require_current if check else write)(ROOT, files)
     except UnderstudyError as error:
         tell(str(error))
         sys.exit(error.exit_code)
-    for name in () if check else sorted(files):
+    if check:
+        return
+    for name in sorted(files):
         click.echo(ROOT / name)
+    if pins and not images:
+        tell(f"Kept the pinned digests of {', '.join(sorted(pins))}: --images pins those of a new build, --unpin none.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from understudy import provenance, shell
 from understudy.config import build_config, config_of, parse_overrides
 from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
 
+Place = TypeVar("Place")
 NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
 
 
@@ -86,7 +87,9 @@ def carry_out(planned: Plan) -> Rerun:
     shell.execute(planned.step, planned.arguments)
     old = artifacts_beside(planned.made)
     new = {str(it.record["output"]): it for it in artifacts_in(planned.folder) if it.record["step"] == planned.step}
-    return Rerun(old, new, stale_after(changed(old, new), artifacts_of_run(planned.made.path)))
+    around = {it.path: it for it in artifacts_of_run(planned.made.path)}
+    stale = stale_after(changed(old, new), {path: sources_of(it) for path, it in around.items()})
+    return Rerun(old, new, tuple(around[path] for path in stale))
 
 
 def require_whole(made: Artifact) -> None:
@@ -227,14 +230,17 @@ def changed(old: Mapping[str, Artifact], new: Mapping[str, Artifact]) -> set[Pat
     return {old[name].path for name in differs}
 
 
-def stale_after(places: set[Path], artifacts: list[Artifact]) -> tuple[Artifact, ...]:
-    """Return the artifacts that were made from what lies at these places, at any distance."""
-    stale: dict[Path, Artifact] = {}
-    reached = set(places)
-    while fresh := [it for it in artifacts if it.path not in reached and reached & sources_of(it)]:
-        stale |= {it.path: it for it in fresh}
-        reached |= {it.path for it in fresh}
-    return tuple(stale.values())
+def stale_after(places: set[Place], made_from: Mapping[Place, set[Place]]) -> list[Place]:
+    """Return the places of what was made from what lies at these places, at any distance.
+
+    >>> stale_after({"train"}, {"audit": {"label"}, "export": {"train"}, "bundle": {"export", "label"}})
+    ['export', 'bundle']
+    """
+    reached, stale = set(places), list[Place]()
+    while fresh := [at for at, sources in made_from.items() if at not in reached and reached & sources]:
+        reached.update(fresh)
+        stale += fresh
+    return stale
 
 
 def sources_of(artifact: Artifact) -> set[Path]:
@@ -299,12 +305,12 @@ def main(
 
 
 def _submit(artifact: str, overrides: str, store: str, place: Mapping[str, str], *, is_waiting: bool) -> int:
-    from pipelines import again
+    from pipelines import resubmit
     from pipelines.local import ended_by_signals
     from pipelines.submit import Target
 
     with ended_by_signals():
-        return again.run(artifact, overrides, store, Target(**place), is_waiting=is_waiting)
+        return resubmit.run(artifact, overrides, store, Target(**place), is_waiting=is_waiting)
 
 
 def _here(artifact: str) -> Path:

@@ -1,20 +1,26 @@
 """Whether a training run is to be submitted because a night has asked for one.
 
 `watch` leaves `watch/retrain/<night>.json` when the model should learn again. The run that answers is named after that
-night, so that its claim is the answer: nothing else has to be written down, and asking twice makes one run.
+night, so that its claim is the answer: nothing else has to be written down, and asking twice makes one run. A claim
+that has no run yet is gone on with before anything else; a run that failed is no answer, and is tried again under a
+name of its own a day later.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from pipelines.api import FINAL, Absent, Api
+from pipelines.api import Api
 from pipelines.claims import RUNNER
-from pipelines.runs import utc_now
-from understudy.run_records import ENDED, Told, put, read_all
+from pipelines.follow import state_of
+from understudy.errors import BadArtifact
+from understudy.run_records import ENDED, Told, read, read_all
 from understudy.storage import Store
 
 TRIGGERS = "watch/retrain/"
+FAILED = "FAILED"
+DAYS_AFTER_FAILURE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,44 @@ def answer(store: Store, card: str, most_days: int, api: Api) -> Answer:
         card: name of the task.
         most_days: no training within so many days of the one before.
         api: tells which submitted runs have ended.
+
+    Raises:
+        BadArtifact: what a night or a run left is damaged.
     """
-    nights = [key.removeprefix(TRIGGERS).removesuffix(".json") for key in store.list(TRIGGERS)]
-    trainings = [it for it in read_all(store) if (it.started["pipeline"], it.started["card"]) == ("training", card)]
-    found = decide(card, nights, trainings, most_days, datetime.now(UTC).date())
-    if found.name and (
-        running := [it.name for it in trainings if it.name != found.name and is_running(store, api, it)]
-    ):
+    nights = asking(store)
+    found = [it for it in read_all(store) if (it.started["pipeline"], it.started["card"]) == ("training", card)]
+    trainings = [followed(store, api, it) for it in found] if nights else []
+    decided = decide(card, nights, trainings, most_days, datetime.now(UTC).date())
+    if decided.name and (running := [it.name for it in trainings if is_running(it)]):
         return Answer("", f"Nothing to do now: the training run {running[0]} is under way.")
-    return found
+    return decided
+
+
+def asking(store: Store) -> list[str]:
+    """Return the nights that have asked about the model that serves; what was asked about an older one is over.
+
+    Raises:
+        BadArtifact: what a night left is damaged.
+    """
+    from understudy import registry
+
+    current = registry.read_current(store)
+    serving = current.generation if current else 0
+    return [
+        key.removeprefix(TRIGGERS).removesuffix(".json")
+        for key in store.list(TRIGGERS)
+        if _generation(store, key, serving) >= serving
+    ]
+
+
+def _generation(store: Store, key: str, default: int) -> int:
+    """Return the generation of the model that a night has judged."""
+    try:
+        return int(json.loads(store.read(key)).get("generation", default))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadArtifact(
+            f"What a night has asked must be readable, got: {error} ({store.locate(key)}). Remove that object."
+        ) from error
 
 
 def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_days: int, today: date) -> Answer:
@@ -50,33 +85,54 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     Args:
         card: name of the task.
         nights: that have asked, YYYY-MM-DD.
-        trainings: of this card, the newest first.
-        most_days: no training within so many days of the one before.
+        trainings: of this card, with their ends.
+        most_days: no training within so many days of the one before; of one that failed, within a day.
         today: in UTC.
     """
     if not nights:
-        return Answer("", "Nothing to do: no night has asked for a training.")
+        return Answer("", "Nothing to do: no night has asked for a training of the model that serves.")
     night = max(nights)
-    name = f"{card}-retrain-{night}"
-    if any(it.name == name and not it.submitted for it in trainings):
-        return Answer(name, "begun and not yet submitted")
-    begun = max((str(it.started["started"])[:10] for it in trainings), default="")
+    answers = [it for it in trainings if not is_only_claimed(it) and it.ended.get("state") != FAILED]
+    begun = max(map(_day, answers), default="")
+    claims = {it.name for it in trainings if is_only_claimed(it)}
+    if left := [it for ask in nights if ask > begun for it in claims if it.startswith(name_of(card, ask))]:
+        return Answer(max(left), "begun and not yet submitted")
     if begun >= night:
         return Answer("", f"Nothing to do: the night {night} was answered by the training of {begun}.")
-    if begun and today < (free := date.fromisoformat(begun) + timedelta(days=most_days)):
-        return Answer("", f"Nothing to do now: the last training began on {begun}, the next may on {free}.")
-    return Answer(name, f"the night {night} has asked for it")
+    failed = max((_day(it) for it in trainings if it.ended.get("state") == FAILED), default="")
+    for day, days, what in ((begun, most_days, "began"), (failed, min(most_days, DAYS_AFTER_FAILURE), "failed")):
+        if day and today < (free := date.fromisoformat(day) + timedelta(days=days)):
+            return Answer("", f"Nothing to do now: the last training {what} on {day}, the next may on {free}.")
+    return Answer(_new_name(name_of(card, night), trainings), f"the night {night} has asked for it")
 
 
-def is_running(store: Store, api: Api, told: Told) -> bool:
-    """Tell whether a submitted run has not ended; what is learned of an ended one is written down."""
-    if told.ended or told.started["runner"] != RUNNER or not told.submitted:
-        return False
-    try:
-        state = api.get_run(told.submitted["run_id"]).state
-    except Absent:
-        state = "GONE"
-    if state in {*FINAL, "GONE"}:
-        put(store, told.name, ENDED, {"state": state, **told.decision, "ended": utc_now()})
-        return False
-    return True
+def name_of(card: str, night: str) -> str:
+    """Return the name of the run that answers a night; a second try adds its number."""
+    return f"{card}-retrain-{night}"
+
+
+def _new_name(name: str, trainings: Sequence[Told]) -> str:
+    tries = sum(it.name.startswith(name) for it in trainings)
+    return f"{name}-{tries + 1}" if tries else name
+
+
+def _day(told: Told) -> str:
+    return str(told.started["started"])[:10]
+
+
+def is_only_claimed(told: Told) -> bool:
+    """Tell whether a name is claimed for a run on a cluster that nobody is known to have created."""
+    return told.started["runner"] == RUNNER and not told.submitted and not told.ended
+
+
+def is_running(told: Told) -> bool:
+    """Tell whether a submitted run has not ended."""
+    return told.started["runner"] == RUNNER and bool(told.submitted) and not told.ended
+
+
+def followed(store: Store, api: Api, told: Told) -> Told:
+    """Ask for a run that was under way, and add how it has ended."""
+    if is_running(told):
+        state_of(api, store, told.name, told.submitted["run_id"])
+        return replace(told, ended=read(store, told.name, ENDED) or {})
+    return told

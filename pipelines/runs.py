@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Record:
         arguments: of the pipeline.
         started: UTC.
         artifacts: the folder of the run, on the machine where it runs; of a submitted run the pipeline root, if given.
+        target: of a submitted run: host and namespace of the API, experiment, version and service_account.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Record:
     arguments: Mapping[str, str]
     started: str
     artifacts: str
+    target: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@
 
 Given again with the same name, the command finds the run that it made before: see pipelines/claims.py.
 
-Exit code 0: submitted, or ended well. 2: something that was given must be changed. 3: a gate refused (with --wait).
-1: anything else, as a run that failed or was cancelled.
+Exit code 0: submitted, or ended well. 2: something that was given must be changed, also the name of a run that has
+failed. 3: a gate refused (with --wait). 1: anything else, as an outage, or a run that failed or was cancelled while it
+was waited for.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from typing import Any
 import click
 
 from pipelines import checks, claims, follow, local, retrain, runs
-from pipelines.api import Api, NewRun, connect
+from pipelines.api import Api, NewRun, Version, connect
 from pipelines.compile import PIPELINES, version_name
 from pipelines.local import OWN, Request, ended_by_signals
 from pipelines.runs import Record
+from pipelines.schedule import day_of, zone_of
 from pipelines.terminal import tell
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
@@ -82,8 +84,12 @@ def run(request: Request, target: Target, most_days: int | None, *, is_waiting: 
                     click.echo(answer.reason)
                     return 0
                 name = answer.name
-            record, about = submit(replace(request, name=name), target, store, api)
-            return follow.wait(api, store, record, about) if is_waiting else 0
+            record, about, is_new = submit(replace(request, name=name), target, store, api)
+            if is_waiting:
+                return follow.wait(api, store, record, about)
+            if not is_new:
+                follow.require_no_failure(api, store, record, about)
+            return 0
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
@@ -96,6 +102,7 @@ def check(request: Request) -> Card:
 
     Raises:
         BadInput: with one sentence a fault.
+        StorageError: the same, and a store is out of order.
     """
     try:
         card = checks.check_card(request.card)
@@ -143,46 +150,52 @@ def default_name(request: Request, card: Card) -> str:
     return local.default_name(card)
 
 
-def submit(request: Request, target: Target, store: Store, api: Api) -> tuple[Record, Mapping[str, Any]]:
+def submit(request: Request, target: Target, store: Store, api: Api) -> tuple[Record, Mapping[str, Any], bool]:
     """See that the run of a request is there, once, and say where.
 
     Returns:
-        what claimed its name, and what the store says of it.
+        what was asked for, what the store says of the run, and whether this call created it.
 
     Raises:
         BadInput: the pipeline or its version is not installed, access is lacking, or the name is another's.
         ApiFailed: the pipelines API is out of order.
     """
-    record = record_of(request, target, store)
+    record = record_of(request, replace(target, host=api.host), store)
     about, is_new = claims.submitted(store, record), False
     if about is None:
         about, is_new = create(record, target, store, api)
     click.echo(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
     click.echo(f"Run: {about['run_id']}\n{about['url']}")
-    return record, about
+    return record, about, is_new
 
 
 def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict[str, Any], bool]:
-    """Create the run of a record, unless another process does; return what the store says of it, and who did."""
-    version = api.version(record.pipeline, target.version or version_name(record.pipeline))
-    experiment = api.experiment(target.experiment or record.card)
+    """Claim a name and create its run, unless another process has; return what the store says of it, and who did."""
+    api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
+    first = claims.claim(store, record, tell)
+    version = api.version(first.pipeline, first.target["version"])
+    return create_once(api, store, first, version, first.arguments, target.ui)
+
+
+def create_once(
+    api: Api, store: Store, first: Record, what: Version | Mapping[str, Any], arguments: Mapping[str, str], ui: str
+) -> tuple[dict[str, Any], bool]:
+    """Create the run of a claim from a version or a spec, where the claim wants it, unless another process has."""
+    experiment = api.experiment(first.target["experiment"])
+    new = NewRun(
+        name=first.name,
+        experiment_id=experiment,
+        what=what,
+        arguments=arguments,
+        root=first.artifacts,
+        service_account=first.target["service_account"],
+    )
 
     def find() -> dict[str, Any] | None:
-        found = api.find_run(experiment, record.name)
-        return None if found is None else describe(api, record, target, version.name, found)
+        found = api.find_run(experiment, first.name)
+        return None if found is None else describe(api, first, ui, found)
 
-    def make(first: Record) -> dict[str, Any]:
-        new = NewRun(
-            name=record.name,
-            experiment_id=experiment,
-            what=version,
-            arguments=first.arguments,
-            root=target.root,
-            service_account=target.service_account,
-        )
-        return describe(api, record, target, version.name, api.create_run(new))
-
-    return claims.submit_once(store, record, find, make, tell)
+    return claims.submit_once(store, first, find, lambda: describe(api, first, ui, api.create_run(new)), tell)
 
 
 def record_of(request: Request, target: Target, store: Store) -> Record:
@@ -201,7 +214,14 @@ def record_of(request: Request, target: Target, store: Store) -> Record:
         arguments=arguments_of(request, store, store.locate(key), name),
         started=runs.utc_now(),
         artifacts=target.root,
+        target=claimed_target(target, target.experiment or card.name, target.version or version_name(request.pipeline)),
     )
+
+
+def claimed_target(target: Target, experiment: str, version: str) -> dict[str, str]:
+    """Return what a claim says of where its run is to be created, and how; its root is with the artifacts."""
+    place = {"host": target.host, "namespace": target.namespace, "experiment": experiment, "version": version}
+    return {**place, "service_account": target.service_account}
 
 
 def card_text(address: str) -> str:
@@ -232,16 +252,16 @@ def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[s
     return found
 
 
-def describe(api: Api, record: Record, target: Target, version: str, run: Any) -> dict[str, Any]:
+def describe(api: Api, record: Record, ui: str, run: Any) -> dict[str, Any]:
     """Describe a run at the API as the store keeps it."""
-    ui = target.ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
+    pages = ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
     return {
         "run_id": run.run_id,
-        "url": f"{ui.rstrip('/')}/#/runs/details/{run.run_id}",
+        "url": f"{pages.rstrip('/')}/#/runs/details/{run.run_id}",
         "host": api.host,
-        "version": version,
+        "version": record.target["version"],
         "experiment_id": run.experiment_id,
-        "artifacts": f"{target.root.rstrip('/')}/{record.pipeline}/{run.run_id}" if target.root else "",
+        "artifacts": f"{record.artifacts.rstrip('/')}/{record.pipeline}/{run.run_id}" if record.artifacts else "",
     }
 
 
@@ -252,7 +272,9 @@ def describe(api: Api, record: Record, target: Target, version: str, run: Any) -
 @click.option("--labels", default="", help="Human labels: an s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: s3://bucket/prefix.")
 @click.option("--answers", default="", help="People's answers to a sample: an s3:// address; for quality.")
-@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: today's in UTC]")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: --job's, or today]")
+@click.option("--job", default="", envvar="UNDERSTUDY_JOB", show_envvar=True, help="A CronJob's Job: its day counts.")
+@click.option("--time-zone", default="UTC", envvar="TIME_ZONE", show_envvar=True, callback=zone_of, help="Of that day.")
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--name", help="Name of the run. [default: <card>-<pipeline>-<night or week>; of a training a new one]")
 @click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", show_envvar=True, help="URL of the pipelines API.")
@@ -270,6 +292,8 @@ def describe(api: Api, record: Record, target: Target, version: str, run: Any) -
 def main(
     pipeline: str,
     settings: tuple[str, ...],
+    job: str,
+    time_zone: tzinfo,
     when_asked: bool,
     at_most_every_days: int,
     is_waiting: bool,
@@ -279,6 +303,8 @@ def main(
     target = Target(**{field: given.pop(field) for field in Target.__slots__})
     if when_asked and (pipeline != "training" or given["name"]):
         raise click.UsageError("--when-asked is for training, and names the run itself.")
+    if "date" in OWN[pipeline]:
+        given["date"] = given["date"] or day_of(job, time_zone, datetime.now(UTC))
     request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
     sys.exit(run(request, target, at_most_every_days if when_asked else None, is_waiting=is_waiting))
 

@@ -265,13 +265,13 @@ def test_no_keys_at_all_is_bad_input(s3_url, monkeypatch, tmp_path):
         prepare_store(s3_url)
 
 
-def test_a_server_that_is_not_there_is_bad_input(monkeypatch):
+def test_a_server_that_is_not_there_is_an_outage_and_no_bad_input(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     for name, value in {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BadInput, match=r"store must be reachable"):
+    with pytest.raises(StorageError, match=r"store must be reachable"):
         prepare_store("s3://bucket")
 
 

@@ -310,7 +310,8 @@ class S3Store(Store):
         except ClientError as error:
             raise self._explain(error.response["Error"]["Code"], key) from error
         except (NoCredentialsError, PartialCredentialsError, EndpointConnectionError) as error:
-            raise BadInput(
+            kind = StorageError if isinstance(error, EndpointConnectionError) else BadInput
+            raise kind(
                 f"The store must be reachable, got {error} ({self.locate(key)}). "
                 "Set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mount the credentials."
             ) from error
@@ -384,13 +385,16 @@ def prepare_store(uri: str) -> Store:
     """Open a store and prove that it can be written, before anything is spent on what goes into it.
 
     Raises:
-        BadInput: the bucket is missing or forbidden, the server is not there, or the folder cannot be written.
+        BadInput: the bucket is missing or forbidden, or the folder cannot be written.
+        StorageError: the server is not there or out of order.
     """
     store = open_store(uri)
     try:
         store.put_if_absent(MARKER, b'{"format": 1}\n')
     except StorageError as error:
-        raise BadInput(str(error)) from error
+        if isinstance(store, FolderStore):
+            raise BadInput(str(error)) from error
+        raise
     return store
 
 

@@ -7,7 +7,7 @@ Source: kubeflow/pipelines backend/src/v2/driver/driver.go (resolveInputs, provi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,12 +69,13 @@ class Backend:
     name: str = "run"
     timeout_s: float = 240
 
-    def run(self, arguments: Mapping[str, Any]) -> dict[str, list[Outputs]]:
-        """Run the pipeline to its end, and return what each task left, one for each turn of a loop."""
+    def run(self, arguments: Mapping[str, Any], only: Collection[str] = ()) -> dict[str, list[Outputs]]:
+        """Run the pipeline, or only some of its tasks, and return what each left, one for each turn of a loop."""
         config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named(LAUNCHER_MAP, self.namespace)}
         self.cluster.apply({**config_map, "data": {LAUNCHER.name: LAUNCHER.read_text(encoding="utf-8")}})
         scope = Outputs(_with_defaults(self.spec["root"], arguments))
-        return self._dag(self.spec["root"]["dag"], scope, "")
+        tasks = self.spec["root"]["dag"]["tasks"]
+        return self._dag({"tasks": {name: tasks[name] for name in only or tasks}}, scope, "")
 
     def _dag(self, dag: Object, scope: Outputs, turn: str) -> dict[str, list[Outputs]]:
         done: dict[str, list[Outputs]] = {}

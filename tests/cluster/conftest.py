@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,19 +16,35 @@ from typing import Any
 import pytest
 
 from tests.bundles import make_card
+from tests.cluster.backend import Backend, Outputs
 from tests.cluster.forward import PORT as FORWARDED
 from tests.cluster.installation import NAMESPACE, Installation, copied, install_crds, secret
-from tests.cluster.kube import RIG_BASE, RIG_HOME, ROOT, Cluster, Object, Unavailable, close_cluster, open_cluster
+from tests.cluster.kube import (
+    KUBEFLOW,
+    OURS,
+    PIPELINES_API,
+    RIG_BASE,
+    RIG_HOME,
+    ROOT,
+    Cluster,
+    Object,
+    Unavailable,
+    close_cluster,
+    find_foreign_api,
+    open_cluster,
+)
 from tests.cluster.pods import forwarder
 from tests.night_desk import make_desk, texts
+from tests.pipelines.test_training import TASK, write_task
 from tests.services import elasticsearch, kfp_api, s3
+from understudy.teacher.rehearsal import Plan, serve
 
 ROLES = ("infer", "submit", "analysis")
 BUCKET = "understudy"
-KUBEFLOW, PIPELINES_API = "kubeflow", "ml-pipeline"
 TEXTS, SHARDS = 60, 3
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 RIG_BUILD_FLAGS = f"--isolation chroot --network host --pull-never -v {CERTIFICATES}:{CERTIFICATES}:ro"
+ZONE = "Etc/GMT-14" if datetime.now(UTC).hour >= 10 else "Etc/GMT+12"  # where it is another day than in UTC
 TEST_TIMEOUT_S = 1200  # the first test waits for the images
 
 
@@ -48,6 +64,8 @@ def cluster() -> Iterator[Cluster]:
     except Unavailable as reason:
         required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
         (pytest.fail if required else pytest.skip)(f"no cluster: {reason}")
+    if os.environ.get("KUBECONFIG") and (fault := find_foreign_api(opened.find(KUBEFLOW, f"service/{PIPELINES_API}"))):
+        pytest.fail(fault, pytrace=False)
     yield opened
     close_cluster(opened)
 
@@ -165,7 +183,8 @@ def kfp(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = int(server.server_address[1])
         ports = [{"port": FORWARDED, "targetPort": FORWARDED}]
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": PIPELINES_API, "namespace": KUBEFLOW}}
+        about = {"name": PIPELINES_API, "namespace": KUBEFLOW, "labels": OURS}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": about}
         cluster.apply(
             forwarder(PIPELINES_API, KUBEFLOW, cluster.host, port),
             {**service, "spec": {"selector": {"app": PIPELINES_API}, "ports": ports}},
@@ -176,10 +195,10 @@ def kfp(
 
 
 @pytest.fixture(scope="session")
-def outside(cluster: Cluster) -> Iterator[dict[str, socket.socket]]:
-    """Listen at two addresses that stand for what lies outside of the cluster: the teacher's, and any other."""
-    with socket.create_server((cluster.host, 0)) as teacher, socket.create_server((cluster.host, 0)) as elsewhere:
-        yield {"teacher": teacher, "elsewhere": elsewhere}
+def outside(cluster: Cluster) -> Iterator[dict[str, tuple[str, int]]]:
+    """Listen at two addresses that stand for what lies outside of the cluster: a rehearsal teacher's, and any other."""
+    with serve(Plan(TASK / "answers.csv"), cluster.host) as teacher, socket.create_server((cluster.host, 0)) as other:
+        yield {"teacher": (cluster.host, int(teacher.server_address[1])), "elsewhere": other.getsockname()}
 
 
 @pytest.fixture(scope="session")
@@ -188,26 +207,29 @@ def production(
     installed: Installation,
     bucket: Bucket,
     elastic_starting: tuple[elasticsearch.Server, Future[None]],
-    outside: dict[str, socket.socket],
+    outside: dict[str, tuple[str, int]],
     kfp: kfp_api.Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Object]:
     """Install the production overlay, changed where its operator would: addresses, ways out, the card, the store's key.
 
-    The store holds a published bundle, and the source texts of today, and of tomorrow should midnight come.
+    The store holds a published bundle, and the source texts of every day that a night might be of.
     """
-    desk = make_desk(tmp_path_factory.mktemp("desk"), f"{bucket.uri}/production")
+    folder = tmp_path_factory.mktemp("desk")
+    desk = make_desk(folder, f"{bucket.uri}/production")
     source = desk.write("texts.csv", texts(0, TEXTS))
-    for day in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)):
+    for days in range(-3, 4):
+        day = datetime.now(UTC) + timedelta(days=days)
         bucket.client.upload_file(str(source), BUCKET, f"texts/{day:%Y-%m-%d}/texts.csv")
-    addresses = {"AWS_ENDPOINT_URL_S3": bucket.url, "ELASTICSEARCH_URL": elastic_starting[0].url}
-    installed.set("production", {"STORE": desk.uri, "TEXTS": f"{bucket.uri}/texts/{{date}}/", **addresses})
-    teacher = outside["teacher"].getsockname()
-    ways = {
-        "store": bucket.url,
-        "elasticsearch": elastic_starting[0].url,
-        "teacher": f"http://{teacher[0]}:{teacher[1]}",
-    }
+    write_task(folder)
+    for name in ("texts.csv", "labels.csv"):
+        bucket.client.upload_file(str(folder / name), BUCKET, f"training/{name}")
+    learned = {"TRAINING_TEXTS": f"{bucket.uri}/training/texts.csv", "LABELS": f"{bucket.uri}/training/labels.csv"}
+    addresses = {"AWS_ENDPOINT_URL_S3": bucket.url, "ELASTICSEARCH_URL": elastic_starting[0].url, "TIME_ZONE": ZONE}
+    teacher = "http://{}:{}".format(*outside["teacher"])
+    settings = {"STORE": desk.uri, "TEXTS": f"{bucket.uri}/texts/{{date}}/", "OPENAI_BASE_URL": f"{teacher}/v1"}
+    installed.set("production", settings | learned | addresses)
+    ways = {"store": bucket.url, "elasticsearch": elastic_starting[0].url, "teacher": teacher}
     for policy, url in ways.items():
         installed.open_way("production", policy, url)
     card = make_card(more=f"shard: {{texts_per_shard: {TEXTS // SHARDS}}}")
@@ -217,3 +239,24 @@ def production(
     cluster.apply(secret(NAMESPACE, "understudy-storage", keys))
     cluster.apply(secret(NAMESPACE, "understudy-teacher", {"api_key": "no teacher is asked here"}))
     return objects
+
+
+@pytest.fixture(scope="session")
+def ran(
+    cluster: Cluster, kfp: kfp_api.Server, production: list[Object], bucket: Bucket
+) -> Callable[..., dict[str, list[Outputs]]]:
+    """Return a function that has a Job submit the run of its name, and runs that as the backend would."""
+
+    def run(job: Object, only: Collection[str] = ()) -> dict[str, list[Outputs]]:
+        name = job["metadata"]["name"]
+        cluster.apply(job)
+        cluster.completes(NAMESPACE, name, 240)
+        (run,) = (run for run in kfp.backend.runs if run["display_name"] == name)
+        wanted = run["pipeline_version_reference"]["pipeline_version_id"]
+        versions = cluster.get("pipelineversions", "-n", NAMESPACE)["items"]
+        spec = next(one["spec"] for one in versions if one["metadata"]["uid"] == wanted)
+        parts = (spec["pipelineSpec"], spec["platformSpec"], f"{bucket.uri}/artifacts/{run['run_id']}", bucket.client)
+        backend = Backend(cluster, NAMESPACE, *parts, account=run.get("service_account") or "default", name=name)
+        return backend.run(run["runtime_config"]["parameters"], only)
+
+    return run

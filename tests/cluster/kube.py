@@ -21,6 +21,8 @@ RIG_HOST, RIG_PODS = "10.250.0.1", "10.251.0.0/24"
 RIG_BASE = "docker.io/local/python:1"
 APPLY = ("apply", "--server-side", "--force-conflicts", "--validate=strict")
 DRY_RUN = ("--dry-run=server",)
+KUBEFLOW, PIPELINES_API = "kubeflow", "ml-pipeline"
+OURS = {"app.kubernetes.io/part-of": "understudy-tests"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -67,6 +69,11 @@ class Cluster:
     def get(self, *words: str) -> Any:
         """Return objects as the server holds them."""
         return json.loads(self.ask("get", *words, "-o", "json"))
+
+    def find(self, namespace: str, name: str) -> Object | None:
+        """Return an object as the server holds it; None when there is none."""
+        said = self.ask("get", "-n", namespace, name, "--ignore-not-found", "-o", "json")
+        return dict(json.loads(said)) if said.strip() else None
 
     def apply(self, *objects: Object, dry_run: bool = False) -> list[str]:
         """Apply objects on the server's side, or only have it check them; return a line for each."""
@@ -172,6 +179,24 @@ def close_cluster(cluster: Cluster) -> None:
     """End the cluster if it was started here."""
     if cluster.is_ours:
         subprocess.run([RIG / "down"], check=True, timeout=120)
+
+
+def find_foreign_api(service: Object | None) -> str:
+    """Say why a cluster is not for these tests: its pipelines API is a real one, which they would cut off.
+
+    Args:
+        service: the Service `ml-pipeline` as the cluster holds it; None when there is none.
+
+    Returns:
+        a sentence; empty when the Service is missing, or was made by these tests.
+    """
+    labels = (service or {}).get("metadata", {}).get("labels") or {}
+    if service is None or OURS.items() <= labels.items():
+        return ""
+    return (
+        f"KUBECONFIG must name a cluster without Kubeflow Pipelines, got the Service {KUBEFLOW}/{PIPELINES_API} with "
+        f"labels {labels}. The tests would put their own server in its place: name a cluster made for tests."
+    )
 
 
 def documents(text: str) -> list[Object]:

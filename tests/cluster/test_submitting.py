@@ -1,14 +1,18 @@
 """The production CronJob as shipped: it fires, its pod asks with its own token, and a run is submitted once."""
 
 import json
+import re
+import subprocess
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.cluster.conftest import ZONE
 from tests.cluster.installation import NAMESPACE, cron_job, job_of
-from tests.cluster.kube import until
+from tests.cluster.kube import ROOT, until
 from tests.services.kfp_api import Fault
 
 NIGHTLY = "understudy-nightly"
@@ -21,8 +25,8 @@ def runs_named(kfp, name):
 
 @pytest.fixture(scope="module")
 def fired(cluster, production):
-    """Move the CronJob's schedule to the next minute, and return the Job that it made once it has ended."""
-    at = (datetime.now(UTC) + timedelta(seconds=70)).replace(second=0)
+    """Move the CronJob's schedule to the next minute; return the Job that it made, once that has ended, and its log."""
+    at = (datetime.now(ZoneInfo(ZONE)) + timedelta(seconds=70)).replace(second=0)
     patch = {"spec": {"schedule": f"{at.minute} {at.hour} * * *"}}
     cluster.ask("patch", "-n", NAMESPACE, f"cronjob/{NIGHTLY}", "--type=merge", "-p", json.dumps(patch))
 
@@ -32,7 +36,7 @@ def fired(cluster, production):
 
     (job,) = until(made, 120, lambda: cluster.story(NAMESPACE))
     log = cluster.completes(NAMESPACE, job["metadata"]["name"], 240)
-    return job["metadata"]["name"], log
+    return job["metadata"], log
 
 
 def test_the_cron_job_submits_exactly_one_run(cluster, kfp, fired, production):
@@ -50,7 +54,7 @@ def production_version(objects):
 
 
 def test_its_pod_ran_under_restricted_with_a_token_for_the_pipelines_api_alone(cluster, fired):
-    (pod,) = cluster.get("pods", "-n", NAMESPACE, "-l", f"job-name={fired[0]}")["items"]
+    (pod,) = cluster.get("pods", "-n", NAMESPACE, "-l", f"job-name={fired[0]['name']}")["items"]
     namespace = cluster.get("namespace", NAMESPACE)
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     sources = [s for volume in pod["spec"]["volumes"] for s in volume.get("projected", {}).get("sources", [])]
@@ -64,6 +68,38 @@ def test_the_api_refuses_who_has_no_token_of_the_cluster(kfp, fired, token):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=20)
     assert refused.value.code == 401
+
+
+def test_the_night_is_the_day_that_was_scheduled_in_the_cron_jobs_zone(kfp, fired):
+    day = fired[0]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"][:10]
+    assert day != f"{datetime.now(UTC):%Y-%m-%d}"  # it is another day there
+    (run,) = runs_named(kfp, f"hotel-tips-nightly-{day}")
+    assert run["runtime_config"]["parameters"]["date"] == day
+
+
+def test_a_job_that_starts_a_day_late_is_of_the_night_that_was_scheduled(cluster, kfp, production, fired):
+    scheduled = datetime.now(ZoneInfo(ZONE)) - timedelta(days=1)
+    name = f"{NIGHTLY}-{int(scheduled.timestamp()) // 60}"
+    cluster.apply(job_of(cron_job(production, NIGHTLY), name))
+    cluster.completes(NAMESPACE, name, 240)
+    assert len(runs_named(kfp, f"hotel-tips-nightly-{scheduled:%Y-%m-%d}")) == 1
+
+
+def test_a_night_that_failed_fails_a_further_job_until_it_is_repeated_as_documented(cluster, kfp, production, fired):
+    (run,) = [run for run in kfp.backend.runs if run["run_id"] in fired[1]]
+    night, day = run["display_name"], run["runtime_config"]["parameters"]["date"]
+    kfp.backend.become(run["run_id"], "FAILED")
+    cluster.apply(job_of(cron_job(production, NIGHTLY), "further", f"--date={day}"))
+    assert cluster.ended(NAMESPACE, "further", 240) == "Failed"
+    assert f"submit it with --name {night}-2 --date {day}." in cluster.ask("logs", "-n", NAMESPACE, "job/further")
+    guide = (ROOT / "docs/deploy.md").read_text().replace("2026-11-01", day)
+    create, change = re.search(r"kubectl (.*? create job again .*?) \\\n *\| sed '(.*?)'", guide).groups()
+    job = subprocess.run(
+        ["sed", change], input=cluster.ask(*create.split()), capture_output=True, text=True, check=True
+    )
+    cluster.ask("apply", "-f", "-", stdin=job.stdout)
+    cluster.completes(NAMESPACE, "again", 240)
+    assert len(runs_named(kfp, f"{night}-2")) == 1
 
 
 def test_the_api_refuses_an_account_without_the_role(cluster, kfp, fired):

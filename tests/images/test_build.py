@@ -59,6 +59,19 @@ def test_a_build_without_a_base_is_refused_before_anything_is_built():
     assert "BASE must name an image" in done.output
 
 
+def test_the_students_weights_go_into_the_image_of_train_alone(monkeypatch, tmp_path):
+    """The builder is a program that succeeds and keeps what it was asked."""
+    asked = tmp_path / "asked"
+    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    command = ["--base", "any", "--builder", "docker", "--weights", "--record", str(tmp_path / "images.json")]
+    assert CliRunner().invoke(images.main, command, catch_exceptions=False).exit_code == 0
+    builds = [line for line in asked.read_text().splitlines() if line.startswith("build ")]
+    assert len(builds) == len(read_images())
+    assert ["ROLE=train" in line for line in builds] == ["--build-arg WEIGHTS=1" in line for line in builds]
+
+
 @pytest.fixture
 def buildah(tmp_path, monkeypatch):
     """Buildah with a store of its own that speaks plain HTTP to this machine."""

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from kfp.compiler import Compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
+from pipelines import compile as compile_module
 from pipelines import manifests
 from pipelines.compile import PIPELINES, load_pipeline, version_name, version_of
 from pipelines.pods import Accelerator
@@ -77,7 +78,7 @@ def test_the_check_fails_when_a_manifest_is_not_what_its_source_says(root, edit)
 def test_a_version_says_what_kfps_own_compiler_says(files, tmp_path):
     for name in PIPELINES:
         options = KubernetesManifestOptions(
-            pipeline_name=name, pipeline_version_name=version_name(name), include_pipeline_manifest=True
+            pipeline_name=name, pipeline_version_name=version_name(name, {}), include_pipeline_manifest=True
         )
         file = tmp_path / f"{name}.yaml"
         Compiler().compile(
@@ -92,7 +93,7 @@ def test_a_version_is_named_by_what_it_says(files):
     for name in PIPELINES:
         version = version_in(files, name)
         content = {key: version["spec"][key] for key in ("pipelineSpec", "platformSpec")}
-        assert version["metadata"]["name"] == version_of(name, content) == version_name(name)
+        assert version["metadata"]["name"] == version_of(name, content) == version_name(name, {})
         assert version["spec"]["pipelineName"] == name
         changed = {**content, "platformSpec": {}}
         assert version_of(name, changed) != version_of(name, content)
@@ -122,9 +123,28 @@ def test_digests_pin_every_image_and_rename_every_version(root, tmp_path, files)
 def test_pinned_manifests_are_current_on_a_clone_that_has_no_build(root, tmp_path):
     run("--images", record(tmp_path, **DIGESTS))
     assert run("--check") == (0, "")
-    run()
+    assert run("--unpin")[0] == 0
     assert run("--check") == (0, "")
     assert not (root / manifests.PINS).exists()
+
+
+def test_pinned_digests_are_kept_until_told_otherwise_and_a_line_says_so(root, tmp_path):
+    run("--images", record(tmp_path, **DIGESTS))
+    before = (root / manifests.PINS).read_text()
+    code, output = run()
+    assert code == 0
+    assert "Kept the pinned digests of analysis, infer, submit, train: " in output
+    assert (root / manifests.PINS).read_text() == before
+    assert run("--check") == (0, "")
+    assert run("--unpin", "--images", tmp_path / "images.json")[0] == 2
+
+
+def test_submit_asks_for_the_version_that_the_pinned_manifests_install(root, tmp_path, monkeypatch):
+    run("--images", record(tmp_path, **DIGESTS))
+    monkeypatch.setattr(compile_module, "ROOT", root)
+    for name in PIPELINES:
+        *_, version = yaml.safe_load_all((root / manifests.BASE / f"{name}.yaml").read_text())
+        assert version_name(name) == version["metadata"]["name"] != version_name(name, {})
 
 
 def test_images_that_were_not_pushed_go_by_their_tags(tmp_path):

@@ -56,6 +56,24 @@ def test_nothing_but_figures_is_served(tmp_path):
     assert {answer(store, path)[0] for path in ("/", "/secret", "/../secret", "/metrics/../secret")} == {404}
 
 
+def rules_of_alerts():
+    file = MANIFESTS / "components/monitoring/alerts.yaml"
+    rules = [rule for group in yaml.safe_load(file.read_text())["spec"]["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule for rule in rules}
+
+
+def test_a_job_that_a_retry_mended_alerts_nobody():
+    """`kube_job_status_failed` counts pods, of Jobs that succeeded too; the Job's own condition says how it ended."""
+    expression = rules_of_alerts()["UnderstudySubmitFailed"]["expr"]
+    assert "kube_job_failed{" in expression and 'condition="true"' in expression
+
+
+def test_figures_that_are_not_there_are_an_alert():
+    silent = rules_of_alerts()["UnderstudySilent"]
+    assert silent["expr"] == "absent(understudy_night_date_seconds)"
+    assert silent["for"] == "26h"
+
+
 def test_alerts_and_dashboard_ask_for_series_that_the_watch_writes():
     import json
     import re

@@ -1,17 +1,20 @@
 """Rules that hold in every overlay, and with every component: read off the YAML that Kustomize renders."""
 
 import re
+import shutil
 
 import pytest
 import yaml
 
 from pipelines.compile import PIPELINES
 from pipelines.manifests import GPU, NOTE
+from pipelines.pins import recorded_pins
 from pipelines.pods import SHARES
 from tests.manifests.kustomize import (
     COMPONENTS,
     MANIFESTS,
     OVERLAYS,
+    build,
     executors,
     of_kind,
     overlay,
@@ -19,6 +22,7 @@ from tests.manifests.kustomize import (
     production_with,
 )
 from understudy.images import read_images
+from understudy.nights import MOST_SHARDS
 from understudy.task import load_card
 
 TEACHER = {"understudy/teacher-client": "true"}
@@ -95,7 +99,8 @@ def test_a_step_is_neither_root_nor_without_limits(documents):
 
 def test_images_are_those_of_the_one_file_that_names_them(composed):
     documents = composed[1]
-    known = {image.reference for image in read_images().values()}
+    pins = recorded_pins(MANIFESTS)
+    known = {f"{image.name}@{pins[role]}" if role in pins else image.reference for role, image in read_images().items()}
     used = {it["image"] for template in pod_templates(documents).values() for it in template["spec"]["containers"]}
     used |= {container["image"] for container, _ in executors(documents).values()}
     assert used <= known
@@ -154,6 +159,21 @@ def test_only_pods_that_ask_the_teacher_may_leave_by_the_teachers_policy(documen
     assert not [selector for selector in others if set(TEACHER) & set(selector.get("matchLabels", {}))]
 
 
+def test_steps_reach_the_storage_where_kfp_keeps_their_artifacts(documents):
+    """KFP's manifests label the pods of its own storage "app: seaweedfs", and "app: minio" before."""
+    policies = of_kind(documents, "NetworkPolicy")
+    (rule,) = policies["artifacts" if "artifacts" in policies else "store"]["spec"]["egress"]
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kubeflow"}}
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["seaweedfs", "minio"]
+    assert {port["port"] for port in rule["ports"]} == {8333, 9000}
+
+
+def test_every_cronjob_hands_on_where_artifacts_go(documents):
+    for (kind, name), template in pod_templates(documents).items():
+        assert kind != "CronJob" or "--root=$(PIPELINE_ROOT)" in template["spec"]["containers"][0]["args"], name
+
+
 def test_submit_may_do_what_it_does_in_its_namespace_and_no_more(documents):
     role = of_kind(documents, "Role")["understudy-submit"]
     assert {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in role["rules"]} == {
@@ -180,7 +200,7 @@ def test_a_cronjob_runs_once_in_its_time_and_leaves_nothing_behind(documents):
         assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
         assert 0 < spec["startingDeadlineSeconds"] <= 86400
         assert spec["successfulJobsHistoryLimit"] == spec["failedJobsHistoryLimit"] == 3
-        assert run["activeDeadlineSeconds"] >= 300  # a retried pod may wait 90 s for the lease of the one before
+        assert run["activeDeadlineSeconds"] >= 300  # a retried pod may wait 120 s for the lease of the one before
         assert (run["backoffLimit"], run["ttlSecondsAfterFinished"]) == (4, 604800)
         assert run["template"]["spec"]["restartPolicy"] == "Never"
 
@@ -235,6 +255,18 @@ def test_submit_takes_the_arguments_of_every_cronjob(documents):
             assert {option.partition("=")[0] for option in options} <= known
 
 
+def test_nights_begin_and_end_where_the_cronjobs_clock_goes(tmp_path):
+    """Submit reads the zone from the settings, and the scheduled minute from the name of its Job."""
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    file = tmp_path / "manifests/overlays/production/settings.env"
+    file.write_text(file.read_text().replace("TIME_ZONE=Etc/UTC", "TIME_ZONE=Asia/Tokyo"))
+    documents = build(file.parent)
+    assert {job["spec"]["timeZone"] for job in of_kind(documents, "CronJob").values()} == {"Asia/Tokyo"}
+    for template in pod_templates(documents).values():
+        (job,) = [it for it in template["spec"]["containers"][0]["env"] if it["name"] == "UNDERSTUDY_JOB"]
+        assert job["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+
+
 def test_the_settings_that_steps_read_are_those_that_the_code_reads(documents):
     asked = {
         (source["configMapName"], pair["configMapKey"], pair["envVar"])
@@ -269,11 +301,32 @@ def test_with_a_gpu_only_its_version_of_training_is_there(tmp_path):
     assert told["nodeSelector"] and told["tolerations"]
 
 
+def amount(quantity):
+    """A quantity of Kubernetes as a number: cores, or bytes."""
+    units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+    unit = quantity.lstrip("0123456789.")
+    return float(quantity.removesuffix(unit)) * units.get(unit, 1)
+
+
+def test_the_quota_holds_a_night_of_all_workers_beside_a_step_of_a_training(tmp_path):
+    documents = production_with("quota", tmp_path)
+    hard = of_kind(documents, "ResourceQuota")["understudy"]["spec"]["hard"]
+    (sidecar,) = of_kind(documents, "LimitRange")["understudy"]["spec"]["limits"]
+    infer, train = SHARES["infer"], SHARES["train"]
+    for place, (side, default) in enumerate({"requests": "defaultRequest", "limits": "default"}.items()):
+        for kind, unit in (("cpu", ""), ("memory", "Mi")):
+            shares = [amount(f"{getattr(share, kind)[place]}{unit}") for share in (infer, train)]
+            extra = amount(sidecar[default][kind])
+            assert MOST_SHARDS * (shares[0] + extra) + shares[1] + extra <= amount(hard[f"{side}.{kind}"]), (side, kind)
+    disk = amount(sidecar["defaultRequest"]["ephemeral-storage"])  # of the step, which names none, and of its sidecar
+    assert (MOST_SHARDS + 1) * 2 * disk <= amount(hard["requests.ephemeral-storage"])
+    assert int(hard["pods"]) >= 2 * (MOST_SHARDS + 1)  # a driver each, in a KFP that gives them pods
+
+
 def test_with_a_role_no_pod_of_ours_asks_for_keys(tmp_path):
     documents = production_with("storage-role", tmp_path)
-    assert not [
-        it for template in pod_templates(documents).values() for it in template["spec"]["containers"] if it.get("env")
-    ]
+    containers = [it for template in pod_templates(documents).values() for it in template["spec"]["containers"]]
+    assert not [env for container in containers for env in container["env"] if "secretKeyRef" in env["valueFrom"]]
     for account in of_kind(documents, "ServiceAccount").values():
         assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
 

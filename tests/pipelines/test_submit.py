@@ -1,9 +1,13 @@
 """Submitting to the pipelines API: what is asked for, what is created, and what goes wrong."""
 
 import json
+import re
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -41,6 +45,26 @@ def test_a_night_is_submitted_with_its_card_date_and_pinned_version(cluster, com
     assert f"Run: {run['run_id']}\n{cluster.server.url}/#/runs/details/{run['run_id']}" in done.stdout
 
 
+@contextmanager
+def http_error(status):
+    """Serve one status to whatever is asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_error(status)
+
+        do_PUT = do_HEAD = do_GET  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 @pytest.mark.parametrize("pipeline", ["training", "nightly", "quality"])
 def test_every_pipeline_takes_the_arguments_that_it_is_submitted_with(cluster, command, pipeline):
     assert command(cluster, pipeline).returncode == 0
@@ -55,12 +79,60 @@ def test_the_same_night_again_is_the_same_run(cluster, command):
     assert first.stdout.split("\n")[1:] == second.stdout.split("\n")[1:]
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
+def test_a_night_that_failed_is_told_with_how_to_repeat_it_and_the_repeat_is_a_run(cluster, command, state):
+    command(cluster, "nightly")
+    cluster.backend.become(cluster.backend.runs[0]["run_id"], state)
+    done = command(cluster, "nightly")
+    assert (done.returncode, len(cluster.backend.runs)) == (2, 1)
+    assert f"got '{NIGHT}', which has ended as {state} (" in done.stderr
+    assert done.stderr.rstrip().endswith(f"submit it with --name {NIGHT}-2 --date 2026-11-01.")
+    assert cluster.told(NIGHT).outcome == state.lower()
+    assert command(cluster, "nightly", "--name", f"{NIGHT}-2").returncode == 0
+    assert len(cluster.backend.runs) == 2
+    assert f"--name {NIGHT}-3 " in command(cluster, "nightly").stderr
+
+
+def test_a_run_that_somebody_deleted_is_told(cluster, command):
+    command(cluster, "nightly")
+    cluster.backend.runs.clear()
+    done = command(cluster, "nightly")
+    assert done.returncode == 2
+    assert "which has ended as GONE (" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "SUCCEEDED"])
+def test_a_night_that_goes_on_or_went_well_is_found_again(cluster, command, state):
+    command(cluster, "nightly")
+    cluster.backend.become(cluster.backend.runs[0]["run_id"], state)
+    assert (command(cluster, "nightly").returncode, len(cluster.backend.runs)) == (0, 1)
+
+
 def test_names_say_night_week_or_time():
     day = Request("quality", "c", "s", date="2027-01-03")  # a Sunday of the last ISO week of 2026
     assert submit.default_name(day, CARD) == "hotel-tips-quality-2026-W53"
     assert submit.default_name(Request("nightly", "c", "s", date="2026-11-01"), CARD) == NIGHT
     today = f"hotel-tips-{date.today():%Y}"
     assert submit.default_name(Request("training", "c", "s"), CARD).startswith(today)
+
+
+def test_the_first_training_as_documented_has_a_name_that_makes_a_retried_pod_harmless():
+    script = re.search(r"first-training --from=.*?sed '(.*?)'", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+    jobs = (ROOT / "manifests/base/cronjobs/cronjobs.yaml").read_text()
+    changed = subprocess.run(["sed", script[1]], input=jobs, capture_output=True, text=True, check=True).stdout
+    retrain = next(it for it in yaml.safe_load_all(changed) if it["metadata"]["name"] == "understudy-retrain")
+    args = retrain["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--name=first-training" in args
+    assert not any(arg.startswith(("--when-asked", "--at-most-every-days")) for arg in args)
+
+
+def test_a_failed_night_is_repeated_as_documented():
+    script = re.search(r"create job again --from=.*?sed '(.*?)'", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+    jobs = list(yaml.safe_load_all((ROOT / "manifests/base/cronjobs/cronjobs.yaml").read_text()))
+    nightly = json.dumps(next(it for it in jobs if it["metadata"]["name"] == "understudy-nightly"), indent=4)
+    changed = subprocess.run(["sed", script[1]], input=nightly, capture_output=True, text=True, check=True).stdout
+    args = json.loads(changed)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[2:5] == ["nightly", "--name=hotel-tips-nightly-2026-11-01-2", "--date=2026-11-01"]
 
 
 def test_a_root_says_where_the_artifacts_will_lie(cluster, command):
@@ -104,6 +176,19 @@ def test_what_cannot_serve_ends_with_2_and_a_sentence(cluster, command, changes,
     assert "Traceback" not in done.stderr
 
 
+def test_a_storage_that_is_out_of_order_ends_with_1_so_that_a_job_tries_again(cluster, command, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    down = command(cluster, "nightly", date="1.11.2026")
+    assert down.returncode == 1
+    assert "The store must be reachable" in down.stderr
+    assert "A night must be a date YYYY-MM-DD" in down.stderr  # all faults are told all the same
+    with http_error(503) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        away = command(cluster, "nightly")
+    assert (away.returncode, cluster.backend.runs) == (1, [])
+    assert "The store must answer" in away.stderr
+
+
 def test_a_missing_version_names_those_that_are_there(cluster, command):
     assert f"got {version_name('nightly')} (" in command(cluster, "nightly", version="nightly-old").stderr
 
@@ -125,7 +210,7 @@ def test_settings_that_are_longer_than_the_api_takes_are_refused_here(cluster, c
 def test_an_expired_token_is_told_and_a_renewed_one_is_read_for_the_next_call(cluster, command):
     cluster.token_file.write_text("expired")
     done = command(cluster, "nightly")
-    assert (done.returncode, cluster.backend.runs) == (2, [])
+    assert (done.returncode, cluster.backend.runs) == (1, [])
     assert "must know who asks it to read a pipeline, got 401: Request header error: the token has" in done.stderr
     cluster.token_file.write_text("a-good-token")
     assert command(cluster, "nightly").returncode == 0

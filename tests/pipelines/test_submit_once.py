@@ -24,6 +24,10 @@ def record(**changes):
     return Record(**{**given, "started": "2026-11-01T00:00:00Z", "artifacts": "", **changes})
 
 
+def once(store, mine, find, create):
+    return claims.submit_once(store, claims.claim(store, mine, str), find, create, str)
+
+
 def test_an_answer_that_was_cut_off_after_the_run_was_created_makes_no_second_one(cluster, command):
     cluster.fault("cut", after=True)
     assert command(cluster, "nightly").returncode == 0
@@ -105,7 +109,8 @@ def claim_of(cluster):
     options = cluster.options("nightly")
     given = dict(zip((word.removeprefix("--") for word in options[1::2]), options[2::2], strict=True))
     request = Request("nightly", given["card"], given["store"], texts=given["texts"], date=given["date"], name=NIGHT)
-    return asdict(submit.record_of(request, submit.Target(), cluster.store))
+    target = submit.Target(host=given["host"], version=given["version"])
+    return asdict(submit.record_of(request, target, cluster.store))
 
 
 def test_a_claim_without_a_lease_is_taken_up_at_once(cluster, command):
@@ -121,6 +126,35 @@ def test_a_retry_goes_on_with_what_was_claimed(cluster, command):
     done = command(cluster, "nightly", "--set", "watch.page_nights=9")
     assert "The run goes on with what its first submission gave" in done.stderr
     assert cluster.backend.runs[0]["runtime_config"]["parameters"]["overrides"] == "watch.page_nights=5"
+
+
+def test_a_retry_finds_the_run_where_the_first_submission_wanted_it(cluster, command):
+    assert command(cluster, "nightly", "--experiment", "one", "--root", "s3://first/root").returncode == 0
+    cluster.store.delete(key_of(NIGHT, SUBMITTED))  # as if it was killed before it wrote down where the run is
+    done = command(cluster, "nightly", "--experiment", "two")
+    assert (done.returncode, len(cluster.backend.runs)) == (0, 1)
+    assert "The run goes on with what its first submission gave" in done.stderr
+    assert cluster.told(NIGHT).place.startswith("s3://first/root/nightly/")
+
+
+def test_a_claim_for_another_api_is_refused_with_its_address(cluster, command):
+    claim = claim_of(cluster)
+    claim["target"]["host"] = "http://elsewhere:8888"
+    run_records.put(cluster.store, NIGHT, STARTED, claim)
+    done = command(cluster, "nightly")
+    assert (done.returncode, cluster.backend.runs) == (2, [])
+    assert f"got '{NIGHT}', claimed for http://elsewhere:8888" in done.stderr
+
+
+def test_of_two_targets_at_the_same_moment_the_first_holds_for_both(store):
+    first, second = (record(target={"host": "h", "experiment": name}) for name in ("one", "two"))
+    assert [claims.claim(store, mine, str) for mine in (first, second)] == [first, first]
+
+
+def test_a_version_that_is_not_installed_claims_no_name(cluster, command):
+    assert command(cluster, "nightly", version="nightly-none").returncode == 2
+    assert command(cluster, "nightly").returncode == 0
+    assert len(cluster.backend.runs) == 1
 
 
 def test_a_name_that_belongs_to_something_else_is_refused(cluster, command):
@@ -141,14 +175,14 @@ def short(monkeypatch):
 def test_of_many_at_once_one_creates(tmp_path, short):
     uri, made, lock = str(tmp_path), [], threading.Lock()
 
-    def create(_first):
+    def create():
         time.sleep(0.05)
         with lock:
             made.append({"run_id": str(len(made))})
         return made[-1]
 
     def submit():
-        told.append(claims.submit_once(open_store(uri), record(), lambda: made[0] if made else None, create, str))
+        told.append(once(open_store(uri), record(), lambda: made[0] if made else None, create))
 
     told = []
     threads = [threading.Thread(target=submit) for _ in range(12)]
@@ -161,12 +195,37 @@ def test_of_many_at_once_one_creates(tmp_path, short):
     assert sum(is_new for _, is_new in told) == 1
 
 
+def test_of_three_that_wait_for_a_dead_holder_one_creates(tmp_path, short, monkeypatch):
+    monkeypatch.setattr(claims, "LEASE_S", 1.5)
+    monkeypatch.setattr(claims, "LOOK_S", 1.0)  # so seldom that all three see the dead one's time over
+    monkeypatch.setattr("pipelines.api.TIMEOUTS_S", (0.1, 0.8))
+    made, mine = [], record()
+    run_records.put(open_store(str(tmp_path)), "n", STARTED, asdict(mine))
+    run_records.put(open_store(str(tmp_path)), "n", "creator.json", {"holder": "dead"})
+
+    def create():
+        time.sleep(0.7)
+        made.append({"run_id": str(len(made))})
+        return made[-1]
+
+    def submit(delay_s):
+        time.sleep(delay_s)
+        once(open_store(str(tmp_path)), mine, lambda: made[0] if made else None, create)
+
+    threads = [threading.Thread(target=submit, args=(0.04 * index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("ends", range(5))
 def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(store, short, ends):
     """Before the claim, after it, after the lease, after the creation, and after the record."""
     made, mine = [], record()
 
-    def create(_first):
+    def create():
         made.append({"run_id": "1"})
         return made[-1]
 
@@ -175,27 +234,27 @@ def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(stor
     if ends >= 2:
         store.put_if_absent(key_of("n", "creator.json"), b'{"holder": "gone"}')
     if ends >= 3:
-        create(mine)
+        create()
     if ends >= 4:
         run_records.put(store, "n", SUBMITTED, made[0])
     for _ in range(2):
-        about, _ = claims.submit_once(store, mine, lambda: made[0] if made else None, create, str)
+        about, _ = once(store, mine, lambda: made[0] if made else None, create)
         assert about["run_id"] == "1"
     assert len(made) == 1
 
 
 def test_a_clear_refusal_gives_the_lease_back_and_an_unclear_answer_keeps_it(store, short):
-    def refuse(_first):
+    def refuse():
         raise BadInput("no")
 
-    def lose(_first):
+    def lose():
         raise Unanswered("lost")
 
     with pytest.raises(BadInput):
-        claims.submit_once(store, record(), lambda: None, refuse, str)
+        once(store, record(), lambda: None, refuse)
     assert "free" in json.loads(store.read(key_of("n", "creator.json")))
     with pytest.raises(Unanswered):
-        claims.submit_once(store, record(), lambda: None, lose, str)
+        once(store, record(), lambda: None, lose)
     assert "holder" in json.loads(store.read(key_of("n", "creator.json")))
 
 
@@ -206,7 +265,7 @@ def test_a_lease_that_is_renewed_by_another_is_waited_for_anew(store, short, mon
     timer = threading.Timer(0.3, lambda: store.compare_and_swap(key, b'{"holder": "b"}', store.read_tagged(key).tag))
     timer.start()
     begun = time.monotonic()
-    claims.submit_once(store, record(), lambda: {"run_id": "1"}, lambda _first: {}, str)
+    once(store, record(), lambda: {"run_id": "1"}, dict)
     assert time.monotonic() - begun > 0.75
 
 

@@ -137,7 +137,7 @@ def ask(cluster, night):
 def test_no_training_is_submitted_until_a_night_asks(cluster, command):
     done = command(cluster, "training", "--when-asked")
     assert (done.returncode, cluster.backend.runs) == (0, [])
-    assert done.stdout == "Nothing to do: no night has asked for a training.\n"
+    assert done.stdout == "Nothing to do: no night has asked for a training of the model that serves.\n"
 
 
 def test_a_night_that_asks_gets_one_training_however_often_the_command_runs(cluster, command):
@@ -179,6 +179,10 @@ def training(name, day, **more):
     return Told(name=name, started={**started, "card_hash": "h", "artifacts": ""}, **more)
 
 
+def done(name, day, state="SUCCEEDED"):
+    return training(name, day, submitted={"run_id": "1"}, ended={"state": state})
+
+
 @pytest.mark.parametrize(
     ("nights", "trainings", "name"),
     [
@@ -189,10 +193,40 @@ def training(name, day, **more):
         (["2026-11-09"], [training("x", "2026-11-05", submitted={"run_id": "1"})], ""),  # within seven days
         (["2026-11-09"], [training("x", "2026-11-03", submitted={"run_id": "1"})], "c-retrain-2026-11-09"),
         (["2026-11-09"], [training("c-retrain-2026-11-09", "2026-11-10")], "c-retrain-2026-11-09"),  # killed midway
+        (["2026-11-08", "2026-11-09"], [training("c-retrain-2026-11-08", "2026-11-08")], "c-retrain-2026-11-08"),
+        (["2026-11-09"], [training("by-hand", "2026-11-08")], "c-retrain-2026-11-09"),  # which was never created
+        (["2026-11-08"], [training("c-retrain-2026-11-08", "2026-11-08"), done("x", "2026-11-09")], ""),
+        (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "FAILED")], "c-retrain-2026-11-09-2"),
+        (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-10", "FAILED")], ""),  # today
+        (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "CANCELED")], ""),  # by a person
     ],
 )
 def test_the_newest_night_that_asks_gets_a_training_unless_one_answers_it_or_was_lately(nights, trainings, name):
     assert retrain.decide("c", nights, trainings, 7, date(2026, 11, 10)).name == name
+
+
+def test_a_night_that_judged_a_model_which_was_replaced_since_asks_for_nothing(store):
+    current = {"version": "b", "previous": "a", "generation": 2, "published": "2026-11-03T00:00:00Z", "card": "c"}
+    current |= {"card_hash": "h", "report": "r", "is_rehearsal": False, "is_forced": False}
+    store.put_if_absent("current.json", json.dumps(current).encode())
+    for night, generation in (("2026-11-02", 1), ("2026-11-04", 2)):
+        store.put_if_absent(f"watch/retrain/{night}.json", json.dumps({"generation": generation}).encode())
+    assert retrain.asking(store) == ["2026-11-04"]
+    store.put_if_absent("watch/retrain/2026-11-05.json", b"[]")
+    with pytest.raises(BadArtifact, match=r"What a night has asked must be readable.*2026-11-05"):
+        retrain.asking(store)
+
+
+def test_a_training_that_failed_is_tried_again_a_day_later_under_a_name_of_its_own(cluster, command, monkeypatch):
+    ask(cluster, "2026-11-01")
+    command(cluster, "training", "--when-asked")
+    cluster.backend.become(cluster.backend.runs[0]["run_id"], "FAILED")
+    today = command(cluster, "training", "--when-asked")
+    assert "the last training failed on" in today.stdout
+    monkeypatch.setattr(retrain, "DAYS_AFTER_FAILURE", 0)
+    assert command(cluster, "training", "--when-asked").returncode == 0
+    names = [run["display_name"] for run in cluster.backend.runs]
+    assert names == ["hotel-tips-retrain-2026-11-01", "hotel-tips-retrain-2026-11-01-2"]
 
 
 def test_understudy_runs_lists_what_ran_and_how_it_ended(store):

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from pipelines import rerun
-from pipelines.again import one_step, pod_of
+from pipelines.resubmit import one_step, pod_of
 from tests.conftest import card_yaml
 from understudy import run_records
 from understudy.storage import open_store

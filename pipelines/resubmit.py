@@ -6,17 +6,17 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipelines import claims, follow, rerun, runs
-from pipelines.api import NewRun, connect
+from pipelines.api import connect
 from pipelines.compile import PIPELINES, load_pipeline
 from pipelines.runs import Record
-from pipelines.submit import Target, describe
+from pipelines.submit import Target, claimed_target, create_once
 from pipelines.terminal import tell
 from understudy import provenance
 from understudy.errors import BadArtifact, BadInput, StorageError
@@ -64,24 +64,9 @@ def run(artifact: str, overrides: str, store_uri: str, target: Target, *, is_wai
     parameters = parameters_of(made, overrides, store.locate(key_of(name, DECISION)))
     spec = one_step(made.step, inputs, parameters)
     api = connect(target.host, target.namespace)
-    record = record_of(name, made, store, parameters, target.root)
-    experiment = api.experiment(target.experiment or record.card)
-    new = NewRun(
-        name=name,
-        experiment_id=experiment,
-        what=spec,
-        arguments={},
-        root=target.root,
-        service_account=target.service_account,
-    )
-
-    def find_run() -> dict[str, Any] | None:
-        found = api.find_run(experiment, name)
-        return None if found is None else describe(api, record, target, "", found)
-
-    about, _ = claims.submit_once(
-        store, record, find_run, lambda _first: describe(api, record, target, "", api.create_run(new)), tell
-    )
+    record = record_of(name, made, store, parameters, replace(target, host=api.host))
+    first = claims.claim(store, record, tell)
+    about, _ = create_once(api, store, first, spec, {}, target.ui)
     click.echo(f"Submitted: {name}\nRun: {about['run_id']}\n{about['url']}")
     for line in stale_lines(made):
         click.echo(line)
@@ -164,19 +149,21 @@ def parameters_of(made: Found, overrides: str, record: str) -> dict[str, Any]:
     return {**before, "overrides": lines, **({"record": record} if "record" in before else {})}
 
 
-def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any], root: str) -> Record:
+def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any], target: Target) -> Record:
     """Write down what is asked for, as `understudy runs` lists it."""
     card_hash = str(made.record.get("card_hash") or "")
     cards = [key.split("/") for key in store.list("cards/") if key.endswith(f"/{card_hash}.yaml")]
+    card = cards[0][1] if cards else "understudy"
     return Record(
         name=name,
         pipeline=f"rerun-{made.step}",
         runner=claims.RUNNER,
-        card=cards[0][1] if cards else "understudy",
+        card=card,
         card_hash=card_hash,
         arguments={"artifact": made.uri, **{key: str(value) for key, value in parameters.items()}},
         started=runs.utc_now(),
-        artifacts=root,
+        artifacts=target.root,
+        target=claimed_target(target, target.experiment or card, ""),
     )
 
 
@@ -198,14 +185,14 @@ def one_step(step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]
     known = component.component_spec.inputs
     given = {name: value for name, value in parameters.items() if name in known}
 
-    def again() -> None:
+    def rerun_step() -> None:
         artifacts = {
             name: dsl.importer(artifact_uri=uri, artifact_class=kind_of(known[name].type)).output
             for name, uri in inputs.items()
         }
         component(**artifacts, **given).set_caching_options(False)
 
-    spec = MessageToDict(dsl.pipeline(again, name=f"rerun-{step}").pipeline_spec)
+    spec = MessageToDict(dsl.pipeline(rerun_step, name=f"rerun-{step}").pipeline_spec)
     executor, platform = pod_of(step)
     spec["deploymentSpec"]["executors"][f"exec-{step}"] = executor
     return {
@@ -239,17 +226,14 @@ def pod_of(step: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def stale_lines(made: Found) -> Iterator[str]:
     """Say what was made from the old outputs of the step, at any distance, and is stale once they are replaced."""
-    around = list(artifacts_of_run(made))
+    around = {it.uri: it for it in artifacts_of_run(made)}
     task = made.uri.rpartition("/")[0]
-    reached = {it.uri for it in around if it.uri.rpartition("/")[0] == task and it.step == made.step} | {made.uri}
-    stale: dict[str, Found] = {}
-    while fresh := [it for it in around if it.uri not in reached and reached & sources_of(it)]:
-        stale |= {it.uri: it for it in fresh}
-        reached |= {it.uri for it in fresh}
+    old = {uri for uri, it in around.items() if uri.rpartition("/")[0] == task and it.step == made.step} | {made.uri}
+    stale = rerun.stale_after(old, {uri: sources_of(it) for uri, it in around.items()})
     if not stale:
         yield "Nothing of that run was made from what this step makes."
-    for it in stale.values():
-        yield f"Stale, if the new one replaces it: {it.step} {it.uri}"
+    for uri in stale:
+        yield f"Stale, if the new one replaces it: {around[uri].step} {uri}"
 
 
 def sources_of(artifact: Found) -> set[str]:
