@@ -19,7 +19,7 @@ import onnxruntime
 from benchmarks import workloads
 from benchmarks.figures import Figure, report
 from benchmarks.rivals import BATCH, Way, feeds
-from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_folder, ratio
+from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_graph, ratio
 from benchmarks.workloads import SEED, Workload
 from understudy.engine import Floats, Graph, Integers, Tokens, length_batches, on_threads
 from understudy.machine import cores
@@ -28,11 +28,11 @@ from understudy.steps.export import onnx as export
 
 def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:
     """Make the engine, and the engine without each of its parts."""
-    model, tokenizer = workloads.model_of(shape), workloads.tokenizer()
+    model, tokenizer = workloads.model_of(shape), workloads.tokenizer(shape)
     ours, fp32 = our_graphs(model, tokenizer, folder)
-    export.export_plain(model, plain_folder(model, folder), export.OPSET)
-    plain_int8 = export.export_int8(folder / "plain/model.onnx", folder / "plain8", workloads.rows(tokenizer))
-    opened = partial(Graph, tokenizer_path=folder / "tokenizer.json", max_length=workloads.MAX_LENGTH)
+    plain_int8 = export.export_int8(plain_graph(model, folder), folder / "plain8", workloads.rows(tokenizer))
+    like_ours = {"threads": ours.threads, "batch_tokens": ours.batch_tokens}
+    opened = partial(Graph, tokenizer_path=folder / "tokenizer.json", max_length=workloads.MAX_LENGTH, **like_ours)
     ways = {
         OURS: ours.logits,
         "int8": opened(fp32).logits,
@@ -91,7 +91,8 @@ def main(shape: str, texts: str, rounds: int) -> None:
     folder = FOLDER / "ablation"
     shutil.rmtree(folder, ignore_errors=True)
     ways, ours = ways_of(shape, folder)
-    contest = Contest(Workload("", shape, texts), workloads.texts_of(texts), ways, ours)
+    given = workloads.texts_of(texts)
+    contest = Contest(Workload("", shape, texts), given, ours.tokens(given).lengths, ways, {})
     speeds = measure(contest, folder, rounds, np.random.default_rng(SEED))
     gains: dict[str, Figure] = {f"gain_{name}": ratio(speeds[OURS], speeds[name]) for name in ways if name != OURS}
     name = f"ablation-{shape}-{texts}"
