@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 
 from benchmarks.workloads import MAX_LENGTH
@@ -117,6 +118,11 @@ def optimum_int8_sorted(model: Any, ours: Graph, budget: int) -> Way:
         return logits
 
     return score
+
+
+def branches(graph: Path) -> bool:
+    """Whether a graph chooses between two ways as it runs, as DeBERTa's does that optimum makes; NNCF fails on it."""
+    return any(node.op_type == "If" for node in onnx.load(graph).graph.node)
 
 
 def openvino_int8(graph: Path, ours: Graph, calibration: Sequence[str]) -> Callable[[int], Way]:

@@ -110,7 +110,8 @@ def makers(
         "optimum_int8_sorted": lambda: by_budget(partial(by_length, optimum(plain), ours), "exporter's graph"),
         "optimum_int8_our_graph": lambda: by_budget(partial(by_length, optimum(fp32), ours), "our graph"),
         "openvino_int8": lambda: (
-            by_budget(openvino(plain), "exporter's graph") | by_budget(openvino(fp32), "our graph")
+            ({} if rivals.branches(plain) else by_budget(openvino(plain), "exporter's graph"))
+            | by_budget(openvino(fp32), "our graph")
         ),
     }
 
