@@ -6,17 +6,21 @@ is the share of all texts that are lost.
 The bound is Clopper and Pearson's, which is exact, when every held-out text is a group of its own and stands for one
 text. Otherwise the binomial is that of an effective number of texts. Texts may stand for several: all that is lost may
 be of the heaviest kind, so there are as many as the heaviest text goes into all of them. The sentences of a review are
-not independent: the number is divided by the design effect of groups. Lost texts are too few to measure theirs, so it is
-taken from the student's positives, of which they are a part. This trusts that groups which lose texts hold no more
-positives than other groups with positives (docs/decisions/0008-first-stage.md); where that fails, so does the promise.
+not independent: the number is divided by the design effect of groups. Lost texts are too few to measure theirs, so it
+is taken from the student's positives, of which they are a part. This trusts that groups which lose texts hold no more
+positives than other groups with positives (docs/decisions/0008-first-stage.md). Where that fails, so does the promise,
+and it is the nightly check of what was settled (`infer.checked_share`) that tells.
 
 A higher cut never loses less. So the highest cut up to which every bound holds needs no correction for the choice among
-many: it is too high only if the bound at the one true limit failed.
+many: it is too high only if the bound at the one true limit failed. The 5% are the chance that there is a cut and it
+loses too much.
 
 Sources: Clopper and Pearson, "The use of confidence or fiducial limits", 1934; Korn and Graubard, "Confidence intervals
 for proportions with small expected number of positive counts estimated from survey data", 1998, for the effective
-number; Kish, "Survey sampling", 1965, for the design effect; Bates, Angelopoulos, Lei, Malik and Jordan,
-"Distribution-free, risk-controlling prediction sets", 2021, theorem 1, for the choice.
+number; Fay and Feuer, "Confidence intervals for directly standardized rates", 1997, whose bound on weighted counts is
+of this kind where all that is lost is of the heaviest; Kish, "Survey sampling", 1965, for the design effect; Bates,
+Angelopoulos, Lei, Malik and Jordan, "Distribution-free, risk-controlling prediction sets", 2021, theorem 1, for the
+choice.
 """
 
 from dataclasses import dataclass
