@@ -18,7 +18,7 @@ import onnxruntime
 
 from benchmarks import workloads
 from benchmarks.figures import Figure, report
-from benchmarks.rivals import BATCH, Way, feeds
+from benchmarks.rivals import BATCH, BUDGETS, Way, feeds
 from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_graph, ratio
 from benchmarks.workloads import SEED, Workload
 from understudy.engine import Floats, Graph, Integers, Tokens, length_batches, on_threads
@@ -41,7 +41,7 @@ def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:
         "second_thread": ours.suited(1, ours.batch_tokens).logits,
         "thread_a_batch": threads_within(folder / "int8/model.onnx", ours),
     }
-    ways |= {f"over_{budget}_tokens": ours.suited(ours.threads, budget).logits for budget in (512, 1024, 2048, 4096)}
+    ways |= {f"over_{budget}_tokens": ours.suited(ours.threads, budget).logits for budget in BUDGETS}
     return ways, ours
 
 

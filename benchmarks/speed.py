@@ -237,11 +237,14 @@ def latencies(contest: Contest, folder: Path) -> Figure:
 
 
 def integer_peak(folder: Path) -> Callable[[], float]:
-    """Measure the machine's integer matrix products: one of 8-bit integers a core, of a size that a layer has."""
+    """Measure the machine's products of 8-bit integer matrices, each core its own, of a size that stays in its cache.
+
+    Of fifteen sizes this was among the fastest; one of 1,024 rows by 768 by 3,072 is a sixth slower.
+    """
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper, save
 
-    rows, inner, columns, times = 1024, 768, 3072, 100
+    rows, inner, columns, times = 256, 768, 768, 1000
     weight = numpy_helper.from_array(np.ones((inner, columns), dtype=np.int8), "weight")
     node = helper.make_node("MatMulInteger", ["rows", "weight"], ["sums"])
     given = helper.make_tensor_value_info("rows", TensorProto.UINT8, [rows, inner])
@@ -254,11 +257,14 @@ def integer_peak(folder: Path) -> Callable[[], float]:
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     rows_of = {"rows": np.ones((rows, inner), dtype=np.uint8)}
 
+    def multiply(times: int) -> None:
+        for _ in range(times):
+            session.run(None, rows_of)
+
     def operations_per_second() -> float:
-        calls = [rows_of] * (times * cores())
         started = time.perf_counter()
-        on_threads(lambda rows: session.run(None, rows) and None, calls, cores())
-        return 2 * rows * inner * columns * len(calls) / (time.perf_counter() - started)
+        on_threads(multiply, [times] * cores(), cores())
+        return 2 * rows * inner * columns * times * cores() / (time.perf_counter() - started)
 
     return operations_per_second
 
@@ -306,7 +312,7 @@ def run(
 def main(rounds: int, against: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Measure, and report."""
     chosen = [one for one in WORKLOADS if not only or (one.suffix.lstrip("_") or "deberta") in only]
-    minutes = len(chosen) * (1.2 + 0.12 * rounds * len(against))
+    minutes = len(chosen) * (1.5 + 0.07 * rounds * len(against))
     print(
         f"{len(chosen)} workloads, {rounds} rounds of every way; about {minutes:.0f} minutes on two cores.", flush=True
     )
@@ -323,7 +329,8 @@ def main(rounds: int, against: tuple[str, ...], only: tuple[str, ...]) -> None:
     settings |= {"batch": rivals.BATCH, "instance_usd_per_hour": Prices().instance_usd_per_hour, "setups": setups}
     file = report("speed", found, settings, [SEED], time.monotonic() - started)
     print(f"Traveller tips: P95 {TRAVELLER_TIPS_P95_MS} ms, ${TRAVELLER_TIPS_COST_USD} per 1,000. Written: {file}")
-    print("\n".join(missed(found)))
+    for line in missed(found):
+        print(line)
 
 
 if __name__ == "__main__":
