@@ -1,6 +1,5 @@
 """The engine says what the model itself says of each text alone, however texts are batched."""
 
-import threading
 import time
 import tracemalloc
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle
 from tests.students import SHAPES, VOCABULARY, random_model
 from understudy import student, tuning
-from understudy.engine import BATCH_TOKENS, Graph, Tokens, ahead, on_threads, padded, pieces
+from understudy.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
 from understudy.scoring import positive_log_odds
 from understudy.steps.export import onnx as export
 
@@ -118,27 +117,14 @@ def test_pieces_are_the_texts_in_order_and_within_their_limits(texts, most_texts
         assert len(piece) == 1 or sum(map(len, piece)) <= most_chars
 
 
-def test_the_next_piece_is_made_while_the_caller_works_on_this_one():
-    begun = [threading.Event() for _ in range(3)]
-
-    def make(index: int) -> int:
-        begun[index].set()
-        return index
-
-    for index in ahead(make, range(3)):
-        assert begun[min(index + 1, 2)].wait(timeout=10)
-
-
 @pytest.mark.parametrize("items", [[], [1], [1, 2], [1, 2, 3]])
-def test_work_done_ahead_or_on_threads_keeps_its_order(items):
-    assert list(ahead(str, items)) == on_threads(str, items, threads=2) == [str(item) for item in items]
+def test_work_done_on_threads_keeps_its_order(items):
+    assert on_threads(str, items, threads=2) == [str(item) for item in items]
 
 
 def test_an_error_on_a_thread_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
         on_threads(lambda item: 1 // item, [1, 0, 1], threads=2)
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda item: 1 // item, [1, 0, 1]))
 
 
 def test_tokens_of_many_long_texts_are_never_in_memory_at_once(tmp_path):

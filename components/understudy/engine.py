@@ -10,7 +10,7 @@ transformers.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -228,11 +228,8 @@ class Graph:
         return np.concatenate([np.empty((0, self._labels)), *scored])
 
     def pieces_of(self, texts: Sequence[str]) -> Iterator[Tokens]:
-        """Yield the tokens of as many texts as memory may hold, in order; the next ones are made ahead.
-
-        While the caller scores a piece on all threads, one more makes the next one: the machine is never without work.
-        """
-        yield from ahead(self.tokens, pieces(texts))
+        """Yield the tokens of as many texts as memory may hold, in order."""
+        return map(self.tokens, pieces(texts))
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Turn texts into token ids, all at once: mind the memory, or take `pieces_of`."""
@@ -290,18 +287,3 @@ def on_threads(function: Callable[[Given], Made], items: Sequence[Given], thread
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
-
-
-def ahead(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Apply a function to items, each while the caller still works on the one before; a single one at once."""
-    rest = iter(items)
-    pending = [item for _, item in zip(range(2), rest, strict=False)]
-    if len(pending) < 2:
-        yield from map(function, pending)
-        return
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(function, pending[0])
-        for item in chain(pending[1:], rest):
-            made, coming = coming.result(), pool.submit(function, item)
-            yield made
-        yield coming.result()
