@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-speed benchmark-watch
+.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,9 @@ benchmark-memory: $(STAMP)  ## Measure the peak memory of every step on the demo
 
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly
+
+benchmark-precision: $(STAMP)  ## Measure what int8 changes on real sentences: labels, and F1 against people's.
+	$(BIN)/python -m benchmarks.precision
 
 benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the same classifiers on this CPU.
 	$(BIN)/python -m benchmarks.speed

@@ -18,8 +18,8 @@ import onnxruntime
 
 from benchmarks import workloads
 from benchmarks.figures import Figure, report
-from benchmarks.rivals import BATCH, Way, feeds
-from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_folder, ratio
+from benchmarks.rivals import BATCH, BUDGETS, Way, feeds
+from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_graph, ratio
 from benchmarks.workloads import SEED, Workload
 from understudy.engine import Floats, Graph, Integers, Tokens, length_batches, on_threads
 from understudy.machine import cores
@@ -28,11 +28,11 @@ from understudy.steps.export import onnx as export
 
 def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:
     """Make the engine, and the engine without each of its parts."""
-    model, tokenizer = workloads.model_of(shape), workloads.tokenizer()
+    model, tokenizer = workloads.model_of(shape), workloads.tokenizer(shape)
     ours, fp32 = our_graphs(model, tokenizer, folder)
-    export.export_plain(model, plain_folder(model, folder), export.OPSET)
-    plain_int8 = export.export_int8(folder / "plain/model.onnx", folder / "plain8", workloads.rows(tokenizer))
-    opened = partial(Graph, tokenizer_path=folder / "tokenizer.json", max_length=workloads.MAX_LENGTH)
+    plain_int8 = export.export_int8(plain_graph(model, folder), folder / "plain8", workloads.rows(tokenizer))
+    like_ours = {"threads": ours.threads, "batch_tokens": ours.batch_tokens}
+    opened = partial(Graph, tokenizer_path=folder / "tokenizer.json", max_length=workloads.MAX_LENGTH, **like_ours)
     ways = {
         OURS: ours.logits,
         "int8": opened(fp32).logits,
@@ -41,7 +41,7 @@ def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:
         "second_thread": ours.suited(1, ours.batch_tokens).logits,
         "thread_a_batch": threads_within(folder / "int8/model.onnx", ours),
     }
-    ways |= {f"over_{budget}_tokens": ours.suited(ours.threads, budget).logits for budget in (512, 1024, 4096)}
+    ways |= {f"over_{budget}_tokens": ours.suited(ours.threads, budget).logits for budget in BUDGETS}
     return ways, ours
 
 
@@ -86,12 +86,13 @@ def runner(file: Path, ours: Graph, threads: int) -> Callable[[Tokens, Integers]
 @click.option("--rounds", default=7, show_default=True, help="Turns of each way.")
 def main(shape: str, texts: str, rounds: int) -> None:
     """Measure the engine without each of its parts, and report."""
-    print(f"{rounds} rounds of 9 ways; about {1 + 0.7 * rounds:.0f} minutes on two cores.", flush=True)
+    print(f"{rounds} rounds of 10 ways; about {1 + 0.7 * rounds:.0f} minutes on two cores.", flush=True)
     started = time.monotonic()
     folder = FOLDER / "ablation"
     shutil.rmtree(folder, ignore_errors=True)
     ways, ours = ways_of(shape, folder)
-    contest = Contest(Workload("", shape, texts), workloads.texts_of(texts), ways, ours)
+    given = workloads.texts_of(texts)
+    contest = Contest(Workload("", shape, texts), given, ours.tokens(given).lengths, ways, {})
     speeds = measure(contest, folder, rounds, np.random.default_rng(SEED))
     gains: dict[str, Figure] = {f"gain_{name}": ratio(speeds[OURS], speeds[name]) for name in ways if name != OURS}
     name = f"ablation-{shape}-{texts}"

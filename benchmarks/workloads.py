@@ -125,16 +125,22 @@ def longest_with_mean(lengths: Sequence[int] | np.ndarray[Any, Any], mean: float
     return order[int(np.searchsorted(means, mean)) :]
 
 
-def operations(shape: str, lengths: Sequence[int]) -> float:
-    """Count the operations that texts of these lengths need: matrix products alone, a product and a sum counted as two.
+def operations(config: Any, lengths: Sequence[int]) -> float:
+    """Count the operations that the logits of such texts need: matrix products alone, a product and a sum as two.
 
-    DeBERTa's two relative terms are left out: the model's own formula looks them up, and what they cost is overhead.
+    All classifiers here but T5's read the first token alone: of the last layer they need every token's key and value,
+    and the first token's rest. DeBERTa's two relative terms are left out: what they cost counts as overhead.
+
+    Args:
+        config: of the model.
+        lengths: tokens of each text.
     """
-    config: Any = SHAPES[shape]
-    t5 = config.model_type == "t5"
+    is_t5, tokens = config.model_type == "t5", np.asarray(lengths, dtype=float)
     width, layers = config.hidden_size, config.num_hidden_layers
-    inner = config.d_ff * 3 if t5 else 2 * (config.hidden_dim if shape == "distilbert" else config.intermediate_size)
-    heads = config.num_heads * config.d_kv if t5 else width
-    tokens = np.asarray(lengths, dtype=float)
-    linear = layers * (4 * width * heads + width * inner)
-    return float(2 * (tokens * linear + layers * 2 * heads * tokens**2).sum())
+    heads = config.num_heads * config.d_kv if is_t5 else width
+    wide = 3 * config.d_ff if is_t5 else 2 * getattr(config, "hidden_dim", getattr(config, "intermediate_size", 0))
+    keyed, rest = 2 * width * heads, 2 * width * heads + width * wide
+    whole = tokens * (keyed + rest) + 2 * heads * tokens**2
+    last = whole if is_t5 else tokens * keyed + rest + 2 * heads * tokens
+    head = width * config.num_labels + (0 if is_t5 else width**2)
+    return float(2 * ((layers - 1) * whole + last + head).sum())

@@ -33,13 +33,24 @@ SHAPES = {
 }
 
 
+def random_model(config, seed: int = 0):
+    """A model whose weights, norms and biases too, are all drawn at random, so that none can be left out unseen."""
+    torch.manual_seed(seed)
+    if config.model_type == "t5":
+        model = T5EncoderClassifier(config)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 1:
+                weight.copy_(torch.randn_like(weight) * 0.2 + ("weight" in name))
+            elif config.model_type != "t5":
+                weight.mul_(8)  # as drawn, 0.02 wide, the attention of a small model is all but even
+    return model.eval()
+
+
 def make_student(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
     """Write a folder with safetensors weights, config and tokenizer, as a user's own student would lie there."""
-    torch.manual_seed(seed)
-    config = SHAPES[architecture]
-    model = (
-        T5EncoderClassifier(config) if architecture == "t5" else AutoModelForSequenceClassification.from_config(config)
-    )
-    model.save_pretrained(folder, safe_serialization=True)
+    random_model(SHAPES[architecture], seed).save_pretrained(folder, safe_serialization=True)
     tokenizer_of(locate("minilm")).save_pretrained(folder)
     return folder

@@ -1,6 +1,6 @@
 """The engine says what the model itself says of each text alone, however texts are batched."""
 
-import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
-from tests.students import SHAPES, VOCABULARY, make_student
+from tests.students import SHAPES, VOCABULARY, random_model
 from understudy import student, tuning
-from understudy.engine import BATCH_TOKENS, Graph, Tokens, ahead, on_threads, padded, pieces
+from understudy.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
 from understudy.scoring import positive_log_odds
 from understudy.steps.export import onnx as export
 
@@ -25,9 +25,8 @@ LENGTHS = st.lists(st.integers(1, MAX_LENGTH), min_size=1, max_size=12)
 def exported(request, tmp_path_factory):
     """A student of each architecture with random weights, the engine of its fp32 graph, and where that lies."""
     folder = tmp_path_factory.mktemp(request.param)
-    name = str(make_student(folder / "student", request.param))
-    model, tokenizer = student.load(name, ["other", "tip"])
-    fp32 = export.export_fp32(model.eval(), folder / "fp32")
+    model, tokenizer = random_model(SHAPES[request.param]), student.tokenizer_of(student.locate("minilm"))
+    fp32 = export.export_fp32(model, folder / "fp32")
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     return model, Graph(fp32, folder / "tokenizer.json", MAX_LENGTH, tokenizer.pad_token_id, threads=2), folder
 
@@ -48,6 +47,22 @@ def test_log_odds_are_the_models_own_whatever_the_lengths_and_batches(exported, 
         rows = np.split(tokens.ids.astype(np.int64), tokens.starts[1:-1])
         alone = [model(torch.tensor(row[None]), torch.ones((1, len(row)), dtype=torch.long)).logits for row in rows]
     np.testing.assert_allclose(found, positive_log_odds(torch.cat(alone).double().numpy(), 1), atol=1e-4)
+
+
+FAULTS = {
+    "a mask that hides nothing": lambda ids, is_token: (ids, np.ones_like(is_token)),
+    "a mask that hides tokens": lambda ids, is_token: (ids, is_token & (ids % 9 > 0)),
+    "two tokens that changed places": lambda ids, is_token: (np.hstack([ids[:, 1::-1], ids[:, 2:]]), is_token),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_the_students_of_these_tests_are_moved_by_a_fault_of_the_engine(exported, monkeypatch, fault):
+    _, graph, _ = exported
+    tokens = windows_of([3, 9, 33, MAX_LENGTH], seed=0)
+    right = positive_log_odds(graph.logits_of(tokens), 1)
+    monkeypatch.setattr("understudy.engine.padded", lambda *texts: fault(*padded(*texts)))
+    assert np.abs(positive_log_odds(graph.logits_of(tokens), 1) - right).max() > 0.05
 
 
 def test_integers_say_the_same_of_a_text_in_every_batch(exported, tmp_path):
@@ -102,27 +117,14 @@ def test_pieces_are_the_texts_in_order_and_within_their_limits(texts, most_texts
         assert len(piece) == 1 or sum(map(len, piece)) <= most_chars
 
 
-def test_the_next_piece_is_made_while_the_caller_works_on_this_one():
-    begun = [threading.Event() for _ in range(3)]
-
-    def make(index: int) -> int:
-        begun[index].set()
-        return index
-
-    for index in ahead(make, range(3)):
-        assert begun[min(index + 1, 2)].wait(timeout=10)
-
-
 @pytest.mark.parametrize("items", [[], [1], [1, 2], [1, 2, 3]])
-def test_work_done_ahead_or_on_threads_keeps_its_order(items):
-    assert list(ahead(str, items)) == on_threads(str, items, threads=2) == [str(item) for item in items]
+def test_work_done_on_threads_keeps_its_order(items):
+    assert on_threads(str, items, threads=2) == [str(item) for item in items]
 
 
 def test_an_error_on_a_thread_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
         on_threads(lambda item: 1 // item, [1, 0, 1], threads=2)
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda item: 1 // item, [1, 0, 1]))
 
 
 def test_tokens_of_many_long_texts_are_never_in_memory_at_once(tmp_path):
@@ -175,5 +177,27 @@ def test_a_spoilt_memory_is_measured_again(bag, tmp_path, capsys):
         assert "measured in" in capsys.readouterr().err
 
 
-def test_a_machine_too_slow_to_measure_keeps_the_usual_settings(bag):
-    assert tuning.measure(bag, tuning.choices(0, 0, 2), longest_s=0.0) is None
+@pytest.mark.parametrize("max_length", [1, 8, 32])
+def test_a_graph_of_short_windows_is_measured_within_its_tables(exported, tmp_path, max_length):
+    model, _, folder = exported
+    fp32 = export.export_fp32(model, tmp_path / "fp32", max_length=max_length)
+    short = Graph(fp32, folder / "tokenizer.json", max_length)
+    assert tuning.windows(short, 9999).lengths.max() == max_length
+    assert tuning.measure(short, tuning.choices(0, 0, 1)) is not None
+
+
+def test_a_machine_too_slow_to_measure_keeps_the_usual_settings_and_is_not_asked_again(bag, monkeypatch, capsys):
+    monkeypatch.setattr(tuning, "LONGEST_S", 0.0)
+    assert tuning.tuned(bag, "hash", MANY).batch_tokens == BATCH_TOKENS
+    assert "not measured, which takes too long here" in capsys.readouterr().err
+    assert tuning.tuned(bag, "hash", MANY).batch_tokens == BATCH_TOKENS
+    assert capsys.readouterr().err == ""
+
+
+def test_scoring_stops_between_batches_when_its_time_is_over(exported):
+    _, graph, _ = exported
+    tokens = windows_of([9] * 40, seed=0)
+    started = time.perf_counter()
+    with pytest.raises(TimeoutError):
+        graph.suited(2, 9).logits_of(tokens, until_s=started)
+    assert len(graph.logits_of(tokens, until_s=started + 60)) == 40

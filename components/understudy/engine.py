@@ -8,7 +8,9 @@ transformers.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -27,7 +29,7 @@ Ids = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
-BATCH_TOKENS = 2048  # padded; 1,024 to 2,048 measured best for MiniLM and DeBERTa on two cores
+BATCH_TOKENS = 512  # padded; for one core the best of 128 to 2,048 on every model, or as good (docs/log.md)
 TYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
 PIECE_TEXTS = 8192  # texts held in memory as token ids at a time; like lengths are sought among them
 PIECE_CHARS = 2_000_000  # and their characters: the tokens of 100,000 words take about 200 MB
@@ -201,6 +203,7 @@ class Graph:
             raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
+        self.max_length = max_length
         self.pad_id = pad_id
         self._inputs = {
             node.name: np.int32 if "int32" in node.type else np.int64 for node in self._session.get_inputs()
@@ -215,11 +218,6 @@ class Graph:
         changed.threads, changed.batch_tokens = threads, batch_tokens
         return changed
 
-    @property
-    def vocabulary(self) -> int:
-        """Count the tokens that the tokenizer knows; their ids are below that."""
-        return int(self._tokenizer.get_vocab_size())
-
     def logits(self, texts: Sequence[str]) -> Floats:
         """Score texts.
 
@@ -230,11 +228,8 @@ class Graph:
         return np.concatenate([np.empty((0, self._labels)), *scored])
 
     def pieces_of(self, texts: Sequence[str]) -> Iterator[Tokens]:
-        """Yield the tokens of as many texts as memory may hold, in order; the next ones are made ahead.
-
-        While the caller scores a piece on all threads, one more makes the next one: the machine is never without work.
-        """
-        yield from ahead(self.tokens, pieces(texts))
+        """Yield the tokens of as many texts as memory may hold, in order."""
+        return map(self.tokens, pieces(texts))
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Turn texts into token ids, all at once: mind the memory, or take `pieces_of`."""
@@ -251,28 +246,34 @@ class Graph:
         starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
         return Tokens(np.fromiter(chain.from_iterable(rows), np.int32, int(starts[-1])), starts, windows)
 
-    def logits_of(self, tokens: Tokens, positions: Integers | None = None) -> Floats:
+    def logits_of(self, tokens: Tokens, positions: Integers | None = None, until_s: float = math.inf) -> Floats:
         """Score texts from their tokens, in batches of like length.
 
         Args:
             tokens: of texts.
             positions: of the texts to score, shape (some texts,); None for all.
+            until_s: time of `time.perf_counter` from which on no batch is begun.
 
         Returns:
             raw logits, shape (some texts, labels), in the order of `positions`.
+
+        Raises:
+            TimeoutError: batches were left at `until_s`.
         """
         positions = np.arange(len(tokens.windows)) if positions is None else positions
         windows = tokens.windows_of(positions)
         lengths = tokens.lengths[windows]
         budget = min(self.batch_tokens, even_budget(lengths, self.threads))
         batches = list(length_batches(lengths.tolist(), budget))[::-1]  # the slowest first: an even end
-        scored = on_threads(lambda batch: self._run(tokens, windows[batch]), batches, self.threads)
+        scored = on_threads(lambda batch: self._run(tokens, windows[batch], until_s), batches, self.threads)
         logits = np.empty((len(windows), self._labels))
         for batch, found in zip(batches, scored, strict=True):
             logits[batch] = found
         return joined(logits, lengths, tokens.windows[positions])
 
-    def _run(self, tokens: Tokens, windows: Integers) -> Floats:
+    def _run(self, tokens: Tokens, windows: Integers, until_s: float) -> Floats:
+        if time.perf_counter() > until_s:
+            raise TimeoutError
         ids, is_token = padded(tokens, windows, self.pad_id)
         feeds = {"input_ids": ids, "attention_mask": is_token, "token_type_ids": np.zeros_like(ids)}
         typed = {name: feeds[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
@@ -286,18 +287,3 @@ def on_threads(function: Callable[[Given], Made], items: Sequence[Given], thread
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
-
-
-def ahead(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Apply a function to items, each while the caller still works on the one before; a single one at once."""
-    rest = iter(items)
-    pending = [item for _, item in zip(range(2), rest, strict=False)]
-    if len(pending) < 2:
-        yield from map(function, pending)
-        return
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(function, pending[0])
-        for item in chain(pending[1:], rest):
-            made, coming = coming.result(), pool.submit(function, item)
-            yield made
-        yield coming.result()

@@ -25,7 +25,6 @@ FEWEST_TEXTS = 10_000  # whose scoring takes far longer than the measurement
 ROUNDS = 2
 LONGEST_S = 8.0
 SHORTEST, LONGEST = 8, 64  # tokens of the windows that are measured
-PROBE_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,48 +83,43 @@ def fastest(seconds: Mapping[Settings, Sequence[float]]) -> Settings:
     return min(seconds, key=lambda one: min(seconds[one]))
 
 
-def measure(graph: Graph, tried: Sequence[Settings], longest_s: float = LONGEST_S) -> Settings | None:
-    """Measure settings by turns.
+def measure(graph: Graph, tried: Sequence[Settings]) -> Settings | None:
+    """Measure settings by turns for LONGEST_S seconds at most, and what a batch that was begun takes to its end.
 
     Returns:
-        the fastest; None when a round of them would take longer than `longest_s` seconds.
+        the fastest in the rounds that were finished; None when none was.
     """
-    most = max(one.threads for one in tried)
-    sample = windows(graph.vocabulary, max(BUDGETS) * most)
-    started = time.perf_counter()
-    probe = windows(graph.vocabulary, PROBE_TOKENS)
-    graph.suited(1, BATCH_TOKENS).logits_of(probe)  # the first call prepares the graph
-    rate = PROBE_TOKENS / min(_seconds(graph.suited(1, BATCH_TOKENS), probe) for _ in range(2))
-    expected_s = sum(len(sample.ids) / (rate * one.threads) for one in tried)
-    if expected_s > longest_s:
-        return None
+    until_s = time.perf_counter() + LONGEST_S
+    sample = windows(graph, max(BUDGETS) * max(one.threads for one in tried))
     seconds: dict[Settings, list[float]] = {one: [] for one in tried}
-    for _ in range(ROUNDS):
-        for one in tried:
-            seconds[one].append(_seconds(graph.suited(one.threads, one.batch_tokens), sample))
-        if time.perf_counter() - started + expected_s > longest_s:
-            break
-    return fastest(seconds)
+    try:
+        graph.logits_of(sample, np.arange(1), until_s)  # the first call prepares the graph
+        for one in [*tried] * ROUNDS:
+            seconds[one].append(_seconds(graph.suited(one.threads, one.batch_tokens), sample, until_s))
+    except TimeoutError:
+        pass  # what was measured until then counts
+    finished = min(map(len, seconds.values()))
+    return fastest({one: took[:finished] for one, took in seconds.items()}) if finished else None
 
 
-def windows(vocabulary: int, tokens: int) -> Tokens:
-    """Make windows of random tokens, of evenly spread lengths, about so many tokens in all; always the same ones."""
-    draw = np.random.default_rng(0)
-    lengths = draw.integers(SHORTEST, LONGEST + 1, max(1, tokens * 2 // (SHORTEST + LONGEST)))
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    ids = draw.integers(0, vocabulary, int(starts[-1])).astype(np.int32)
-    return Tokens(ids, starts, np.ones(len(lengths), dtype=np.int64))
+def windows(graph: Graph, tokens: int) -> Tokens:
+    """Make windows of evenly spread lengths, about so many tokens in all; always the same ones.
+
+    All tokens are one, which every model knows: which they are changes nothing of the time.
+    """
+    longest = min(LONGEST, graph.max_length)
+    shortest = min(SHORTEST, longest)
+    count = max(1, tokens * 2 // (shortest + longest))
+    starts = np.concatenate([[0], np.cumsum(np.random.default_rng(0).integers(shortest, longest + 1, count))])
+    return Tokens(np.zeros(starts[-1], dtype=np.int32), starts, np.ones(count, dtype=np.int64))
 
 
 def _measured(graph: Graph, tried: Sequence[Settings], usual: Settings, file: Path) -> Settings:
     started = time.perf_counter()
-    settings = measure(graph, tried)
-    told = f"measured in {time.perf_counter() - started:.1f} s"
-    if settings is None:
-        settings = usual
-        told = "not measured, which would take too long here"
-    else:
-        _remember(file, settings)
+    found = measure(graph, tried)
+    settings = found or usual
+    _remember(file, settings)
+    told = f"measured in {time.perf_counter() - started:.1f} s" if found else "not measured, which takes too long here"
     say(f"engine: {settings.threads} threads, batches of {settings.batch_tokens:,} tokens ({told})")
     return settings
 
@@ -153,7 +147,7 @@ def _remember(file: Path, settings: Settings) -> None:
     beside.replace(file)
 
 
-def _seconds(graph: Graph, sample: Tokens) -> float:
+def _seconds(graph: Graph, sample: Tokens, until_s: float) -> float:
     started = time.perf_counter()
-    graph.logits_of(sample)
+    graph.logits_of(sample, until_s=until_s)
     return time.perf_counter() - started

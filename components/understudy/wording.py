@@ -163,5 +163,5 @@ def first_stage(cascade: Mapping[str, Any] | None) -> str:
         f"The first stage settles {percent(cascade['settled'])} of the texts as negatives without the student. On "
         f"{count(cascade['texts'], 'text')} that neither had learned from it lost {missed} of all, which is "
         f"{percent(cascade['missed_positives'])} of those that the student calls positive; with 95% confidence it "
-        f"loses at most {bound} of all texts."
+        f"loses at most {bound} of all texts like these, which watch checks every night."
     )

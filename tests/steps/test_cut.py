@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from understudy.cascade import fewest_texts
 from understudy.scoring import Sigmoid
@@ -78,10 +78,32 @@ def test_texts_that_are_groups_of_their_own_are_independent():
     assert cuts.design_effect(separated(1000, range(100))) == 1.0
 
 
-def test_weights_cost_texts():
-    # half of the texts stand for 3 each: Kish's (sum of w)^2 / sum of w^2 is 0.8 of the texts
+def test_there_are_as_many_texts_as_the_heaviest_goes_into_all():
+    # half of the texts stand for 3 each: 4,000 in all, of which the lost ones may all be of the heavy kind
     is_positive, weights = np.arange(2000) % 10 < 2, np.where(np.arange(2000) % 2, 3.0, 1.0)
-    assert cuts.design_effect(held_out(np.arange(2000), is_positive, weights=weights)) == pytest.approx(1.25, rel=0.01)
+    alone = held_out(np.arange(2000), is_positive, weights=weights)
+    assert cuts.effective_texts(alone) == pytest.approx(4000 / 3)
+    in_fives = np.repeat(np.arange(400) % 10 == 0, 5)
+    heavy = np.repeat(np.where(np.arange(400) % 2, 1.0, 3.0), 5)
+    both = held_out(np.arange(2000), in_fives, groups=np.repeat(np.arange(400), 5), weights=heavy)
+    assert cuts.effective_texts(both) == pytest.approx(4000 / 3 / 5, rel=0.01)
+
+
+def test_the_promise_holds_where_what_is_lost_is_of_a_kind_that_the_student_mostly_learned():
+    # 2% of the texts hold most of what is lost, and one in ten of those is left to stand for the others
+    lot, broken, cut = np.random.default_rng(4), 0, 0
+    for _ in range(120):
+        is_likely = lot.random(8000) < 0.02
+        is_positive = lot.random(8000) < np.where(is_likely, 0.6, 0.05)
+        scores = lot.normal(np.where(is_positive, np.where(is_likely, 1.5, 2.5), 0.0))
+        is_left = ~is_likely | (lot.random(8000) < 0.1)
+        weights = np.where(is_likely, is_likely.sum() / max(1, (is_likely & is_left).sum()), 1.0)
+        found = cuts.choose(held_out(scores[is_left], is_positive[is_left], weights=weights[is_left]), 0.005, 0.01)
+        if found.cut is not None:
+            cut += 1
+            broken += 0.02 * 0.6 * norm.cdf(found.cut - 1.5) + 0.98 * 0.05 * norm.cdf(found.cut - 2.5) > 0.005
+    assert cut >= 60
+    assert broken / cut <= 0.05
 
 
 def test_too_few_texts_for_the_promise_mean_no_cut():

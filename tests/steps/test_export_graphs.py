@@ -10,35 +10,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
-from transformers import AutoModelForSequenceClassification, DebertaV2Config
+from transformers import DebertaV2Config
 
-from tests.students import SHAPES, VOCABULARY
+from tests.students import SHAPES, VOCABULARY, random_model
 from understudy.scoring import positive_log_odds
 from understudy.steps.export import core
 from understudy.steps.export import onnx as export
 from understudy.steps.export.config import ExportConfig
 from understudy.steps.export.precision import by_movement, movements
 from understudy.steps.export.quantize import quantized, ranges_of, weights_of
-from understudy.student import T5EncoderClassifier
 
 MAX_LENGTH = 70  # more than the 32 buckets of the small DeBERTa, so that distances share one
 LENGTHS = st.lists(st.sampled_from([1, 2, 3, 5, 16, 33, MAX_LENGTH - 1, MAX_LENGTH]), min_size=1, max_size=6)
-
-
-def random_model(config):
-    """A model whose weights, norms and biases too, are all drawn at random, so that none can be left out unseen."""
-    torch.manual_seed(0)
-    if config.model_type == "t5":
-        model = T5EncoderClassifier(config)
-    else:
-        model = AutoModelForSequenceClassification.from_config(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() == 1:
-                weight.copy_(torch.randn_like(weight) * 0.2 + ("weight" in name))
-            elif config.model_type != "t5":
-                weight.mul_(8)  # as drawn, 0.02 wide, the attention of a small model is all but even
-    return model.eval()
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -102,13 +85,16 @@ def test_integers_score_a_text_the_same_in_any_batch(both):
     np.testing.assert_allclose(log_odds_of(integers, batch), np.concatenate(alone), atol=1e-3)
 
 
-def test_every_product_by_a_weight_is_in_integers(both):
+def test_every_product_by_a_weight_and_every_table_is_in_integers(both):
     _, path, _ = both
     exact = onnx.load(path)
     names = weights_of(exact)
-    assert set(names) == {name for name in constants(exact) if name.endswith(".weight") and constants(exact)[name] == 2}
+    multiplied = {name for name in constants(exact) if name.endswith(".weight") and constants(exact)[name] == 2}
+    assert set(names) == {"words"} | multiplied
     integers = quantized(exact, ranges_of(exact, [[1000, 1001]]))
-    assert sum(node.op_type == "MatMulIntegerToFloat" for node in integers.graph.node) == len(names)
+    assert sum(node.op_type == "MatMulIntegerToFloat" for node in integers.graph.node) == len(names) - 1
+    assert names[0] == "words"
+    assert not constants(integers).keys() & set(names)
 
 
 def constants(model):
@@ -183,3 +169,16 @@ def test_the_weight_that_integers_move_most_is_found(tmp_path):
     ranked = by_movement(movements(exact, ranges_of(exact, rows), rows))
     assert ranked[0] == "layer0.outer.weight"
     assert sorted(ranked) == sorted(weights_of(exact))
+
+
+def test_the_table_of_embeddings_may_be_what_integers_move_most_and_stays_then(tmp_path):
+    model = random_model(SHAPES["bert"])
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight[:, 0] += 100.0  # the scale of every row; the next line undoes it
+        model.bert.embeddings.position_embeddings.weight[:, 0] -= 100.0
+    exact = onnx.load(export.export_fp32(model, tmp_path / "fp32", max_length=MAX_LENGTH))
+    rows = [[1000 + step, 2000 + step, 3000] for step in range(8)]
+    ranges = ranges_of(exact, rows)
+    ranked = by_movement(movements(exact, ranges, rows))
+    assert ranked[0] == "words"
+    assert constants(quantized(exact, ranges, keep=ranked[:1])).get("words") == 2

@@ -162,12 +162,28 @@ def test_what_is_left_of_a_kind_stands_for_all_of_it(tmp_path, graphs):
     assert without.rows()[:2] == [("a", "a", 1.0), ("b", "b", 1.0)]
 
 
+def test_a_kind_of_which_hardly_a_text_is_left_stands_for_itself(tmp_path, graphs):
+    ids = [f"t{number}" for number in range(30)]
+    texts = pl.DataFrame({"id": ids, "group": ids, "text": ["ask"] * 20 + ["bed"] * 10, "is_held_out": True})
+    card = load_card(tmp_path / "card")
+    one_left = first_stage.weighed(texts, pl.Series(ids[1:20]), card)
+    assert (len(one_left), one_left["weight"].max()) == (30, 1.0)
+    two_left = first_stage.weighed(texts, pl.Series(ids[2:20]), card)
+    assert (len(two_left), two_left["weight"].max()) == (12, 10.0)
+
+
 def test_whole_groups_are_drawn_up_to_the_limit():
     drawn = first_stage.chosen(pool_of(900), ExportConfig(first_stage_texts=300))
     assert len(drawn) == 300
     assert drawn.group_by("group").len()["len"].unique().to_list() == [3]
     assert drawn.group_by("group").agg(pl.col("is_held_out").n_unique())["is_held_out"].max() == 1
     assert 0.3 < drawn["is_held_out"].mean() < 0.5
+
+
+def test_what_is_held_out_is_drawn_apart_from_what_is_taken_of_a_large_pool():
+    pool = pl.DataFrame({"group": [f"g{number}" for number in range(100_000)]})
+    drawn = first_stage.chosen(pool, ExportConfig(first_stage_texts=20))
+    assert 0.15 < drawn["is_held_out"].mean() < 0.65
 
 
 def test_a_small_pool_gives_no_first_stage_and_says_so(tmp_path, graphs, studied):

@@ -588,11 +588,31 @@ def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cas
     assert [record[name] for name in ("settled", "checked", "missed")] == [50, 50, 10]  # "stayed ask ask": -2 - 2 + 8
 
 
-def test_the_sample_is_drawn_by_content_and_a_larger_one_holds_the_smaller(cascaded):
+def test_a_larger_sample_of_what_was_settled_holds_the_smaller(cascaded):
     cascaded.night("2026-11-01")
     bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
     numbers = [core.checked(bundle, found, share)[1] for share in (0.0, 0.2, 0.2, 0.5, 1.0)]
     assert numbers[0] == 0 < numbers[1] == numbers[2] < numbers[3] < numbers[4] == 50
+
+
+def test_each_night_draws_anew_what_is_checked_and_a_rerun_draws_the_same(cascaded):
+    cascaded.night("2026-11-01")
+    bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
+    one = found.filter(pl.col("stage") == "first").head(1)
+    nights_of_one = [one.with_columns(date=pl.lit(f"2026-11-{day:02}")) for day in range(1, 31)]
+    drawn = [[core.checked(bundle, night, 0.5)[1] for night in nights_of_one] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert 5 < sum(drawn[0]) < 25
+
+
+def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
+    cascaded.write("b.csv", [(f"c{n}", "stayed ask ask") for n in range(200)])
+    cascaded.night("2026-11-01")
+    bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
+    settled, checked, missed = core.checked(bundle, found.filter(pl.col("id").str.starts_with("c")), 0.2)
+    assert settled == 200
+    assert 20 < checked < 60
+    assert missed == checked
 
 
 def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):

@@ -4,17 +4,23 @@ Lost is a text that the first stage settles as a negative although the student w
 is the share of all texts that are lost.
 
 The bound is Clopper and Pearson's, which is exact, when every held-out text is a group of its own and stands for one
-text. The sentences of a review are not independent, and texts may stand for several: then the binomial is that of the
-effective number of texts, those there are over the design effect. Lost texts are too few to measure theirs, so it is
-taken from the student's positives, of which they are a part: as if a group that loses one would lose them all.
+text. Otherwise the binomial is that of an effective number of texts. Texts may stand for several: all that is lost may
+be of the heaviest kind, so there are as many as the heaviest text goes into all of them. The sentences of a review are
+not independent: the number is divided by the design effect of groups. Lost texts are too few to measure theirs, so it
+is taken from the student's positives, of which they are a part. This trusts that groups which lose texts hold no more
+positives than other groups with positives (docs/decisions/0008-first-stage.md). Where that fails, so does the promise,
+and it is the nightly check of what was settled (`infer.checked_share`) that tells.
 
 A higher cut never loses less. So the highest cut up to which every bound holds needs no correction for the choice among
-many: it is too high only if the bound at the one true limit failed.
+many: it is too high only if the bound at the one true limit failed. The 5% are the chance that there is a cut and it
+loses too much.
 
 Sources: Clopper and Pearson, "The use of confidence or fiducial limits", 1934; Korn and Graubard, "Confidence intervals
 for proportions with small expected number of positive counts estimated from survey data", 1998, for the effective
-number; Kish, "Survey sampling", 1965, for the design effect; Bates, Angelopoulos, Lei, Malik and Jordan,
-"Distribution-free, risk-controlling prediction sets", 2021, theorem 1, for the choice.
+number; Fay and Feuer, "Confidence intervals for directly standardized rates", 1997, whose bound on weighted counts is
+of this kind where all that is lost is of the heaviest; Kish, "Survey sampling", 1965, for the design effect; Bates,
+Angelopoulos, Lei, Malik and Jordan, "Distribution-free, risk-controlling prediction sets", 2021, theorem 1, for the
+choice.
 """
 
 from dataclasses import dataclass
@@ -60,7 +66,7 @@ class Cut:
         settled: share of the texts below the cut.
         missed: share of the texts that are lost.
         missed_positives: share of the student's positives that are lost.
-        bound: share that is lost at most, with 95% confidence.
+        bound: share that is lost at most, with 95% confidence, under what is trusted of groups (above).
         texts: held out.
         effective_texts: independent texts that tell as much.
     """
@@ -86,7 +92,7 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
         max_missed: share of all texts that may be lost.
         min_settled: share of all texts below which the first stage does not pay.
     """
-    effective = len(held.scores) / design_effect(held)
+    effective = effective_texts(held)
     if bound(0.0, effective) > max_missed:
         return Cut(
             None,
@@ -94,15 +100,14 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
             f"few to promise infer.max_missed {max_missed:g}",
         )
     scores, lost = lost_below(held)
-    is_kept = np.array([bound(share, effective) <= max_missed for share in lost])
-    if is_kept.all():
+    first_kept = next((place for place, share in enumerate(lost) if bound(share, effective) > max_missed), None)
+    if first_kept is None:
         share = held.share(held.is_positive)
         return Cut(
             None,
             f"nothing to promise: the student calls {100 * share:.2g}% of the texts positive, and infer.max_missed "
             f"{max_missed:g} would let all of them go",
         )
-    first_kept = int(np.argmin(is_kept))
     cut = float((scores[max(0, first_kept - 1)] + scores[first_kept]) / 2)
     is_settled = held.scores < cut
     settled, missed = held.share(is_settled), held.share(is_settled & held.is_positive)
@@ -151,21 +156,25 @@ def bound(share: float, effective: float) -> float:
     return float(beta.ppf(CONFIDENCE, share * effective + 1, (1 - share) * effective)) if share < 1 else 1.0
 
 
+def effective_texts(held: HeldOut) -> float:
+    """Independent texts of weight 1 that tell at least as much: all weight over the largest and the design effect."""
+    return float(held.weights.sum() / held.weights.max()) / design_effect(held)
+
+
 def design_effect(held: HeldOut) -> float:
-    """Variance of the student's share of positives, by groups and weights, over that of as many independent texts.
+    """Variance of the student's share of positives by groups, over that of the same texts if they were independent.
 
     Returns:
-        at least 1; exactly 1 when every text is a group of its own and all weigh the same.
+        at least 1; exactly 1 when every text is a group of its own.
     """
     index, sizes = np.unique(held.groups, return_inverse=True, return_counts=True)[1:]
-    is_simple = sizes.max(initial=1) == 1 and np.ptp(held.weights) == 0
     share = held.share(held.is_positive)
-    if is_simple or share in {0.0, 1.0}:
+    if sizes.max(initial=1) == 1 or share in {0.0, 1.0}:
         return 1.0
-    residuals = held.weights * (held.is_positive - share) / held.weights.sum()
+    residuals = held.weights * (held.is_positive - share)
     by_group = np.bincount(index, weights=residuals)
     variance = (by_group**2).sum() * len(sizes) / max(1, len(sizes) - 1)
-    return max(1.0, float(variance * len(held.scores) / (share * (1 - share))))
+    return max(1.0, float(variance / (residuals**2).sum()))
 
 
 def shift(held: HeldOut, cut: float, calibrator: Sigmoid) -> float:

@@ -41,7 +41,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
 
     Returns:
         metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself; settled, missed and
-        missed_bound, shares of the held-out texts, 0 without a first stage. Parameters version and first_stage.
+        missed_bound, shares of the held-out texts, 0 without a first stage (what missed_bound trusts stands in
+        docs/decisions/0008-first-stage.md). Parameters version and first_stage.
 
     Raises:
         TooFewLabels: the split is smaller than the settings ask.

@@ -10,7 +10,8 @@ class ExportConfig:
     """Which graphs are made, and how far they may differ from the student.
 
     Attributes:
-        max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's on any validation text.
+        max_log_odds_gap: most that the fp32 graph's log-odds may differ from the student's, on the first window
+            of any validation text.
         max_quality_loss: most average precision on the validation split that a graph with integers may lose.
         int8: also make an int8 graph, and where it loses too much a mixed one.
         opset: ONNX operator set; below 20 the graphs are traced, which is slower.

@@ -88,8 +88,13 @@ def choose(quality: Mapping[str, float], speed: Mapping[str, float], config: Exp
     chosen = good[0]
     for name in good[1:]:
         chosen = name if speed[name] > FASTER * speed[chosen] else chosen
-    why = [f"{name} loses too much" for name in made if name not in good]
-    why += [f"{name} is slower here" for name in good[: good.index(chosen)]]
-    told = ", ".join(f"{quality[name]:.3f} in {name}" for name in made)
-    because = " and ".join(why) or "it loses no more, and nothing else is faster here"
-    return Choice(chosen, f"average precision {told}, {config.max_quality_loss} may be lost; {because}")
+    told = ", ".join(f"{quality[name]:.4f} in {name}" for name in made)
+    why = " and ".join(_why_not(name, made, good, chosen) for name in made if name != chosen)
+    return Choice(chosen, f"average precision {told}, {config.max_quality_loss} may be lost; {why}")
+
+
+def _why_not(name: str, made: Sequence[str], good: Sequence[str], chosen: str) -> str:
+    if name not in good:
+        return f"{name} loses too much"
+    has_more_integers = made.index(name) < made.index(chosen)
+    return f"{name} is slower here" if has_more_integers else f"{name} is not {FASTER} times as fast as {chosen} here"

@@ -30,6 +30,7 @@ from understudy.text import weak_positive
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
 ITERATIONS = 60
+FEWEST_LEFT = 0.1  # share of a kind that can stand for all of it: what is lost counts by the heaviest text
 
 
 def make(
@@ -75,28 +76,29 @@ def chosen(pool: pl.DataFrame, config: ExportConfig) -> pl.DataFrame:
         the texts of `pool` that were drawn, with the column is_held_out.
     """
     groups = pool.select("group", size=pl.len().over("group")).unique("group", maintain_order=True)
-    lots = pl.Series("lot", [lot(group) for group in groups["group"]], dtype=pl.Float64)
-    drawn = groups.with_columns(lots).sort("lot", "group").filter(pl.col("size").cum_sum() <= config.first_stage_texts)
-    # the lot decides the draw; its digits behind the third decide anew what is held out
-    is_held_out = (pl.col("lot") * 1000) % 1 < config.held_out_share
+    groups = groups.with_columns(lots("first stage", groups["group"])).sort("lot", "group")
+    drawn = groups.filter(pl.col("size").cum_sum() <= config.first_stage_texts)
+    is_held_out = lots("held out", drawn["group"]) < config.held_out_share
     return pool.join(drawn.select("group", is_held_out=is_held_out), on="group", maintain_order="left")
 
 
-def lot(group: str) -> float:
-    """Draw a group's lot in [0, 1): a hash, so that a rerun draws the same.
+def lots(draw: str, groups: pl.Series) -> pl.Series:
+    """Draw the groups' lots in [0, 1), shape (groups,): a hash, so that a rerun draws the same.
 
-    >>> lot("review 1") == lot("review 1") != lot("review 2")
-    True
+    Args:
+        draw: what the lots are for; those of one draw say nothing of those of another.
+        groups: their names.
     """
-    return int(hashlib.sha256(f"first stage:{group}".encode("utf-8", "surrogatepass")).hexdigest()[:12], 16) / 16**12
+    hashes = [hashlib.sha256(f"{draw}:{group}".encode("utf-8", "surrogatepass")).hexdigest() for group in groups]
+    return pl.Series("lot", [int(digits[:12], 16) / 16**12 for digits in hashes], dtype=pl.Float64)
 
 
 def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame:
     """Keep the held-out texts that the student was not trained on, each with the number of texts that it stands for.
 
     The student knows its own training texts by heart, so they say little of new ones. Among those, texts that the weak
-    rules call positive are over-represented: what is left of either kind stands for all of it. Where nothing is left of
-    a kind, its training texts stand for themselves.
+    rules call positive are over-represented: what is left of either kind stands for all of it. Where too little is left
+    of a kind, its training texts stand for themselves.
 
     Args:
         texts: columns id, group, text and is_held_out.
@@ -111,8 +113,9 @@ def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame
     held = texts.filter("is_held_out")
     kind = pl.Series("kind", weak_positive(card, held["text"].to_list()), dtype=pl.Boolean)
     held = held.with_columns(kind, is_learned=pl.col("id").is_in(learned.implode()))
-    held = held.with_columns(size=pl.len().over("kind"), is_lost=pl.col("is_learned").all().over("kind"))
-    kept = held.filter(~pl.col("is_learned") | pl.col("is_lost"))
+    left = (~pl.col("is_learned")).mean().over("kind")
+    held = held.with_columns(size=pl.len().over("kind"), stands_for_itself=left < FEWEST_LEFT)
+    kept = held.filter(~pl.col("is_learned") | pl.col("stands_for_itself"))
     return kept.select("id", "group", weight=pl.col("size") / pl.len().over("kind"))
 
 

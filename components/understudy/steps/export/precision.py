@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -37,6 +37,15 @@ def rows_of(graph: Graph, texts: Sequence[str]) -> Rows:
     """Turn texts into rows of token ids, a window each."""
     tokens = graph.tokens(texts)
     return [row.tolist() for row in np.split(tokens.ids, tokens.starts[1:-1])]
+
+
+def first_window_logits(graph: Graph, texts: Sequence[str]) -> Floats:
+    """Score texts by their first windows alone, the tokens that a student that cuts them reads; (texts, labels)."""
+    scored = []
+    for tokens in graph.pieces_of(texts):
+        of_windows = replace(tokens, windows=np.ones_like(tokens.lengths))  # each window as a text of its own
+        scored.append(graph.logits_of(of_windows, tokens.first_windows[:-1]))
+    return np.concatenate(scored)
 
 
 def integer_graphs(

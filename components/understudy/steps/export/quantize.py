@@ -29,8 +29,10 @@ Rows = Sequence[Sequence[int]]
 
 
 def weights_of(model: onnx.ModelProto) -> list[str]:
-    """Name the weights whose products `quantized` turns into integers, in the order of the graph."""
-    return [node.input[1] for node in _products(model)]
+    """Name the weights that `quantized` turns into integers: tables of embeddings, then what is multiplied by."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    tables = [node.input[0] for node in model.graph.node if _is_embedding(node, weights)]
+    return list(dict.fromkeys([*tables, *(node.input[1] for node in _products(model))]))
 
 
 def ranges_of(model: onnx.ModelProto, rows: Rows) -> Ranges:

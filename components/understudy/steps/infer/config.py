@@ -17,8 +17,11 @@ class InferConfig:
         threads: that score batches at the same time; 0 for the fastest number on this machine.
         batch_tokens: most tokens of a batch, padding included; 0 for the fastest number on this machine.
         max_missed: most of all texts, as a share, that the first stage may settle as negatives although the student
-            would call them positive, with 95% confidence; 0 for no first stage. Export and calibrate read it.
-        checked_share: of the settled texts, scored by the student too, so that watch sees what is lost.
+            would call them positive, with 95% confidence for texts like the pool's, where groups that lose texts hold
+            no more positives than others with positives (docs/decisions/0008-first-stage.md); 0 for no first stage.
+            Export and calibrate read it.
+        checked_share: of the settled texts, scored by the student too, so that watch sees what is lost, also where
+            max_missed trusts too much.
     """
 
     texts_per_segment: int = 5_000

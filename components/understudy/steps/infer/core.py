@@ -220,7 +220,8 @@ def predicted(
 def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int, int]:
     """Let the student score a random sample of the texts that the first stage settled.
 
-    The lot is the content's hash, so that a re-run draws the same texts.
+    The lot is a hash of the night and the id, so that a re-run draws the same texts and another night draws anew. Each
+    copy of a text has a lot of its own: the sample is of texts, as what is promised is a share of texts.
 
     Args:
         bundle: what answered.
@@ -231,8 +232,9 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
         how many were settled, how many of these were checked, and how many of these the student calls positive.
     """
     settled = table.filter(pl.col("stage") == FIRST)
-    lot = pl.col("content").str.slice(56, 8).str.to_integer(base=16, dtype=pl.Int64)
-    drawn = settled.filter(lot < share * 16**8)
+    names = (f"{date}:{name}" for date, name in settled.select("date", "id").iter_rows())
+    lots = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) for name in names]
+    drawn = settled.filter(pl.Series(lots, dtype=pl.Int64) < share * 16**8)
     said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
     return len(settled), len(drawn), int((said >= bundle.threshold).sum())
 
