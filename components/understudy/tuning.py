@@ -19,8 +19,8 @@ from understudy.machine import cores, cpu_model
 from understudy.progress import say
 
 FORMAT = 1
-BUDGETS = (512, 1024, 2048)  # more than 2,048 tokens a batch was never faster (docs/speed.md)
-SMT_BUDGET = 1024  # with which half as many threads are tried: two threads of one core may be slower than one
+BUDGETS = (256, 512, 1024)  # tokens a batch; 2,048 were slower for every model (docs/log.md)
+SMT_BUDGET = 512  # with which half as many threads are tried: two threads of one core may be slower than one
 FEWEST_TEXTS = 10_000  # whose scoring takes far longer than the measurement
 ROUNDS = 2
 LONGEST_S = 8.0
@@ -63,9 +63,9 @@ def choices(threads: int, batch_tokens: int, most_threads: int) -> list[Settings
     """List the settings to try.
 
     >>> [(one.threads, one.batch_tokens) for one in choices(0, 0, most_threads=4)]
-    [(4, 512), (4, 1024), (4, 2048), (2, 1024)]
+    [(4, 256), (4, 512), (4, 1024), (2, 512)]
     >>> choices(3, 0, most_threads=4)[0]
-    Settings(threads=3, batch_tokens=512)
+    Settings(threads=3, batch_tokens=256)
     """
     found = [Settings(threads or most_threads, budget) for budget in ((batch_tokens,) if batch_tokens else BUDGETS)]
     if not threads and most_threads > 1:

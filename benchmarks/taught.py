@@ -1,0 +1,68 @@
+"""Train a MiniLM student for a benchmark, as the step train does."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from understudy.engine import Bools
+from understudy.task import Card
+
+
+def student(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> Path:
+    """Train a student, unless it is there already.
+
+    Args:
+        folder: of the student.
+        task: names the labels.
+        taught: what it learns, columns id, text and label.
+        checked: what decides when to stop, columns text and label.
+
+    Returns:
+        the folder.
+    """
+    if (folder / "student.json").is_file():
+        return folder
+    fresh = folder.with_name("training")
+    shutil.rmtree(fresh, ignore_errors=True)
+    _train(fresh, task, taught, checked)
+    return fresh.rename(folder)
+
+
+def is_positive(table: pl.DataFrame, task: Card) -> Bools:
+    """Which rows have the positive label."""
+    return (table["label"] == task.positive_label).to_numpy()
+
+
+def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> None:
+    import torch
+
+    from understudy import student as students
+    from understudy.steps.train import learn
+    from understudy.steps.train.config import TrainConfig
+
+    config = TrainConfig()
+    device = learn.make_deterministic(config.seed)
+    model, tokenizer = students.load("minilm", task.label_names)
+
+    def tokens(table: pl.DataFrame) -> learn.Tokens:
+        return students.tokens_of(tokenizer, table["text"].to_list(), config.max_length)
+
+    columns = np.where(is_positive(taught, task), task.positive_index, 1 - task.positive_index)
+    targets = torch.tensor(np.eye(2, dtype=np.float32)[columns])
+    examples = learn.Examples(tokens(taught), targets, torch.ones(len(taught)))
+    validation = learn.Validation(tokens(checked), is_positive(checked, task), task.positive_index)
+    rate, pad = students.learning_rate_of("minilm"), tokenizer.pad_token_id
+    learner = learn.Learner(model, pad, examples, validation, config, rate, device)
+    learner.run(lambda _: None, lambda *_: None)
+    about = {
+        "student": "minilm",
+        "labels": list(task.label_names),
+        "positive_label": task.positive_label,
+        "max_length": config.max_length,
+        "texts": len(taught),
+        "is_rehearsal": True,
+    }
+    students.save(learner.model.cpu(), tokenizer, about, folder)
+    taught.select("id").write_parquet(folder / students.LEARNED_FILE)
