@@ -262,7 +262,7 @@ def label(bundle: Bundle, source: Path, target: Path) -> None:
 @click.option("--rounds", default=ROUNDS, show_default=True, help="Turns of either way.")
 def main(sets: int, rounds: int) -> None:
     """Measure, simulate, report."""
-    print("Trains a student unless there is one (3 minutes), then takes about 8 minutes on two cores.", flush=True)
+    print("Trains a student unless there is one (3 minutes), then takes about 3 minutes on two cores.", flush=True)
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     student, sentences = hotel.student(), hotel.sentences()

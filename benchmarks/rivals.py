@@ -1,7 +1,7 @@
 """Other ways to run the same classifier on a CPU, each set up as its own guide says, on all cores.
 
-A way takes texts and gives raw logits, shape (texts, labels). Those that are given our batches come with the exporter's
-graph and ours, and with every budget of tokens a batch: the benchmark takes what is fastest with the workload.
+A way takes texts and gives raw logits, shape (texts, labels). Those that are given our batches come with every budget
+of tokens a batch, and OpenVINO with the exporter's graph and ours: the benchmark takes what is fastest.
 """
 
 import time

@@ -107,10 +107,7 @@ def makers(
         "naive": lambda: {"": rivals.naive(model, tokenizer)},
         "pipeline": lambda: {"": rivals.pipeline(model, tokenizer)},
         "optimum_int8": lambda: {"": rivals.optimum_int8(optimum(plain), tokenizer)},
-        "optimum_int8_sorted": lambda: (
-            by_budget(partial(by_length, optimum(plain), ours), "exporter's graph")
-            | by_budget(partial(by_length, optimum(fp32), ours), "our graph")
-        ),
+        "optimum_int8_sorted": lambda: by_budget(partial(by_length, optimum(plain), ours), "exporter's graph"),
         "openvino_int8": lambda: (
             ({} if rivals.branches(plain) else by_budget(openvino(plain), "exporter's graph"))
             | by_budget(openvino(fp32), "our graph")

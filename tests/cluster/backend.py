@@ -1,24 +1,30 @@
 """What KFP's backend does with a compiled pipeline, for tests: it walks the graph, and each task becomes a pod.
 
 The walk and the executor inputs are those of the backend's driver for what our pipelines use: parameters, artifacts,
-loops over a list parameter. Command, arguments, image, resources and Kubernetes settings come from the YAML alone.
+loops over a list parameter, a condition that compares a parameter. Command, arguments, image, resources and Kubernetes
+settings come from the YAML alone.
 
 Source: kubeflow/pipelines backend/src/v2/driver/driver.go (resolveInputs, provisionOutputs, initPodSpecPatch).
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.cluster import launcher
 from tests.cluster.kube import Cluster, Object
 from tests.cluster.launcher import TOLD
+from understudy.shell import execute
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LAUNCHER_MAP = "launcher"
 SCRATCH = ("/s3", "/minio", "/gcs", "/.local", "/.cache", "/.config", "/tmp")  # noqa: S108 - paths in the pod
+CONDITION = re.compile(r"inputs\.parameter_values\['(?P<name>[^']+)'\] == '(?P<value>[^']*)'")
 OUTPUT_DIR, METADATA_FILE = "/tmp/kfp/outputs", "/tmp/kfp_outputs/output_metadata.json"  # noqa: S108 - as in the pod
 # The compiler of the backend adds these (argocompiler/security_context.go); the read-only root is a promise of our own.
 SAFE = {
@@ -56,6 +62,7 @@ class Backend:
         s3: boto3's client, to read what tasks said.
         account: service account of the pods.
         name: of the run, with which the pods' names begin.
+        here: tasks that become no pods, as their image is too large for these tests: this process carries them out.
         timeout_s: of each pod.
     """
 
@@ -67,15 +74,15 @@ class Backend:
     s3: Any
     account: str = "default"
     name: str = "run"
+    here: Collection[str] = ()
     timeout_s: float = 240
 
-    def run(self, arguments: Mapping[str, Any], only: Collection[str] = ()) -> dict[str, list[Outputs]]:
-        """Run the pipeline, or only some of its tasks, and return what each left, one for each turn of a loop."""
+    def run(self, arguments: Mapping[str, Any]) -> dict[str, list[Outputs]]:
+        """Run the pipeline, and return what each task left, one for each turn of a loop."""
         config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named(LAUNCHER_MAP, self.namespace)}
         self.cluster.apply({**config_map, "data": {LAUNCHER.name: LAUNCHER.read_text(encoding="utf-8")}})
         scope = Outputs(_with_defaults(self.spec["root"], arguments))
-        tasks = self.spec["root"]["dag"]["tasks"]
-        return self._dag({"tasks": {name: tasks[name] for name in only or tasks}}, scope, "")
+        return self._dag(self.spec["root"]["dag"], scope, "")
 
     def _dag(self, dag: Object, scope: Outputs, turn: str) -> dict[str, list[Outputs]]:
         done: dict[str, list[Outputs]] = {}
@@ -83,11 +90,14 @@ class Backend:
         while waiting:
             name = next(name for name, task in waiting.items() if set(task.get("dependentTasks", [])) <= set(done))
             task = waiting.pop(name)
-            assert "triggerPolicy" not in task, f"{name}: conditions are not walked here"
             inputs = _inputs(task, scope, done)
             component = self.spec["components"][task["componentRef"]["name"]]
             if "parameterIterator" in task:
                 done |= {name: [], **self._loop(task["parameterIterator"], component, inputs, turn)}
+            elif "dag" in component:
+                done |= {name: [], **(self._dag(component["dag"], inputs, turn) if _holds(task, inputs) else {})}
+            elif name in self.here:
+                done[name] = [self._carried_out(name, component, inputs)]
             else:
                 done[name] = [self._task(name + turn, component, inputs)]
         return done
@@ -114,6 +124,19 @@ class Backend:
         bucket, _, key = f"{self.root}/{name}/{TOLD}".removeprefix("s3://").partition("/")
         told = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         return Outputs(told.get("parameterValues", {}), made)
+
+    def _carried_out(self, name: str, component: Object, inputs: Outputs) -> Outputs:
+        given = executor_input(component, inputs, f"{self.root}/{name}")
+        listed = {**given["inputs"]["artifacts"], **given["outputs"]["artifacts"]}
+        uris = {key: about["artifacts"][0]["uri"] for key, about in listed.items() if key != "metrics"}
+        with TemporaryDirectory() as folder:
+            paths = {key: launcher.local_path(uri, Path(folder)) for key, uri in uris.items()}
+            for key in given["inputs"]["artifacts"]:
+                launcher.download(self.s3, uris[key], Path(folder))
+            execute(name, {**given["inputs"]["parameterValues"], **paths}, uris)
+            for uri in launcher.artifacts(given["outputs"]):
+                launcher.upload(self.s3, uri, Path(folder))
+        return Outputs({}, {key: about["artifacts"][0] for key, about in given["outputs"]["artifacts"].items()})
 
     def job(self, name: str, label: str, given: Object) -> Object:
         """Return the Job of a task: its executor's container, started by the launcher."""
@@ -165,6 +188,15 @@ def _inputs(task: Object, scope: Outputs, done: Mapping[str, list[Outputs]]) -> 
         {name: _parameter(source, scope, done) for name, source in given.get("parameters", {}).items()},
         {name: _artifact(source, scope, done) for name, source in given.get("artifacts", {}).items()},
     )
+
+
+def _holds(task: Object, inputs: Outputs) -> bool:
+    """Tell whether a task's condition holds; one without a condition always does."""
+    if "triggerPolicy" not in task:
+        return True
+    found = CONDITION.fullmatch(task["triggerPolicy"]["condition"])
+    assert found, f"{task['triggerPolicy']} is not a condition that these tests know"
+    return bool(inputs.parameters[found["name"]] == found["value"])
 
 
 def _parameter(source: Object, scope: Outputs, done: Mapping[str, list[Outputs]]) -> Any:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import boto3
 
 PLACEHOLDER = "{{$}}"
+ROOT = Path("/s3")
 TOLD = "executor_output.json"
 
 
@@ -30,26 +31,26 @@ def artifacts(side: dict[str, Any]) -> Iterator[str]:
             yield artifact["uri"]
 
 
-def local_path(uri: str) -> Path:
+def local_path(uri: str, root: Path = ROOT) -> Path:
     """Return where a component finds an artifact: s3://bucket/key is /s3/bucket/key."""
-    return Path("/s3") / uri.removeprefix("s3://")
+    return root / uri.removeprefix("s3://")
 
 
-def download(s3: Any, uri: str) -> None:
+def download(s3: Any, uri: str, root: Path = ROOT) -> None:
     """Copy an artifact, one object or all objects under its address."""
     bucket, prefix = urlsplit(uri).netloc, urlsplit(uri).path.strip("/")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
-            place = local_path(f"s3://{bucket}/{item['Key']}")
+            place = local_path(f"s3://{bucket}/{item['Key']}", root)
             place.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(bucket, item["Key"], str(place))
 
 
-def upload(s3: Any, uri: str) -> None:
+def upload(s3: Any, uri: str, root: Path = ROOT) -> None:
     """Copy an artifact back; one that was not written is no error, as it is none to the launcher."""
-    path = local_path(uri)
+    path = local_path(uri, root)
     for file in [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()):
-        bucket, _, key = str(file.relative_to("/s3")).partition("/")
+        bucket, _, key = str(file.relative_to(root)).partition("/")
         s3.upload_file(str(file), bucket, key)
 
 
