@@ -45,7 +45,7 @@ TEXTS, SHARDS = 60, 3
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 RIG_BUILD_FLAGS = f"--isolation chroot --network host --pull-never -v {CERTIFICATES}:{CERTIFICATES}:ro"
 ZONE = "Etc/GMT-14" if datetime.now(UTC).hour >= 10 else "Etc/GMT+12"  # where it is another day than in UTC
-TEST_TIMEOUT_S = 1200  # the first test waits for the images
+TEST_TIMEOUT_S = 2700  # the first test waits for the cluster and the images, which are built where nothing is cached
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
