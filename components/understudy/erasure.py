@@ -26,7 +26,7 @@ from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.index import opening
 from understudy.progress import track
 from understudy.spreadsheet import raw_cell
-from understudy.storage import MARKER, Store
+from understudy.storage import MARKER, Store, update
 from understudy.teacher.purchases import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
@@ -290,13 +290,7 @@ def _changed(store: Store, key: str, change: Callable[[dict[str, Any]], dict[str
 
 
 def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
-    for _ in range(ATTEMPTS):
-        found = store.read_tagged(key)
-        if found is None or (new := change(found.data)) == found.data:
-            return
-        if store.compare_and_swap(key, new, found.tag):
-            return
-    raise StorageError(f"A record must be free to write, got others writing ({store.locate(key)}). Run it again.")
+    update(store, key, lambda data: None if data is None else change(data), "A record")
 
 
 def _follow_judgements(store: Store) -> None:

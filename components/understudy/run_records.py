@@ -8,6 +8,7 @@ runs/<name>/ended.json        how it ended, as far as somebody saw it
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,10 +88,11 @@ def as_bytes(content: Mapping[str, Any]) -> bytes:
 
 def read_all(store: Store) -> list[Told]:
     """Read the records of all runs, the newest first."""
-    keys = [key.removeprefix(ROOT).split("/") for key in store.list(ROOT)]
-    names = {key[0] for key in keys if key[1:] == [STARTED]}
-    there = {(key[0], key[1]) for key in keys if len(key) == 2 and key[0] in names}
-    found = [_told(store, name, {file for of, file in there if of == name}) for name in names]
+    files = defaultdict[str, set[str]](set)
+    for key in store.list(ROOT):
+        name, _, file = key.removeprefix(ROOT).partition("/")
+        files[name].add(file)
+    found = [_told(store, name, there) for name, there in files.items() if STARTED in there]
     return sorted(found, key=lambda told: (str(told.started["started"]), told.name), reverse=True)
 
 

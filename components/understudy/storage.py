@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ LOST_CODES = {"PreconditionFailed", "412"} | ABSENT_CODES
 CONFLICT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 FORBIDDEN_CODES = {"AccessDenied", "403", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken"}
 FORBIDDEN_CODES |= {"InvalidToken", "XAdminUserNotFound"}  # the latter is versitygw's word for an unknown access key
+UPDATE_ATTEMPTS = 20
 ABSENT_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -396,6 +397,32 @@ def prepare_store(uri: str) -> Store:
             raise BadInput(str(error)) from error
         raise
     return store
+
+
+def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> None:
+    """Renew an object from what it says now, again when another writer was first; None stands for no object.
+
+    Args:
+        store: holds it.
+        key: where.
+        change: returns what it is to say; what it says already, for nothing to be done.
+        what: names it in an error.
+
+    Raises:
+        StorageError: others keep writing.
+    """
+    for _ in range(UPDATE_ATTEMPTS):
+        found = store.read_tagged(key)
+        before = found.data if found else None
+        data = change(before)
+        if data == before:
+            return
+        if data is None:
+            store.delete(key)
+            return
+        if store.compare_and_swap(key, data, found.tag if found else None):
+            return
+    raise StorageError(f"{what} must be free to write, got others writing ({store.locate(key)}). Run it again.")
 
 
 def split_uri(uri: str) -> tuple[Store, str]:

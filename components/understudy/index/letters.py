@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from understudy.errors import StorageError
 from understudy.index.backend import Letter
-from understudy.storage import Store
+from understudy.storage import Store, update
 
 PREFIX, SEGMENTS = "dead-letters/", "predictions/"
-ATTEMPTS = 20
 
 
 def key_of(index: str, segment: str) -> str:
@@ -31,19 +30,9 @@ def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> N
     Raises:
         StorageError: others keep changing the object.
     """
-    key = key_of(index, segment)
     said = {"format": 1, "segment": segment, "letters": [{"id": one.id, "reason": one.reason} for one in letters]}
     data = (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
-    for _ in range(ATTEMPTS):
-        found = store.read_tagged(key)
-        if (found is None and not letters) or (found is not None and found.data == data):
-            return
-        if not letters:
-            store.delete(key)
-            return
-        if store.compare_and_swap(key, data, found.tag if found else None):
-            return
-    raise StorageError(f"Dead letters must be free to write, got others writing ({store.locate(key)}). Run it again.")
+    update(store, key_of(index, segment), lambda _: data if letters else None, "Dead letters")
 
 
 def list_segments(store: Store, index: str) -> list[str]:

@@ -10,19 +10,18 @@ from pathlib import Path
 
 from understudy import forgetting
 from understudy.cache import cache_folder
-from understudy.errors import BadInput, StorageError
+from understudy.errors import BadInput
 from understudy.index.backend import Index
 from understudy.index.connection import URL
 from understudy.index.following import follow
 from understudy.index.sqlite import SqliteIndex
 from understudy.registry import read_current
 from understudy.steps.index.config import IndexConfig
-from understudy.storage import Store, Tagged
+from understudy.storage import Store, update
 from understudy.task import Card, parse_card
 from understudy.teacher.purchases import STORE_ID
 
 SERVING = "indexed/serving.json"
-ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +109,25 @@ def say_serving(store: Store, serving: Serving) -> None:
     Raises:
         StorageError: others keep changing the object.
     """
-    for _ in range(ATTEMPTS):
-        found = store.read_tagged(SERVING)
-        former = {*_serving_of(found).addresses, *serving.former} if found else set(serving.former)
-        said = {"format": 1, "card": serving.card_name, "url": serving.url, "former": sorted(former - {serving.url})}
-        data = json.dumps(said, sort_keys=True).encode()
-        if (found and found.data == data) or store.compare_and_swap(SERVING, data, found.tag if found else None):
-            return
-    where = store.locate(SERVING)
-    raise StorageError(f"The index's address must be free to write, got others writing ({where}). Run it again.")
+
+    def said(before: bytes | None) -> bytes:
+        known = set() if before is None else _serving_of(before).addresses
+        former = {*known, *serving.former} - {serving.url}
+        now = {"format": 1, "card": serving.card_name, "url": serving.url, "former": sorted(former)}
+        return json.dumps(now, sort_keys=True).encode()
+
+    update(store, SERVING, said, "The index's address")
 
 
-def _serving_of(found: Tagged) -> Serving:
-    said = json.loads(found.data)
+def _serving_of(data: bytes) -> Serving:
+    said = json.loads(data)
     return Serving(str(said["card"]), str(said["url"]), tuple(map(str, said.get("former", ()))))
 
 
 def find_serving(store: Store) -> Serving | None:
     """Read which index the nights go to; None before the first night."""
     found = store.read_tagged(SERVING)
-    return _serving_of(found) if found else None
+    return _serving_of(found.data) if found else None
 
 
 def places(store: Store) -> list[tuple[str, str]]:
