@@ -71,8 +71,15 @@ def state_of(api: Api, store: Store, name: str, run_id: str) -> str:
     except Absent:
         state = GONE
     if state in {*FINAL, GONE}:
-        put(store, name, ENDED, {"state": state, **(read(store, name, DECISION) or {}), "ended": utc_now()})
+        write_end(store, name, state)
     return state
+
+
+def write_end(store: Store, name: str, state: str) -> dict[str, Any]:
+    """Write down how a run has ended, unless somebody has, and return evaluate's decision; empty when there is none."""
+    decision = read(store, name, DECISION) or {}
+    put(store, name, ENDED, {"state": state, **decision, "ended": utc_now()})
+    return decision
 
 
 def until_final(api: Api, run_id: str) -> Any:
@@ -113,8 +120,7 @@ def tasks_of(run: Any) -> list[Any]:
 
 def conclude(store: Store, record: Record, run: Any) -> int:
     """Write down how a run ended, and say it in a sentence."""
-    decision = read(store, record.name, DECISION) or {}
-    put(store, record.name, ENDED, {"state": run.state, **decision, "ended": utc_now()})
+    decision = write_end(store, record.name, run.state)
     if run.state != SUCCEEDED:
         return _tell_failure(run)
     if record.pipeline != "training":

@@ -185,8 +185,9 @@ def main(
             raise BadInput("BASE must name an image, got none. Give one: make images BASE=python:3.11-slim.")
         found = find_builder(builder)
         arguments = {"BASE": base, "REVISION": revision(), "SOURCE": source}
-        for role in roles or read_images():
-            image = read_images()[role]
+        named = read_images()
+        for role in roles or named:
+            image = named[role]
             weights = {"WEIGHTS": "1"} if has_weights and role == TRAIN else {}
             run(build_command(found, image, {**arguments, **weights}, shlex.split(flags)))
             digest = push(found, image) if is_pushed else None

@@ -29,10 +29,9 @@ class Share:
     memory: tuple[int, int]
 
 
-# The demo's peaks in MiB (docs/log.md, "memory of the steps"): train 1,791, export 1,494, evaluate 273, mine 269,
-# calibrate 258, infer 218, audit 192, label 155, sample 149, ingest 136, watch 121, index 106, shard 59, publish 58.
-# A request is that and room for more texts; a limit is what a large card may need. Only train, export and the steps
-# that score texts use more than one core.
+# A request is a step's peak on the demo's texts (`make benchmark-memory`; docs/log.md, "memory of the steps") and room
+# for more of them; a limit is what a large card may need. Only train, export and the steps that score texts use more
+# than one core.
 SHARES: Mapping[str, Share] = {
     "ingest": Share(("500m", "2"), (512, 4096)),
     "label": Share(("250m", "1"), (256, 1024)),

@@ -171,9 +171,10 @@ def submit(request: Request, target: Target, store: Store, api: Api) -> tuple[Re
 
 def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict[str, Any], bool]:
     """Claim a name and create its run, unless another process has; return what the store says of it, and who did."""
-    api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
+    version = api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
     first = claims.claim(store, record, tell)
-    version = api.version(first.pipeline, first.target["version"])
+    if first.target["version"] != version.name:
+        version = api.version(first.pipeline, first.target["version"])
     return create_once(api, store, first, version, first.arguments, target.ui)
 
 
