@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.metrics import Interval
+
 BUILD = Path(__file__).parents[1] / "build"
 
 
@@ -16,6 +18,11 @@ class Figure:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, interval: Interval) -> "Figure":
+        """Take a value with its interval."""
+        return cls(interval.value, interval.low, interval.high)
 
 
 def report(

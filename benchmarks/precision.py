@@ -28,7 +28,7 @@ from benchmarks.taught import is_positive
 from understudy import metrics, records
 from understudy.documents import read_json, write_json
 from understudy.engine import Bools
-from understudy.metrics import Column, Interval
+from understudy.metrics import Column
 from understudy.scoring import Bundle
 from understudy.shell import execute
 
@@ -70,23 +70,18 @@ def compared(exact: Bundle, integers: Bundle, sentences: pl.DataFrame) -> dict[s
 
 def same(sentences: pl.DataFrame, answers: Bools, others: Bools) -> Figure:
     """Share of the sentences that have one label."""
-    return figure(metrics.bootstrap(metrics.accuracy, answers, others, groups=posts(sentences), seed=SEED))
+    return Figure.of(metrics.bootstrap(metrics.accuracy, answers, others, groups=posts(sentences), seed=SEED))
 
 
 def f1_difference(sentences: pl.DataFrame, answers: Bools, others: Bools) -> Figure:
     """F1 of the answers less that of the others."""
     people, groups = is_positive(sentences, forum.card()), posts(sentences)
-    return figure(metrics.paired_bootstrap(metrics.f1, people, answers, others, groups=groups, seed=SEED)[0])
+    return Figure.of(metrics.paired_bootstrap(metrics.f1, people, answers, others, groups=groups, seed=SEED)[0])
 
 
 def posts(sentences: pl.DataFrame) -> Column:
     """Return the post of each sentence."""
     return sentences["group"].to_numpy()
-
-
-def figure(interval: Interval) -> Figure:
-    """Return an interval as a benchmark reports it."""
-    return Figure(interval.value, interval.low, interval.high)
 
 
 def main() -> None:

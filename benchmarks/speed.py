@@ -232,7 +232,7 @@ def latencies(contest: Contest, folder: Path) -> Figure:
         graph.logits([text])
         taken.append((time.perf_counter() - started) * 1000)
     found, _ = percentile(np.array(taken[5:]), 0.95, 2000, SEED)  # the first ones fill caches
-    return Figure(found.value, found.low, found.high)
+    return Figure.of(found)
 
 
 def integer_peak(folder: Path) -> Callable[[], float]:
