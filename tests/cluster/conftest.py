@@ -36,7 +36,7 @@ from tests.cluster.kube import (
 from tests.cluster.pods import forwarder
 from tests.night_desk import make_desk, texts
 from tests.pipelines.test_training import TASK, write_task
-from tests.services import elasticsearch, kfp_api, s3
+from tests.services import elasticsearch, kfp_api, lacking, s3
 from understudy.teacher.rehearsal import Plan, serve
 
 ROLES = ("infer", "submit", "analysis")
@@ -62,8 +62,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         opened = open_cluster()
     except Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no cluster: {reason}")
+        lacking(f"no cluster: {reason}")
     if os.environ.get("KUBECONFIG") and (fault := find_foreign_api(opened.find(KUBEFLOW, f"service/{PIPELINES_API}"))):
         pytest.fail(fault, pytrace=False)
     yield opened
@@ -125,8 +124,7 @@ def bucket(cluster: Cluster) -> Iterator[Bucket]:
     try:
         binary, folder = s3.find_or_build(), s3.folder_with_xattrs()
     except s3.Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no S3 server: {reason}")
+        lacking(f"no S3 server: {reason}")
     process, server = s3.start(binary, folder, cluster.host)
     env = dict(zip(s3.VARIABLES, (server.url, server.access_key, server.secret_key, "us-east-1"), strict=True))
     with pytest.MonkeyPatch.context() as patch:
@@ -146,8 +144,7 @@ def elastic_starting(cluster: Cluster) -> Iterator[tuple[elasticsearch.Server, F
     try:
         server = elasticsearch.unpacked()
     except elasticsearch.Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no Elasticsearch: {reason}")
+        lacking(f"no Elasticsearch: {reason}")
     server.url = server.url.replace("127.0.0.1", cluster.host)
     server.settings["http.host"] = cluster.host
     with ThreadPoolExecutor(1) as pool:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from pipelines import images
 from pipelines.images import Built
+from tests.services import lacking
 from tests.services.registry import registry  # noqa: F401 - a fixture
 from understudy.errors import BadInput, UnderstudyError
 from understudy.images import Image, read_images
@@ -76,8 +77,7 @@ def test_the_students_weights_go_into_the_image_of_train_alone(monkeypatch, tmp_
 def buildah(tmp_path, monkeypatch):
     """Buildah with a store of its own that speaks plain HTTP to this machine."""
     if not shutil.which("buildah"):
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)("buildah is not installed (apt-get install buildah)")
+        lacking("buildah is not installed (apt-get install buildah)")
     monkeypatch.setenv("STORAGE_DRIVER", "vfs")
     (tmp_path / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/store"\nrunroot = "{tmp_path}/run"\n'

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import lacking
+
 VERSION = "9.2.4"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
 ZIP_FILE = f"elasticsearch-{VERSION}.zip"
@@ -126,8 +128,7 @@ def es_server() -> Iterator[Server]:
     try:
         server = unpacked()
     except Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no Elasticsearch: {reason}")
+        lacking(f"no Elasticsearch: {reason}")
     try:
         server.start()
         yield server
@@ -193,8 +194,7 @@ def secured_es() -> Iterator[Secured]:
     try:
         server = unpacked()
     except Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no Elasticsearch: {reason}")
+        lacking(f"no Elasticsearch: {reason}")
     try:
         secure(server)
         server.start()

@@ -1,7 +1,6 @@
 """A real container registry (CNCF distribution) for tests."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.s3 import Unavailable, _output
+from tests.services import lacking
+from tests.services.s3 import Unavailable, program
 
 MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 NAMES = ("docker-registry", "registry")
@@ -31,8 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         binary = find_or_build()
     except Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no container registry: {reason}")
+        lacking(f"no container registry: {reason}")
     process, address = start(binary, tmp_path_factory.mktemp("registry"))
     yield address
     process.terminate()
@@ -41,17 +40,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def find_or_build() -> str:
     """Return the path of the registry's program, built with Go when it is not there."""
-    go = shutil.which("go")
-    folder = Path(_output([go, "env", "GOPATH"]), "bin") if go else Path()
-    found = [shutil.which(name) or shutil.which(name, path=str(folder)) for name in NAMES]
-    if any(found):
-        return next(path for path in found if path)
-    if not go:
-        raise Unavailable("neither docker-registry nor Go is installed, and UNDERSTUDY_TEST_REGISTRY is not set")
-    built = subprocess.run([go, "install", MODULE], capture_output=True, text=True, timeout=900, check=False)
-    if built.returncode:
-        raise Unavailable(f"`go install {MODULE}` failed: {built.stderr.strip()[-500:]}")
-    return str(folder / "registry")
+    return program(NAMES, MODULE, "UNDERSTUDY_TEST_REGISTRY")
 
 
 def start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:

@@ -9,11 +9,13 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.services import lacking
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 ACCESS_KEY, SECRET_KEY = "understudy-tests", "understudy-tests-secret"
@@ -42,8 +44,7 @@ def s3_server() -> Iterator[Server]:
     try:
         binary, folder = find_or_build(), folder_with_xattrs()
     except Unavailable as reason:
-        required = os.environ.get("UNDERSTUDY_REQUIRE_SERVICES") == "1"
-        (pytest.fail if required else pytest.skip)(f"no S3 server: {reason}")
+        lacking(f"no S3 server: {reason}")
     process, server = start(binary, folder)
     yield server
     process.terminate()
@@ -68,17 +69,31 @@ def s3_url(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def find_or_build() -> str:
     """Return the path of versitygw, built with Go when it is not there."""
+    return program(["versitygw"], MODULE, "UNDERSTUDY_TEST_S3_URL")
+
+
+def program(names: Sequence[str], module: str, variable: str) -> str:
+    """Return the path of a server's program, built with Go when it is not there.
+
+    Args:
+        names: that it goes by; Go's is the last.
+        module: of Go.
+        variable: that names a running server instead.
+
+    Raises:
+        Unavailable: it cannot be had.
+    """
     go = shutil.which("go")
     folder = Path(_output([go, "env", "GOPATH"]), "bin") if go else None
-    found = shutil.which("versitygw") or (folder and shutil.which("versitygw", path=str(folder)))
-    if found:
-        return found
+    found = [shutil.which(name) or (folder and shutil.which(name, path=str(folder))) for name in names]
+    if any(found):
+        return next(path for path in found if path)
     if not go:
-        raise Unavailable("neither versitygw nor Go is installed, and UNDERSTUDY_TEST_S3_URL is not set")
-    built = subprocess.run([go, "install", MODULE], capture_output=True, text=True, timeout=900, check=False)
+        raise Unavailable(f"neither {names[0]} nor Go is installed, and {variable} is not set")
+    built = subprocess.run([go, "install", module], capture_output=True, text=True, timeout=900, check=False)
     if built.returncode:
-        raise Unavailable(f"`go install {MODULE}` failed: {built.stderr.strip()[-500:]}")
-    return str(folder / "versitygw")
+        raise Unavailable(f"`go install {module}` failed: {built.stderr.strip()[-500:]}")
+    return str(folder / names[-1])
 
 
 def folder_with_xattrs() -> Path:
