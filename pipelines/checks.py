@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from understudy.config import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
 from understudy.errors import BadCard, BadInput, BadSetting, StorageError, TeacherError, together
-from understudy.storage import Store, open_store, prepare_store, split_uri
+from understudy.storage import S3Store, Store, prepare_store, split_uri
+from understudy.store.address import Address, parse_address
 from understudy.task import Card, load_card, load_config, parse_card
 
 Check = Callable[[], Any]
@@ -52,9 +52,10 @@ def check_card(address: str) -> Card:
     Raises:
         BadCard: with every fault's line.
     """
-    if not address.startswith("s3://"):
-        return _local_card(address)
-    if not urlsplit(address).path.strip("/"):
+    place = parse_address(address, "--card")
+    if place.path is not None:
+        return _local_card(place.path)
+    if not place.key:
         raise BadCard(f"A card must be one object, got '{address}' (--card). Write s3://bucket/card.yaml.")
     store, key = split_uri(address)
     found = store.read_tagged(key)
@@ -63,9 +64,9 @@ def check_card(address: str) -> Card:
     return parse_card(found.data.decode("utf-8", errors="replace"), address)
 
 
-def _local_card(address: str) -> Card:
+def _local_card(path: Path) -> Card:
     try:
-        return load_card(Path(address))
+        return load_card(path)
     except OSError as error:
         raise BadCard(f"A card must be a readable UTF-8 file, got {error} (--card). Mend the address.") from error
 
@@ -105,8 +106,9 @@ def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
     Raises:
         BadInput: there is nothing, or what is there cannot serve.
     """
-    if address.startswith("s3://"):
-        _check_source_on_s3(address, flag)
+    place = parse_address(address, flag)
+    if place.is_s3:
+        _check_source_on_s3(place, address, flag)
         return
     from understudy.sources import opened
 
@@ -117,12 +119,10 @@ def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
         raise BadInput(f"A source must be there and readable, got {error} ({flag}). Mend the address.") from error
 
 
-def _check_source_on_s3(address: str, flag: str) -> None:
+def _check_source_on_s3(place: Address, address: str, flag: str) -> None:
     """Look for an object of that name, or for objects below it; a bucket alone means all that it holds."""
-    bucket, key = urlsplit(address).netloc, urlsplit(address).path.strip("/")
-    if not bucket:
-        raise BadInput(f"A source on S3 must name a bucket, got '{address}' ({flag}). Write s3://bucket/prefix.")
-    keys = open_store(f"s3://{bucket}").list(key)
+    key = place.key
+    keys = S3Store(place.bucket, "").list(key)
     if not any(not key or name == key or name.startswith(f"{key}/") for name in keys):
         raise BadInput(f"A source must exist, got nothing at {address} ({flag}). Mend the address.")
 

@@ -29,6 +29,7 @@ from pipelines.terminal import Board, noise_to, tell
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
 from understudy.storage import open_store
+from understudy.store.address import parse_address
 from understudy.task import Card
 
 ASKING, PUBLISH, PAGE = "label", "publish", "page"
@@ -206,9 +207,8 @@ def arguments_of(request: Request) -> dict[str, str]:
 
 def lasting(address: str) -> str:
     """Return an address that means the same from every folder."""
-    from understudy.sources import local_path
-
-    return address if address.startswith("s3://") else str(local_path(address).resolve())
+    path = parse_address(address).path
+    return address if path is None else str(path.resolve())
 
 
 def carry_out(opened: runs.Run) -> int:

@@ -19,7 +19,7 @@ from pipelines.runs import Record
 from pipelines.submit import Target, claimed_target, create_once
 from pipelines.terminal import tell
 from understudy import provenance
-from understudy.errors import BadArtifact, BadInput, StorageError
+from understudy.errors import BadArtifact, BadInput
 from understudy.run_records import DECISION, key_of
 from understudy.storage import Store, open_store, prepare_store, split_uri
 
@@ -84,8 +84,9 @@ def find(artifact: str) -> Found:
         return _whole(Found(str(record.get("uri") or artifact), record))
     try:
         store, name = split_uri(reachable(artifact))
-        record = json.loads(store.read(f"{name}/{provenance.FILE}"))
-    except (StorageError, ValueError) as error:
+        found = store.read_tagged(f"{name}/{provenance.FILE}")
+        record = json.loads(found.data if found else b"")
+    except ValueError as error:
         raise BadArtifact(
             f"An artifact must have a readable {provenance.FILE}, got {error} ({artifact}). Give a folder that a step "
             "wrote; for one of its single files, such as a page, give another of its outputs."

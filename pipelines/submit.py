@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +32,7 @@ from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
 from understudy.run_records import DECISION, key_of
 from understudy.storage import Store, open_store, split_uri
+from understudy.store.address import parse_address
 from understudy.task import Card, parse_card
 
 MOST_BYTES = 10_000  # of all arguments together: the API refuses more
@@ -227,8 +227,9 @@ def claimed_target(target: Target, experiment: str, version: str) -> dict[str, s
 
 def card_text(address: str) -> str:
     """Read a card as it was written, comments too."""
-    if not address.startswith("s3://"):
-        return Path(address).read_text(encoding="utf-8")
+    path = parse_address(address, "--card").path
+    if path is not None:
+        return path.read_text(encoding="utf-8")
     store, key = split_uri(address)
     return store.read(key).decode("utf-8", errors="replace")
 

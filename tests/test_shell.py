@@ -303,15 +303,16 @@ def test_a_killed_step_leaves_no_output_and_the_next_run_clears_what_it_left(tmp
     process = subprocess.Popen(command, env=environment(TOY_SLEEP="double", TOY_LOG=tmp_path / "log"))
     while not (tmp_path / "log").exists():
         time.sleep(0.02)
-    (tmp_path / "out/.~doubled").mkdir()  # what the step would have begun to write
-    (tmp_path / "out/.~doubled/half.txt").write_text("half")
+    left = next((tmp_path / "out").glob(".~understudy-*")) / "doubled"
+    left.mkdir()  # what the step would have begun to write
+    (left / "half.txt").write_text("half")
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not doubled.exists()
 
     subprocess.run(command, env=environment(), check=True, capture_output=True)
     assert sorted(path.name for path in doubled.iterdir()) == ["numbers.txt", "provenance.json"]
-    assert not Path(tmp_path / "out/.~doubled").exists()
+    assert not left.parent.exists()
 
 
 def test_a_kill_between_two_outputs_leaves_no_old_one_beside_a_new_one(tmp_path):

@@ -8,21 +8,22 @@ The text's own time plays no part: a late text arrives when its file does.
 
 import hashlib
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from understudy import sources
 from understudy.errors import BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
 from understudy.progress import say
+from understudy.provenance import hash_file
 from understudy.sources import START, File, Part, Place, Refusal, Row
-from understudy.storage import FolderStore, Store, open_store, split_uri
+from understudy.storage import FolderStore, S3Store, Store, copy, split_uri
+from understudy.store.address import parse_address
+from understudy.store.leftovers import temporary_folder
 
 REQUIRED = ("id", "text")
 COLUMNS = ("id", "group", "time", "text")
@@ -46,11 +47,11 @@ def addresses(address: str) -> list[str]:
         BadData: nothing is there.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
-    if not address.startswith("s3://"):
+    place = parse_address(address, "--texts")
+    if not place.is_s3:
         return list(dict.fromkeys(str(path.resolve()) for _, path in sources.listed(address)))
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    store = open_store(f"s3://{bucket}")
-    return [store.locate(name) for name in sources.keys_under(store, key.strip("/"), address)]
+    store = S3Store(place.bucket, "")
+    return [store.locate(name) for name in sources.keys_under(store, place.key, address)]
 
 
 def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list[Arrived]:
@@ -112,13 +113,37 @@ def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: in
         BadData: the file has changed since in what was consumed of it.
     """
     is_text = about.kind != "parquet"
-    _require_unchanged(part.object, about, consumed)
-    with copied(part.object, part if is_text else None) as path:
+    is_longer = _is_longer(part.object, about, consumed)
+    with copied(part.object, part if is_text else None, is_local_too=is_longer and is_text) as path:
         is_copy = str(path) != part.object
+        if is_copy and not is_text:
+            _require_whole(path, part.object, consumed)
         offset = 0 if is_copy and is_text else part.offset
         file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
         rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, max_chars)
-        yield from islice(rows, part.rows)
+        yield from _counted(islice(rows, part.rows), part)
+
+
+def _counted(rows: Iterator[Row | Refusal], part: Range) -> Iterator[Row | Refusal]:
+    """Hand rows on; fewer than the night's manifest names are an error, for the others would be lost for good."""
+    count = 0
+    for count, row in enumerate(rows, start=1):  # noqa: B007 - what it was last is what is checked
+        yield row
+    if count != part.rows:
+        raise StorageError(
+            f"A source of texts must give the {part.rows:,} rows that the night's manifest names, got {count:,} "
+            f"({part.object} from row {part.first_row:,}). Run it again; restore the file if it stays so."
+        )
+
+
+def _require_whole(path: Path, name: str, consumed: Consumed) -> None:
+    """Check the copy of a file that is read whole against what the manifest says of it."""
+    size, digest = path.stat().st_size, hash_file(path)
+    if (size, digest) != (consumed.size, consumed.sha256):
+        raise StorageError(
+            f"A source of texts must be the {consumed.size:,} bytes that the night's manifest names, got {size:,} of "
+            f"hash {digest[:12]} ({name}). Run it again; restore the file if it stays so."
+        )
 
 
 def require_tag(name: str) -> str:
@@ -136,36 +161,26 @@ def require_tag(name: str) -> str:
 
 def origin(name: str) -> tuple[Store, str]:
     """Return the store and key of a file's address."""
-    return split_uri(name) if name.startswith("s3://") else (FolderStore(Path(name).parent), Path(name).name)
+    return split_uri(name)
 
 
 @contextmanager
-def copied(name: str, part: Range | None = None) -> Iterator[Path]:
-    """Give a file's path: its own when it is local, else that of a copy, of one part where one is named."""
+def copied(name: str, part: Range | None = None, *, is_local_too: bool = False) -> Iterator[Path]:
+    """Give a file's path: its own when it is local, else that of a copy, of one part where one is named.
+
+    Args:
+        name: the file's address.
+        part: what is wanted of it; None for all.
+        is_local_too: copy a part of a local file as well, which has grown beyond it.
+    """
     store, key = origin(name)
-    if isinstance(store, FolderStore):
+    if isinstance(store, FolderStore) and not is_local_too:
         yield store.root / key
         return
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        path = Path(folder) / Path(key).name
-        with path.open("wb") as file:
-            _download(store, key, file, part)
+    with temporary_folder() as folder:
+        path = folder / f"copy{PurePath(key).suffix}"
+        copy(store, key, path, part.offset if part else 0, part.size if part else None)
         yield path
-
-
-def _download(store: Store, key: str, file: BinaryIO, part: Range | None) -> None:
-    from botocore.exceptions import BotoCoreError
-    from urllib3.exceptions import HTTPError
-
-    try:
-        with store.open(key, part.offset if part else 0) as body:
-            if part is None:
-                shutil.copyfileobj(body, file, CHUNK_BYTES)
-            else:
-                for chunk in _chunks(body, part.size):
-                    file.write(chunk)
-    except (OSError, BotoCoreError, HTTPError) as error:
-        raise StorageError(f"A source of texts must be readable, got {error} ({store.locate(key)}).") from error
 
 
 def _chunks(stream: BinaryIO, size: int) -> Iterator[bytes]:
@@ -260,16 +275,16 @@ def _append(shard: list[Range], block: Range) -> None:
         shard[-1] = replace(last, rows=last.rows + block.rows, size=last.size + block.size)
 
 
-def _require_unchanged(name: str, about: TextObject, consumed: Consumed) -> None:
-    """Check that what a night took of a file still stands; what was appended since is no matter."""
+def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
+    """Check that what a night took of a file still stands, and tell whether the file was written to since."""
     if require_tag(name) == about.tag:
-        return
+        return False
     store, key = origin(name)
     if consumed.sha256:
         with store.open(key) as stream:
             is_same = _digest(stream, consumed.size).hexdigest() == consumed.sha256
             if is_same and (about.kind != "parquet" or not stream.read(1)):
-                return
+                return True
     raise BadData(
         f"A source of texts must stay as it is until its night is over, got another content ({name}). "
         "Restore it as it was, or begin another night."

@@ -83,9 +83,9 @@ def labels_add(file: str, store: str, card: str | None) -> None:
     FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export.
     """
     from understudy import labels
-    from understudy.storage import open_store
+    from understudy.storage import prepare_store
 
-    done = labels.add(open_store(store), file, card)
+    done = labels.add(prepare_store(store, must_exist=True), file, card)
     where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"
     click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
     if done.strange_ids:
@@ -153,9 +153,9 @@ def predict_texts(
 def roll_back(store: str, to: str | None) -> None:
     """Let the version before serve again; `publish --rollback` is the same."""
     from understudy import registry
-    from understudy.storage import open_store
+    from understudy.storage import prepare_store
 
-    current = registry.rollback(open_store(store), to)
+    current = registry.rollback(prepare_store(store, must_exist=True), to)
     click.echo(f"rollback: {current.version} serves again (generation {current.generation}, {store}).")
 
 
@@ -226,9 +226,9 @@ def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> N
     from datetime import UTC, datetime
 
     from understudy import erasure
-    from understudy.storage import open_store
+    from understudy.storage import prepare_store
 
-    erased = erasure.forget(open_store(store), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
+    erased = erasure.forget(prepare_store(store, must_exist=True), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
     if not erased.rows and not erased.documents:
         click.echo("forget: no such text is in the store or an index; a note stays, so that no later night takes it.")
         return

@@ -27,6 +27,7 @@ from understudy.index import opening
 from understudy.progress import track
 from understudy.spreadsheet import raw_cell
 from understudy.storage import MARKER, Store, update
+from understudy.store.leftovers import sweep_temporary
 from understudy.teacher.purchases import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
@@ -77,6 +78,8 @@ def forget(store: Store, ids: Collection[str], groups: Collection[str], today: s
         raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
     if store.read_tagged(MARKER) is None and not store.list():
         raise BadInput(f"A store to forget in must exist, got nothing ({store.uri}). Mend its address (--store).")
+    store.remove_leftovers(everywhere=True)
+    sweep_temporary()
     forgetting.remember_to_forget(store, "id", ids, today)
     forgetting.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]

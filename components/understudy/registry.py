@@ -14,7 +14,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,10 +24,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.bundles import BUNDLE_FILE, check_files, read_settings
-from understudy.cache import cache_folder
+from understudy.cache import cache_folder, caching
 from understudy.errors import BadArtifact, BadInput, Conflict
 from understudy.provenance import hash_file
 from understudy.storage import Store
+from understudy.store.leftovers import held_folder
 from understudy.task import load_card
 
 CURRENT = "current.json"
@@ -266,10 +266,12 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         shutil.rmtree(target)
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".~", dir=target.parent) as name:
-        beside = Path(name) / manifest.version
-        _download(store, manifest, beside)
+    with caching(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with held_folder(target.parent, ".~") as folder:
+        beside = folder / manifest.version
+        with caching(beside):
+            _download(store, manifest, beside)
         try:
             beside.rename(target)
         except OSError:  # another process was first; what it brought is checked like our own

@@ -10,18 +10,22 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from understudy import provenance
 from understudy.errors import BadArtifact, BadInput, UnderstudyError
+from understudy.store.address import parse_address
+from understudy.store.faults import explain_os
+from understudy.store.leftovers import held_folder
 
 Value = str | int | float | bool
 In = Annotated[Path, "input"]
 Out = Annotated[Path, "output"]
 ERROR_FILE = "error.json"
+BESIDE = ".~understudy-"  # what an unfinished output's folder is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +130,18 @@ def call_of(step: str, arguments: Mapping[str, Any]) -> Call:
     given = {name: arguments[name] for name in shape.parameters if name in arguments}
     return Call(
         step,
-        inputs={name: Path(arguments[name]) for name in shape.inputs if arguments.get(name)},
-        outputs={name: Path(arguments[name]) for name in shape.outputs},
+        inputs={name: _path(step, name, arguments[name]) for name in shape.inputs if arguments.get(name)},
+        outputs={name: _path(step, name, arguments[name]) for name in shape.outputs},
         parameters={**defaults, **given},
     )
+
+
+def _path(step: str, name: str, given: Any) -> Path:
+    """Return a path once it is one that the system takes."""
+    path = parse_address(str(given), f"{step} {_flag(name)}").path
+    if path is None:
+        raise BadInput(f"A path must be on this machine, got '{given}' ({step} {_flag(name)}). Write a path.")
+    return path
 
 
 def _require_places(call: Call) -> None:
@@ -159,16 +171,23 @@ def _is_free(path: Path) -> bool:
 
 @contextmanager
 def _beside(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Give each output a temporary path beside its place; what is left there at the end is removed."""
-    beside = {name: path.with_name(f".~{path.name}") for name, path in outputs.items()}
-    for path in beside.values():
-        _remove(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Give each output a path of its name in a temporary folder beside its place, which goes with this process."""
+    with ExitStack() as stack:
+        folders = {}
+        for parent in dict.fromkeys(path.parent for path in outputs.values()):
+            with _writing(parent):
+                parent.mkdir(parents=True, exist_ok=True)
+            folders[parent] = stack.enter_context(held_folder(parent, BESIDE))
+        yield {name: folders[path.parent] / path.name for name, path in outputs.items()}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        yield beside
-    finally:
-        for path in beside.values():
-            _remove(path)
+        yield
+    except OSError as error:
+        remedy = "Check the path, its rights and the space that is left."
+        raise explain_os(error, "The place of an output must be writable", str(path), remedy) from error
 
 
 def _put_in_place(call: Call, beside: Mapping[str, Path], record: Mapping[str, Any], uris: Mapping[str, str]) -> None:
@@ -178,12 +197,18 @@ def _put_in_place(call: Call, beside: Mapping[str, Path], record: Mapping[str, A
         raise FileNotFoundError(
             f"A step must write all of its outputs, got none of {', '.join(missing)} ({call.step})."
         )
-    for path in call.outputs.values():
-        _remove(path)
     for name, path in call.outputs.items():
         about = {**record, "output": name, "uri": uris.get(name, str(path.resolve()))}
-        provenance.write(beside[name], about, named=path)
-        beside[name].replace(path)
+        with _writing(path):
+            provenance.write(beside[name], about)
+    for path in call.outputs.values():
+        with _writing(path):
+            _remove(path)
+    for name, path in call.outputs.items():
+        with _writing(path):
+            if not beside[name].is_dir():
+                provenance.file_of(beside[name]).replace(provenance.file_of(path))
+            beside[name].replace(path)
 
 
 def _remove(path: Path) -> None:

@@ -9,8 +9,6 @@ import csv
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,13 +18,14 @@ from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
-from understudy.errors import BadData, together
+from understudy.errors import BadData, BadInput, together
 from understudy.provenance import hash_file
-from understudy.storage import Store, open_store
+from understudy.storage import S3Store, Store, copy
+from understudy.store.address import parse_address
+from understudy.store.leftovers import temporary_folder
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 FOREIGN = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip or Excel", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "old Excel"}
@@ -254,8 +253,11 @@ def fetched(address: str) -> Iterator[list[tuple[str, Path]]]:
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
     require_address(address)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        yield _from_s3(address, Path(folder)) if address.startswith("s3://") else listed(address)
+    if not parse_address(address, "the file").is_s3:
+        yield listed(address)
+        return
+    with temporary_folder() as folder:
+        yield _from_s3(address, folder)
 
 
 def require_address(address: str, option: str = "the file") -> None:
@@ -276,8 +278,15 @@ def require_address(address: str, option: str = "the file") -> None:
 
 
 def local_path(address: str) -> Path:
-    """Return the path of an address that is not on S3: a path, or a file:// address."""
-    return Path(urlsplit(address).path if address.startswith("file://") else address)
+    """Return the path of an address that is not on S3: a path, or a file:// address.
+
+    Raises:
+        BadInput: it is on S3, or cannot be a path.
+    """
+    path = parse_address(address, "the file").path
+    if path is None:
+        raise BadInput(f"An address must be on this machine, got '{address}'. Write a path.")
+    return path
 
 
 def listed(address: str) -> list[tuple[str, Path]]:
@@ -298,13 +307,12 @@ def listed(address: str) -> list[tuple[str, Path]]:
 
 def _from_s3(address: str, folder: Path) -> list[tuple[str, Path]]:
     """Copy an object, or every file under a prefix, into a folder."""
-    parts = urlsplit(address)
-    store, key = open_store(f"s3://{parts.netloc}"), parts.path.strip("/")
-    keys = keys_under(store, key, address)
+    place = parse_address(address, "the file")
+    store = S3Store(place.bucket, "")
+    keys = keys_under(store, place.key, address)
     found = [(store.locate(name), folder / f"{index:06d}{Path(name).suffix}") for index, name in enumerate(keys)]
     for name, (_, path) in zip(keys, found, strict=True):
-        with store.open(name) as body, path.open("wb") as file:
-            shutil.copyfileobj(body, file)
+        copy(store, name, path)
     return found
 
 

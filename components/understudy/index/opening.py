@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from understudy.index.sqlite import SqliteIndex
 from understudy.registry import read_current
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import Store, update
+from understudy.store.identity import find_store_id, store_id
+from understudy.store.leftovers import temporary_folder
 from understudy.task import Card, parse_card
-from understudy.teacher.purchases import STORE_ID
 
 SERVING = "indexed/serving.json"
 
@@ -83,11 +83,26 @@ def opened_for_search(store: Store) -> Iterator[Index]:
     """
     serving = read_serving(store)
     url = os.environ.get(URL, "").strip() or serving.url
-    with opened_as_is(store, serving.card_name, url) as index:
+    with _opened_to_read(store, serving.card_name, url) as index:
         if not url:
             index.remove_forgotten(forgetting.read(store))
             follow(index, store, serving.card_name)
         yield index
+
+
+@contextmanager
+def _opened_to_read(store: Store, card_name: str, url: str) -> Iterator[Index]:
+    """Open an index without writing in the store: SQLite's file is kept only where the store has an id to name it."""
+    if url or find_store_id(store) is not None:
+        with opened_as_is(store, card_name, url) as index:
+            yield index
+        return
+    with temporary_folder() as folder:
+        index = SqliteIndex(folder, card_name)
+        try:
+            yield index
+        finally:
+            index.close()
 
 
 @contextmanager
@@ -136,7 +151,7 @@ def places(store: Store) -> list[tuple[str, str]]:
     names = {*([serving.card_name] if serving else []), *([current.card] if current else [])}
     named = os.environ.get(URL, "").strip()
     urls = (serving.addresses if serving else set()) | ({named} - {""})
-    own = [(name, "") for name in sorted(names) if any(_folder().glob(f"{_store_id(store)}-{name}-*.sqlite"))]
+    own = [(name, "") for name in sorted(names) if any(_folder().glob(f"{store_id(store)}-{name}-*.sqlite"))]
     return own + [(name, url) for name in sorted(names) for url in sorted(urls)]
 
 
@@ -181,14 +196,8 @@ def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Ind
 
 def _embedded(store: Store, card_name: str) -> SqliteIndex:
     """Open the SQLite file of this store."""
-    return SqliteIndex(_folder(), f"{_store_id(store)}-{card_name}")
+    return SqliteIndex(_folder(), f"{store_id(store)}-{card_name}")
 
 
 def _folder() -> Path:
     return cache_folder() / "index"
-
-
-def _store_id(store: Store) -> str:
-    """Return what tells this store from another one that was made anew at its address."""
-    store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-    return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]

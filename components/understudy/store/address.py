@@ -4,12 +4,14 @@ An S3 key may hold any character, `#`, `?` and `%` too: nothing is cut off and n
 is a URL, so its path is unquoted.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from understudy.errors import BadInput
 
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # Linux: bytes of a path, and of one name in it
 LONGEST_KEY = 1024  # S3: bytes of a key
 
@@ -49,7 +51,8 @@ def parse_address(text: str, option: str = "the address") -> Address:
     >>> parse_address("file:///data/day%201.csv").path
     PosixPath('/data/day 1.csv')
     """
-    scheme = text.partition("://")[0].lower() if "://" in text else ""
+    found = SCHEME.match(text)
+    scheme = found[1].lower() if found else ""
     _require_sound(text, scheme, option)
     if scheme == "s3":
         bucket, _, key = text[len("s3://") :].partition("/")
@@ -60,7 +63,7 @@ def parse_address(text: str, option: str = "the address") -> Address:
             raise BadInput(
                 f"A file:// address must name no host, got '{parts.hostname}' ({option}). Write file:///path."
             )
-        return _local(unquote(parts.path), option)
+        return _local(unquote(parts.path, errors="surrogateescape"), option)
     return _local(text, option)
 
 
@@ -77,6 +80,8 @@ def _require_sound(text: str, scheme: str, option: str) -> None:
             f"An address must be a path or s3://bucket/key, got one that begins with '{scheme[:20]}://' ({option}). "
             "Mend the address."
         )
+    if not scheme and text.lower().startswith("s3:"):
+        raise BadInput(f"An address on S3 must begin with s3://, got '{text[:20]}' ({option}). Write s3://bucket/key.")
 
 
 def _on_s3(text: str, bucket: str, key: str, option: str) -> Address:
@@ -87,12 +92,16 @@ def _on_s3(text: str, bucket: str, key: str, option: str) -> Address:
         )
     if not bucket:
         raise BadInput(f"An address on S3 must name a bucket, got '{text}' ({option}). Write s3://bucket/key.")
-    if len(key.encode(errors="surrogatepass")) > LONGEST_KEY:
+    if any("\ud800" <= sign <= "\udfff" for sign in bucket + key):
+        raise BadInput(f"A key on S3 must be UTF-8, got {key[:40]!r} ({option}). Write it in UTF-8.")
+    if len(key.encode()) > LONGEST_KEY:
         raise BadInput(f"A key on S3 must be at most {LONGEST_KEY:,} bytes long, got '{key[:40]}...' ({option}).")
     return Address(bucket, key, None)
 
 
 def _local(path: str, option: str) -> Address:
+    if not path or "\0" in path:
+        raise BadInput(f"A path must name a file or folder, got {path[:40]!r} ({option}). Mend the path.")
     longest = max(len(name.encode(errors="surrogateescape")) for name in path.split("/"))
     if len(path.encode(errors="surrogateescape")) >= LONGEST_PATH or longest > LONGEST_NAME:
         raise BadInput(

@@ -18,11 +18,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from understudy.cache import cache_folder, open_database
+from understudy.cache import CacheConnection, cache_folder, open_database
 from understudy.errors import StorageError
 from understudy.storage import Store
+from understudy.store.identity import store_id
 
-STORE_ID = "judgements/.store-id"
 TABLE = """CREATE TABLE IF NOT EXISTS purchases (
     id TEXT PRIMARY KEY, judge TEXT NOT NULL, content TEXT NOT NULL, is_rehearsal INTEGER NOT NULL,
     cost_usd REAL NOT NULL, segment TEXT, line TEXT NOT NULL)"""
@@ -79,7 +79,7 @@ class PurchaseBook:
     def __init__(self, store: Store, card_name: str) -> None:
         self._store, self._prefix = store, f"judgements/{card_name}/"
         self._lock = threading.Lock()
-        self._cache = open_database(cache_folder() / f"{_store_id(store)}-{card_name}.sqlite", _connect)
+        self._cache = open_database(cache_folder() / f"{store_id(store)}-{card_name}.sqlite", _connect)
         self._follow_store()
 
     def close(self) -> None:
@@ -148,13 +148,8 @@ class PurchaseBook:
             return self._cache.execute(query, values).fetchall()
 
 
-def _store_id(store: Store) -> str:
-    store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-    return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]
-
-
 def _connect(path: Path) -> sqlite3.Connection:
-    cache = sqlite3.connect(path, timeout=30.0, check_same_thread=False)
+    cache = sqlite3.connect(path, timeout=30.0, check_same_thread=False, factory=CacheConnection)
     try:
         cache.execute("PRAGMA journal_mode=WAL")
         cache.execute("PRAGMA synchronous=NORMAL")
