@@ -1,7 +1,6 @@
 """One step again on the cluster: a pipeline of that step and an importer for each of its inputs."""
 
 import importlib
-import json
 import re
 import secrets
 import time
@@ -84,8 +83,8 @@ def find(artifact: str) -> Found:
         return _whole(Found(str(record.get("uri") or artifact), record))
     try:
         store, name = split_uri(reachable(artifact))
-        record = json.loads(store.read(f"{name}/{provenance.FILE}"))
-    except (StorageError, ValueError) as error:
+        record = provenance.parse(store.read(f"{name}/{provenance.FILE}"), artifact)
+    except (StorageError, BadArtifact) as error:
         raise BadArtifact(
             f"An artifact must have a readable {provenance.FILE}, got {error} ({artifact}). Give a folder that a step "
             "wrote; for one of its single files, such as a page, give another of its outputs."
@@ -251,5 +250,5 @@ def artifacts_of_run(made: Found) -> Iterator[Found]:
     store = open_store(reachable(root))
     for key in store.list():
         if key.endswith(f"/{provenance.FILE}"):
-            record = json.loads(store.read(key))
+            record = provenance.parse(store.read(key), store.locate(key))
             yield Found(f"{root}/{key.removesuffix(f'/{provenance.FILE}')}", record)
