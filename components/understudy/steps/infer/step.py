@@ -15,9 +15,10 @@ from typing_extensions import TypedDict
 
 from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range, require_under
-from understudy.errors import BadInput
+from understudy.errors import BadArtifact, BadInput
 from understudy.forgetting import Forgotten
 from understudy.nights import Manifest, Range
+from understudy.predictions import PREDICTIONS
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
 from understudy.segments import parse_record
@@ -288,9 +289,18 @@ def _remembered(job: Job) -> pl.DataFrame:
     for key in reversed(keys):
         if rows >= most:
             break
-        parts.append(core.keyed(_read(job.store.read(key), job.store.locate(key)).head(most - rows)))
+        parts.append(_scored(job.store, key, most - rows))
         rows += len(parts[-1])
     return pl.concat(parts)
+
+
+def _scored(store: Store, key: str, most: int) -> pl.DataFrame:
+    """Read the first texts of what a shard scored."""
+    where, schema = store.locate(key), {name: PREDICTIONS[name] for name in core.SCORED}
+    try:
+        return core.keyed(codecs.read_table(store.read(key), where, schema).head(most))
+    except (pl.exceptions.PolarsError, BadArtifact) as error:
+        raise BadArtifact(f"{error!s:.500} It is a cache ({where}): delete it, and run the night again.") from error
 
 
 def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
@@ -355,9 +365,14 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
 
 
 def _read(data: bytes, where: str) -> pl.DataFrame:
-    table = codecs.read_table(data, where)
-    if lacking := {"id", "group"} - set(table.columns):
-        raise codecs.unreadable("a segment with ids and groups", f"none of {', '.join(sorted(lacking))}", where)
+    try:
+        table = codecs.read_table(data, where)
+        if lacking := {"id", "group"} - set(table.columns):
+            raise codecs.unreadable("a segment with ids and groups", f"no {', '.join(sorted(lacking))}", where)
+    except BadArtifact as error:
+        raise BadArtifact(
+            f"A segment must be readable ({where}). Delete it, and run the night again. {error}"
+        ) from error
     return table
 
 
