@@ -86,8 +86,8 @@ def calls(folder: Path, step: str) -> Iterator[dict[str, object]]:
     elif step == "infer":
         shards = json.loads((folder / "snapshot/provenance.json").read_text())["parameters"]["shards"].split(",")
         for name in shards:
-            out = str(folder / "predictions")
-            yield {"step": step, "arguments": {"card": snapshot, "store": store, "shard": name, "predictions": out}}
+            given = {"card": snapshot, "shard": name, "source": str(folder / "texts.csv")}
+            yield {"step": step, "arguments": {**given, "store": store, "predictions": str(folder / "predictions")}}
     else:
         indexed = str(folder / "indexed")
         yield {"step": step, "arguments": {"card": snapshot, "store": store, "date": NIGHT, "indexed": indexed}}

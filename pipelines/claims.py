@@ -21,7 +21,6 @@ server that takes longer than TIMEOUTS_S and SETTLE_S together to create what it
 process that is stopped (not ended) for longer than its lease, just as it begins to create, is the same hole.
 """
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from pipelines.runs import Record, read_record, utc_now
 from understudy.errors import BadInput, UnderstudyError
 from understudy.run_records import STARTED, SUBMITTED, as_bytes, key_of, put, read
 from understudy.storage import Store, Tagged
+from understudy.store import codecs
 
 LEASE_S = 120.0
 SETTLE_S = 15.0
@@ -183,7 +183,7 @@ def _taken(store: Store, name: str, tell: Tell) -> Lease | None:
     while read(store, name, SUBMITTED) is None:
         found = store.read_tagged(key)
         is_over = found is not None and found.tag == seen and time.monotonic() - since > LEASE_S
-        if found is None or is_over or "free" in json.loads(found.data):
+        if found is None or is_over or "free" in codecs.read_mapping(found.data, store.locate(key)):
             if (lease := _swapped(store, key, found)) is not None:
                 return lease
         elif found.tag != seen:

@@ -28,7 +28,7 @@ def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = 
     sharded = shard(card=card, texts=texts, store=store, date=date, overrides=overrides)
     snapshot, night = sharded.outputs["snapshot"], sharded.outputs["date"]
     with dsl.ParallelFor(sharded.outputs["Output"], name="shards", parallelism=MOST_SHARDS) as name:
-        labelled = infer(card=snapshot, store=store, shard=name, overrides=overrides)
+        labelled = infer(card=snapshot, store=store, shard=name, source=texts, overrides=overrides)
     indexed = index(card=snapshot, store=store, date=night, overrides=overrides).after(labelled)
     watched = watch(card=snapshot, store=store, date=night, overrides=overrides).after(indexed)
     never_cache(sharded, labelled, indexed, watched)

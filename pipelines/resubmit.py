@@ -1,7 +1,6 @@
 """One step again on the cluster: a pipeline of that step and an importer for each of its inputs."""
 
 import importlib
-import json
 import re
 import secrets
 import time
@@ -84,9 +83,9 @@ def find(artifact: str) -> Found:
         return _whole(Found(str(record.get("uri") or artifact), record))
     try:
         store, name = split_uri(reachable(artifact))
-        found = store.read_tagged(f"{name}/{provenance.FILE}")
-        record = json.loads(found.data if found else b"")
-    except ValueError as error:
+        stored = store.read_tagged(f"{name}/{provenance.FILE}")
+        record = provenance.parse(stored.data if stored else b"", artifact)
+    except BadArtifact as error:
         raise BadArtifact(
             f"An artifact must have a readable {provenance.FILE}, got {error} ({artifact}). Give a folder that a step "
             "wrote; for one of its single files, such as a page, give another of its outputs."
@@ -252,5 +251,5 @@ def artifacts_of_run(made: Found) -> Iterator[Found]:
     store = open_store(reachable(root))
     for key in store.list():
         if key.endswith(f"/{provenance.FILE}"):
-            record = json.loads(store.read(key))
+            record = provenance.parse(store.read(key), store.locate(key))
             yield Found(f"{root}/{key.removesuffix(f'/{provenance.FILE}')}", record)

@@ -6,10 +6,11 @@ that has no run yet is gone on with before anything else; a run that failed is n
 name of its own a day later.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+
+from typing_extensions import TypedDict
 
 from pipelines.api import Api
 from pipelines.claims import RUNNER
@@ -17,10 +18,18 @@ from pipelines.follow import state_of
 from understudy.errors import BadArtifact
 from understudy.run_records import ENDED, Told, read, read_all
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import is_day
 
 TRIGGERS = "watch/retrain/"
 FAILED = "FAILED"
 DAYS_AFTER_FAILURE = 1
+
+
+class Asked(TypedDict, total=False):
+    """What a night asked, as far as it matters here."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +79,13 @@ def asking(store: Store) -> list[str]:
 
 
 def _generation(store: Store, key: str, default: int) -> int:
-    """Return the generation of the model that a night has judged."""
+    """Return the generation of the model that a night has judged, whose date names the run that answers."""
+    if not is_day(key.removeprefix(TRIGGERS).removesuffix(".json")):
+        raise codecs.unreadable("named after a night", f"'{key}'", store.uri)
     try:
-        return int(json.loads(store.read(key)).get("generation", default))
-    except (ValueError, TypeError, AttributeError) as error:
+        asked = codecs.read_mapping(store.read(key), store.locate(key), Asked)
+        return int(asked.get("generation", default))
+    except BadArtifact as error:
         raise BadArtifact(
             f"What a night has asked must be readable, got: {error} ({store.locate(key)}). Remove that object."
         ) from error

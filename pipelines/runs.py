@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from understudy.errors import BadArtifact, BadInput
 from understudy.run_records import ENDED, STARTED, as_bytes, put
 from understudy.storage import open_store
+from understudy.store import codecs
+from understudy.store.names import CardName, RunName
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORD_FILE, ENDED_FILE, LOG_FILE = "run.json", ENDED, "run.log"
@@ -35,10 +35,10 @@ class Record:
         target: of a submitted run: host and namespace of the API, experiment, version and service_account.
     """
 
-    name: str
+    name: RunName
     pipeline: str
     runner: str
-    card: str
+    card: CardName
     card_hash: str
     arguments: Mapping[str, str]
     started: str
@@ -143,9 +143,9 @@ def read_record(data: bytes, where: object) -> Record:
         BadArtifact: it is damaged, or no run's.
     """
     try:
-        return TypeAdapter(Record).validate_json(data)
-    except ValidationError as error:
-        raise _damaged(error.errors()[0]["msg"], where) from error
+        return codecs.read_as(Record, data, str(where))
+    except BadArtifact as error:
+        raise _damaged(error, where) from error
 
 
 def _read(file: Path) -> Record:

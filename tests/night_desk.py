@@ -54,7 +54,8 @@ class Desk:
 
     def infer(self, name: str, **arguments: Any) -> Result:
         """Label one shard."""
-        given = {"card": self.folder / "snapshot", "store": self.uri, "shard": name}
+        source = arguments.pop("source", "") or nights.read_manifest(self.store, name[:10]).source
+        given = {"card": self.folder / "snapshot", "store": self.uri, "shard": name, "source": source}
         return execute("infer", {**given, "predictions": self.folder / "predicted", **arguments})
 
     def night(self, date: str, **arguments: Any) -> Manifest:

@@ -167,7 +167,7 @@ def test_an_id_that_a_spreadsheet_would_run_is_found_in_the_queues(filled, name)
 def test_an_index_that_a_search_filled_before_any_night_was_indexed_forgets(filled, tmp_path):
     filled.delete(opening.SERVING)
     said = {"card": CARD, "version": "v1", "previous": None, "generation": 1, "published": "2026-11-01"}
-    current = Current(**said, card_hash="", report="", is_rehearsal=False)
+    current = Current(**said, card_hash="0" * 64, report="bundles/v1/papers/0/report.html", is_rehearsal=False)
     put(filled, "current.json", json.dumps(asdict(current)))
     assert SECRET.encode() in everything(tmp_path / "cache")
     assert erasure.forget(filled, ["jane"], [], "2026-11-04").documents == 1

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from understudy import labels
 from understudy.annotation import label_studio_tasks, queue_csv
 from understudy.cli import app
-from understudy.errors import BadData, BadInput, StorageError
+from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.spreadsheet import safe_cell
 from understudy.storage import open_store
 
@@ -243,7 +243,7 @@ def test_ids_of_any_script_and_line_break_come_back(store):
 
 def test_an_altered_segment_is_an_error_that_names_it(store):
     store.put_if_absent("labels/hotel-tips/000001-x.jsonl", b'{"id": "r1"}\n')
-    with pytest.raises(StorageError, match=r"segment must hold votes.*000001-x"):
+    with pytest.raises(BadArtifact, match=r"whole record, got label: Field required.*000001-x"):
         labels.read_all(store, "hotel-tips")
 
 

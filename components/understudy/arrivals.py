@@ -8,7 +8,7 @@ The text's own time plays no part: a late text arrives when its file does.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from understudy import sources
-from understudy.errors import BadData, StorageError, together
+from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
 from understudy.progress import say
 from understudy.provenance import hash_file
@@ -144,6 +144,51 @@ def _require_whole(path: Path, name: str, consumed: Consumed) -> None:
             f"A source of texts must be the {consumed.size:,} bytes that the night's manifest names, got {size:,} of "
             f"hash {digest[:12]} ({name}). Run it again; restore the file if it stays so."
         )
+
+
+def require_under(names: Iterable[str], source: str, where: str) -> None:
+    """Check that the objects of a night lie under the source that whoever runs it has named.
+
+    The manifest comes out of the store, so it cannot vouch for itself: whoever can write it could name any file of this
+    machine, or any bucket that its keys open.
+
+    Args:
+        names: addresses of the objects.
+        source: the address that the runner gives, with the date filled in.
+        where: the manifest's address, for the message.
+
+    Raises:
+        BadArtifact: one lies elsewhere.
+    """
+    is_under = _under_s3 if source.startswith("s3://") else _under_folder
+    strange = sorted(name for name in set(names) if not is_under(name, source))
+    if strange and not source.startswith("s3://"):
+        strange = sorted({*strange} - {*addresses(source)})  # a link in the source itself may lead out of it
+    if strange:
+        raise BadArtifact(
+            f"The texts of a night must lie under the source that it is run on, got '{strange[0][:200]}' where the "
+            f"source is '{source}' ({where}). Name the source that the night was begun on, or restore the manifest."
+        )
+
+
+def _under_s3(name: str, source: str) -> bool:
+    """Whether an object is the source, or below it as a folder: `texts-other/` is not below `texts`."""
+    root = source.rstrip("/")
+    parts = name.removeprefix(f"{root}/").split("/")
+    return name == root or (name.startswith(f"{root}/") and _are_data(parts))
+
+
+def _under_folder(name: str, source: str) -> bool:
+    """Whether a file is the source, or data below it, no link followed on the way."""
+    path, root = Path(name), sources.local_path(source).resolve()
+    if "\0" in name or not path.is_absolute() or path.resolve() != path:
+        return False
+    return path == root or (path.is_relative_to(root) and _are_data(path.relative_to(root).parts))
+
+
+def _are_data(parts: Sequence[str]) -> bool:
+    """Whether a path below a source may name data: no part is hidden, empty or leads upwards."""
+    return all(part and not part.startswith((".", "_")) for part in parts)
 
 
 def require_tag(name: str) -> str:

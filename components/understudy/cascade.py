@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -63,15 +63,30 @@ class FirstStage:
         """
         path = folder / FIRST_STAGE_FILE
         try:
-            weights = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BadArtifact(f"A first stage must have readable weights, got {error} ({path}).") from error
-        if weights.dtype != np.float32 or weights.ndim != 1 or len(weights) <= PAIRS:
-            raise BadArtifact(
-                f"A first stage must have more than {PAIRS} weights of float32 in a row, got {weights.dtype} of shape "
-                f"{weights.shape} ({path}). Export again."
-            )
+            with path.open("rb") as file:
+                weights = _read(file, path)
+        except (OSError, ValueError, EOFError, MemoryError) as error:
+            raise BadArtifact(f"A first stage must have readable weights, got {error!s:.200} ({path}).") from error
         return cls(weights, intercept)
+
+
+def _read(file: BinaryIO, path: Path) -> Weights:
+    """Read weights whose header says no more than the file holds: a header alone could ask for terabytes."""
+    size = path.stat().st_size
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"a file of NumPy's format {version}")
+    header = np.lib.format.read_array_header_1_0(file)
+    shape, _, kind = header
+    if kind != np.float32 or len(shape) != 1 or shape[0] <= PAIRS or file.tell() + 4 * shape[0] != size:
+        raise BadArtifact(
+            f"A first stage must have more than {PAIRS} weights of float32 in a row, got {kind} of shape "
+            f"{str(shape)[:80]} in {size:,} bytes ({path}). Export again."
+        )
+    weights: Weights = np.frombuffer(file.read(), np.float32)
+    if not np.isfinite(weights).all():
+        raise BadArtifact(f"A first stage must have finite weights, got others ({path}). Export again.")
+    return weights
 
 
 def pairs(tokens: Tokens) -> Integers:
@@ -113,11 +128,21 @@ class Cascade:
         return scores < self.cut
 
     @classmethod
-    def open(cls, folder: Path, settings: Mapping[str, Any] | None) -> "Cascade | None":
-        """Open the cascade of a bundle; None when it has none."""
+    def open(cls, folder: Path, settings: Mapping[str, Any] | None, vocabulary: int = 0) -> "Cascade | None":
+        """Open the cascade of a bundle; None when it has none.
+
+        Raises:
+            BadArtifact: its weights are damaged, or fewer than the tokenizer's `vocabulary` needs.
+        """
         if not settings or settings.get("cut") is None:
             return None
-        return cls(FirstStage.open(folder, settings["intercept"]), settings["cut"], settings["shift"])
+        first = FirstStage.open(folder, settings["intercept"])
+        if len(first.weights) < vocabulary + PAIRS:
+            raise BadArtifact(
+                f"A first stage must have a weight for each of {vocabulary:,} tokens, got "
+                f"{len(first.weights) - PAIRS:,} ({folder}). Export again."
+            )
+        return cls(first, settings["cut"], settings["shift"])
 
 
 def below(probability: Floats, threshold: float) -> Floats:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import BadArtifact
+from understudy.store import codecs
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -25,9 +26,6 @@ def read_json(path: Path, maker: str) -> dict[str, Any]:
         BadArtifact: it is missing, unreadable or no mapping.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(f"The document must be readable JSON, got {error} ({path}). Run {maker} again.") from error
-    if not isinstance(content, dict):
-        raise BadArtifact(f"The document must be a mapping, got {type(content).__name__} ({path}). Run {maker} again.")
-    return content
+        return codecs.read_mapping(codecs.read_file(path), str(path))
+    except BadArtifact as error:
+        raise BadArtifact(f"The document must be readable JSON ({path}). Run {maker} again. {error}") from error

@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from understudy.errors import BadArtifact
 from understudy.machine import cores
+from understudy.model import onnx_files, tokenizer_files
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -31,6 +32,7 @@ Made = TypeVar("Made")
 
 BATCH_TOKENS = 512  # padded; for one core the best of 128 to 2,048 on every model, or as good (docs/log.md)
 TYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
+INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 PIECE_TEXTS = 8192  # texts held in memory as token ids at a time; like lengths are sought among them
 PIECE_CHARS = 2_000_000  # and their characters: the tokens of 100,000 words take about 200 MB
 
@@ -179,6 +181,10 @@ class Graph:
         pad_id: token that fills a batch.
         threads: that score batches at the same time; 0 for all cores.
         batch_tokens: most tokens of a batch, padding included; a longer window is a batch of its own.
+        labels: how many the graph must score; None for as many as it has.
+
+    Raises:
+        BadArtifact: graph or tokenizer are damaged, do not fit together, or would take more than their share of memory.
     """
 
     def __init__(
@@ -189,28 +195,37 @@ class Graph:
         pad_id: int = 0,
         threads: int = 0,
         batch_tokens: int = BATCH_TOKENS,
+        labels: int | None = None,
     ) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
+        self.max_length, self.pad_id = max_length, pad_id
+        self.threads, self.batch_tokens = threads or cores(), batch_tokens
+        self._where = str(model_path)
+        self._tokenizer = _tokenizer(tokenizer_path, max_length)
+        with onnx_files.within_memory(_size(model_path)):
+            self._session = _session(model_path)
+            self._inputs = {node.name: TYPES.get(node.type) for node in self._session.get_inputs()}
+            self._labels = self._label_count(labels)
+            self._run(
+                Tokens(np.zeros(1, np.int32), np.array([0, 1]), np.ones(1, np.int64)), np.zeros(1, np.int64), math.inf
+            )
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
-            self._tokenizer = Tokenizer.from_file(str(tokenizer_path))
-        except Exception as error:  # both libraries raise bare Exceptions of their own for a corrupt file
-            raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
-        self.max_length = max_length
-        self.pad_id = pad_id
-        self._inputs = {
-            node.name: np.int32 if "int32" in node.type else np.int64 for node in self._session.get_inputs()
-        }
-        self._labels = int(self._session.get_outputs()[0].shape[1])
-        self.threads = threads or cores()
-        self.batch_tokens = batch_tokens
+    def _label_count(self, wanted: int | None) -> int:
+        """Return how many labels the graph scores."""
+        shape = self._session.get_outputs()[0].shape
+        if not {"input_ids"} <= set(self._inputs) <= INPUTS or None in self._inputs.values():
+            given = ", ".join(sorted(self._inputs))[:80]
+            raise BadArtifact(f"A graph must take token ids as integers, got the inputs {given} ({self._where}).")
+        if len(shape) != 2 or not isinstance(shape[1], int) or shape[1] != (wanted or max(2, shape[1])):
+            raise BadArtifact(
+                f"A graph must give logits of shape (texts, {wanted or 'labels'}), got {str(shape)[:80]} "
+                f"({self._where}). Export it again."
+            )
+        return shape[1]
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the highest token id that the tokenizer gives."""
+        return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
     def suited(self, threads: int, batch_tokens: int) -> "Graph":
         """Return the same graph with other settings; both share one session."""
@@ -237,7 +252,10 @@ class Graph:
         windows = np.ones(len(texts), dtype=np.int64)
         share = -(-len(texts) // self.threads) or 1  # the tokenizer's own threads may be off (TOKENIZERS_PARALLELISM)
         shares = [[encodable(text) for text in texts[at : at + share]] for at in range(0, len(texts), share)]
-        encoded = on_threads(self._tokenizer.encode_batch_fast, shares, self.threads)
+        try:
+            encoded = on_threads(self._tokenizer.encode_batch_fast, shares, self.threads)
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise BadArtifact(f"A tokenizer must read every text, got {error!s:.200} ({self._where}).") from error
         for index, encoding in enumerate(chain.from_iterable(encoded)):
             more = encoding.overflowing
             rows.append(encoding.ids)
@@ -277,7 +295,52 @@ class Graph:
         ids, is_token = padded(tokens, windows, self.pad_id)
         feeds = {"input_ids": ids, "attention_mask": is_token, "token_type_ids": np.zeros_like(ids)}
         typed = {name: feeds[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
-        return np.asarray(self._session.run(None, typed)[0], dtype=np.float64)
+        try:
+            logits = np.asarray(self._session.run(None, typed)[0], dtype=np.float64)
+        except Exception as error:  # onnxruntime raises kinds of its own, which have no name that lasts
+            raise BadArtifact(f"A graph must read every token id, got {error!s:.200} ({self._where}).") from error
+        if logits.shape != (len(windows), self._labels) or not np.isfinite(logits).all():
+            found = f"shape {logits.shape}" if logits.shape != (len(windows), self._labels) else "one that is not"
+            raise BadArtifact(
+                f"A graph must give finite logits of shape ({len(windows)}, {self._labels}), got {found} "
+                f"({self._where}). Export it again."
+            )
+        return logits
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
+
+
+def _session(path: Path) -> Any:
+    """Open an ONNX file that was looked into before."""
+    import onnxruntime
+
+    onnx_files.require_sound(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it raises bare Exceptions of its own for a corrupt file
+        raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
+
+
+def _tokenizer(path: Path, max_length: int) -> Any:
+    """Open a tokenizer that was looked into before."""
+    from tokenizers import Tokenizer
+
+    tokenizer_files.require_sound(path)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+    except Exception as error:  # it raises bare Exceptions of its own for a corrupt file
+        raise BadArtifact(f"A graph must be a readable ONNX model with its tokenizer, got {error}.") from error
+    return tokenizer
 
 
 def on_threads(function: Callable[[Given], Made], items: Sequence[Given], threads: int) -> list[Made]:

@@ -16,17 +16,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Required
 
 import polars as pl
+from typing_extensions import TypedDict
 
 from understudy import forgetting
 from understudy.drift.words import words_of
-from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
+from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
 from understudy.index import opening
 from understudy.progress import track
+from understudy.segments import parse_record
 from understudy.spreadsheet import raw_cell
 from understudy.storage import MARKER, Store, update
+from understudy.store import codecs
 from understudy.store.leftovers import sweep_temporary
 from understudy.teacher.purchases import PurchaseBook, content_key
 
@@ -34,6 +37,24 @@ KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/",
 PREDICTIONS, JUDGEMENTS, WATCH = "predictions/", "judgements/", "watch/"
 SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
 ATTEMPTS = 20
+
+
+class Word(TypedDict, total=False):
+    """A word that the watch shows."""
+
+    word: Required[str]
+
+
+class Series(TypedDict, total=False):
+    """What of a night's series names words of its texts."""
+
+    words: Required[list[Word]]
+
+
+class Answer(TypedDict, total=False):
+    """What of a teacher's answer is about a text."""
+
+    content: Required[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +159,20 @@ def _forget_words(store: Store, wanted: Wanted) -> None:
     """
     for key in store.list(WATCH):
         if key.endswith("/series.json"):
-            _changed(store, key, partial(_without_words, wanted.words))
+            _replace(store, key, partial(_without_words, wanted.words, store.locate(key)))
         elif key.endswith("page.html"):
-            _replace(store, key, partial(_page_without_words, wanted.words))
+            _replace(store, key, partial(_page_without_words, wanted.words, store.locate(key)))
 
 
-def _without_words(gone: frozenset[str], record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
+def _without_words(gone: frozenset[str], where: str, data: bytes) -> bytes:
+    record = codecs.read_mapping(data, where, Series)
+    new = {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
+    return data if new == record else _json(new)
 
 
-def _page_without_words(gone: frozenset[str], page: bytes) -> bytes:
-    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], page.decode()).encode()
+def _page_without_words(gone: frozenset[str], where: str, page: bytes) -> bytes:
+    text = codecs.read_text(page, where)
+    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], text).encode()
 
 
 def _erase(store: Store, key: str, wanted: Wanted) -> int:
@@ -159,8 +183,8 @@ def _erase(store: Store, key: str, wanted: Wanted) -> int:
             return 0
         erase = _blank_answers if key.startswith(JUDGEMENTS) else ERASERS[PurePath(key).suffix]
         try:
-            data, rows = erase(found.data, wanted)
-        except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            data, rows = erase(found.data, wanted, store.locate(key))
+        except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
             raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
         if not rows:
             return 0
@@ -174,37 +198,39 @@ def _erase(store: Store, key: str, wanted: Wanted) -> int:
     raise StorageError(f"An object must be free to write, got others writing ({store.locate(key)}). Run it again.")
 
 
-def _without_rows(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Parquet."""
-    table = _table(data, "")
+    table = _table(data, where)
     kept = table.filter(~_mask(table, wanted))
     buffer = io.BytesIO()
     kept.write_parquet(buffer, compression="zstd", statistics=False)
     return buffer.getvalue(), len(table) - len(kept)
 
 
-def _without_lines(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """JSON lines."""
-    lines = data.decode().splitlines()
-    kept = [line for line in lines if not wanted.names(json.loads(line))]
+    rows = codecs.read_lines(data, where, dict[str, Any])
+    lines = [line for line in data.decode().split("\n") if line.strip()]
+    kept = [line for line, row in zip(lines, rows, strict=True) if not wanted.names(row)]
     return "".join(f"{line}\n" for line in kept).encode(), len(lines) - len(kept)
 
 
-def _without_cells(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """CSV."""
-    records = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    text = codecs.read_text(data, where, codecs.MOST_LINES_BYTES).removeprefix("\ufeff")
+    records = list(csv.reader(io.StringIO(text, newline="")))
     header = records[0] if records else []
     rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records]
     kept = [record for record, row in zip(records, rows, strict=True) if not wanted.names(row)]
     if len(kept) == len(records):
         return data, 0
-    text = io.StringIO(newline="")
-    text.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
-    csv.writer(text).writerows(kept)
-    return text.getvalue().encode(), len(records) - len(kept)
+    written = io.StringIO(newline="")
+    written.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
+    csv.writer(written).writerows(kept)
+    return written.getvalue().encode(), len(records) - len(kept)
 
 
-def _without_items(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """JSON: an item of a list that names a text, itself or in its `data`, goes."""
     gone = 0
 
@@ -218,20 +244,21 @@ def _without_items(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
         gone += len(value) - len(kept)
         return [pruned(item) for item in kept]
 
-    content = pruned(json.loads(data))
+    content = pruned(codecs.read_json(data, where, codecs.MOST_LINES_BYTES))
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), gone
 
 
-def _blank_answers(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
+def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
-    answers = [json.loads(line) for line in data.decode().splitlines()]
+    codecs.read_lines(data, where, Answer)
+    answers = [json.loads(line) for line in data.split(b"\n") if line.strip()]
     gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
     blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
     return "".join(json.dumps(answer, sort_keys=True) + "\n" for answer in blank).encode(), changed
 
 
-ERASERS: Mapping[str, Callable[[bytes, Wanted], tuple[bytes, int]]] = {
+ERASERS: Mapping[str, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
     ".parquet": _without_rows,
     ".jsonl": _without_lines,
     ".csv": _without_cells,
@@ -247,9 +274,9 @@ def _is_about(item: Any, wanted: Wanted) -> bool:
 
 def _table(data: bytes, where: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(io.BytesIO(data))
-    except pl.exceptions.PolarsError as error:
-        raise StorageError(f"A table must be readable Parquet, got {error} ({where}). Restore it.") from error
+        return codecs.read_table(data, where)
+    except BadArtifact as error:
+        raise StorageError(str(error)) from error
 
 
 def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
@@ -266,14 +293,15 @@ def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
 def _mend_records(store: Store) -> None:
     """Let the records of shards say again what their segments hold."""
     for key in [key for key in store.list(PREDICTIONS) if key.endswith(".json")]:
-        _changed(store, key, partial(_mended, store))
+        _replace(store, key, partial(_mended, store, key))
 
 
-def _mended(store: Store, record: dict[str, Any]) -> dict[str, Any]:
+def _mended(store: Store, key: str, data: bytes) -> bytes:
+    record = parse_record(data, store, key)
     segments = [_described(store, part) for part in record["segments"]]
     if segments == record["segments"]:
-        return record
-    return {**record, "segments": segments, "rows": sum(part["rows"] for part in segments)}
+        return data
+    return _json({**record, "segments": segments, "rows": sum(part["rows"] for part in segments)})
 
 
 def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
@@ -284,12 +312,8 @@ def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
     return {**part, "sha256": hashlib.sha256(found.data).hexdigest(), "rows": rows}
 
 
-def _changed(store: Store, key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    def written(data: bytes) -> bytes:
-        new = change(old := json.loads(data))
-        return data if new == old else (json.dumps(new, indent=2, sort_keys=True) + "\n").encode()
-
-    _replace(store, key, written)
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Required
 
 import polars as pl
 import yaml
+from typing_extensions import TypedDict
 
 from understudy import sources
 from understudy.errors import BadData, BadInput, StorageError
@@ -23,6 +24,8 @@ from understudy.sources import Refusal
 from understudy.spreadsheet import raw_cell
 from understudy.steps.ingest.config import IngestConfig
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import require_name
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {
@@ -32,6 +35,16 @@ VOTES = {
     "row": pl.Int64,
     "segment": pl.Int64,
 }
+
+
+class Said(TypedDict, total=False):
+    """A vote, as a segment keeps it."""
+
+    id: Required[str]
+    label: Required[str | None]
+    annotator: Required[str | None]
+    split: Required[str | None]
+    origin: Required[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,7 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
     """Read every vote that the store holds for a card, oldest segment first.
 
     Raises:
-        StorageError: a segment was altered.
+        BadArtifact: a segment was altered.
     """
     keys = store.list(f"labels/{card_name}/")
     parts = [_segment(store, key, number) for number, key in enumerate(keys)]
@@ -178,8 +191,8 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ..
         got = f"'{card_name}'" if card_name else "none"
         there = ", ".join(known) or "no card yet: run ingest first"
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
-    name = card_name or known[0]
-    versions = {_label_names(store.read(key)) for key in keys if key.startswith(f"cards/{name}/")}
+    name = require_name("card", card_name or known[0], f"{store.uri}/cards")
+    versions = {_label_names(store.read(key), store.locate(key)) for key in keys if key.startswith(f"cards/{name}/")}
     if len({frozenset(version) for version in versions}) > 1:
         listed = " and ".join(sorted("/".join(version) for version in versions))
         raise BadInput(
@@ -204,9 +217,12 @@ def tally(refusals: Iterable[Refusal]) -> str:
     )
 
 
-def _label_names(card: bytes) -> tuple[str, ...]:
+def _label_names(card: bytes, where: str) -> tuple[str, ...]:
     """Read label names leniently: a card of an older release must not stand in the way of people's answers."""
-    return tuple(str(label["name"]) for label in yaml.safe_load(card)["labels"])
+    try:
+        return tuple(str(label["name"]) for label in yaml.safe_load(codecs.read_text(card, where))["labels"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
 
 
 def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Refusal]) -> None:
@@ -226,14 +242,11 @@ def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
-    try:
-        lines = [json.loads(line) for line in store.read(key).decode().splitlines()]
-        rows = [
-            (*(line[name] for name in SAID), line["origin"], key, row, number)
-            for row, line in enumerate(lines, start=1)
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"A segment must hold votes, got {error!r} ({store.locate(key)}). Restore it.") from error
+    lines = codecs.read_lines(store.read(key), store.locate(key), Said)
+    rows = [
+        (*(line[name] for name in SAID), line["origin"], key, row, number)  # type: ignore[literal-required]
+        for row, line in enumerate(lines, start=1)
+    ]
     return pl.DataFrame(rows, schema=VOTES, orient="row")
 
 

@@ -13,16 +13,24 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field
 
-from understudy.errors import BadArtifact, BadInput, Conflict
+from understudy.errors import BadInput, Conflict
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import CardName, Day, Version
 
 FORMAT = 1
+DATE = "{date}"
 ORDER = "manifests/order/"
 MOST_SHARDS = 64  # KFP's loop breaks etcd's limit on an object's size from some thousands on
 FREEZE_ATTEMPTS = 40
+MOST_COLUMNS = 10_000  # of a source
+Address = Annotated[str, Field(min_length=1, max_length=5120)]  # of a file or object; S3 and Linux end before
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +46,10 @@ class TextObject:
     """
 
     tag: str
-    kind: str
-    encoding: str
-    delimiter: str
-    columns: tuple[str, ...]
+    kind: Annotated[str, Field(pattern=r"^(csv|jsonl|parquet)$")]
+    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,40}$")]
+    delimiter: Annotated[str, Field(max_length=1)]
+    columns: Annotated[tuple[str, ...], Field(max_length=MOST_COLUMNS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +64,11 @@ class Range:
         size: bytes they take; 0 in Parquet.
     """
 
-    object: str
-    first_row: int
-    rows: int
-    offset: int = 0
-    size: int = 0
+    object: Address
+    first_row: Count
+    rows: Count
+    offset: Count = 0
+    size: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +89,13 @@ class Consumed:
     """
 
     tag: str
-    rows: int
-    size: int
-    sha256: str
-    last_row: int
+    rows: Count
+    size: Count
+    sha256: Sha256
+    last_row: Count
     is_whole_line: bool
-    again_row: int = 0
-    again_offset: int = 0
+    again_row: Count = 0
+    again_offset: Count = 0
     is_unclosed: bool = False
 
 
@@ -113,19 +121,19 @@ class Manifest:
     """
 
     format: int
-    number: int
-    date: str
-    created: str
-    source: str
-    card: str
-    bundle: str
-    generation: int
-    labels: tuple[str, ...]
+    number: Annotated[int, Field(ge=1, le=99_999_999)]
+    date: Day
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+    source: Address
+    card: CardName
+    bundle: Version
+    generation: Count
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
     positive_label: str
-    texts: int
-    objects: Mapping[str, TextObject]
-    shards: tuple[tuple[Range, ...], ...]
-    watermark: Mapping[str, Consumed]
+    texts: Count
+    objects: Mapping[Address, TextObject]
+    shards: Annotated[tuple[tuple[Range, ...], ...], Field(min_length=1, max_length=MOST_SHARDS)]
+    watermark: Mapping[Address, Consumed]
 
     @property
     def shard_names(self) -> list[str]:
@@ -148,6 +156,15 @@ def night_of(given: str) -> str:
         return _same(date.fromisoformat(given).isoformat(), given)
     except ValueError as error:
         raise BadInput(f"A night must be a date YYYY-MM-DD, got '{given}' (--date).") from error
+
+
+def source_on(source: str, night: str) -> str:
+    """Fill a night into the address of its texts.
+
+    >>> source_on("s3://bucket/{date}", "2026-11-01")
+    's3://bucket/2026-11-01'
+    """
+    return source.replace(DATE, night)
 
 
 def _same(read: str, given: str) -> str:
@@ -189,7 +206,7 @@ def scored_key(manifest: Manifest, shard: int) -> str:
 def find_manifest(store: Store, night: str) -> Manifest | None:
     """Read a night's manifest; None when the night was not begun."""
     found = store.read_tagged(manifest_key(night))
-    return None if found is None else parse(found.data, store.locate(manifest_key(night)))
+    return None if found is None else _of_night(parse(found.data, store.locate(manifest_key(night))), night, store)
 
 
 def read_manifest(store: Store, night: str) -> Manifest:
@@ -242,11 +259,21 @@ def parse(data: bytes, where: str) -> Manifest:
     Raises:
         BadArtifact: it is damaged or of another format.
     """
-    try:
-        manifest = TypeAdapter(Manifest).validate_json(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BadArtifact(f"A night's manifest must be readable, got {faults} ({where}). Restore it.") from error
+    manifest = codecs.read_as(Manifest, data, where, codecs.MOST_NIGHT_BYTES)
     if manifest.format != FORMAT:
-        raise BadArtifact(f"A night's manifest must be of format {FORMAT}, got {manifest.format} ({where}).")
+        raise codecs.unreadable(f"a night's manifest of format {FORMAT}", str(manifest.format), where)
+    if manifest.positive_label not in manifest.labels:
+        raise codecs.unreadable("a manifest whose positive label is one of its labels", "another", where)
+    ranges = [part for shard in manifest.shards for part in shard]
+    if any(part.object not in manifest.objects or part.object not in manifest.watermark for part in ranges):
+        raise codecs.unreadable("a manifest that says how each of its objects reads", "a range of another", where)
+    if sum(part.rows for part in ranges) != manifest.texts:
+        raise codecs.unreadable(f"a manifest of {manifest.texts:,} texts", "ranges of another number", where)
+    return manifest
+
+
+def _of_night(manifest: Manifest, night: str, store: Store) -> Manifest:
+    if manifest.date != night:
+        where = store.locate(manifest_key(night))
+        raise codecs.unreadable(f"the manifest of {night}", f"that of {manifest.date}", where)
     return manifest

@@ -8,16 +8,47 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 import understudy
 from understudy.errors import BadArtifact
+from understudy.store import codecs
 
 if TYPE_CHECKING:
     from understudy.shell import Result
 
 FILE = "provenance.json"
-NOT_SOURCES = {"store", "overrides"}
+NOT_SOURCES = {"store", "source", "overrides"}  # a night's source only grows; its manifest says what was read
+
+
+class Place(TypedDict):
+    """Where an input was, and the hash of what it held."""
+
+    uri: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Record(TypedDict, total=False):
+    """What a provenance says; the step names a module, so it is one plain word."""
+
+    step: Required[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]]
+    version: str
+    sources: dict[str, str | None]
+    arguments: dict[str, Any]
+    inputs: dict[str, Place]
+    output: str
+    uri: str
+    card_hash: str | None
+    settings: dict[str, Any]
+    headline: str
+    metrics: dict[str, float]
+    parameters: dict[str, str | int | float | bool]
+    started: str
+    ended: str
+    seconds: float
 
 
 def hash_tree(path: Path) -> str:
@@ -162,17 +193,16 @@ def read_file(file: Path) -> dict[str, Any]:
     Raises:
         BadArtifact: there is none, or it is not a record.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArtifact(
-            f"An artifact must have a readable {FILE}, got {error} ({file}). Give the folder that a step wrote."
-        ) from error
-    if not isinstance(content, dict) or "step" not in content:
-        raise BadArtifact(
-            f"A {FILE} must be the record of a step, got something else ({file}). Run the step that wrote it again."
-        )
-    return content
+    return parse(codecs.read_file(file), str(file))
+
+
+def parse(data: bytes, where: str) -> dict[str, Any]:
+    """Read the content of a provenance file.
+
+    Raises:
+        BadArtifact: it is no record of a step.
+    """
+    return codecs.read_mapping(data, where, Record)
 
 
 def files_in(folder: Path) -> list[Path]:

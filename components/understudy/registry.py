@@ -12,31 +12,32 @@ anything replaces it, so neither a kill nor a second publisher can lose one.
 
 import hashlib
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Required
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from understudy.bundles import BUNDLE_FILE, check_files, read_settings
+from understudy.bundles import BUNDLE_FILE, MOST_FILE_BYTES, check_files, parse_settings, read_settings, require_vouched
 from understudy.cache import cache_folder, caching
 from understudy.errors import BadArtifact, BadInput, Conflict
 from understudy.provenance import hash_file
 from understudy.storage import Store
+from understudy.store import codecs
 from understudy.store.leftovers import held_folder
+from understudy.store.names import PATTERNS, CardName, Digest, FilePath, Version, inside
 from understudy.task import load_card
 
 CURRENT = "current.json"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 SWAP_ATTEMPTS = 40
-VERSION_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]*")
-T = TypeVar("T")
+MOST_FILES = 1000  # of a version; a bundle and its papers have about ten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +54,13 @@ class Manifest:
         files: SHA-256 of every file, by its path below the version's folder.
     """
 
-    version: str
-    card: str
-    card_hash: str
+    version: Version
+    card: CardName
+    card_hash: Digest
     is_rehearsal: bool
     is_forced: bool
-    papers: str
-    files: Mapping[str, str]
+    papers: FilePath
+    files: Annotated[Mapping[FilePath, Digest], Field(max_length=MOST_FILES)]
 
     @property
     def bundle_files(self) -> dict[str, str]:
@@ -83,15 +84,36 @@ class Current:
         is_forced: it was published with publish.force.
     """
 
-    version: str
-    previous: str | None
-    generation: int
-    published: str
-    card: str
-    card_hash: str
-    report: str
+    version: Version
+    previous: Version | None
+    generation: Annotated[int, Field(ge=1)]
+    published: Annotated[str, Field(max_length=40)]
+    card: CardName
+    card_hash: Digest
+    report: FilePath
     is_rehearsal: bool
     is_forced: bool = False
+
+
+class Figure(TypedDict, total=False):
+    """A figure of an evaluation, with its interval."""
+
+    value: Required[float | None]
+    low: Required[float | None]
+    high: Required[float | None]
+
+
+class System(TypedDict, total=False):
+    """What an evaluation says of the student, the teacher or a baseline."""
+
+    name: Required[str]
+    figures: Required[dict[str, Any]]
+
+
+class Paper(TypedDict, total=False):
+    """What is read of an evaluation that was published."""
+
+    systems: list[System]
 
 
 def publish_bundle(store: Store, bundle: Path, papers: Mapping[str, bytes], *, is_forced: bool = False) -> Current:
@@ -161,7 +183,7 @@ def read_current(store: Store) -> Current | None:
         BadArtifact: `current.json` is damaged.
     """
     found = store.read_tagged(CURRENT)
-    return None if found is None else _parse(Current, found.data, store.locate(CURRENT))
+    return None if found is None else _current_of(found.data, store.locate(CURRENT))
 
 
 def require_current(store: Store) -> Current:
@@ -218,7 +240,7 @@ def require_rehearsal_serves(store: Store, what: str, current: Current | None) -
 def read_history(store: Store) -> list[Current]:
     """Read every state that `current.json` had, oldest first, what serves now last."""
     keys = store.list("history/")
-    kept = (_parse(Current, store.read(key), store.locate(key)) for key in keys)
+    kept = (_current_of(store.read(key), store.locate(key)) for key in keys)
     current = read_current(store)
     states = {state.generation: state for state in (*kept, *filter(None, (current,)))}
     return [states[generation] for generation in sorted(states)]
@@ -235,14 +257,46 @@ def read_manifest(store: Store, version: str) -> Manifest:
 
     Raises:
         BadInput: the store has no such version.
-        BadArtifact: its manifest is damaged.
+        BadArtifact: its manifest is damaged, or another version's.
     """
     key = f"bundles/{_safe_version(version)}/{MANIFEST}"
     found = store.read_tagged(key)
     if found is None:
         listed = ", ".join(list_versions(store)) or "none"
         raise BadInput(f"A version must be in the store, got '{version}' ({store.locate(key)}). There are: {listed}.")
-    return _parse(Manifest, found.data, store.locate(key))
+    manifest = codecs.read_as(Manifest, found.data, store.locate(key))
+    if manifest.version != version:
+        raise codecs.unreadable(f"the manifest of '{version}'", f"that of '{manifest.version}'", store.locate(key))
+    return manifest
+
+
+def fetch_settings(store: Store, version: str) -> dict[str, Any]:
+    """Read bundle.json of a published version, which must be the one that its manifest vouches for.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: it is not what was published.
+    """
+    expected = read_manifest(store, version).files.get(BUNDLE_FILE)
+    key = f"bundles/{version}/{BUNDLE_FILE}"
+    data = store.read(key)
+    _require_hash(data, expected, store.locate(key))
+    settings = parse_settings(data, store.locate(key))
+    if settings["version"] != version:
+        raise codecs.unreadable(f"of version '{version}'", f"'{settings['version']}'", store.locate(key))
+    return settings
+
+
+def read_paper(store: Store, manifest: Manifest, name: str) -> dict[str, Any]:
+    """Read a JSON paper of a published version; `name` is one of its manifest's files.
+
+    Raises:
+        BadArtifact: it is not what was published.
+    """
+    key = f"bundles/{manifest.version}/{name}"
+    data = store.read(key)
+    _require_hash(data, manifest.files[name], store.locate(key))
+    return codecs.read_mapping(data, store.locate(key), Paper)
 
 
 def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = None) -> Path:
@@ -260,18 +314,25 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         BadInput: nothing is published, or the store has no such version.
         BadArtifact: a file in the store is not what was published.
     """
-    manifest = read_manifest(store, version or require_current(store).version)
-    target = (cache or cache_folder() / "bundles") / manifest.version
-    if target.exists() and not _is_whole(target, manifest):
+    wanted = version or require_current(store).version
+    manifest = read_manifest(store, wanted)
+    where = f"{store.uri}, {wanted}"
+    require_vouched(manifest.bundle_files, where)
+    folder = cache or cache_folder() / "bundles"
+    with caching(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    target = folder / wanted
+    if target.is_symlink():  # what it leads to is not ours to remove
+        target.unlink()
+    if target.exists() and not _is_whole(target, manifest, where):
         shutil.rmtree(target)
     if target.exists():
         return target
-    with caching(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with held_folder(target.parent, ".~") as folder:
-        beside = folder / manifest.version
+    with held_folder(folder, ".~") as made:
+        beside = made / wanted
         with caching(beside):
-            _download(store, manifest, beside)
+            _download(store, manifest, beside, where)
+        _require_version(beside, wanted)
         try:
             beside.rename(target)
         except OSError:  # another process was first; what it brought is checked like our own
@@ -365,7 +426,7 @@ def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
     """Move `current.json` to what `change` makes of it, again when somebody else was first."""
     for attempt in range(SWAP_ATTEMPTS):
         found = store.read_tagged(CURRENT)
-        current = None if found is None else _parse(Current, found.data, store.locate(CURRENT))
+        current = None if found is None else _current_of(found.data, store.locate(CURRENT))
         wanted = change(current)
         if current is not None:
             _keep(store, current)
@@ -385,19 +446,36 @@ def _keep(store: Store, state: Current) -> None:
     store.put_if_absent(f"history/{state.generation:08d}.json", _json(state))
 
 
-def _is_whole(folder: Path, manifest: Manifest) -> bool:
-    files = manifest.bundle_files.items()
-    return all((folder / name).is_file() and hash_file(folder / name) == digest for name, digest in files)
+def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
+    """Whether a folder of the cache holds just the files of a bundle, none of them a link."""
+    files = manifest.bundle_files
+    there = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if any(path.is_symlink() for path in (folder, *folder.rglob("*"))) or len(there) != len(files):
+        return False
+    paths = {name: inside(folder, name, where) for name in files}
+    return all(path.is_file() and hash_file(path) == files[name] for name, path in paths.items())
 
 
-def _download(store: Store, manifest: Manifest, folder: Path) -> None:
+def _download(store: Store, manifest: Manifest, folder: Path, where: str) -> None:
     for name in manifest.bundle_files:
-        target = folder / name
-        if not target.resolve().is_relative_to(folder.resolve()):
-            raise BadArtifact(f"A bundle's file must lie in its folder, got '{name}' ({manifest.version}).")
+        target = inside(folder, name, where)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(store.read(f"bundles/{manifest.version}/{name}"))
+        data = store.read(f"bundles/{manifest.version}/{name}")
+        codecs.require_size(len(data), f"{where}/{name}", MOST_FILE_BYTES)
+        target.write_bytes(data)
     check_files(folder, manifest.bundle_files)
+
+
+def _require_hash(data: bytes, expected: str | None, where: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise codecs.unreadable("the file that was published", f"one of the hash {found[:12]}", where)
+
+
+def _require_version(folder: Path, version: str) -> None:
+    found = read_settings(folder)["version"]
+    if found != version:
+        raise codecs.unreadable(f"the bundle '{version}'", f"'{found}'", version)
 
 
 def _papers_hash(papers: Mapping[str, bytes]) -> str:
@@ -407,17 +485,16 @@ def _papers_hash(papers: Mapping[str, bytes]) -> str:
 
 def _safe_version(version: str) -> str:
     """Return the version once it is one that can name a folder."""
-    if not VERSION_PATTERN.fullmatch(version):
+    if not PATTERNS["version"].fullmatch(version):
         raise BadInput(f"A version must be made of a-z, 0-9, - and ., got '{version}'. Take it from current.json.")
     return version
 
 
-def _parse(kind: type[T], data: bytes, where: str) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BadArtifact(f"A file of the registry must be readable, got {faults} ({where}). Restore it.") from error
+def _current_of(data: bytes, where: str) -> Current:
+    current = codecs.read_as(Current, data, where)
+    if not current.report.startswith(f"bundles/{current.version}/"):
+        raise codecs.unreadable("the pointer to a version and its own report", f"'{current.report}'", where)
+    return current
 
 
 def _json(record: Any) -> bytes:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from understudy.index.backend import Index
 from understudy.storage import Store
+from understudy.store.names import is_day
 from understudy.task import Retention
 
 NIGHT = re.compile(r"date=(\d{4}-\d{2}-\d{2})/")
@@ -44,7 +45,7 @@ def first_kept(newest: str, days: int | None) -> str:
 def newest_night(store: Store) -> str | None:
     """Return the date of the newest night; None before the first."""
     found = (NIGHT.search(key) for prefix in ("manifests/", "predictions/") for key in store.list(prefix))
-    return max((one[1] for one in found if one), default=None)
+    return max((one[1] for one in found if one and is_day(one[1])), default=None)
 
 
 def _remove(store: Store, prefix: str, pattern: re.Pattern[str], kept: str) -> None:

@@ -13,14 +13,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from understudy.errors import BadArtifact
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import CardName, RunName, require_name
 
 ROOT = "runs/"
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
+SHORT = 1000  # signs of what is shown of a run
 FILES = (STARTED, SUBMITTED, DECISION, ENDED)
 PUBLISH = "publish"
+
+
+class Record(TypedDict, total=False):
+    """What any record of a run may say; the claim says all of NEEDED."""
+
+    name: RunName
+    pipeline: str
+    card: CardName
+    card_hash: str
+    started: str
+    artifacts: str
+    arguments: dict[str, str]
+    target: dict[str, str]
+    run_id: str
+    url: str
+    state: str
+    decision: str
+    ended: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +76,12 @@ class Told:
 
 
 def key_of(name: str, file: str) -> str:
-    """Return where the store keeps a run's record."""
-    return f"{ROOT}{name}/{file}"
+    """Return where the store keeps a run's record.
+
+    Raises:
+        BadArtifact: it is no name of a run.
+    """
+    return f"{ROOT}{require_name('run', name, ROOT)}/{file}"
 
 
 def read(store: Store, name: str, file: str) -> dict[str, Any] | None:
@@ -67,13 +94,7 @@ def read(store: Store, name: str, file: str) -> dict[str, Any] | None:
     found = store.read_tagged(key)
     if found is None:
         return None
-    try:
-        content = json.loads(found.data)
-    except ValueError as error:
-        raise _damaged(store, key, str(error)) from error
-    if not isinstance(content, dict):
-        raise _damaged(store, key, type(content).__name__)
-    return content
+    return codecs.read_mapping(found.data, store.locate(key), Record)
 
 
 def put(store: Store, name: str, file: str, content: Mapping[str, Any]) -> bool:

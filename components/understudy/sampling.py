@@ -11,13 +11,16 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Required
 
 import polars as pl
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from understudy import labels
-from understudy.errors import BadArtifact, StorageError
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import CardName, Day, Version, is_day
 
 SAMPLE = pl.Schema(
     {
@@ -40,13 +43,40 @@ SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
 KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
 ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
 ANSWER = ("id", "annotator", "label")
+Count = Annotated[int, Field(ge=0)]
+
+
+class About(TypedDict, total=False):
+    """What is said of a day's sample, its last object."""
+
+    date: Day
+    card: CardName
+    version: Version
+    nights: list[Day]
+    left_out: list[Day]
+    texts: Count
+    drawn: Required[Count]
+    settings: dict[str, Any]
+    taught: Required[Count]
+    cost_usd: float
+    judge: str
+    is_rehearsal: bool
+    absence: str
+
+
+class Answer(TypedDict):
+    """What one person said of a text."""
+
+    id: str
+    label: str | None
+    annotator: str | None
 
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
     """Read what is said of a day's sample; None when there is none, or none that is whole."""
     found = store.read_tagged(f"samples/{day}/{ABOUT_FILE}")
-    about: dict[str, Any] | None = None if found is None else json.loads(found.data)
-    return about
+    where = store.locate(f"samples/{day}/{ABOUT_FILE}")
+    return None if found is None else codecs.read_mapping(found.data, where, About)
 
 
 def days(store: Store, until: str) -> list[str]:
@@ -61,10 +91,7 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
         BadArtifact: it is damaged.
     """
     key = f"samples/{day}/{SAMPLE_FILE}"
-    try:
-        return pl.read_parquet(io.BytesIO(store.read(key))).select(SAMPLE.names()).cast(SAMPLE)
-    except pl.exceptions.PolarsError as error:
-        raise BadArtifact(f"A sample must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+    return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
 
 
 def as_parquet(sample: pl.DataFrame) -> bytes:
@@ -136,18 +163,12 @@ def read_answered(store: Store, until: str) -> pl.DataFrame:
 
 def _keys(store: Store) -> Sequence[tuple[str, str]]:
     found = (KEY.fullmatch(key) for key in store.list("samples/"))
-    return sorted((one[1], one[2]) for one in found if one)
+    return sorted((one[1], one[2]) for one in found if one and is_day(one[1]))
 
 
 def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:
-    try:
-        said = [json.loads(line) for line in store.read(key).decode().splitlines()]
-        rows = [
-            {**{name: one[name] for name in ("id", "label", "annotator")}, "file": key, "row": row}
-            for row, one in enumerate(said, start=1)
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"Answers must be readable, got {error!r} ({store.locate(key)}). Restore them.") from error
+    said = codecs.read_lines(store.read(key), store.locate(key), Answer)
+    rows = [{**one, "file": key, "row": row} for row, one in enumerate(said, start=1)]
     return pl.DataFrame(
         [{**row, "split": None, "origin": "queue", "segment": segment} for row in rows], schema=labels.VOTES
     )

@@ -119,6 +119,9 @@ class Bundle:
         """
         settings = read_settings(folder)
         check_files(folder, settings["files"])
+        labels = len(settings["labels"])
+        model, tokenizer = folder / "model.onnx", folder / "tokenizer.json"
+        graph = Graph(model, tokenizer, settings["max_length"], settings["pad_id"], threads, labels=labels)
         return cls(
             folder=folder,
             version=settings["version"],
@@ -127,11 +130,9 @@ class Bundle:
             threshold=settings["threshold"],
             is_rehearsal=settings["is_rehearsal"],
             settings=settings,
-            graph=Graph(
-                folder / "model.onnx", folder / "tokenizer.json", settings["max_length"], settings["pad_id"], threads
-            ),
+            graph=graph,
             calibrator=Sigmoid(**settings["calibrator"]),
-            cascade=Cascade.open(folder, settings.get("cascade")),
+            cascade=Cascade.open(folder, settings.get("cascade"), graph.vocabulary),
         )
 
     def tuned(self, texts: int, threads: int = 0, batch_tokens: int = 0) -> "Bundle":

@@ -83,7 +83,13 @@ def _kind(hint: Any) -> str | None:
 
 
 def load_run(step: str) -> Any:
-    """Import `understudy.steps.<step>.step.run`."""
+    """Import `understudy.steps.<step>.step.run`.
+
+    Raises:
+        BadArtifact: the name, which may come from a provenance, is no plain word.
+    """
+    if not step.isidentifier():
+        raise BadArtifact(f"A step must be named by one plain word, got {step[:80]!r}. Restore the artifact.")
     return importlib.import_module(f"understudy.steps.{step}.step").run
 
 

@@ -180,9 +180,9 @@ def test_at_most_64_workers_label_a_night_and_the_rest_waits_for_all_of_them(nig
     assert tasks["watch"]["dependentTasks"] == ["index", "shard"]
 
 
-def test_a_worker_is_told_no_more_than_the_name_of_its_shard(nightly):
+def test_a_worker_is_told_no_more_than_the_name_of_its_shard_and_where_its_texts_must_lie(nightly):
     given = tasks_of(nightly)["infer"]["inputs"]["parameters"]
-    assert set(given) == {"overrides", "shard", "store"}
+    assert set(given) == {"overrides", "shard", "source", "store"}
     assert given["shard"] == {"componentInputParameter": "pipelinechannel--shard-Output-loop-item"}
 
 

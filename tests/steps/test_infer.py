@@ -60,7 +60,7 @@ def slowed(seconds):
 
 def start(desk, shard, number=0, sets=(), slow=0.02, **options):
     """Start infer in a process of its own."""
-    given = {"card": desk.folder / "snapshot", "store": desk.uri, "shard": shard}
+    given = {"card": desk.folder / "snapshot", "store": desk.uri, "shard": shard, "source": desk.source}
     given |= {"predictions": desk.folder / f"out-{number}"}
     words = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     words += [part for one in sets for part in ("--set", one)]
@@ -524,6 +524,7 @@ def test_it_needs_neither_torch_nor_transformers_nor_dataframely(desk):
         "from understudy.cli import main; main()"
     )
     words = ["--card", str(desk.folder / "snapshot"), "--store", desk.uri, "--shard", "2026-11-01/00"]
+    words += ["--source", str(desk.source)]
     command = [sys.executable, "-c", code, "infer", *words, "--predictions", str(desk.folder / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -365,7 +365,7 @@ def test_a_damaged_manifest_is_told(desk):
     desk.write("a.csv", texts(0, 3))
     begin(desk, "2026-11-01")
     (Path(desk.uri) / nights.manifest_key("2026-11-01")).write_text('{"format": 1}')
-    with pytest.raises(BadArtifact, match="manifest must be readable"):
+    with pytest.raises(BadArtifact, match="must be a whole record, got number: Field required"):
         nights.read_manifest(desk.store, "2026-11-01")
 
 

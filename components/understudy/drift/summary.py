@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from understudy.drift import words
+from understudy.errors import BadArtifact
 from understudy.metrics import Bools, Column, Floats
 
 MEASURES = ("texts", "scores", "lengths", "vocabulary")
@@ -63,8 +64,21 @@ class Summary:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """Read it from JSON."""
-        arrays = {name: np.asarray(record[name], dtype=float) for name in ("sums", "products", "bins", "bin_sums")}
-        return cls(texts=float(record["texts"]), groups=int(record["groups"]), **arrays)
+        bins = (len(EDGES) + 1,)
+        shapes = {"sums": (WIDTH,), "products": (WIDTH, WIDTH), "bins": bins, "bin_sums": bins}
+        arrays = {name: _of_shape(record, name, shape) for name, shape in shapes.items()}
+        return cls(texts=float(_of_shape(record, "texts", ())), groups=int(_of_shape(record, "groups", ())), **arrays)
+
+
+def _of_shape(record: Any, name: str, shape: tuple[int, ...]) -> Floats:
+    """Read numbers of a record that others may have written."""
+    try:
+        found = np.asarray(record[name], dtype=float)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadArtifact(f"A summary must hold numbers as '{name}', got {error!r:.80}. Restore the record.") from error
+    if found.shape != shape or not np.isfinite(found).all():
+        raise BadArtifact(f"A summary's '{name}' must be of shape {shape}, got {found.shape}. Restore the record.")
+    return found
 
 
 def empty() -> Summary:
@@ -97,8 +111,9 @@ class Reference:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """Read it from JSON."""
-        counts = np.asarray(record["word_counts"], dtype=float)
-        return cls(summary=Summary.of_record(record["summary"]), counts=counts, surprise=float(record["surprise"]))
+        counts = _of_shape(record, "word_counts", (words.BUCKETS,))
+        surprise = float(_of_shape(record, "surprise", ()))
+        return cls(summary=Summary.of_record(record.get("summary") or {}), counts=counts, surprise=surprise)
 
 
 def describe(table: pl.DataFrame, is_positive: Bools, weights: Floats | None = None) -> Reference:

@@ -35,6 +35,19 @@ Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST}\z")]
 FilePath = Annotated[str, StringConstraints(pattern=rf"^{FILE_PATH}\z", max_length=LONGEST["path"])]
 Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}\z"), AfterValidator(_day)]
 
+
+def is_day(text: str) -> bool:
+    """Tell whether a text is a date of the calendar, written as 2026-11-29.
+
+    >>> is_day("2026-11-29"), is_day("2026-13-01")
+    (True, False)
+    """
+    try:
+        return _day(text) == text
+    except ValueError:
+        return False
+
+
 PATTERNS = {
     "version": re.compile(VERSION),
     "card": re.compile(CARD_NAME),

@@ -10,6 +10,7 @@ def infer(
     card: Input[Artifact],
     store: str,
     shard: str,
+    source: str,
     predictions: Output[Dataset],
     metrics: Output[Metrics],
     overrides: str = "",

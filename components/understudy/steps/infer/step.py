@@ -7,17 +7,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from understudy import forgetting, nights, registry
-from understudy.arrivals import look, read_range
+from understudy.arrivals import look, read_range, require_under
 from understudy.errors import BadArtifact, BadInput
 from understudy.forgetting import Forgotten
 from understudy.nights import Manifest, Range
+from understudy.predictions import PREDICTIONS
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
+from understudy.segments import parse_record
 from understudy.shell import In, Out, Result
 from understudy.sources import Refusal, Row
 from understudy.steps.infer import core
@@ -25,10 +29,19 @@ from understudy.steps.infer.config import InferConfig
 from understudy.steps.infer.core import Known, Segment, Tally
 from understudy.steps.shard.core import block_rows, next_manifest
 from understudy.storage import FolderStore, Store, open_store
+from understudy.store import codecs
 from understudy.task import load_card, load_config
 
 SUMMARY = "summary.json"
 LIMITS = ("texts_per_segment", "chars_per_segment", "max_chars")
+
+
+class Limits(TypedDict):
+    """Limits by which a shard is cut into segments."""
+
+    texts_per_segment: Annotated[int, Field(ge=1)]
+    chars_per_segment: Annotated[int, Field(ge=1)]
+    max_chars: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ def run(
     card: In | None = None,
     store: str = "",
     shard: str = "",
+    source: str = "",
     bundle: In | None = None,
     texts: str = "",
     date: str = "",
@@ -78,6 +92,8 @@ def run(
         card: the card as the night uses it; with --bundle, the bundle's own.
         store: folder or s3://bucket/prefix that holds the night's manifest and bundle, and gets the predictions.
         shard: name of the shard, <date>/<two digits>.
+        source: the texts that the night was begun on, as the step shard was given them: what the manifest in the store
+            names must lie there.
         bundle: bundle that labels `texts`, published or not.
         texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
             file, a folder or an s3:// address.
@@ -93,13 +109,13 @@ def run(
         BadArtifact: the bundle is corrupt, or its files are not those that were published.
         BadData: the texts have changed since the night was begun, or cannot be read.
     """
-    _require_one_form(card, store, shard, bundle, texts)
+    _require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
     if bundle is not None:
         jobs = _jobs_outside(bundle, texts, nights.night_of(date), FolderStore(predictions), overrides)
     else:
         assert card is not None  # noqa: S101 - _require_one_form has seen to it
-        jobs = [_job(card, open_store(store), shard, overrides)]
+        jobs = [_job(card, open_store(store), shard, source, overrides)]
     total = Tally()
     for job in jobs:
         _add(total, label_shard(job))
@@ -127,7 +143,7 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
     found = job.store.read_tagged(nights.shard_key(job.manifest, job.shard))
     if found is None:
         return None
-    record = json.loads(found.data)
+    record = parse_record(found.data, job.store, nights.shard_key(job.manifest, job.shard))
     return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record["segments"]) else None
 
 
@@ -142,7 +158,7 @@ def _as_begun(job: Job) -> Job:
     """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
     key = nights.limits_key(job.manifest, job.shard)
     job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in LIMITS}))
-    begun = json.loads(job.store.read(key))
+    begun = codecs.read_mapping(job.store.read(key), job.store.locate(key), Limits)
     return replace(job, config=replace(job.config, **{name: begun[name] for name in LIMITS}))
 
 
@@ -210,7 +226,7 @@ def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataF
     return core.predicted(segment.rows, contents, answered, job.bundle, about)
 
 
-def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
+def _job(card: Path, store: Store, shard: str, source: str, overrides: str) -> Job:
     night, _, number = shard.partition("/")
     manifest = nights.read_manifest(store, nights.night_of(night))
     if shard not in manifest.shard_names:
@@ -219,6 +235,9 @@ def _job(card: Path, store: Store, shard: str, overrides: str) -> Job:
         )
     config: InferConfig = load_config("infer", load_card(card), overrides)
     index = int(number)
+    where = store.locate(nights.manifest_key(manifest.date))
+    given = nights.source_on(source, manifest.date)
+    require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
     return Job(manifest, index, suited, config, store)
@@ -251,12 +270,13 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
     return [Job(manifest, number, suited, config, store) for number in range(len(manifest.shards))]
 
 
-def _require_one_form(card: Path | None, store: str, shard: str, bundle: Path | None, texts: str) -> None:
-    is_night = bool(card and store and shard and not bundle and not texts)
-    is_outside = bool(bundle and texts and not store and not shard)
+def _require_one_form(card: Path | None, store: str, night: tuple[str, str], bundle: Path | None, texts: str) -> None:
+    is_night = bool(card and store and all(night) and not bundle and not texts)
+    is_outside = bool(bundle and texts and not store and not any(night))
     if not is_night and not is_outside:
         raise BadInput(
-            "What to label must be --card, --store and --shard, or --bundle and --texts, got another set of options."
+            "What to label must be --card, --store, --shard and --source, or --bundle and --texts, got another set of "
+            "options. Give one of the two."
         )
 
 
@@ -269,9 +289,18 @@ def _remembered(job: Job) -> pl.DataFrame:
     for key in reversed(keys):
         if rows >= most:
             break
-        parts.append(core.keyed(_read(job.store.read(key), job.store.locate(key)).head(most - rows)))
+        parts.append(_scored(job.store, key, most - rows))
         rows += len(parts[-1])
     return pl.concat(parts)
+
+
+def _scored(store: Store, key: str, most: int) -> pl.DataFrame:
+    """Read the first texts of what a shard scored."""
+    where, schema = store.locate(key), {name: PREDICTIONS[name] for name in core.SCORED}
+    try:
+        return core.keyed(codecs.read_table(store.read(key), where, schema).head(most))
+    except (pl.exceptions.PolarsError, BadArtifact) as error:
+        raise BadArtifact(f"{error!s:.500} It is a cache ({where}): delete it, and run the night again.") from error
 
 
 def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
@@ -302,8 +331,8 @@ def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, 
 
 def _tally_of(record: dict[str, Any]) -> Tally:
     counts = {name: record.get(name, 0) for name in ("settled", "checked", "missed")}
-    tally = Tally(texts=record["rows"], positives=record["positives"], kept=record["rows"], **counts)
-    tally.refused.update(record["refused"])
+    tally = Tally(texts=record["rows"], positives=record.get("positives", 0), kept=record["rows"], **counts)
+    tally.refused.update(record.get("refused", {}))
     return tally
 
 
@@ -337,11 +366,14 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
 
 def _read(data: bytes, where: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(io.BytesIO(data))
-    except pl.exceptions.PolarsError as error:
+        table = codecs.read_table(data, where)
+        if lacking := {"id", "group"} - set(table.columns):
+            raise codecs.unreadable("a segment with ids and groups", f"no {', '.join(sorted(lacking))}", where)
+    except BadArtifact as error:
         raise BadArtifact(
-            f"A segment must be readable, got {error} ({where}). Delete it, and run the night again."
+            f"A segment must be readable ({where}). Delete it, and run the night again. {error}"
         ) from error
+    return table
 
 
 def _parquet(table: pl.DataFrame) -> bytes:

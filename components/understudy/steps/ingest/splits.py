@@ -8,11 +8,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from understudy.records import Split
 from understudy.steps.ingest.config import IngestConfig
 from understudy.storage import Store
+from understudy.store import codecs
 
 GUARD: tuple[Split, ...] = ("test", "calibration", "validation", "train")  # the most guarded first
 
@@ -39,6 +42,14 @@ class Group:
     def weight(self) -> int:
         """What the group adds to its split: positive labels if it has any, for they are the scarce ones."""
         return self.positives or self.texts
+
+
+class Line(TypedDict):
+    """An assignment, as the store keeps it."""
+
+    group: str
+    split: Split
+    by: Literal["author", "queue", "hash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +142,10 @@ def _hash(seed: int, name: str) -> str:
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
     """Read all assignments of a card; with them the key that the next segment takes."""
     keys = store.list(f"splits/{card_name}/")
-    lines = (json.loads(line) for key in keys for line in store.read(key).decode().splitlines())
+    lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Line))
     assignments: dict[str, Assignment] = {}
     for line in lines:
-        assignments.setdefault(line["group"], Assignment(cast("Split", line["split"]), line["by"]))
+        assignments.setdefault(line["group"], Assignment(line["split"], line["by"]))
     return assignments, f"splits/{card_name}/{len(keys) + 1:06d}.jsonl"
 
 

@@ -1,6 +1,5 @@
 """The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +17,8 @@ from understudy.shell import Out, Result
 from understudy.steps.sample import core, queue
 from understudy.steps.sample.config import SampleConfig
 from understudy.storage import Store, prepare_store
+from understudy.store import codecs
+from understudy.store.names import is_day
 from understudy.task import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.llm import Teacher, open_teacher
@@ -116,7 +117,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Manifest], list[str
         the manifests, and the dates of nights that are left out because a shard is missing.
     """
     keys = (key for key in store.list("manifests/date=") if key.endswith("/manifest.json"))
-    dates = sorted((key.split("=")[1][:10] for key in keys), reverse=True)
+    dates = sorted(filter(is_day, (key.split("=")[1][:10] for key in keys)), reverse=True)
     found = [nights.read_manifest(store, date) for date in dates if date <= day][:most]
     whole = [manifest for manifest in found if None not in shard_records(store, manifest)]
     left_out = sorted(manifest.date for manifest in found if manifest not in whole)
@@ -128,8 +129,8 @@ def _texts(store: Store, manifests: Sequence[Manifest], most: int) -> tuple[pl.D
     keys = [key for manifest in reversed(manifests) for key in segments_of(store, manifest)]
     total = sum(manifest.texts for manifest in manifests)
     chosen = spread(keys, total, most)
-    parts = [pl.read_parquet(io.BytesIO(store.read(key)), columns=list(COLUMNS)) for key in chosen]
     schema = {name: SAMPLE.get(name, pl.String()) for name in COLUMNS}
+    parts = [codecs.read_table(store.read(key), store.locate(key), schema) for key in chosen]
     table = forgetting.read(store).without(pl.concat([pl.DataFrame(schema=schema), *parts]))
     once = table.unique("id", keep="last", maintain_order=True).rename({"date": "night"})
     share_read = len(chosen) / max(1, len(keys))

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from understudy import cards, nights, registry
-from understudy.arrivals import look
-from understudy.bundles import BUNDLE_FILE, parse_settings
+from understudy.arrivals import look, require_under
 from understudy.errors import BadInput, together
 from understudy.nights import Manifest
 from understudy.registry import Current
@@ -14,8 +13,6 @@ from understudy.steps.shard import core
 from understudy.steps.shard.config import ShardConfig
 from understudy.storage import Store, prepare_store
 from understudy.task import CARD_FILE, Card, load_config
-
-DATE = "{date}"
 
 
 def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overrides: str = "") -> Result:
@@ -38,12 +35,15 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
 
     Raises:
         BadInput: nothing is published, or another card's bundle is; or the date is still to come.
+        BadArtifact: the night was begun on other texts, or its manifest was altered.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
     night = core.require_begun(nights.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: ShardConfig = load_config("shard", parsed, overrides)
     manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    ranges = (part.object for shard in manifest.shards for part in shard)
+    require_under(ranges, nights.source_on(texts, night), keep.locate(nights.manifest_key(night)))
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
@@ -54,7 +54,7 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
 
 
 def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str, newest: Manifest | None) -> Manifest:
-    source = texts.replace(DATE, night)
+    source = nights.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
     arrived = look(source, known, core.block_rows(config.texts_per_shard))
@@ -73,8 +73,7 @@ def _require_serving(store: Store, card: Card) -> Current:
 
 
 def _pinned(store: Store, current: Current) -> dict[str, Any]:
-    key = f"bundles/{current.version}/{BUNDLE_FILE}"
-    settings = parse_settings(store.read(key), store.locate(key))
+    settings = registry.fetch_settings(store, current.version)
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "bundle": current.version,

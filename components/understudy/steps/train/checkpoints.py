@@ -2,21 +2,26 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from understudy.storage import Store
+from understudy.store import codecs
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a training stands: the next batch to learn, and the best validation so far."""
 
-    epoch: int = 0
-    batch: int = 0
-    update: int = 0
+    epoch: Count = 0
+    batch: Count = 0
+    update: Count = 0
     best_score: float = -1.0
     best_epoch: int = -1
 
@@ -41,12 +46,20 @@ def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
 
 
 def read_latest(store: Store, key: str) -> Checkpoint | None:
-    """Read the newest whole checkpoint of a training; None when there is none."""
+    """Read the newest whole checkpoint of a training; None when there is none.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
     whole = [name for name in store.list(f"checkpoints/{key}/") if name.endswith(".json")]
     if not whole:
         return None
-    position = Position(**json.loads(store.read(whole[-1])))
-    return Checkpoint(position, load(store.read(whole[-1].replace(".json", ".safetensors"))))
+    position = codecs.read_as(Position, store.read(whole[-1]), store.locate(whole[-1]))
+    weights = f"{whole[-1].removesuffix('.json')}.safetensors"
+    try:
+        return Checkpoint(position, load(store.read(weights)))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise codecs.unreadable("a checkpoint of safetensors", str(error), store.locate(weights)) from error
 
 
 def remove(store: Store, key: str) -> None:

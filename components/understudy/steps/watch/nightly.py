@@ -1,7 +1,5 @@
 """Read what a night left in the store, and put it into numbers, a segment at a time."""
 
-import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,16 +9,16 @@ import numpy as np
 import polars as pl
 
 from understudy import nights, registry
-from understudy.bundles import BUNDLE_FILE
 from understudy.drift import series, words
 from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary, describe, empty, summarise
-from understudy.errors import BadArtifact, BadInput
+from understudy.errors import BadInput
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
 from understudy.segments import segments_of, shard_records, spread
 from understudy.steps.watch.records import NewWord
 from understudy.storage import Store
+from understudy.store import codecs
 
 COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
@@ -88,8 +86,7 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
 
 def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:
     """Read what the bundle was calibrated on, and the bundle's settings."""
-    key = f"bundles/{registry.read_manifest(store, version).version}/{BUNDLE_FILE}"
-    settings: dict[str, Any] = json.loads(store.read(key))
+    settings = registry.fetch_settings(store, version)
     found = settings.get("reference", {})
     return (Reference.of_record(found) if "word_counts" in found else None), settings
 
@@ -101,13 +98,7 @@ def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
         BadArtifact: one is damaged.
     """
     for key in keys:
-        try:
-            yield pl.read_parquet(io.BytesIO(store.read(key)), columns=list(COLUMNS)).cast(pl.Schema(COLUMNS))
-        except pl.exceptions.PolarsError as error:
-            raise BadArtifact(
-                f"A segment of predictions must be readable, got {error} ({store.locate(key)}). Delete it, and run the "
-                "night again."
-            ) from error
+        yield codecs.read_table(store.read(key), store.locate(key), COLUMNS)
 
 
 def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Reference:

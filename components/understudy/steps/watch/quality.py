@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from understudy import metrics, provenance, registry
-from understudy.bundles import BUNDLE_FILE
 from understudy.drift.series import Point, angle
 from understudy.metrics import Bools, Floats, Interval
 from understudy.storage import Store
@@ -173,9 +172,9 @@ def cycles(store: Store) -> list[dict[str, Any]]:
     found = []
     for version in dict.fromkeys(state.version for state in registry.read_history(store)):
         manifest = registry.read_manifest(store, version)
-        settings = json.loads(store.read(f"bundles/{version}/{BUNDLE_FILE}"))
-        evaluation = store.read_tagged(f"bundles/{version}/{manifest.papers}/evaluation.json")
-        figures = published_f1(json.loads(evaluation.data)) if evaluation else None
+        settings = registry.fetch_settings(store, version)
+        paper = f"{manifest.papers}/evaluation.json"
+        figures = published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
         published = next(state.published for state in registry.read_history(store) if state.version == version)
         found.append(
             {"version": version, "published": published, "trained_texts": settings.get("trained_texts"), "f1": figures}

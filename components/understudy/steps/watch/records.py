@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from understudy.drift.series import Point
 from understudy.errors import BadArtifact
 from understudy.provenance import hash_json
+from understudy.store import codecs
 
 FORMAT = 1
 
@@ -107,10 +106,7 @@ def parse(data: bytes, where: str) -> Night:
     Raises:
         BadArtifact: it is damaged, or of another format.
     """
-    try:
-        night = TypeAdapter(Night).validate_json(data)
-    except ValidationError as error:
-        raise BadArtifact(f"A night's series must be readable, got {error} ({where}). Restore it.") from error
+    night = codecs.read_as(Night, data, where)
     if night.format != FORMAT:
         raise BadArtifact(f"A night's series must be of format {FORMAT}, got {night.format} ({where}).")
     return night

@@ -12,15 +12,31 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+from typing_extensions import TypedDict
 
 from understudy import metrics, records
 from understudy.metrics import Interval
 from understudy.steps.watch import quality
 from understudy.storage import Store
+from understudy.store import codecs
+from understudy.store.names import Version
 from understudy.task import Card
 
 PREFIX = "testsets/"
 ABOUT_FILE = "about.json"
+
+
+class About(TypedDict):
+    """What is said of a test set."""
+
+    date: str
+    version: Version
+    texts: int
+    measured_on: int
+    positives: int
+    f1: dict[str, float | None]
+    published_f1: dict[str, float | None] | None
+    difference: dict[str, float | None] | None
 
 
 def quarter_before(day: str) -> tuple[str, str]:
@@ -111,7 +127,7 @@ def difference(new: Interval, old: Mapping[str, float | None]) -> Interval:
 def read_all(store: Store, until: str) -> list[dict[str, Any]]:
     """Read what is said of every test set up to a day, oldest first."""
     keys = [key for key in store.list(PREFIX) if key.endswith(f"/{ABOUT_FILE}")]
-    found = [json.loads(store.read(key)) for key in keys]
+    found = [codecs.read_mapping(store.read(key), store.locate(key), About) for key in keys]
     return [about for about in found if about["date"] <= until]
 
 

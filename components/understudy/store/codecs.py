@@ -1,0 +1,229 @@
+"""Typed JSON and tables out of a store, a bundle or a folder that others may write: sound and of bounded size.
+
+A record is read only below a limit on bytes, depth and digits; it has no key twice, no NaN and no half of a surrogate
+pair, and it has the type that its reader asked for. Anything else is one error in one sentence.
+"""
+
+import io
+import json
+import math
+import re
+import stat
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.errors import BadArtifact
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_BYTES = 16 << 20  # of a record; the largest ones, evaluations and series, have some hundred kilobytes
+MOST_NIGHT_BYTES = 512 << 20  # of a night's manifest, which names every object that the source ever had
+MOST_LINES_BYTES = 256 << 20  # of a segment of JSON lines
+MOST_DEPTH = 32  # Python recurses on a few hundred; no record of ours nests deeper than eight
+MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4,300 digits
+FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+T = TypeVar("T")
+
+
+def read_json(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> Any:
+    """Read a JSON value.
+
+    Args:
+        data: as it lies there.
+        where: the object's address, for the message.
+        most_bytes: refused before it is read when it is longer.
+
+    Raises:
+        BadArtifact: it is too long or too deep, no JSON in UTF-8, or says what no reader of ours can hold.
+
+    >>> read_json(b'{"rows": 3}', "00.json")
+    {'rows': 3}
+    """
+    require_size(len(data), where, most_bytes)
+    try:
+        text = data.decode()
+        value = json.loads(
+            text,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_refuse,
+            object_pairs_hook=_mapping,
+        )
+        _require_shallow(value)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise unreadable("JSON", _plain(error), where) from error
+    return value
+
+
+def read_mapping(data: bytes, where: str, kind: Any = None, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """Read a JSON mapping, with all that it says.
+
+    Args:
+        data: as it lies there.
+        where: the object's address, for the message.
+        kind: type that it must have, a TypedDict; keys that the type does not name are kept.
+        most_bytes: refused before it is read when it is longer.
+
+    Raises:
+        BadArtifact: as `read_json`, or it is something else.
+    """
+    value = read_json(data, where, most_bytes)
+    if not isinstance(value, dict):
+        raise unreadable("a JSON mapping", f"a {type(value).__name__}", where)
+    if kind is not None:
+        read_as(kind, data, where, most_bytes)
+    return value
+
+
+def read_as(kind: type[T], data: bytes, where: str, most_bytes: int = MOST_BYTES) -> T:
+    """Read a JSON record as a dataclass, a pydantic model or any other type, without turning one type into another.
+
+    Raises:
+        BadArtifact: as `read_json`, or it is no such record.
+
+    >>> read_as(dict[str, int], b'{"rows": 3}', "00.json")
+    {'rows': 3}
+    """
+    read_json(data, where, most_bytes)
+    try:
+        record: T = _adapter(kind).validate_json(data, strict=True)
+    except ValidationError as error:
+        raise unreadable("a whole record", faults_of(error), where) from error
+    return record
+
+
+def read_lines(data: bytes, where: str, kind: type[T], most_bytes: int = MOST_LINES_BYTES) -> list[T]:
+    """Read JSON lines, each as one record. Raises BadArtifact as `read_as` does, and names the line."""
+    require_size(len(data), where, most_bytes)
+    lines = enumerate(data.split(b"\n"), start=1)
+    return [read_as(kind, line, f"{where}, line {number}") for number, line in lines if line.strip()]
+
+
+def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Read a file of a folder that others may write.
+
+    Raises:
+        BadArtifact: it is missing, no plain file (a pipe would never end), or longer than allowed.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise unreadable("a plain file", "something else", str(path))
+        require_size(found.st_size, str(path), most_bytes)
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise unreadable("a readable file", _plain(error), str(path)) from error
+    require_size(len(data), str(path), most_bytes)
+    return data
+
+
+def read_text(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> str:
+    """Read text in UTF-8. Raises BadArtifact when it is none, or too long."""
+    require_size(len(data), where, most_bytes)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise unreadable("text in UTF-8", _plain(error), where) from error
+
+
+def read_table(data: bytes, where: str, schema: "Mapping[str, Any] | None" = None) -> "pl.DataFrame":
+    """Read a Parquet table.
+
+    Args:
+        data: as it lies there.
+        where: the object's address, for the message.
+        schema: columns to read, with their types; None for the table as it is.
+
+    Raises:
+        BadArtifact: it is damaged, or lacks a column or its type.
+    """
+    import polars as pl
+
+    try:
+        table = pl.read_parquet(io.BytesIO(data), columns=None if schema is None else list(schema))
+        return table if schema is None else table.cast(pl.Schema(schema))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, MemoryError) as error:
+        raise unreadable("a Parquet table", _plain(error), where) from error
+
+
+def require_size(size: int, where: str, most_bytes: int) -> None:
+    """Refuse an object that is longer than its kind ever is, before it is read into records.
+
+    Raises:
+        BadArtifact: it is longer.
+    """
+    if size > most_bytes:
+        raise unreadable(f"at most {most_bytes:,} bytes", f"{size:,}", where)
+
+
+def unreadable(rule: str, value: str, where: str) -> BadArtifact:
+    """Return the error of an object that is not what it must be."""
+    return BadArtifact(f"What is read from a store or an artifact must be {rule}, got {value} ({where}). Restore it.")
+
+
+def faults_of(error: ValidationError) -> str:
+    """Say the first faults that pydantic found, each with its place, without the values."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    said = [f"{_shown('.'.join(map(str, fault['loc'])))}: {_rule(fault)}" for fault in faults[:FAULTS_SHOWN]]
+    more = len(faults) - len(said)
+    return "; ".join([*said, *([f"{more:,} more"] if more else [])])
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def _rule(fault: Mapping[str, Any]) -> str:
+    return "no name of its kind" if fault["type"] == "string_pattern_mismatch" else _shown(str(fault["msg"]))
+
+
+def _shown(text: str) -> str:
+    """Shorten a text that others chose, on one line and without control signs."""
+    short = text if len(text) <= SIGNS_SHOWN else f"{text[:SIGNS_SHOWN]}..."
+    return "".join(sign if sign.isprintable() else "?" for sign in short)
+
+
+def _plain(error: BaseException) -> str:
+    return _shown(str(error) or type(error).__name__)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > len(str(MOST_INTEGER)) + 1 or abs(int(digits)) > MOST_INTEGER:
+        raise ValueError(f"an integer of {len(digits):,} digits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number that is too large")
+    return value
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name}, which is no JSON")
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise ValueError("a key twice")
+    return mapping
+
+
+def _require_shallow(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise ValueError(f"values nested deeper than {MOST_DEPTH}")
