@@ -21,7 +21,7 @@ from understudy import sources
 from understudy.errors import BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
 from understudy.progress import say
-from understudy.sources import START, File, Part, Place, Refusal, Row
+from understudy.sources import START, File, Part, Place, Reading, Refusal, Row
 from understudy.storage import FolderStore, Store, open_store, split_uri
 
 REQUIRED = ("id", "text")
@@ -39,6 +39,14 @@ class Arrived:
     consumed: Consumed
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is new behind a source, and the names of files there that are passed over."""
+
+    arrived: tuple[Arrived, ...]
+    passed_over: tuple[str, ...] = ()
+
+
 def addresses(address: str) -> list[str]:
     """List the address of every file behind a source, once where links lead to it too.
 
@@ -46,14 +54,22 @@ def addresses(address: str) -> list[str]:
         BadData: nothing is there.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
+    return _behind(address)[0]
+
+
+def _behind(address: str) -> tuple[list[str], tuple[str, ...]]:
+    """List the addresses of a source's files, and the names of what is passed over beside them."""
+    sources.require_address(address, "--texts")
     if not address.startswith("s3://"):
-        return list(dict.fromkeys(str(path.resolve()) for _, path in sources.listed(address)))
+        found = sources.listed(address)
+        return list(dict.fromkeys(str(path.resolve()) for _, path in found.files)), found.passed_over
     bucket, _, key = address.removeprefix("s3://").partition("/")
     store = open_store(f"s3://{bucket}")
-    return [store.locate(name) for name in sources.keys_under(store, key.strip("/"), address)]
+    keys, passed_over = sources.keys_under(store, key.strip("/"), address)
+    return [store.locate(name) for name in keys], passed_over
 
 
-def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list[Arrived]:
+def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> Looked:
     """Find what is new behind a source; all faulty files are reported together.
 
     Args:
@@ -64,9 +80,9 @@ def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list
     Raises:
         BadData: nothing is there, or a file is unreadable or lacks a column.
     """
-    found = addresses(address)
+    found, passed_over = _behind(address)
     looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
-    return [arrived for arrived in looked if arrived is not None]
+    return Looked(tuple(arrived for arrived in looked if arrived is not None), passed_over)
 
 
 def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
@@ -78,7 +94,7 @@ def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | 
         if sources.is_blank(path):
             say(f"A file of the source is empty: {name}")
             return None
-        file = sources.inspect(name, path, REQUIRED)
+        file = sources.inspect(name, path, REQUIRED, COLUMNS)
         start = _start(file, before)
         parts = list(sources.parts(file, start, rows_a_block))
         blocks = tuple(_blocks(name, start, parts))
@@ -117,7 +133,7 @@ def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: in
         is_copy = str(path) != part.object
         offset = 0 if is_copy and is_text else part.offset
         file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
-        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, max_chars)
+        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, Reading(max_chars))
         yield from islice(rows, part.rows)
 
 
@@ -147,7 +163,7 @@ def copied(name: str, part: Range | None = None) -> Iterator[Path]:
         yield store.root / key
         return
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        path = Path(folder) / Path(key).name
+        path = Path(folder) / f"texts{sources.suffix_of(key)}"
         with path.open("wb") as file:
             _download(store, key, file, part)
         yield path

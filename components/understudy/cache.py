@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 
 from understudy.errors import BadInput
@@ -51,7 +52,7 @@ def open_database(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> 
                 "on a local disk."
             ) from error
         except sqlite3.DatabaseError:
-            for file in path.parent.glob(f"{path.name}*"):
+            for file in path.parent.glob(f"{escape(path.name)}*"):
                 file.unlink(missing_ok=True)
             return connect(path)
 

@@ -110,6 +110,8 @@ class Manifest:
         objects: what the ranges point into, by address.
         shards: ranges of each worker; at least one worker, which may have none.
         watermark: all that was consumed up to and including this night, by address.
+        passed_over: how many files of the source were not read, since their names do not say how.
+        passed_over_names: of the first of them.
     """
 
     format: int
@@ -126,6 +128,8 @@ class Manifest:
     objects: Mapping[str, TextObject]
     shards: tuple[tuple[Range, ...], ...]
     watermark: Mapping[str, Consumed]
+    passed_over: int = 0
+    passed_over_names: tuple[str, ...] = ()
 
     @property
     def shard_names(self) -> list[str]:

@@ -67,6 +67,15 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
         raise BadArtifact(f"A sample must be readable, got {error} ({store.locate(key)}). Restore it.") from error
 
 
+def asked(store: Store, until: str) -> dict[str, list[str]]:
+    """Return the texts that the samples up to a day ask people about, by id."""
+    texts: dict[str, list[str]] = {}
+    for day in days(store, until):
+        for identity, text in read_sample(store, day).select("id", "text").iter_rows():
+            texts.setdefault(identity, []).append(text)
+    return texts
+
+
 def as_parquet(sample: pl.DataFrame) -> bytes:
     """Write a sample."""
     buffer = io.BytesIO()
