@@ -156,7 +156,7 @@ def test_label_studios_export_is_read(known, tmp_path):
     done = labels.add(known, str(path))
     assert held(known) == [
         ("r1", "tip", "7", "queue"),
-        ("r1", "other", "ann@hotel", "queue"),
+        ("r1", "other", "8", "queue"),
         ("12", "tip", None, "queue"),
     ]
     assert (done.labels, done.skipped) == (3, 3)

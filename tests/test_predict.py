@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from understudy import registry
 from understudy.errors import BadInput
 from understudy.predict import predict, read_texts
 from understudy.scoring import Bundle
+from understudy.steps.infer.config import InferConfig
 from understudy.storage import open_store
 
 PAPERS = {"report.html": b"<p>worth it</p>"}
@@ -17,7 +19,7 @@ PAPERS = {"report.html": b"<p>worth it</p>"}
 
 def understudy(*arguments: str, stdin: bytes = b"", cache: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", "from understudy.cli import main; main()", *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE": cache}
+    environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE": cache, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     return subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
 
 
@@ -64,9 +66,11 @@ def test_a_store_without_a_published_bundle_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     ("texts", "file", "sentence"),
     [
-        (["fine", " \n"], None, r"must have words in it, got an empty one \(text 2\)"),
-        ([], "blank.txt", r"got an empty one \(line 2\)"),
-        ([], "empty.txt", r"got an empty one \(line 1\)"),
+        ([" \n"], None, r"must have words in it, got an empty one \(text 1\)"),
+        ([], "empty.txt", r"got an empty one \(line 1 of empty.txt\)"),
+        ([], "blanks.txt", r"got an empty one \(line 1 of blanks.txt\)"),
+        ([], "nul\0.txt", r"must be a readable UTF-8 file"),
+        ([], "/dev/zero", r"must be at most 33,554,432 bytes, got more \(/dev/zero\)"),
         ([], "latin.txt", r"must be a readable UTF-8 file"),
         ([], "missing.txt", r"must be a readable UTF-8 file"),
         ([], None, r"Texts must come from one place"),
@@ -77,9 +81,33 @@ def test_texts_that_cannot_be_read_are_refused(tmp_path, monkeypatch, texts, fil
     monkeypatch.chdir(tmp_path)
     Path("blank.txt").write_text("one\n\nthree\n")
     Path("empty.txt").write_text("")
+    Path("blanks.txt").write_text("\n \n")
     Path("latin.txt").write_bytes("Café\n".encode("latin-1"))
     with pytest.raises(BadInput, match=sentence):
         read_texts(texts, file)
+
+
+def test_a_text_that_cannot_be_labelled_keeps_its_place_and_is_counted(tmp_path):
+    """One blank line, one in Latin-1, one with a NUL and one beyond all length cost nobody else's label."""
+    bundle = make_bundle(tmp_path / "bundle")
+    lines = [b"Ask for a room", b"", b"Caf\xe9", b"a\0b", b"x" * (InferConfig().max_chars + 1), b"We stayed here"]
+    stdin = b"\n".join(lines) + b"\n"
+    done = understudy("predict", "--bundle", str(bundle), "-", stdin=stdin)
+    assert done.returncode == 0
+    printed = done.stdout.decode().split("\n")
+    assert [line.partition(" ")[0] for line in printed] == ["tip", "-", "-", "-", "-", "other", ""]
+    assert [line.partition("  (")[2] for line in printed[1:5]] == ["empty_text)", "not_utf8)", "nul_byte)", "too_long)"]
+    assert "predict: 4 texts of 6 without a label: empty_text 1 (the first is text 2)" in done.stderr.decode()
+    done = understudy("predict", "--bundle", str(bundle), "--json", "-", stdin=stdin)
+    found = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [one["label"] for one in found] == ["tip", None, None, None, None, "other"]
+    assert [one.get("reason") for one in found] == [None, "empty_text", "not_utf8", "nul_byte", "too_long", None]
+
+
+def test_an_empty_text_among_arguments_keeps_its_place(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    done = understudy("predict", "--bundle", str(bundle), "Ask for a room", "")
+    assert done.stdout.decode().splitlines()[1] == "-      (empty_text)"
 
 
 def test_lines_end_at_line_feeds_only(tmp_path):

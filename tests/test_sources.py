@@ -157,7 +157,7 @@ def test_a_text_of_20_mb_is_refused_cheaply(tmp_path):
     assert time.perf_counter() - started < 5
     assert table["id"].to_list() == ["1", "3"]
     assert (refusal.row, refusal.reason) == (3, "too_long")
-    assert refusal.detail == "20,000,000 characters where 100,000 are allowed"
+    assert refusal.detail == "a line of 20,000,003 characters where 4,194,304 are allowed"
 
 
 def test_the_longest_text_allowed_is_allowed(tmp_path):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as Xml
 
 import polars as pl
 
+from understudy.review.label_studio import CONTROL, ID_FIELD
 from understudy.spreadsheet import safe_cell
 from understudy.task import Card
 
@@ -39,7 +40,12 @@ def label_studio_tasks(queue: pl.DataFrame) -> str:
 
     They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
     """
-    tasks = [{"data": row} for row in queue.select(TASK_COLUMNS).iter_rows(named=True)]
+    return tasks_json(queue.select(TASK_COLUMNS))
+
+
+def tasks_json(rows: pl.DataFrame) -> str:
+    """Write rows as Label Studio's tasks: their columns, and the id once more in a field that no export overwrites."""
+    tasks = [{"data": {ID_FIELD: row["id"], **row}} for row in rows.iter_rows(named=True)]
     return json.dumps(tasks, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -50,7 +56,7 @@ def label_studio_page(card: Card) -> str:
     for number, rule in enumerate(card.rules, start=1):
         Xml.SubElement(view, "Header", value=_literal(f"{number}. {rule}"), size="5")
     Xml.SubElement(view, "Text", name="text", value="$text")
-    choices = Xml.SubElement(view, "Choices", name="label", toName="text", choice="single", required="true")
+    choices = Xml.SubElement(view, "Choices", name=CONTROL, toName="text", choice="single", required="true")
     for label in card.labels:
         Xml.SubElement(choices, "Choice", value=label.name, hint=_literal(label.definition))
     Xml.indent(view)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy import sources
@@ -20,7 +20,7 @@ from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.nights import MOST_SHARDS, Consumed, Range, TextObject
 from understudy.progress import say
 from understudy.provenance import hash_file
-from understudy.sources import START, File, Part, Place, Refusal, Row
+from understudy.sources import START, File, Part, Place, Reading, Refusal, Row
 from understudy.storage import FolderStore, S3Store, Store, copy, split_uri
 from understudy.store.address import parse_address
 from understudy.store.leftovers import temporary_folder
@@ -40,6 +40,14 @@ class Arrived:
     consumed: Consumed
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is new behind a source, and the names of files there that are passed over."""
+
+    arrived: tuple[Arrived, ...]
+    passed_over: tuple[str, ...] = ()
+
+
 def addresses(address: str) -> list[str]:
     """List the address of every file behind a source, once where links lead to it too.
 
@@ -47,14 +55,21 @@ def addresses(address: str) -> list[str]:
         BadData: nothing is there.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
+    return _behind(address)[0]
+
+
+def _behind(address: str) -> tuple[list[str], tuple[str, ...]]:
+    """List the addresses of a source's files, and the names of what is passed over beside them."""
     place = parse_address(address, "--texts")
     if not place.is_s3:
-        return list(dict.fromkeys(str(path.resolve()) for _, path in sources.listed(address)))
+        found = sources.listed(address)
+        return list(dict.fromkeys(str(path.resolve()) for _, path in found.files)), found.passed_over
     store = S3Store(place.bucket, "")
-    return [store.locate(name) for name in sources.keys_under(store, place.key, address)]
+    keys, passed_over = sources.keys_under(store, place.key, address)
+    return [store.locate(name) for name in keys], passed_over
 
 
-def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list[Arrived]:
+def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> Looked:
     """Find what is new behind a source; all faulty files are reported together.
 
     Args:
@@ -65,9 +80,9 @@ def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> list
     Raises:
         BadData: nothing is there, or a file is unreadable or lacks a column.
     """
-    found = addresses(address)
+    found, passed_over = _behind(address)
     looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
-    return [arrived for arrived in looked if arrived is not None]
+    return Looked(tuple(arrived for arrived in looked if arrived is not None), passed_over)
 
 
 def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
@@ -79,7 +94,7 @@ def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | 
         if sources.is_blank(path):
             say(f"A file of the source is empty: {name}")
             return None
-        file = sources.inspect(name, path, REQUIRED)
+        file = sources.inspect(name, path, REQUIRED, COLUMNS)
         start = _start(file, before)
         parts = list(sources.parts(file, start, rows_a_block))
         blocks = tuple(_blocks(name, start, parts))
@@ -120,7 +135,7 @@ def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: in
             _require_whole(path, part.object, consumed)
         offset = 0 if is_copy and is_text else part.offset
         file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
-        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, max_chars)
+        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, Reading(max_chars))
         yield from _counted(islice(rows, part.rows), part)
 
 
@@ -223,7 +238,7 @@ def copied(name: str, part: Range | None = None, *, is_local_too: bool = False) 
         yield store.root / key
         return
     with temporary_folder() as folder:
-        path = folder / f"copy{PurePath(key).suffix}"
+        path = folder / f"copy{sources.suffix_of(key)}"
         copy(store, key, path, part.offset if part else 0, part.size if part else None)
         yield path
 

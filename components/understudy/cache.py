@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def open_database(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> 
         except sqlite3.OperationalError as error:
             raise _fault(error, str(path)) from error
         except sqlite3.DatabaseError:
-            for file in path.parent.glob(f"{path.name}*"):
+            for file in path.parent.glob(f"{escape(path.name)}*"):
                 file.unlink(missing_ok=True)
             return _connected(path, connect)
     finally:

@@ -83,6 +83,7 @@ def labels_add(file: str, store: str, card: str | None) -> None:
     FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export.
     """
     from understudy import labels
+    from understudy.data.listing import told
     from understudy.storage import prepare_store
 
     done = labels.add(prepare_store(store, must_exist=True), file, card)
@@ -93,6 +94,8 @@ def labels_add(file: str, store: str, card: str | None) -> None:
             f"labels: {done.strange_ids:,} of {done.ids:,} ids are in no queue of this store; "
             "they count only if a later run's texts hold them."
         )
+    if done.passed_over:
+        click.echo(f"labels: {told(done.passed_over)}.")
     if done.refusals:
         click.echo(f"labels: {len(done.refusals):,} rows refused: {labels.tally(done.refusals)}.")
 
@@ -136,15 +139,19 @@ def predict_texts(
 ) -> None:
     """Label texts: TEXT..., or - for one a line of standard input.
 
-    A line holds the label, its probability, the probability of the positive label, and the text.
+    A line holds the label, its probability, the probability of the positive label, and the text. A blank line, and any
+    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end.
     """
     from understudy import predict
 
     given = predict.read_texts(texts, file)
     opened = predict.open_bundle(store, bundle)
     click.echo(predict.introduction(opened), err=True)
-    for prediction in predict.predict(opened, given):
+    predictions = predict.predict(opened, given)
+    for prediction in predictions:
         click.echo(predict.json_line(prediction) if as_json else predict.line(prediction, opened))
+    if told := predict.left_out(predictions):
+        click.echo(told, err=True)
 
 
 @app.command("rollback")

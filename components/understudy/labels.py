@@ -8,8 +8,9 @@ queue: each person's newest answer counts.
 import csv
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Required
@@ -19,13 +20,17 @@ import yaml
 from typing_extensions import TypedDict
 
 from understudy import sources
+from understudy.data.listing import clipped
+from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadData, BadInput, StorageError
-from understudy.sources import Refusal
+from understudy.review import label_studio
+from understudy.sources import WHOLE_FILE, Refusal, Source
 from understudy.spreadsheet import raw_cell
 from understudy.steps.ingest.config import IngestConfig
 from understudy.storage import Store
 from understudy.store import codecs
 from understudy.store.names import require_name
+from understudy.text import normalise
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {
@@ -35,6 +40,8 @@ VOTES = {
     "row": pl.Int64,
     "segment": pl.Int64,
 }
+COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
+ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
 
 class Said(TypedDict, total=False):
@@ -59,6 +66,7 @@ class Added:
         key: of the new segment, if there is one.
         ids: different ids that the labels name.
         strange_ids: how many of them neither a queue nor an earlier label of the store names.
+        passed_over: files beside the answers that were not read, since their names do not say how.
     """
 
     card_name: str
@@ -68,6 +76,17 @@ class Added:
     key: str | None
     ids: int
     strange_ids: int
+    passed_over: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """People's answers: sound votes, rows without a label, refused rows, and files that were passed over."""
+
+    votes: pl.DataFrame
+    skipped: int
+    refusals: list[Refusal]
+    passed_over: tuple[str, ...]
 
 
 def read_all(store: Store, card_name: str) -> pl.DataFrame:
@@ -129,54 +148,113 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
     card_name, names = card_labels(store, card_name)
-    votes, skipped, refusals = read_answers(address, names)
-    ids = set(votes["id"])
-    strange = ids - _known_ids(store, card_name)
-    key = put(store, card_name, votes, "queue")
-    return Added(card_name, len(votes), skipped, refusals, key, len(ids), len(strange))
+    asked = _asked(store, card_name)
+    answers = read_answers(address, names, asked)
+    ids = set(answers.votes["id"])
+    strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
+    key = put(store, card_name, answers.votes, "queue")
+    counts = len(answers.votes), answers.skipped, answers.refusals
+    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
 
 
-def read_answers(address: str, names: Sequence[str]) -> tuple[pl.DataFrame, int, list[Refusal]]:
+def read_answers(address: str, names: Sequence[str], asked: Mapping[str, Sequence[str]]) -> Answers:
     """Read people's answers to a queue.
 
     Args:
         address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
         names: the card's labels.
-
-    Returns:
-        The sound answers, the number of rows without a label, and the refused rows.
+        asked: the texts that were put before people under each id; an answer beside another text is refused.
 
     Raises:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
-    table, refusals = _read_answers(address)
+    table, refusals, passed_over = _read_answers(address)
     answered = table.filter(pl.col("label").is_not_null())
     unknown = ~pl.col("label").is_in(names)
     refusals = refusals + [
-        Refusal(row["file"], row["row"], row["id"], "unknown_label", f"'{row['label']}' is none of {', '.join(names)}")
+        _refused(row, "unknown_label", f"'{clipped(row['label'])}' is none of {', '.join(names)}")
         for row in answered.filter(unknown).iter_rows(named=True)
     ]
-    votes = answered.filter(~unknown)
+    known = answered.filter(~unknown)
+    others = other_texts(known, asked)
+    detail = "the file's text is not the one that this id was asked about"
+    refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
+    votes = known.filter(~others)
     _require_answers(address, len(table), len(votes), refusals)
-    return votes, len(table) - len(answered), refusals
+    return Answers(votes, len(table) - len(answered), refusals, passed_over)
 
 
-def _known_ids(store: Store, card_name: str) -> set[str]:
-    """Return the ids that the store's review queues and labels name."""
+def _refused(row: Mapping[str, Any], reason: str, detail: str) -> Refusal:
+    return Refusal(row["file"], row["row"], row["id"], reason, detail)
+
+
+def other_texts(rows: pl.DataFrame, asked: Mapping[str, Sequence[str]]) -> pl.Series:
+    """Tell which rows bear another text than the one under their id; where either is missing there is no telling.
+
+    Args:
+        rows: columns id, and text where the file has it.
+        asked: the texts of each id.
+    """
+    if "text" not in rows.columns:
+        return pl.Series([False] * len(rows), dtype=pl.Boolean)
+    pairs = zip(rows["id"], rows["text"], strict=True)
+    return pl.Series([_is_other(text, asked.get(identity, ())) for identity, text in pairs], dtype=pl.Boolean)
+
+
+def _is_other(text: str | None, asked: Sequence[str]) -> bool:
+    """Tell whether a text is none of those that were asked about; spreadsheets may have cost it signs and accents.
+
+    >>> _is_other("Caf\ufffd Noir, at 5", ["Café noir at 5."]), _is_other("Another.", ["Café noir at 5."])
+    (False, True)
+    """
+    said, plain = _forms(text or "")
+    if not said:
+        return False
+    ours = [_forms(known) for known in asked]
+    return bool(ours) and all(said != known and not (plain and plain == signs) for known, signs in ours)
+
+
+def _forms(text: str) -> tuple[str, str]:
+    """Return the beginning of what a text says, and of its plain letters and digits alone."""
+    said = normalise(text)
+    return said[:COMPARED_CHARS], "".join(ASCII_WORDS.findall(said))[:COMPARED_CHARS]
+
+
+def require_no_export(source: Source) -> None:
+    """Refuse a table that Label Studio exported: the ids in it may be its own.
+
+    Raises:
+        BadData: its columns are those of such an export.
+    """
+    for file in source.files:
+        if label_studio.is_other_export(file.columns):
+            raise label_studio.refuse_other_export(file.name)
+
+
+def _asked(store: Store, card_name: str) -> dict[str, list[str]]:
+    """Return the texts that the store's review queues ask about, by id."""
     keys = store.list(f"queues/{card_name}/")
     queues = {key.rpartition("/")[0]: key for key in keys if key.endswith(("/queue.csv", "/queue.parquet"))}
-    ids = {identity for key in queues.values() for identity in _queue_ids(store, key)}
-    return ids | set(read_all(store, card_name)["id"])
+    asked: dict[str, list[str]] = {}
+    for key in queues.values():
+        for identity, text in _queue_rows(store, key):
+            asked.setdefault(identity, []).extend([text] if text else [])
+    return asked
 
 
-def _queue_ids(store: Store, key: str) -> list[str]:
+def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
+    """Read ids and texts of a queue; no text where it has none."""
     data = store.read(key)
     try:
         if key.endswith(".parquet"):
-            return pl.read_parquet(data, columns=["id"])["id"].cast(pl.String).to_list()
-        return [raw_cell(row["id"]) for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))]
-    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise StorageError(f"A queue must have ids, got {error!r} ({store.locate(key)}). Restore it.") from error
+            table = pl.read_parquet(io.BytesIO(data)).with_columns(pl.col("id").cast(pl.String))
+            texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
+            return list(zip(table["id"].drop_nulls(), texts, strict=True))
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        return [(raw_cell(row["id"]), raw_cell(row.get("text") or "")) for row in rows]
+    except (*PARQUET_ERRORS, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        got = clipped(repr(error), 200)
+        raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
 
 
 def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:
@@ -211,10 +289,12 @@ def tally(refusals: Iterable[Refusal]) -> str:
     listed = list(refusals)
     counts = Counter(refusal.reason for refusal in listed)
     first = {refusal.reason: refusal for refusal in reversed(listed)}
-    return ", ".join(
-        f"{reason} {count:,} (row {first[reason].row:,} of {first[reason].file}: {first[reason].detail})"
-        for reason, count in counts.most_common(5)
-    )
+    return ", ".join(f"{reason} {count:,} ({_first(first[reason])})" for reason, count in counts.most_common(5))
+
+
+def _first(refusal: Refusal) -> str:
+    where = refusal.file if refusal.row == WHOLE_FILE else f"row {refusal.row:,} of {refusal.file}"
+    return f"{where}: {clipped(refusal.detail, 300)}"
 
 
 def _label_names(card: bytes, where: str) -> tuple[str, ...]:
@@ -250,52 +330,14 @@ def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=VOTES, orient="row")
 
 
-def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal]]:
+def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:
+    """Read rows of id, label, annotator and text, the refused ones, and the names of files that are passed over."""
     with sources.fetched(address) as found:
-        name, path = found[0]
-        if len(found) == 1 and (tasks := _json_list(path)) is not None:
-            return _label_studio(name, tasks)
-    with sources.opened(address, ["id", "label"], ["annotator"]) as source:
-        table, refusals = source.read(filled=["id"])
-    return table.with_columns(id=pl.Series(map(raw_cell, table["id"]), dtype=pl.String)), refusals
-
-
-def _json_list(path: Path) -> list[Any] | None:
-    """Return the list that a JSON file holds; None when it is no such file."""
-    try:
-        with path.open("rb") as file:
-            if not file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-                return None
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, list) else None
-
-
-def _label_studio(file: str, tasks: Sequence[Any]) -> tuple[pl.DataFrame, list[Refusal]]:
-    """Read Label Studio's export: a task's id from `data.id`, one vote an annotation; rows are tasks."""
-    schema = {"file": pl.String, "row": pl.Int64, "id": pl.String, "label": pl.String, "annotator": pl.String}
-    votes: list[tuple[str, int, str, str | None, str | None]] = []
-    refusals: list[Refusal] = []
-    for number, task in enumerate(tasks, start=1):
-        try:
-            votes += [(file, number, str(task["data"]["id"]), *vote) for vote in _annotations(task)]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            detail = f"a task needs data.id and annotations with one choice each: {error!r}"
-            refusals.append(Refusal(file, number, None, "not_a_task", detail))
-    return pl.DataFrame(votes, schema=schema, orient="row"), refusals
-
-
-def _annotations(task: Any) -> list[tuple[str | None, str | None]]:
-    """Return (label, annotator) for each annotation that was not cancelled; one empty label when there is none."""
-    found: list[tuple[str | None, str | None]] = []
-    for annotation in task["annotations"]:
-        if annotation.get("was_cancelled"):
-            continue
-        choices = {str(choice) for part in annotation["result"] for choice in part.get("value", {}).get("choices", [])}
-        if len(choices) > 1:
-            raise ValueError(f"{len(choices)} choices in one annotation")
-        person = annotation.get("completed_by")
-        person = person.get("email") or person.get("id") if isinstance(person, dict) else person
-        found.append((next(iter(choices), None), None if person is None else str(person)))
-    return found or [(None, None)]
+        name, path = found.files[0]
+        if len(found.files) == 1 and (tasks := label_studio.load(name, path)) is not None:
+            return *label_studio.read(name, tasks), found.passed_over
+    with sources.opened(address, ["id", "label"], ["annotator", "text"]) as source:
+        require_no_export(source)
+        table, refusals = source.read(filled=["id"], lenient=["text"])
+    ids = pl.Series(map(raw_cell, table["id"]), dtype=pl.String)
+    return table.with_columns(id=ids), refusals, source.passed_over

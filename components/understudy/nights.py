@@ -118,6 +118,8 @@ class Manifest:
         objects: what the ranges point into, by address.
         shards: ranges of each worker; at least one worker, which may have none.
         watermark: all that was consumed up to and including this night, by address.
+        passed_over: how many files of the source were not read, since their names do not say how.
+        passed_over_names: of the first of them.
     """
 
     format: int
@@ -134,6 +136,8 @@ class Manifest:
     objects: Mapping[Address, TextObject]
     shards: Annotated[tuple[tuple[Range, ...], ...], Field(min_length=1, max_length=MOST_SHARDS)]
     watermark: Mapping[Address, Consumed]
+    passed_over: Count = 0
+    passed_over_names: tuple[str, ...] = ()
 
     @property
     def shard_names(self) -> list[str]:

@@ -2,17 +2,22 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from understudy.cascade import FIRST, STUDENT
+from understudy.data.limits import MOST_PREDICT_BYTES
 from understudy.errors import BadInput
 from understudy.registry import fetch_bundle
 from understudy.scoring import Bundle
+from understudy.steps.infer.config import InferConfig
 from understudy.storage import open_store
+from understudy.wording import count
 
 STDIN = "-"
+NO_LABEL = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,14 @@ class Prediction:
     is_rehearsal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """A text that cannot be labelled, and why; it keeps its place among the predictions."""
+
+    text: str
+    reason: str
+
+
 def open_bundle(store: str | None, bundle: Path | None) -> Bundle:
     """Open the bundle that a store serves, or the one in a folder.
 
@@ -61,22 +74,51 @@ def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
         file: path, or "-" for standard input.
 
     Raises:
-        BadInput: there are none, one is empty, or the file cannot be read as UTF-8.
+        BadInput: there are none that can be labelled, they are too many for one command, or the file cannot be read.
     """
     if tuple(texts) == (STDIN,):
         texts, file = (), STDIN
     if bool(texts) == bool(file):
         raise BadInput('Texts must come from one place, got none or two. Give TEXT..., "-" or --file FILE.')
     found = list(texts) if texts else _lines(str(file))
-    where = "line" if file else "text"
-    empty = [number for number, text in enumerate(found, start=1) if not text.strip()]
-    if empty:
-        raise BadInput([f"A text must have words in it, got an empty one ({where} {number})." for number in empty])
+    faults = Counter(filter(None, map(fault_of, found)))
+    if faults.total() == len(found):
+        where = f"line 1 of {file}" if file else "text 1"
+        if set(faults) <= {"empty_text"}:
+            raise BadInput(f"A text must have words in it, got an empty one ({where}). Give at least one.")
+        got = ", ".join(f"{reason} {number:,}" for reason, number in sorted(faults.items()))
+        raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got none to label: {got} ({where}).")
     return found
 
 
-def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
-    """Label texts, in their order."""
+def fault_of(text: str) -> str | None:
+    """Return why a text cannot be labelled, by the reasons of the step infer; None for one that can.
+
+    >>> fault_of("Ask for a room"), fault_of(" ")
+    (None, 'empty_text')
+    """
+    if not text.strip():
+        return "empty_text"
+    if len(text) > InferConfig().max_chars:
+        return "too_long"
+    if "\0" in text:
+        return "nul_byte"
+    return None if text.isascii() or text == _mended(text) else "not_utf8"
+
+
+def _mended(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction | Unlabelled]:
+    """Label texts, in their order; one that cannot be labelled keeps its place."""
+    faults = [fault_of(text) for text in texts]
+    labelled = iter(_labelled(bundle, [text for text, fault in zip(texts, faults, strict=True) if fault is None]))
+    pairs = zip(texts, faults, strict=True)
+    return [next(labelled) if fault is None else Unlabelled(_mended(text), fault) for text, fault in pairs]
+
+
+def _labelled(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
     probabilities, _, is_settled = bundle.score(texts)
     chosen = bundle.choose(probabilities)
     return [
@@ -100,22 +142,52 @@ def introduction(bundle: Bundle) -> str:
     return f"{bundle.version}: '{bundle.positive_label}' from {bundle.threshold:.3f} upwards.{rehearsal}"
 
 
-def line(prediction: Prediction, bundle: Bundle) -> str:
+def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
     """Return a prediction as a line to read: label, its probability, the positive label's, and the text."""
     width = max(map(len, bundle.labels))
+    if isinstance(prediction, Unlabelled):
+        return f"{NO_LABEL:<{width}}  ({prediction.reason})"
     text = " ".join(prediction.text.split())
     positive = f"P({bundle.positive_label})={prediction.positive_probability:.3f}"
     return f"{prediction.label:<{width}}  {prediction.probability:.3f}  {positive}  {text}"
 
 
-def json_line(prediction: Prediction) -> str:
-    """Return a prediction as one line of JSON."""
+def json_line(prediction: Prediction | Unlabelled) -> str:
+    """Return a prediction as one line of JSON; `reason` says why there is no label."""
+    if isinstance(prediction, Unlabelled):
+        nothing = dict.fromkeys(["label", "probability", "positive_probability"])
+        return json.dumps({"text": prediction.text[:1000], **nothing, "reason": prediction.reason}, ensure_ascii=False)
     return json.dumps(asdict(prediction), ensure_ascii=False)
+
+
+def left_out(predictions: Sequence[Prediction | Unlabelled]) -> str | None:
+    """Say how many texts have no label, and why; None where all have one."""
+    missing = [(number, one) for number, one in enumerate(predictions, start=1) if isinstance(one, Unlabelled)]
+    if not missing:
+        return None
+    counts = Counter(one.reason for _, one in missing)
+    first = {one.reason: number for number, one in reversed(missing)}
+    reasons = ", ".join(f"{reason} {found:,} (the first is text {first[reason]:,})" for reason, found in counts.items())
+    return f"predict: {count(len(missing), 'text')} of {len(predictions):,} without a label: {reasons}."
 
 
 def _lines(file: str) -> list[str]:
     try:
-        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-        return data.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got {error} ({file}).") from error
+        data = _bytes(file)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got {error} ({file!r}).") from error
+    if len(data) > MOST_PREDICT_BYTES:
+        raise BadInput(
+            f"Texts for predict must be at most {MOST_PREDICT_BYTES:,} bytes, got more ({file}). Label a file of any "
+            "size by `understudy infer --bundle FOLDER --texts FILE`."
+        )
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def _bytes(file: str) -> bytes:
+    """Read no more than can be taken and a byte, for a pipe or a device may never end."""
+    if file == STDIN:
+        return sys.stdin.buffer.read(MOST_PREDICT_BYTES + 1)
+    with Path(file).open("rb") as stream:
+        return stream.read(MOST_PREDICT_BYTES + 1)

@@ -14,7 +14,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 import understudy
-from understudy.errors import BadArtifact
+from understudy.data import listing
+from understudy.errors import BadArtifact, BadInput
 from understudy.store import codecs
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "provenance.json"
 NOT_SOURCES = {"store", "source", "overrides"}  # a night's source only grows; its manifest says what was read
+OF_DATA = {"texts", "labels", "answers"}  # arguments of whose folders the files of data alone are read
 
 
 class Place(TypedDict):
@@ -83,14 +85,15 @@ def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]
         parameters: every other argument, defaults included.
 
     Returns:
-        step, package version, hash of each input, each other argument, and the hash of each argument that is a file or
-        folder; null for one that lies elsewhere (s3://), which cannot be compared.
+        step, package version, hash of each input, each other argument, and the hash of what the step reads of each
+        argument that is a file or folder; null for what cannot be compared: it lies elsewhere (s3://), or the step will
+        refuse it.
     """
     return {
         "step": step,
         "version": understudy.__version__,
         "hashes": {name: hash_tree(path) for name, path in inputs.items()},
-        "sources": {name: _source_hash(value) for name, value in parameters.items() if _is_source(name, value)},
+        "sources": {name: _source_hash(name, value) for name, value in parameters.items() if _is_source(name, value)},
         "arguments": dict(parameters),
     }
 
@@ -222,8 +225,27 @@ def _is_source(name: str, value: object) -> bool:
     return value.startswith("s3://") or os.path.exists(value)  # noqa: PTH110 - a text too long for a path is no error
 
 
-def _source_hash(value: str) -> str | None:
-    return None if value.startswith("s3://") else hash_tree(Path(value))
+def _source_hash(name: str, value: str) -> str | None:
+    """Hash what a step reads of a source, and no more: a folder named by mistake may be a whole home."""
+    from understudy.task import CARD_FILE
+
+    path = Path(value)
+    if value.startswith("s3://"):
+        return None
+    if name == "card" and path.is_dir():
+        path = path / CARD_FILE
+    if not path.is_dir():
+        return hash_file(path) if listing.is_plain(path) else None
+    return _data_hash(path) if name in OF_DATA else hash_tree(path)
+
+
+def _data_hash(folder: Path) -> str | None:
+    try:
+        files = listing.in_folder(folder, str(folder)).files
+    except BadInput:
+        return None  # the step says what is wrong with it, beside the faults of its other arguments
+    named = (f"{os.fsencode(path.relative_to(folder)).hex()} {hash_file(path)}\n" for _, path in files)
+    return hashlib.sha256("".join(named).encode()).hexdigest()
 
 
 def _effective(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
+from understudy.data import parquet
+from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadArtifact
 
 Split = Literal["train", "validation", "calibration", "test"]
@@ -64,7 +66,7 @@ class Refusals(dy.Schema):
     """Rows of the user's files that were refused. `is_fault` is False for what is merely redundant or fenced off."""
 
     file = dy.String()
-    row = dy.Int64(min=1)
+    row = dy.Int64(min=0)  # 0: the whole file
     id = dy.String(nullable=True)
     reason = dy.String(min_length=1)
     detail = dy.String()
@@ -160,10 +162,10 @@ def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
     """
     path = folder / FILES[schema]
     try:
-        table = pl.read_parquet(path)
+        table = parquet.read(path)
         required = table.select(schema.column_names())
         good, failure = schema.filter(required, cast=True)
-    except (OSError, pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
+    except (OSError, *PARQUET_ERRORS, dy.exc.SchemaError) as error:
         raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
     if len(good) < len(table):
         raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")

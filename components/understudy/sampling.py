@@ -94,6 +94,15 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
     return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
 
 
+def asked(store: Store, until: str) -> dict[str, list[str]]:
+    """Return the texts that the samples up to a day ask people about, by id."""
+    texts: dict[str, list[str]] = {}
+    for day in days(store, until):
+        for identity, text in read_sample(store, day).select("id", "text").iter_rows():
+            texts.setdefault(identity, []).append(text)
+    return texts
+
+
 def as_parquet(sample: pl.DataFrame) -> bytes:
     """Write a sample."""
     buffer = io.BytesIO()

@@ -38,6 +38,7 @@ class ShardRecord(TypedDict, total=False):
     settled: Count
     checked: Count
     missed: Count
+    unread_times: Count
 
 
 def segments_of(store: Store, manifest: Manifest) -> list[str]:

@@ -8,8 +8,9 @@ are row 1 too.
 import csv
 import hashlib
 import json
+import math
 import re
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,10 +18,22 @@ from functools import partial
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from understudy.data import listing, parquet
+from understudy.data.limits import (
+    CHARS_FOR_KEYS,
+    LINES_FOR_KEYS,
+    LONGEST_HEADER,
+    LONGEST_LINE,
+    LONGEST_NAME,
+    MOST_COLUMNS,
+)
+from understudy.data.lines import Lines, TooLong, records
+from understudy.data.listing import Listing
+from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadData, BadInput, together
 from understudy.provenance import hash_file
 from understudy.storage import S3Store, Store, copy
@@ -28,7 +41,18 @@ from understudy.store.address import parse_address
 from understudy.store.leftovers import temporary_folder
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-FOREIGN = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip or Excel", b"%PDF": "PDF", b"\xd0\xcf\x11\xe0": "old Excel"}
+FOREIGN = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh91AY&SY": "bzip2",
+    b"PK\x03\x04": "zip or Excel",
+    b"%PDF": "PDF",
+    b"\xd0\xcf\x11\xe0": "old Excel",
+    b"ARROW1\0\0": "Arrow",
+    b"Obj\x01": "Avro",
+    b"SQLite format 3\0": "SQLite",
+}
 BYTE_ORDER_MARKS = {  # the longest first: UTF-32's begins like UTF-16's
     b"\xff\xfe\0\0": "utf-32-le",
     b"\0\0\xfe\xff": "utf-32-be",
@@ -38,10 +62,11 @@ BYTE_ORDER_MARKS = {  # the longest first: UTF-32's begins like UTF-16's
 SKIPPED_MARKS = (b"\xef\xbb\xbf", *BYTE_ORDER_MARKS)
 JSON_LIST = re.compile(r"\[\s*[\[\]{]")
 DELIMITERS = ",;\t"
-LONGEST_CELL = 1 << 27  # 128 MiB: a longer cell is a quote that was never closed
-LINES_FOR_KEYS = 1000  # JSONL has no header: the keys of the first lines stand for it
-ROWS_AT_ONCE = 20_000
-BROKEN_QUOTES = "broken_quotes"
+FIRST_ROWS, ROWS_AT_ONCE = 1_000, 20_000
+BYTES_AT_ONCE = 1 << 24  # of Parquet's cells that become Python's strings together
+MOST_EXACT = 2**53  # the largest whole numbers that a float holds apart
+BROKEN_QUOTES, TOO_LONG_LINE = "broken_quotes", "too_long"
+WHOLE_FILE = 0  # the row of a refusal that is about a file
 AT_THE_END = "unexpected end of data"  # what the module csv says of quotes that are open at the end of a file
 BLANK_BYTES = 1 << 16
 
@@ -110,11 +135,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Files that were looked at and can be read; `columns` are those of the wanted ones that any file has."""
+    """Files that were looked at and can be read.
+
+    Attributes:
+        address: where they lie.
+        files: in order.
+        columns: those of the wanted ones that any file has.
+        passed_over: names of files that lie beside them and are not read, since their names do not say how.
+    """
 
     address: str
     files: tuple[File, ...]
     columns: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -125,29 +158,35 @@ class Source:
         lines = [f"{file.name} {digest}" for file, digest in zip(self.files, hashes, strict=True)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def rows(self, filled: Collection[str], max_chars: int | None = None) -> Iterator[Row | Refusal]:
+    def rows(
+        self, filled: Collection[str], max_chars: int | None = None, lenient: Collection[str] = ()
+    ) -> Iterator[Row | Refusal]:
         """Read all rows in order.
 
         Args:
             filled: columns whose cell must not be empty.
             max_chars: longest `text`, in characters.
+            lenient: columns that are read as far as they can be, and cost no row.
 
         Raises:
             BadData: a file ends in the middle or cannot be read on.
         """
         for file in self.files:
-            yield from rows_from(file, START, self.columns, filled, max_chars)
+            yield from rows_from(file, START, self.columns, filled, Reading(max_chars, lenient))
 
-    def read(self, filled: Collection[str], max_chars: int | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
+    def read(
+        self, filled: Collection[str], max_chars: int | None = None, lenient: Collection[str] = ()
+    ) -> tuple[pl.DataFrame, list[Refusal]]:
         """Read all rows into a table: `file`, `row` and the columns, all strings but `row`.
 
         Args:
             filled: columns whose cell must not be empty.
             max_chars: longest `text`, in characters.
+            lenient: columns that are read as far as they can be, and cost no row.
         """
         schema = {"file": pl.String, "row": pl.Int64} | dict.fromkeys(self.columns, pl.String)
         parts, refusals = [pl.DataFrame(schema=schema)], []
-        rows = self.rows(filled, max_chars)
+        rows = self.rows(filled, max_chars, lenient)
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             refusals += [row for row in batch if isinstance(row, Refusal)]
             sound = [(row.file, row.number, *row.cells.values()) for row in batch if isinstance(row, Row)]
@@ -155,8 +194,21 @@ class Source:
         return pl.concat(parts, rechunk=True), refusals
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How strictly cells are read.
+
+    Attributes:
+        max_chars: longest `text`, in characters.
+        lenient: columns that are read as far as they can be, and cost no row.
+    """
+
+    max_chars: int | None = None
+    lenient: Collection[str] = ()
+
+
 def rows_from(
-    file: File, place: Place, columns: Sequence[str], filled: Collection[str], max_chars: int | None = None
+    file: File, place: Place, columns: Sequence[str], filled: Collection[str], reading: Reading = Reading()
 ) -> Iterator[Row | Refusal]:
     """Read the rows of one file from a place on, in order.
 
@@ -165,16 +217,27 @@ def rows_from(
         place: where to begin.
         columns: the wanted ones; None for one that the file lacks.
         filled: columns whose cell must not be empty.
-        max_chars: longest `text`, in characters.
+        reading: how strictly.
 
     Raises:
         BadData: the file ends in the middle or cannot be read on.
     """
     try:
-        for _, number, cells in READERS[file.kind](file, columns, place):
-            yield _checked(file.name, number, cells, columns, filled, max_chars)
-    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+        for row in READERS[file.kind](file, columns, place):
+            yield _checked(row, file.name, columns, filled, reading)
+    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
+        raise _cut_short(file, error) from error
+
+
+def _cut_short(file: File, error: BaseException) -> BadData:
+    return BadData(
+        f"A file must be readable to its end, got {_said(error)} ({file.name}). Write it again, or fetch it again."
+    )
+
+
+def _said(error: BaseException) -> str:
+    """Return the first line of an error, on one line of a message."""
+    return listing.clipped((str(_reason(error)).splitlines() or [type(error).__name__])[0], 200)
 
 
 def parts(file: File, start: Place, every: int) -> Iterator[Part]:
@@ -192,26 +255,41 @@ def parts(file: File, start: Place, every: int) -> Iterator[Part]:
         BadData: the file ends in the middle or cannot be read on.
     """
     if file.kind == "parquet":
-        total = pl.scan_parquet(file.path).select(pl.len()).collect().item()
+        total = _parquet_length(file)
         ends = [*range(start.row + every, total, every), total] if total > start.row else []
         bounds = zip([start.row, *ends], ends, strict=False)
         yield from (Part(Place(end), end - before, Place(end - 1)) for before, end in bounds)
         return
     try:
         reader = READERS[file.kind](file, (), start)
-        while read := list(islice(reader, every)):
-            starts = [start, *(Place(number, offset) for offset, number, _ in read)]
+        while read := _as_far_as_fresh(reader, every):
+            starts = [start, *(Place(row.number, row.offset) for row in read)]
             unclosed = (place for place, row in zip(starts, read, strict=False) if _is_unclosed(row))
             yield Part(starts[-1], len(read), starts[-2], next(unclosed, None))
             start = starts[-1]
     except (OSError, UnicodeError) as error:
-        raise BadData(f"A file must be readable to its end, got {error} ({file.name}).") from error
+        raise _cut_short(file, error) from error
+
+
+def _as_far_as_fresh(reader: Iterator["Read"], every: int) -> list["Read"]:
+    """Take so many rows, and those up to the next place where a reader may begin."""
+    read = list(islice(reader, every))
+    while read and not read[-1].is_fresh and (row := next(reader, None)):
+        read.append(row)
+    return read
+
+
+def _parquet_length(file: File) -> int:
+    try:
+        return int(parquet.scan(file.path).select(pl.len()).collect().item())
+    except (OSError, *PARQUET_ERRORS) as error:
+        raise _cut_short(file, error) from error
 
 
 def is_unclosed_at(file: File, place: Place) -> bool:
     """Whether the quotes of the row at a place do not close, or close where they may not."""
     row = next(READERS[file.kind](file, (), place), None)
-    return row is None or (isinstance(row[2], Refusal) and row[2].reason == BROKEN_QUOTES)
+    return row is None or (isinstance(row.cells, Refusal) and row.cells.reason == BROKEN_QUOTES)
 
 
 def is_blank(path: Path) -> bool:
@@ -239,14 +317,15 @@ def opened(address: str, required: Sequence[str], optional: Sequence[str] = ()) 
     """
     wanted = list(dict.fromkeys([*required, *optional]))
     with fetched(address) as found:
-        files = together(*[lambda name=name, path=path: inspect(name, path, required) for name, path in found])
+        looks = [lambda name=name, path=path: inspect(name, path, required, optional) for name, path in found.files]
+        files = together(*looks)
         columns = tuple(name for name in wanted if any(name in file.columns for file in files))
-        yield Source(address, tuple(files), columns)
+        yield Source(address, tuple(files), columns, found.passed_over)
 
 
 @contextmanager
-def fetched(address: str) -> Iterator[list[tuple[str, Path]]]:
-    """List the files behind an address as (name for messages, path); what is on S3 is copied here meanwhile.
+def fetched(address: str) -> Iterator[Listing]:
+    """List the files behind an address; what is on S3 is copied here meanwhile.
 
     Raises:
         BadData: the address is empty, or nothing is there.
@@ -269,12 +348,14 @@ def require_address(address: str, option: str = "the file") -> None:
 
     Raises:
         BadData: it is empty.
+        BadInput: it is none that can be opened: too long, with a NUL, or of another scheme.
     """
     if not address.strip():
         raise BadData(
             f"An address must name a file, a folder or s3://bucket/key, got an empty one ({option}). "
             "Check that the variable is set; '.' names the current folder."
         )
+    parse_address(address, option)
 
 
 def local_path(address: str) -> Path:
@@ -289,90 +370,83 @@ def local_path(address: str) -> Path:
     return path
 
 
-def listed(address: str) -> list[tuple[str, Path]]:
-    """List a file, or the files of data in a folder, as (name for messages, path).
+def listed(address: str) -> Listing:
+    """List a file, or the files of data in a folder.
 
     Raises:
-        BadData: the folder holds none.
+        BadData: the folder holds none, or the path leads to what is no file.
     """
     path = local_path(address)
-    if not path.is_dir():
-        return [(address, path)]
-    inside = ((file.relative_to(path), file) for file in sorted(path.rglob("*")) if file.is_file())
-    found = [(str(file), file) for name, file in inside if _is_data(name.parts)]
-    if not found:
-        raise BadData(_nothing_in("folder", address))
-    return found
+    listing.require_plain(address, path)
+    return listing.in_folder(path, address) if path.is_dir() else Listing(((address, path),))
 
 
-def _from_s3(address: str, folder: Path) -> list[tuple[str, Path]]:
+def _from_s3(address: str, folder: Path) -> Listing:
     """Copy an object, or every file under a prefix, into a folder."""
     place = parse_address(address, "the file")
     store = S3Store(place.bucket, "")
-    keys = keys_under(store, place.key, address)
-    found = [(store.locate(name), folder / f"{index:06d}{Path(name).suffix}") for index, name in enumerate(keys)]
+    keys, passed_over = keys_under(store, place.key, address)
+    found = [(store.locate(name), folder / f"{index:06d}{suffix_of(name)}") for index, name in enumerate(keys)]
     for name, (_, path) in zip(keys, found, strict=True):
         copy(store, name, path)
-    return found
+    return Listing(tuple(found), passed_over)
 
 
-def keys_under(store: Store, key: str, address: str) -> list[str]:
-    """List the keys of an object, or of every file of data under a prefix.
+def suffix_of(name: str) -> str:
+    """Return the ending of a name that says how a file reads; none for any other, which may be of any length."""
+    suffix = Path(name).suffix
+    return suffix if suffix.lower() in KINDS else ""
+
+
+def keys_under(store: Store, key: str, address: str) -> tuple[list[str], tuple[str, ...]]:
+    """List the keys of an object, or of every file of data under a prefix, and the names of what is passed over there.
 
     Raises:
         BadData: nothing is there.
     """
     under = store.list(key)
-    keys = [key] if key in under else [name for name in under if not key or name.startswith(f"{key}/")]
-    if key not in keys:
-        keys = [name for name in keys if _is_data(Path(name.removeprefix(key)).parts)]
-    if not keys:
-        raise BadData(_nothing_in("bucket", address))
-    return keys
+    if key in under:
+        return [key], ()
+    return listing.under_prefix([name for name in under if not key or name.startswith(f"{key}/")], key, address)
 
 
-def _is_data(parts: Sequence[str]) -> bool:
-    """Whether a path below a folder names data: no hidden part (".git", "_SUCCESS"), and a known suffix."""
-    return Path(parts[-1]).suffix.lower() in KINDS and not any(part.startswith((".", "_")) for part in parts)
-
-
-def _nothing_in(place: str, address: str) -> str:
-    return (
-        f"A {place} must hold {', '.join(sorted(KINDS))} files, got none ({address}). "
-        "Mend the address, or name the files so."
-    )
-
-
-def inspect(name: str, path: Path, required: Sequence[str]) -> File:
+def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> File:
     """Find out how a file reads, and check its columns.
 
     Args:
         name: the file in messages.
         path: where its bytes are.
         required: columns that it must have.
+        optional: columns that are read when they are there.
 
     Raises:
-        BadData: the file is missing, empty, unreadable or of a foreign kind, or lacks a column.
+        BadData: the file is missing, empty, unreadable or of a foreign kind, lacks a column, or has too many.
     """
+    listing.require_plain(name, path)
     try:
         with path.open("rb") as stream:
             start = stream.read(65536)
-        file = _with_columns(_recognised(name, path, start), required)
-    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
+        file = _with_columns(_recognised(name, path, start), required, {*required, *optional})
+    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
         raise BadData(
-            f"A file must be there and readable, got {_reason(error)} ({name}). Mend the path, or write the file again."
+            f"A file must be there and readable, got {_said(error)} ({name}). Mend the path, or write the file again."
         ) from error
+    if len(file.columns) > MOST_COLUMNS:
+        raise BadData(
+            f"A file must have at most {MOST_COLUMNS:,} columns, got {len(file.columns):,} ({name}). Write one row a "
+            "text, with the columns that are needed."
+        )
     if missing := [column for column in required if column not in file.columns]:
         raise BadData(
             f"A file must have the columns {', '.join(required)}, got {_shown(file.columns)} ({name}). "
             f"Add or rename {', '.join(missing)}."
         )
-    if twice := sorted({column for column in file.columns if file.columns.count(column) > 1}):
-        raise BadData(f"A column must stand once, got {', '.join(twice)} twice ({name}). Rename or drop one.")
+    if twice := sorted(column for column, times in Counter(file.columns).items() if times > 1):
+        raise BadData(f"A column must stand once, got {_shown(twice)} twice ({name}). Rename or drop one.")
     return file
 
 
-def _reason(error: Exception) -> object:
+def _reason(error: BaseException) -> object:
     """Return what is wrong, without the path, which an error of the system repeats."""
     return (isinstance(error, OSError) and error.strerror) or error
 
@@ -395,13 +469,18 @@ def _recognised(name: str, path: Path, start: bytes) -> File:
     return File(name, path, kind, encoding)
 
 
-def _with_columns(file: File, required: Sequence[str]) -> File:
+def _with_columns(file: File, required: Sequence[str], wanted: Collection[str]) -> File:
     if file.kind == "parquet":
-        return replace(file, columns=_parquet_columns(file))
+        return replace(file, columns=_parquet_columns(file, wanted))
     if file.kind == "jsonl":
         return replace(file, columns=_jsonl_keys(file))
     with _text(file) as stream:
-        line = stream.readline(LONGEST_CELL)
+        line = stream.readline(LONGEST_HEADER + 1)
+    if len(line) > LONGEST_HEADER:
+        raise BadData(
+            f"The first line of a CSV must be a header of at most {LONGEST_HEADER:,} characters, got more "
+            f"({file.name}). Write the names of the columns first, and each row on a line of its own."
+        )
     headers = {delimiter: _header(line, delimiter) for delimiter in DELIMITERS}
     best = max(DELIMITERS, key=lambda sign: (len(set(headers[sign]) & set(required)), len(headers[sign])))
     return replace(file, delimiter=best, columns=headers[best])
@@ -413,24 +492,43 @@ def _header(line: str, delimiter: str) -> tuple[str, ...]:
     return (line.strip()[:100],)
 
 
-def _parquet_columns(file: File) -> tuple[str, ...]:
-    schema = pl.read_parquet_schema(file.path)
+def _parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
+    schema = parquet.schema(file.path)
     kind = schema.get("text", pl.String())
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         raise BadData(f"The column 'text' must hold strings, got {kind} ({file.name}). Convert it first.")
+    for name in sorted({*wanted} & {*schema}):
+        if schema[name].is_nested() or isinstance(schema[name], pl.Binary | pl.Object):
+            raise BadData(
+                f"The column '{name}' must hold plain values, got {listing.clipped(str(schema[name]))} ({file.name}). "
+                "Convert it to strings first."
+            )
     return tuple(schema)
 
 
 def _jsonl_keys(file: File) -> tuple[str, ...]:
+    keys: dict[str, None] = {}
     with _text(file) as stream:
-        objects = [_object(line) for line in islice(stream, LINES_FOR_KEYS)]
-    keys = [key for item in objects if isinstance(item, dict) for key in item]
+        for line in _first_lines(Lines(stream, file.encoding, _errors(file))):
+            item = _object(line)
+            keys |= dict.fromkeys(item) if isinstance(item, dict) else {}
+            if len(keys) > MOST_COLUMNS:
+                break
     if not keys:
         raise BadData(
             f"A JSONL file must hold one JSON object a line, got none in its first lines ({file.name}). "
             "Write each row as one line."
         )
-    return tuple(dict.fromkeys(keys))
+    return tuple(keys)
+
+
+def _first_lines(lines: Lines) -> Iterator[str]:
+    """Yield the lines whose keys stand for all; one that is too long is left out."""
+    parsed = 0
+    for line in islice(_lines_or_faults(lines), LINES_FOR_KEYS):
+        if isinstance(line, str) and parsed <= CHARS_FOR_KEYS:
+            parsed += len(line)
+            yield line
 
 
 def _shown(columns: Sequence[str]) -> str:
@@ -453,60 +551,40 @@ def _errors(file: File) -> str:
 
 
 Cells = Mapping[str, Any] | Refusal
-Read = tuple[int, int, Cells]  # byte after the row, number of the row, cells
+
+
+class Read(NamedTuple):
+    """A row as it stands: the byte after it, its number, its cells, and whether a reader may begin after it."""
+
+    offset: int
+    number: int
+    cells: Cells
+    is_fresh: bool = True
 
 
 def _is_unclosed(row: Read) -> bool:
-    cells = row[2]
+    cells = row.cells
     return isinstance(cells, Refusal) and cells.reason == BROKEN_QUOTES and cells.detail.endswith(AT_THE_END)
 
 
-class _Lines:
-    """Reads lines and knows at which byte it is; lines can be put back."""
-
-    def __init__(self, file: File, stream: TextIOWrapper) -> None:
-        self._encoding, self._errors = file.encoding, _errors(file)
-        self._stream, self._pending = stream, deque[str]()
-        self.offset = stream.tell()
-        self.taken: list[str] = []
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._pending.popleft() if self._pending else self._stream.readline()
-        if not line:
-            raise StopIteration
-        self.offset += self._size(line)
-        self.taken.append(line)
-        return line
-
-    def keep_first(self) -> None:
-        """Put back all lines since `taken` was cleared but the first."""
-        self._pending.extendleft(reversed(self.taken[1:]))
-        self.offset -= sum(map(self._size, self.taken[1:]))
-
-    def _size(self, line: str) -> int:
-        return (
-            len(line)
-            if line.isascii() and self._encoding == "utf-8"
-            else len(line.encode(self._encoding, self._errors))
-        )
-
-
 def _csv_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     width = len(file.columns)
     positions = {name: file.columns.index(name) for name in wanted if name in file.columns}
     with _text(file, start.offset) as stream:
-        for number, (offset, record) in enumerate(_records(_Lines(file, stream), file.delimiter), start=start.row + 1):
-            if number == 1 or record == []:
+        found = records(Lines(stream, file.encoding, _errors(file)), file.delimiter)
+        for number, record in enumerate(found, start=start.row + 1):
+            if number == 1 or record.cells == []:
                 continue
-            yield offset, number, _cells(file, number, record, positions, width)
+            yield Read(record.offset, number, _cells(file, number, record.cells, positions, width), record.is_fresh)
 
 
-def _cells(file: File, number: int, record: list[str] | csv.Error, positions: Mapping[str, int], width: int) -> Cells:
-    if isinstance(record, csv.Error):
+def _cells(
+    file: File, number: int, record: list[str] | csv.Error | TooLong, positions: Mapping[str, int], width: int
+) -> Cells:
+    if isinstance(record, TooLong) and record.chars:
+        return Refusal(file.name, number, None, TOO_LONG_LINE, str(record))
+    if isinstance(record, csv.Error | TooLong):
         return Refusal(file.name, number, None, BROKEN_QUOTES, f"the quotes do not close: {record}")
     if len(record) < width or any(cell.strip() for cell in record[width:]):
         detail = f"{len(record)} cells where the header has {width}: quote cells that hold a '{file.delimiter}'"
@@ -514,34 +592,31 @@ def _cells(file: File, number: int, record: list[str] | csv.Error, positions: Ma
     return {name: record[position] for name, position in positions.items()}
 
 
-def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Split CSV into records; a quote that is never closed costs its own line, not all that follow it."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        lines.taken.clear()
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            lines.keep_first()
-            yield lines.offset, error
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        else:
-            yield lines.offset, record
-
-
 def _jsonl_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     with _text(file, start.offset) as stream:
-        lines = _Lines(file, stream)
-        for number, line in enumerate(lines, start=start.row + 1):
-            lines.taken.clear()
+        lines = Lines(stream, file.encoding, _errors(file))
+        for number, line in enumerate(_lines_or_faults(lines), start=start.row + 1):
+            if isinstance(line, TooLong):
+                yield Read(lines.offset, number, Refusal(file.name, number, None, TOO_LONG_LINE, str(line)))
+                continue
             item = _object(line)
             if isinstance(item, dict):
-                yield lines.offset, number, {name: item.get(name) for name in wanted}
+                yield Read(lines.offset, number, {name: item.get(name) for name in wanted})
             elif line.strip():
                 detail = item if isinstance(item, str) else "the line holds no object"
-                yield lines.offset, number, Refusal(file.name, number, None, "not_an_object", detail)
+                yield Read(lines.offset, number, Refusal(file.name, number, None, "not_an_object", detail))
+
+
+def _lines_or_faults(lines: Lines) -> Iterator[str | TooLong]:
+    """Yield each line, or that it is too long."""
+    while True:
+        lines.begin()
+        try:
+            yield next(lines)
+        except TooLong as error:
+            yield error
+        except StopIteration:
+            return
 
 
 def _object(line: str) -> dict[str, Any] | str | None:
@@ -554,11 +629,26 @@ def _object(line: str) -> dict[str, Any] | str | None:
 
 
 def _parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
-    scan = pl.scan_parquet(file.path).select([name for name in wanted if name in file.columns])
-    offset = start.row
-    while len(part := scan.slice(offset, ROWS_AT_ONCE).collect()):
-        yield from ((0, number, cells) for number, cells in enumerate(part.iter_rows(named=True), start=offset + 1))
+    scan = parquet.scan(file.path).select([name for name in wanted if name in file.columns])
+    offset, rows = start.row, FIRST_ROWS
+    while len(part := scan.slice(offset, rows).collect()):
+        for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):
+            yield Read(0, number, cells)
         offset += len(part)
+        rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE * len(part) // max(1, int(part.estimated_size()))))
+
+
+def _named_cells(file: File, part: pl.DataFrame, before: int) -> Iterator[Cells]:
+    """Yield the cells of each row; few at once where a string is long, which a file may hold once for many rows."""
+    strings = [name for name, kind in part.schema.items() if isinstance(kind, pl.String)]
+    sizes = part.select(pl.col(strings).str.len_bytes().fill_null(0))
+    is_long = (sizes > LONGEST_LINE).sum_horizontal() > 0 if strings else pl.repeat(False, len(part), eager=True)
+    part = part.with_columns(pl.when(~is_long).then(pl.col(strings)).name.keep()) if is_long.any() else part
+    most = min(int(sizes.max_horizontal().max() or 0), LONGEST_LINE) if strings else 0  # type: ignore[arg-type]
+    rows = part.iter_rows(named=True, buffer_size=max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, most))))
+    for number, (cells, is_refused) in enumerate(zip(rows, is_long, strict=True), start=before + 1):
+        detail = f"a cell of more than {LONGEST_LINE:,} bytes"
+        yield Refusal(file.name, number, None, TOO_LONG_LINE, detail) if is_refused else cells
 
 
 READERS: Mapping[str, Callable[[File, Sequence[str], Place], Iterator[Read]]] = {
@@ -568,20 +658,43 @@ READERS: Mapping[str, Callable[[File, Sequence[str], Place], Iterator[Read]]] = 
 }
 
 
-def _checked(
-    file: str, number: int, cells: Cells, wanted: Sequence[str], filled: Collection[str], max_chars: int | None
-) -> Row | Refusal:
+def _checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str], reading: Reading) -> Row | Refusal:
     """Return a row of stripped strings, or the first thing that is wrong with it."""
+    cells = row.cells
     if isinstance(cells, Refusal):
         return cells
     values = {name: _string(cells.get(name), name) for name in wanted}
+    for name in {*reading.lenient} & {*values}:
+        value = values[name]
+        values[name] = mended(value) if isinstance(value, str) else None
     for name, value in values.items():
-        found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, max_chars)
+        found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
         if found is None and name in filled and value is None:
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
-            return Refusal(file, number, _sound(values, "id"), *found, group=_sound(values, "group"))
-    return Row(file, number, values)  # type: ignore[arg-type]  # no _Odd is left
+            return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))
+    return Row(file, row.number, values)  # type: ignore[arg-type]  # no _Odd is left
+
+
+def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:
+    """Return a value as a cell: a stripped string, None for an empty one; and what is wrong with it.
+
+    Args:
+        name: of the column.
+        value: as JSON or Parquet has it.
+
+    Returns:
+        the cell, and the reason and detail of a refusal, or None.
+    """
+    cell = _string(value, name)
+    if isinstance(cell, _Odd):
+        return None, ("not_a_string", cell.what)
+    return cell, _fault(name, cell, None)
+
+
+def mended(text: str) -> str:
+    """Return a text that every table can hold, with a question mark for each sign that is none."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _sound(values: Mapping[str, "str | _Odd | None"], name: str) -> str | None:
@@ -606,7 +719,16 @@ def _string(value: Any, name: str) -> str | _Odd | None:
         return _Odd(f"the cell '{name}' must be a string, got {type(value).__name__}")
     if isinstance(value, bool):
         return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return _written(value, name) if isinstance(value, float) else str(value)
+
+
+def _written(value: float, name: str) -> str | _Odd | None:
+    """Write a float as a string; what stands for no number is an empty cell."""
+    if math.isnan(value):
+        return None
+    if math.isinf(value) or abs(value) > MOST_EXACT:
+        return _Odd(f"the cell '{name}' must be a string or a whole number, got {value!r}, which has lost its digits")
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, str] | None:
@@ -614,6 +736,8 @@ def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, st
         return None
     if name == "text" and max_chars is not None and len(value) > max_chars:
         return "too_long", f"{len(value):,} characters where {max_chars:,} are allowed"
+    if name != "text" and len(value) > LONGEST_NAME:
+        return "too_long", f"{len(value):,} characters in '{name}' where {LONGEST_NAME:,} are allowed"
     if "\0" in value:
         return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"
     try:

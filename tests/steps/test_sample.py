@@ -129,7 +129,9 @@ def test_the_sample_goes_out_with_no_model_in_sight(tmp_path, store, version, te
         "label-studio.json", "label-studio.xml", "queue.csv", "sample.json", "sample.parquet",
     ]  # fmt: skip
     assert "probability" not in (folder / "queue.csv").read_text()
-    assert set(json.loads((folder / "label-studio.json").read_text())[0]["data"]) == {"id", "group", "text"}
+    assert set(json.loads((folder / "label-studio.json").read_text())[0]["data"]) == {
+        "understudy_id", "id", "group", "text",
+    }  # fmt: skip
     about = json.loads(store.read(f"samples/{DAY}/sample.json"))
     assert about["nights"] == ["2026-11-01", "2026-11-02", "2026-11-03"]
     assert (about["texts"], about["version"], about["taught"]) == (900, version, 10)

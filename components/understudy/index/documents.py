@@ -1,10 +1,10 @@
 """What a document of the index is: the fields of a prediction, an id of its own, and a version that never goes back."""
 
 import hashlib
-from datetime import UTC, datetime
 
 import polars as pl
 
+from understudy.data.times import moment_of
 from understudy.errors import BadArtifact
 from understudy.predictions import PREDICTIONS
 
@@ -61,7 +61,7 @@ def document_version(generation: int, scored_at: str) -> int:
     >>> document_version(3, "2026-11-02T00:00:00Z") < document_version(4, "2026-11-01T00:00:00Z")
     True
     """
-    moment = _moment(scored_at)
+    moment = moment_of(scored_at)
     if moment is None:
         raise BadArtifact(
             f"A prediction's scored_at must be an ISO 8601 time, got '{scored_at}'. Score the night again."
@@ -75,19 +75,11 @@ def when(time: str | None, date: str) -> str:
     >>> when("2026-11-02T23:30:00-02:00", "2026-11-05"), when("last May", "2026-11-05")
     ('2026-11-03T01:30:00Z', '2026-11-05T00:00:00Z')
     """
-    moment = _moment(time) if time else None
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment and moment.year >= 1000 else f"{date}T00:00:00Z"
+    moment = moment_of(time) if time else None
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment else f"{date}T00:00:00Z"
 
 
 def _versions(table: pl.DataFrame) -> list[int]:
     pairs = zip(table["generation"], table["scored_at"], strict=True)
     known: dict[tuple[int, str], int] = {}
     return [known[pair] if pair in known else known.setdefault(pair, document_version(*pair)) for pair in pairs]
-
-
-def _moment(time: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(time)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from understudy import forgetting
@@ -151,7 +152,9 @@ def places(store: Store) -> list[tuple[str, str]]:
     names = {*([serving.card_name] if serving else []), *([current.card] if current else [])}
     named = os.environ.get(URL, "").strip()
     urls = (serving.addresses if serving else set()) | ({named} - {""})
-    own = [(name, "") for name in sorted(names) if any(_folder().glob(f"{store_id(store)}-{name}-*.sqlite"))]
+    own = [
+        (name, "") for name in sorted(names) if any(_folder().glob(f"{escape(f'{store_id(store)}-{name}')}-*.sqlite"))
+    ]
     return own + [(name, url) for name in sorted(names) for url in sorted(urls)]
 
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class SqliteIndex:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}-{SCHEMA_HASH}.sqlite"
         self.key, self.place = "sqlite", f"SQLite ({self.path})"
-        for old in folder.glob(f"{name}-*.sqlite*"):
+        for old in folder.glob(f"{escape(name)}-*.sqlite*"):
             if not old.name.startswith(self.path.name):
                 old.unlink(missing_ok=True)
         self._file = open_database(self.path, _connect)

@@ -122,7 +122,7 @@ def read_answers(path: Path) -> pl.DataFrame:
         BadData: the file is missing, unreadable or empty, lacks a column, or a row lacks its text or label.
     """
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        table = pl.read_csv(path.absolute(), infer_schema=False, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadData(f"The answers must be a readable CSV, got {error} ({path}). Mend the file.") from error
     if missing := sorted({"text", "label"} - set(table.columns)):

@@ -11,6 +11,7 @@ import polars as pl
 from understudy import metrics, provenance, records
 from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.cascade import HELD_OUT_FILE, Cascade, FirstStage
+from understudy.data import parquet
 from understudy.documents import read_json, write_json
 from understudy.drift.summary import describe
 from understudy.engine import Bools, Floats, Graph
@@ -93,7 +94,7 @@ def _cascade(
 
 def _held_out(path: Path, calibrator: Sigmoid, threshold: float) -> HeldOut:
     try:
-        table = pl.read_parquet(path)
+        table = parquet.read(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadArtifact(f"The held-out texts must be readable, got {error} ({path}). Export again.") from error
     log_odds = table["log_odds"].to_numpy()

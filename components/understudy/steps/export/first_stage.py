@@ -19,6 +19,7 @@ import polars as pl
 
 from understudy import cascade, records, student
 from understudy.cascade import PAIRS, FirstStage
+from understudy.data import parquet
 from understudy.engine import Bools, Floats, Tokens
 from understudy.errors import BadArtifact
 from understudy.progress import track
@@ -127,7 +128,7 @@ def learned_by(folder: Path) -> pl.Series:
     """
     path = folder / student.LEARNED_FILE
     try:
-        return pl.read_parquet(path)["id"]
+        return parquet.read(path)["id"]
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadArtifact(f"A student must say what it was trained on, got {error} ({path}). Train again.") from error
 

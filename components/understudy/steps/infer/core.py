@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from understudy.cascade import FIRST, STUDENT
+from understudy.data.times import moment_of
 from understudy.forgetting import Forgotten
 from understudy.predictions import FORGOTTEN, PREDICTIONS, REFUSED
 from understudy.scoring import Bundle
@@ -57,6 +58,7 @@ class Tally:
     settled: int = 0
     checked: int = 0
     missed: int = 0
+    unread_times: int = 0
 
 
 class Answer(NamedTuple):
@@ -245,6 +247,11 @@ def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 
+def unread_times(times: pl.Series) -> int:
+    """Count the times that cannot be read: the night's day stands for them in the index."""
+    return sum(moment_of(time) is None for time in times.drop_nulls())
+
+
 def keyed(scored: pl.DataFrame) -> pl.DataFrame:
     """Shorten the content hashes of scored texts to their first 16 bytes, as two numbers, to hold many in memory."""
     content = pl.col("content")
@@ -270,6 +277,8 @@ def headline(name: str, tally: Tally, positive_label: str) -> str:
         said += f", {count(tally.kept)} kept from an earlier try"
     if tally.settled:
         said += f", {count(tally.settled)} settled by the first stage"
+    if tally.unread_times:
+        said += f", {count(tally.unread_times, 'time')} that cannot be read (the night's day stands for them)"
     if not tally.refused:
         return said
     reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(tally.refused.items()))

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range, require_under
+from understudy.data.listing import told
 from understudy.errors import BadArtifact, BadInput
 from understudy.forgetting import Forgotten
 from understudy.nights import Manifest, Range
@@ -102,7 +103,7 @@ def run(
 
     Returns:
         metrics texts, positives, refused and scored; settled by the first stage, of these checked by the student too,
-        and of these missed: the student calls them positive.
+        and of these missed: the student calls them positive; unread_times, for which the night's day stands.
 
     Raises:
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
@@ -264,8 +265,8 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
         "labels": bundle.labels,
         "positive_label": bundle.positive_label,
     }
-    arrived = look(texts, {}, block_rows(shard_config.texts_per_shard))
-    manifest = next_manifest(None, arrived, shard_config.texts_per_shard, about)
+    looked = look(texts, {}, block_rows(shard_config.texts_per_shard))
+    manifest = next_manifest(None, looked, shard_config.texts_per_shard, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
     return [Job(manifest, number, suited, config, store) for number in range(len(manifest.shards))]
 
@@ -311,6 +312,7 @@ def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progre
     tally.checked += checked
     tally.missed += missed
     tally.refused.update(refusal.reason for refusal in segment.refusals)
+    tally.unread_times += core.unread_times(table["time"])
     progress.advance(len(table) + len(segment.refusals))
 
 
@@ -325,12 +327,13 @@ def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, 
         "settled": tally.settled,
         "checked": tally.checked,
         "missed": tally.missed,
+        "unread_times": tally.unread_times,
         "segments": written,
     }
 
 
 def _tally_of(record: dict[str, Any]) -> Tally:
-    counts = {name: record.get(name, 0) for name in ("settled", "checked", "missed")}
+    counts = {name: record.get(name, 0) for name in ("settled", "checked", "missed", "unread_times")}
     tally = Tally(texts=record["rows"], positives=record.get("positives", 0), kept=record["rows"], **counts)
     tally.refused.update(record.get("refused", {}))
     return tally
@@ -344,6 +347,7 @@ def _add(total: Tally, tally: Tally) -> None:
     total.settled += tally.settled
     total.checked += tally.checked
     total.missed += tally.missed
+    total.unread_times += tally.unread_times
     total.refused.update(tally.refused)
 
 
@@ -356,12 +360,16 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
         "settled": total.settled,
         "checked": total.checked,
         "missed": total.missed,
+        "unread_times": total.unread_times,
     }
     summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
     summary |= {"refused": dict(sorted(total.refused.items()))}
     (folder / SUMMARY).write_bytes(_json(summary))
     name = job.name if job else manifest.date
-    return Result(core.headline(name, total, manifest.positive_label), metrics, {"shard": name})
+    headline = core.headline(name, total, manifest.positive_label)
+    if job is None and manifest.passed_over:
+        headline += f"; {told(manifest.passed_over_names, manifest.passed_over)}"
+    return Result(headline, metrics, {"shard": name})
 
 
 def _read(data: bytes, where: str) -> pl.DataFrame:

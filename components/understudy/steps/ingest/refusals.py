@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from understudy.data.listing import clipped
 from understudy.labels import tally
-from understudy.sources import Refusal
+from understudy.sources import WHOLE_FILE, Refusal, Source
 
 COLUMNS = {
     "file": pl.String,
@@ -30,6 +31,20 @@ def as_table(refusals: Sequence[Refusal]) -> pl.DataFrame:
     """Return refusals as a table."""
     rows = [(item.file, item.row, item.id, item.reason, item.detail, item.is_fault) for item in refusals]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+
+
+def passed_over(sources: Sequence[Source]) -> pl.DataFrame:
+    """Return a refusal for each file that is not read, since its name does not say how."""
+    detail = "its name does not say that it is CSV, JSONL or Parquet, or it is no plain file"
+    return as_table(
+        [
+            Refusal(
+                clipped(f"{source.address.rstrip('/')}/{name}", 300), WHOLE_FILE, None, "passed_over", detail, False
+            )
+            for source in sources
+            for name in source.passed_over
+        ]
+    )
 
 
 def refuse(rows: pl.DataFrame, reason: str, detail: pl.Expr, is_fault: pl.Expr | None = None) -> pl.DataFrame:

@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from understudy import cards, forgetting, labels, records, sources
+from understudy.data.listing import told
 from understudy.errors import BadCard, BadData, BadInput, together
 from understudy.records import Split
 from understudy.shell import Out, Result
-from understudy.sources import Source
+from understudy.sources import Refusal, Source
 from understudy.steps.ingest import core, refusals, splits
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
@@ -83,12 +84,15 @@ def run(
         read = _read(given)
         digests = {"texts_sha256": given.texts.sha256, "labels_sha256": given.labels.sha256}
     division = _divided(given, read)
-    all_refused = pl.concat([read.texts.refused, read.votes.refused, division.refused]).sort("file", "row", "reason")
+    passed_over = refusals.passed_over([given.texts, given.labels])
+    all_refused = pl.concat([passed_over, read.texts.refused, read.votes.refused, division.refused])
+    all_refused = all_refused.sort("file", "row", "reason")
     _remember(given, read)
     _write(division, given.card_text, snapshot, pool, gold, test)
     records.write(all_refused, records.Refusals, refused)
     metrics = core.measure(division, all_refused, read.text_rows, given.card)
     said = core.headline(metrics, all_refused, given.card.positive_label)
+    said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
@@ -100,7 +104,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     (parsed, text, config, least), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
-        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split"]),
+        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"]),
         lambda: prepare_store(store),
     )
     return Given(parsed, text, config, least, text_source, label_source, opened)
@@ -135,12 +139,24 @@ def _read(given: Given) -> Read:
     texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgetting.read(given.store))
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
-    table, turned_away = given.labels.read(filled=["id", "label"])
+    labels.require_no_export(given.labels)
+    table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text"])
+    table, misplaced = _beside_their_text(table, texts.kept)
+    turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away)
     read = Read(texts, sound, text_rows, len(table) + len(turned_away))
     _require_few_faults(given, read, sound.refused)
     return read
+
+
+def _beside_their_text(votes: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Part the votes from those beside which the labels file has another text than the one of their id."""
+    named = texts.select("id", "text").join(votes.select("id"), on="id", how="semi")
+    is_other = labels.other_texts(votes, {identity: (text,) for identity, text in named.iter_rows()})
+    detail = "the labels file has another text beside this id than the texts have"
+    apart = votes.filter(is_other).select("file", "row", "id").iter_rows()
+    return votes.filter(~is_other), [Refusal(file, row, name, "other_text", detail) for file, row, name in apart]
 
 
 def _require_few_faults(given: Given, read: Read, refused_votes: pl.DataFrame) -> None:

@@ -2,11 +2,10 @@
 
 import csv
 import io
-import json
 
 import polars as pl
 
-from understudy.annotation import BYTE_ORDER_MARK, label_studio_page
+from understudy.annotation import BYTE_ORDER_MARK, label_studio_page, tasks_json
 from understudy.spreadsheet import safe_cell
 from understudy.task import Card
 
@@ -15,10 +14,9 @@ COLUMNS = ("id", "group", "text", "label")
 
 def files(sample: pl.DataFrame, card: Card) -> dict[str, bytes]:
     """Return queue.csv to fill in, and Label Studio's tasks with their page."""
-    tasks = [{"data": row} for row in sample.select("id", "group", "text").iter_rows(named=True)]
     texts = {
         "queue.csv": _csv(sample),
-        "label-studio.json": json.dumps(tasks, indent=2, ensure_ascii=False) + "\n",
+        "label-studio.json": tasks_json(sample.select("id", "group", "text")),
         "label-studio.xml": label_studio_page(card),
     }
     return {name: text.encode("utf-8", "replace") for name, text in texts.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from understudy import cards, forgetting, labels, nights, sampling
+from understudy.data.listing import told
 from understudy.errors import BadInput, TeacherError, together
 from understudy.nights import Manifest
 from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
@@ -56,7 +57,7 @@ def run(
     day = nights.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: SampleConfig = load_config("sample", task, overrides)
-    taken, is_new = _take_in(keep, task, day, answers)
+    taken, is_new, passed_over = _take_in(keep, task, day, answers)
     about = sampling.read_about(keep, day)
     cost_usd = 0.0
     if about is None:
@@ -66,16 +67,19 @@ def run(
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     _copy(keep, day, sample)
     figures = {"drawn": about["drawn"], "answers": taken, "taught": about["taught"], "cost_usd": cost_usd}
-    return Result(_headline(about, taken, cost_usd), figures, {"date": day, "is_new": is_new})
+    headline = _headline(about, taken, cost_usd) + (f"; {told(passed_over)}" if passed_over else "")
+    return Result(headline, figures, {"date": day, "is_new": is_new})
 
 
-def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, bool]:
-    """Keep people's answers; return how many there are, and whether they are new."""
+def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, bool, Sequence[str]]:
+    """Keep people's answers; return how many there are, whether they are new, and files that are passed over."""
     if not address:
-        return 0, False
-    votes, _, _ = labels.read_answers(address, card.label_names)
+        return 0, False, ()
+    answers = labels.read_answers(address, card.label_names, sampling.asked(store, day))
+    votes = answers.votes
     missing = [pl.lit(None, pl.String).alias("annotator")] if "annotator" not in votes.columns else []
-    return len(votes), sampling.put_answers(store, day, votes.with_columns(missing)) is not None
+    is_new = sampling.put_answers(store, day, votes.with_columns(missing)) is not None
+    return len(votes), is_new, answers.passed_over
 
 
 def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:

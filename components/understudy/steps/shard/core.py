@@ -1,10 +1,11 @@
 """What a night's manifest says, from what has arrived and what serves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from understudy.arrivals import Arrived, deal
+from understudy.arrivals import Looked, deal
+from understudy.data.listing import SHOWN_FILES, clipped, told
 from understudy.errors import BadInput
 from understudy.nights import FORMAT, Consumed, Manifest
 from understudy.wording import count
@@ -38,17 +39,16 @@ def require_begun(night: str) -> str:
     return night
 
 
-def next_manifest(
-    newest: Manifest | None, arrived: Sequence[Arrived], texts_per_shard: int, about: Mapping[str, Any]
-) -> Manifest:
+def next_manifest(newest: Manifest | None, looked: Looked, texts_per_shard: int, about: Mapping[str, Any]) -> Manifest:
     """Make the manifest that follows the newest one.
 
     Args:
         newest: of all nights; None for the first.
-        arrived: what is new in the source.
+        looked: what is new in the source, and what is passed over there.
         texts_per_shard: see `ShardConfig`.
         about: the manifest's fields that say when, whence and by which bundle.
     """
+    arrived = looked.arrived
     blocks = [block for one in arrived for block in one.blocks]
     known: dict[str, Consumed] = dict(newest.watermark) if newest else {}
     return Manifest(
@@ -58,6 +58,8 @@ def next_manifest(
         objects={one.name: one.about for one in arrived if one.blocks},
         shards=deal(blocks, texts_per_shard),
         watermark=known | {one.name: one.consumed for one in arrived},
+        passed_over=len(looked.passed_over),
+        passed_over_names=tuple(map(clipped, looked.passed_over[:SHOWN_FILES])),
         **about,
     )
 
@@ -67,9 +69,11 @@ def headline(manifest: Manifest) -> str:
 
     >>> from types import SimpleNamespace
     >>> night = SimpleNamespace(date="2026-11-01", texts=498, shards=((),), bundle="tips-1", generation=3)
+    >>> night.passed_over, night.passed_over_names = 1, ("part-2.txt",)
     >>> headline(night)
-    '498 texts of 2026-11-01 in 1 shard, by tips-1 (generation 3)'
+    '498 texts of 2026-11-01 in 1 shard, by tips-1 (generation 3); 1 file that is passed over (part-2.txt)'
     """
     shards = count(len(manifest.shards), "shard")
     texts = count(manifest.texts, "text")
-    return f"{texts} of {manifest.date} in {shards}, by {manifest.bundle} (generation {manifest.generation})"
+    beside = f"; {told(manifest.passed_over_names, manifest.passed_over)}" if manifest.passed_over else ""
+    return f"{texts} of {manifest.date} in {shards}, by {manifest.bundle} (generation {manifest.generation}){beside}"

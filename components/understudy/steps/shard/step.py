@@ -31,7 +31,8 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics texts, shards and number; parameters date, shards (names, with commas) and bundle.
+        metrics texts, shards, number and passed_over (files whose names do not say how they read); parameters date,
+        shards (names, with commas) and bundle.
 
     Raises:
         BadInput: nothing is published, or another card's bundle is; or the date is still to come.
@@ -48,7 +49,12 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
         headline=core.headline(manifest),
-        metrics={"texts": manifest.texts, "shards": len(manifest.shards), "number": manifest.number},
+        metrics={
+            "texts": manifest.texts,
+            "shards": len(manifest.shards),
+            "number": manifest.number,
+            "passed_over": manifest.passed_over,
+        },
         parameters={"date": night, "shards": ",".join(manifest.shard_names), "bundle": manifest.bundle},
     )
 
@@ -57,9 +63,9 @@ def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str,
     source = nights.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
-    arrived = look(source, known, core.block_rows(config.texts_per_shard))
+    looked = look(source, known, core.block_rows(config.texts_per_shard))
     about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
-    return core.next_manifest(newest, arrived, config.texts_per_shard, about)
+    return core.next_manifest(newest, looked, config.texts_per_shard, about)
 
 
 def _require_serving(store: Store, card: Card) -> Current:
