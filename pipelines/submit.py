@@ -28,7 +28,7 @@ from pipelines.compile import PIPELINES, version_name
 from pipelines.local import OWN, Request, ended_by_signals
 from pipelines.runs import Record
 from pipelines.schedule import day_of, zone_of
-from pipelines.terminal import tell
+from pipelines.terminal import front_door, tell
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
 from understudy.run_records import DECISION, key_of
@@ -311,4 +311,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

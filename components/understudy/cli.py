@@ -10,6 +10,8 @@ from rich.console import Console
 import understudy
 from understudy.config import STEPS
 from understudy.errors import UnderstudyError
+from understudy.store.secrets import redact
+from understudy.store.sinks import guard_streams
 
 
 class StepGroup(click.Group):
@@ -239,6 +241,7 @@ def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> N
 
 def main() -> None:
     """Run the command; an error raised on purpose is one sentence a fault on standard error, and an exit code."""
+    guard_streams()
     try:
         app.main(standalone_mode=True)
     except UnderstudyError as error:
@@ -248,6 +251,6 @@ def main() -> None:
 def fail(error: UnderstudyError) -> None:
     """Print an error's sentences and leave with its exit code."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    for line in str(error).splitlines():
+    for line in redact(str(error)).splitlines():
         console.print(line)
     sys.exit(error.exit_code)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import understudy
 from understudy.errors import BadArtifact
+from understudy.store.secrets import redact_values
 
 if TYPE_CHECKING:
     from understudy.shell import Result
@@ -125,7 +126,7 @@ def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None)
         content: what to write.
         named: the artifact's final path, when it is still to be renamed.
     """
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(redact_values(content), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     file_of(artifact, named).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
