@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from understudy import cards
 from understudy.config import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
-from understudy.errors import BadCard, BadInput, BadSetting, StorageError, TeacherError, together
-from understudy.storage import Store, open_store, prepare_store, split_uri
-from understudy.task import Card, load_card, load_config, parse_card
+from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
+from understudy.storage import Store, open_store, prepare_store
+from understudy.task import Card, load_config
 
 Check = Callable[[], Any]
 
@@ -51,23 +52,9 @@ def check_card(address: str) -> Card:
 
     Raises:
         BadCard: with every fault's line.
+        StorageError: its store does not answer.
     """
-    if not address.startswith("s3://"):
-        return _local_card(address)
-    if not urlsplit(address).path.strip("/"):
-        raise BadCard(f"A card must be one object, got '{address}' (--card). Write s3://bucket/card.yaml.")
-    store, key = split_uri(address)
-    found = store.read_tagged(key)
-    if found is None:
-        raise BadCard(f"A card must exist, got nothing at {address} (--card). Mend the address.")
-    return parse_card(found.data.decode("utf-8", errors="replace"), address)
-
-
-def _local_card(address: str) -> Card:
-    try:
-        return load_card(Path(address))
-    except OSError as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} (--card). Mend the address.") from error
+    return cards.read(address)[0]
 
 
 def check_settings(overrides: str, card: Card | None) -> None:

@@ -140,6 +140,20 @@ def redact_values(content: Any) -> Any:
     return content
 
 
+def has_password(text: str, *, is_address: bool = False) -> bool:
+    """Tell whether a value is an address with a password in it; one without a scheme only where an address is meant.
+
+    >>> has_password("https://me:pass@host"), has_password("mail:me@host")
+    (True, False)
+    >>> has_password("me:pass@host", is_address=True)
+    True
+    """
+    found = text.strip()
+    if "@" not in found or any(map(str.isspace, found)) or not ("://" in found or is_address):
+        return False
+    return bool(USER_INFO.search(found)) or any(True for _ in _passwords(found))
+
+
 def _environment() -> Iterator[str]:
     """Give the secrets that the environment holds now."""
     for name in os.environ:
