@@ -52,12 +52,15 @@ def card_group() -> None:
 
 
 @card_group.command("check")
-@click.argument("card", type=click.Path(path_type=Path))
-def card_check(card: Path) -> None:
-    """Report every fault of a card at once, each with its line."""
-    from understudy.task import load_card
+@click.argument("card")
+def card_check(card: str) -> None:
+    """Report every fault of a card at once, each with its line.
 
-    loaded = load_card(card)
+    CARD is a file, a snapshot folder, or an s3:// address.
+    """
+    from understudy import cards
+
+    loaded, _ = cards.read(card)
     click.echo(f"{card}: the card '{loaded.name}' is sound (hash {loaded.hash[:12]}).")
 
 
