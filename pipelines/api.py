@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import BadInput, UnderstudyError
+from understudy.store.secrets import read_secret_file, redact, remember
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 PROXY_PATH = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
@@ -185,11 +186,6 @@ class Api:
             raise refusal(0, str(error), doing, self.host) from error
         except HTTPError as error:
             raise unanswered(error, doing, self.host) from error
-        except OSError as error:
-            raise BadInput(
-                f"The token of the pipelines API must be readable, got {error} (KF_PIPELINES_SA_TOKEN_PATH). "
-                "Project it into the pod, or unset the variable."
-            ) from error
 
     def _strange(self, what: str) -> str:
         raise ApiFailed(
@@ -239,7 +235,12 @@ def _carry_token(found: Any) -> None:
     if named or Path(client.KF_PIPELINES_SA_TOKEN_PATH).exists():
         found.api_key["authorization"] = "read for every call"
         found.api_key_prefix["authorization"] = "Bearer"
-        found.refresh_api_key_hook = client.ServiceAccountTokenVolumeCredentials(named).refresh_api_key_hook
+        path = named or client.KF_PIPELINES_SA_TOKEN_PATH
+
+        def refresh(configuration: Any) -> None:
+            configuration.api_key["authorization"] = read_secret_file(path, client.KF_PIPELINES_SA_TOKEN_ENV)
+
+        found.refresh_api_key_hook = refresh
 
 
 def _through_kubeconfig(found: Any) -> Any:
@@ -252,6 +253,7 @@ def _through_kubeconfig(found: Any) -> Any:
             f"The pipelines API must be named outside a cluster, got no --host and no kubeconfig ({error}). "
             "Add --host URL, or set KUBECONFIG."
         ) from error
+    remember(*found.api_key.values(), found.password)
     found.host = found.host.rstrip("/") + PROXY_PATH
     return found
 
@@ -311,7 +313,7 @@ def _message(error: Any) -> str:
     except (TypeError, ValueError, KeyError):
         said = error.body or error.reason
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-    return (text.strip().splitlines() or ["nothing said"])[0][:300]
+    return redact((text.strip().splitlines() or ["nothing said"])[0])[:300]  # a key that is cut is known no more
 
 
 def _named(name: str) -> str:

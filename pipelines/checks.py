@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from understudy import cards
 from understudy.config import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
-from understudy.errors import BadCard, BadInput, BadSetting, StorageError, TeacherError, together
-from understudy.storage import S3Store, Store, prepare_store, split_uri
+from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
+from understudy.storage import S3Store, Store, prepare_store
 from understudy.store.address import Address, parse_address
-from understudy.task import Card, load_card, load_config, parse_card
+from understudy.task import Card, load_config
 
 Check = Callable[[], Any]
 
@@ -51,24 +52,9 @@ def check_card(address: str) -> Card:
 
     Raises:
         BadCard: with every fault's line.
+        StorageError: its store does not answer.
     """
-    place = parse_address(address, "--card")
-    if place.path is not None:
-        return _local_card(place.path)
-    if not place.key:
-        raise BadCard(f"A card must be one object, got '{address}' (--card). Write s3://bucket/card.yaml.")
-    store, key = split_uri(address)
-    found = store.read_tagged(key)
-    if found is None:
-        raise BadCard(f"A card must exist, got nothing at {address} (--card). Mend the address.")
-    return parse_card(found.data.decode("utf-8", errors="replace"), address)
-
-
-def _local_card(path: Path) -> Card:
-    try:
-        return load_card(path)
-    except OSError as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} (--card). Mend the address.") from error
+    return cards.read(address)[0]
 
 
 def check_settings(overrides: str, card: Card | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import local
-from pipelines.terminal import duration, tell
+from pipelines.terminal import duration, front_door, tell
 from understudy import wording
 from understudy.errors import UnderstudyError
 
@@ -184,4 +184,4 @@ def shown(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    front_door(lambda: sys.exit(main()))

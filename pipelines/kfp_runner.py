@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from pipelines.compile import load_pipeline
 from pipelines.events import Event, StepFailed, record_of
+from pipelines.terminal import front_door
 from understudy import provenance
 from understudy.shell import ERROR_FILE
 
@@ -123,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

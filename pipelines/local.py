@@ -25,7 +25,7 @@ import click
 from pipelines import checks, runs
 from pipelines.compile import PIPELINES, pipeline_spec
 from pipelines.events import Event
-from pipelines.terminal import Board, noise_to, tell
+from pipelines.terminal import Board, front_door, noise_to, tell
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
 from understudy.storage import open_store
@@ -327,4 +327,4 @@ def main(settings: tuple[str, ...], **given: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

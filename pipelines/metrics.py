@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
-from pipelines.terminal import tell
+from pipelines.terminal import front_door, tell
 from understudy.errors import UnderstudyError
 from understudy.storage import Store, open_store
 
@@ -76,4 +76,4 @@ def main(store: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

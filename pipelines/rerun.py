@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from pipelines.runs import LOG_FILE, RECORD_FILE
-from pipelines.terminal import noise_to, tell
+from pipelines.terminal import front_door, noise_to, tell
 from understudy import provenance, shell
 from understudy.config import build_config, config_of, parse_overrides
 from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
@@ -337,4 +337,4 @@ def _run_here(planned: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

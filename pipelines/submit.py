@@ -27,13 +27,13 @@ from pipelines.compile import PIPELINES, version_name
 from pipelines.local import OWN, Request, ended_by_signals
 from pipelines.runs import Record
 from pipelines.schedule import day_of, zone_of
-from pipelines.terminal import tell
+from pipelines.terminal import front_door, tell
+from understudy import cards
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
 from understudy.run_records import DECISION, key_of
-from understudy.storage import Store, open_store, split_uri
-from understudy.store.address import parse_address
-from understudy.task import Card, parse_card
+from understudy.storage import Store, open_store
+from understudy.task import Card
 
 MOST_BYTES = 10_000  # of all arguments together: the API refuses more
 
@@ -201,8 +201,7 @@ def create_once(
 
 def record_of(request: Request, target: Target, store: Store) -> Record:
     """Put the card into the store, and write down what is asked for."""
-    text = card_text(request.card)
-    card = parse_card(text, request.card)
+    card, text = cards.read(request.card)
     key = f"cards/{card.name}/{card.hash}.yaml"
     store.put_if_absent(key, text.encode())
     name = str(request.name)
@@ -223,15 +222,6 @@ def claimed_target(target: Target, experiment: str, version: str) -> dict[str, s
     """Return what a claim says of where its run is to be created, and how; its root is with the artifacts."""
     place = {"host": target.host, "namespace": target.namespace, "experiment": experiment, "version": version}
     return {**place, "service_account": target.service_account}
-
-
-def card_text(address: str) -> str:
-    """Read a card as it was written, comments too."""
-    path = parse_address(address, "--card").path
-    if path is not None:
-        return path.read_text(encoding="utf-8")
-    store, key = split_uri(address)
-    return store.read(key).decode("utf-8", errors="replace")
 
 
 def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[str, str]:
@@ -312,4 +302,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    front_door(main)

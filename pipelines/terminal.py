@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -14,6 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from pipelines.events import Event
+from understudy.errors import UnderstudyError
+from understudy.store.secrets import redact
+from understudy.store.sinks import guard_streams, hiding
 
 TAIL_BYTES = 4096
 
@@ -29,11 +32,12 @@ def noise_to(log: Path) -> Iterator[TextIO]:
         stream.flush()
     copies = [os.dup(1), os.dup(2)]
     with contextlib.ExitStack() as stack:
-        real = stack.enter_context(os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace"))
-        file = stack.enter_context(log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1))
+        terminal = stack.enter_context(os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace"))
+        opened = stack.enter_context(log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1))
+        real, file = stack.enter_context(hiding(terminal)), stack.enter_context(hiding(opened))
         stack.callback(_put_back, copies)
         for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
+            os.dup2(opened.fileno(), descriptor)
         stack.enter_context(contextlib.redirect_stdout(file))
         stack.enter_context(contextlib.redirect_stderr(file))
         try:
@@ -152,4 +156,14 @@ def last_progress(log: Path, task: str) -> str:
 
 def tell(text: str) -> None:
     """Print a text on standard error as it is."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(redact(text))
+
+
+def front_door(command: Callable[[], object]) -> None:
+    """Run a command so that no secret is shown, and an error raised on purpose is a sentence and an exit code."""
+    guard_streams()
+    try:
+        command()
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)

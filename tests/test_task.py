@@ -1,6 +1,9 @@
 import hashlib
+import os
 import re
+import time
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,10 +11,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy import cards
 from understudy.cli import app
 from understudy.config import STEPS, check_overrides, config_of, overrides_for, parse_overrides
-from understudy.errors import BadCard, BadSetting
+from understudy.errors import BadCard, BadInput, BadSetting
+from understudy.store.secrets import redact
 from understudy.task import (
+    LARGEST_FILE,
     Budget,
     Card,
     Goals,
@@ -127,7 +133,7 @@ def test_a_section_may_be_empty(card_text):
         ({"positive_label": "tipp"}, "The positive label must be one of other, tip, got 'tipp'"),
         (
             {"weak_rules": [{"name": "a", "pattern": "(", "label": "tip"}]},
-            "must be a Python regular expression, got '('",
+            "must be a regular expression, got '(': unclosed group. Mend it",
         ),
         ({"weak_rules": [{"name": "a", "pattern": "b", "label": "c"}]}, "label must be one of other, tip, got 'c'"),
         ({"slices": [{"name": "a"}]}, "cut by exactly one of pattern, min_words/max_words or column, got 'a'"),
@@ -175,9 +181,9 @@ def test_a_key_that_stands_twice_is_refused_at_every_depth(card_text):
         ("name: a\nunit:\tb: c", "card.yaml:2: A card must be valid YAML"),
         ("name: \0", "special characters are not allowed"),
         ("name: a\n---\nname: b", "but found another document"),
-        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system ['true']", "got: a tag (!), which makes another kind of value."),
         ("a: " + "[" * 1500, "nested too deeply"),
-        ("[1, 2]: x", "unhashable"),
+        ("[1, 2]: x", "got: a key that is a list or a mapping."),
         ("name: 2024-13-45", "month must be in 1..12"),
     ],
 )
@@ -189,9 +195,114 @@ def test_what_is_no_card_is_refused_in_one_line(text, sentence):
 
 def test_aliases_that_unfold_without_end_are_refused_in_time(card_text):
     levels = "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 40))
-    found = faults(f"{card_text}a0: &a0 [x, x]\n{levels}\nstudent: *a39\n")
-    assert any("student must be a string" in sentence and len(sentence) < 500 for sentence in found)
-    assert any("got 'a0'" in sentence for sentence in faults(f"{card_text}a0: &a0 [*a0]\n"))
+    assert "aliases that stand for more than 10,000 values" in fault(f"{card_text}a0: &a0 [x, x]\n{levels}\nb: *a39\n")
+    assert "card.yaml:30: " in fault(f"{card_text}a0: &a0 [*a0]\n")
+    merges = "\n".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 30))
+    assert "aliases that stand for" in fault(f"{card_text}a0: &a0 {{x: 1}}\n{merges}\n")
+
+
+def test_aliases_and_merges_of_a_usual_size_serve(card_text):
+    found = parse_card(f"{card_text.replace('examples:', 'examples: &told')}ingest: &i {{seed: 3}}\nmine: {{<<: *i}}\n")
+    assert (found.ingest, found.mine) == ({"seed": 3}, {"seed": 3})
+
+
+SLICE = "slices:\n- {name: a, pattern: '%s'}"
+MANY = {
+    count: "slices:\n" + "".join(f"- {{name: s, max_words: {n}}}\n" for n in range(1, count))
+    for count in (1_500, 20_000)
+}
+BOMBS = {
+    "a number of 5,000 digits": ("texts_per_month: " + "9" * 5000, "a whole number of more than 64 bits"),
+    "the same in hexadecimal": ("texts_per_month: 0x" + "f" * 5000, "a whole number of more than 64 bits"),
+    "the same in base 60": ("texts_per_month: 1" + ":59" * 5000, "a whole number of more than 64 bits"),
+    "an integer of 65 bits": ("label: {seed: 18446744073709551616}", "a whole number of more than 64 bits"),
+    "20,000 keys": ("".join(f"k{n}: 1\n" for n in range(20_000)), "more than 10,000 values"),
+    "4,000 keys": ("".join(f"k{n}: 1\n" for n in range(4_000)), "3,900 more faults"),
+    "4,000 settings of a step": (
+        "label:\n" + "".join(f"  k{n}: 1\n" for n in range(4_000)),
+        "at most 100 settings, got 4,000 (label)",
+    ),
+    "4,000 equal keys": ("mine:\n" + "".join("  seed: 1\n" for n in range(4_000)), "got 'seed' twice"),
+    "20,000 slices": (MANY[20_000], "more than 262,144 characters"),
+    "1,500 slices": (MANY[1_500], "slices must have at most 100"),
+    "brackets in a pattern": (SLICE % ("(" * 5000 + ")" * 5000), "Nest fewer brackets"),
+    "a counted repetition": (SLICE % "a{99999999999999999999}", "decimal literal invalid"),
+    "a pattern that would fill the memory": (SLICE % "((a{900}){900}){900}", "Shorten it"),
+    "a long pattern": (SLICE % ("a" * 20_000), "at most 10,000 signs long, got 20,000"),
+    "a date as a key": ("label: {2026-01-01: 3}", "got '2026-01-01' (label.2026-01-01)"),
+    "no number as a key": (".nan: 3", "A key must be a string, got nan"),
+    "a lone surrogate": ('unit: "a\\ud800"', "the sign U+D800, which no text holds"),
+    "a NUL": ('unit: "a\\0"', "the sign U+0000, which no text holds"),
+    "a time before all time": ("unit: 0000-01-01", "a value that cannot be: year 0 is out of range"),
+    "a number that is no number": ("texts_per_month: !!int ''", "a tag (!)"),
+    "a thousand years": ("retention: {predictions_days: 365000}", "must be less than or equal to 36500"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_would_fill_memory_or_time_is_refused_at_once(make_card, name):
+    lines, sentence = BOMBS[name]
+    base = make_card(**dict.fromkeys({"slices", "unit", "texts_per_month"} & {lines.partition(":")[0]}))
+    began = time.process_time()
+    found = faults(f"{base}{lines}\n")
+    assert any(sentence in one for one in found), found[:3]
+    assert time.process_time() - began < 5
+    assert max(map(len, found)) < 1_500
+
+
+def test_a_card_that_is_no_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large.yaml").write_bytes(b"#" * (LARGEST_FILE + 1))
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    refused = {
+        tmp_path / "pipe": "got a pipe, a device or a folder",
+        "/dev/zero": "got a pipe, a device or a folder",
+        tmp_path: "No such file",
+        tmp_path / "large.yaml": "at most 1,048,576 bytes, got 1,048,577",
+        tmp_path / "latin.yaml": "codec can't decode byte 0xe9",
+        "x" * 5000: "File name too long",
+        tmp_path / "large.yaml/b": "Not a directory",
+        "a\0b": "embedded null byte",
+    }
+    for path, sentence in refused.items():
+        for read in (load_card, cards.read):
+            with pytest.raises(BadInput) as caught:
+                read(Path(path) if read is load_card else str(path))
+            if read is load_card or (len(str(path)) < 5000 and "\0" not in str(path)):
+                assert sentence in str(caught.value), path
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("label.texts=&a [*a]", "an alias inside of what it stands for"),
+        ("label.texts=" + "[" * 5000, "nested too deeply"),
+        ("label.texts=" + "9" * 5000, "a whole number of more than 64 bits"),
+        ("label.texts=" + "x" * 300_000, "more than 262,144 characters"),
+        ("label.texts=!!python/name:os.system", "a tag (!)"),
+        ("label.texts=2026-99-99", "a value that cannot be"),
+        ("label.texts=\udcff", "special characters are not allowed"),
+        ("x" * 100_000, "must be key=value"),
+    ],
+)
+def test_an_override_that_would_fill_memory_or_time_is_refused_in_a_line(line, sentence):
+    with pytest.raises(BadSetting) as caught:
+        check_overrides(line)
+    (found,) = caught.value.faults
+    assert sentence in found
+    assert len(found) < 500
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown(make_card):
+    for address in ("https://me:pa55word@host", "me:pa55word@host:9200", "https://tok3n-abc@host"):
+        found = " ".join(faults(make_card(index={"url": address})))
+        assert "An address must hold no password, got one (index.url; not shown)" in found
+        assert "pa55word" not in redact(found)
+        with pytest.raises(BadSetting, match="must hold no password, got one") as caught:
+            check_overrides(f"index.url={address}")
+        assert "pa55word" not in str(caught.value)
+    examples = [{"name": "other", "definition": "x", "examples": ["mail:me@host", "see https://host/@me"]}]
+    assert parse_card(make_card(labels=[*examples, {"name": "tip", "definition": "y"}]))
 
 
 @given(st.text(max_size=60))

@@ -1,10 +1,9 @@
-"""Read a task card from wherever it lies."""
+"""Read a task card from wherever it lies: the one reader of cards that somebody names."""
 
 from understudy.errors import BadCard
-from understudy.sources import require_address
-from understudy.storage import split_uri
-from understudy.store.address import parse_address
-from understudy.task import CARD_FILE, NO_CARD, Card, parse_card
+from understudy.storage import S3Store
+from understudy.store.address import Address, parse_address
+from understudy.task import NO_CARD, Card, parse_card, read_text, require_size
 
 
 def read(address: str) -> tuple[Card, str]:
@@ -15,24 +14,23 @@ def read(address: str) -> tuple[Card, str]:
 
     Raises:
         BadCard: it is missing or unreadable, or has faults.
+        BadInput: the address cannot be.
         StorageError: its store does not answer.
     """
-    require_address(address, "--card")
-    try:
-        path = parse_address(address, "--card").path
-        if path is None:
-            text = _on_s3(address)
-        else:
-            text = (path / CARD_FILE if path.is_dir() else path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}). {NO_CARD}") from error
-    return parse_card(text, address), text
+    place = parse_address(address, "--card")
+    text, where = (_on_s3(place, address), address) if place.path is None else read_text(place.path)
+    return parse_card(text, where), text
 
 
-def _on_s3(address: str) -> str:
+def _on_s3(place: Address, address: str) -> str:
     """Read a card's object; an outage of the store is no fault of the card's."""
-    store, key = split_uri(address, "--card")
-    found = store.read_tagged(key)
+    if not place.key:
+        raise BadCard(f"A card must be one object, got '{address}' (--card). Write s3://bucket/card.yaml.")
+    found = S3Store(place.bucket, "").read_tagged(place.key)
     if found is None:
         raise BadCard(f"A card must exist, got nothing at {address} (--card). {NO_CARD}")
-    return found.data.decode()
+    require_size(len(found.data), address)
+    try:
+        return found.data.decode()
+    except UnicodeDecodeError as error:
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}). {NO_CARD}") from error

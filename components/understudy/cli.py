@@ -10,6 +10,8 @@ from rich.console import Console
 import understudy
 from understudy.config import STEPS
 from understudy.errors import UnderstudyError
+from understudy.store.secrets import redact
+from understudy.store.sinks import guard_streams
 
 
 class StepGroup(click.Group):
@@ -50,12 +52,15 @@ def card_group() -> None:
 
 
 @card_group.command("check")
-@click.argument("card", type=click.Path(path_type=Path))
-def card_check(card: Path) -> None:
-    """Report every fault of a card at once, each with its line."""
-    from understudy.task import load_card
+@click.argument("card")
+def card_check(card: str) -> None:
+    """Report every fault of a card at once, each with its line.
 
-    loaded = load_card(card)
+    CARD is a file, a snapshot folder, or an s3:// address.
+    """
+    from understudy import cards
+
+    loaded, _ = cards.read(card)
     click.echo(f"{card}: the card '{loaded.name}' is sound (hash {loaded.hash[:12]}).")
 
 
@@ -246,6 +251,7 @@ def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> N
 
 def main() -> None:
     """Run the command; an error raised on purpose is one sentence a fault on standard error, and an exit code."""
+    guard_streams()
     try:
         app.main(standalone_mode=True)
     except UnderstudyError as error:
@@ -255,6 +261,6 @@ def main() -> None:
 def fail(error: UnderstudyError) -> None:
     """Print an error's sentences and leave with its exit code."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    for line in str(error).splitlines():
+    for line in redact(str(error)).splitlines():
         console.print(line)
     sys.exit(error.exit_code)

@@ -13,7 +13,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from understudy import plain_yaml
 from understudy.errors import BadSetting
+from understudy.store.secrets import has_password
 
 STEPS = (
     "ingest",
@@ -33,6 +35,7 @@ STEPS = (
 )
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
+LONGEST_NAME = 100  # of what is quoted in a sentence
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
@@ -57,12 +60,21 @@ def parse_overrides(text: str) -> dict[str, Any]:
     for line in filter(None, (line.strip() for line in text.splitlines())):
         key, sign, value = line.partition("=")
         if not sign or not key.strip():
-            raise BadSetting(f"An override must be key=value, got '{line}' (--set). Write it like train.epochs=2.")
-        try:
-            overrides[key.strip()] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise BadSetting(
-                f"An override's value must be a YAML scalar, got '{line}' (--set). Put the value in quotes."
+                f"An override must be key=value, got {_SHORT.repr(line)} (--set). Write it like train.epochs=2."
+            )
+        if has_password(value, is_address=key.strip().endswith("url")):
+            raise BadSetting(
+                f"An address must hold no password, got one (--set {key.strip()}; not shown). "
+                "Put it into the environment."
+            )
+        try:
+            overrides[key.strip()] = plain_yaml.load(value)
+        except yaml.YAMLError as error:
+            why = getattr(error, "problem", None) or getattr(error, "reason", "no YAML")
+            raise BadSetting(
+                f"An override's value must be a YAML scalar, got {_SHORT.repr(line)} (--set): {why}. Put the value in "
+                "quotes."
             ) from error
     return overrides
 
@@ -155,6 +167,8 @@ def _is_finite(value: object) -> bool:
         return all(map(_is_finite, value.values()))
     if isinstance(value, list | tuple):
         return all(map(_is_finite, value))
+    if isinstance(value, int):
+        return abs(value) <= plain_yaml.LARGEST
     return not isinstance(value, float) or math.isfinite(value)
 
 
@@ -188,7 +202,8 @@ def _is_nested(value: object) -> bool:
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> str:
-    return f"A setting must be one of {', '.join(known)}, got '{name}' ({where})."
+    shown = name if len(str(name)) <= LONGEST_NAME else f"{str(name)[:LONGEST_NAME]}..."
+    return f"A setting must be one of {', '.join(known)}, got '{shown}' ({where if shown == name else 'cut'})."
 
 
 def _no_step(key: str) -> str:

@@ -17,6 +17,7 @@ import understudy
 from understudy.data import listing
 from understudy.errors import BadArtifact, BadInput
 from understudy.store import codecs
+from understudy.store.secrets import redact_values
 
 if TYPE_CHECKING:
     from understudy.shell import Result
@@ -159,7 +160,7 @@ def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None)
         content: what to write.
         named: the artifact's final path, when it is still to be renamed.
     """
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(redact_values(content), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     file_of(artifact, named).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 

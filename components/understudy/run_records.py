@@ -19,6 +19,7 @@ from understudy.errors import BadArtifact
 from understudy.storage import Store
 from understudy.store import codecs
 from understudy.store.names import CardName, RunName, require_name
+from understudy.store.secrets import redact_values
 
 ROOT = "runs/"
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
@@ -104,7 +105,7 @@ def put(store: Store, name: str, file: str, content: Mapping[str, Any]) -> bool:
 
 def as_bytes(content: Mapping[str, Any]) -> bytes:
     """Write a record as it lies in the store."""
-    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(redact_values(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_all(store: Store) -> list[Told]:

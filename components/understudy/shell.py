@@ -20,6 +20,8 @@ from understudy.errors import BadArtifact, BadInput, UnderstudyError
 from understudy.store.address import parse_address
 from understudy.store.faults import explain_os
 from understudy.store.leftovers import held_folder
+from understudy.store.secrets import redact
+from understudy.store.sinks import guard_streams
 
 Value = str | int | float | bool
 In = Annotated[Path, "input"]
@@ -239,6 +241,7 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
 
     Metrics go to the artifact named `metrics`. When the step fails, `error.json` beside its outputs says why.
     """
+    guard_streams()
     artifacts = {name: value for name, value in arguments.items() if hasattr(value, "path")}
     metrics = artifacts.pop("metrics", None)
     plain = {name: value for name, value in arguments.items() if name != "metrics"}
@@ -269,5 +272,5 @@ def _failure_told(step: str, paths: Mapping[str, Any]) -> Iterator[None]:
 def failure_of(step: str, error: Exception) -> dict[str, Any]:
     """Say in a record why a step failed: its own sentences, or the kind and text of an error nobody expected."""
     if isinstance(error, UnderstudyError):
-        return {"step": step, "exit_code": error.exit_code, "message": str(error)}
-    return {"step": step, "exit_code": 1, "message": f"{step} failed: {type(error).__name__}: {error}"}
+        return {"step": step, "exit_code": error.exit_code, "message": redact(str(error))}
+    return {"step": step, "exit_code": 1, "message": redact(f"{step} failed: {type(error).__name__}: {error}")}

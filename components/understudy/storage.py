@@ -26,6 +26,7 @@ from understudy.store.leftovers import hold, is_there, remove_if_dead, sweep, sw
 from understudy.store.reading import Body, Changed, ObjectStream, Rest
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
@@ -495,13 +496,41 @@ def s3_client() -> "S3Client":
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
         # boto3's default session keeps the first keys it saw: rotated ones would fail
-        session = boto3.session.Session()
-        return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        session = boto3.session.Session(**_keys())
+        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        _hide_keys(session)
     except (ValueError, BotoCoreError) as error:
         raise BadInput(
             f"The settings of S3 must be ones that boto3 takes, got {error} (environment). Mend AWS_ENDPOINT_URL, "
             "AWS_REGION or AWS_PROFILE."
         ) from error
+    return client
+
+
+def _keys() -> dict[str, Any]:
+    """Return the keys of the environment, checked before botocore would name them in an error of its own."""
+    from understudy.store.secrets import read_secret, require_plain
+
+    key_id = require_plain(os.environ.get("AWS_ACCESS_KEY_ID", ""), "AWS_ACCESS_KEY_ID")
+    key, token = read_secret("AWS_SECRET_ACCESS_KEY"), read_secret("AWS_SESSION_TOKEN")
+    if not key_id or not key:
+        return {}  # a profile, a mounted file or the machine's own role, as boto3 finds them
+    return {"aws_access_key_id": key_id, "aws_secret_access_key": key, "aws_session_token": token}
+
+
+def _hide_keys(session: "Session") -> None:
+    """Check and hide the keys that boto3 found in its files; those that it fetches are renewed without being shown."""
+    from botocore.credentials import RefreshableCredentials
+
+    from understudy.store.secrets import checked, require_plain
+
+    found = session.get_credentials()
+    if found is None or isinstance(found, RefreshableCredentials):
+        return
+    where = "the credentials that boto3 found"
+    require_plain(found.access_key, where)
+    checked(found.secret_key, where)
+    checked(found.token or "", where)
 
 
 def _require_no_password(endpoint: str) -> None:

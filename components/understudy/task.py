@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,16 +12,25 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from understudy import plain_yaml
 from understudy.config import STEPS, build_config, config_of, fault_sentence, overrides_for
 from understudy.errors import BadCard, BadSetting
+from understudy.patterns import fault_of
+from understudy.store.secrets import has_password
 
 CARD_FILE = "card.yaml"
+LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
 NO_CARD = "Mend the path, or start a card with `understudy card new`."
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Pattern = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
+MOST_SETTINGS = 100  # of a step; none has half as many
+MOST_FAULTS = 100  # that are told at once
+LONGEST_WORD = 60  # of what is quoted in a sentence
 
 
 class Part(BaseModel):
@@ -120,9 +131,9 @@ class Retention(Part):
     None keeps it. Manifests and the watch's series stay: they hold no texts.
     """
 
-    predictions_days: Annotated[int, Field(ge=1)] | None = None
-    refusals_days: Annotated[int, Field(ge=1)] | None = None
-    samples_days: Annotated[int, Field(ge=1)] | None = None
+    predictions_days: Days | None = None
+    refusals_days: Days | None = None
+    samples_days: Days | None = None
 
 
 class Card(Part):
@@ -134,8 +145,8 @@ class Card(Part):
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=2)]
     positive_label: Words
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
-    weak_rules: tuple[WeakRule, ...] = ()
-    slices: tuple[Slice, ...] = ()
+    weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
+    slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
     prior: Share | Literal["estimate"] = "estimate"
     texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
     teacher: Teacher
@@ -192,26 +203,29 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
         BadCard: with one sentence a fault, "<where>:<line>: <what, rule, value>".
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        root, loader = plain_yaml.compose(text)
+        twice = [] if root is None else list(_duplicate_keys(root))
+        content = plain_yaml.construct(root, loader)
+    except yaml.YAMLError as error:
         raise BadCard(f"{where}:{_problem(error)}") from error
     if root is None or not isinstance(content, dict):
         kind = "nothing" if content is None else type(content).__name__
         raise BadCard(f"{where}:1: A card must be a mapping of settings, got {kind}. Start from `understudy card new`.")
-    checks = (_duplicate_keys(root), _model_faults(content), _section_faults(content), _contradictions(content))
-    faults = [fault for check in checks for fault in check]
+    checks = (_model_faults(content), _section_faults(content), _contradictions(content), _passwords(root))
+    faults = [*twice, *(fault for check in checks for fault in check)]
     if faults:
-        lines = sorted({(_line(root, path), sentence) for path, sentence in faults})
-        raise BadCard([f"{where}:{line}: {sentence}" for line, sentence in lines])
+        keys: Keys = {}
+        lines = sorted({(_line(root, path, keys), sentence) for path, sentence in faults})
+        told = [f"{where}:{line}: {sentence}" for line, sentence in lines[:MOST_FAULTS]]
+        more = [f"{where}: {len(lines) - MOST_FAULTS:,} more faults. Mend these first."]
+        raise BadCard([*told, *(more if len(lines) > MOST_FAULTS else [])])
     return Card.model_validate(content)
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: yaml.YAMLError) -> str:
     """Say what is wrong with the YAML, after the number of its line."""
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-    problem = "it is nested too deeply" if isinstance(error, RecursionError) else problem or error
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
     return f"{mark.line + 1 if mark else 1}: A card must be valid YAML, got: {problem}."
 
 
@@ -221,11 +235,35 @@ def load_card(path: Path) -> Card:
     Raises:
         BadCard: the file is missing or unreadable, or the card has faults.
     """
-    file = path / CARD_FILE if path.is_dir() else path
+    return parse_card(*read_text(path))
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Read the text of a card file, or of the card in a snapshot folder, and say which file it was.
+
+    Raises:
+        BadCard: it is missing, unreadable, too large, or neither file nor folder: a pipe or a device may never end.
+    """
+    file = path
     try:
-        return parse_card(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
+        file = path / CARD_FILE if path.is_dir() else path
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BadCard(f"A card must be a file, got a pipe, a device or a folder ({file}). {NO_CARD}")
+        require_size(found.st_size, str(file))
+        return file.read_text(encoding="utf-8"), str(file)
+    except (OSError, ValueError) as error:
         raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({file}). {NO_CARD}") from error
+
+
+def require_size(size: int, where: str) -> None:
+    """Refuse what is too large for a card before it is read.
+
+    Raises:
+        BadCard: it is.
+    """
+    if size > LARGEST_FILE:
+        raise BadCard(f"A card must be at most {LARGEST_FILE:,} bytes, got {size:,} ({where}). {NO_CARD}")
 
 
 def load_config(step: str, card: Card, overrides: str = "") -> Any:
@@ -239,14 +277,13 @@ def load_config(step: str, card: Card, overrides: str = "") -> Any:
 
 
 def _regular_expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"A pattern must be a Python regular expression, got '{pattern}' ({error}).") from error
+    if fault := fault_of(pattern):
+        raise ValueError(fault)
     return pattern
 
 
 Fault = tuple[tuple[str | int, ...], str]
+Keys = dict[int, dict[str, tuple[yaml.Node, yaml.Node]]]
 
 
 def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
@@ -259,8 +296,8 @@ def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
             continue
         visited.add(id(node))
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        keys = [str(key.value) for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        counts = Counter(str(key.value) for key, _ in pairs)
+        twice = sorted(key for key, times in counts.items() if times > 1)
         yield from (((*path, key), f"A key must stand once, got '{key}' twice.") for key in twice)
         waiting += [(value, (*path, str(key.value))) for key, value in pairs]
         waiting += [(item, (*path, index)) for index, item in enumerate([] if pairs else node.value)]
@@ -318,6 +355,9 @@ def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
     for step in STEPS:
         section = content.get(step)
         left = {str(key): value for key, value in section.items()} if isinstance(section, dict) else {}
+        if len(left) > MOST_SETTINGS:
+            yield (step,), f"A section must have at most {MOST_SETTINGS} settings, got {len(left):,} ({step})."
+            continue
         while left:
             try:
                 build_config(config_of(step), left, f"{step}.")
@@ -349,10 +389,34 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 f"A weak rule's label must be one of {listed}, got '{rule.get('label')}'.",
             )
     for part in ("labels", "weak_rules", "slices"):
-        found = _names(content, part)
-        for index, name in enumerate(found):
-            if name in found[:index]:
-                yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
+        met: set[str] = set()
+        for index, name in enumerate(map(str, _names(content, part))):
+            if name in met:
+                yield (part, index, "name"), f"A name must stand once in {part}, got '{_short(name)}' twice."
+            met.add(name)
+
+
+def _passwords(root: yaml.Node) -> Iterator[Fault]:
+    """Look at every address that the card names: the card goes into the store, where others read it."""
+    waiting: list[tuple[yaml.Node, tuple[str | int, ...]]] = [(root, ())]
+    visited: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(value, (*path, str(key.value))) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(item, (*path, index)) for index, item in enumerate(node.value)]
+        elif has_password(str(node.value), is_address=bool(path) and str(path[-1]).endswith("url")):
+            key = ".".join(map(str, path))
+            yield path, f"An address must hold no password, got one ({key}; not shown). Put it into the environment."
+
+
+def _short(word: object) -> str:
+    text = str(word)
+    return text if len(text) <= LONGEST_WORD else f"{text[:LONGEST_WORD]}..."
 
 
 def _parts(content: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
@@ -364,16 +428,17 @@ def _names(content: Mapping[str, Any], part: str) -> list[Any]:
     return [item.get("name") for item in _parts(content, part)]
 
 
-def _line(node: yaml.Node, path: tuple[str | int, ...]) -> int:
-    """Line of the deepest part of `path` that the file has, counted from 1."""
+def _line(node: yaml.Node, path: tuple[str | int, ...], keys: Keys) -> int:
+    """Line of the deepest part of `path` that the file has, counted from 1; `keys` keeps what was looked up."""
     line = int(node.start_mark.line) + 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
+            if id(node) not in keys:
+                keys[id(node)] = {str(key.value): (key, value) for key, value in node.value}
+            if str(part) not in keys[id(node)]:
                 break
-            line = int(found[-1][0].start_mark.line) + 1
-            node = found[-1][1]
+            key, node = keys[id(node)][str(part)]
+            line = int(key.start_mark.line) + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = int(node.start_mark.line) + 1

@@ -50,8 +50,9 @@ rules:
   - A warning to stay away from something is a tip, even when it gives no reason.
   - Praise or blame alone is not a tip; praise with what to do about it is.
 
-# (default: none) Patterns (Python regular expressions, case ignored) that hint at a label before anyone was asked: they
-# balance the first set of texts for the teacher, and are a baseline in the report. The first that matches decides.
+# (default: none) Patterns (regular expressions, case ignored; no look-around, no back-references) that hint at a label
+# before anyone was asked: they balance the first set of texts for the teacher, and are a baseline in the report. The
+# first that matches decides.
 weak_rules:
   - name: asks-or-brings
     pattern: '^(ask|bring|book|take|try|avoid)\\b'

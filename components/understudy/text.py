@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from understudy.patterns import matches
 from understudy.task import Card, Slice
 
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -25,12 +26,6 @@ def normalise(text: str) -> str:
 def content_hash(text: str) -> str:
     """SHA-256 of the normalised text; of the text itself when nothing but signs is left of it."""
     return hashlib.sha256((normalise(text) or text).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def matches(pattern: str, texts: Sequence[str]) -> Bools:
-    """Which texts a card's pattern finds, ignoring case. Shape (texts,)."""
-    compiled = re.compile(pattern, re.IGNORECASE)
-    return np.fromiter((compiled.search(text) is not None for text in texts), dtype=bool, count=len(texts))
 
 
 def weak_positive(card: Card, texts: Sequence[str]) -> Bools:

@@ -220,7 +220,7 @@ def test_a_token_file_that_is_named_and_missing_is_told(cluster, command):
     cluster.token_file.unlink()
     done = command(cluster, "nightly")
     assert done.returncode == 2
-    assert "The token of the pipelines API must be readable" in done.stderr
+    assert "must be readable UTF-8, got FileNotFoundError (KF_PIPELINES_SA_TOKEN_PATH)" in done.stderr
 
 
 def test_an_account_without_rights_is_told_what_it_may_not(cluster, command):

@@ -14,6 +14,7 @@ from statistics import NormalDist
 import polars as pl
 
 from understudy.errors import BadData, BadInput
+from understudy.patterns import fault_of
 from understudy.task import Card, Slice
 from understudy.text import content_hash, in_slice
 
@@ -204,9 +205,6 @@ def _slice(name: str, card: Card | None, answers: pl.DataFrame) -> Slice:
 
 
 def _pattern_slice(pattern: str) -> Slice:
-    try:
-        return Slice(name="bias", pattern=pattern)
-    except ValueError as error:
-        raise BadInput(
-            f"A biased slice must be a sound regular expression, got '/{pattern}/' (--bias). Mend it."
-        ) from error
+    if not pattern or (fault := fault_of(pattern)):
+        raise BadInput(f"{fault} (--bias)" if pattern else "A biased slice must have a pattern, got '//' (--bias).")
+    return Slice(name="bias", pattern=pattern)

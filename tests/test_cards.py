@@ -1,0 +1,126 @@
+"""A card that lies in a store: what passes ends a command with 1, what its user must change with 2."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import card_yaml
+from understudy import cards
+from understudy.errors import BadCard, StorageError
+from understudy.storage import open_store
+from understudy.task import LARGEST_FILE
+
+ROOT = Path(__file__).parent.parent
+OUT = "--snapshot o/snapshot"
+COMMANDS = {
+    "card check": "understudy card check {card}",
+    "ingest": f"understudy ingest --card {{card}} --texts texts.csv --labels labels.csv --store store {OUT} "
+    "--pool o/pool --gold o/gold --test o/test --refused o/refused",
+    "shard": f"understudy shard --card {{card}} --texts texts.csv --store store {OUT}",
+    "training": "pipelines.local training --card {card} --texts texts.csv --labels labels.csv --store store --work w",
+    "nightly": "pipelines.local nightly --card {card} --texts texts.csv --store store --work w",
+    "submit": "pipelines.submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store --host http://127.0.0.1:1",
+}
+
+
+@pytest.fixture
+def failing(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a server that fails as S3 does: an error of the server, or a body that is cut."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = f"<Error><Code>{request.param}</Code><Message>no</Message></Error>".encode()
+            is_cut = request.param == "cut"
+            self.send_response(200 if is_cut else int({"SlowDown": 503}.get(request.param, 500)))
+            self.send_header("Content-Length", str(len(body) + 1_000 * is_cut))
+            self.send_header("ETag", '"a"')
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = is_cut
+
+        def do_PUT(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def run_all(folder: Path, card: str, **environment: str) -> dict[str, tuple[int, str]]:
+    """Run the commands side by side in a folder with texts and labels; return exit codes and standard errors."""
+    (folder / "texts.csv").write_text("id,text\n1,a\n", encoding="utf-8")
+    (folder / "labels.csv").write_text("id,label\n1,tip\n", encoding="utf-8")
+    own = {**os.environ, "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}", **environment}
+    begun = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", *command.format(card=card).split()],
+            cwd=folder,
+            env=own,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, command in COMMANDS.items()
+    }
+    told = {name: process.communicate(timeout=200)[1] for name, process in begun.items()}
+    return {name: (process.returncode, told[name]) for name, process in begun.items()}
+
+
+@pytest.mark.parametrize("failing", ["SlowDown"], indirect=True)
+def test_a_store_that_is_out_of_order_ends_every_command_with_1(failing: str, tmp_path: Path) -> None:
+    keys = {"AWS_ENDPOINT_URL": failing, "AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a-secret-key"}
+    for name, (code, told) in run_all(tmp_path, "s3://b/card.yaml", **keys).items():
+        assert code == 1, (name, told)
+        assert "The store must answer, got" in told
+        assert "A card must" not in told
+        assert "Traceback" not in told
+
+
+def test_a_card_that_is_not_in_the_store_ends_every_command_with_2(s3_url: str, tmp_path: Path) -> None:
+    for name, (code, told) in run_all(tmp_path, f"{s3_url}/card.yaml").items():
+        assert code == 2, (name, told)
+        assert f"A card must exist, got nothing at {s3_url}/card.yaml (--card)." in told
+
+
+@pytest.mark.parametrize("failing", ["InternalError", "cut"], indirect=True)
+def test_no_outage_is_told_as_a_bad_card(failing: str, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", failing)
+    with pytest.raises(StorageError, match="The store must answer"):
+        cards.read(f"{s3_url}/card.yaml")
+
+
+def test_a_server_that_is_not_there_is_no_bad_card(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(StorageError, match="The store must be reachable"):
+        cards.read(f"{s3_url}/card.yaml")
+
+
+def test_what_a_store_holds_in_the_place_of_a_card_is_told(s3_url: str) -> None:
+    store = open_store(s3_url)
+    for key, data, sentence in [
+        ("odd", b"name: caf\xe9", "codec can't decode byte 0xe9"),
+        ("empty", b"", "must be a mapping of settings, got nothing"),
+        ("large", b"#" * (LARGEST_FILE + 1), "at most 1,048,576 bytes"),
+        ("a#b?c%20d", b"[]", "must be a mapping of settings, got list"),
+    ]:
+        store.put_if_absent(key, data)
+        with pytest.raises(BadCard, match=sentence):
+            cards.read(f"{s3_url}/{key}")
+    with pytest.raises(BadCard, match="must be one object"):
+        cards.read(s3_url)
+    store.put_if_absent("cards/a card.yaml", card_yaml().encode())
+    card, text = cards.read(f"{s3_url}/cards/a card.yaml")
+    assert (card.name, text) == ("hotel-tips", card_yaml())

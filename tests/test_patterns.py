@@ -1,0 +1,117 @@
+"""A card's patterns: what they find, how long they may take, and what is refused."""
+
+import re
+import time
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy.patterns import IGNORING_CASE, fault_of, matches
+from understudy.task import Card, load_card, parse_card
+from understudy.template import new_card
+
+DEMO = "pipelines/tasks/hotel-tips"
+
+
+def patterns_of(card: Card) -> list[str]:
+    found = [rule.pattern for rule in card.weak_rules] + [part.pattern for part in card.slices]
+    return [pattern for pattern in found if pattern]
+
+
+def python_finds(pattern: str, texts: list[str]) -> list[bool]:
+    return [re.search(pattern, text, re.IGNORECASE) is not None for text in texts]
+
+
+def test_the_cards_that_we_give_find_what_they_found_with_pythons_engine(request):
+    folder = request.config.rootpath / DEMO
+    texts = [*pl.read_csv(folder / "texts.csv")["text"], *pl.read_csv(folder / "answers.csv")["text"]]
+    for card in (load_card(folder / "card.yaml"), parse_card(new_card("a"))):
+        for pattern in patterns_of(card):
+            assert matches(pattern, texts).tolist() == python_finds(pattern, texts), pattern
+            assert any(matches(pattern, texts)), pattern
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^(a+)+$", "^(a|a)*$", r"^(\w+\s?)*$", "(x+x+)+y", "(.*)*,(.*)*,(.*)*;", "a*a*a*a*b"]
+)
+def test_no_pattern_takes_more_than_a_moment(pattern):
+    began = time.process_time()
+    matches(pattern, ["a" * 35 + "!", "x" * 5_000 + "!", "word " * 2_000 + "\0"])
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why", "remedy"),
+    [
+        (r"avoid(?! it)", "look-around", r"\b is the edge of a word"),
+        (r"(?<=not )good", "look-around", "Match what stands there too"),
+        (r"(very) \1", "backreferences are not supported", "Write the repeated part out."),
+        (r"(?P<a>x)(?P=a)", "unrecognized flag", "Leave out"),
+        (r"tip\Z", "unrecognized escape", r"The end of a text is \z"),
+        ("[[]", "unclosed character class", r"is written \[."),
+        ("a{,3}", "repetition", r"is written \{."),
+        ("(" * 300 + ")" * 300, "maximum number of nested", "Nest fewer brackets."),
+        (r"\w{1000}", "size limit", "Shorten it"),
+        ("(", "unclosed group", "page 0009 of docs/decisions"),
+        ("a" * 10_001, "at most 10,000 signs long", "Shorten it."),
+    ],
+)
+def test_what_the_engine_does_not_know_is_refused_with_the_remedy(pattern, why, remedy):
+    sentence = fault_of(pattern)
+    assert why in sentence
+    assert remedy in sentence
+    assert len(sentence) < 400
+    assert "\n" not in sentence
+
+
+DIFFERENCES = [  # pattern, text, found by Python's engine, found now
+    ("a$", "a\n", True, False),
+    ("i", "\u0130", True, False),
+    (r"^\w$", "½", True, False),
+    (r"nai\b", "nai\u0308ve", True, False),
+    (r"^\w+$", "e\u0301", False, True),
+    (r"^\s$", "\x1c", True, False),
+]
+LIKE = [  # pattern, text, found by both
+    (r"\bavoid", "AVOID it", True),
+    ("straße", "STRASSE", False),
+    ("é", "É", True),
+    ("\u03c3", "\u03c2", True),
+    ("k", "\u212a", True),
+    (r"^\d+$", "٣", True),
+    (r"^\s$", "\xa0", True),
+    ("a.b", "a\nb", False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "text", "before", "now"), [*DIFFERENCES, *((*row, row[2]) for row in LIKE)])
+def test_signs_beyond_ascii_are_read_as_the_page_says(pattern, text, before, now):
+    assert python_finds(pattern, [text]) == [before]
+    assert matches(pattern, [text]).tolist() == [now]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from(r"ab(|)[]{},*+?.\^$wd1:=!<P-"), max_size=12))
+def test_what_is_checked_is_what_is_run(pattern):
+    is_refused = bool(fault_of(pattern))
+    try:
+        pl.Series(["ab1"]).str.contains(IGNORING_CASE + pattern)
+    except pl.exceptions.ComputeError:
+        assert is_refused
+    else:
+        assert not is_refused
+
+
+def test_no_text_at_all_is_no_fault():
+    assert matches("a", []).tolist() == []
+
+
+def test_a_slice_of_a_card_is_refused_in_one_line(make_card):
+    text = make_card(slices=[{"name": "a", "pattern": "(?!b)"}])
+    with pytest.raises(Exception, match="look-around") as caught:
+        parse_card(text)
+    assert yaml.safe_load(text)["slices"][0]["name"] == "a"
+    assert len(caught.value.faults) == 1
