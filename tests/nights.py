@@ -46,7 +46,9 @@ def put_segment(store: Store, rows: Sequence[dict[str, Any]], number: int = 0, *
 
 def put_shard_end(store: Store, keys: Sequence[str]) -> str:
     """Put the object that says that a shard is whole."""
-    said = [{"key": key, "sha256": hashlib.sha256(store.read(key)).hexdigest()} for key in keys]
+    found = {key: store.read(key) for key in keys}
+    sizes = {key: len(pl.read_parquet(io.BytesIO(data))) for key, data in found.items()}
+    said = [{"key": key, "rows": sizes[key], "sha256": hashlib.sha256(data).hexdigest()} for key, data in found.items()]
     key = f"{keys[0].rpartition('/')[0]}/00.json"
-    store.put_if_absent(key, json.dumps({"segments": said, "rows": 0}).encode())
+    store.put_if_absent(key, json.dumps({"segments": said, "rows": sum(sizes.values()), "refused": {}}).encode())
     return key

@@ -182,14 +182,17 @@ def test_the_indices_before_the_one_that_serves_forget_too(filled, tmp_path, es_
     opening.say_serving(filled, opening.Serving(CARD, es_url))
     opening.say_serving(filled, opening.Serving(CARD, ""))
     assert opening.read_serving(filled).former == (es_url,)
-    assert erasure.forget(filled, ["jane"], [], "2026-11-04").documents == 2
+    with pytest.raises(BadInput, match=r"(?s)must be named, got none for http.*All else has forgotten"):
+        erasure.forget(filled, ["jane"], [], "2026-11-04")
+    assert erasure.forget(filled, ["jane"], [], "2026-11-04", [es_url]).documents == 1
     assert SECRET.encode() not in everything(tmp_path / "cache")
     with opening.opened_as_is(filled, CARD, es_url) as index:
         assert [found["id"] for found in index.search(Query()).documents] == ["other"]
         assert index.remove(["other"]) == 1
 
 
-def test_an_index_that_is_away_is_said_after_all_else_has_forgotten(filled, tmp_path):
+def test_an_index_that_is_away_is_said_after_all_else_has_forgotten(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:9")
     opening.say_serving(filled, opening.Serving(CARD, "http://127.0.0.1:9"))
     with pytest.raises(IndexFailed, match=r"(?s)Elasticsearch must answer.*All else has forgotten"):
         erasure.forget(filled, ["jane"], [], "2026-11-04")

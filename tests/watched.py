@@ -1,5 +1,6 @@
 """A store with a published bundle and nights that are labelled already, for tests of what looks at them."""
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -85,11 +86,13 @@ def put_night(
     )
     manifest = replace(manifest, **changes)
     nights.freeze(store, night, lambda _: manifest)
+    parts = []
     for segment, part in enumerate(_cut(predictions(texts, manifest), segments)):
-        buffer = io.BytesIO()
+        buffer, key = io.BytesIO(), nights.prediction_key(manifest, 0, segment)
         part.write_parquet(buffer)
-        store.put_if_absent(nights.prediction_key(manifest, 0, segment), buffer.getvalue())
-    said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": []}
+        store.put_if_absent(key, buffer.getvalue())
+        parts.append({"key": key, "rows": len(part), "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
+    said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": parts}
     said |= dict(zip(("settled", "checked", "missed"), first_stage, strict=True))
     store.put_if_absent(nights.shard_key(manifest, 0), json.dumps(said).encode())
     return manifest

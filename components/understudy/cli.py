@@ -229,7 +229,14 @@ def list_runs(store: str) -> None:
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Id of a text; repeatable.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="A review, thread or dialogue; repeatable.")
 @click.option("--store", required=True, help="Folder or s3://bucket/prefix that met the texts.")
-def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> None:
+@click.option(
+    "--index-url",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="A further Elasticsearch that holds the texts, beside ELASTICSEARCH_URL; repeatable.",
+)
+def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str, servers: tuple[str, ...]) -> None:
     """Remove texts and all derived from them from store, cache and index, and let no later night take them.
 
     The source files are yours: remove the texts there too. A model that learned from them stays until the next training
@@ -240,7 +247,9 @@ def forget_texts(ids: tuple[str, ...], groups: tuple[str, ...], store: str) -> N
     from understudy import erasure
     from understudy.storage import prepare_store
 
-    erased = erasure.forget(prepare_store(store, must_exist=True), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}")
+    erased = erasure.forget(
+        prepare_store(store, must_exist=True), ids, groups, f"{datetime.now(UTC):%Y-%m-%d}", servers
+    )
     if not erased.rows and not erased.documents:
         click.echo("forget: no such text is in the store or an index; a note stays, so that no later night takes it.")
         return

@@ -25,6 +25,7 @@ from understudy import forgetting
 from understudy.drift.words import words_of
 from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
 from understudy.index import opening
+from understudy.predictions import FORGOTTEN
 from understudy.progress import track
 from understudy.segments import parse_record
 from understudy.spreadsheet import raw_cell
@@ -80,7 +81,9 @@ class Erased:
     documents: int
 
 
-def forget(store: Store, ids: Collection[str], groups: Collection[str], today: str) -> Erased:
+def forget(
+    store: Store, ids: Collection[str], groups: Collection[str], today: str, servers: Collection[str] = ()
+) -> Erased:
     """Forget texts; doing it again, after a kill too, ends what is left to do.
 
     Args:
@@ -88,10 +91,11 @@ def forget(store: Store, ids: Collection[str], groups: Collection[str], today: s
         ids: of the texts.
         groups: reviews, threads or dialogues to forget whole.
         today: written into the tombstones.
+        servers: every Elasticsearch that holds the store's texts, beside the one that the environment names.
 
     Raises:
         BadSetting: nothing is named.
-        BadInput: there is no store.
+        BadInput: there is no store; or it says that a server holds its texts which nobody named: all else is removed.
         IndexFailed: an index cannot be reached; all else is removed then.
         StorageError: an object is damaged, or others keep changing it.
     """
@@ -113,7 +117,8 @@ def forget(store: Store, ids: Collection[str], groups: Collection[str], today: s
             progress.advance()
     _mend_records(store)
     _follow_judgements(store)
-    documents = _forget_in_indices(store, wanted)  # last: a run that goes on has read segments before they were erased
+    # last: a run that goes on has read segments before they were erased
+    documents = _forget_in_indices(store, wanted, servers)
     return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
 
 
@@ -136,19 +141,28 @@ def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
         yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
 
 
-def _forget_in_indices(store: Store, wanted: Wanted) -> int:
-    """Remove the documents from wherever the store's nights go or went, and from this machine's own index."""
+def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -> int:
+    """Remove the documents from this machine's own index and from every server that whoever runs names.
+
+    The store says where its nights went, but no key goes to an address that a store names.
+    """
     removed, faults = 0, []
-    for card_name, url in opening.places(store):
+    for card_name, url in opening.places(store, servers):
         try:
             with opening.opened_as_is(store, card_name, url) as index:
                 removed += index.remove(wanted.ids, wanted.groups)
         except IndexFailed as error:
             faults.append(str(error))
+    unnamed, where = opening.unnamed_servers(store, servers), store.locate(opening.SERVING)
+    if unnamed:
+        faults.append(
+            f"Every server that holds the store's texts must be named, got none for {', '.join(unnamed)} ({where}). "
+            "If it is yours, name it with --index-url."
+        )
     if faults:
-        where = store.locate(opening.SERVING)
         told = f"All else has forgotten. Run it again, or take the address of a server that is no more out of {where}."
-        raise IndexFailed("\n".join([*faults, told]))
+        kind = BadInput if len(faults) == bool(unnamed) else IndexFailed
+        raise kind("\n".join([*faults, told]))
     return removed
 
 
@@ -297,11 +311,15 @@ def _mend_records(store: Store) -> None:
 
 
 def _mended(store: Store, key: str, data: bytes) -> bytes:
-    record = parse_record(data, store, key)
+    parse_record(data, store, key)
+    record = json.loads(data)
     segments = [_described(store, part) for part in record["segments"]]
     if segments == record["segments"]:
         return data
-    return _json({**record, "segments": segments, "rows": sum(part["rows"] for part in segments)})
+    rows = sum(part["rows"] for part in segments)
+    gone = record["refused"].get(FORGOTTEN, 0) + record["rows"] - rows  # labelled and refused stay all that was read
+    refused = {**record["refused"], **({FORGOTTEN: gone} if gone else {})}
+    return _json({**record, "segments": segments, "rows": rows, "refused": refused})
 
 
 def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def test_a_night_is_indexed_and_searched(index, store, tmp_path):
         "written": 2,
         "older": 0,
         "refused": 0,
+        "waiting": 0,
         "expired": 0,
         "total": 2,
     }
@@ -115,15 +116,19 @@ def test_an_empty_elasticsearch_is_filled_from_the_store(index, store, es_url, c
     assert invoke("search", "late", "--store", store.uri).count("\n") == 2
 
 
-def test_a_search_finds_the_index_that_a_setting_named(index, store, es_url, card_name, monkeypatch):
+def test_a_search_without_a_server_of_its_own_is_in_sqlite_and_says_where_the_nights_go(
+    index, store, es_url, card_name, monkeypatch
+):
     monkeypatch.delenv("ELASTICSEARCH_URL")
     put_segment(store, [prediction("a")])
     result = index(card_name, f"index.replicas=0\nindex.url={es_url}")
     assert result.parameters["place"].startswith("Elasticsearch")
-    assert invoke("search", "late", "--store", store.uri).count("\n") == 1
+    done = CliRunner().invoke(app, ["search", "late", "--store", store.uri])
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+    assert f"search: in SQLite; the nights went to Elasticsearch at {es_url}" in done.stderr
 
 
-def test_replay_and_refill_go_to_the_index_of_the_nights_though_nothing_names_it(
+def test_replay_and_refill_go_to_no_server_that_the_store_alone_names(
     index, store, es_url, card_name, tmp_path, monkeypatch
 ):
     monkeypatch.delenv("ELASTICSEARCH_URL")
@@ -133,6 +138,9 @@ def test_replay_and_refill_go_to_the_index_of_the_nights_though_nothing_names_it
     assert len(dead) == 1
     for way in ("--replay", "--from-store"):
         command = ("index", way, "--card", str(tmp_path / "card.yaml"), "--set", "index.replicas=0")
+        with pytest.raises(BadInput, match="The index to fill must be named, got none where"):
+            CliRunner().invoke(app, [*command, "--store", store.uri], catch_exceptions=False)
+        command = (*command, "--set", f"index.url={es_url}")
         said = invoke(*command, "--set", "index.max_refused_share=1", "--store", store.uri)
         assert "in Elasticsearch" in said
         assert (store.read(opening.SERVING), store.list("dead-letters/")) == (serving, dead)

@@ -36,6 +36,8 @@ class Taken:
 class Index(Protocol):
     """Documents of one card, each once, by whichever answer about its text is the newest."""
 
+    can_refuse: bool  # whether there may be dead letters
+
     @property
     def place(self) -> str:
         """Where it is, in words for a log line."""
@@ -48,7 +50,10 @@ class Index(Protocol):
         """Return those of the segments that were not added yet."""
 
     def add(self, segment: str, documents: pl.DataFrame, *, is_whole: bool = True) -> Taken:
-        """Write documents; when they are the whole segment, remember that it was added."""
+        """Write documents; when they are the whole segment and none is refused, remember that it was added."""
+
+    def settle(self, segment: str) -> None:
+        """Remember that a segment was added, but for its dead letters: after the verdict on what was refused."""
 
     def search(self, query: Query) -> Answer:
         """Find documents, newest first."""

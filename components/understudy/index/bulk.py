@@ -1,6 +1,5 @@
 """Send documents to Elasticsearch in bulk: what is busy is sent again, what is refused is told apart."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,15 @@ import polars as pl
 
 from understudy.errors import IndexFailed
 from understudy.index.backend import Letter, Taken
-from understudy.index.connection import BUSY, explanation, is_busy
+from understudy.index.connection import explained, explanation, is_busy
 from understudy.index.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS
+from understudy.runtime.retry import BUSY, Patience, pauses
 from understudy.steps.index.config import IndexConfig
 from understudy.wording import count
 
 NEWER_STANDS, TOO_LARGE = 409, 413
+OF_THE_INDEX = frozenset({401, 403, 404})  # no key, a block on writes, no index: no fault of a document
+TOTAL_S = 900.0
 ROW_OVERHEAD_BYTES = 600  # an action line and the fields beside the text, roughly
 ANSWER_PARTS = "items.*.status,items.*.error"
 LONGEST_REASON = 500
@@ -71,17 +73,21 @@ class Sender:
     def deliver(self, batch: Sequence[Item]) -> Taken:
         """Send one request, and again what was busy, until every document is in, older or refused."""
         done, waiting, reason = Taken(), list(batch), ""
-        for attempt in range(self._config.retries + 1):
+        waits = pauses(patience_of(self._config))
+        while True:
             outcomes = self._request(waiting)
             if outcomes is None:  # the request was too large for the server
                 middle = len(waiting) // 2
                 return total([done, self.deliver(waiting[:middle]), self.deliver(waiting[middle:])])
+            self._require_open(outcomes)
             done = total([done, sorted_out(waiting, outcomes)])
             left = [(item, why) for item, (status, why) in zip(waiting, outcomes, strict=True) if status in BUSY]
             if not left:
                 return done
             waiting, reason = [item for item, _ in left], left[0][1]
-            self._sleep(pause_s(attempt, self._config.max_backoff_s))
+            if (pause_s := next(waits, None)) is None:
+                break
+            self._sleep(pause_s)
         raise IndexFailed(
             f"Elasticsearch must take every document within {self._config.retries} retries, got {reason} for "
             f"{count(len(waiting), 'document')} ({self._url}). What was sent is kept; run it again."
@@ -99,7 +105,20 @@ class Sender:
                 raise explanation(self._url, error) from error
             status = error.status_code if isinstance(error, elasticsearch.ApiError) else 503
             return [(status, f"{type(error).__name__}: {error}"[:LONGEST_REASON])] * len(batch)
-        return [outcome(one) for item in answer["items"] for one in item.values()]
+        with explained(self._url):
+            outcomes = [outcome(one) for item in answer["items"] for one in item.values()]
+            if len(outcomes) != len(batch):
+                raise ValueError(f"{len(batch) - len(outcomes)} of {len(batch)} documents")
+            return outcomes
+
+    def _require_open(self, outcomes: Sequence[tuple[int, str]]) -> None:
+        """Refuse to go on where the index takes nothing at all: its documents are no dead letters, they wait."""
+        closed = [reason for status, reason in outcomes if status in OF_THE_INDEX]
+        if closed:
+            raise IndexFailed(
+                f"The index must be open for writing, got {closed[0]} for {count(len(closed), 'document')} "
+                f"({self._index} at {self._url}). Lift the block or mend the key's rights; what was sent is kept."
+            )
 
 
 def pieces(documents: pl.DataFrame, most_documents: int, most_bytes: int) -> Iterator[pl.DataFrame]:
@@ -167,6 +186,6 @@ def outcome(item: Mapping[str, Any]) -> tuple[int, str]:
     return int(item["status"]), f"{error.get('type')}: {'; '.join(reasons)}"[:LONGEST_REASON]
 
 
-def pause_s(attempt: int, longest_s: float) -> float:
-    """Return how long to wait before the next attempt: twice as long each time, and never the same for two clients."""
-    return min(longest_s, 0.5 * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+def patience_of(config: IndexConfig) -> Patience:
+    """Return how long the server may be busy or away."""
+    return Patience(config.retries, config.max_backoff_s, TOTAL_S)

@@ -3,21 +3,24 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from understudy.errors import BadInput
 from understudy.index import following, opening
+from understudy.index.connection import URL
 from understudy.index.query import Answer, Query
 from understudy.steps.index import core
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import Store, prepare_store
-from understudy.task import load_card, load_config
+from understudy.task import Card, load_card, load_config
 from understudy.wording import clip, count
 
 WIDTH = 110
 
 
 def search(store: Store, query: Query) -> Answer:
-    """Search the index that a store's nights go to.
+    """Search the index that the environment names, else SQLite, filled from the store; the store is only read.
 
     Raises:
         BadInput: the store has no night yet.
@@ -39,10 +42,10 @@ def from_store(address: str, card: Path | None, overrides: str = "") -> str:
     given = _given(address, card, overrides)
     store, name = given.store, given.card_name
     with opening.opened(store, name, given.url, given.config) as index:
+        opening.note_address(store, name, given.url)
         index.forget_progress()
-        done = following.follow(index, store, name)
+        done = following.follow(index, store, name, partial(_require, given, index.place))
         opening.say_serving(store, opening.Serving(name, given.url))
-        core.require_taken(done, given.config.max_refused_share, index.place)
         now = f"{given.remark}; from now on searches go here" if given.remark else ""
         return core.headline(done, index.count(), index.place) + now
 
@@ -54,12 +57,12 @@ def replay(address: str, card: Path | None, overrides: str = "") -> str:
 
     Raises:
         BadInput: no card is given and nothing is published; or the server refuses the key.
-        IndexFailed: the server does not answer.
+        IndexFailed: the server does not answer, or refused too many documents again.
     """
     given = _given(address, card, overrides)
     store, name = given.store, given.card_name
     with opening.opened(store, name, given.url, given.config) as index:
-        done = following.replay(index, store, name)
+        done = following.replay(index, store, name, partial(_require, given, index.place))
         return core.headline(done, index.count(), index.place) + given.remark
 
 
@@ -107,12 +110,29 @@ class _Given:
     remark: str
 
 
+def _require(given: _Given, place: str, done: following.Followed) -> None:
+    core.require_taken(done, given.config.max_refused_share, place)
+
+
 def _given(address: str, card: Path | None, overrides: str) -> _Given:
-    """Take the index that the nights go to, unless another one is named."""
+    """Take the index that whoever runs names; the store's own card names no server, and neither does its last night.
+
+    Raises:
+        BadInput: the nights go to a server, and nobody here names one.
+    """
     store = prepare_store(address)
-    task = load_card(card) if card else opening.published_card(store)
+    task = load_card(card) if card else _without_server(opening.published_card(store))
     config: IndexConfig = load_config("index", task, overrides)
     named, serving = opening.url_of(config), opening.find_serving(store)
-    if serving is None or named in {"", serving.url}:
-        return _Given(store, task.name, config, serving.url if serving else named, "")
-    return _Given(store, task.name, config, named, f"; the nights went to {opening.place_of(serving.url)}")
+    if serving is not None and serving.url and not named:
+        raise BadInput(
+            f"The index to fill must be named, got none where the store's nights go to {serving.url} "
+            f"({store.locate(opening.SERVING)}). If this server is yours, set {URL} or index.url: a key goes to no "
+            "address that a store names."
+        )
+    return _Given(store, task.name, config, named, opening.change_of_server(store, named))
+
+
+def _without_server(card: Card) -> Card:
+    settings = {name: value for name, value in card.index.items() if name != "url"}
+    return card.model_copy(update={"index": settings})

@@ -2,7 +2,8 @@
 
     understudy.<card>            the alias
     understudy.<card>.<hash>     an index; the hash is that of its settings and mapping
-    indexed/<uuid>/<segment>     in the store: the segment is in the index of this uuid
+    indexed/<uuid>/<segment>     in the store: the segment is in the index of this uuid; one of which documents were
+                                 refused is noted only after the verdict on the whole run
     dead-letters/<uuid>/...      what that index refused
 
 A changed mapping has another hash: the new index is filled from the store while the old one serves, then the alias is
@@ -11,8 +12,9 @@ moved and the old one removed in one call. An index that was emptied has another
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import elasticsearch
 import polars as pl
@@ -21,10 +23,11 @@ from understudy.errors import IndexFailed
 from understudy.forgetting import Forgotten
 from understudy.index import letters
 from understudy.index.backend import Taken
-from understudy.index.bulk import Sender
-from understudy.index.connection import explained, open_client
+from understudy.index.bulk import Sender, patience_of
+from understudy.index.connection import explained, is_busy, open_client
 from understudy.index.documents import FIELDS
 from understudy.index.query import Answer, Query
+from understudy.runtime.retry import patiently
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import Store
 
@@ -50,6 +53,7 @@ MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES
 PRIORITY = 500
 PAGE = 5000
 MARKS = "indexed"
+Answered = TypeVar("Answered")
 
 
 class ElasticIndex:
@@ -62,6 +66,8 @@ class ElasticIndex:
         config: settings of the step index.
         mapping: of the documents.
     """
+
+    can_refuse = True
 
     def __init__(
         self, url: str, card_name: str, store: Store, config: IndexConfig, mapping: Mapping[str, Any] = MAPPING
@@ -85,19 +91,21 @@ class ElasticIndex:
         """
         settings = {**self._fixed, "number_of_replicas": self._config.replicas}
         with explained(self.url):
-            self._client.indices.put_index_template(
-                name=self.alias,
-                index_patterns=[f"{self.alias}.*"],
-                priority=PRIORITY,
-                template={"settings": {"index": settings}, "mappings": self._mapping},
+            self._asked(
+                lambda: self._client.indices.put_index_template(
+                    name=self.alias,
+                    index_patterns=[f"{self.alias}.*"],
+                    priority=PRIORITY,
+                    template={"settings": {"index": settings}, "mappings": self._mapping},
+                )
             )
             try:
-                self._client.indices.create(index=self.name)
+                self._asked(lambda: self._client.indices.create(index=self.name))
             except elasticsearch.BadRequestError as error:
                 if error.error != "resource_already_exists_exception":
                     raise
-            found = self._client.indices.get_settings(index=self.name)
-        self.key = found[self.name]["settings"]["index"]["uuid"]
+            found = self._asked(lambda: self._client.indices.get_settings(index=self.name))
+            self.key = letters.require_index(found[self.name]["settings"]["index"]["uuid"], self.url)
 
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added to the index of this uuid."""
@@ -105,12 +113,15 @@ class ElasticIndex:
         return [segment for segment in segments if self._mark(segment) not in known]
 
     def add(self, segment: str, documents: pl.DataFrame, *, is_whole: bool = True) -> Taken:
-        """Send documents; once all of a segment are acknowledged, say so in the store."""
+        """Send documents; once a whole segment is acknowledged and nothing of it refused, say so in the store."""
         taken = self._sender.send(documents)
-        if is_whole:
-            said = {"documents": len(documents), "refused": len(taken.letters)}
-            self._store.put_if_absent(self._mark(segment), json.dumps(said).encode())
+        if is_whole and not taken.letters:
+            self.settle(segment)
         return taken
+
+    def settle(self, segment: str) -> None:
+        """Say in the store that a segment is in this index, but for its dead letters."""
+        self._store.put_if_absent(self._mark(segment), b'{"format": 1}')
 
     def search(self, query: Query) -> Answer:
         """Find documents through the alias, newest first."""
@@ -122,23 +133,25 @@ class ElasticIndex:
         phrases = [{"match_phrase": {"text": phrase}} for phrase in query.phrases]
         with explained(self.url):
             try:
-                found = self._client.search(
-                    index=self.alias,
-                    query={"bool": {"filter": filters + phrases}},
-                    sort=[{"when": "desc"}, {"id": "asc"}],
-                    size=query.limit,
-                    track_total_hits=True,
+                found = self._asked(
+                    lambda: self._client.search(
+                        index=self.alias,
+                        query={"bool": {"filter": filters + phrases}},
+                        sort=[{"when": "desc"}, {"id": "asc"}],
+                        size=query.limit,
+                        track_total_hits=True,
+                    )
                 )
             except elasticsearch.NotFoundError as error:
                 raise self._empty() from error
-        hits = found["hits"]
-        return Answer(hits["total"]["value"], [hit["_source"] for hit in hits["hits"]])
+            hits = found["hits"]
+            return Answer(int(hits["total"]["value"]), [dict(hit["_source"]) for hit in hits["hits"]])
 
     def count(self) -> int:
         """Return how many documents the index has."""
         with explained(self.url):
-            self._client.indices.refresh(index=self.name)
-            return int(self._client.count(index=self.name)["count"])
+            self._asked(lambda: self._client.indices.refresh(index=self.name))
+            return int(self._asked(lambda: self._client.count(index=self.name))["count"])
 
     def remove(self, ids: Collection[str], groups: Collection[str] = ()) -> int:
         """Remove the documents of these texts and groups from every index of the card."""
@@ -161,16 +174,16 @@ class ElasticIndex:
     def finish(self) -> None:
         """Let searches see all that was added, and move the alias here if it is elsewhere."""
         with explained(self.url):
-            self._client.indices.refresh(index=self.name)
+            self._asked(lambda: self._client.indices.refresh(index=self.name))
             served = self._served()
             if served != [self.name]:
                 left = self._uuids(served)
                 moved: list[dict[str, Any]] = [{"add": {"index": self.name, "alias": self.alias}}]
                 moved += [{"remove_index": {"index": old}} for old in served if old != self.name]
                 try:
-                    self._client.indices.update_aliases(actions=moved)
+                    self._asked(lambda: self._client.indices.update_aliases(actions=moved))
                 except elasticsearch.NotFoundError:  # another run was first and has removed the old index
-                    self._client.indices.update_aliases(actions=moved[:1])
+                    self._asked(lambda: self._client.indices.update_aliases(actions=moved[:1]))
                 self._forget_notes(left - {self.key})
 
     def close(self) -> None:
@@ -185,14 +198,14 @@ class ElasticIndex:
         """Return the indices behind the alias."""
         with explained(self.url):
             try:
-                return sorted(self._client.indices.get_alias(name=self.alias))
+                return sorted(self._asked(lambda: self._client.indices.get_alias(name=self.alias)))
             except elasticsearch.NotFoundError:
                 return []
 
     def _uuids(self, names: Sequence[str]) -> set[str]:
         if not names:
             return set()
-        found = self._client.indices.get_settings(index=list(names), ignore_unavailable=True)
+        found = self._asked(lambda: self._client.indices.get_settings(index=list(names), ignore_unavailable=True))
         return {settings["settings"]["index"]["uuid"] for settings in found.values()}
 
     def _forget_notes(self, uuids: Collection[str]) -> None:
@@ -205,23 +218,32 @@ class ElasticIndex:
         """Delete what a query finds, page by page; a document that was replaced meanwhile is looked at again."""
         deleted = 0
         while hits := self._page(query):
-            actions = [{"delete": {"_index": hit["_index"], "_id": hit["_id"], **_seen(hit)}} for hit in hits]
             with explained(self.url):
-                answer = self._client.bulk(operations=actions, refresh=True, filter_path="items.*.status")
-            statuses = [one["status"] for item in answer["items"] for one in item.values()]
+                actions = [{"delete": {"_index": hit["_index"], "_id": hit["_id"], **_seen(hit)}} for hit in hits]
+                statuses = self._asked(partial(self._deleted, actions))
             deleted += statuses.count(200)
             if not set(statuses) & {200, 404, 409}:
                 raise IndexFailed(f"Elasticsearch must delete, got {statuses[0]} ({self.url}). Run it again.")
         return deleted
 
+    def _deleted(self, actions: Sequence[Mapping[str, Any]]) -> list[int]:
+        answer = self._client.bulk(operations=actions, refresh=True, filter_path="items.*.status")
+        return [one["status"] for item in answer["items"] for one in item.values()]
+
     def _page(self, query: Mapping[str, Any]) -> list[Any]:
         pattern = f"{self.alias}.*"
         with explained(self.url):
-            self._client.indices.refresh(index=pattern)
-            found = self._client.search(
-                index=pattern, query=dict(query), size=PAGE, source=False, seq_no_primary_term=True
+            self._asked(lambda: self._client.indices.refresh(index=pattern))
+            found = self._asked(
+                lambda: self._client.search(
+                    index=pattern, query=dict(query), size=PAGE, source=False, seq_no_primary_term=True
+                )
             )
-        return list(found["hits"]["hits"])
+            return list(found["hits"]["hits"])
+
+    def _asked(self, call: Callable[[], Answered]) -> Answered:
+        """Ask the server, and again while it is busy or away: whatever is asked here may be asked twice."""
+        return patiently(call, is_busy, patience_of(self._config))
 
     def _empty(self) -> Exception:
         return IndexFailed(

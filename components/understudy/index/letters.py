@@ -6,13 +6,45 @@ They belong to the index that refused them: another one, which may take these do
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from typing import Literal
 
-from understudy.errors import StorageError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from understudy.errors import IndexFailed, StorageError
 from understudy.index.backend import Letter
+from understudy.segments import PREFIX as SEGMENTS
+from understudy.segments import is_segment
 from understudy.storage import Store, update
 
-PREFIX, SEGMENTS = "dead-letters/", "predictions/"
+PREFIX = "dead-letters/"
+INDEX = re.compile(r"[A-Za-z0-9_-]{1,64}")  # Elasticsearch's name of an index that stays when its contents change
+LARGEST_BYTES = 64 << 20
+
+
+class _Letter(BaseModel):
+    model_config = ConfigDict(strict=True)
+    id: str
+    reason: str
+
+
+class _Letters(BaseModel):
+    model_config = ConfigDict(strict=True)
+    format: Literal[1]
+    segment: str
+    letters: list[_Letter]
+
+
+def require_index(name: object, where: str) -> str:
+    """Return an index's own name, by which the store keeps what belongs to it, once it is one.
+
+    Raises:
+        IndexFailed: it is none that Elasticsearch gives, and might lead elsewhere in the store.
+    """
+    if not isinstance(name, str) or not INDEX.fullmatch(name):
+        raise IndexFailed(f"An index must have a uuid, got {str(name)[:80]!r} ({where}). Check what answers there.")
+    return name
 
 
 def key_of(index: str, segment: str) -> str:
@@ -38,7 +70,14 @@ def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> N
 def list_segments(store: Store, index: str) -> list[str]:
     """List the segments that have dead letters of an index."""
     start = f"{PREFIX}{index}/"
-    return [f"{SEGMENTS}{key.removeprefix(start).removesuffix('.json')}.parquet" for key in store.list(start)]
+    named = (f"{SEGMENTS}{key.removeprefix(start).removesuffix('.json')}.parquet" for key in store.list(start))
+    return [segment for segment in named if is_segment(segment)]
+
+
+def waiting(store: Store, index: str, besides: Collection[str]) -> list[Letter]:
+    """Read the dead letters of earlier runs: those of all segments but the ones that were just sent."""
+    left = [segment for segment in list_segments(store, index) if segment not in besides]
+    return [letter for segment in left for letter in read(store, index, segment)]
 
 
 def read(store: Store, index: str, segment: str) -> list[Letter]:
@@ -50,8 +89,14 @@ def read(store: Store, index: str, segment: str) -> list[Letter]:
     found = store.read_tagged(key_of(index, segment))
     if found is None:
         return []
+    where = store.locate(key_of(index, segment))
+    if len(found.data) > LARGEST_BYTES:
+        raise StorageError(f"Dead letters must be smaller than 64 MB, got {len(found.data):,} bytes ({where}).")
     try:
-        return [Letter(str(one["id"]), str(one["reason"])) for one in json.loads(found.data)["letters"]]
-    except (ValueError, KeyError, TypeError) as error:
-        where = store.locate(key_of(index, segment))
-        raise StorageError(f"Dead letters must be readable, got {error!r} ({where}). Delete the object.") from error
+        said = _Letters.model_validate_json(found.data)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise StorageError(
+            f"Dead letters must be readable, got {fault['msg']} ({where}). Delete the object."
+        ) from error
+    return [Letter(one.id, one.reason) for one in said.letters]

@@ -58,6 +58,8 @@ class SqliteIndex:
         name: of the file, without its ending; another schema gets another file.
     """
 
+    can_refuse = False
+
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}-{SCHEMA_HASH}.sqlite"
         self.key, self.place = "sqlite", f"SQLite ({self.path})"
@@ -81,6 +83,11 @@ class SqliteIndex:
                 file.execute("INSERT OR IGNORE INTO segments VALUES (?)", (segment,))
         written = written if written >= 0 else file.total_changes - before
         return Taken(written=written, older=len(documents) - written)
+
+    def settle(self, segment: str) -> None:
+        """Note that a segment was added."""
+        with self._writing() as file:
+            file.execute("INSERT OR IGNORE INTO segments VALUES (?)", (segment,))
 
     def search(self, query: Query) -> Answer:
         """Find documents, newest first."""
@@ -187,6 +194,9 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):  # an earlier version left them open to all
+        if beside.exists():
+            beside.chmod(0o600)
     file = sqlite3.connect(path, timeout=120.0, isolation_level=None)
     try:
         file.execute("PRAGMA journal_mode=WAL")

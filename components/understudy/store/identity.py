@@ -1,5 +1,6 @@
-"""What tells a store from another one that was made anew at its address: files on this machine are named after it."""
+"""What tells a store from another one that was made anew at its address: the name of what this machine keeps of it."""
 
+import hashlib
 import re
 import uuid
 
@@ -7,36 +8,36 @@ from understudy.errors import BadArtifact
 from understudy.storage import Store
 
 STORE_ID = "judgements/.store-id"
-IDENTITY = re.compile(rb"[0-9a-f]{32}")
+FIRST_NIGHT = "manifests/order/00000001.json"
+ID = re.compile(r"[0-9a-f]{32}")
 
 
-def store_id(store: Store) -> str:
-    """Return a store's id, and give it one where it has none: for whoever writes in it.
-
-    Raises:
-        BadArtifact: the object is damaged.
-    """
-    found = find_store_id(store)
-    if found is None:
-        store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-        return _parsed(store.read(STORE_ID), store)
-    return found
-
-
-def find_store_id(store: Store) -> str | None:
-    """Return a store's id without writing; None where it has none yet.
+def find_id(store: Store) -> str | None:
+    """Read a store's id; None where nobody that may write has asked for one.
 
     Raises:
-        BadArtifact: the object is damaged.
+        BadArtifact: it is none, and might lead out of the folder that is named by it.
     """
     found = store.read_tagged(STORE_ID)
-    return None if found is None else _parsed(found.data, store)
-
-
-def _parsed(data: bytes, store: Store) -> str:
-    if not IDENTITY.fullmatch(data.strip()):
+    if found is None:
+        return None
+    name = found.data[:64].decode("ascii", "replace").strip()
+    if not ID.fullmatch(name):
         raise BadArtifact(
-            f"A store's id must be 32 hexadecimal digits, got {data[:40]!r} ({store.locate(STORE_ID)}). Restore it, or "
-            "delete it: caches are filled again."
+            f"A store's id must be 32 hexadecimal digits, got {name[:40]!r} ({store.locate(STORE_ID)}). Delete the "
+            "object: another one is made."
         )
-    return data.strip().decode("ascii")
+    return name
+
+
+def make_id(store: Store) -> str:
+    """Return a store's id, which is made where there is none: only for what writes into the store anyway."""
+    store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
+    found = find_id(store)
+    return found if found is not None else make_id(store)
+
+
+def stand_in(store: Store) -> str:
+    """Return a name for a store that has no id, without writing into it: by its address and its first night."""
+    said = f"{store.uri}\n{store.tag_of(FIRST_NIGHT)}"
+    return hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -21,7 +21,7 @@ from typing import Any
 from understudy.cache import CacheConnection, cache_folder, open_database
 from understudy.errors import StorageError
 from understudy.storage import Store
-from understudy.store.identity import store_id
+from understudy.store.identity import make_id
 
 TABLE = """CREATE TABLE IF NOT EXISTS purchases (
     id TEXT PRIMARY KEY, judge TEXT NOT NULL, content TEXT NOT NULL, is_rehearsal INTEGER NOT NULL,
@@ -79,7 +79,7 @@ class PurchaseBook:
     def __init__(self, store: Store, card_name: str) -> None:
         self._store, self._prefix = store, f"judgements/{card_name}/"
         self._lock = threading.Lock()
-        self._cache = open_database(cache_folder() / f"{store_id(store)}-{card_name}.sqlite", _connect)
+        self._cache = open_database(cache_folder() / f"{make_id(store)}-{card_name}.sqlite", _connect)
         self._follow_store()
 
     def close(self) -> None:

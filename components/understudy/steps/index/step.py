@@ -1,7 +1,7 @@
 """The step index: the store's predictions into the searchable index."""
 
 import json
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from understudy.steps.index import core
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import prepare_store
 from understudy.task import load_card, load_config
+
+COUNTED = ("segments", "documents", "written", "older", "refused", "waiting")
 
 
 def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "") -> Result:
@@ -30,28 +32,37 @@ def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "")
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics documents, written, older, refused, expired, total; parameter place.
+        metrics segments, documents, written, older, refused, waiting (dead letters of earlier runs), expired, total;
+        parameter place.
 
     Raises:
         BadInput: the server refuses the key, or is not Elasticsearch 9.
-        IndexFailed: the server does not answer, or refused too many documents.
+        BadArtifact: a segment or a shard's record is damaged.
+        IndexFailed: the server does not answer, is closed for writing, or refused too many documents: those of earlier
+            runs count, and nothing is noted as added.
+        StorageError: a segment lacks rows that its shard's record counts.
     """
     task = load_card(card)
     config: IndexConfig = load_config("index", task, overrides)
     keep, url = prepare_store(store), opening.url_of(config)
     with opening.opened(keep, task.name, url, config) as index:
-        done = follow(index, keep, task.name)
+        moved = opening.change_of_server(keep, url)
+        opening.note_address(keep, task.name, url)
+        done = follow(index, keep, task.name, partial(_require, config, index.place))
         opening.say_serving(keep, opening.Serving(task.name, url))
-        core.require_taken(done, config.max_refused_share, index.place)
         expired = retention.expire(keep, index, task.retention)
         total, place = index.count(), index.place
     figures = _figures(done, expired, total)
     _write(indexed, {"place": place, "date": date, **figures})
-    return Result(core.headline(done, total, place), figures, {"place": place})
+    return Result(core.headline(done, total, place) + moved, figures, {"place": place})
+
+
+def _require(config: IndexConfig, place: str, done: Followed) -> None:
+    core.require_taken(done, config.max_refused_share, place)
 
 
 def _figures(done: Followed, expired: int, total: int) -> dict[str, float]:
-    counted = {name: value for name, value in asdict(done).items() if name != "first"}
+    counted = {name: getattr(done, name) for name in COUNTED}
     return {**counted, "expired": expired, "total": total}
 
 

@@ -11,9 +11,11 @@ import polars as pl
 
 from understudy.cascade import FIRST, STUDENT
 from understudy.data.times import moment_of
+from understudy.errors import BadArtifact
 from understudy.forgetting import Forgotten
 from understudy.predictions import FORGOTTEN, PREDICTIONS, REFUSED
-from understudy.scoring import Bundle
+from understudy.scoring import Bundle, Scored
+from understudy.segments import is_probability
 from understudy.sources import Refusal, Row
 from understudy.wording import count
 
@@ -174,13 +176,55 @@ def key_of(content: str) -> tuple[int, int]:
 def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
     """Return what the bundle says of texts, and how many of them were scored: each content that is not known, once."""
     new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
-    probabilities, windows, is_settled = bundle.score(list(new.values()))
+    probabilities, windows, is_settled = require_answers(bundle.score(list(new.values())), len(new), bundle)
     said = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
     fresh = {content: Answer(*one) for content, one in zip(new, said, strict=True)}
     found = [fresh.get(content) or known.find(content) for content in contents]
     for content, answer in fresh.items():
         known.learn(content, answer)
     return [answer for answer in found if answer is not None], len(new)
+
+
+def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
+    """Refuse what is no answer before it becomes a prediction.
+
+    Raises:
+        BadArtifact: the bundle does not give every text a finite probability of each label in [0, 1].
+    """
+    shape = (texts, len(bundle.labels))
+    found = scored.probabilities
+    is_sound = (
+        found.shape == shape
+        and scored.windows.shape == scored.is_settled.shape == shape[:1]
+        and bool(np.all((found >= 0) & (found <= 1)))  # false for NaN
+    )
+    if is_sound:
+        return scored
+    got = f"shape {found.shape} for {shape}" if found.shape != shape else "NaN, or one out of range"
+    raise BadArtifact(
+        f"A bundle must give every text a probability of each label in [0, 1], got {got} ({bundle.version}). Train and "
+        "publish it again."
+    )
+
+
+def scored(table: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Check what a bundle scored in another night, which is read to score no text twice.
+
+    Raises:
+        BadArtifact: a column is missing or of another kind, a hash is none, or a probability is no number in [0, 1].
+    """
+    try:
+        found = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
+        is_sound = (
+            is_probability(found["probability"])
+            and bool(found["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
+            and not found["windows"].null_count()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}). Delete them.") from error
+    if not is_sound:
+        raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}). Delete them.")
+    return found
 
 
 def predicted(

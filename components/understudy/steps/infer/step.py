@@ -3,26 +3,25 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
-from pydantic import Field
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range, require_under
 from understudy.data.listing import told
-from understudy.errors import BadArtifact, BadInput
+from understudy.errors import BadArtifact, BadInput, StorageError
 from understudy.forgetting import Forgotten
 from understudy.nights import Manifest, Range
 from understudy.predictions import PREDICTIONS
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
-from understudy.segments import parse_record
+from understudy.segments import Part, ShardRecord, find_record, parse
 from understudy.shell import In, Out, Result
 from understudy.sources import Refusal, Row
 from understudy.steps.infer import core
@@ -34,15 +33,16 @@ from understudy.store import codecs
 from understudy.task import load_card, load_config
 
 SUMMARY = "summary.json"
-LIMITS = ("texts_per_segment", "chars_per_segment", "max_chars")
+MOST = 10**12
 
 
-class Limits(TypedDict):
-    """Limits by which a shard is cut into segments."""
+class Limits(BaseModel):
+    """By what a shard is cut into segments, as its first worker was given it: `manifests/date=<night>/<shard>.json`."""
 
-    texts_per_segment: Annotated[int, Field(ge=1)]
-    chars_per_segment: Annotated[int, Field(ge=1)]
-    max_chars: Annotated[int, Field(ge=1)]
+    model_config = ConfigDict(strict=True, frozen=True)
+    texts_per_segment: int = Field(ge=1, le=MOST)
+    chars_per_segment: int = Field(ge=1, le=MOST)
+    max_chars: int = Field(ge=1, le=MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,28 @@ class Job:
         """The shard's name, "<date>/<two digits>"."""
         return self.manifest.shard_names[self.shard]
 
+    @property
+    def size(self) -> int:
+        """Rows of the shard, by the night's manifest."""
+        return sum(part.rows for part in self.manifest.shards[self.shard])
+
     def rows(self) -> Iterator[Row | Refusal]:
-        """Read the shard's rows, in order."""
-        manifest, most = self.manifest, self.config.max_chars
-        return chain.from_iterable(
-            read_range(part, manifest.objects[part.object], manifest.watermark[part.object], most)
-            for part in manifest.shards[self.shard]
-        )
+        """Read the shard's rows, in order.
+
+        Raises:
+            StorageError: a range gave less than the manifest counts: what is cut must not become a segment.
+        """
+        for part in self.manifest.shards[self.shard]:
+            about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
+            read = 0
+            for row in read_range(part, about, consumed, self.config.max_chars):
+                read += 1
+                yield row
+            if read != part.rows:
+                raise StorageError(
+                    f"A range must give the rows that its night counts, got {read:,} of {part.rows:,} ({part.object}, "
+                    f"from row {part.first_row:,}). Run it again."
+                )
 
 
 def run(
@@ -109,6 +124,7 @@ def run(
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
         BadArtifact: the bundle is corrupt, or its files are not those that were published.
         BadData: the texts have changed since the night was begun, or cannot be read.
+        StorageError: what was read, or what stands of an earlier try, is not as many rows as the night counts.
     """
     _require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
@@ -141,33 +157,31 @@ def label_shard(job: Job) -> Tally:
 
 def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
     """Return what a shard's record says; None where there is none, or where its segments are not what it says."""
-    found = job.store.read_tagged(nights.shard_key(job.manifest, job.shard))
-    if found is None:
+    record = find_record(job.store, nights.shard_key(job.manifest, job.shard))
+    if record is None or record.read_rows != job.size:
         return None
-    record = parse_record(found.data, job.store, nights.shard_key(job.manifest, job.shard))
-    return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record["segments"]) else None
+    return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record.segments) else None
 
 
-def _stands(store: Store, part: dict[str, Any], forgotten: Forgotten) -> bool:
-    found = store.read_tagged(part["key"])
-    if found is None or hashlib.sha256(found.data).hexdigest() != part["sha256"]:
+def _stands(store: Store, part: Part, forgotten: Forgotten) -> bool:
+    found = store.read_tagged(part.key)
+    if found is None or hashlib.sha256(found.data).hexdigest() != part.sha256:
         return False
-    return not forgotten.covers(_read(found.data, store.locate(part["key"]))).any() if forgotten.hashes else True
+    return not forgotten.covers(parse(found.data, store.locate(part.key))).any() if forgotten.hashes else True
 
 
 def _as_begun(job: Job) -> Job:
     """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
     key = nights.limits_key(job.manifest, job.shard)
-    job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in LIMITS}))
-    begun = codecs.read_mapping(job.store.read(key), job.store.locate(key), Limits)
-    return replace(job, config=replace(job.config, **{name: begun[name] for name in LIMITS}))
+    job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in Limits.model_fields}))
+    begun = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
+    return replace(job, config=replace(job.config, **begun.model_dump()))
 
 
 def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
     """Label what no segment holds yet, and put what the shard scored and its record."""
     tally, written, scored = Tally(), [], []
-    rows = sum(part.rows for part in job.manifest.shards[job.shard])
-    with track(rows, "infer: texts labelled") as progress:
+    with track(job.size, "infer: texts labelled") as progress:
         for part in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
             segment = core.without_forgotten(part, forgotten)
             table, about = _label(job, segment, known, forgotten, tally)
@@ -185,24 +199,35 @@ def _label(
     """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
     key = nights.prediction_key(job.manifest, job.shard, segment.index)
     refusals = nights.refusal_key(job.manifest, job.shard, segment.index)
-    found = _kept(job.store, key, forgotten)
+    found = _kept_segment(job.store, key, forgotten)
     tally.kept += len(found[0]) if found else 0
     while found is None:
         data = _parquet(_predict(job, segment, known, tally))
         if segment.refusals:
             job.store.put_if_absent(refusals, _parquet(core.refused(segment.refusals)))
         job.store.put_if_absent(key, data)  # when another worker on this shard was first, its segment stands
-        found = _kept(job.store, key, forgotten)
+        found = _kept_segment(job.store, key, forgotten)
     if forgotten.hashes:
-        _kept(job.store, refusals, forgotten)
+        _kept(job.store, refusals, forgotten, _read_refused)
     table, data = found
+    if len(table) != len(segment.rows) and forgetting.read(job.store) == forgotten:  # else it is gone over again
+        raise StorageError(
+            f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "
+            f"({job.store.locate(key)}). Delete it, and run the night again."
+        )
     return table, {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _kept(store: Store, key: str, forgotten: Forgotten) -> tuple[pl.DataFrame, bytes] | None:
+def _kept_segment(store: Store, key: str, forgotten: Forgotten) -> tuple[pl.DataFrame, bytes] | None:
+    return _kept(store, key, forgotten, parse)
+
+
+def _kept(
+    store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]
+) -> tuple[pl.DataFrame, bytes] | None:
     """Read a segment, without what was to be forgotten after it was put; None when there is none."""
     while (found := store.read_tagged(key)) is not None:
-        table = _read(found.data, store.locate(key))
+        table = read(found.data, store.locate(key))
         kept = forgotten.without(table)
         if len(kept) == len(table):
             return table, found.data
@@ -290,7 +315,9 @@ def _remembered(job: Job) -> pl.DataFrame:
     for key in reversed(keys):
         if rows >= most:
             break
-        parts.append(_scored(job.store, key, most - rows))
+        where = job.store.locate(key)
+        cached = core.scored(codecs.read_table(job.store.read(key), where), where)
+        parts.append(core.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)
 
@@ -332,10 +359,17 @@ def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-def _tally_of(record: dict[str, Any]) -> Tally:
-    counts = {name: record.get(name, 0) for name in ("settled", "checked", "missed", "unread_times")}
-    tally = Tally(texts=record["rows"], positives=record.get("positives", 0), kept=record["rows"], **counts)
-    tally.refused.update(record.get("refused", {}))
+def _tally_of(record: ShardRecord) -> Tally:
+    tally = Tally(
+        texts=record.rows,
+        positives=record.positives,
+        kept=record.rows,
+        settled=record.settled,
+        checked=record.checked,
+        missed=record.missed,
+        unread_times=record.unread_times,
+    )
+    tally.refused.update(record.refused)
     return tally
 
 
@@ -372,15 +406,10 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
     return Result(headline, metrics, {"shard": name})
 
 
-def _read(data: bytes, where: str) -> pl.DataFrame:
-    try:
-        table = codecs.read_table(data, where)
-        if lacking := {"id", "group"} - set(table.columns):
-            raise codecs.unreadable("a segment with ids and groups", f"no {', '.join(sorted(lacking))}", where)
-    except BadArtifact as error:
-        raise BadArtifact(
-            f"A segment must be readable ({where}). Delete it, and run the night again. {error}"
-        ) from error
+def _read_refused(data: bytes, where: str) -> pl.DataFrame:
+    table = codecs.read_table(data, where)
+    if lacking := {"id", "group"} - set(table.columns):
+        raise codecs.unreadable("refused rows with ids and groups", f"no {', '.join(sorted(lacking))}", where)
     return table
 
 

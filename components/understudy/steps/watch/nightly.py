@@ -1,24 +1,23 @@
 """Read what a night left in the store, and put it into numbers, a segment at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from understudy import nights, registry
+from understudy import forgetting, nights, registry
 from understudy.drift import series, words
 from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary, describe, empty, summarise
-from understudy.errors import BadInput
+from understudy.errors import BadInput, StorageError
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
-from understudy.segments import segments_of, shard_records, spread
+from understudy.segments import parse, require_rows, shard_records, spread
 from understudy.steps.watch.records import NewWord
 from understudy.storage import Store
-from understudy.store import codecs
 
 COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
@@ -50,13 +49,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the shards of a night say of themselves."""
+    """What the shards of a night say of themselves; `segments`: rows by key, in order."""
 
     texts: int
     refused: dict[str, int]
     settled: int
     checked: int
     missed: int
+    segments: Mapping[str, int]
 
 
 def look(store: Store, manifest: Manifest, reference: Reference | None, max_texts: int) -> Look:
@@ -70,12 +70,15 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
 
     Raises:
         BadInput: a shard of the night is not complete.
+        StorageError: the shards, or a segment, do not hold as many rows as the night counts.
     """
     counts = _counts(store, manifest)
-    chosen = spread(segments_of(store, manifest), counts.texts, max_texts)
+    chosen = spread(list(counts.segments), counts.texts, max_texts)
     own = reference or describe_first(store, chosen, manifest.positive_label)
     summary, seen, found = empty(), 0, pl.DataFrame(schema=MENTIONS)
-    for table in tables(store, chosen):
+    may_lack = bool(forgetting.read(store).hashes)
+    for key, table in zip(chosen, tables(store, chosen), strict=True):
+        require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
         summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
         found = _together(found, _mentions(table, own))
         seen += len(table)
@@ -98,7 +101,7 @@ def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
         BadArtifact: one is damaged.
     """
     for key in keys:
-        yield codecs.read_table(store.read(key), store.locate(key), COLUMNS)
+        yield parse(store.read(key), store.locate(key)).select(list(COLUMNS))
 
 
 def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Reference:
@@ -108,18 +111,30 @@ def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Re
 
 
 def _counts(store: Store, manifest: Manifest) -> Counts:
-    """Add up what the shards say of themselves."""
-    total, refused = Counter[str](), Counter[str]()
+    """Add up what the shards say of themselves.
+
+    Raises:
+        BadInput: a shard is not complete.
+        StorageError: they answered for other rows than the night took.
+    """
+    total, refused, segments, read = Counter[str](), Counter[str](), dict[str, int](), 0
     for shard, said in enumerate(shard_records(store, manifest)):
         if said is None:
             raise BadInput(
                 f"A night must be labelled whole before it is judged, got no shard {shard} "
                 f"({store.locate(nights.shard_key(manifest, shard))}). Run the night again; what is done is kept."
             )
-        total.update({name: said.get(name, 0) for name in ("rows", "settled", "checked", "missed")})
-        refused.update(said["refused"])
+        total.update({name: getattr(said, name) for name in ("rows", "settled", "checked", "missed")})
+        refused.update(said.refused)
+        segments |= {part.key: part.rows for part in said.segments}
+        read += said.read_rows
+    if read != manifest.texts:
+        raise StorageError(
+            f"A night's shards must answer for the rows that it took, got {read:,} of {manifest.texts:,} "
+            f"({store.locate(nights.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
+        )
     told = dict(sorted(refused.items()))
-    return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"])
+    return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"], segments)
 
 
 def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
