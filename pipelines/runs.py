@@ -33,6 +33,7 @@ class Record:
         started: UTC.
         artifacts: the folder of the run, on the machine where it runs; of a submitted run the pipeline root, if given.
         target: of a submitted run: host and namespace of the API, experiment, version and service_account.
+        inputs: of a submitted run: the hash of all that it starts from (pipelines/repeats.py).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Record:
     started: str
     artifacts: str
     target: Mapping[str, str] = field(default_factory=dict)
+    inputs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
