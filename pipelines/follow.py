@@ -5,6 +5,7 @@ artifact ids of its metadata store and by names that its workflow engine makes u
 step itself, under the name that was claimed for the run.
 """
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ SUCCEEDED = "SUCCEEDED"
 GONE = "GONE"  # the API has no such run any more
 FAILURES = {"FAILED", "CANCELED", GONE}
 OF_THE_ENGINE = ("-driver", "executor")
+TRY = re.compile(r"(.+)-[1-9]\d?")  # a further try of the run that bears the name before the number
 
 
 def wait(api: Api, store: Store, record: Record, about: Mapping[str, Any]) -> int:
@@ -55,7 +57,9 @@ def require_no_failure(api: Api, store: Store, record: Record, about: Mapping[st
     state = state_of(api, store, record.name, str(about["run_id"]))
     if state not in FAILURES:
         return
-    names = (f"{record.name}-{number}" for number in count(2))
+    tried = TRY.fullmatch(record.name)
+    base = tried[1] if tried and read(store, tried[1], STARTED) is not None else record.name
+    names = (f"{base}-{number}" for number in count(2))
     free = next(name for name in names if read(store, name, STARTED) is None)
     day = f" --date {record.arguments['date']}" if "date" in record.arguments else ""
     raise BadInput(

@@ -112,9 +112,7 @@ def check(request: Request) -> Card:
     steps = steps_of(pipeline_spec(request.pipeline))
     teacher = partial(checks.check_teacher, card) if ASKING in steps else lambda: False
     student = partial(checks.check_student, card)
-    resumed = (
-        [partial(runs.unfinished, request.work, request.pipeline, card.name, request.name)] if request.resume else []
-    )
+    resumed = [partial(open_unfinished, request, card)] if request.resume else []
     store, *_, is_rehearsal = checks.all_of(*checks_of(request, card), *resumed, student, teacher)
     if is_rehearsal:
         checks.check_rehearsal(store, card, request.overrides)
@@ -171,22 +169,34 @@ def open_run(request: Request, card: Card) -> runs.Run:
     Raises:
         BadInput: the name is taken, or there is nothing to go on with.
     """
-    arguments = arguments_of(request)
     if request.resume:
-        found = runs.unfinished(request.work, request.pipeline, card.name, request.name)
-        return replace(found, record=replace(found.record, arguments=arguments))
+        found = runs.take_up(open_unfinished(request, card))
+        return replace(found, record=replace(found.record, arguments=arguments_of(request)))
+    return runs.start(request.work, record_of(request, card))
+
+
+def open_unfinished(request: Request, card: Card) -> runs.Run:
+    """Find the run that a request goes on with.
+
+    Raises:
+        BadInput: there is none that was begun with the same.
+    """
+    return runs.unfinished(request.work, record_of(request, card), request.name)
+
+
+def record_of(request: Request, card: Card) -> runs.Record:
+    """Write down what is asked for."""
     name = request.name or default_name(card)
-    record = runs.Record(
+    return runs.Record(
         name=name,
         pipeline=request.pipeline,
         runner=request.runner,
         card=card.name,
         card_hash=card.hash,
-        arguments=arguments,
+        arguments=arguments_of(request),
         started=runs.utc_now(),
         artifacts=str((request.work / name).resolve()),
     )
-    return runs.start(request.work, record)
 
 
 def default_name(card: Card) -> str:
@@ -320,7 +330,9 @@ def ended_by_signals() -> Iterator[None]:
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")
 @click.option("--name", help="Name of the run. [default: <card>-<UTC time>-<random>]")
-@click.option("--resume", is_flag=True, help="Go on with the card's newest unfinished run, or the one named.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the newest unfinished run that was given the same, or the one named."
+)
 def main(settings: tuple[str, ...], **given: Any) -> None:
     """Run PIPELINE on this machine."""
     sys.exit(run(Request(overrides="\n".join(settings), **given)))

@@ -15,7 +15,7 @@ from understudy.steps.watch.component import watch
 
 
 @dsl.pipeline(name="nightly", description="Label the texts that have arrived, index them, and watch the model.")  # type: ignore[untyped-decorator]
-def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = "") -> None:
+def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = "", fault: str = "") -> None:
     """Wire the steps; every rule is inside them.
 
     Args:
@@ -24,13 +24,15 @@ def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = 
         store: folder or s3:// that holds the published bundle and keeps the predictions.
         date: the night, YYYY-MM-DD; empty for today's in UTC.
         overrides: step.key=value lines that change settings for this run.
+        fault: address under which a fault is put that only a person can mend; empty for none. Submit names one.
     """
-    sharded = shard(card=card, texts=texts, store=store, date=date, overrides=overrides)
+    shared = {"store": store, "overrides": overrides, "fault": fault}
+    sharded = shard(card=card, texts=texts, date=date, **shared)
     snapshot, night = sharded.outputs["snapshot"], sharded.outputs["date"]
     with dsl.ParallelFor(sharded.outputs["Output"], name="shards", parallelism=MOST_SHARDS) as name:
-        labelled = infer(card=snapshot, store=store, shard=name, source=texts, overrides=overrides)
-    indexed = index(card=snapshot, store=store, date=night, overrides=overrides).after(labelled)
-    watched = watch(card=snapshot, store=store, date=night, overrides=overrides).after(indexed)
+        labelled = infer(card=snapshot, shard=name, source=texts, **shared)
+    indexed = index(card=snapshot, date=night, **shared).after(labelled)
+    watched = watch(card=snapshot, date=night, **shared).after(indexed)
     never_cache(sharded, labelled, indexed, watched)
     place(sharded, labelled, indexed, watched)
     use_elasticsearch(indexed)

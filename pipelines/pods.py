@@ -13,7 +13,9 @@ USER = 65532  # of the images: numeric, so that a kubelet can see that it is not
 SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
 ELASTICSEARCH, WEBHOOK = "understudy-elasticsearch", "understudy-webhook"
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-TEACHER_CLIENT = "understudy/teacher-client"
+TEACHER_CLIENT, ELASTICSEARCH_CLIENT = "understudy/teacher-client", "understudy/elasticsearch-client"
+LOST_PODS = 3  # how often a task is begun anew whose pod was lost
+PAUSES = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,13 @@ class Accelerator:
 
 
 def place(*tasks: Any) -> None:
-    """Give every task its user, its share of a node, the store's key and the addresses that the settings name."""
+    """Give every task its user, its share of a node, the store's key and the addresses that the settings name.
+
+    A task is begun anew when its pod is lost. Stock KFP merges `retryPolicy: OnError` into every workflow, so one whose
+    container has ended with an error is not: the steps themselves try again what may pass.
+    """
     for task in tasks:
+        task.set_retry(LOST_PODS, **PAUSES)
         share = SHARES[task.name]
         task.set_cpu_request(share.cpu[0]).set_cpu_limit(share.cpu[1])
         task.set_memory_request(f"{share.memory[0]}Mi").set_memory_limit(f"{share.memory[1]}Mi")
@@ -87,7 +94,8 @@ def ask_teacher(*tasks: Any) -> None:
 
 
 def use_elasticsearch(task: Any) -> None:
-    """Give a task the index's address and key, where there are any."""
+    """Give a task the index's address and key, where there are any, and its pod the label that lets it reach it."""
+    kubernetes.add_pod_label(task, ELASTICSEARCH_CLIENT, "true")
     use_settings(task, "ELASTICSEARCH_URL")
     kubernetes.use_secret_as_env(task, ELASTICSEARCH, {"api_key": "ELASTICSEARCH_API_KEY"}, optional=True)
 

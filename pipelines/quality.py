@@ -14,7 +14,7 @@ from understudy.steps.watch.component import watch
 
 
 @dsl.pipeline(name="quality", description="Ask people and the teacher whether the model is still right.")  # type: ignore[untyped-decorator]
-def quality(card: str, store: str, answers: str = "", date: str = "", overrides: str = "") -> None:
+def quality(card: str, store: str, answers: str = "", date: str = "", overrides: str = "", fault: str = "") -> None:
     """Wire the steps; every rule is inside them.
 
     Args:
@@ -23,10 +23,12 @@ def quality(card: str, store: str, answers: str = "", date: str = "", overrides:
         answers: people's answers to earlier samples, a file or s3:// address; empty for none.
         date: the day, YYYY-MM-DD; empty for today's in UTC.
         overrides: step.key=value lines that change settings for this run.
+        fault: address under which a fault is put that only a person can mend; empty for none. Submit names one.
     """
-    sampled = sample(card=card, store=store, answers=answers, date=date, overrides=overrides)
+    shared = {"store": store, "overrides": overrides, "fault": fault}
+    sampled = sample(card=card, answers=answers, date=date, **shared)
     snapshot, day = sampled.outputs["snapshot"], sampled.outputs["Output"]
-    watched = watch(card=snapshot, store=store, date=day, overrides=overrides)
+    watched = watch(card=snapshot, date=day, **shared)
     never_cache(sampled, watched)
     place(sampled, watched)
     ask_teacher(sampled)

@@ -14,6 +14,7 @@ import click
 from pipelines import claims, follow, rerun, runs
 from pipelines.api import connect
 from pipelines.compile import PIPELINES, load_pipeline
+from pipelines.pods import LOST_PODS, PAUSES
 from pipelines.runs import Record
 from pipelines.submit import Target, claimed_target, create_once
 from pipelines.terminal import tell
@@ -190,7 +191,8 @@ def one_step(step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]
             name: dsl.importer(artifact_uri=uri, artifact_class=kind_of(known[name].type)).output
             for name, uri in inputs.items()
         }
-        component(**artifacts, **given).set_caching_options(False)
+        task = component(**artifacts, **given).set_caching_options(False)
+        task.set_retry(LOST_PODS, **PAUSES)
 
     spec = MessageToDict(dsl.pipeline(rerun_step, name=f"rerun-{step}").pipeline_spec)
     executor, platform = pod_of(step)

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from pipelines import checks, claims, follow, local, retrain, runs
+from pipelines import checks, claims, follow, local, repeats, retrain, runs
 from pipelines.api import Api, NewRun, Version, connect
 from pipelines.compile import PIPELINES, version_name
 from pipelines.local import OWN, Request, ended_by_signals
@@ -31,11 +31,12 @@ from pipelines.terminal import front_door, tell
 from understudy import cards
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.nights import night_of
-from understudy.run_records import DECISION, key_of
+from understudy.run_records import DECISION, FAULT, STARTED, key_of, read
 from understudy.storage import Store, open_store
 from understudy.task import Card
 
 MOST_BYTES = 10_000  # of all arguments together: the API refuses more
+PERIODIC = ("nightly", "quality")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +62,32 @@ class Target:
     ui: str = ""
 
 
-def run(request: Request, target: Target, most_days: int | None, *, is_waiting: bool) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeating:
+    """What is to become of runs that failed.
+
+    Attributes:
+        tries: most runs of the same night or week: what failed is entered again until there are so many.
+        is_mended: enter a run although one that started from the same has found what only a person can mend.
+    """
+
+    tries: int = 1
+    is_mended: bool = False
+
+
+ONCE = Repeating()
+
+
+def run(
+    request: Request, target: Target, most_days: int | None, repeating: Repeating = ONCE, *, is_waiting: bool
+) -> int:
     """Check a request, see that its run is there, and wait for it when asked to.
 
     Args:
         request: what a person or a CronJob asks for.
         target: where.
         most_days: submit only when a night has asked for it, and at most once in so many days; None submits always.
+        repeating: what is to become of runs that failed.
         is_waiting: wait until the run has ended.
 
     Returns:
@@ -84,15 +104,41 @@ def run(request: Request, target: Target, most_days: int | None, *, is_waiting: 
                     click.echo(answer.reason)
                     return 0
                 name = answer.name
-            record, about, is_new = submit(replace(request, name=name), target, store, api)
+            name = repeats.name_to_enter(store, api, name, repeating.tries)
+            record, about, is_new = submit(replace(request, name=name), target, store, api, repeating)
+            code = 0 if request.name else enter_earlier(request, card, target, store, api, repeating)
             if is_waiting:
                 return follow.wait(api, store, record, about)
             if not is_new:
                 follow.require_no_failure(api, store, record, about)
-            return 0
+            return code
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
+
+
+def enter_earlier(request: Request, card: Card, target: Target, store: Store, api: Api, repeating: Repeating) -> int:
+    """Enter again the nights or weeks before that failed, and say what keeps one from it.
+
+    Returns:
+        1 when one could not be entered and the next try may do it, else 0: what only a person can mend is said, and
+        keeps nobody from the night that was asked for.
+    """
+    code = 0
+    if repeating.tries == 1 or request.pipeline not in PERIODIC:
+        return code
+    day = night_of(request.date)
+    names = [default_name(replace(request, date=before), card) for before in repeats.days_before(day)]
+    bases = {name: None for name in names if name != default_name(request, card)}
+    for again in repeats.earlier(store, api, bases, repeating.tries):
+        try:
+            asked = replace(request, name=again.name, date=again.day)
+            check(asked)
+            submit(asked, target, store, api, repeating)
+        except UnderstudyError as error:
+            tell(f"'{again.name}' could not be entered: {error}")
+            code = code or (0 if isinstance(error, BadInput) else error.exit_code)
+    return code
 
 
 def check(request: Request) -> Card:
@@ -150,28 +196,33 @@ def default_name(request: Request, card: Card) -> str:
     return local.default_name(card)
 
 
-def submit(request: Request, target: Target, store: Store, api: Api) -> tuple[Record, Mapping[str, Any], bool]:
+def submit(
+    request: Request, target: Target, store: Store, api: Api, repeating: Repeating = ONCE
+) -> tuple[Record, Mapping[str, Any], bool]:
     """See that the run of a request is there, once, and say where.
 
     Returns:
         what was asked for, what the store says of the run, and whether this call created it.
 
     Raises:
-        BadInput: the pipeline or its version is not installed, access is lacking, or the name is another's.
+        BadInput: the pipeline or its version is not installed, access is lacking, the name is another's, or a run that
+            started from the same has found what only a person can mend.
         ApiFailed: the pipelines API is out of order.
     """
     record = record_of(request, replace(target, host=api.host), store)
     about, is_new = claims.submitted(store, record), False
     if about is None:
-        about, is_new = create(record, target, store, api)
+        about, is_new = create(record, target, store, api, repeating)
     click.echo(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
     click.echo(f"Run: {about['run_id']}\n{about['url']}")
     return record, about, is_new
 
 
-def create(record: Record, target: Target, store: Store, api: Api) -> tuple[dict[str, Any], bool]:
+def create(record: Record, target: Target, store: Store, api: Api, repeating: Repeating) -> tuple[dict[str, Any], bool]:
     """Claim a name and create its run, unless another process has; return what the store says of it, and who did."""
     version = api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
+    if not repeating.is_mended and read(store, record.name, STARTED) is None:
+        repeats.require_mended(store, record)
     first = claims.claim(store, record, tell)
     if first.target["version"] != version.name:
         version = api.version(first.pipeline, first.target["version"])
@@ -205,7 +256,7 @@ def record_of(request: Request, target: Target, store: Store) -> Record:
     key = f"cards/{card.name}/{card.hash}.yaml"
     store.put_if_absent(key, text.encode())
     name = str(request.name)
-    return Record(
+    record = Record(
         name=name,
         pipeline=request.pipeline,
         runner=claims.RUNNER,
@@ -216,6 +267,7 @@ def record_of(request: Request, target: Target, store: Store) -> Record:
         artifacts=target.root,
         target=claimed_target(target, target.experiment or card.name, target.version or version_name(request.pipeline)),
     )
+    return replace(record, inputs=repeats.inputs_of(record, store))
 
 
 def claimed_target(target: Target, experiment: str, version: str) -> dict[str, str]:
@@ -233,6 +285,7 @@ def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[s
     own = {key: getattr(request, key) for key in OWN[request.pipeline]}
     if "date" in own:
         own["date"] = night_of(request.date)
+    own["fault"] = store.locate(key_of(name, FAULT))
     if request.pipeline == "training":
         own["record"] = store.locate(key_of(name, DECISION))
     found = {"card": card, "store": store.uri, "overrides": request.overrides, **own}
@@ -280,6 +333,13 @@ def describe(api: Api, record: Record, ui: str, run: Any) -> dict[str, Any]:
     "--when-asked", is_flag=True, help="Train only when a night has asked for it (watch), and none is under way."
 )
 @click.option("--at-most-every-days", type=click.IntRange(min=0), default=7, help="With --when-asked: days between.")
+@click.option(
+    "--tries",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Enter what failed again, until so many runs were made for it.",
+)
+@click.option("--again", "is_mended", is_flag=True, help="What a run with the same inputs has found was mended.")
 @click.option("--wait", "is_waiting", is_flag=True, help="Wait until the run has ended; the exit code says how.")
 def main(
     pipeline: str,
@@ -288,6 +348,8 @@ def main(
     time_zone: tzinfo,
     when_asked: bool,
     at_most_every_days: int,
+    tries: int,
+    is_mended: bool,
     is_waiting: bool,
     **given: Any,
 ) -> None:
@@ -295,10 +357,14 @@ def main(
     target = Target(**{field: given.pop(field) for field in Target.__slots__})
     if when_asked and (pipeline != "training" or given["name"]):
         raise click.UsageError("--when-asked is for training, and names the run itself.")
+    if tries > 1 and pipeline not in PERIODIC:
+        raise click.UsageError("--tries is for nightly and quality; --when-asked has its own rule.")
     if "date" in OWN[pipeline]:
         given["date"] = given["date"] or day_of(job, time_zone, datetime.now(UTC))
     request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
-    sys.exit(run(request, target, at_most_every_days if when_asked else None, is_waiting=is_waiting))
+    most_days = at_most_every_days if when_asked else None
+    repeating = Repeating(tries=tries, is_mended=is_mended)
+    sys.exit(run(request, target, most_days, repeating, is_waiting=is_waiting))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ def training_on(accelerator: Accelerator | None) -> Any:
     """Return the pipeline; None trains on CPUs."""
 
     @dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
-    def training(card: str, texts: str, labels: str, store: str, record: str = "", overrides: str = "") -> None:
+    def training(
+        card: str, texts: str, labels: str, store: str, record: str = "", overrides: str = "", fault: str = ""
+    ) -> None:
         """Wire the steps; every rule is inside them.
 
         Args:
@@ -39,14 +41,16 @@ def training_on(accelerator: Accelerator | None) -> Any:
             store: folder or s3:// that keeps what outlives the run.
             record: address under which evaluate's decision is put too; empty for none. Submit names one.
             overrides: step.key=value lines that change settings for this run.
+            fault: address under which a fault is put that only a person can mend; empty for none. Submit names one.
         """
-        ingested = ingest(card=card, texts=texts, labels=labels, store=store, overrides=overrides)
+        shared = {"overrides": overrides, "fault": fault}
+        ingested = ingest(card=card, texts=texts, labels=labels, store=store, **shared)
         data = ingested.outputs
         snapshot, pool, gold, test = data["snapshot"], data["pool"], data["gold"], data["test"]
 
-        labelled = label(card=snapshot, pool=pool, gold=gold, test=test, store=store, overrides=overrides)
+        labelled = label(card=snapshot, pool=pool, gold=gold, test=test, store=store, **shared)
         judgements, test_judgements = labelled.outputs["judgements"], labelled.outputs["test_judgements"]
-        audited = audit(card=snapshot, pool=pool, gold=gold, judgements=judgements, overrides=overrides)
+        audited = audit(card=snapshot, pool=pool, gold=gold, judgements=judgements, **shared)
 
         trained = train(
             card=snapshot,
@@ -55,21 +59,19 @@ def training_on(accelerator: Accelerator | None) -> Any:
             judgements=judgements,
             audit=audited.outputs["audit"],
             store=store,
-            overrides=overrides,
+            **shared,
         )
-        exported = export(card=snapshot, pool=pool, gold=gold, student=trained.outputs["student"], overrides=overrides)
-        calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], overrides=overrides)
+        exported = export(card=snapshot, pool=pool, gold=gold, student=trained.outputs["student"], **shared)
+        calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], **shared)
         bundle = calibrated.outputs["bundle"]
 
         evaluated = evaluate(
-            bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, record=record, overrides=overrides
+            bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, record=record, **shared
         )
         with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
             evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
-            published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, overrides=overrides)
-        mined = mine(
-            card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, overrides=overrides
-        )
+            published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, **shared)
+        mined = mine(card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, **shared)
 
         place(ingested, labelled, audited, trained, exported, calibrated, evaluated, published, mined)
         never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)

@@ -14,7 +14,7 @@ import pytest
 import understudy
 from tests.toys import environment
 from understudy import provenance, shell
-from understudy.errors import BadInput, TeacherError
+from understudy.errors import BadInput, StorageError, TeacherError
 from understudy.shell import In, Out, Result
 
 
@@ -275,6 +275,36 @@ def test_a_component_that_fails_says_why_beside_its_outputs(step, arguments, tmp
     step(copy_twice)
     shell.execute_component("toy", given)
     assert not (tmp_path / "out/error.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (BadInput("No texts, and the key is abc-secret-def."), True),
+        (StorageError("503"), False),
+        (KeyError("x"), False),
+    ],
+    ids=["a person's", "passing", "a defect"],
+)
+def test_a_fault_that_only_a_person_can_mend_is_told_the_store_without_keys(
+    step, arguments, tmp_path, error, is_told, monkeypatch
+):
+    """KFP tells of a step's exit code only that it was not 0."""
+    monkeypatch.setenv("OPENAI_API_KEY", "abc-secret-def")
+
+    def run(source: In, folder: Out, page: Out, note: str = "", overrides: str = "") -> Result:
+        raise error
+
+    step(run)
+    told = tmp_path / "store/runs/n/fault.json"
+    for _ in range(2):  # also where another worker has told it already
+        with pytest.raises(type(error)):
+            shell.execute_component("toy", {**artifacts(arguments)[0], "fault": str(told)})
+    assert told.exists() == is_told
+    if is_told:
+        content = json.loads(told.read_text())
+        assert (content["step"], content["exit_code"]) == ("toy", 2)
+        assert content["message"] == "No texts, and the key is ***."
 
 
 def test_a_defect_in_a_component_is_told_with_its_kind(step, arguments, tmp_path):

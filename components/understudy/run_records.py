@@ -4,6 +4,7 @@ runs/<name>/started.json      the claim: pipeline, card, arguments; whoever puts
 runs/<name>/creator.json      of a run on a cluster: who may create it now (a lease)
 runs/<name>/submitted.json    its id and address at the pipelines API
 runs/<name>/decision.json     what evaluate decided, of a training run on a cluster
+runs/<name>/fault.json        what a step found that only a person can mend, of a run on a cluster
 runs/<name>/ended.json        how it ended, as far as somebody saw it
 """
 
@@ -23,9 +24,10 @@ from understudy.store.secrets import redact_values
 
 ROOT = "runs/"
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
+FAULT = "fault.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
 SHORT = 1000  # signs of what is shown of a run
-FILES = (STARTED, SUBMITTED, DECISION, ENDED)
+FILES = (STARTED, SUBMITTED, DECISION, FAULT, ENDED)
 PUBLISH = "publish"
 
 
@@ -55,6 +57,7 @@ class Told:
     started: Mapping[str, Any]
     submitted: Mapping[str, Any] = field(default_factory=dict)
     decision: Mapping[str, Any] = field(default_factory=dict)
+    fault: Mapping[str, Any] = field(default_factory=dict)
     ended: Mapping[str, Any] = field(default_factory=dict)
 
     @property

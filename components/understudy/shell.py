@@ -17,6 +17,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from understudy import provenance
 from understudy.errors import BadArtifact, BadInput, UnderstudyError
+from understudy.run_records import as_bytes
+from understudy.storage import split_uri
 from understudy.store.address import parse_address
 from understudy.store.faults import explain_os
 from understudy.store.leftovers import held_folder
@@ -239,7 +241,8 @@ def _flag(name: str) -> str:
 def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
     """Run a step inside a KFP component: `arguments` are the component's own, artifacts as KFP hands them over.
 
-    Metrics go to the artifact named `metrics`. When the step fails, `error.json` beside its outputs says why.
+    Metrics go to the artifact named `metrics`. When the step fails, `error.json` beside its outputs says why; a fault
+    that only a person can mend is put at the address `fault` too, where there is one.
     """
     guard_streams()
     artifacts = {name: value for name, value in arguments.items() if hasattr(value, "path")}
@@ -247,7 +250,7 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
     plain = {name: value for name, value in arguments.items() if name != "metrics"}
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items() if "://" in artifact.uri}
-    with _failure_told(step, paths):
+    with _failure_told(step, paths, str(arguments.get("fault", ""))):
         result = execute(step, {**plain, **paths}, uris)
     for name, value in result.metrics.items():
         if metrics is not None:
@@ -257,8 +260,8 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
 
 
 @contextmanager
-def _failure_told(step: str, paths: Mapping[str, Any]) -> Iterator[None]:
-    """Write an exception beside the outputs, where a runner that started this process finds it."""
+def _failure_told(step: str, paths: Mapping[str, Any], fault: str) -> Iterator[None]:
+    """Write an exception beside the outputs, where a runner that started this process finds it, and into the store."""
     file = next(Path(paths[name]).parent for name in signature(step).outputs) / ERROR_FILE
     file.unlink(missing_ok=True)
     try:
@@ -266,7 +269,20 @@ def _failure_told(step: str, paths: Mapping[str, Any]) -> Iterator[None]:
     except Exception as error:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(failure_of(step, error)), encoding="utf-8")
+        _record_fault(step, error, fault)
         raise
+
+
+def _record_fault(step: str, error: Exception, address: str) -> None:
+    """Put what only a person can mend into the store: KFP tells of a step's exit code only that it was not 0."""
+    if not address or not isinstance(error, BadInput):
+        return
+    failure = failure_of(step, error)
+    store, key = split_uri(address)
+    try:
+        store.put_if_absent(key, as_bytes({**failure, "message": redact(failure["message"])}))
+    except UnderstudyError as lost:
+        error.add_note(f"The fault could not be recorded, so the run may be repeated in vain: {lost}")
 
 
 def failure_of(step: str, error: Exception) -> dict[str, Any]:

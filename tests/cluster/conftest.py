@@ -165,6 +165,7 @@ def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ins
     """Give the cluster what Kubeflow Pipelines brings: its namespace and definitions; and copy our manifests."""
     install_crds(cluster)
     cluster.namespace(KUBEFLOW)
+    cluster.profile(NAMESPACE)
     return copied(tmp_path_factory.mktemp("installation"), cluster)
 
 

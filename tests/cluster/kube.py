@@ -24,6 +24,7 @@ DRY_RUN = ("--dry-run=server",)
 KUBEFLOW, PIPELINES_API = "kubeflow", "ml-pipeline"
 OURS = {"app.kubernetes.io/part-of": "understudy-tests"}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+PROFILE = {"app.kubernetes.io/part-of": "kubeflow-profile", "istio-injection": "enabled", **RESTRICTED}
 Object = dict[str, Any]
 T = TypeVar("T")
 
@@ -90,6 +91,12 @@ class Cluster:
         """Make a namespace that enforces Pod Security "restricted", with its default account, and return its name."""
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}})
         until(lambda: self.run("get", "-n", name, "serviceaccount/default").returncode == 0, 30, "no default account")
+        return name
+
+    def profile(self, name: str) -> str:
+        """Make a namespace as the controller of Kubeflow Profiles does, once, and return its name."""
+        if self.run("get", "namespace", name).returncode:
+            self.namespace(name, PROFILE)
         return name
 
     def ended(self, namespace: str, job: str, timeout_s: float = 120) -> str:

@@ -9,6 +9,7 @@ from tests.cluster.kube import of_kind, until
 from tests.cluster.pods import forwarder, python_pod, reached
 
 TEACHER_CLIENT = {"understudy/teacher-client": "true"}
+ELASTICSEARCH_CLIENT = {"understudy/elasticsearch-client": "true"}
 SUBMIT = {"app.kubernetes.io/name": "understudy-submit"}
 
 
@@ -37,9 +38,10 @@ EVERYTHING = {"store", "elasticsearch", "pipelines API", "teacher", "elsewhere"}
 @pytest.mark.parametrize(
     ("name", "labels", "ways"),
     [
-        ("a-step", {}, {"store", "elasticsearch", "pipelines API"}),
-        ("a-teacher-client", TEACHER_CLIENT, {"store", "elasticsearch", "pipelines API", "teacher"}),
-        ("a-submitter", SUBMIT, {"store", "elasticsearch", "pipelines API"}),
+        ("a-step", {}, {"store", "pipelines API"}),
+        ("a-teacher-client", TEACHER_CLIENT, {"store", "pipelines API", "teacher"}),
+        ("an-index-client", ELASTICSEARCH_CLIENT, {"store", "pipelines API", "elasticsearch"}),
+        ("a-submitter", SUBMIT, {"store", "pipelines API"}),
     ],
 )
 def test_a_pod_reaches_what_its_policies_name(cluster, servers, name, labels, ways):

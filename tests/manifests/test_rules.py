@@ -26,7 +26,7 @@ from understudy.nights import MOST_SHARDS
 from understudy.task import load_card
 
 TEACHER = {"understudy/teacher-client": "true"}
-HOSTED = ("production",)
+ELASTICSEARCH = {"understudy/elasticsearch-client": "true"}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -69,13 +69,13 @@ def test_the_judge_of_restricted_sees_what_is_wrong():
     }  # fmt: skip
 
 
-def test_our_pods_comply_with_restricted_and_the_namespace_demands_it(composed):
+def test_our_pods_comply_with_restricted_and_a_namespace_of_our_own_demands_it(composed):
     name, documents = composed
     for where, template in pod_templates(documents).items():
         assert restricted_faults(template["spec"]) == [], where
     for namespace in of_kind(documents, "Namespace").values():
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert of_kind(documents, "Namespace") or name == "single-user"
+    assert bool(of_kind(documents, "Namespace")) == (name == "own-namespace")
 
 
 def test_our_pods_have_a_read_only_root_limits_and_no_token_of_the_kubernetes_api(composed):
@@ -127,16 +127,23 @@ def test_secrets_are_named_and_never_written_down(composed):
         assert not [key for key in settings["data"] if re.search(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK", key)]
 
 
-def test_a_step_that_asks_the_teacher_is_labelled_and_no_other(documents):
+@pytest.mark.parametrize(
+    ("secret", "labels", "steps"),
+    [
+        ("understudy-teacher", TEACHER, {"label", "mine", "sample"}),
+        ("understudy-elasticsearch", ELASTICSEARCH, {"index"}),
+    ],
+)
+def test_a_step_that_has_the_key_of_a_server_is_labelled_as_its_client_and_no_other(documents, secret, labels, steps):
     found = {}
     for (_, step), (_, told) in executors(documents).items():
-        has_key = any(secret["secretName"] == "understudy-teacher" for secret in told["secretAsEnv"])
-        is_labelled = told.get("podMetadata", {}).get("labels") == TEACHER
+        has_key = any(it["secretName"] == secret for it in told["secretAsEnv"])
+        is_labelled = labels.items() <= told.get("podMetadata", {}).get("labels", {}).items()
         assert has_key == is_labelled, step
         found.setdefault(step, is_labelled)
-    assert {step for step, is_labelled in found.items() if is_labelled} == {"label", "mine", "sample"}
+    assert {step for step, is_labelled in found.items() if is_labelled} == steps
     for template in pod_templates(documents).values():
-        assert not set(TEACHER) & set(template["metadata"]["labels"])
+        assert not set(labels) & set(template["metadata"]["labels"])
 
 
 def test_nobody_reaches_anything_but_what_a_policy_names(documents):
@@ -150,13 +157,27 @@ def test_nobody_reaches_anything_but_what_a_policy_names(documents):
                 assert peer.get("ipBlock", {}).get("cidr") not in {"0.0.0.0/0", "::/0"}
 
 
-def test_only_pods_that_ask_the_teacher_may_leave_by_the_teachers_policy(documents):
-    teacher = of_kind(documents, "NetworkPolicy")["teacher"]["spec"]
-    assert teacher["podSelector"] == {"matchLabels": TEACHER}
-    others = [
-        it["spec"]["podSelector"] for name, it in of_kind(documents, "NetworkPolicy").items() if name != "teacher"
-    ]
-    assert not [selector for selector in others if set(TEACHER) & set(selector.get("matchLabels", {}))]
+def test_only_the_clients_of_a_server_may_go_there(documents):
+    policies = {name: it["spec"]["podSelector"] for name, it in of_kind(documents, "NetworkPolicy").items()}
+    clients = {"teacher": {"matchLabels": TEACHER}, "elasticsearch": {"matchLabels": ELASTICSEARCH}}
+    for name, selector in policies.items():
+        assert name not in clients or selector == clients[name]
+        assert name in clients or not {*TEACHER, *ELASTICSEARCH} & set(selector.get("matchLabels", {}))
+
+
+def test_the_labels_by_which_a_policy_chooses_pods_are_ones_that_pods_bear(documents):
+    """KFP gives a step's pod the labels of its platform spec; a label that no pod bears would open nothing."""
+    borne = [template["metadata"]["labels"] for template in pod_templates(documents).values()]
+    borne += [told.get("podMetadata", {}).get("labels", {}) for _, told in executors(documents).values()]
+    for name, policy in of_kind(documents, "NetworkPolicy").items():
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+        assert any(chosen.items() <= labels.items() for labels in borne), name
+
+
+def test_a_way_out_that_is_open_to_every_pod_is_one_that_every_pod_needs(documents):
+    """DNS, the pipelines API and the store; the Kubernetes API and KFP's storage are for all but submit."""
+    everyone = [name for name, it in of_kind(documents, "NetworkPolicy").items() if it["spec"]["podSelector"] == {}]
+    assert set(everyone) == {"default-deny", "dns", "pipelines", "store"}
 
 
 def test_steps_reach_the_storage_where_kfp_keeps_their_artifacts(documents):
@@ -287,8 +308,7 @@ def test_the_card_of_an_overlay_is_a_card(name):
 
 
 def test_everything_lies_in_one_namespace(documents):
-    (namespace,) = of_kind(documents, "Namespace")
-    assert {it["metadata"]["namespace"] for it in documents if it["kind"] != "Namespace"} == {namespace}
+    (namespace,) = {it["metadata"]["namespace"] for it in documents}
     assert of_kind(documents, "ConfigMap")["understudy-settings"]["data"]["KF_PIPELINES_NAMESPACE"] == namespace
 
 

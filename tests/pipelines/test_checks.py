@@ -169,10 +169,12 @@ def test_a_folder_of_yaml_that_cannot_be_made_ends_with_2():
 def test_a_record_that_is_no_runs_is_one_sentence_when_a_run_is_resumed(tmp_path, content):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/run.json").write_text(content)
+    given = {"card_hash": "h", "arguments": {"store": str(tmp_path / "store")}, "started": "", "artifacts": ""}
+    wanted = runs.Record(name="n", pipeline="training", runner="direct", card="toy", **given)
     with pytest.raises(BadArtifact, match=r"A run's record must be readable, got.*foreign/run\.json"):
-        runs.unfinished(tmp_path, "training", "toy", None)
+        runs.unfinished(tmp_path, wanted, None)
     with pytest.raises(BadInput, match="got no unfinished run 'mine'"):
-        runs.unfinished(tmp_path, "training", "toy", "mine")
+        runs.unfinished(tmp_path, wanted, "mine")
 
 
 def test_that_there_is_no_run_to_go_on_with_is_told_beside_all_else(request_of, teacher):

@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 
-from pipelines.compile import PIPELINES, compile_all, main
+from pipelines.compile import PIPELINES, compile_all, main, pipeline_spec
 from pipelines.pods import Accelerator
 from pipelines.training import training_on
 from understudy.images import IMAGES_FILE
@@ -160,7 +160,7 @@ def test_every_component_declares_what_its_step_takes():
         spec = component.component_spec
         shape = signature(step)
         assert set(spec.outputs) - {"metrics", "Output"} == set(shape.outputs), step
-        assert set(spec.inputs) == {*shape.inputs, *shape.parameters}, step
+        assert set(spec.inputs) == {*shape.inputs, *shape.parameters, "fault"}, step
         for name, parameter in shape.parameters.items():
             assert (spec.inputs[name].default == parameter.default) or spec.inputs[name].default is None, (step, name)
 
@@ -182,7 +182,7 @@ def test_at_most_64_workers_label_a_night_and_the_rest_waits_for_all_of_them(nig
 
 def test_a_worker_is_told_no_more_than_the_name_of_its_shard_and_where_its_texts_must_lie(nightly):
     given = tasks_of(nightly)["infer"]["inputs"]["parameters"]
-    assert set(given) == {"overrides", "shard", "source", "store"}
+    assert set(given) == {"fault", "overrides", "shard", "source", "store"}
     assert given["shard"] == {"componentInputParameter": "pipelinechannel--shard-Output-loop-item"}
 
 
@@ -195,3 +195,36 @@ def test_texts_are_labelled_in_the_small_image(nightly):
     assert {
         executors[f"exec-{name}"]["container"]["image"].split("/")[1].split(":")[0] for name in ("shard", "infer")
     } == {"infer"}
+
+
+def bodies(spec):
+    """Every graph of a pipeline: the root, what stands under a condition, and the bodies of loops."""
+    return [spec["root"]["dag"], *(it["dag"] for it in spec["components"].values() if "dag" in it)]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_task_is_begun_anew_when_its_pod_is_lost(name):
+    """A task of a loop's body counts 64 times: one that is not begun anew ends the night."""
+    spec = pipeline_spec(name)
+    steps = {
+        task: about
+        for body in bodies(spec)
+        for task, about in body["tasks"].items()
+        if "executorLabel" in spec["components"][about["componentRef"]["name"]]
+    }
+    assert len(steps) == len(spec["deploymentSpec"]["executors"])
+    for task, about in steps.items():
+        policy = about.get("retryPolicy", {})
+        assert policy.get("maxRetryCount", 0) >= 2, task
+        assert 0 < float(policy["backoffDuration"].removesuffix("s")) <= 60, task
+        assert float(policy["backoffMaxDuration"].removesuffix("s")) <= 900, task
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_task_knows_where_a_fault_is_told_that_a_person_must_mend(name):
+    spec = pipeline_spec(name)
+    assert spec["root"]["inputDefinitions"]["parameters"]["fault"]["defaultValue"] == ""
+    for body in bodies(spec):
+        for task, about in body["tasks"].items():
+            given = {key.removeprefix("pipelinechannel--") for key in about["inputs"]["parameters"]}
+            assert "fault" in given, task

@@ -2,12 +2,16 @@
 
 import json
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import toys
 from tests.conftest import card_yaml
 from understudy import provenance
 from understudy.storage import open_store
@@ -165,6 +169,91 @@ def test_after_a_kill_a_run_goes_on_and_nothing_is_done_twice(desk, run):
     assert desk.ran() == ["gather", "double", "double", "decide", "ship"]
     assert re.match(r"gather +kept   4 texts", done.stdout)
     assert not list((desk.runs / "killed").rglob(".~*"))
+
+
+KILL = """
+import os, signal
+from pathlib import Path
+from pipelines import local, runs
+
+write, put = runs._write, runs.put
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half(file, content):
+    file.with_name(f".~{file.name}").write_bytes(content[:9])
+    killed()
+
+def claimed(*given):
+    put(*given)
+    killed()
+
+point = os.environ["KILL_AT"]
+runs._write = {"folder": killed, "half": half}.get(point, write)
+runs.put = {"record": killed, "claim": claimed}.get(point, put)
+local.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "new", "resumed"), [("folder", 0, 2), ("half", 0, 2), ("record", 0, 0), ("claim", 2, 0)]
+)
+def test_wherever_a_beginning_is_killed_its_name_is_free_or_can_be_resumed(desk, run, point, new, resumed):
+    """Between the folder, the record in it and the claim in the store; whoever is refused is told the other way."""
+    for name, code, options in (("a", new, []), ("b", resumed, ["--resume"])):
+        env = toys.environment(TOY_LOG=desk.log, KILL_AT=point)
+        begun = subprocess.run(
+            [sys.executable, "-c", KILL, *desk.options("--name", name)],
+            cwd=desk.folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert begun.returncode == -signal.SIGKILL, begun.stderr
+        done = run(desk, "--name", name, *options)
+        assert done.returncode == code, done.stderr
+        assert code == 0 or "--resume" in done.stderr
+
+
+def test_a_name_that_an_earlier_release_only_claimed_can_be_resumed(desk, run):
+    """It claimed the name before it made the folder."""
+    run(desk, "--name", "burnt")
+    shutil.rmtree(desk.runs / "burnt")
+    (desk.folder / "store/runs/burnt/ended.json").unlink()
+    assert run(desk, "--name", "burnt").returncode == 2
+    assert run(desk, "--resume", "--name", "burnt").returncode == 0
+
+
+def test_a_name_that_another_machine_has_claimed_meanwhile_is_not_resumed(desk, run):
+    run(desk, "--name", "mine", env={"TOY_FAIL": "ship"})
+    file = desk.folder / "store/runs/mine/started.json"
+    file.write_text(file.read_text().replace(str(desk.runs), "/of/another"))
+    done = run(desk, "--resume", "--name", "mine")
+    assert done.returncode == 2
+    assert "which another run has claimed in the store" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["store", "texts", "labels", "card"])
+def test_a_run_is_resumed_only_with_what_it_was_begun_with(desk, run, given):
+    run(desk, "--name", "first", env={"TOY_FAIL": "ship"})
+    place = {"store": "store", "texts": "texts.csv", "labels": "labels.csv", "card": "card.yaml"}[given]
+    other = desk.folder / f"other-{place}"
+    (shutil.copytree if other.suffix == "" else shutil.copy)(desk.folder / place, other)
+    if given == "card":
+        other.write_text(other.read_text() + "# another\nlabel: {texts: 7}\n")
+    desk.log.unlink()
+    done = run(desk, "--resume", **{given: other.name})
+    assert done.returncode == 2
+    assert f"got --{given} {other} where it was {desk.folder / place} ('first', --resume)" in done.stderr
+    assert not desk.log.exists()
+    assert run(desk, "--resume").returncode == 0
+
+
+def test_of_several_unfinished_runs_the_one_that_was_given_the_same_is_resumed(desk, run):
+    shutil.copy(desk.folder / "texts.csv", desk.folder / "others.csv")
+    run(desk, "--name", "first", env={"TOY_FAIL": "ship"})
+    run(desk, "--name", "second", env={"TOY_FAIL": "ship"}, texts="others.csv")
+    assert run(desk, "--resume").returncode == 0
+    assert (desk.runs / "first/ended.json").exists()
+    assert not (desk.runs / "second/ended.json").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from pipelines import rerun
+from pipelines.pods import LOST_PODS
 from pipelines.resubmit import one_step, pod_of
 from tests.conftest import card_yaml
 from understudy import run_records
@@ -90,6 +91,7 @@ def test_the_compiled_step_has_the_pod_of_its_pipeline():
     executor, platform = pod_of("train")
     assert executor["container"]["resources"]
     assert made["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"] == executor
+    assert made["pipeline_spec"]["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == LOST_PODS
     kubernetes = made["platform_spec"]["platforms"]["kubernetes"]
     assert kubernetes["deploymentSpec"]["executors"] == {"exec-train": platform}
 

@@ -40,6 +40,7 @@ def test_a_night_is_submitted_with_its_card_date_and_pinned_version(cluster, com
         "texts": f"{cluster.store_uri.removesuffix('/store')}/texts.csv",
         "date": "2026-11-01",
         "overrides": "watch.page_nights=9",
+        "fault": f"{cluster.store_uri}/runs/{NIGHT}/fault.json",
     }
     assert cluster.store.read(f"cards/hotel-tips/{CARD.hash}.yaml").decode() == card_yaml()
     assert f"Run: {run['run_id']}\n{cluster.server.url}/#/runs/details/{run['run_id']}" in done.stdout

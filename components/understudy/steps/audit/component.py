@@ -14,6 +14,7 @@ def audit(
     audit: Output[Artifact],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Compare the teacher with people, by label and by slice, and say in words where it is biased."""
     from understudy.shell import execute_component

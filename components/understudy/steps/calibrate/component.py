@@ -13,6 +13,7 @@ def calibrate(
     bundle: Output[Model],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Calibrate the graph that will serve on the calibration split, and write the bundle."""
     from understudy.shell import execute_component

@@ -16,6 +16,7 @@ def evaluate(
     metrics: Output[Metrics],
     record: str = "",
     overrides: str = "",
+    fault: str = "",
 ) -> str:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published."""
     from understudy.shell import execute_component

@@ -14,6 +14,7 @@ def export(
     graphs: Output[Model],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Export the student to ONNX in fp32 and int8, and choose the graph that will serve."""
     from understudy.shell import execute_component

@@ -13,6 +13,7 @@ def index(
     metrics: Output[Metrics],
     date: str = "",
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Put the nights' predictions into the searchable index: Elasticsearch where one is named, else SQLite."""
     from understudy.shell import execute_component

@@ -14,6 +14,7 @@ def infer(
     predictions: Output[Dataset],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Label one shard of a night."""
     from understudy.shell import execute_component

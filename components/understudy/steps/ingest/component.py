@@ -18,6 +18,7 @@ def ingest(
     refused: Output[Dataset],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall."""
     from understudy.shell import execute_component

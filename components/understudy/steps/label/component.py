@@ -17,6 +17,7 @@ def label(
     store: str,
     dry_run: bool = False,
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Ask the teacher for its answers to a balanced draw of the pool and to the human-labelled texts."""
     from understudy.shell import execute_component

@@ -16,6 +16,7 @@ def mine(
     queue: Output[Dataset],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree."""
     from understudy.shell import execute_component

@@ -14,6 +14,7 @@ def publish(
     release: Output[Artifact],
     metrics: Output[Metrics],
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Put a bundle with its report and model card into the registry, and let the store's current.json name it."""
     from understudy.shell import execute_component

@@ -15,6 +15,7 @@ def sample(
     answers: str = "",
     date: str = "",
     overrides: str = "",
+    fault: str = "",
 ) -> str:
     """Take people's answers in, draw texts of the last nights for people, and let the teacher label a few."""
     from understudy.shell import execute_component

@@ -16,6 +16,7 @@ def shard(
     metrics: Output[Metrics],
     date: str = "",
     overrides: str = "",
+    fault: str = "",
 ) -> NamedTuple("Sharded", [("Output", list[str]), ("date", str)]):  # type: ignore[valid-type] # the form KFP reads
     """Find the texts that no night has taken yet, pin the bundle that serves, and freeze the night's manifest."""
     from collections import namedtuple

@@ -16,6 +16,7 @@ def train(
     metrics: Output[Metrics],
     store: str,
     overrides: str = "",
+    fault: str = "",
 ) -> None:
     """Train one student from soft teacher labels and human labels."""
     from understudy.shell import execute_component

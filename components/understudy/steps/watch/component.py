@@ -14,6 +14,7 @@ def watch(
     metrics: Output[Metrics],
     date: str = "",
     overrides: str = "",
+    fault: str = "",
 ) -> str:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on."""
     from understudy.shell import execute_component
