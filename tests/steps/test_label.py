@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.teachers import completion, error, teacher_server
+from tests.teachers import error, teacher_server
 from understudy import records, shell
 from understudy.errors import BadInput, BadSetting
 from understudy.shell import Result
@@ -333,13 +333,14 @@ def test_sigterm_leaves_every_answer_in_the_store(folder: Path, monkeypatch: pyt
 
 
 def test_a_wrong_key_ends_the_command_with_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with teacher_server(lambda *_: completion("{}"), error(401, "Incorrect API key provided")) as log:
+    refused = error(401, "Incorrect API key provided: sk-wrong")
+    with teacher_server(lambda *_: refused, refused) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
         ended = subprocess.run(command(folder), capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.returncode, ended.stdout, log.texts) == (2, "", [])
-    assert ended.stderr == (
-        f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided' ({log.url}). "
+    assert (ended.returncode, ended.stdout, len(log.texts)) == (2, "", 1)
+    assert ended.stderr.endswith(
+        f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided: ***' ({log.url}). "
         "Set OPENAI_API_KEY to a key of this server with a right to this model.\n"
     )
     assert "sk-wrong" not in ended.stderr
