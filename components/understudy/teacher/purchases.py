@@ -39,6 +39,9 @@ UNANSWERED = "sent, but no answer came"
 SPENT = f"""SELECT cost_usd FROM purchases WHERE is_rehearsal = ? AND NOT (id LIKE '%{BOOKED}' AND EXISTS
     (SELECT 1 FROM purchases AS answer WHERE answer.id = substr(purchases.id, 1, length(purchases.id) - {len(BOOKED)})))
     ORDER BY id"""  # noqa: S608 - of constants
+SMALL = """SELECT judge, segment FROM purchases WHERE segment NOT NULL GROUP BY judge, segment HAVING count(*) < ?
+    ORDER BY judge, segment"""
+LARGE = 64  # answers in a segment that is left as it is
 AT_ONCE = 16  # objects read or deleted at once
 MERGE_FROM = 8  # segments
 LISTINGS = 5
@@ -156,7 +159,6 @@ class PurchaseBook:
         self._lock = threading.RLock()
         self._unstored: dict[str, Purchase] = {}
         self._is_in_memory = False
-        self._small: list[tuple[str, str]] = []  # judge and key of segments that wait to be merged
         self._cache = self._open_cache(card_name)
         self.follow()
 
@@ -218,18 +220,15 @@ class PurchaseBook:
             for _, row_id, _ in part:
                 self._unstored.pop(row_id, None)
             self._write("UPDATE purchases SET segment = ? WHERE id = ?", [(segment, row_id) for _, row_id, _ in part])
-            self._small.append((judge, segment))
 
     def merge(self) -> None:
-        """Make one segment of the small ones that this book wrote.
+        """Make one segment of a judge's small ones, those included that a run left when it was killed.
 
         Where one of them has gone meanwhile, a text was forgotten: they stay as they are, and the merged one goes.
         """
-        small, self._small = self._small, []
-        for judge in sorted({judge for judge, _ in small}):
-            segments = [segment for name, segment in small if name == judge]
+        for judge, group in groupby(self._rows(SMALL, LARGE), key=lambda row: str(row[0])):
+            segments = [str(segment) for _, segment in group]
             if len(segments) < MERGE_FROM:
-                self._small += [(judge, segment) for segment in segments]
                 continue
             data = dict(self._read(segments))
             merged = self._put(judge, [line for part in data.values() for line in (part or b"").decode().splitlines()])
