@@ -1,3 +1,4 @@
+import asyncio
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from understudy.steps.label.config import LabelConfig
 from understudy.storage import Store, open_store
 from understudy.task import Card, parse_card
 from understudy.teacher import purchases
-from understudy.teacher.crew import Stopped, work_off
+from understudy.teacher.crew import Crew
 from understudy.teacher.endpoint import read_reply, retry_after_s
 from understudy.teacher.llm import Judged, Teacher, open_teacher
 from understudy.teacher.logprobs import label_probabilities
@@ -86,17 +87,22 @@ def segments(store: Store) -> list[dict[str, Any]]:
 
 
 def test_a_server_that_is_not_there_is_bad_input_with_its_address(make: Any) -> None:
-    with pytest.raises(BadInput, match=r"must answer, got .*refused.*\(http://127.0.0.1:9/v1\)\. Start it"), make():
+    with (
+        pytest.raises(BadInput, match=r"must answer, got Connection refused \(http://127.0.0.1:9/v1\)\. Start it"),
+        make(),
+    ):
         pass
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_key_is_bad_input_before_anything_is_asked(make: Any, use: Any, status: int) -> None:
-    with teacher_server(lambda *_: completion(TIP), error(status, "Incorrect API key provided")) as log:
+def test_a_wrong_key_is_bad_input_after_one_request(make: Any, use: Any, status: int, store: Store) -> None:
+    refused = error(status, "Incorrect API key provided")
+    with teacher_server(lambda *_: refused, refused) as log:
         use(log.url)
-        with pytest.raises(BadInput, match=r"Incorrect API key provided.*Set OPENAI_API_KEY"), make():
-            pass
-    assert log.texts == []
+        with make() as teacher, pytest.raises(BadInput, match=r"Incorrect API key provided.*Set OPENAI_API_KEY"):
+            teacher.judge(texts(30))
+    assert len(log.texts) == 1
+    assert segments(store) == []
 
 
 def test_a_key_that_is_revoked_on_the_way_ends_the_run_and_keeps_what_was_bought(
@@ -129,29 +135,38 @@ def test_an_address_that_is_none_is_bad_input(make: Any, use: Any, url: str) -> 
 
 @pytest.mark.parametrize(
     "models",
-    [error(404, "no such path"), Answer({"data": None}), Answer({"data": [1]})],
+    [
+        *(error(status, "no such path") for status in (400, 401, 403, 404, 405, 429, 500, 501, 503)),
+        Answer({"data": None}),
+        Answer({"data": [1]}),
+        Answer({"error": {"message": "not here", "code": 500}}),
+        Answer(["x"]),
+        Answer([{"id": "paid-1"}]),
+        Answer(None),
+        Answer(b"<html>", headers={"Content-Type": "text/html"}),
+        Answer(b"{nope"),
+        Answer(b""),
+    ],
 )
 def test_a_server_without_a_model_list_is_taken_for_a_paid_one(make: Any, use: Any, models: Answer) -> None:
     with teacher_server(lambda *_: completion(TIP), models) as log:
         use(log.url)
         with make() as teacher:
             assert not teacher.seat.is_rehearsal
-            assert teacher.judge(texts(1)).table["label"].to_list() == ["tip"]
+            assert teacher.judge(texts(20)).table["label"].to_list() == ["tip"] * 20
 
 
-@pytest.mark.parametrize("models", [Answer(b"<html>"), Answer(["x"])])
-def test_a_server_that_is_no_teacher_is_refused_before_anything_is_asked(make: Any, use: Any, models: Answer) -> None:
-    with teacher_server(lambda *_: completion(TIP), models) as log:
+def test_a_server_that_lists_no_models_is_asked_for_one_text_before_the_others(make: Any, use: Any) -> None:
+    def respond(*_: Any) -> Answer:
+        time.sleep(0.2)
+        return completion(TIP)
+
+    with teacher_server(respond, error(403, "no listing")) as log:
         use(log.url)
-        with pytest.raises(BadInput, match="must speak the OpenAI API"), make():
-            pass
-
-
-def test_a_server_out_of_order_is_told_before_anything_is_asked(make: Any, use: Any) -> None:
-    with teacher_server(lambda *_: completion(TIP), error(503, "down for repair")) as log:
-        use(log.url)
-        with pytest.raises(TeacherError, match="down for repair"), make():
-            pass
+        with make() as teacher:
+            teacher.judge(texts(20))
+    assert log.times[1] - log.times[0] >= 0.2
+    assert log.times[2] - log.times[1] < 0.15
 
 
 def test_a_model_that_the_server_does_not_have_is_bad_input(make: Any, use: Any) -> None:
@@ -309,7 +324,7 @@ def test_tokens_are_estimated_where_the_server_does_not_count(make: Any, use: An
 # A busy server
 
 
-def test_retry_after_is_honoured_by_all_threads(make: Any, use: Any) -> None:
+def test_retry_after_is_honoured_by_all(make: Any, use: Any) -> None:
     def respond(_: Any, __: str, number: int) -> Answer:
         return error(429, "slow down", Retry_After="1") if number == 10 else completion(TIP)
 
@@ -572,26 +587,41 @@ def test_garbage_is_paid_for_too(make: Any, use: Any) -> None:
     cap=st.floats(0.5, 10),
 )
 def test_spent_and_promised_never_pass_the_cap(costs: list[tuple[float, float]], cap: float) -> None:
-    spending = Spending(cap, 0.0)
-    for promised, share in costs:
-        try:
-            spending.promise(promised)
-        except BudgetSpent:
-            assert spending.spent_usd + promised > cap
-            continue
-        spending.settle(promised, promised * share)
-        assert spending.spent_usd <= cap * (1 + 1e-9)
+    async def spend() -> None:
+        spending = Spending(cap, 0.0)
+        for promised, share in costs:
+            try:
+                await spending.promise(promised)
+            except BudgetSpent:
+                assert spending.spent_usd + promised > cap
+                continue
+            spending.settle(promised, promised * share)
+            assert spending.spent_usd <= cap * (1 + 1e-9)
+
+    asyncio.run(spend())
 
 
 def test_a_request_waits_for_the_money_that_others_give_back() -> None:
-    spending = Spending(1.0, 0.0)
-    spending.promise(0.9)
-    threading.Timer(0.1, spending.settle, (0.9, 0.2)).start()
-    spending.promise(0.7)
-    assert spending.spent_usd == pytest.approx(0.2)
-    with pytest.raises(BudgetSpent, match="at most"):
+    async def spend() -> None:
+        spending = Spending(1.0, 0.0)
+        await spending.promise(0.9)
+        asyncio.get_running_loop().call_later(0.1, spending.settle, 0.9, 0.2)
+        with pytest.raises(BudgetSpent, match="at most"):
+            spending.promise_now(0.7)
+        await spending.promise(0.7)
+        assert spending.spent_usd == pytest.approx(0.2)
         spending.settle(0.7, 0.7)
-        spending.promise(0.2)
+        with pytest.raises(BudgetSpent, match="at most"):
+            await spending.promise(0.2)
+
+    asyncio.run(spend())
+
+
+def test_a_server_that_bills_more_than_the_most_is_promised_more_from_then_on() -> None:
+    spending = Spending(1.0, 0.0)
+    spending.promise_now(spending.most_usd(0.1))
+    spending.settle(0.1, 0.3)
+    assert spending.most_usd(0.1) == pytest.approx(0.3)
 
 
 def test_the_estimate_is_near_what_a_rehearsal_counts(make: Any, use: Any, answers: Path) -> None:
@@ -771,33 +801,44 @@ def test_any_answer_is_read_or_refused(content: str) -> None:
 # The crew
 
 
+def crew_of(work: Callable[[int], Any], seen: list[int], workers: int) -> Crew[int, int, int]:
+    async def prepare(item: int) -> int:
+        return item
+
+    return Crew(prepare, work, seen.append, workers=workers, ahead=2, grace_s=5.0)
+
+
 def test_an_error_ends_the_crew_after_the_work_under_way() -> None:
     finished: list[int] = []
+    seen: list[int] = []
 
-    def work(item: int, stop: threading.Event) -> int:
-        if item == 3:
-            raise TeacherError("three")
-        time.sleep(0.05)
-        finished.append(item)
+    async def work(item: int) -> int:
+        with crew.busy():
+            if item == 3:
+                raise TeacherError("three")
+            await asyncio.sleep(0.05)
+            finished.append(item)
+            return item
+
+    crew = crew_of(work, seen, 4)
+    asyncio.run(crew.work_off(list(range(100))))
+    assert str(crew.error) == "three"
+    assert sorted(seen) == sorted(finished)
+    assert 0 < len(finished) < 10
+
+
+def test_a_stop_wakes_those_who_wait() -> None:
+    async def work(item: int) -> int:
+        if item:
+            await asyncio.sleep(30)
+        crew.end(TeacherError("enough"))
         return item
 
-    seen: list[int | None] = []
-    with pytest.raises(TeacherError, match="three"):
-        seen.extend(work_off(work, list(range(100)), 4, 1.0))
-    assert sorted(item for item in seen if item is not None) == sorted(finished)
-    assert len(finished) < 10
-
-
-def test_closing_the_crew_wakes_those_who_wait() -> None:
-    def work(item: int, stop: threading.Event) -> int:
-        if item and stop.wait(30):
-            raise Stopped("stopped")
-        return item
-
+    seen: list[int] = []
+    crew = crew_of(work, seen, 3)
     started = time.monotonic()
-    results = work_off(work, [0, 1, 2], 3, 5.0)
-    assert next(results) == 0
-    results.close()
+    asyncio.run(crew.work_off([0, 1, 2, 3, 4, 5]))
+    assert (seen, str(crew.error)) == ([0], "enough")
     assert time.monotonic() - started < 3
 
 

@@ -115,6 +115,7 @@ def forget(
         for key in keys:
             rows[key.partition("/")[0]] += _erase(store, key, wanted)
             progress.advance()
+    rows["judgements"] += _erase_merged(store, keys, wanted)
     _mend_records(store)
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
@@ -210,6 +211,15 @@ def _erase(store: Store, key: str, wanted: Wanted) -> int:
         if store.compare_and_swap(key, data, found.tag):
             return rows
     raise StorageError(f"An object must be free to write, got others writing ({store.locate(key)}). Run it again.")
+
+
+def _erase_merged(store: Store, known: Collection[str], wanted: Wanted) -> int:
+    """Go on with segments of answers that came meanwhile: a run that asks merges small ones into new ones."""
+    rows, seen = 0, set(known)
+    while new := [key for key in store.list(JUDGEMENTS) if key.endswith(".jsonl") and key not in seen]:
+        rows += sum(_erase(store, key, wanted) for key in new)
+        seen |= set(new)
+    return rows
 
 
 def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:

@@ -1,12 +1,13 @@
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.teachers import completion, error, teacher_server
+from tests.conftest import card_yaml
+from tests.teachers import error, teacher_server
 from understudy import records, shell
 from understudy.errors import BadInput, BadSetting
 from understudy.shell import Result
 from understudy.steps.label import core
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import Store
-from understudy.task import load_config, parse_card
+from understudy.storage import Store, open_store
+from understudy.task import load_card, load_config, parse_card
+from understudy.teacher.llm import open_teacher
 from understudy.teacher.planted import Errors
-from understudy.teacher.rehearsal import Plan, serve
+from understudy.teacher.prompt import prompt_of
+from understudy.teacher.purchases import content_key
+from understudy.teacher.rehearsal import Plan, RehearsalServer, serve
 
 POOL_TIPS = [f"Ask for room {number}." for number in range(30)]
 POOL_OTHERS = [f"The view from room {number} is nice." for number in range(170)]
@@ -287,38 +292,100 @@ def command(folder: Path, *more: str) -> list[str]:
     return [*words, *more]
 
 
-def stored_contents(store: Store) -> set[str]:
-    keys = store.list("judgements/hotel-tips/")
-    return {json.loads(line)["content"] for key in keys for line in store.read(key).splitlines()}
+def rows_in(store: Store) -> list[dict[str, Any]]:
+    keys = [key for key in store.list("judgements/hotel-tips/") if key.endswith(".jsonl")]
+    return [json.loads(line) for key in keys for line in store.read(key).splitlines()]
+
+
+@pytest.fixture(params=["folder", "s3"])
+def shared(request: pytest.FixtureRequest, folder: Path) -> Store:
+    """Open a store that processes can share."""
+    if request.param == "folder":
+        return open_store(str(folder / "store"))
+    return open_store(f"{request.getfixturevalue('s3_url')}/team")
 
 
 @pytest.mark.parametrize("is_cache_lost", [False, True])
-def test_a_killed_run_never_asks_again_for_what_was_kept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, store: Store, is_cache_lost: bool
+def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_money(
+    folder: Path, shared: Store, monkeypatch: pytest.MonkeyPatch, is_cache_lost: bool
 ) -> None:
-    settings = ["--set", "texts=200", "--set", "concurrency=4", "--set", "flush_s=0.2"]
+    settings = ["--store", shared.uri, "--set", "texts=200", "--set", "concurrency=4"]
+    moments, left = random.Random(int(is_cache_lost)), 0  # noqa: S311 - moments to kill at
+    with serve(Plan(folder / "answers.csv", latency_s=0.04)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        for _ in range(3):
+            process = subprocess.Popen(command(folder, *settings), stderr=subprocess.DEVNULL)
+            begun = server.asked.total() + moments.randrange(1, 40)
+            while server.asked.total() < begun and process.poll() is None:
+                time.sleep(0.002)
+            process.kill()
+            process.wait()
+            left += len({content_key(text) for text in server.asked} - {row["content"] for row in rows_in(shared)})
+            assert left <= 3 * 4
+            if is_cache_lost:
+                shutil.rmtree(folder / "cache", ignore_errors=True)
+            with open_teacher(load_card(folder / "snapshot"), shared, LabelConfig()) as teacher:
+                assert teacher.spent_usd >= sum(cost(server, text) * times for text, times in server.asked.items())
+        ended = subprocess.run(command(folder, *settings), capture_output=True, text=True, check=True, timeout=60)
+        spent = sum(cost(server, text) * times for text, times in server.asked.items())
+    assert len(server.asked) == 220
+    assert sum(server.asked.values()) - 220 <= left
+    assert max(server.asked.values()) <= 4
+    assert ended.stdout.startswith("label: 220 texts judged (")
+    booked = [row for row in rows_in(shared) if row["id"].endswith(".booked")]
+    assert sum(row["cost_usd"] for row in rows_in(shared)) >= spent * (1 - 1e-9)
+    assert len(booked) <= 3 * (4 + 4)  # in flight, and ready to be sent
+    assert json.loads(shared.read("leases/teacher/hotel-tips.json"))["record"] == {"open": []}
+
+
+def cost(server: RehearsalServer, text: str) -> float:
+    """Return what the server bills for a text, at the card's prices."""
+    request = {"messages": prompt_of(parse_card(card_yaml())).messages(text)}
+    request["response_format"] = prompt_of(parse_card(card_yaml())).response_format
+    usage = server.script.completion(request, text)["usage"]
+    return (usage["prompt_tokens"] * 1.0 + usage["completion_tokens"] * 4.0) / 1e6
+
+
+def test_several_runs_at_once_pay_once(folder: Path, shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = 3 if shared.uri.startswith("s3://") else 2
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        first = subprocess.Popen(command(folder, *settings), stderr=subprocess.DEVNULL)
-        while server.asked.total() < 120 and first.poll() is None:
-            time.sleep(0.005)
-        os.kill(first.pid, signal.SIGKILL)
-        assert first.wait() == -signal.SIGKILL
-        kept = stored_contents(store)
-        assert not (folder / "judgements").exists()
-        if is_cache_lost:
-            monkeypatch.setenv("UNDERSTUDY_CACHE", str(folder / "another-cache"))
-        asked_before = server.asked.total()
-        ended = subprocess.run(command(folder, *settings), capture_output=True, text=True, check=True, timeout=60)
-    assert 0 < len(kept) <= asked_before < 220
-    asked = {sha256(text.encode()).hexdigest(): times for text, times in server.asked.items()}
-    assert len(asked) == 220
-    assert max(asked.values()) <= 2
-    assert [content for content in kept if asked[content] > 1] == []
-    if not is_cache_lost:
-        assert sum(times > 1 for times in asked.values()) <= 4
-    assert ended.stdout.startswith("label: 220 texts judged (")
-    assert len(judgements(folder)) == 210
+        ended = at_once(folder, shared, runs, "--set", "texts=200")
+    assert [code for code, _, _ in ended] == [0] * runs
+    assert set(server.asked.values()) == {1}
+    assert len(server.asked) == 220
+    waited = [err for _, _, err in ended if "label: waiting for 'label' on " in err]
+    assert len(waited) >= runs - 1
+    assert [out for _, out, _ in ended if not out.startswith("label: 220 texts judged (")] == []
+
+
+def test_several_runs_at_once_never_pass_the_budget(
+    folder: Path, shared: Store, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = make_card(budget={"teacher_usd": 0.03})
+    (folder / "snapshot" / "card.yaml").write_text(card, encoding="utf-8")
+    with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        ended = at_once(folder, shared, 3, "--set", "texts=200", "--set", "min_answers=5")
+        spent = sum(cost(server, text) * times for text, times in server.asked.items())
+    assert 0.02 < spent <= 0.03
+    assert set(server.asked.values()) == {1}
+    assert len(server.asked) < 220
+    assert {code for code, _, _ in ended} <= {0, 2}  # who comes late finds too little left
+
+
+def at_once(folder: Path, store: Store, runs: int, *more: str) -> list[tuple[int, str, str]]:
+    """Run label several times at once, each with a cache of its own, and return exit codes and outputs."""
+    processes = []
+    for number in range(runs):
+        places = {name: str(folder / f"{name}-{number}") for name in ("judgements", "test_judgements")}
+        words = command(folder, "--store", store.uri, *more)
+        for name, place in places.items():
+            words += [f"--{name.replace('_', '-')}", place]
+        environment = {**os.environ, "UNDERSTUDY_CACHE": str(folder / f"cache-{number}")}
+        processes.append(subprocess.Popen(words, stdout=-1, stderr=-1, text=True, env=environment))
+    outputs = [process.communicate(timeout=120) for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
 def test_sigterm_leaves_every_answer_in_the_store(folder: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
@@ -329,17 +396,18 @@ def test_sigterm_leaves_every_answer_in_the_store(folder: Path, monkeypatch: pyt
             time.sleep(0.005)
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
-    assert len(stored_contents(store)) == server.asked.total() < 220
+    assert len(rows_in(store)) == server.asked.total() < 220
 
 
 def test_a_wrong_key_ends_the_command_with_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with teacher_server(lambda *_: completion("{}"), error(401, "Incorrect API key provided")) as log:
+    refused = error(401, "Incorrect API key provided: sk-wrong")
+    with teacher_server(lambda *_: refused, refused) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
         ended = subprocess.run(command(folder), capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.returncode, ended.stdout, log.texts) == (2, "", [])
-    assert ended.stderr == (
-        f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided' ({log.url}). "
+    assert (ended.returncode, ended.stdout, len(log.texts)) == (2, "", 1)
+    assert ended.stderr.endswith(
+        f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided: ***' ({log.url}). "
         "Set OPENAI_API_KEY to a key of this server with a right to this model.\n"
     )
     assert "sk-wrong" not in ended.stderr

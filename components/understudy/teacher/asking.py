@@ -1,15 +1,17 @@
 """Get one text's answer from the teacher: patient with a busy server, strict with garbage, and never over budget."""
 
-import threading
-import time
+import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from understudy.errors import TeacherError
+from understudy.errors import BudgetSpent, TeacherError, UnderstudyError
 from understudy.steps.label.config import LabelConfig
+from understudy.store.secrets import redact
 from understudy.task import Teacher
-from understudy.teacher.crew import Stopped
+from understudy.teacher.crew import Crew
 from understudy.teacher.endpoint import Busy, Endpoint, Reply
+from understudy.teacher.journal import Journal
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import (
     Prompt,
@@ -20,163 +22,219 @@ from understudy.teacher.prompt import (
     most_prompt_tokens,
     read_verdict,
 )
-from understudy.teacher.purchases import Purchase, content_key
+from understudy.teacher.purchases import BOOKED, Intent, Purchase, content_key
 from understudy.teacher.spending import Spending, price_usd
+from understudy.teacher.throttle import Pause, Throttle
 
-GARBAGE_TRIES = 2
+GARBAGE_TRIES, SILENT_TRIES = 2, 2
 FIRST_WAIT_S, LONGEST_OWN_WAIT_S = 0.5, 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who sits on the teacher's chair.
+
+    Attributes:
+        judge: "<model>:<prompt hash>", with "rehearsal:" before it when nothing is really bought.
+        prompt: what is asked.
+        is_rehearsal: whether the server is a rehearsal teacher.
+        endpoint: the server; None when a dry run could not reach it.
+        absence: why it could not; else empty.
+    """
+
+    judge: str
+    prompt: Prompt
+    is_rehearsal: bool
+    endpoint: Endpoint | None
+    absence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A text that may be asked for: the money is set aside, and the store knows of it."""
+
+    text: str
+    intent: Intent
+
+
 class Asker:
-    """Asks for one text at a time; called from many threads.
+    """Asks for one text at a time; called from many tasks of one event loop.
 
     Args:
+        seat: who is asked what.
         endpoint: the server.
-        prompt: what is asked.
-        judge: the name under which answers are kept.
         prices: the card's teacher.
         config: tries, waits and lengths.
-        spending: the budget that all threads share.
-        keep: takes each answer as soon as it is there.
+        spending: the budget that all tasks share.
+        journal: what the store is told around each request.
+        throttle: the places for requests under way.
     """
 
     def __init__(
         self,
+        seat: Seat,
         endpoint: Endpoint,
-        prompt: Prompt,
-        judge: str,
         *,
-        is_rehearsal: bool,
         prices: Teacher,
         config: LabelConfig,
         spending: Spending,
-        keep: Callable[[Purchase], None],
+        journal: Journal,
+        throttle: Throttle,
     ) -> None:
-        self._endpoint, self._prompt, self._judge, self._is_rehearsal = endpoint, prompt, judge, is_rehearsal
-        self._prices, self._config, self._spending, self._keep = prices, config, spending, keep
-        self._pause = Pause()
+        self._seat, self._endpoint = seat, endpoint
+        self._prices, self._config, self._spending = prices, config, spending
+        self._journal, self._throttle, self._pause = journal, throttle, Pause()
+        self.is_budget_spent = False
 
-    def ask(self, text: str, stop: threading.Event) -> Sequence[Purchase]:
+    async def order(self, text: str) -> Order:
+        """Set the money for one text aside, and write to the store that it may be asked for.
+
+        Raises:
+            BudgetSpent: the request would pass the budget.
+        """
+        most_usd = self._most_usd(text)
+        await self._spending.promise(most_usd)
+        return Order(text, await self._intend(most_usd))
+
+    async def ask(self, order: Order, crew: "Crew[str, Order, list[Purchase]]") -> list[Purchase]:
         """Ask for one text, a second time when the first answer is garbage.
 
         Returns:
-            the answers, the last one deciding; one that never came costs nothing and is not kept.
+            the answers, the last one deciding; a request that was refused costs nothing and is not kept, one whose
+            answer never came is kept at its highest price.
 
         Raises:
-            BudgetSpent: the next request would pass the budget.
+            BadInput: the key or the model is wrong.
             TeacherError: the server went away for good, or is not what it was.
-            Stopped: the asking was stopped while this text waited.
         """
         answers: list[Purchase] = []
-        while len(answers) < GARBAGE_TRIES:
-            try:
-                reply = self._buy(text, stop)
-            except Unusable as reason:
-                return [*answers, self._purchase(text, None, str(reason))]
-            answers.append(self._purchase(text, reply, reply.failure))
-            self._keep(answers[-1])
-            if answers[-1].label is not None:
-                break
+        intent: Intent | None = order.intent
+        tries = 0
+        try:
+            while not crew.is_stopping:
+                await self._pause.hold()
+                intent = sent = intent or await self._intend_again(order.text)
+                try:
+                    answers.append(await self._buy(order.text, sent, crew))
+                    intent = None
+                    if answers[-1].label is not None or _garbage(answers) == GARBAGE_TRIES:
+                        break
+                except Busy as busy:
+                    tries += 1
+                    if busy.may_be_billed:
+                        answers.append(sent.booked(content_key(order.text)))
+                        intent = None
+                    await self._wait(busy, tries)
+        except Unusable as reason:
+            answers.append(self._purchase(uuid.uuid4().hex, order.text, None, str(reason)))
+        except BudgetSpent:
+            self.is_budget_spent = True
+        finally:
+            if intent is not None and not self._journal.is_sent(intent):
+                self._journal.drop(intent)
+                self._spending.settle(intent.most_usd, 0.0)
         return answers
 
-    def _buy(self, text: str, stop: threading.Event) -> Reply:
-        """Send one request within the budget."""
-        most = price_usd(self._prices, most_prompt_tokens(self._prompt, text), self._config.max_answer_tokens)
-        self._spending.promise(most)
-        cost = 0.0
+    async def _buy(self, text: str, intent: Intent, crew: "Crew[str, Order, list[Purchase]]") -> Purchase:
+        """Send one request and keep its answer, or what it may have cost."""
+        async with self._throttle.place() as turn:
+            if crew.is_stopping:  # it stopped just now, and its word to cancel is on the way
+                raise asyncio.CancelledError
+            with crew.busy():
+                self._journal.send(intent)
+                try:
+                    reply = await self._throttle.patiently(turn, self._send(text))
+                except Busy as busy:
+                    if busy.may_be_billed:
+                        self._spending.settle(intent.most_usd, intent.most_usd)
+                        await self._journal.keep(intent.booked(content_key(text)))
+                    self._journal.unsend(intent)
+                    raise
+                except UnderstudyError:
+                    self._journal.unsend(intent)
+                    raise
+                answer = self._purchase(intent.id, text, reply, reply.failure)
+                self._spending.settle(intent.most_usd, answer.cost_usd)
+                await self._journal.keep(answer)
+        return answer
+
+    async def _send(self, text: str) -> Reply:
+        return await self._endpoint.ask(
+            self._seat.prompt,
+            text,
+            max_tokens=self._config.max_answer_tokens,
+            has_logprobs=self._config.logprobs,
+            is_rehearsal=self._seat.is_rehearsal,
+        )
+
+    async def _intend_again(self, text: str) -> Intent:
+        """Set money aside for one more request for a text; others wait for money, this one must not wait for them."""
+        most_usd = self._most_usd(text)
+        self._spending.promise_now(most_usd)
+        return await self._intend(most_usd)
+
+    async def _intend(self, most_usd: float) -> Intent:
+        intent = Intent(uuid.uuid4().hex, self._seat.judge, most_usd, self._seat.is_rehearsal)
         try:
-            reply = self._try_patiently(text, stop, most)
-            cost = price_usd(self._prices, *self._tokens(text, reply))
-        finally:
-            self._spending.settle(most, cost)
-        return reply
+            await self._journal.intend(intent)
+        except BaseException:
+            self._journal.drop(intent)
+            self._spending.settle(most_usd, 0.0)
+            raise
+        return intent
 
-    def _try_patiently(self, text: str, stop: threading.Event, most_usd: float) -> Reply:
-        """Try until the server answers, waiting as long as it asks for."""
-        for tries in range(1, self._config.max_tries + 1):
-            self._pause.hold(stop)
-            try:
-                return self._endpoint.ask(
-                    self._prompt,
-                    text,
-                    max_tokens=self._config.max_answer_tokens,
-                    has_logprobs=self._config.logprobs,
-                    is_rehearsal=self._is_rehearsal,
-                )
-            except Busy as busy:
-                if busy.may_be_billed:
-                    self._spending.lose(most_usd)
-                self._wait(busy, tries, stop)
-        raise AssertionError("the last try raises")
-
-    def _wait(self, busy: Busy, tries: int, stop: threading.Event) -> None:
+    async def _wait(self, busy: Busy, tries: int) -> None:
         """Wait as the server asks, or a little longer each time; give up after the last try."""
-        if tries == self._config.max_tries:
-            if busy.is_away:
+        if tries == self._config.max_tries or (busy.is_silent and tries >= SILENT_TRIES):
+            if busy.is_away or busy.is_silent:
                 raise TeacherError(f"{self._endpoint.absence(busy)} Then run again: what was bought is kept.") from busy
             raise Unusable(f"no answer after {tries} tries: {busy}") from busy
         if busy.wait_s is None:
-            self._pause.rest(min(FIRST_WAIT_S * 2 ** (tries - 1), LONGEST_OWN_WAIT_S), stop)
+            await asyncio.sleep(min(FIRST_WAIT_S * 2 ** (tries - 1), LONGEST_OWN_WAIT_S))
         elif busy.wait_s > self._config.max_wait_s:
             raise Unusable("the server asks to wait longer than max_wait_s") from busy
         else:
             self._pause.extend(busy.wait_s)
 
-    def _purchase(self, text: str, reply: Reply | None, failure: str) -> Purchase:
+    def _purchase(self, purchase_id: str, text: str, reply: Reply | None, failure: str) -> Purchase:
         """Read a reply; what cannot be used is a purchase without a label."""
         verdict: Verdict | None = None
         if reply and not failure:
             try:
-                verdict = read_verdict(reply.content, self._prompt.labels)
+                verdict = read_verdict(reply.content, self._seat.prompt.labels)
             except Unusable as reason:
                 failure = str(reason)
         tokens = self._tokens(text, reply) if reply else (0, 0)
         return Purchase(
-            id=uuid.uuid4().hex,
-            judge=self._judge,
+            id=purchase_id,
+            judge=self._seat.judge,
             content=content_key(text),
             label=verdict.label if verdict else None,
             probabilities=self._probabilities(reply) if reply and verdict else None,
-            rationale=verdict.rationale if verdict else None,
+            rationale=redact(verdict.rationale) if verdict and verdict.rationale else None,
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],
             cost_usd=price_usd(self._prices, *tokens),
-            is_rehearsal=self._is_rehearsal,
+            is_rehearsal=self._seat.is_rehearsal,
             failure=failure,
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:
-        return label_probabilities(reply.content, reply.logprobs, self._prompt.labels)
+        return label_probabilities(reply.content, reply.logprobs, self._seat.prompt.labels)
 
     def _tokens(self, text: str, reply: Reply) -> tuple[int, int]:
         """Tokens as the server counts them; an estimate where it does not say."""
         asked, answered = reply.prompt_tokens, reply.completion_tokens
         return (
-            estimate_prompt_tokens(self._prompt, text) if asked is None else asked,
-            estimate_completion_tokens(self._prompt) if answered is None else answered,
+            estimate_prompt_tokens(self._seat.prompt, text) if asked is None else asked,
+            estimate_completion_tokens(self._seat.prompt) if answered is None else answered,
         )
 
+    def _most_usd(self, text: str) -> float:
+        most = price_usd(self._prices, most_prompt_tokens(self._seat.prompt, text), self._config.max_answer_tokens)
+        return self._spending.most_usd(most)
 
-class Pause:
-    """One pause for all threads: a server that asks one of them to wait means all."""
 
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._lock = threading.Lock()
-
-    def extend(self, seconds: float) -> None:
-        """Let nobody send before `seconds` from now."""
-        with self._lock:
-            self._until = max(self._until, time.monotonic() + seconds)
-
-    def hold(self, stop: threading.Event) -> None:
-        """Wait for the end of the pause. Raises Stopped when `stop` is set."""
-        while (left := self._until - time.monotonic()) > 0:
-            self.rest(left, stop)
-        if stop.is_set():
-            raise Stopped("stopped")
-
-    def rest(self, seconds: float, stop: threading.Event) -> None:
-        """Wait for one thread alone. Raises Stopped when `stop` is set."""
-        if stop.wait(seconds):
-            raise Stopped("stopped")
+def _garbage(answers: Sequence[Purchase]) -> int:
+    """Count the answers that came and could not be used."""
+    return sum(answer.label is None and not answer.id.endswith(BOOKED) for answer in answers)

@@ -1,126 +1,132 @@
-"""Work off a list of items with a few threads, stop early and cleanly, and hear of every result as it comes."""
+"""Work off a list of items with a task group: a few at once, prepared a little ahead, ended early and cleanly."""
 
-import queue
+import asyncio
 import signal
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from understudy.errors import UnderstudyError
+from understudy.errors import BudgetSpent, UnderstudyError
 
 Item = TypeVar("Item")
-Done = TypeVar("Done")
-TICK_S = 0.5
-AHEAD = 2  # items a worker may be ahead of the caller, who decides from results whether to stop
+Order = TypeVar("Order")
+Result = TypeVar("Result")
 
 
-class _Ended:
-    """Says that one worker has ended."""
+class Crew(Generic[Item, Order, Result]):
+    """Tasks that share a list of items; one crew works one list off.
 
-
-class Stopped(UnderstudyError):
-    """The crew was told to stop while this item waited."""
-
-
-def work_off(
-    work: Callable[[Item, threading.Event], Done], items: Sequence[Item], workers: int, grace_s: float
-) -> Generator[Done | None, None, None]:
-    """Yield results in the order in which they are done, and None when nothing happened for a moment.
-
-    Workers run at most a few items ahead of what the caller has taken. When a piece of work raises, or the caller
-    closes the generator, no new item is begun; those under way get `grace_s` seconds to end, and then the error is
-    raised.
+    When a piece of work raises, or the process is told to end, nothing new is begun. What is under way, inside of
+    `busy`, gets `grace_s` seconds to end; all else is cancelled at once. The caller raises `error` then, outside of the
+    event loop, which a SystemExit would tear down.
 
     Args:
-        work: does one item; it looks at the event where it waits, and raises `Stopped` once that is set.
-        items: begun in this order.
-        workers: threads.
+        prepare: gets an item ready to be worked on, in their order; BudgetSpent from it ends the list here.
+        work: does one item.
+        done: hears of each result.
+        workers: tasks.
+        ahead: items that may be ready before a worker is free.
         grace_s: longest wait for work under way after a stop.
     """
-    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Done | BaseException | _Ended] = queue.SimpleQueue()
-    stop = threading.Event()
-    ahead = threading.Semaphore(AHEAD * workers)
-    for item in items:
-        waiting.put(item)
-    crew = [
-        threading.Thread(target=_work, args=(work, waiting, done, stop, ahead), daemon=True)
-        for _ in range(min(workers, len(items)))
-    ]
-    for worker in crew:
-        worker.start()
-    try:
-        yield from _results(len(crew), done, ahead)
-    finally:
-        stop.set()
-        deadline = time.monotonic() + grace_s
-        for worker in crew:
-            worker.join(max(deadline - time.monotonic(), 0.0))
+
+    def __init__(
+        self,
+        prepare: Callable[[Item], Awaitable[Order]],
+        work: Callable[[Order], Awaitable[Result]],
+        done: Callable[[Result], None],
+        *,
+        workers: int,
+        ahead: int,
+        grace_s: float,
+    ) -> None:
+        self._prepare, self._work, self._done = prepare, work, done
+        self._workers, self._grace_s = workers, grace_s
+        self._orders: asyncio.Queue[Order | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(ahead)
+        self._busy: set[asyncio.Task[Any]] = set()
+        self._stop = asyncio.Event()
+        self.error: BaseException | None = None
+        self.is_budget_spent = False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing new may be begun."""
+        return self._stop.is_set()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Mark what a stop should let come to its end."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._busy.add(task)
+        try:
+            yield
+        finally:
+            self._busy.discard(task)
+
+    def end(self, error: BaseException) -> None:
+        """Stop, for this reason; the first one counts."""
+        self.error = self.error or error
+        self._stop.set()
+
+    async def work_off(self, items: Sequence[Item]) -> None:
+        """Work the items off, or as many as there were until `error`."""
+        with _ended_by_signals(self.end):
+            async with asyncio.TaskGroup() as group:
+                crew = {group.create_task(self._work_orders()) for _ in range(min(self._workers, len(items)))}
+                clerk = group.create_task(self._prepare_orders(items, len(crew)))
+                watch = group.create_task(self._watch(clerk, crew))
+                if crew:
+                    await asyncio.wait(crew)
+                watch.cancel()
+                clerk.cancel()
+
+    async def _prepare_orders(self, items: Sequence[Item], workers: int) -> None:
+        try:
+            for item in items:
+                await self._room.acquire()
+                self._orders.put_nowait(await self._prepare(item))
+        except BudgetSpent:
+            self.is_budget_spent = True
+        except UnderstudyError as error:
+            self.end(error)
+        for _ in range(workers):
+            self._orders.put_nowait(None)
+
+    async def _work_orders(self) -> None:
+        while not self.is_stopping and (order := await self._orders.get()) is not None:
+            self._room.release()
+            try:
+                self._done(await self._work(order))
+            except UnderstudyError as error:
+                self.end(error)
+
+    async def _watch(self, clerk: "asyncio.Task[None]", crew: "set[asyncio.Task[None]]") -> None:
+        """Wait for a stop, and see that all end."""
+        await self._stop.wait()
+        clerk.cancel()
+        for task in crew - self._busy:
+            task.cancel()
+        await asyncio.wait(crew, timeout=self._grace_s)
+        for task in crew:
+            task.cancel()
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block like an error, so that what must be kept is kept; in the main thread only."""
+def _ended_by_signals(end: Callable[[BaseException], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the work like an error, so that what must be kept is kept; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    loop = asyncio.get_running_loop()
 
     def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
+        error = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        loop.call_soon_threadsafe(end, error)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _work(
-    work: Callable[[Item, threading.Event], Done],
-    waiting: "queue.SimpleQueue[Item]",
-    done: "queue.SimpleQueue[Done | BaseException | _Ended]",
-    stop: threading.Event,
-    ahead: threading.Semaphore,
-) -> None:
-    try:
-        while _may_begin(stop, ahead):
-            done.put(work(waiting.get_nowait(), stop))
-    except (queue.Empty, Stopped):
-        pass
-    except BaseException as error:  # it is raised again in the caller's thread
-        stop.set()
-        done.put(error)
-    finally:
-        done.put(_Ended())
-
-
-def _may_begin(stop: threading.Event, ahead: threading.Semaphore) -> bool:
-    """Wait until the caller has seen enough results; False once there is nothing more to begin."""
-    while not stop.is_set():
-        if ahead.acquire(timeout=TICK_S):
-            return True
-    return False
-
-
-def _results(
-    workers: int, done: "queue.SimpleQueue[Done | BaseException | _Ended]", ahead: threading.Semaphore
-) -> Iterator[Done | None]:
-    """Yield until every worker has ended; the first error comes last."""
-    error: BaseException | None = None
-    while workers:
-        try:
-            result = done.get(timeout=TICK_S)
-        except queue.Empty:
-            yield None
-            continue
-        if isinstance(result, _Ended):
-            workers -= 1
-        elif isinstance(result, BaseException):
-            error = error or result
-        else:
-            yield result
-            ahead.release()
-    if error is not None:
-        raise error
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError
+from understudy.store.secrets import read_secret, redact
 from understudy.task import Teacher
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.wording import clip
 
 if TYPE_CHECKING:
-    import openai
+    import httpx2
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
@@ -27,8 +28,23 @@ LONGEST_MESSAGE = 160
 # What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
 OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
 REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
-NO_LISTING = frozenset({NOT_FOUND, 405, TOO_MANY, 501})
 PASSING = frozenset({408, 409, TOO_MANY}) | frozenset(range(500, 600))
+SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
+# What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
+STATUS_OF_WORD = {
+    "rate_limit": TOO_MANY,
+    "quota": TOO_MANY,
+    "overload": 503,
+    "unavailable": 503,
+    "timeout": 504,
+    "server_error": 500,
+    "internal": 500,
+    "api_key": 401,
+    "authentication": 401,
+    "permission": 403,
+    "not_found": NOT_FOUND,
+}
+SHORTEST_CONNECT_S = 4  # times the card's timeout_s, up to 30 s: a full backlog answers the second knock
 
 
 class Busy(UnderstudyError):
@@ -38,17 +54,28 @@ class Busy(UnderstudyError):
         wait_s: seconds that the server asked to wait, or None.
         is_away: whether there was no server at all.
         may_be_billed: whether the server may have answered and billed without our hearing of it.
+        is_silent: whether the server answered nothing at all, to nobody, while this was waited for.
     """
 
     def __init__(
-        self, reason: str, wait_s: float | None = None, *, is_away: bool = False, may_be_billed: bool = False
+        self,
+        reason: str,
+        wait_s: float | None = None,
+        *,
+        is_away: bool = False,
+        may_be_billed: bool = False,
+        is_silent: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.wait_s, self.is_away, self.may_be_billed = wait_s, is_away, may_be_billed
+        self.wait_s, self.is_away, self.may_be_billed, self.is_silent = wait_s, is_away, may_be_billed, is_silent
 
 
 class ModelNotFound(BadInput):
     """The server does not have the model, or is no chat API at all."""
+
+
+class Redirected(BadInput):
+    """The server sends its clients to another one."""
 
 
 class ParameterRefused(UnderstudyError):
@@ -77,81 +104,83 @@ class Reply:
 class Endpoint:
     """The teacher's server, by OPENAI_BASE_URL or the card, with the key from OPENAI_API_KEY.
 
+    Its methods belong to one event loop.
+
+    Attributes:
+        url: base URL.
+        model: by the card.
+        is_known: whether the server listed its models, so that address and key are known to be right.
+
     Raises:
         BadInput: the address is no address, or there is no key for a server that is not on this machine.
     """
 
     def __init__(self, teacher: Teacher, timeout_s: float) -> None:
+        import httpx2
         import openai
 
         self.url = _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
         self.model = teacher.model
+        self.is_known = False
+        self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
         is_local = is_loopback(self.url)
-        self._client = openai.OpenAI(
+        connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
+        self._client = openai.AsyncOpenAI(
             api_key=_key(self.url, is_local=is_local),
             base_url=self.url,
-            timeout=timeout_s,
+            timeout=httpx2.Timeout(None, connect=connect_s),  # how long an answer may take is the throttle's affair
             max_retries=0,
-            http_client=openai.DefaultHttpxClient(trust_env=False) if is_local else None,
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not is_local, event_hooks={"response": [self._require_here]}
+            ),
         )
 
-    def rehearsal(self) -> str | None:
-        """Ask the server what it is, which costs nothing.
+    async def rehearsal(self) -> str | None:
+        """Ask the server what it is, which costs nothing; a server that does not list its models may be a sound one.
 
         Returns:
             what tells this rehearsal teacher from others; None when it is a teacher that is paid.
 
         Raises:
-            BadInput: there is no server, or it does not take the key.
-            TeacherError: it answers, but is out of order.
+            BadInput: there is no server, or it sends us to another one.
         """
         import openai
 
         try:
             with self._translated():
-                listing = self._client.get("/models", cast_to=object)
-        except Unusable as error:
-            if isinstance(error.__cause__, ValueError):
-                raise BadInput(self._no_teacher("no JSON")) from error
-            return None
+                listing = await self._client.get("/models", cast_to=object, options={"timeout": self._probe_s})
         except Busy as error:
-            cause = error.__cause__
-            if isinstance(cause, openai.APIStatusError) and cause.status_code in NO_LISTING:
-                return None
-            if isinstance(cause, openai.APIConnectionError):
+            if isinstance(error.__cause__, openai.APIConnectionError) and error.is_away:
                 raise BadInput(self.absence(error)) from error
-            raise TeacherError(
-                f"The teacher's server must be in order, got {error} ({self.url}/models). Try again later."
-            ) from error
-        except ModelNotFound:
             return None
-        if not isinstance(listing, Mapping):
-            raise BadInput(self._no_teacher(clip(str(listing), LONGEST_MESSAGE)))
+        except Redirected:
+            raise
+        except UnderstudyError:  # forbidden, unknown, out of order or no JSON: the first request for a text tells
+            return None
+        self.is_known = isinstance(listing, Mapping) and isinstance(listing.get("data"), list)
         return _rehearsal_id(listing)
 
-    def _no_teacher(self, answer: str) -> str:
-        return (
-            f"The teacher's server must speak the OpenAI API, got {answer} for its list of models ({self.url}/models). "
-            "Mend OPENAI_BASE_URL; most servers want it to end in /v1."
-        )
-
-    def ask(self, prompt: Prompt, text: str, *, max_tokens: int, has_logprobs: bool, is_rehearsal: bool) -> Reply:
+    async def ask(self, prompt: Prompt, text: str, *, max_tokens: int, has_logprobs: bool, is_rehearsal: bool) -> Reply:
         """Send one request; optional parameters that the server refuses are left out from then on.
 
         Raises:
             Busy: the server is busy, failing or away; ask again later.
             Unusable: the server refuses this request, or answers something else than the chat API's answer.
-            BadInput: the key or the model is wrong.
+            BadInput: the key or the model is wrong, or the server sends us to another one.
             TeacherError: no further request can succeed, or a rehearsal answered in place of a paid teacher.
         """
         body = self._body(prompt, text, max_tokens, has_logprobs=has_logprobs)
         try:
             with self._translated(body):
-                answer = self._client.post("/chat/completions", body=body, cast_to=object)
+                answer = await self._client.post("/chat/completions", body=body, cast_to=object)
+            if isinstance(answer, Mapping) and answer.get("error"):
+                raise self._named_error(answer["error"], body)
         except ParameterRefused as refused:
             self._refused |= {str(refused)}
-            return self.ask(prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal)
+            return await self.ask(
+                prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
+            )
         if not isinstance(answer, Mapping):
             raise Unusable("the server's answer is not of the chat API")
         self._require_kind(answer, is_rehearsal=is_rehearsal)
@@ -164,9 +193,23 @@ class Endpoint:
             "card's teacher.base_url to one that runs."
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        await self._client.close()
+
+    async def _require_here(self, response: "httpx2.Response") -> None:
+        """Stop at a redirect to another server: it would be sent the key or the text."""
+        if not response.has_redirect_location:
+            return
+        target = response.url.join(response.headers["location"])
+        is_ours = all(getattr(target, part) == getattr(response.url, part) for part in ("scheme", "host", "port"))
+        if is_ours and (response.status_code in SAFE_REDIRECTS or response.request.method == "GET"):
+            return
+        raise Redirected(
+            f"The teacher's server must answer itself, got {response.status_code}, a redirect to "
+            f"{target.scheme}://{clip(target.host, LONGEST_MESSAGE)} ({self.url}). No text and no key is sent there: "
+            "if you trust it, set OPENAI_BASE_URL or the card's teacher.base_url to its address."
+        )
 
     def _body(self, prompt: Prompt, text: str, max_tokens: int, *, has_logprobs: bool) -> dict[str, Any]:
         body = {
@@ -190,18 +233,31 @@ class Endpoint:
         try:
             yield
         except openai.APITimeoutError as error:
-            raise Busy("no answer in time", may_be_billed=True) from error
+            is_away = isinstance(error.__cause__, httpx2.ConnectTimeout)
+            raise Busy("no answer in time", is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIConnectionError as error:
             is_away = isinstance(error.__cause__, httpx2.ConnectError)
-            raise Busy(str(error.__cause__ or error), is_away=is_away, may_be_billed=not is_away) from error
+            reason = clip(redact(_innermost(error)), LONGEST_MESSAGE)
+            raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
-            raise self._status_error(error, body or {}) from error
+            headers = error.response.headers
+            raise self._status_error(error.status_code, error.message, error.code, body or {}, headers) from error
         except ValueError as error:
             raise Unusable("the server's answer is not JSON") from error
 
-    def _status_error(self, error: "openai.APIStatusError", body: Mapping[str, Any]) -> UnderstudyError:
-        status, message = error.status_code, clip(error.message, LONGEST_MESSAGE)
-        refused = next((word for word, keys in OPTIONAL.items() if word in error.message and keys[0] in body), None)
+    def _named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
+        """Read an error that came with HTTP 200: it is what its code says, and costs nothing."""
+        content = _mapping(error) or {"message": str(error)}
+        message = str(content.get("message") or content)
+        words = " ".join(str(content.get(key) or "") for key in ("code", "type", "status")).lower()
+        code = "insufficient_quota" if "insufficient_quota" in words else None
+        return self._status_error(_status_in(content, words), message, code, body, {})
+
+    def _status_error(
+        self, status: int, told: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> UnderstudyError:
+        message = clip(redact(told), LONGEST_MESSAGE)
+        refused = next((word for word, keys in OPTIONAL.items() if word in told and keys[0] in body), None)
         if refused and status in REFUSING:
             return ParameterRefused(refused)
         if status in BAD_KEY:
@@ -214,17 +270,17 @@ class Endpoint:
                 f"The teacher's model must be one of the server's, got '{message}' for '{self.model}' ({self.url}). "
                 "Mend teacher.model on the card, or the server's address."
             )
-        if error.code == "insufficient_quota":
+        if code == "insufficient_quota":
             return TeacherError(
                 f"The teacher's account must have credit, got '{message}' ({self.url}). Top it up and run again; what "
                 "was bought is kept."
             )
         if status in PASSING:
-            return Busy(message, retry_after_s(error.response.headers, time.time()))
+            return Busy(message, retry_after_s(headers, time.time()))
         return Unusable(f"the server refused the request: {message}")
 
     def _require_kind(self, answer: Mapping[str, Any], *, is_rehearsal: bool) -> None:
-        answered = str(answer.get("model"))
+        answered = clip(redact(str(answer.get("model"))), LONGEST_MESSAGE)
         if (REHEARSAL in answered) != is_rehearsal:
             expected = "a rehearsal teacher" if is_rehearsal else "a paid teacher"
             raise TeacherError(
@@ -279,26 +335,50 @@ def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        has_password = "@" in parts.netloc
     except ValueError:
-        is_sound = False
+        is_sound, has_password = False, "@" in url
+    if has_password:
+        raise BadInput(
+            "The teacher's address must hold no user and no password, got one before the host (OPENAI_BASE_URL or "
+            "teacher.base_url; it is not shown). Put the key into OPENAI_API_KEY."
+        )
     if not is_sound:
         raise BadInput(
-            f"The teacher's address must be http:// or https:// with a host, got '{url}' (OPENAI_BASE_URL or "
+            f"The teacher's address must be http:// or https:// with a host, got '{redact(url)}' (OPENAI_BASE_URL or "
             "teacher.base_url). Mend it."
         )
     return url.rstrip("/")
 
 
 def _key(url: str, *, is_local: bool) -> str:
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    key = read_secret("OPENAI_API_KEY")
     if not key and not is_local:
         raise BadInput(
             f"The teacher's key must be set, got none (OPENAI_API_KEY, for {url}). Set it, or rehearse first with "
             "`understudy rehearse` and OPENAI_BASE_URL."
         )
-    if not key.isascii():
-        raise BadInput("The teacher's key must be plain ASCII, got other characters (OPENAI_API_KEY). Copy it again.")
     return key or "no-key-needed"
+
+
+def _innermost(error: BaseException) -> str:
+    """Return what the first of a chain of errors says: the outer ones only say that a connection failed."""
+    while (
+        inner := error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+    ):
+        error = inner
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
+
+
+def _status_in(error: Mapping[str, Any], words: str) -> int:
+    """Find the HTTP status that an error names, as a number or by a word; 400 where it names none."""
+    numbers = (str(error.get(key)) for key in ("code", "status", "status_code"))
+    number = next((int(text) for text in numbers if len(text) == 3 and text.isdecimal()), None)
+    if number is not None:
+        return number
+    return next((status for word, status in STATUS_OF_WORD.items() if word in words), 400)
 
 
 def _rehearsal_id(listing: object) -> str | None:

@@ -4,10 +4,11 @@
         teacher.estimate(texts)          # texts, tokens and dollars; nothing is spent
         judged = teacher.judge(texts)    # a table with id, text and weight -> records.Judgements, and what it took
 
-`judge` takes what the store already has, asks for the rest within the card's budget, and can be killed at any time.
+`judge` takes what the store already has, asks for the rest within the card's budget, and can be killed at any time. One
+run at a time asks for one card's labels: whoever comes second waits, and finds the answers there.
 """
 
-import time
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,17 +17,26 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from understudy import records
-from understudy.errors import BadInput, BudgetSpent, TeacherError
-from understudy.progress import Track, track
+from understudy.errors import BadInput, TeacherError
+from understudy.progress import Track, say, track
 from understudy.steps.label.config import LabelConfig
 from understudy.storage import Store
+from understudy.store.lease import Lease, held
 from understudy.task import Card
-from understudy.teacher.asking import Asker
-from understudy.teacher.crew import ended_by_sigterm, work_off
+from understudy.teacher.asking import Asker, Order, Seat
+from understudy.teacher.crew import Crew
 from understudy.teacher.endpoint import REHEARSAL, Endpoint
-from understudy.teacher.prompt import Prompt, estimate_completion_tokens, estimate_prompt_tokens, prompt_of
-from understudy.teacher.purchases import Purchase, PurchaseBook, content_key
+from understudy.teacher.journal import Journal
+from understudy.teacher.prompt import (
+    Prompt,
+    count_cut_prompts,
+    estimate_completion_tokens,
+    estimate_prompt_tokens,
+    prompt_of,
+)
+from understudy.teacher.purchases import OPEN, Purchase, PurchaseBook, content_key, intents_in
 from understudy.teacher.spending import Spending, price_usd
+from understudy.teacher.throttle import Throttle
 from understudy.wording import count, percent, usd
 
 HOPELESS_AFTER = 20
@@ -76,6 +86,8 @@ class Judged:
         completion_tokens: billed in this call.
         cost_usd: spent in this call.
         is_budget_spent: whether the budget stopped the asking.
+        without_probabilities: answers in the table without probabilities, though log-probabilities were asked for.
+        cut_prompts: answers in the table whose prompt the server seems to have cut.
     """
 
     table: pl.DataFrame
@@ -86,6 +98,8 @@ class Judged:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     is_budget_spent: bool = False
+    without_probabilities: int = 0
+    cut_prompts: int = 0
 
     @property
     def failures(self) -> int:
@@ -103,7 +117,18 @@ class Judged:
             self.completion_tokens + other.completion_tokens,
             self.cost_usd + other.cost_usd,
             self.is_budget_spent or other.is_budget_spent,
+            self.without_probabilities + other.without_probabilities,
+            self.cut_prompts + other.cut_prompts,
         )
+
+    def remarks(self) -> list[str]:
+        """Say what a reader of the answers must know of them, a few words each."""
+        remarks = [f"{self.failures:,} failed"] if self.failures else []
+        if self.without_probabilities:
+            remarks.append(f"{self.without_probabilities:,} without probabilities")
+        if self.cut_prompts:
+            remarks.append(f"{self.cut_prompts:,} with a prompt that the server seems to have cut")
+        return remarks
 
     def plus(self, answers: Sequence[Purchase]) -> "Judged":
         """Count the answers to one more text, of which the last one decides."""
@@ -118,32 +143,13 @@ class Judged:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """Who sits on the teacher's chair.
-
-    Attributes:
-        judge: "<model>:<prompt hash>", with "rehearsal:" before it when nothing is really bought.
-        prompt: what is asked.
-        is_rehearsal: whether the server is a rehearsal teacher.
-        endpoint: the server; None when a dry run could not reach it.
-        absence: why it could not; else empty.
-    """
-
-    judge: str
-    prompt: Prompt
-    is_rehearsal: bool
-    endpoint: Endpoint | None
-    absence: str = ""
-
-
 class Teacher:
     """An LLM that labels for one card into one store; made by `open_teacher`."""
 
-    def __init__(self, card: Card, config: LabelConfig, book: PurchaseBook, seat: Seat) -> None:
+    def __init__(self, card: Card, config: LabelConfig, book: PurchaseBook, seat: Seat, runner: asyncio.Runner) -> None:
         self.seat = seat
-        self._card, self._config, self._book = card, config, book
-        self._spending = Spending(card.budget.teacher_usd, book.spent_usd(is_rehearsal=seat.is_rehearsal))
+        self._card, self._config, self._book, self._runner = card, config, book, runner
+        self._spending = self._counted(None)
 
     @property
     def spent_usd(self) -> float:
@@ -166,53 +172,98 @@ class Teacher:
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""
         known = self._book.answers(self.seat.judge)
-        return Judged(_judgements(texts, known), from_store=len(_by_content(texts).keys() & known.keys()))
+        table = _judgements(texts, known)
+        return Judged(
+            table,
+            from_store=len(_by_content(texts).keys() & known.keys()),
+            without_probabilities=table["probabilities"].null_count() if self._config.logprobs else 0,
+            cut_prompts=self._cut_prompts(texts, known),
+        )
 
-    def judge(self, texts: pl.DataFrame, what: str = "label: texts judged") -> Judged:
+    def judge(self, texts: pl.DataFrame, what: str = "label: texts judged", most_usd: float | None = None) -> Judged:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
 
-        A spent budget ends the asking and is told in the result.
+        While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
 
         Args:
             texts: columns id, text and weight; `id` stands once.
-            what: named in the progress.
+            what: named in the progress, with the step first.
+            most_usd: the most to spend in this call, below what is left of the card's budget.
 
         Raises:
             TeacherError: the server went away or answers nothing usable, or more than `max_failed_share` of the texts
                 have no answer; what was bought is kept.
             BadInput: the server refuses the key or the model.
+            Conflict: another run took over while this one slept.
         """
         before = self.stored(texts)
-        wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
-        judged = self._ask([text for key, text in wanted.items() if key not in known], before, what)
+        if before.from_store == len(_by_content(texts)):
+            return before
+        with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
+            before = self._take_over(lease, texts, most_usd)
+            wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
+            judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
         if not _is_bearable(judged.failures, len(wanted), self._config):
             raise TeacherError(_few_answers(judged, len(wanted), self._config, self.seat))
-        return replace(judged, table=_judgements(texts, self._book.answers(self.seat.judge)))
+        after = self.stored(texts)
+        return replace(
+            judged,
+            table=after.table,
+            without_probabilities=after.without_probabilities,
+            cut_prompts=after.cut_prompts,
+        )
 
-    def _ask(self, missing: Sequence[str], judged: Judged, what: str) -> Judged:
+    def _take_over(self, lease: Lease, texts: pl.DataFrame, most_usd: float | None) -> Judged:
+        """Read what others bought meanwhile, and book what a run that was killed had under way."""
+        self._book.follow()
+        left = intents_in(lease.record, self._book.lease_key)
+        if left:
+            self._book.book(left)
+            self._book.flush()
+            lease.write({OPEN: []})
+        self._spending = self._counted(most_usd)
+        return self.stored(texts)
+
+    def _counted(self, most_usd: float | None) -> Spending:
+        spent = self._book.spent_usd(is_rehearsal=self.seat.is_rehearsal)
+        cap = self._card.budget.teacher_usd
+        return Spending(cap if most_usd is None else min(cap, spent + most_usd), spent)
+
+    def _ask(self, missing: Sequence[str], judged: Judged, what: str, lease: Lease) -> Judged:
         """Ask for the missing texts, keeping every answer, whatever ends it."""
+        if self.seat.endpoint is None:
+            raise BadInput(self.seat.absence)
+        journal = Journal(self._book, lease, self._config.flush_s)
+        asker = self._asker(self.seat.endpoint, journal)
         with ExitStack() as stack:
-            stack.enter_context(ended_by_sigterm())
-            stack.callback(self._book.flush)
+            stack.callback(journal.close)
             progress = stack.enter_context(track(len(missing), what))
-            results = work_off(self._asker().ask, missing, self._config.concurrency, GRACE_S)
-            stack.enter_context(closing(results))
-            return self._follow(results, judged, progress)
+            counted = judged
 
-    def _follow(self, results: Iterator[Sequence[Purchase] | None], judged: Judged, progress: Track) -> Judged:
-        """Count answers as they come and put them into the store every few seconds."""
-        flushed = time.monotonic()
-        try:
-            for answers in results:
-                if answers:
-                    judged = judged.plus(answers)
-                    self._require_hope(judged, progress.total)
-                    progress.advance(note=f"{usd(self.spent_usd)} of {usd(self._card.budget.teacher_usd)}")
-                if time.monotonic() - flushed >= self._config.flush_s:
-                    self._book.flush()
-                    flushed = time.monotonic()
-        except BudgetSpent:
-            return replace(judged, is_budget_spent=True)
+            def count_answers(answers: list[Purchase]) -> None:
+                nonlocal counted
+                counted = self._count(answers, counted, progress)
+
+            crew: Crew[str, Order, list[Purchase]] = Crew(
+                asker.order,
+                lambda order: asker.ask(order, crew),
+                count_answers,
+                workers=self._config.concurrency,
+                ahead=max(1, self._config.concurrency // 2),
+                grace_s=GRACE_S,
+            )
+            self._runner.run(_worked_off(crew, missing, journal))
+            if crew.error is not None:
+                raise crew.error
+        return replace(counted, is_budget_spent=crew.is_budget_spent or asker.is_budget_spent)
+
+    def _count(self, answers: list[Purchase], judged: Judged, progress: Track) -> Judged:
+        """Count the answers to one text as they come."""
+        if not answers:
+            return judged
+        judged = judged.plus(answers)
+        self._require_hope(judged, progress.total)
+        progress.advance(note=f"{usd(self.spent_usd)} of {usd(self._card.budget.teacher_usd)}")
         return judged
 
     def _require_hope(self, judged: Judged, missing: int) -> None:
@@ -222,19 +273,31 @@ class Teacher:
         if judged.failures >= HOPELESS_AFTER and (is_useless or not is_bearable):
             raise TeacherError(_few_answers(judged, judged.asked, self._config, self.seat))
 
-    def _asker(self) -> Asker:
-        if self.seat.endpoint is None:
-            raise BadInput(self.seat.absence)
+    def _asker(self, endpoint: Endpoint, journal: Journal) -> Asker:
+        config = self._config
+        throttle = Throttle(config.concurrency, config.timeout_s, say, starts_alone=not endpoint.is_known)
         return Asker(
-            self.seat.endpoint,
-            self.seat.prompt,
-            self.seat.judge,
-            is_rehearsal=self.seat.is_rehearsal,
+            self.seat,
+            endpoint,
             prices=self._card.teacher,
-            config=self._config,
+            config=config,
             spending=self._spending,
-            keep=self._book.keep,
+            journal=journal,
+            throttle=throttle,
         )
+
+    def _cut_prompts(self, texts: pl.DataFrame, known: Mapping[str, Purchase]) -> int:
+        found = [(text, known[key]) for key, text in _by_content(texts).items() if key in known]
+        estimates = [estimate_prompt_tokens(self.seat.prompt, text) for text, _ in found]
+        return count_cut_prompts(estimates, [answer.prompt_tokens for _, answer in found])
+
+
+async def _worked_off(crew: "Crew[str, Order, list[Purchase]]", missing: Sequence[str], journal: Journal) -> None:
+    """Ask for the missing texts, and wait for the writes under way, whatever ended the asking."""
+    try:
+        await crew.work_off(missing)
+    finally:
+        await journal.drain()
 
 
 @contextmanager
@@ -252,24 +315,29 @@ def open_teacher(card: Card, store: Store, config: LabelConfig, *, is_dry_run: b
         StorageError: the store does not answer.
     """
     with ExitStack() as stack:
-        seat = _take_seat(card, config, is_dry_run=is_dry_run)
+        runner = stack.enter_context(asyncio.Runner())
+        seat = _take_seat(card, config, runner, is_dry_run=is_dry_run)
         if seat.endpoint is not None:
-            stack.enter_context(closing(seat.endpoint))
+            stack.callback(_close, runner, seat.endpoint)
         book = stack.enter_context(closing(PurchaseBook(store, card.name)))
-        yield Teacher(card, config, book, seat)
+        yield Teacher(card, config, book, seat, runner)
 
 
 def probe(card: Card, config: LabelConfig) -> bool:
     """Find a card's teacher, which costs nothing, and tell whether it is a rehearsal.
 
     Raises:
-        BadInput: no server, no key or a wrong one.
-        TeacherError: the server answers, but is out of order.
+        BadInput: no server or no key, or the server sends us to another one.
     """
-    seat = _take_seat(card, config, is_dry_run=False)
-    if seat.endpoint is not None:
-        seat.endpoint.close()
+    with asyncio.Runner() as runner:
+        seat = _take_seat(card, config, runner, is_dry_run=False)
+        if seat.endpoint is not None:
+            _close(runner, seat.endpoint)
     return seat.is_rehearsal
+
+
+def _close(runner: asyncio.Runner, endpoint: Endpoint) -> None:
+    runner.run(endpoint.close())
 
 
 def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str | None) -> str:
@@ -282,12 +350,12 @@ def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str
     return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
 
 
-def _take_seat(card: Card, config: LabelConfig, *, is_dry_run: bool) -> Seat:
+def _take_seat(card: Card, config: LabelConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Seat:
     prompt = prompt_of(card, has_rationale=config.rationale)
     endpoint, rehearsal, absence = None, None, ""
     try:
         endpoint = Endpoint(card.teacher, config.timeout_s)
-        rehearsal = endpoint.rehearsal()
+        rehearsal = runner.run(endpoint.rehearsal())
     except (BadInput, TeacherError) as error:
         if not is_dry_run:
             raise

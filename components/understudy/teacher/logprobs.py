@@ -4,6 +4,9 @@ Only the tokens that write the label's name count. The name is walked token by t
 label alone gives that label its probability; one that still fits several (labels that begin alike) is followed where
 the answer itself went. A label that the server did not list among its alternatives gets the most it can have had: what
 the listed ones leave, but no more than the least of them. The masses are then scaled to sum to one over the labels.
+
+Servers list tokens that are no part of the answer: an end token, a newline, the fence around the JSON, or what was
+thought before it. The answer is looked for in the tokens, from their end.
 """
 
 import math
@@ -30,11 +33,13 @@ def label_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> lis
     >>> [round(p, 2) for p in label_probabilities('{"label":"tip"}', tokens, ["tip", "other"])]
     [0.75, 0.25]
     """
-    found = VALUE.search(content.encode())
+    answer = content.strip().encode()
+    found = VALUE.search(answer)
     try:
-        if not tokens or not found or b"".join(map(_bytes, tokens)) != content.encode():
+        begin = b"".join(map(_bytes, tokens or [])).rfind(answer)
+        if not found or begin < 0:
             return None
-        masses = _masses(tokens, found.end(), {label: json_bytes(label) for label in labels})
+        masses = _masses(tokens, begin + found.end(), {label: json_bytes(label) for label in labels})
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     total = sum(masses.values())

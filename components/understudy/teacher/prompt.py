@@ -22,6 +22,7 @@ MARKED = re.compile(r"<<<TEXT ([0-9a-f]{16})\n(.*?)\n\1 TEXT>>>", re.DOTALL)
 CHARACTERS_PER_TOKEN = 4
 MESSAGE_TOKENS = 10
 RATIONALE_TOKENS = 30
+CUT_FROM = 1.25  # times the shortest request that was billed alike
 TEMPERATURE = 0
 
 
@@ -156,6 +157,31 @@ def most_prompt_tokens(prompt: Prompt, text: str) -> int:
     """Bound the tokens of one request from above: no tokeniser makes more tokens than there are bytes."""
     written = "".join(message["content"] for message in prompt.messages(text)) + json.dumps(prompt.response_format)
     return len(written.encode()) + 10 * MESSAGE_TOKENS
+
+
+def count_cut_prompts(estimates: Sequence[int], billed: Sequence[int]) -> int:
+    """Count the requests that the server seems to have cut before it read them, by the tokens that it billed.
+
+    A server that keeps the last 512 tokens bills 512 for every longer request: many share the largest count though
+    their estimates differ. One that bills less than half of an estimate of four characters a token has not read it
+    all: no tokeniser needs so few for prose.
+
+    Args:
+        estimates: of `estimate_prompt_tokens`, shape (requests,).
+        billed: tokens that the server counted, shape (requests,).
+
+    >>> count_cut_prompts([100, 520, 900, 1400], [110, 512, 512, 512])
+    2
+    >>> count_cut_prompts([100, 300], [110, 310])
+    0
+    """
+    largest = max(billed, default=0)
+    at_largest = [estimate for estimate, tokens in zip(estimates, billed, strict=True) if tokens == largest]
+    shortest = min(at_largest, default=0)
+    return sum(
+        tokens > 0 and (tokens < estimate / 2 or (tokens == largest and estimate > CUT_FROM * shortest))
+        for estimate, tokens in zip(estimates, billed, strict=True)
+    )
 
 
 def _label_lines(label: Label) -> str:

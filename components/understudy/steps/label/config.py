@@ -12,15 +12,16 @@ class LabelConfig:
     Attributes:
         texts: texts to draw from the pool, about half of them those that the weak rules call positive.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
-        concurrency: requests in flight at once.
+        concurrency: requests that are sent and not yet in the store, at most; fewer on a server that is slow.
         logprobs: ask for token log-probabilities, which become the teacher's probabilities where the server gives them.
         rationale: ask for one short sentence of reason beside each label; it costs about 30 tokens a text.
         max_answer_tokens: most tokens of one answer; raise it for models that think before they answer.
-        timeout_s: seconds to wait for one answer.
+        timeout_s: seconds after which the server is taken for slow: fewer are asked at once, and an answer that is late
+            is waited for up to eight times as long.
         max_tries: tries a text when the server is busy (429) or fails; then the text counts as failed.
         max_wait_s: longest Retry-After, in seconds, that is waited for; beyond it the text counts as failed.
         max_failed_share: in [0, 1]; the step fails when a larger share of the texts has no answer.
-        flush_s: seconds between two segments of answers in the store.
+        flush_s: seconds after which the store's small segments of answers are merged; each answer is there at once.
         min_answers: fewest answered texts of the draw to go on with when the budget is spent.
     """
 

@@ -45,8 +45,9 @@ def run(
         overrides: key=value lines that change settings for this run.
 
     Returns:
-        metrics texts, asked, from_store, failed, cost_usd, prompt_tokens, completion_tokens, positive_share (of the
-        pool, estimated by the draw's weights); a dry run
+        metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
+        give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
+        prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights); a dry run
         gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
@@ -119,7 +120,7 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
 def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card) -> Result:
     for reason, number in judged.failed.items():
         say(f"label: no answer for {count(number, 'text')}: {reason}.")
-    notes = [f"{judged.from_store:,} from the store", *([f"{judged.failures:,} failed"] if judged.failures else [])]
+    notes = [f"{judged.from_store:,} from the store", *judged.remarks()]
     money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
         headline=f"{count(len(judged.table), 'text')} judged ({', '.join(notes)}), {money}, "
@@ -129,6 +130,8 @@ def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card)
             "asked": judged.asked,
             "from_store": judged.from_store,
             "failed": judged.failures,
+            "without_probabilities": judged.without_probabilities,
+            "cut_prompts": judged.cut_prompts,
             "cost_usd": round(judged.cost_usd, 6),
             "prompt_tokens": judged.prompt_tokens,
             "completion_tokens": judged.completion_tokens,

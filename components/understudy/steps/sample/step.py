@@ -160,14 +160,10 @@ def _taught(
 
 
 def _ask(store: Store, card: Card, config: SampleConfig, texts: pl.DataFrame, overrides: str) -> tuple[Any, Teacher]:
-    """Ask within the sample's own budget: no more may be spent than what was before and its dollars."""
+    """Ask within the sample's own budget, and within what is left of the card's."""
     of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
-    settings = load_config("label", card, of_label)
-    with open_teacher(card, store, settings) as teacher:
-        cap = min(card.budget.teacher_usd, teacher.spent_usd + config.teacher_usd)
-    budget = card.budget.model_copy(update={"teacher_usd": cap})
-    with open_teacher(card.model_copy(update={"budget": budget}), store, settings) as teacher:
-        return teacher.judge(texts, "sample: texts judged"), teacher
+    with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
+        return teacher.judge(texts, "sample: texts judged", config.teacher_usd), teacher
 
 
 def _copy(store: Store, day: str, folder: Path) -> None:
