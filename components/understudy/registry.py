@@ -267,10 +267,11 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
     if target.exists():
         return target
     with caching(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with held_folder(target.parent, ".~") as folder:
         beside = folder / manifest.version
         with caching(beside):
+            beside.mkdir(mode=0o700)
             _download(store, manifest, beside)
         try:
             beside.rename(target)

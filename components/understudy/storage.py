@@ -467,6 +467,10 @@ class S3Store(Store):
             raise explain_answer(error, self.bucket, self.locate(key)) from error
         except BotoCoreError as error:
             raise explain_connection(error, self.locate(key)) from error
+        except RecursionError as error:  # boto3 follows a server that answers with redirects alone without end
+            raise BadInput(
+                f"The store's server must answer, got redirects alone ({self.locate(key)}). Mend the address or region."
+            ) from error
         except (ResponseParserError, HTTPError, OSError) as error:
             raise StorageError(f"The store must answer, got {error} ({self.locate(key)}). Try again later.") from error
         except ValueError as error:  # a key or tag that no header or URL can hold
