@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 from understudy import provenance
 from understudy.errors import BadArtifact, BadInput, UnderstudyError
 from understudy.store.address import parse_address
-from understudy.store.faults import explain_os
+from understudy.store.faults import FULL, explain_os
 from understudy.store.leftovers import held_folder
 
 Value = str | int | float | bool
@@ -103,11 +103,24 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
     opened = provenance.opening(step, call.inputs, call.parameters)
     started = time.time()
     with _beside(call.outputs) as beside:
-        result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
+        with _room_told(step):
+            result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
         places = {**call.inputs, **beside}
         record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
         _put_in_place(call, beside, record, uris or {})
     return result
+
+
+@contextmanager
+def _room_told(step: str) -> Iterator[None]:
+    """Tell a disk without room in a sentence, wherever in a step it was met."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"{step}, {error.filename}" if error.filename else step
+        raise explain_os(error, "The disk must have room", where, "") from error
 
 
 def is_done(step: str, arguments: Mapping[str, Any]) -> bool:

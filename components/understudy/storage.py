@@ -321,7 +321,9 @@ class S3Store(Store):
         def again(reached: int) -> Rest:
             more = self._get(key, offset + reached, tag)
             if more is None or more[1] != tag:
-                raise Changed(f"An object must stay while it is read, got another one ({self.locate(key)}).")
+                raise Changed(
+                    f"An object must stay while it is read, got another one ({self.locate(key)}). Run it again."
+                )
             return more[0]
 
         return ObjectStream(rest, again, self.locate(key)), tag
@@ -354,8 +356,12 @@ class S3Store(Store):
     def _size(self, answer: Mapping[str, Any], key: str, offset: int) -> int:
         """Return how many bytes follow in an object from a byte on, by what the server says of its length."""
         if not offset:
-            said = answer.get("ContentLength") or self._head(key)  # an empty body is not believed at once
-            return int(said[1] if isinstance(said, tuple) else said or 0)
+            if size := answer.get("ContentLength"):
+                return int(size)
+            found = self._head(key)  # an empty body is not believed at once
+            if found is None:
+                raise Changed(f"An object must stay while it is read, got none ({self.locate(key)}). Run it again.")
+            return found[1]
         span = CONTENT_RANGE.fullmatch(str(answer.get("ContentRange", "")))
         if span is None or int(span[1]) != offset:
             raise StorageError(
@@ -414,8 +420,14 @@ class S3Store(Store):
 
     def delete(self, key: str) -> None:
         """Remove the object."""
+        from botocore.exceptions import ClientError
+
         with self._translated(key):
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            try:
+                self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ABSENT_CODES:
+                    raise
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key

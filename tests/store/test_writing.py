@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,15 @@ def test_a_clock_that_is_off_is_told_as_such(s3_server, s3_url, monkeypatch, cod
         behind(s3_server, lambda _: Fault(status=403, code=code, says=date), monkeypatch),
         pytest.raises(StorageError, match=r"clock must be right.*minutes ahead of the server's.*Set the clock"),
     ):
+        open_store(s3_url).read("x")
+
+
+def test_the_real_servers_word_for_a_clock_that_is_off_is_known(s3_url, monkeypatch):
+    from botocore import auth
+
+    now = auth.get_current_datetime
+    monkeypatch.setattr(auth, "get_current_datetime", lambda *given: now(*given) + timedelta(days=1))
+    with pytest.raises(StorageError, match="clock must be right"):
         open_store(s3_url).read("x")
 
 
