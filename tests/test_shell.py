@@ -344,6 +344,29 @@ def test_a_killed_step_leaves_no_output_and_the_next_run_clears_what_it_left(tmp
     assert not left.parent.exists()
 
 
+def test_a_disk_without_room_is_one_sentence_and_nothing_is_left(step, arguments, tmp_path):
+    """What a step cannot write ends as a sentence, whatever library met the full disk."""
+
+    def run(source: In, folder: Out, page: Out, note: str = "", overrides: str = "") -> Result:
+        with Path("/dev/full").open("w") as file:
+            file.write("x" * 100_000)
+        return Result()
+
+    step(run)
+    with pytest.raises(
+        StorageError, match=r"The disk must have room, got 'No space left on device' \(toy\)"
+    ):
+        shell.execute("toy", arguments)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["x" * 5000, "y" * 300, "a\0b", "s3://bucket/key"])
+def test_a_path_that_cannot_be_is_one_sentence(step, arguments, given):
+    for name in ("source", "page"):
+        with pytest.raises(BadInput, match=rf"toy --{name}"):
+            shell.execute("toy", {**arguments, name: given})
+
+
 def test_a_kill_between_two_outputs_leaves_no_old_one_beside_a_new_one(tmp_path):
     program = textwrap.dedent("""
         import os, signal, sys

@@ -320,7 +320,7 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
     require_vouched(manifest.bundle_files, where)
     folder = cache or cache_folder() / "bundles"
     with caching(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = folder / wanted
     if target.is_symlink():  # what it leads to is not ours to remove
         target.unlink()
@@ -331,6 +331,7 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
     with held_folder(folder, ".~") as made:
         beside = made / wanted
         with caching(beside):
+            beside.mkdir(mode=0o700)
             _download(store, manifest, beside, where)
         _require_version(beside, wanted)
         try:

@@ -20,7 +20,7 @@ from understudy.errors import BadArtifact, BadInput, UnderstudyError
 from understudy.run_records import as_bytes
 from understudy.storage import split_uri
 from understudy.store.address import parse_address
-from understudy.store.faults import explain_os
+from understudy.store.faults import FULL, explain_os
 from understudy.store.leftovers import held_folder
 from understudy.store.secrets import redact
 from understudy.store.sinks import guard_streams
@@ -113,11 +113,24 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
     opened = provenance.opening(step, call.inputs, call.parameters)
     started = time.time()
     with _beside(call.outputs) as beside:
-        result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
+        with _room_told(step):
+            result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
         places = {**call.inputs, **beside}
         record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
         _put_in_place(call, beside, record, uris or {})
     return result
+
+
+@contextmanager
+def _room_told(step: str) -> Iterator[None]:
+    """Tell a disk without room in a sentence, wherever in a step it was met."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"{step}, {error.filename}" if error.filename else step
+        raise explain_os(error, "The disk must have room", where, "") from error
 
 
 def is_done(step: str, arguments: Mapping[str, Any]) -> bool:

@@ -322,7 +322,9 @@ class S3Store(Store):
         def again(reached: int) -> Rest:
             more = self._get(key, offset + reached, tag)
             if more is None or more[1] != tag:
-                raise Changed(f"An object must stay while it is read, got another one ({self.locate(key)}).")
+                raise Changed(
+                    f"An object must stay while it is read, got another one ({self.locate(key)}). Run it again."
+                )
             return more[0]
 
         return ObjectStream(rest, again, self.locate(key)), tag
@@ -355,8 +357,12 @@ class S3Store(Store):
     def _size(self, answer: Mapping[str, Any], key: str, offset: int) -> int:
         """Return how many bytes follow in an object from a byte on, by what the server says of its length."""
         if not offset:
-            said = answer.get("ContentLength") or self._head(key)  # an empty body is not believed at once
-            return int(said[1] if isinstance(said, tuple) else said or 0)
+            if size := answer.get("ContentLength"):
+                return int(size)
+            found = self._head(key)  # an empty body is not believed at once
+            if found is None:
+                raise Changed(f"An object must stay while it is read, got none ({self.locate(key)}). Run it again.")
+            return found[1]
         span = CONTENT_RANGE.fullmatch(str(answer.get("ContentRange", "")))
         if span is None or int(span[1]) != offset:
             raise StorageError(
@@ -415,8 +421,14 @@ class S3Store(Store):
 
     def delete(self, key: str) -> None:
         """Remove the object."""
+        from botocore.exceptions import ClientError
+
         with self._translated(key):
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            try:
+                self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ABSENT_CODES:
+                    raise
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -468,6 +480,10 @@ class S3Store(Store):
             raise explain_answer(error, self.bucket, self.locate(key)) from error
         except BotoCoreError as error:
             raise explain_connection(error, self.locate(key)) from error
+        except RecursionError as error:  # boto3 follows a server that answers with redirects alone without end
+            raise BadInput(
+                f"The store's server must answer, got redirects alone ({self.locate(key)}). Mend the address or region."
+            ) from error
         except (ResponseParserError, HTTPError, OSError) as error:
             raise StorageError(f"The store must answer, got {error} ({self.locate(key)}). Try again later.") from error
         except ValueError as error:  # a key or tag that no header or URL can hold

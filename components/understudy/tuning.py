@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.cache import cache_folder
+from understudy.cache import cache_folder, caching
 from understudy.engine import BATCH_TOKENS, Graph, Tokens
 from understudy.machine import cores, cpu_model
 from understudy.progress import say
@@ -141,10 +141,11 @@ def _remembered(file: Path, tried: Sequence[Settings]) -> Settings | None:
 
 
 def _remember(file: Path, settings: Settings) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(asdict(settings)), encoding="utf-8")
-    beside.replace(file)
+    with caching(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(asdict(settings)), encoding="utf-8")
+        beside.replace(file)
 
 
 def _seconds(graph: Graph, sample: Tokens, until_s: float) -> float:

@@ -54,6 +54,7 @@ def losing_first_answer(upstream: str, method: str) -> Iterator[str]:
             """Say nothing."""
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as server:
+        server.daemon_threads = True  # a client keeps its connection for longer than this block
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

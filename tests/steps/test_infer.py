@@ -445,7 +445,7 @@ def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_af
     assert "The store must be writable, got" in told
     assert "Traceback" not in told
     assert desk.store.list("predictions/") == []
-    assert not list(Path(desk.uri).rglob(".~*.parquet*"))
+    assert not list(Path(desk.uri).rglob("written-*"))
     desk.infer("2026-11-01/00", overrides=sets[0])
     assert len(desk.predictions("2026-11-01")) == 300
 

@@ -125,7 +125,9 @@ class ObjectStream(io.RawIOBase):
                 self._cause = error
                 continue
             if rest.size != self._size - self._reached:
-                raise Changed(f"An object must stay as it is while it is read, got another length ({self._where}).")
+                raise Changed(
+                    f"An object must stay while it is read, got another length ({self._where}). Run it again."
+                )
             self._body, self._cause = rest.body, None
             return
 
