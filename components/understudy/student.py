@@ -1,9 +1,13 @@
 """The students: small transformers by name, loaded from safetensors with a fresh classification head."""
 
 import os
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 # OpenMP reads this when torch is loaded. Threads that spin while they wait made training 4 to 15 times slower on a
 # machine that anything else uses too (docs/log.md).
@@ -11,18 +15,32 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, T5ForTokenClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from understudy.documents import read_json, write_json
+from understudy.bundles import MOST_TOKENS
+from understudy.documents import write_json
 from understudy.engine import Floats, encodable, length_batches
 from understudy.errors import BadArtifact
+from understudy.model import hub, student_files
+from understudy.store import codecs
 from understudy.students import STUDENTS, locate, unknown_student
 
 STUDENT_FILE = "student.json"
 LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
+UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
+UNREADABLE += (ArithmeticError, SafetensorError, pickle.UnpicklingError, EOFError, ImportError)
+REFUSED: tuple[type[Exception], ...] = (*UNREADABLE, BadArtifact)
+
+
+class About(TypedDict, total=False):
+    """What student.json must say for the steps that follow."""
+
+    max_length: Required[Annotated[int, Field(ge=1, le=MOST_TOKENS)]]
+    is_rehearsal: bool
 
 
 class T5EncoderClassifier(T5ForTokenClassification):  # type: ignore[misc]
@@ -50,20 +68,25 @@ def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
     Raises:
         BadSetting: nothing is found under that name, or the weights are no plain tensors.
     """
-    source = locate(name)
     numbered = dict(enumerate(labels))
+    changes = {"id2label": numbered, "label2id": {label: i for i, label in numbered.items()}}
     try:
-        config = AutoConfig.from_pretrained(
-            source, num_labels=len(labels), id2label=numbered, label2id={label: i for i, label in numbered.items()}
-        )
-        return _model_class(config).from_pretrained(source, config=config, **_weights(source)), tokenizer_of(source)
-    except (OSError, ValueError, RuntimeError) as error:
+        with student_files.staged(folder_of(name)) as stage:
+            return _open_staged(stage, changes, name)
+    except REFUSED as error:
         raise unknown_student(name, _first_sentence(error)) from error
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a student's files: its own, a package's, or that of the hub's cache."""
+    source = locate(name)
+    return Path(source) if Path(source).is_dir() else hub.fetched(source)
 
 
 def tokenizer_of(source: str) -> Any:
     """Load the fast tokenizer of a folder or hub name."""
-    return AutoTokenizer.from_pretrained(source, use_fast=True)
+    with student_files.staged(folder_of(source)) as stage:
+        return _tokenizer(stage, _config(stage, {}), source)
 
 
 def save(model: Any, tokenizer: Any, about: dict[str, Any], folder: Path) -> None:
@@ -80,12 +103,15 @@ def open_student(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
         BadArtifact: the folder holds no student.
     """
     try:
-        about = read_json(folder / STUDENT_FILE, "train")
-        config = AutoConfig.from_pretrained(folder)
-        model = _model_class(config).from_pretrained(folder, config=config, use_safetensors=True)
-        return model.eval(), tokenizer_of(str(folder)), about
-    except (OSError, ValueError) as error:
-        raise BadArtifact(f"A student must be a folder that train wrote, got {error} ({folder}).") from error
+        about = codecs.read_mapping(codecs.read_file(folder / STUDENT_FILE), str(folder / STUDENT_FILE), About)
+        with student_files.staged(folder) as stage:
+            if not (stage / student_files.SAFE_WEIGHTS).exists():
+                raise OSError(f"no {student_files.SAFE_WEIGHTS}")
+            model, tokenizer = _open_staged(stage, {}, str(folder))
+    except UNREADABLE as error:
+        found = f"{_first_sentence(error)} ({folder})"
+        raise BadArtifact(f"A student must be a folder that train wrote, got {found}. Run train again.") from error
+    return model.eval(), tokenizer, about
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any = "cpu") -> dict[str, torch.Tensor]:
@@ -119,13 +145,27 @@ def _model_class(config: Any) -> Any:
     return T5EncoderClassifier if config.model_type == "t5" else AutoModelForSequenceClassification
 
 
-def _weights(source: str) -> dict[str, Any]:
-    """Safetensors where there are any; a folder or hub repository with .bin alone is read as plain tensors only."""
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+def _open_staged(stage: Path, changes: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    """Load model and tokenizer of a staged folder: safetensors, or .bin as plain tensors only."""
+    config = _config(stage, changes)
+    is_safe = (stage / student_files.SAFE_WEIGHTS).exists()
+    weights = {"use_safetensors": True} if is_safe else {"use_safetensors": False, "weights_only": True}
+    model = _model_class(config).from_pretrained(stage, config=config, local_files_only=True, **weights)
+    model.config._name_or_path = model.name_or_path = name
+    return model, _tokenizer(stage, config, name)
 
-    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-    found = any(cached_file(source, name, **missing) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
-    return {"use_safetensors": True} if found else {"use_safetensors": False, "weights_only": True}
+
+def _config(stage: Path, changes: Mapping[str, Any]) -> Any:
+    said = {**codecs.read_mapping((stage / student_files.CONFIG_FILE).read_bytes(), str(stage)), **changes}
+    return AutoConfig.for_model(**said)
+
+
+def _tokenizer(stage: Path, config: Any, name: str) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(
+        stage, config=config, use_fast=True, local_files_only=True, trust_remote_code=False
+    )
+    tokenizer.name_or_path = name
+    return tokenizer
 
 
 def _first_sentence(error: Exception) -> str:

@@ -413,7 +413,7 @@ def test_a_corrupt_bundle_whose_hashes_were_made_to_fit_is_refused(desk):
     content["version"] = version_of("hotel-tips", content)
     settings_file.write_text(json.dumps(content))
     desk.write("a.csv", texts(0, 5))
-    with pytest.raises(BadArtifact, match="readable ONNX model"):
+    with pytest.raises(BadArtifact, match="must be an ONNX model"):
         execute("infer", {"bundle": desk.bundle, "texts": str(desk.source), "predictions": desk.folder / "out"})
 
 

@@ -1,0 +1,76 @@
+"""Fetch a student's files from the model hub: the one place that may ask it, and only where its user allows it.
+
+Everything else runs with HF_HUB_OFFLINE=1, which `understudy` sets before any library of the hub is loaded. Whoever
+sets HF_HUB_OFFLINE=0 allows this download, in a process of its own, and nothing else.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from understudy.errors import BadSetting, UnderstudyError
+from understudy.model.student_files import (
+    CONFIG_FILE,
+    PLAIN_WEIGHTS,
+    SAFE_WEIGHTS,
+    SPECIAL_FILES,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    VOCABULARIES,
+)
+
+SMALL = (CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, *SPECIAL_FILES, *VOCABULARIES)
+DOWNLOAD = """
+import sys
+from huggingface_hub import list_repo_files, snapshot_download
+name, safe, plain, *small = sys.argv[1:]
+weights = safe if safe in list_repo_files(name) else plain
+snapshot_download(name, allow_patterns=[*small, weights])
+"""
+MOST_S = 3600
+
+
+def fetched(name: str) -> Path:
+    """Return the folder of a hub name's files in the hub's cache, downloaded when the user allows it.
+
+    Raises:
+        BadSetting: the cache does not have them, and nothing may be downloaded.
+        UnderstudyError: the download failed.
+    """
+    found = _cached(name)
+    if found is None and os.environ.get("UNDERSTUDY_DOWNLOADS") == "1":
+        _download(name)
+        found = _cached(name)
+    if found is None:
+        raise BadSetting(
+            f"A student from the model hub must be on this machine, got none named '{name}' (student). Set "
+            "HF_HUB_OFFLINE=0 to download it once, or give a folder."
+        )
+    return found
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+    is_whole = (folder / CONFIG_FILE).is_file() and any(
+        (folder / one).is_file() for one in (SAFE_WEIGHTS, PLAIN_WEIGHTS)
+    )
+    return folder if is_whole else None
+
+
+def _download(name: str) -> None:
+    command = [sys.executable, "-c", DOWNLOAD, name, SAFE_WEIGHTS, PLAIN_WEIGHTS, *SMALL]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MOST_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UnderstudyError(f"The model hub must send '{name}' within an hour. Try again later.") from error
+    if done.returncode:
+        why = done.stderr.strip().rpartition("\n")[2][:300]
+        raise UnderstudyError(f"The model hub must send '{name}', got: {why} (student). Try again, or give a folder.")
