@@ -36,7 +36,6 @@ from understudy.data.limits import (
 )
 from understudy.data.lines import Lines, TooLong, records
 from understudy.data.listing import Listing
-from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadData, together
 from understudy.provenance import hash_file
 from understudy.storage import Store, open_store
@@ -227,7 +226,7 @@ def rows_from(
     try:
         for row in READERS[file.kind](file, columns, place):
             yield _checked(row, file.name, columns, filled, reading)
-    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise _cut_short(file, error) from error
 
 
@@ -283,8 +282,8 @@ def _as_far_as_fresh(reader: Iterator["Read"], every: int) -> list["Read"]:
 
 def _parquet_length(file: File) -> int:
     try:
-        return int(parquet.scan(file.path).select(pl.len()).collect().item())
-    except (OSError, *PARQUET_ERRORS) as error:
+        return parquet.length(file.path)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise _cut_short(file, error) from error
 
 
@@ -420,7 +419,7 @@ def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[s
         with path.open("rb") as stream:
             start = stream.read(65536)
         file = _with_columns(_recognised(name, path, start), required, {*required, *optional})
-    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise BadData(
             f"A file must be there and readable, got {_said(error)} ({name}). Mend the path, or write the file again."
         ) from error
@@ -622,9 +621,9 @@ def _object(line: str) -> dict[str, Any] | str | None:
 
 
 def _parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
-    scan = parquet.scan(file.path).select([name for name in wanted if name in file.columns])
+    columns = [name for name in wanted if name in file.columns]
     offset, rows = start.row, FIRST_ROWS
-    while len(part := scan.slice(offset, rows).collect()):
+    while len(part := parquet.rows(file.path, columns, offset, rows)):
         for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):
             yield Read(0, number, cells)
         offset += len(part)
