@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import tempfile
@@ -369,7 +370,8 @@ def listed(address: str) -> Listing:
     """
     path = local_path(address)
     listing.require_plain(address, path)
-    return listing.in_folder(path, address) if path.is_dir() else Listing(((address, path),))
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - no error where a folder above it may not be looked into
+    return listing.in_folder(path, address) if is_folder else Listing(((address, path),))
 
 
 def _from_s3(address: str, folder: Path) -> Listing:
@@ -488,14 +490,18 @@ def _parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
     schema = parquet.schema(file.path)
     kind = schema.get("text", pl.String())
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        raise BadData(f"The column 'text' must hold strings, got {kind} ({file.name}). Convert it first.")
+        raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
     for name in sorted({*wanted} & {*schema}):
         if schema[name].is_nested() or isinstance(schema[name], pl.Binary | pl.Object):
             raise BadData(
-                f"The column '{name}' must hold plain values, got {listing.clipped(str(schema[name]))} ({file.name}). "
+                f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
                 "Convert it to strings first."
             )
     return tuple(schema)
+
+
+def _said_kind(kind: pl.DataType) -> str:
+    return listing.clipped(str(kind))
 
 
 def _jsonl_keys(file: File) -> tuple[str, ...]:

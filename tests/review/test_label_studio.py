@@ -224,12 +224,12 @@ def test_a_task_that_was_imported_from_another_export_has_no_sure_id(known, tmp_
 
 def test_a_list_too_large_to_hold_is_refused(known, tmp_path):
     (tmp_path / "many.json").write_text("[" + "{}," * 1_100_000 + "{}]")
-    with pytest.raises(BadData, match="at most 67,108,864 bytes with 2,000,000 values, got 2,200,0"):
+    with pytest.raises(BadData, match="at most 33,554,432 bytes with 2,000,000 values, got 2,200,0"):
         labels.add(known, str(tmp_path / "many.json"))
     with (tmp_path / "large.json").open("w") as file:
         file.write("[")
-        file.truncate((1 << 26) + 1)
-    with pytest.raises(BadData, match="got 67,108,865 bytes"):
+        file.truncate((1 << 25) + 1)
+    with pytest.raises(BadData, match="got 33,554,433 bytes"):
         labels.add(known, str(tmp_path / "large.json"))
 
 
