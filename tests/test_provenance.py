@@ -1,6 +1,8 @@
 """Hashes that see every change of an artifact, and records that can be trusted."""
 
 import json
+import os
+import time
 
 import pytest
 from hypothesis import given
@@ -104,3 +106,33 @@ def test_card_and_settings_of_the_run_are_recorded(tmp_path, card_text):
     assert record["settings"]["min_per_label"] == 7
     assert "seed" not in record["settings"]
     assert record["started"] == "1970-01-01T00:00:00Z"
+
+
+def opened(**parameters):
+    return provenance.opening("ingest", {}, {name: str(value) for name, value in parameters.items()})["sources"]
+
+
+def test_of_a_folder_no_more_is_hashed_than_the_step_reads(tmp_path, card_text):
+    """A home folder that is named by mistake is not read whole before the step looks at it."""
+    home = tmp_path / "home"
+    (home / "deep").mkdir(parents=True)
+    with (home / "deep" / "film.mp4").open("wb") as film:
+        film.truncate(1 << 40)  # a terabyte of nothing: hours to hash
+    started = time.process_time()
+    assert opened(card=home, texts=home, labels=home) == {"card": None, "texts": None, "labels": None}
+    (home / "card.yaml").write_text(card_text)
+    (home / "a.csv").write_text("id,text\n1,x\n")
+    before = opened(card=home, texts=home)
+    assert None not in before.values()
+    assert time.process_time() - started < 5
+    (home / "deep" / "b.csv").write_text("id,text\n2,y\n")
+    after = opened(card=home, texts=home)
+    assert (after["card"], after["texts"]) == (before["card"], opened(answers=home)["answers"])
+    assert after["texts"] != before["texts"]
+
+
+def test_what_never_ends_is_not_hashed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    sources = opened(card="/dev/zero", texts=tmp_path / "pipe", labels=tmp_path / "loop")
+    assert sources == {"card": None, "texts": None, "labels": None}

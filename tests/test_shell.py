@@ -353,9 +353,7 @@ def test_a_disk_without_room_is_one_sentence_and_nothing_is_left(step, arguments
         return Result()
 
     step(run)
-    with pytest.raises(
-        StorageError, match=r"The disk must have room, got 'No space left on device' \(toy\)"
-    ):
+    with pytest.raises(StorageError, match=r"The disk must have room, got 'No space left on device' \(toy\)"):
         shell.execute("toy", arguments)
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -8,6 +8,7 @@ The text's own time plays no part: a late text arrives when its file does.
 
 import hashlib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -63,7 +64,8 @@ def _behind(address: str) -> tuple[list[str], tuple[str, ...]]:
     place = parse_address(address, "--texts")
     if not place.is_s3:
         found = sources.listed(address)
-        return list(dict.fromkeys(str(path.resolve()) for _, path in found.files)), found.passed_over
+        real = (os.path.realpath(path) for _, path in found.files)  # a link that leads to itself is no error here
+        return list(dict.fromkeys(real)), found.passed_over
     store = S3Store(place.bucket, "")
     keys, passed_over = sources.keys_under(store, place.key, address)
     return [store.locate(name) for name in keys], passed_over
@@ -86,7 +88,20 @@ def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> Look
 
 
 def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
-    """Find what is new in one file; None when it is as it was, or without content."""
+    """Find what is new in one file; None when it is as it was, or without content.
+
+    Raises:
+        BadData: it is missing or unreadable, or lacks a column.
+    """
+    try:
+        return _looked_at(name, before, rows_a_block)
+    except OSError as error:
+        raise BadData(
+            f"A source of texts must be readable, got {error.strerror or error} ({name}). Mend it or its rights."
+        ) from error
+
+
+def _looked_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
     tag = require_tag(name)
     if before is not None and before.tag == tag:
         return None

@@ -233,18 +233,18 @@ def _source_hash(name: str, value: str) -> str | None:
     path = Path(value)
     if value.startswith("s3://"):
         return None
-    if name == "card" and path.is_dir():
-        path = path / CARD_FILE
-    if not path.is_dir():
-        return hash_file(path) if listing.is_plain(path) else None
-    return _data_hash(path) if name in OF_DATA else hash_tree(path)
-
-
-def _data_hash(folder: Path) -> str | None:
     try:
-        files = listing.in_folder(folder, str(folder)).files
-    except BadInput:
+        if name == "card" and path.is_dir():
+            path = path / CARD_FILE
+        if not path.is_dir():
+            return hash_file(path) if listing.is_plain(path) else None
+        return _data_hash(path) if name in OF_DATA else hash_tree(path)
+    except (OSError, BadInput):
         return None  # the step says what is wrong with it, beside the faults of its other arguments
+
+
+def _data_hash(folder: Path) -> str:
+    files = listing.in_folder(folder, str(folder)).files
     named = (f"{os.fsencode(path.relative_to(folder)).hex()} {hash_file(path)}\n" for _, path in files)
     return hashlib.sha256("".join(named).encode()).hexdigest()
 

@@ -7,7 +7,6 @@ import dataframely as dy
 import polars as pl
 
 from understudy.data import parquet
-from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadArtifact
 
 Split = Literal["train", "validation", "calibration", "test"]
@@ -165,7 +164,7 @@ def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
         table = parquet.read(path)
         required = table.select(schema.column_names())
         good, failure = schema.filter(required, cast=True)
-    except (OSError, *PARQUET_ERRORS, dy.exc.SchemaError) as error:
+    except (OSError, pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
         raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
     if len(good) < len(table):
         raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")

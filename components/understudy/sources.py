@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ from understudy.data.limits import (
 )
 from understudy.data.lines import Lines, TooLong, records
 from understudy.data.listing import Listing
-from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadData, BadInput, together
 from understudy.provenance import hash_file
 from understudy.storage import S3Store, Store, copy
@@ -225,7 +225,7 @@ def rows_from(
     try:
         for row in READERS[file.kind](file, columns, place):
             yield _checked(row, file.name, columns, filled, reading)
-    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise _cut_short(file, error) from error
 
 
@@ -281,8 +281,8 @@ def _as_far_as_fresh(reader: Iterator["Read"], every: int) -> list["Read"]:
 
 def _parquet_length(file: File) -> int:
     try:
-        return int(parquet.scan(file.path).select(pl.len()).collect().item())
-    except (OSError, *PARQUET_ERRORS) as error:
+        return parquet.length(file.path)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise _cut_short(file, error) from error
 
 
@@ -378,7 +378,8 @@ def listed(address: str) -> Listing:
     """
     path = local_path(address)
     listing.require_plain(address, path)
-    return listing.in_folder(path, address) if path.is_dir() else Listing(((address, path),))
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - no error where a folder above it may not be looked into
+    return listing.in_folder(path, address) if is_folder else Listing(((address, path),))
 
 
 def _from_s3(address: str, folder: Path) -> Listing:
@@ -427,7 +428,7 @@ def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[s
         with path.open("rb") as stream:
             start = stream.read(65536)
         file = _with_columns(_recognised(name, path, start), required, {*required, *optional})
-    except (OSError, UnicodeError, *PARQUET_ERRORS) as error:
+    except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise BadData(
             f"A file must be there and readable, got {_said(error)} ({name}). Mend the path, or write the file again."
         ) from error
@@ -496,14 +497,18 @@ def _parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
     schema = parquet.schema(file.path)
     kind = schema.get("text", pl.String())
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        raise BadData(f"The column 'text' must hold strings, got {kind} ({file.name}). Convert it first.")
+        raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
     for name in sorted({*wanted} & {*schema}):
         if schema[name].is_nested() or isinstance(schema[name], pl.Binary | pl.Object):
             raise BadData(
-                f"The column '{name}' must hold plain values, got {listing.clipped(str(schema[name]))} ({file.name}). "
+                f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
                 "Convert it to strings first."
             )
     return tuple(schema)
+
+
+def _said_kind(kind: pl.DataType) -> str:
+    return listing.clipped(str(kind))
 
 
 def _jsonl_keys(file: File) -> tuple[str, ...]:
@@ -629,9 +634,9 @@ def _object(line: str) -> dict[str, Any] | str | None:
 
 
 def _parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
-    scan = parquet.scan(file.path).select([name for name in wanted if name in file.columns])
+    columns = [name for name in wanted if name in file.columns]
     offset, rows = start.row, FIRST_ROWS
-    while len(part := scan.slice(offset, rows).collect()):
+    while len(part := parquet.rows(file.path, columns, offset, rows)):
         for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):
             yield Read(0, number, cells)
         offset += len(part)

@@ -782,3 +782,53 @@ def test_the_store_tells_who_decided_a_split(desk):
     content = [json.loads(line) for line in lines]
     assert [line["group"] for line in content] == sorted(line["group"] for line in content)
     assert {line["group"] for line in content if line["by"] == "author"} == {f"r{i}" for i in range(12)}
+
+
+def test_files_that_are_passed_over_stand_on_the_line_and_among_the_refusals(tmp_path):
+    desk = Desk(tmp_path)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (tmp_path / "texts.csv").rename(folder / "texts.csv")
+    for name in ("part-1.csv.gz", "part-2.txt", "_SUCCESS"):
+        (folder / name).write_text("id,text\n1,x\n")
+    done = desk.run(texts=str(folder))
+    assert done.headline.endswith("; 2 files that are passed over (part-1.csv.gz, part-2.txt)")
+    refused = records.read(desk.out / "refused", records.Refusals).filter(pl.col("reason") == "passed_over")
+    assert refused.select("file", "row", "is_fault").rows() == [
+        (f"{folder}/part-1.csv.gz", 0, False),
+        (f"{folder}/part-2.txt", 0, False),
+    ]
+    assert done.metrics["refused_passed_over"] == 2
+
+
+def test_a_label_beside_another_text_is_refused(tmp_path):
+    desk = Desk(tmp_path)
+    labels = [(f"r{i}", "tip" if i % 3 == 0 else "other", sentence(i).upper()) for i in range(60)]
+    desk.labels([*labels[:-1], (*labels[-1][:2], sentence(7))], header="id,label,text")
+    desk.run()
+    refused = records.read(desk.out / "refused", records.Refusals).filter(pl.col("reason") == "other_text")
+    assert refused.select("row", "id", "is_fault").rows() == [(61, "r59", True)]
+    assert "r59" not in desk.split_of()
+
+
+def test_labels_that_label_studio_wrote_its_numbers_over_are_refused(tmp_path):
+    desk = Desk(tmp_path)
+    desk.labels([(f"r{i}", "tip", 1, 2.5) for i in range(60)], header="id,label,annotation_id,lead_time")
+    (fault,) = desk.faults(BadData)
+    assert "must be its JSON export" in fault
+
+
+def test_a_folder_given_as_the_card_is_told_at_once(tmp_path):
+    desk = Desk(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    with (home / "film.mp4").open("wb") as film:
+        film.truncate(1 << 40)
+    (fault,) = desk.faults(BadCard, card=str(home))
+    assert str(home) in fault
+
+
+@pytest.mark.parametrize("address", ["x" * 5000, "a\0b.csv", "y" * 300])
+def test_an_address_that_no_system_takes_is_one_sentence_an_option(tmp_path, address):
+    faults = Desk(tmp_path).faults(BadInput, texts=address, labels=address)
+    assert [option in fault for option, fault in zip(("--texts", "--labels"), faults, strict=True)] == [True, True]

@@ -1,6 +1,9 @@
 import csv
+import io
 import json
 import random
+import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -327,10 +330,30 @@ def test_the_share_of_the_pool_counts_texts_by_what_they_stand_for():
     assert core.contested_share(table) == pytest.approx(0.1)
 
 
-@given(st.text())
+SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+CELLS = st.text() | st.text("a' ;,|\t\r\n\v\"=+-@\uff1d\u00a0\u2028", max_size=12)
+
+
+@given(CELLS)
 def test_a_safe_cell_is_no_formula_and_comes_back_whole(text):
-    assert not safe_cell(text).startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+    assert not safe_cell(text).startswith((*SIGNS, "\t", "\r"))
     assert raw_cell(safe_cell(text)) == text
+
+
+@given(CELLS)
+def test_a_cell_holds_no_formula_however_a_spreadsheet_parts_the_line(text):
+    """A semicolon, a tab, a bar, a quote or a line break may begin a cell in a spreadsheet that expects it."""
+    out = io.StringIO()
+    csv.writer(out).writerow(["id", safe_cell(text), "more"])
+    for piece in re.split('[;,|\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029"]', out.getvalue()):
+        assert not piece.lstrip(" \u00a0\u3000").startswith(SIGNS)
+
+
+def test_a_long_cell_is_guarded_in_time():
+    for text in ("\n" * 200_000, "'" * 200_000, ";'" * 100_000, " " * 200_000 + "="):
+        started = time.process_time()
+        assert raw_cell(safe_cell(text)) == text
+        assert time.process_time() - started < 2
 
 
 def test_the_csv_holds_no_formula_and_an_empty_column_for_people():

@@ -397,3 +397,15 @@ def make_desk_source(s3_url):
     from understudy.storage import open_store
 
     return open_store(s3_url)
+
+
+@pytest.mark.parametrize("address", ["self.csv", "a.csv/b.csv", "/proc/self/mem", "pipe.csv", "/dev/zero", "x" * 5000])
+def test_a_source_that_cannot_be_read_is_one_sentence(desk, monkeypatch, address):
+    monkeypatch.chdir(desk.folder)
+    Path("self.csv").symlink_to("self.csv")
+    Path("a.csv").write_text("id,text\n1,x\n")
+    os.mkfifo("pipe.csv")
+    with pytest.raises(BadInput) as caught:
+        desk.shard("2026-11-01", texts=address)
+    assert len(caught.value.faults) == 1
+    assert nights.find_manifest(desk.store, "2026-11-01") is None

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from understudy import sources
-from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES
+from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES, MOST_TASK_BYTES
 from understudy.data.listing import clipped
 from understudy.errors import BadData
 from understudy.sources import Refusal
@@ -55,7 +55,7 @@ def load(name: str, path: Path) -> list[Any] | None:
     try:
         with path.open("rb") as file:
             first = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-        if first not in {b"[", b"{"} or (first == b"{" and path.stat().st_size > MOST_EXPORT_BYTES):
+        if first not in {b"[", b"{"} or (first == b"{" and path.stat().st_size > MOST_TASK_BYTES):
             return None
         content = json.loads(_bounded(name, path, first))
     except (OSError, ValueError, RecursionError):

@@ -136,7 +136,12 @@ def run(
     total = Tally()
     for job in jobs:
         _add(total, label_shard(job))
-    return _told(jobs[0] if len(jobs) == 1 else None, total, jobs[0].manifest, predictions)
+    manifest = jobs[0].manifest
+    done = _told(jobs[0] if len(jobs) == 1 else None, total, manifest, predictions)
+    if bundle is not None and manifest.passed_over:  # of a night, the step shard has said it
+        beside = told(manifest.passed_over_names, manifest.passed_over)
+        return replace(done, headline=f"{done.headline}; {beside}")
+    return done
 
 
 def label_shard(job: Job) -> Tally:
@@ -400,10 +405,7 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
     summary |= {"refused": dict(sorted(total.refused.items()))}
     (folder / SUMMARY).write_bytes(_json(summary))
     name = job.name if job else manifest.date
-    headline = core.headline(name, total, manifest.positive_label)
-    if job is None and manifest.passed_over:
-        headline += f"; {told(manifest.passed_over_names, manifest.passed_over)}"
-    return Result(headline, metrics, {"shard": name})
+    return Result(core.headline(name, total, manifest.positive_label), metrics, {"shard": name})
 
 
 def _read_refused(data: bytes, where: str) -> pl.DataFrame:
