@@ -11,13 +11,13 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from understudy import provenance
 from understudy.errors import BadArtifact, BadInput, UnderstudyError
-from understudy.store.secrets import redact
+from understudy.store.secrets import redact, redact_values
 from understudy.store.sinks import guard_streams
 
 Value = str | int | float | bool
@@ -101,11 +101,16 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
     opened = provenance.opening(step, call.inputs, call.parameters)
     started = time.time()
     with _beside(call.outputs) as beside:
-        result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
+        result = _without_secrets(load_run(step)(**call.inputs, **beside, **call.parameters))
         places = {**call.inputs, **beside}
         record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
         _put_in_place(call, beside, record, uris or {})
     return result
+
+
+def _without_secrets(result: Result) -> Result:
+    """Hide keys in what a step hands on: a server's words may be in it, and it goes into records and other pods."""
+    return replace(result, headline=redact(result.headline), parameters=redact_values(result.parameters))
 
 
 def is_done(step: str, arguments: Mapping[str, Any]) -> bool:
