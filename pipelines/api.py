@@ -186,6 +186,11 @@ class Api:
             raise refusal(0, str(error), doing, self.host) from error
         except HTTPError as error:
             raise unanswered(error, doing, self.host) from error
+        except OSError as error:
+            raise BadInput(
+                f"The token of the pipelines API must be readable, got {error} (KF_PIPELINES_SA_TOKEN_PATH). "
+                "Project it into the pod, or unset the variable."
+            ) from error
 
     def _strange(self, what: str) -> str:
         raise ApiFailed(
