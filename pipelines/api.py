@@ -258,7 +258,7 @@ def _through_kubeconfig(found: Any) -> Any:
             f"The pipelines API must be named outside a cluster, got no --host and no kubeconfig ({error}). "
             "Add --host URL, or set KUBECONFIG."
         ) from error
-    remember(*found.api_key.values(), found.password)
+    remember(*(key.removeprefix("Bearer ") for key in found.api_key.values()), found.password)
     found.host = found.host.rstrip("/") + PROXY_PATH
     return found
 

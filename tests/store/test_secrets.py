@@ -168,6 +168,11 @@ def test_a_short_or_plain_word_is_hidden_where_it_stands_alone(monkeypatch):
     assert redact("seahorses have horses, 12345 has 1234") == f"seahorses have {HIDDEN}, 12345 has {HIDDEN}"
 
 
+def test_the_words_of_a_passphrase_stay(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "correct horse battery")
+    assert redact("a correct horse: correct horse battery") == f"a correct horse: {HIDDEN}"
+
+
 def test_output_of_peoples_texts_keeps_addresses_and_hides_keys(key):
     text = f"see https://me:pass@host and {key}"
     assert hide(text) == f"see https://me:pass@host and {HIDDEN}"
