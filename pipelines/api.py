@@ -186,6 +186,11 @@ class Api:
             raise refusal(0, str(error), doing, self.host) from error
         except HTTPError as error:
             raise unanswered(error, doing, self.host) from error
+        except OSError as error:
+            raise BadInput(
+                f"The token of the pipelines API must be readable, got {error} (KF_PIPELINES_SA_TOKEN_PATH). "
+                "Project it into the pod, or unset the variable."
+            ) from error
 
     def _strange(self, what: str) -> str:
         raise ApiFailed(
@@ -253,7 +258,7 @@ def _through_kubeconfig(found: Any) -> Any:
             f"The pipelines API must be named outside a cluster, got no --host and no kubeconfig ({error}). "
             "Add --host URL, or set KUBECONFIG."
         ) from error
-    remember(*found.api_key.values(), found.password)
+    remember(*(key.removeprefix("Bearer ") for key in found.api_key.values()), found.password)
     found.host = found.host.rstrip("/") + PROXY_PATH
     return found
 

@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import os
+import random
 import re
 import time
 from dataclasses import fields
@@ -248,6 +250,78 @@ def test_what_would_fill_memory_or_time_is_refused_at_once(make_card, name):
     assert any(sentence in one for one in found), found[:3]
     assert time.process_time() - began < 5
     assert max(map(len, found)) < 1_500
+
+
+PIECES = [
+    "&a [*a]",
+    "!!binary aGk=",
+    "!!set {a, b}",
+    "0x" + "f" * 6000,
+    "1:1:1:1.5",
+    "2026-13-40",
+    "2026-01-01T99:00:00Z",
+]
+PIECES += [
+    "0001-01-01T00:00:00+23:59",
+    "{<<: 3}",
+    "[[[[[[[[" * 100,
+    '"\\ud800"',
+    '"\\U00110000"',
+    '"\\UFFFFFFFF"',
+    "%YAML 2.0",
+]
+PIECES += [
+    "%YAML " + "1" * 5000,
+    "---",
+    "\t",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "`",
+    "&",
+    "*",
+    "!",
+    "? [a]\n: b",
+    "[,]",
+    ": ",
+    "#",
+]
+PIECES += [
+    "\x07",
+    "\ud800",
+    "key: " * 200,
+    "!!float ''",
+    "!!timestamp x",
+    "!!null x",
+    "{=: 1}",
+    "<<: {a: 1}",
+    "0b" + "1" * 7000,
+]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """Put odd pieces into a text, and leave out or repeat parts of it."""
+    for _ in range(rng.randint(1, 4)):
+        begin = rng.randrange(len(text))
+        end = begin + rng.randint(1, 80)
+        piece = rng.choice(
+            [rng.choice(PIECES), text[begin:end] * rng.choice([2, 50, 2000]), chr(rng.randrange(0x110000))]
+        )
+        text = text[:begin] + piece + text[rng.choice([begin, end]) :]
+    return text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_odd_cards_and_settings_make_no_traceback_and_no_wait(card_text, seed):
+    rng, longest = random.Random(seed), 0.0  # noqa: S311 - a fixed seed makes the same cards
+    for _ in range(40):
+        began = time.process_time()
+        with contextlib.suppress(BadCard):
+            assert parse_card(mutated(rng.choice([card_text, new_card("a")]), rng)).hash
+        with contextlib.suppress(BadSetting):
+            check_overrides(f"{rng.choice(STEPS)}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
+        longest = max(longest, time.process_time() - began)
+    assert longest < 10
 
 
 def test_a_card_that_is_no_file_is_refused_without_waiting(tmp_path):

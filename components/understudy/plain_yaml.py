@@ -63,7 +63,10 @@ def compose(text: str) -> tuple[yaml.Node | None, "_Loader"]:
     if len(text) > LONGEST:
         raise _fault(None, f"more than {LONGEST:,} characters")
     loader = _Loader(text)
-    root: yaml.Node | None = loader.get_single_node()
+    try:
+        root: yaml.Node | None = loader.get_single_node()
+    except (ValueError, OverflowError) as error:  # an escape beyond Unicode, or a version of YAML with 5,000 digits
+        raise _fault(loader.get_mark(), f"a sign or number that cannot be: {error}") from error
     if root is not None:
         _require_bounded(root, {})
     return root, loader

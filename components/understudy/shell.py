@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -22,7 +22,7 @@ from understudy.storage import split_uri
 from understudy.store.address import parse_address
 from understudy.store.faults import FULL, explain_os
 from understudy.store.leftovers import held_folder
-from understudy.store.secrets import redact
+from understudy.store.secrets import redact, redact_values
 from understudy.store.sinks import guard_streams
 
 Value = str | int | float | bool
@@ -114,7 +114,7 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
     started = time.time()
     with _beside(call.outputs) as beside:
         with _room_told(step):
-            result: Result = load_run(step)(**call.inputs, **beside, **call.parameters)
+            result = _without_secrets(load_run(step)(**call.inputs, **beside, **call.parameters))
         places = {**call.inputs, **beside}
         record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
         _put_in_place(call, beside, record, uris or {})
@@ -131,6 +131,11 @@ def _room_told(step: str) -> Iterator[None]:
             raise
         where = f"{step}, {error.filename}" if error.filename else step
         raise explain_os(error, "The disk must have room", where, "") from error
+
+
+def _without_secrets(result: Result) -> Result:
+    """Hide keys in what a step hands on: a server's words may be in it, and it goes into records and other pods."""
+    return replace(result, headline=redact(result.headline), parameters=redact_values(result.parameters))
 
 
 def is_done(step: str, arguments: Mapping[str, Any]) -> bool:

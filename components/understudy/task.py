@@ -30,7 +30,7 @@ Days = Annotated[int, Field(ge=1, le=36_500)]
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
-LONGEST_WORD = 60  # of what is quoted in a sentence
+LONGEST_SENTENCE = 1_000
 
 
 class Part(BaseModel):
@@ -215,7 +215,7 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
     faults = [*twice, *(fault for check in checks for fault in check)]
     if faults:
         keys: Keys = {}
-        lines = sorted({(_line(root, path, keys), sentence) for path, sentence in faults})
+        lines = sorted({(_line(root, path, keys), _cut(sentence)) for path, sentence in faults})
         told = [f"{where}:{line}: {sentence}" for line, sentence in lines[:MOST_FAULTS]]
         more = [f"{where}: {len(lines) - MOST_FAULTS:,} more faults. Mend these first."]
         raise BadCard([*told, *(more if len(lines) > MOST_FAULTS else [])])
@@ -392,7 +392,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
         met: set[str] = set()
         for index, name in enumerate(map(str, _names(content, part))):
             if name in met:
-                yield (part, index, "name"), f"A name must stand once in {part}, got '{_short(name)}' twice."
+                yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
 
 
@@ -414,9 +414,9 @@ def _passwords(root: yaml.Node) -> Iterator[Fault]:
             yield path, f"An address must hold no password, got one ({key}; not shown). Put it into the environment."
 
 
-def _short(word: object) -> str:
-    text = str(word)
-    return text if len(text) <= LONGEST_WORD else f"{text[:LONGEST_WORD]}..."
+def _cut(sentence: str) -> str:
+    """Leave out the middle of a sentence that quotes something long."""
+    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[:500]} ... {sentence[-300:]}"
 
 
 def _parts(content: Mapping[str, Any], part: str) -> list[dict[str, Any]]:

@@ -226,7 +226,7 @@ def _bounded(form: str) -> re.Pattern[str]:
 @lru_cache(maxsize=64)
 def _forms_of(values: frozenset[str]) -> tuple[tuple[str, bool], ...]:
     """Return every form of these secrets, the longest first, with whether it must stand alone to be hidden."""
-    parts = {part for value in values for part in (value, *value.split()) if _is_secret(part)}
+    parts = {part for value in values for part in (value, *map(str.strip, value.splitlines())) if _is_secret(part)}
     forms = {form: _is_wordlike(value) for value in parts for form in _forms(value) if len(form) >= SHORTEST}
     return tuple(sorted(forms.items(), key=lambda pair: -len(pair[0])))
 

@@ -1,5 +1,6 @@
 """Where text leaves the program: streams on which no known secret is shown."""
 
+import codecs
 import io
 import sys
 import threading
@@ -38,10 +39,11 @@ class HidingStream(io.TextIOBase):
         """Pass on all that was written."""
         with self._lock:
             held, self._held = self._held, ""
+            if self._stream.closed:
+                return
             if held:
                 self._stream.write(self._hide(held))
-            if not self._stream.closed:
-                self._stream.flush()
+            self._stream.flush()
 
     def writable(self) -> bool:
         """Say that it takes text."""
@@ -81,7 +83,11 @@ def guard_streams() -> None:
     """Let this process show no secret from here to its end, in tracebacks, warnings and logs too.
 
     Each front door calls it first: a command, a module that is run, and the shell of a component. Standard output may
-    carry people's own texts, in which known secrets alone are hidden.
+    carry people's own texts, in which known secrets alone are hidden. What a terminal cannot write is escaped.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")
     sys.stdout = cast("Any", hiding(sys.stdout, secrets.hide))
     sys.stderr = cast("Any", hiding(sys.stderr))
