@@ -26,7 +26,8 @@ def quality(card: str, store: str, answers: str = "", date: str = "", overrides:
     """
     sampled = sample(card=card, store=store, answers=answers, date=date, overrides=overrides)
     snapshot, day = sampled.outputs["snapshot"], sampled.outputs["Output"]
-    watched = watch(card=snapshot, store=store, date=day, overrides=overrides)
+    # a night may be running beside the week's run: the newest whole one is shown in its place
+    watched = watch(card=snapshot, store=store, date=day, newest_whole=True, overrides=overrides)
     never_cache(sampled, watched)
     place(sampled, watched)
     ask_teacher(sampled)

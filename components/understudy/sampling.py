@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy import labels
 from understudy.errors import BadArtifact, StorageError
 from understudy.storage import Store
+from understudy.store.names import Day
 
 SAMPLE = pl.Schema(
     {
@@ -45,8 +47,25 @@ ANSWER = ("id", "annotator", "label")
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
     """Read what is said of a day's sample; None when there is none, or none that is whole."""
     found = store.read_tagged(f"samples/{day}/{ABOUT_FILE}")
-    about: dict[str, Any] | None = None if found is None else json.loads(found.data)
-    return about
+    if found is None:
+        return None
+    try:
+        return _About.model_validate_json(found.data).model_dump()
+    except ValidationError as error:
+        fault, where = error.errors()[0], store.locate(f"samples/{day}/{ABOUT_FILE}")
+        told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        raise BadArtifact(f"What is said of a sample must be readable, got {told} ({where}). Restore it.") from error
+
+
+class _About(BaseModel):
+    """What the step sample reads again of `sample.json`."""
+
+    model_config = ConfigDict(extra="allow")
+    drawn: int
+    texts: int
+    taught: int
+    absence: str = ""
+    left_out: list[Day] = []
 
 
 def days(store: Store, until: str) -> list[str]:

@@ -22,6 +22,7 @@ from understudy.store.names import VERSION, Digest, Version
 PREFIX = "predictions/"
 NIGHT = rf"predictions/date=\d{{4}}-\d{{2}}-\d{{2}}/{VERSION}/"
 SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
+MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
 LARGEST_RECORD_BYTES = 64 << 20
 MOST_GENERATIONS = 900_000
 REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
@@ -64,11 +65,6 @@ def is_segment(key: str) -> bool:
     (True, False)
     """
     return SEGMENT.fullmatch(key) is not None
-
-
-def segments_of(store: Store, manifest: Manifest) -> list[str]:
-    """List the keys of a night's predictions, in order."""
-    return [key for key in store.list(f"{PREFIX}date={manifest.date}/{manifest.bundle}/") if is_segment(key)]
 
 
 def record_key(segment: str) -> str:
@@ -114,6 +110,12 @@ def find_record(store: Store, key: str) -> ShardRecord | None:
 def shard_records(store: Store, manifest: Manifest) -> list[ShardRecord | None]:
     """Read what each shard of a night says of itself; None for a shard that is not complete."""
     return [find_record(store, nights.shard_key(manifest, shard)) for shard in range(len(manifest.shards))]
+
+
+def begun(store: Store, until: str) -> list[str]:
+    """List the dates of the nights that were begun, up to a day, the newest first."""
+    found = (MANIFEST.fullmatch(key) for key in store.list("manifests/date="))
+    return sorted({one[1] for one in found if one and one[1] <= until}, reverse=True)
 
 
 def is_whole(store: Store, manifest: Manifest) -> bool:

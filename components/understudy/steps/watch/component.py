@@ -13,6 +13,7 @@ def watch(
     page: Output[HTML],
     metrics: Output[Metrics],
     date: str = "",
+    newest_whole: bool = False,
     overrides: str = "",
 ) -> str:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on."""

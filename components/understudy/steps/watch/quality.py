@@ -2,20 +2,24 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from understudy import metrics, provenance, registry
 from understudy.bundles import BUNDLE_FILE
 from understudy.drift.series import Point, angle
+from understudy.errors import BadArtifact
 from understudy.metrics import Bools, Floats, Interval
 from understudy.storage import Store
 from understudy.task import Card
 
 PREFIX = "watch/quality/"
+RECORD = re.compile(rf"{PREFIX}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
 FORMAT = 1
 Record = dict[str, float | None]
 
@@ -82,7 +86,7 @@ def put(store: Store, found: Quality) -> None:
 
 def newest_day(store: Store) -> str:
     """Return the last day on which quality was measured; "" before the first."""
-    return max((key.removeprefix(PREFIX)[:10] for key in store.list(PREFIX)), default="")
+    return max((one[1] for key in store.list(PREFIX) if (one := RECORD.fullmatch(key))), default="")
 
 
 def sample_record(day: str, sample: pl.DataFrame, card: Card) -> dict[str, Any]:
@@ -173,9 +177,9 @@ def cycles(store: Store) -> list[dict[str, Any]]:
     found = []
     for version in dict.fromkeys(state.version for state in registry.read_history(store)):
         manifest = registry.read_manifest(store, version)
-        settings = json.loads(store.read(f"bundles/{version}/{BUNDLE_FILE}"))
-        evaluation = store.read_tagged(f"bundles/{version}/{manifest.papers}/evaluation.json")
-        figures = published_f1(json.loads(evaluation.data)) if evaluation else None
+        settings = _object(store, f"bundles/{version}/{BUNDLE_FILE}")
+        evaluation = f"bundles/{version}/{manifest.papers}/evaluation.json"
+        figures = published_f1(store, evaluation) if store.tag_of(evaluation) else None
         published = next(state.published for state in registry.read_history(store) if state.version == version)
         found.append(
             {"version": version, "published": published, "trained_texts": settings.get("trained_texts"), "f1": figures}
@@ -183,10 +187,34 @@ def cycles(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def published_f1(evaluation: Mapping[str, Any]) -> Record | None:
-    """Return the student's F1 in an evaluation, with its interval."""
-    student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
-    return dict(student["figures"]["f1"]) if student and "f1" in student["figures"] else None
+def published_f1(store: Store, key: str) -> Record | None:
+    """Return the student's F1 in an evaluation, with its interval; None when it was not measured.
+
+    Raises:
+        BadArtifact: the evaluation is damaged.
+    """
+    try:
+        systems = TypeAdapter(list[_System]).validate_python(_object(store, key).get("systems", []))
+    except ValidationError as error:
+        told = f"An evaluation must be readable, got {error.errors()[0]['msg']} ({store.locate(key)}). Restore it."
+        raise BadArtifact(told) from error
+    student = next((one for one in systems if one.name == "student"), None)
+    figure = student.figures.get("f1") if student else None
+    return {name: figure.get(name) for name in ("value", "low", "high")} if figure else None
+
+
+class _System(BaseModel):
+    name: str
+    figures: dict[str, dict[str, float | None]]
+
+
+def _object(store: Store, key: str) -> dict[str, Any]:
+    try:
+        found = TypeAdapter(dict[str, Any]).validate_json(store.read(key))
+    except ValidationError as error:
+        told = f"A record must be a JSON object, got {error.errors()[0]['msg']} ({store.locate(key)}). Restore it."
+        raise BadArtifact(told) from error
+    return found
 
 
 def _months(answered: pl.DataFrame, card: Card) -> list[dict[str, Any]]:

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.drift.series import Point
+from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadArtifact
 from understudy.provenance import hash_json
 
 FORMAT = 1
+VERDICTS = ("fine", "look", "retrain")
+LARGEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +108,27 @@ def parse(data: bytes, where: str) -> Night:
     """Read a night's record.
 
     Raises:
-        BadArtifact: it is damaged, or of another format.
+        BadArtifact: it is damaged, of another format, or of another night than its key says.
     """
     try:
+        _require(len(data) <= LARGEST_BYTES, f"{len(data):,} bytes")
         night = TypeAdapter(Night).validate_json(data)
-    except ValidationError as error:
-        raise BadArtifact(f"A night's series must be readable, got {error} ({where}). Restore it.") from error
-    if night.format != FORMAT:
-        raise BadArtifact(f"A night's series must be of format {FORMAT}, got {night.format} ({where}).")
+        _require(night.format == FORMAT, f"format {night.format}")
+        _require(night.verdict in VERDICTS, f"the verdict '{night.verdict:.40}'")
+        _require("false_alarm_nights" in night.settings, "no settings")
+        Summary.of_record(night.summary)
+        if night.reference is not None:
+            Reference.of_record(night.reference)
+    except (ValidationError, LookupError, TypeError, ValueError) as error:
+        fault = error.errors()[0] if isinstance(error, ValidationError) else None
+        got = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault else f"{error!s:.200}"
+        raise BadArtifact(f"A night's series must be readable, got {got} ({where}). Restore it.") from error
     return night
+
+
+def _require(is_so: bool, got: str) -> None:
+    if not is_so:
+        raise ValueError(got)
 
 
 def as_record(night: Night) -> dict[str, Any]:

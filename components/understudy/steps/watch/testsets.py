@@ -12,11 +12,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, ValidationError
 
 from understudy import metrics, records
+from understudy.errors import BadArtifact
 from understudy.metrics import Interval
 from understudy.steps.watch import quality
 from understudy.storage import Store
+from understudy.store.names import Day
 from understudy.task import Card
 
 PREFIX = "testsets/"
@@ -111,8 +114,32 @@ def difference(new: Interval, old: Mapping[str, float | None]) -> Interval:
 def read_all(store: Store, until: str) -> list[dict[str, Any]]:
     """Read what is said of every test set up to a day, oldest first."""
     keys = [key for key in store.list(PREFIX) if key.endswith(f"/{ABOUT_FILE}")]
-    found = [json.loads(store.read(key)) for key in keys]
+    found = [_about(store.read(key), store.locate(key)) for key in keys]
     return [about for about in found if about["date"] <= until]
+
+
+class _Figure(BaseModel):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _About(BaseModel):
+    date: Day
+    version: str
+    texts: int
+    f1: _Figure
+    published_f1: _Figure | None
+    difference: _Figure | None
+
+
+def _about(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        return _About.model_validate_json(data).model_dump()
+    except ValidationError as error:
+        fault = error.errors()[0]
+        told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        raise BadArtifact(f"What is said of a test set must be readable, got {told} ({where}). Restore it.") from error
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
