@@ -37,17 +37,19 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         metrics texts, shards and number; parameters date, shards (names, with commas) and bundle.
 
     Raises:
-        BadInput: nothing is published, or another card's bundle is; or the date is still to come.
+        BadInput: nothing is published, or another card's bundle is; the night was begun with another card; or the date
+            is still to come.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
     night = core.require_begun(nights.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: ShardConfig = load_config("shard", parsed, overrides)
     manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    core.require_same_card(manifest, parsed.name)
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
-        headline=core.headline(manifest),
+        headline=core.headline(manifest) + core.other_source(manifest, texts.replace(DATE, night)),
         metrics={"texts": manifest.texts, "shards": len(manifest.shards), "number": manifest.number},
         parameters={"date": night, "shards": ",".join(manifest.shard_names), "bundle": manifest.bundle},
     )

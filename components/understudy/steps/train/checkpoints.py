@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from understudy.errors import BadArtifact
 from understudy.storage import Store
 
 
@@ -41,12 +44,22 @@ def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
 
 
 def read_latest(store: Store, key: str) -> Checkpoint | None:
-    """Read the newest whole checkpoint of a training; None when there is none."""
+    """Read the newest whole checkpoint of a training; None when there is none.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
     whole = [name for name in store.list(f"checkpoints/{key}/") if name.endswith(".json")]
     if not whole:
         return None
-    position = Position(**json.loads(store.read(whole[-1])))
-    return Checkpoint(position, load(store.read(whole[-1].replace(".json", ".safetensors"))))
+    try:
+        position = TypeAdapter(Position).validate_json(store.read(whole[-1]))
+        return Checkpoint(position, load(store.read(whole[-1].removesuffix(".json") + ".safetensors")))
+    except (ValidationError, SafetensorError) as error:
+        where = store.locate(f"checkpoints/{key}/")
+        raise BadArtifact(
+            f"A checkpoint must be readable, got {error!s:.200} ({where}). Delete it: the training begins anew."
+        ) from error
 
 
 def remove(store: Store, key: str) -> None:
