@@ -25,6 +25,7 @@ SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
 MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
 LARGEST_RECORD_BYTES = 64 << 20
 MOST_GENERATIONS = 900_000
+MOST_ROWS = 20_000_000  # a small file may claim any number
 REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
 Count = Annotated[int, Field(ge=0)]
 
@@ -141,6 +142,9 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
             not, or a probability is none.
     """
     try:
+        rows = pl.scan_parquet(io.BytesIO(data), glob=False).select(pl.len()).collect().item()
+        if rows > MOST_ROWS:
+            raise _damaged(f"{rows:,} rows, above {MOST_ROWS:,}", where)
         table = pl.read_parquet(io.BytesIO(data), glob=False)
         missing = [name for name in PREDICTIONS.names() if name not in table.columns]
         if missing:
