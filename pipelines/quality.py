@@ -28,7 +28,8 @@ def quality(card: str, store: str, answers: str = "", date: str = "", overrides:
     shared = {"store": store, "overrides": overrides, "fault": fault}
     sampled = sample(card=card, answers=answers, date=date, **shared)
     snapshot, day = sampled.outputs["snapshot"], sampled.outputs["Output"]
-    watched = watch(card=snapshot, date=day, **shared)
+    # a night may be running beside the week's run: the newest whole one is shown in its place
+    watched = watch(card=snapshot, date=day, newest_whole=True, **shared)
     never_cache(sampled, watched)
     place(sampled, watched)
     ask_teacher(sampled)

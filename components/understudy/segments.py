@@ -13,7 +13,6 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from understudy import nights
-from understudy.data.parquet import PARQUET_ERRORS
 from understudy.errors import BadArtifact, StorageError
 from understudy.nights import Manifest
 from understudy.predictions import PREDICTIONS
@@ -24,7 +23,9 @@ from understudy.store.names import VERSION, Digest, Version
 PREFIX = "predictions/"
 NIGHT = rf"predictions/date=\d{{4}}-\d{{2}}-\d{{2}}/{VERSION}/"
 SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
+MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
 MOST_GENERATIONS = 900_000
+MOST_ROWS = 20_000_000  # a small file may claim any number
 REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
 Count = Annotated[int, Field(ge=0)]
 
@@ -66,11 +67,6 @@ def is_segment(key: str) -> bool:
     (True, False)
     """
     return SEGMENT.fullmatch(key) is not None
-
-
-def segments_of(store: Store, manifest: Manifest) -> list[str]:
-    """List the keys of a night's predictions, in order."""
-    return [key for key in store.list(f"{PREFIX}date={manifest.date}/{manifest.bundle}/") if is_segment(key)]
 
 
 def record_key(segment: str) -> str:
@@ -120,6 +116,12 @@ def shard_records(store: Store, manifest: Manifest) -> list[ShardRecord | None]:
     return [find_record(store, nights.shard_key(manifest, shard)) for shard in range(len(manifest.shards))]
 
 
+def begun(store: Store, until: str) -> list[str]:
+    """List the dates of the nights that were begun, up to a day, the newest first."""
+    found = (MANIFEST.fullmatch(key) for key in store.list("manifests/date="))
+    return sorted({one[1] for one in found if one and one[1] <= until}, reverse=True)
+
+
 def is_whole(store: Store, manifest: Manifest) -> bool:
     """Whether every shard of a night is complete."""
     return all(store.tag_of(nights.shard_key(manifest, shard)) is not None for shard in range(len(manifest.shards)))
@@ -143,12 +145,15 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
             not, or a probability is none.
     """
     try:
-        table = pl.read_parquet(io.BytesIO(data), glob=False)
+        rows = pl.scan_parquet(io.BytesIO(data), glob=False).select(pl.len()).collect().item()
+        if rows > MOST_ROWS:
+            raise _damaged(f"{rows:,} rows, above {MOST_ROWS:,}", where)
+        table = codecs.read_table(data, where)
         missing = [name for name in PREDICTIONS.names() if name not in table.columns]
         if missing:
             raise _damaged(f"no column {missing[0]}", where)
         table = table.select(PREDICTIONS.names()).cast(PREDICTIONS)
-    except PARQUET_ERRORS as error:
+    except pl.exceptions.PolarsError as error:
         raise _damaged(f"{error!s:.200}", where) from error
     nulls = [name for name in (*REQUIRED, "generation", "threshold") if table[name].null_count()]
     if nulls:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 import time
 
 import pytest
@@ -153,6 +154,22 @@ def test_a_fault_that_passes_is_waited_for_at_every_request(store, es_url, card_
         met.clear()
         assert index.remove(["a"]) == 1
         assert index.search(Query()).total == 1
+
+
+def test_a_name_that_is_not_found_for_a_moment_is_looked_up_again(store, es_url, card_name, monkeypatch):
+    put_segment(store, [prediction("a")])
+    found, asked = socket.getaddrinfo, []
+
+    def hiccup(*given, **named):
+        asked.append(given[0])
+        if len(asked) < 4:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return found(*given, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hiccup)
+    with opening.opened(store, card_name, es_url, QUICK) as index:
+        assert follow(index, store, card_name).written == 1
+    assert len(asked) >= 4
 
 
 def test_a_request_without_an_answer_is_sent_again(store, es_url, card_name):

@@ -54,3 +54,14 @@ def test_a_week_draws_a_sample_and_the_next_one_takes_its_answers_in(tmp_path, s
 def test_what_a_pipeline_does_not_take_is_refused(tmp_path, store, capsys):
     assert run(tmp_path, store, "2026-11-03", texts="texts.csv") == 2
     assert "quality must be given what it takes, got --texts" in capsys.readouterr().err
+
+
+def test_a_week_beside_a_night_that_is_running_takes_the_newest_whole_one(tmp_path, store):
+    opened = open_store(store)
+    version = json.loads(opened.read("current.json"))["version"]
+    put_night(opened, "2026-11-03", make_texts(50, 0.2, seed=3), version, shards=((), ()))
+    assert run(tmp_path, store, "2026-11-03") == 0
+    about = json.loads(opened.read("samples/2026-11-03/sample.json"))
+    assert (about["nights"][-1], about["left_out"]) == ("2026-11-02", ["2026-11-03"])
+    shown = json.loads((tmp_path / "runs/week-2026-11-03/watch/watched/series.json").read_text())
+    assert shown["date"] == "2026-11-02"

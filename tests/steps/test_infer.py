@@ -1,5 +1,6 @@
 """The step infer: each text is labelled once or refused with its reason, whatever the text is and whatever fails."""
 
+import hashlib
 import json
 import random
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,12 @@ from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
 from understudy import erasure, forgetting, nights, records, registry
 from understudy.bundles import version_of
-from understudy.errors import BadArtifact, BadData, BadInput
+from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.predictions import PREDICTIONS
 from understudy.scoring import Bundle
 from understudy.shell import execute
 from understudy.sources import Refusal, Row
-from understudy.steps.infer import core
+from understudy.steps.infer import core, step
 from understudy.storage import FolderStore
 
 WORKER = """
@@ -407,8 +409,6 @@ def test_a_corrupt_bundle_whose_hashes_were_made_to_fit_is_refused(desk):
     (desk.bundle / "model.onnx").write_bytes(b"no graph")
     settings_file = desk.bundle / "bundle.json"
     content = json.loads(settings_file.read_text())
-    import hashlib
-
     content["files"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
     content["version"] = version_of("hotel-tips", content)
     settings_file.write_text(json.dumps(content))
@@ -633,3 +633,135 @@ def test_a_text_known_from_another_night_keeps_its_stage(cascaded):
     cascaded.shard("2026-11-02")
     assert cascaded.infer("2026-11-02/00").metrics["scored"] == 0
     assert cascaded.predictions("2026-11-02")["stage"].to_list() == ["first"] * 5 + ["student"]
+
+
+def alter(desk, key, **changes):
+    """Change fields of a record in the store."""
+    found = desk.store.read_tagged(key)
+    said = {**json.loads(found.data), **changes}
+    assert desk.store.compare_and_swap(key, json.dumps(said).encode(), found.tag)
+
+
+def test_a_range_that_gives_fewer_rows_than_the_night_counts_leaves_no_segment_of_it(desk, monkeypatch):
+    desk.write("a.csv", texts(0, 12))
+    desk.shard("2026-11-01")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    read = step.read_range
+    monkeypatch.setattr(step, "read_range", lambda *given: islice(read(*given), 7))
+    for _ in range(2):
+        with pytest.raises(StorageError, match="must give the rows that its night counts, got 7 of 12") as caught:
+            desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5")
+        assert caught.value.exit_code == 1
+    kept = [key for key in desk.store.list("predictions/") if key.endswith(".parquet")]
+    assert kept == [nights.prediction_key(manifest, 0, 0)], "what was read whole; not the rest that was cut"
+    monkeypatch.setattr(step, "read_range", read)
+    assert desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5").metrics["texts"] == 12
+
+
+def test_a_segment_that_lacks_texts_is_told_at_every_run_and_made_again_once_it_is_deleted(desk):
+    desk.write("a.csv", texts(0, 12))
+    manifest = desk.night("2026-11-01")
+    key, record = nights.prediction_key(manifest, 0, 0), nights.shard_key(manifest, 0)
+    path = Path(desk.uri) / key
+    pl.read_parquet(path).head(8).write_parquet(path)
+    short = {"key": key, "rows": 8, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    alter(desk, record, rows=8, segments=[short])  # as a cut read left it before lengths were checked
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"must hold each text that its night counts, got 8 of 12 .*Delete it"):
+            desk.infer("2026-11-01/00")
+    desk.store.delete(key)
+    assert desk.infer("2026-11-01/00").metrics["texts"] == 12
+    assert desk.record("2026-11-01")["rows"] == 12
+
+
+def test_a_record_after_forgetting_still_answers_for_every_row(desk):
+    desk.write("a.csv", texts(0, 12))
+    desk.night("2026-11-01")
+    before = desk.record("2026-11-01")
+    name = desk.predictions("2026-11-01")["id"][0]
+    erasure.forget(desk.store, [name], [], "2026-11-21")
+    after = desk.record("2026-11-01")
+    assert (after["rows"], after["refused"]) == (before["rows"] - 1, {"forgotten": 1})
+    assert desk.infer("2026-11-01/00").metrics["refused"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda said: said.probabilities.__setitem__((0, 0), np.nan),
+        lambda said: said.probabilities.__setitem__((0, 1), np.inf),
+        lambda said: said.probabilities.__setitem__((0, 1), -0.1),
+    ],
+)
+def test_an_answer_that_is_no_probability_reaches_no_prediction(desk, monkeypatch, fault):
+    score = Bundle.score
+
+    def odd(bundle, given):
+        said = score(bundle, given)
+        if given:
+            fault(said)
+        return said
+
+    monkeypatch.setattr(Bundle, "score", odd)
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    with pytest.raises(BadArtifact, match=r"a probability of each label in \[0, 1\], got NaN, or one out of range"):
+        desk.infer("2026-11-01/00")
+    assert not [key for key in desk.store.list("predictions/") if key.endswith(".parquet")]
+
+
+def test_answers_of_a_wrong_shape_are_refused(desk):
+    bundle = Bundle.open(desk.bundle)
+    said = bundle.score(["Ask for a room", "nice"])
+    with pytest.raises(BadArtifact, match="got shape"):
+        core.require_answers(said._replace(probabilities=said.probabilities[:1]), 2, bundle)
+    with pytest.raises(BadArtifact):
+        core.require_answers(said._replace(windows=said.windows[:1]), 2, bundle)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"texts_per_segment": "5"}',
+        b'{"texts_per_segment": 0, "chars_per_segment": 1, "max_chars": 1}',
+    ],
+)
+def test_damaged_limits_are_one_sentence(desk, said):
+    desk.write("a.csv", texts(0, 5))
+    desk.shard("2026-11-01")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    desk.store.put_if_absent(nights.limits_key(manifest, 0), said)
+    with pytest.raises(BadArtifact, match="A shard's limits must be numbers from 1 on"):
+        desk.infer("2026-11-01/00")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"null", b"\xff\xfe", b'{"rows": "12"}', b"{" * 100_000, b'{"rows": -1, "refused": {}, "segments": []}'],
+)
+def test_a_damaged_record_of_a_shard_is_one_sentence(desk, said):
+    desk.write("a.csv", texts(0, 5))
+    manifest = desk.night("2026-11-01")
+    (Path(desk.uri) / nights.shard_key(manifest, 0)).write_bytes(said)
+    with pytest.raises(BadArtifact, match="A shard's record must be readable"):
+        desk.infer("2026-11-01/00")
+
+
+@pytest.mark.parametrize(
+    "change", [{"probability": float("nan")}, {"probability": 7.0}, {"content": "../x"}, {"stage": None}]
+)
+def test_cached_scores_that_are_none_are_refused(desk, change):
+    desk.write("a.csv", texts(0, 5))
+    manifest = desk.night("2026-11-01")
+    path = Path(desk.uri) / nights.scored_key(manifest, 0)
+    altered = pl.read_parquet(path).with_columns(**{name: pl.lit(value) for name, value in change.items()})
+    altered.write_parquet(path)
+    desk.write("b.csv", texts(5, 5))
+    desk.shard("2026-11-02")
+    if "stage" in change:
+        altered.drop("stage").write_parquet(path)
+    with pytest.raises(BadArtifact, match="Cached scores must be"):
+        desk.infer("2026-11-02/00")

@@ -12,7 +12,7 @@ import pytest
 from tests.teachers import completion, teacher_server
 from tests.watched import make_texts, publish, put_night
 from understudy import forgetting, sampling, shell
-from understudy.errors import BadData, BadInput
+from understudy.errors import BadArtifact, BadData, BadInput
 from understudy.steps.sample import core
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch import quality, testsets
@@ -185,6 +185,21 @@ def test_a_sample_is_not_drawn_from_a_part_of_the_only_night(tmp_path, store):
     with pytest.raises(BadInput, match="not labelled whole: 2026-11-06"):
         sample(tmp_path, store)
     assert store.list("samples/") == []
+
+
+def test_as_many_whole_nights_are_drawn_from_as_were_asked_for(tmp_path, store, version):
+    for night in ("2026-11-05", "2026-11-06"):
+        put_night(store, night, make_texts(50, 0.2, seed=6), version, shards=((), ()))
+    sample(tmp_path, store, "nights=2")
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert (about["nights"], about["left_out"]) == (["2026-11-02", "2026-11-03"], ["2026-11-05", "2026-11-06"])
+
+
+@pytest.mark.parametrize("said", [b"", b"7", b'{"drawn": "many"}', b"\xff"])
+def test_a_damaged_note_of_a_sample_is_one_sentence(tmp_path, store, version, said):
+    store.put_if_absent(f"samples/{DAY}/sample.json", said)
+    with pytest.raises(BadArtifact, match="What is said of a sample must be readable"):
+        sample(tmp_path, store)
 
 
 def test_a_store_without_nights_has_nothing_to_draw_from(tmp_path, store):

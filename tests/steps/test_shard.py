@@ -361,6 +361,25 @@ def test_another_card_than_the_one_that_serves_is_refused(desk):
         desk.shard("2026-11-01")
 
 
+def test_a_night_goes_on_under_no_other_card_than_it_was_begun_with(desk):
+    desk.write("a.csv", texts(0, 3))
+    begin(desk, "2026-11-01")
+    card = desk.folder / "card.yaml"
+    card.write_text(card.read_text().replace("name: hotel-tips", "name: other"))
+    for _ in range(2):
+        with pytest.raises(BadInput, match="got 'other' where 2026-11-01 has 'hotel-tips'"):
+            desk.shard("2026-11-01")
+
+
+def test_a_night_that_was_begun_on_another_source_says_so(desk):
+    desk.write("a.csv", texts(0, 3))
+    other = desk.write("b.csv", texts(3, 3)).rename(desk.folder / "b.csv")
+    begin(desk, "2026-11-01")
+    said = desk.shard("2026-11-01", texts=str(other)).headline
+    assert said.endswith(f"; begun on {desk.source}, so nothing is taken from {other}: another night takes it")
+    assert "begun on" not in desk.shard("2026-11-01").headline
+
+
 def test_a_damaged_manifest_is_told(desk):
     desk.write("a.csv", texts(0, 3))
     begin(desk, "2026-11-01")

@@ -2,6 +2,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.watched import make_texts, publish, put_night
 from understudy import nights, shell
 from understudy.config import build_config
-from understudy.errors import BadArtifact, BadInput, BadSetting
+from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.steps.watch import nightly, outlets, records
 from understudy.steps.watch.config import WatchConfig
 from understudy.storage import FolderStore, Store
@@ -347,6 +348,152 @@ def test_a_webhook_must_be_an_http_address(tmp_path, store, version, monkeypatch
     monkeypatch.setenv(outlets.WEBHOOK, "file:///etc/passwd")
     put_night(store, "2026-11-01", make_texts(20, 0.2, seed=5), version)
     with pytest.raises(BadInput, match="must be an http"):
+        watch(tmp_path, store, "2026-11-01")
+    assert store.list("watch/") == [], "found before anything is judged"
+
+
+@pytest.mark.parametrize("address", ["https://me:hush-hush@hooks", "http://", "http://host:port", "http://a b/hook"])
+def test_a_webhooks_address_that_cannot_serve_is_refused_and_not_shown(monkeypatch, address):
+    monkeypatch.setenv(outlets.WEBHOOK, address)
+    with pytest.raises(BadInput, match="the value is not shown") as caught:
+        outlets.webhook_url()
+    assert "hush" not in str(caught.value)
+
+
+@contextmanager
+def hook(*statuses: int, location: str = "") -> Iterator[tuple[str, list[bytes]]]:
+    """Serve a webhook that answers by these statuses, the last one again and again; 0 cuts the connection."""
+    told: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            status = statuses[min(len(told), len(statuses)) - 1]
+            if not status:
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.end_headers()
+
+        do_GET = do_POST  # noqa: N815 - the library's name
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", told
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("fault", [429, 502, 503, 504, 0])
+def test_a_webhook_that_is_away_for_a_moment_is_called_again(fault):
+    with hook(fault, 200) as (url, told):
+        assert outlets.call(url, {"text": "look"})
+        assert len(told) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_webhooks_redirect_is_followed_to_no_other_host(status, capsys):
+    with hook(200) as (other, met), hook(status, location=other) as (url, told):
+        assert not outlets.call(url, {"text": "look"})
+        assert (len(told), met) == (1, [])
+    assert f"did not take the alarm (status {status})" in capsys.readouterr().err
+
+
+def test_a_webhook_is_told_no_key(tmp_path, store, version, webhook, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-indeed")
+    night = put_night(store, "2026-11-01", make_texts(2000, 0.6, seed=5), version)
+    watch(tmp_path, store, night.date)
+    said = outlets.message(record(store, night.date), "s3://me:sk-very-secret-indeed@bucket/watch/page.html")
+    assert "secret" not in json.dumps(said)
+
+
+def test_a_night_whose_shards_answer_for_fewer_rows_is_not_judged(tmp_path, store, version):
+    manifest = put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version, refused=10)
+    found = store.read_tagged(nights.shard_key(manifest, 0))
+    said = {**json.loads(found.data), "refused": {}}
+    assert store.compare_and_swap(nights.shard_key(manifest, 0), json.dumps(said).encode(), found.tag)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="answer for the rows that it took, got 50 of 60") as caught:
+            watch(tmp_path, store, "2026-11-01")
+        assert caught.value.exit_code == 1
+    assert store.list("watch/date=") == []
+
+
+def test_a_night_whose_segment_lacks_rows_is_not_judged(tmp_path, store, version):
+    manifest = put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version)
+    path = FolderStore(Path(store.uri)).root / nights.prediction_key(manifest, 0, 1)
+    pl.read_parquet(path).head(3).write_parquet(path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="must hold the rows that its shard's record counts, got 3 of 25"):
+            watch(tmp_path, store, "2026-11-01")
+    assert store.list("watch/date=") == []
+
+
+def look_at_newest(folder: Path, store: Store, day: str) -> shell.Result:
+    places = {name: folder / f"{day}-{name}" for name in ("watched", "page")}
+    given = {"card": folder / "card", "store": store.uri, "date": day, "newest_whole": True, **places}
+    return shell.execute("watch", given)
+
+
+def test_beside_a_night_that_is_running_the_newest_whole_one_is_shown(tmp_path, store, version):
+    for night in quiet_nights(store, version, 2):
+        watch(tmp_path, store, night)
+    put_night(store, "2026-11-03", make_texts(50, 0.2, seed=3), version, shards=((), ()))
+    found = look_at_newest(tmp_path, store, "2026-11-03")
+    assert found.parameters["date"] == "2026-11-02"
+    assert found.headline.endswith("; of 2026-11-02, for these are not labelled whole yet: 2026-11-03")
+    assert not store.list("watch/date=2026-11-03/")
+
+
+def test_a_whole_night_that_was_not_judged_yet_is_judged_then(tmp_path, store, version):
+    first, second = quiet_nights(store, version, 2)
+    watch(tmp_path, store, first)
+    assert look_at_newest(tmp_path, store, "2026-11-05").parameters["date"] == second
+    put_night(store, "2026-11-06", make_texts(50, 0.2, seed=3), version, shards=((), ()))
+    shutil.rmtree(tmp_path / "2026-11-05-watched")
+    assert look_at_newest(tmp_path, store, "2026-11-06").parameters["date"] == second
+
+
+def test_where_the_only_night_is_running_nothing_can_be_shown(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(50, 0.2, seed=1), version, shards=((), ()))
+    with pytest.raises(BadInput, match="must be labelled whole before it is judged"):
+        look_at_newest(tmp_path, store, "2026-11-01")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "splendid"},
+        {"summary": {}},
+        {"settings": {}},
+        {"series": 7},
+        {"format": 2},
+        {"points": {"positives": "high"}},
+        {"reference": {"word_counts": 1}},
+    ],
+)
+def test_a_damaged_record_of_a_night_is_one_sentence(tmp_path, store, version, change):
+    watch(tmp_path, store, quiet_nights(store, version, 1)[0])
+    found = store.read_tagged("watch/date=2026-11-01/series.json")
+    altered = json.dumps({**json.loads(found.data), **change}).encode()
+    assert store.compare_and_swap("watch/date=2026-11-01/series.json", altered, found.tag)
+    with pytest.raises(BadArtifact, match="A night's series must be readable"):
+        watch(tmp_path, store, "2026-11-02")
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b'{"date": "soon"}', b"\xff"])
+def test_a_damaged_test_set_is_one_sentence(tmp_path, store, version, said):
+    quiet_nights(store, version, 1)
+    store.put_if_absent("testsets/2026-09-30/about.json", said)
+    with pytest.raises(BadArtifact, match="What is said of a test set must be readable"):
         watch(tmp_path, store, "2026-11-01")
 
 

@@ -32,7 +32,7 @@ class Patience:
 
 
 def pauses(patience: Patience, clock: Callable[[], float] = time.monotonic) -> Iterator[float]:
-    """Yield how long to wait before each further try, in seconds, until the tries or the time are used up.
+    """Return how long to wait before each further try, in seconds, until the tries or the time are used up.
 
     Each is between half and all of twice the one before: no two clients that failed together come back together.
 
@@ -40,13 +40,17 @@ def pauses(patience: Patience, clock: Callable[[], float] = time.monotonic) -> I
     >>> [0.25 <= waits[0] <= 0.5, 0.5 <= waits[1] <= 1, 0.75 <= waits[2] <= 1.5, len(waits) == 3]
     [True, True, True, True]
     """
-    started_s = clock()
-    for attempt in range(patience.retries):
-        longest_s = min(patience.longest_pause_s, patience.first_pause_s * 2.0 ** min(attempt, 60))
-        pause_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
-        if clock() - started_s + pause_s > patience.total_s:
-            return
-        yield pause_s
+    started_s = clock()  # now, and not when the first pause is asked for: the first try takes time too
+
+    def wait() -> Iterator[float]:
+        for attempt in range(patience.retries):
+            longest_s = min(patience.longest_pause_s, patience.first_pause_s * 2.0 ** min(attempt, 60))
+            pause_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            if clock() - started_s + pause_s > patience.total_s:
+                return
+            yield pause_s
+
+    return wait()
 
 
 def patiently(
@@ -68,11 +72,11 @@ def patiently(
     Raises:
         Exception: the last try's error, or the first that does not pass.
     """
-    for pause_s in pauses(patience, clock):
+    waits = pauses(patience, clock)
+    while True:
         try:
             return call()
         except Exception as error:
-            if not is_passing(error):
+            if not is_passing(error) or (pause_s := next(waits, None)) is None:
                 raise
         sleep(pause_s)
-    return call()

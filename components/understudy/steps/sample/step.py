@@ -2,24 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from understudy import cards, forgetting, labels, nights, sampling
+from understudy import cards, forgetting, labels, nights, sampling, segments
 from understudy.data.listing import told
 from understudy.errors import BadInput, TeacherError, together
 from understudy.nights import Manifest
 from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
-from understudy.segments import segments_of, shard_records, spread
 from understudy.shell import Out, Result
 from understudy.steps.sample import core, queue
 from understudy.steps.sample.config import SampleConfig
 from understudy.storage import Store, prepare_store
-from understudy.store import codecs
-from understudy.store.names import is_day
 from understudy.task import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.llm import Teacher, open_teacher
@@ -27,6 +24,15 @@ from understudy.wording import count, usd
 
 COLUMNS = ("id", "group", "text", "label", "probability", "threshold", "version", "date")
 FORMAT = 1
+FURTHER_NIGHTS = 31  # looked at in place of nights that are not whole
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A night that is labelled whole: its manifest, and the rows of its segments by key, in order."""
+
+    manifest: Manifest
+    segments: Mapping[str, int]
 
 
 def run(
@@ -53,6 +59,7 @@ def run(
     Raises:
         BadInput: there are no predictions to draw from.
         BadData: the answers cannot serve.
+        StorageError: a segment does not hold the rows that its shard's record counts.
     """
     day = nights.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
@@ -84,8 +91,8 @@ def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, boo
 
 def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:
     """Draw the day's sample and put it into the store, sample.json last; return what the teacher cost."""
-    manifests, left_out = _recent(store, day, config.nights)
-    texts, total = _texts(store, manifests, config.max_texts)
+    recent, left_out = _recent(store, day, config.nights)
+    texts, total = _texts(store, recent, config.max_texts)
     if not len(texts):
         unfinished = f"; not labelled whole: {', '.join(left_out)}" if left_out else ""
         raise BadInput(
@@ -98,8 +105,8 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "format": FORMAT,
         "date": day,
         "card": card.name,
-        "version": manifests[0].bundle,
-        "nights": sorted(manifest.date for manifest in manifests),
+        "version": recent[0].manifest.bundle,
+        "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
         "texts": total,
         "drawn": len(drawn),
@@ -112,32 +119,45 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
     return float(about["cost_usd"])
 
 
-def _recent(store: Store, day: str, most: int) -> tuple[list[Manifest], list[str]]:
-    """Read the manifests of the newest nights that the newest night's bundle labelled whole, newest first.
+def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
+    """Read the newest nights that the newest whole one's bundle labelled whole, newest first.
 
     A sample is drawn once, so a night of which only a part is labelled must not stand for all of it.
 
     Returns:
-        the manifests, and the dates of nights that are left out because a shard is missing.
+        the nights, and the dates of newer ones that are left out because a shard is missing.
     """
-    keys = (key for key in store.list("manifests/date=") if key.endswith("/manifest.json"))
-    dates = sorted(filter(is_day, (key.split("=")[1][:10] for key in keys)), reverse=True)
-    found = [nights.read_manifest(store, date) for date in dates if date <= day][:most]
-    whole = [manifest for manifest in found if None not in shard_records(store, manifest)]
-    left_out = sorted(manifest.date for manifest in found if manifest not in whole)
-    return [manifest for manifest in whole if manifest.bundle == whole[0].bundle], left_out
+    found: list[Night] = []
+    left_out: list[str] = []
+    for date in segments.begun(store, day)[: most + FURTHER_NIGHTS]:
+        manifest = nights.read_manifest(store, date)
+        records = segments.shard_records(store, manifest)
+        whole = [record for record in records if record is not None]
+        if len(whole) < len(records):
+            left_out.append(date)
+            continue
+        found.append(Night(manifest, {part.key: part.rows for record in whole for part in record.segments}))
+        if len(found) == most:
+            break
+    if found:  # an older one is no news: its predictions may be past their retention
+        left_out = [date for date in left_out if date > found[-1].manifest.date]
+    return [one for one in found if one.manifest.bundle == found[0].manifest.bundle], sorted(left_out)
 
 
-def _texts(store: Store, manifests: Sequence[Manifest], most: int) -> tuple[pl.DataFrame, int]:
+def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:
     """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
-    keys = [key for manifest in reversed(manifests) for key in segments_of(store, manifest)]
-    total = sum(manifest.texts for manifest in manifests)
-    chosen = spread(keys, total, most)
+    rows = {key: count for night in reversed(recent) for key, count in night.segments.items()}
+    total, gone = sum(night.manifest.texts for night in recent), forgetting.read(store)
+    chosen = segments.spread(list(rows), total, most)
+    parts = []
+    for key in chosen:
+        table = segments.parse(store.read(key), store.locate(key))
+        segments.require_rows(table, rows[key], store.locate(key), may_lack=bool(gone.hashes))
+        parts.append(table.select(COLUMNS))
     schema = {name: SAMPLE.get(name, pl.String()) for name in COLUMNS}
-    parts = [codecs.read_table(store.read(key), store.locate(key), schema) for key in chosen]
-    table = forgetting.read(store).without(pl.concat([pl.DataFrame(schema=schema), *parts]))
+    table = gone.without(pl.concat([pl.DataFrame(schema=schema), *parts]))
     once = table.unique("id", keep="last", maintain_order=True).rename({"date": "night"})
-    share_read = len(chosen) / max(1, len(keys))
+    share_read = len(chosen) / max(1, len(rows))
     return once, max(len(once), round(len(once) / share_read)) if len(once) else 0
 
 

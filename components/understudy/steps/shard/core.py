@@ -64,6 +64,33 @@ def next_manifest(newest: Manifest | None, looked: Looked, texts_per_shard: int,
     )
 
 
+def require_same_card(manifest: Manifest, card_name: str) -> None:
+    """Refuse to go on with a night under another card than it was begun with, however often it is asked for.
+
+    Raises:
+        BadInput: the night's card has another name.
+    """
+    if manifest.card != card_name:
+        raise BadInput(
+            f"A night's card must be the one that it was begun with, got '{card_name}' where {manifest.date} has "
+            f"'{manifest.card}' (--card). Give each card a store of its own."
+        )
+
+
+def other_source(manifest: Manifest, source: str) -> str:
+    """Say that a night was begun on another source than is given now: what lies there waits for another night.
+
+    >>> from types import SimpleNamespace
+    >>> other_source(SimpleNamespace(source="a.csv"), "b.csv")
+    '; begun on a.csv, so nothing is taken from b.csv: another night takes it'
+    >>> other_source(SimpleNamespace(source="a.csv"), "a.csv")
+    ''
+    """
+    if manifest.source == source:
+        return ""
+    return f"; begun on {manifest.source}, so nothing is taken from {source}: another night takes it"
+
+
 def headline(manifest: Manifest) -> str:
     """Say what the night holds.
 

@@ -35,7 +35,8 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         shards (names, with commas) and bundle.
 
     Raises:
-        BadInput: nothing is published, or another card's bundle is; or the date is still to come.
+        BadInput: nothing is published, or another card's bundle is; the night was begun with another card; or the date
+            is still to come.
         BadArtifact: the night was begun on other texts, or its manifest was altered.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
@@ -43,12 +44,13 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: ShardConfig = load_config("shard", parsed, overrides)
     manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    core.require_same_card(manifest, parsed.name)
     ranges = (part.object for shard in manifest.shards for part in shard)
     require_under(ranges, nights.source_on(texts, night), keep.locate(nights.manifest_key(night)))
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
-        headline=core.headline(manifest),
+        headline=core.headline(manifest) + core.other_source(manifest, nights.source_on(texts, night)),
         metrics={
             "texts": manifest.texts,
             "shards": len(manifest.shards),

@@ -13,6 +13,7 @@ def watch(
     page: Output[HTML],
     metrics: Output[Metrics],
     date: str = "",
+    newest_whole: bool = False,
     overrides: str = "",
     fault: str = "",
 ) -> str:

@@ -1,20 +1,25 @@
 """Where a verdict goes: the store, a file for Prometheus, and a webhook when there is an alarm."""
 
+import http.client
 import json
 import os
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from understudy.errors import BadInput
+from understudy.progress import say
+from understudy.runtime.retry import BUSY, Patience, patiently
 from understudy.steps.watch.records import Night
+from understudy.store.secrets import redact
 
-WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card
+WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
 TIMEOUT_S = 10
-TRIES = 3
+PATIENCE = Patience(retries=4, longest_pause_s=8, total_s=45)
 VERDICTS = ("fine", "look", "retrain")
 
 
@@ -71,21 +76,31 @@ def write_prometheus(night: Night, path: Path) -> None:
 
 
 def webhook_url() -> str:
-    """Return the webhook's address; empty when there is none.
+    """Return the webhook's address; empty when there is none. Only the environment names one.
 
     Raises:
-        BadInput: it is no http(s) address.
+        BadInput: it is no http(s) address, or holds a user; it is not shown, for it is a secret.
     """
     url = os.environ.get(WEBHOOK, "").strip()
-    if url and urlsplit(url).scheme not in {"http", "https"}:
-        raise BadInput(f"A webhook must be an http(s) address, got '{urlsplit(url).scheme}' ({WEBHOOK}).")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or "@" in parts.netloc or not all("!" <= sign <= "~" for sign in url):
+        raise BadInput(
+            f"A webhook must be an http(s) address of printable ASCII without user and password, got another one "
+            f"({WEBHOOK}; the value is not shown). Mend it."
+        )
     return url
 
 
 def message(night: Night, report: str) -> dict[str, Any]:
     """Return what a webhook is told; `text` is what Slack, Mattermost and Teams' workflows show."""
     return {
-        "text": f"{night.card}, {night.date}: {night.verdict}. {night.reason}",
+        "text": redact(f"{night.card}, {night.date}: {night.verdict}. {night.reason}"),
         "card": night.card,
         "date": night.date,
         "version": night.version,
@@ -93,22 +108,45 @@ def message(night: Night, report: str) -> dict[str, Any]:
         "reason": night.reason,
         "evidence": list(night.evidence),
         "alarms": [name for name, value in night.series.items() if value.is_alarm],
-        "page": report,
+        "page": redact(report),
     }
 
 
 def call(url: str, content: dict[str, Any]) -> bool:
-    """Call a webhook; whether it took the message. A night never fails because nobody listens."""
+    """Call a webhook; whether it took the message. A night never fails because nobody listens.
+
+    It is called again while what is wrong may pass: a message may come twice where an answer was lost. A redirect is
+    not followed: the address is a secret of this one host.
+    """
     request = Request(  # noqa: S310 - `webhook_url` lets http(s) through only
         url, json.dumps(content).encode(), {"Content-Type": "application/json"}, method="POST"
     )
-    for _ in range(TRIES):
-        try:
-            with urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
-                return True
-        except (URLError, OSError, ValueError):
-            continue
-    return False
+    opener = build_opener(_NoRedirects)
+
+    def told() -> None:
+        opener.open(request, timeout=TIMEOUT_S).close()
+
+    try:
+        patiently(told, _is_passing, PATIENCE)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        got = f"status {error.code}" if isinstance(error, HTTPError) else type(error).__name__
+        say(f"watch: the webhook did not take the alarm ({got}); the next run of this night tries again.")
+        return False
+    return True
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Take a redirect for the answer that it is."""
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the webhook may take the same message later."""
+    if isinstance(error, HTTPError):
+        return error.code in BUSY
+    if isinstance(error, URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
+        return False
+    return isinstance(error, OSError | http.client.HTTPException) and not isinstance(error, http.client.InvalidURL)
 
 
 def _quoted(text: str) -> str:

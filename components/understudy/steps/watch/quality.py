@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from understudy.storage import Store
 from understudy.task import Card
 
 PREFIX = "watch/quality/"
+RECORD = re.compile(rf"{PREFIX}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
 FORMAT = 1
 Record = dict[str, float | None]
 
@@ -81,7 +83,7 @@ def put(store: Store, found: Quality) -> None:
 
 def newest_day(store: Store) -> str:
     """Return the last day on which quality was measured; "" before the first."""
-    return max((key.removeprefix(PREFIX)[:10] for key in store.list(PREFIX)), default="")
+    return max((one[1] for key in store.list(PREFIX) if (one := RECORD.fullmatch(key))), default="")
 
 
 def sample_record(day: str, sample: pl.DataFrame, card: Card) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from understudy.drift.series import Point
+from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadArtifact
 from understudy.provenance import hash_json
 from understudy.store import codecs
 
 FORMAT = 1
+VERDICTS = ("fine", "look", "retrain")
+LARGEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +107,24 @@ def parse(data: bytes, where: str) -> Night:
     """Read a night's record.
 
     Raises:
-        BadArtifact: it is damaged, or of another format.
+        BadArtifact: it is damaged, of another format, or of another night than its key says.
     """
     night = codecs.read_as(Night, data, where)
-    if night.format != FORMAT:
-        raise BadArtifact(f"A night's series must be of format {FORMAT}, got {night.format} ({where}).")
+    try:
+        _require(night.format == FORMAT, f"format {night.format}")
+        _require(night.verdict in VERDICTS, f"the verdict '{night.verdict:.40}'")
+        _require("false_alarm_nights" in night.settings, "no settings")
+        Summary.of_record(night.summary)
+        if night.reference is not None:
+            Reference.of_record(night.reference)
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadArtifact(f"A night's series must be readable, got {error!s:.200} ({where}). Restore it.") from error
     return night
+
+
+def _require(is_so: bool, got: str) -> None:
+    if not is_so:
+        raise ValueError(got)
 
 
 def as_record(night: Night) -> dict[str, Any]:

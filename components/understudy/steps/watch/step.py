@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from understudy import nights, sampling
+from understudy import nights, sampling, segments
 from understudy.drift import series
 from understudy.drift.series import Point
 from understudy.drift.summary import Reference, Summary
@@ -28,7 +28,9 @@ SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "u
 PAGE = "watch/page.html"
 
 
-def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides: str = "") -> Result:
+def run(
+    card: In, store: str, watched: Out, page: Out, date: str = "", newest_whole: bool = False, overrides: str = ""
+) -> Result:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on.
 
     A night is judged once: its record in the store stays as it is, and a re-run shows the same. On a day without a
@@ -40,6 +42,8 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
         watched: series.json, documents.jsonl for a search index, understudy.prom for Prometheus, quality.json.
         page: the watch as one HTML page.
         date: the night, YYYY-MM-DD; empty for today's in UTC.
+        newest_whole: take the newest night up to the date that is labelled whole, for a run beside one that goes on;
+            without it, a night of this date that is not labelled whole is an error.
         overrides: key=value lines that change settings for this run.
 
     Returns:
@@ -47,8 +51,11 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
         ("sent", "failed" or "none").
 
     Raises:
-        BadInput: the night is not labelled whole, there is no night yet, or the baseline begins after the newest one.
+        BadInput: the night is not labelled whole, there is no night yet, the baseline begins after the newest one, or
+            the webhook's address is none.
+        StorageError: the night's shards or segments do not hold the rows that it took.
     """
+    outlets.webhook_url()
     task = load_card(card)
     config: WatchConfig = load_config("watch", task, overrides)
     keep, day = prepare_store(store), nights.night_of(date)
@@ -56,7 +63,8 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
     config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
     answered = _measured(keep, task, config, day)
     past = [one for one in judged if one.date <= day]
-    night = _night_of(keep, task, config, day, past, answered)
+    at, running = _newest_whole(keep, day, past) if newest_whole else (day, [])
+    night = _night_of(keep, task, config, at, past, answered)
     later = [one for one in judged if one.date > night.date]
     shown = [*(one for one in past if one.date != night.date), night]
     html = pages.page(shown[-config.page_nights :], answered)
@@ -64,7 +72,7 @@ def run(card: In, store: str, watched: Out, page: Out, date: str = "", overrides
     sent = _put(keep, night, html)
     _show_newest(keep, task, config, day, [*shown, *later], html)
     return Result(
-        headline=f"{night.verdict}: {night.reason}",
+        headline=f"{night.verdict}: {night.reason}{_left_out(running, night)}",
         metrics=_figures(night),
         parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": sent},
     )
@@ -98,6 +106,22 @@ def _judged_nights(store: Store) -> list[Night]:
     keys = [key for key in store.list("watch/date=") if key.endswith(f"/{SERIES_FILE}")]
     found = [records.parse(store.read(key), store.locate(key)) for key in keys]
     return sorted(found, key=lambda night: night.date)
+
+
+def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, list[str]]:
+    """Return the newest night that is judged or labelled whole, and the newer ones that are not; else the day."""
+    judged, running = {one.date for one in past}, list[str]()
+    for date in segments.begun(store, day):
+        if date in judged or segments.is_whole(store, nights.read_manifest(store, date)):
+            return date, running
+        running.append(date)
+    return day, []
+
+
+def _left_out(running: Sequence[str], night: Night) -> str:
+    """Name the nights that the one shown stands in for."""
+    told = f"; of {night.date}, for these are not labelled whole yet: {', '.join(sorted(running))}"
+    return told if running else ""
 
 
 def _night_of(
@@ -201,10 +225,10 @@ def _put(store: Store, night: Night, html: str) -> str:
     folder = f"watch/date={night.date}"
     files = _files(night)
     store.put_if_absent(f"{folder}/page.html", html.encode())
-    if night.verdict == core.RETRAIN:
-        store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
     for name, data in files.items():
         store.put_if_absent(f"{folder}/{name}", data)
+    if night.verdict == core.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
+        store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
     return _tell(store, night, store.locate(f"{folder}/page.html"))
 
 
