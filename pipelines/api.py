@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store.secrets import read_secret_file, redact, remember
@@ -20,6 +20,8 @@ PROXY_PATH = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
 TIMEOUTS_S = (10, 30)  # to connect, and to wait for an answer
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 PAGE_SIZE = 100
+PASSING = frozenset({408, 425, 429})  # and all from 500 on: the same request may succeed later
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 FINAL = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
 
@@ -75,7 +77,7 @@ class Api:
     def __init__(self, configuration: Any, namespace: str = "") -> None:
         import kfp_server_api
 
-        client = kfp_server_api.ApiClient(configuration)
+        self._client = client = kfp_server_api.ApiClient(configuration)
         self.host = str(configuration.host)
         self._experiments = kfp_server_api.ExperimentServiceApi(client)
         self._pipelines = kfp_server_api.PipelineServiceApi(client)
@@ -176,23 +178,37 @@ class Api:
 
     def _once(self, doing: str, call: Callable[..., Any], *args: Any, **given: Any) -> Any:
         from kfp_server_api import ApiException
-        from urllib3.exceptions import HTTPError, SSLError
+        from urllib3.exceptions import HTTPError
 
         try:
-            return call(*args, _request_timeout=TIMEOUTS_S, **given)
+            answer = call(*args, _request_timeout=TIMEOUTS_S, **given)
         except ApiException as error:
             raise refusal(error.status, _message(error), doing, self.host) from error
-        except SSLError as error:
-            raise refusal(0, str(error), doing, self.host) from error
-        except HTTPError as error:
+        except (HTTPError, ConnectionError, TimeoutError) as error:
             raise unanswered(error, doing, self.host) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            if isinstance(error.__context__, ApiException):  # of TLS: the client stumbles over a refusal without a body
+                raise of_tls(str(error.__context__.reason), doing, self.host) from error
+            self._strange(f"an answer that cannot be read: {error}")
         except OSError as error:
             raise BadInput(
                 f"The token of the pipelines API must be readable, got {error} (KF_PIPELINES_SA_TOKEN_PATH). "
                 "Project it into the pod, or unset the variable."
             ) from error
+        self._require_object()
+        return answer
 
-    def _strange(self, what: str) -> str:
+    def _require_object(self) -> None:
+        """Check that an answer is an object of JSON: the client makes one without content of a sign-in page."""
+        said = self._client.last_response.data
+        try:
+            is_object = isinstance(json.loads(said), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            self._strange(f"'{str(said)[:40]}'")
+
+    def _strange(self, what: str) -> NoReturn:
         raise ApiFailed(
             f"The pipelines API must answer as Kubeflow Pipelines does, got {what} ({self.host}). Mend --host."
         )
@@ -289,9 +305,15 @@ def refusal(status: int, message: str, doing: str, host: str) -> UnderstudyError
     if status in {404, 409}:
         lookup = Absent if status == 404 else Taken
         return lookup(f"The pipelines API must be able to {doing}, {got}. Mend --host, or try again.")
-    if status == 429 or status >= 500:
+    if status in PASSING or status >= 500:
         return Unanswered(f"The pipelines API must be able to {doing}, {got}. Look at its log, and try again.")
     return BadInput(f"The pipelines API must take what it is asked to {doing}, {got}. Mend what was given.")
+
+
+def of_tls(reason: str, doing: str, host: str) -> UnderstudyError:
+    """Say why there was no TLS: a certificate that is not to be trusted, or a connection that was cut off."""
+    words = " ".join(reason.split())
+    return refusal(0, words, doing, host) if UNTRUSTED in words else unanswered(OSError(words), doing, host)
 
 
 def unanswered(error: Exception, doing: str, host: str) -> Unanswered:

@@ -23,22 +23,23 @@ def all_of(*checks: Check) -> list[Any]:
     Raises:
         BadInput: the faults of all of them together.
         StorageError: the same, when one of them is an outage of a store: trying again may be of use.
+        TeacherError: the same, when one of them is an outage of the teacher's server.
     """
-    outages: list[StorageError] = []
+    outages: list[StorageError | TeacherError] = []
     try:
         return together(*(partial(_faulted, check, outages) for check in checks))
     except BadInput as error:
         if outages:
-            raise StorageError(str(error)) from error
+            kind = StorageError if isinstance(outages[0], StorageError) else TeacherError
+            raise kind(str(error)) from error
         raise
 
 
-def _faulted(check: Check, outages: list[StorageError]) -> Any:
+def _faulted(check: Check, outages: list[StorageError | TeacherError]) -> Any:
     try:
         return check()
     except (StorageError, TeacherError) as error:
-        if isinstance(error, StorageError):
-            outages.append(error)
+        outages.append(error)
         raise BadInput(str(error)) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipelines import claims, follow, rerun, runs
+from pipelines import artifacts, claims, follow, rerun, runs
 from pipelines.api import connect
 from pipelines.compile import PIPELINES, load_pipeline
 from pipelines.pods import LOST_PODS, PAUSES
@@ -19,9 +19,10 @@ from pipelines.runs import Record
 from pipelines.submit import Target, claimed_target, create_once
 from pipelines.terminal import tell
 from understudy import provenance
+from understudy.config import STEPS
 from understudy.errors import BadArtifact, BadInput
 from understudy.run_records import DECISION, key_of
-from understudy.storage import Store, open_store, prepare_store, split_uri
+from understudy.storage import Store, prepare_store
 
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -56,57 +57,68 @@ def run(artifact: str, overrides: str, store_uri: str, target: Target, *, is_wai
         BadInput: something cannot be read by the cluster, or a setting breaks a rule.
         ApiFailed: the pipelines API is out of order.
     """
-    made = find(artifact)
+    made = find(artifact, store_uri)
     rerun.check_settings(made.step, overrides)
-    inputs = inputs_of(made)
-    store = prepare_store(on_s3(store_uri or str(made.record["arguments"].get("store", ""))))
+    place = store_uri or str(made.record["arguments"].get("store", ""))
+    inputs = inputs_of(made, place)
+    store = prepare_store(on_s3(place))
     name = f"rerun-{made.step}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     parameters = parameters_of(made, overrides, store.locate(key_of(name, DECISION)))
     spec = one_step(made.step, inputs, parameters)
+    stale = list(stale_lines(made, place))
     api = connect(target.host, target.namespace)
     record = record_of(name, made, store, parameters, replace(target, host=api.host))
     first = claims.claim(store, record, tell)
     about, _ = create_once(api, store, first, spec, {}, target.ui)
     click.echo(f"Submitted: {name}\nRun: {about['run_id']}\n{about['url']}")
-    for line in stale_lines(made):
+    for line in stale:
         click.echo(line)
     return follow.wait(api, store, record, about) if is_waiting else 0
 
 
-def find(artifact: str) -> Found:
+def find(artifact: str, store_uri: str = "") -> Found:
     """Read the provenance of an artifact.
 
     Raises:
         BadArtifact: there is none, or it is no record of a step.
+        StorageError: the storage that it lies in is out of order.
     """
     if "://" not in artifact:
         record = provenance.read(Path(artifact))
         return _whole(Found(str(record.get("uri") or artifact), record))
+    if not artifacts.is_reachable(artifact):
+        raise BadInput(
+            f"An artifact must lie on S3, got '{artifact}'. Give its s3:// or minio:// address, or a folder."
+        )
+    with artifacts.told_apart(artifact):
+        found = artifacts.open_artifact(artifact, store_uri).read_tagged(provenance.FILE)
+    if found is None:
+        raise _unreadable(artifact, "nothing there")
+    return _whole(Found(artifact.rstrip("/"), _parsed(found.data, artifact)))
+
+
+def _parsed(data: bytes, artifact: str) -> dict[str, Any]:
     try:
-        store, name = split_uri(reachable(artifact))
-        stored = store.read_tagged(f"{name}/{provenance.FILE}")
-        record = provenance.parse(stored.data if stored else b"", artifact)
+        return provenance.parse(data, artifact)
     except BadArtifact as error:
-        raise BadArtifact(
-            f"An artifact must have a readable {provenance.FILE}, got {error} ({artifact}). Give a folder that a step "
-            "wrote; for one of its single files, such as a page, give another of its outputs."
-        ) from error
-    return _whole(Found(artifact.rstrip("/"), record))
+        raise _unreadable(artifact, str(error)) from error
+
+
+def _unreadable(artifact: str, got: str) -> BadArtifact:
+    return BadArtifact(
+        f"An artifact must have a readable {provenance.FILE}, got {got} ({artifact}). Give a folder that a step "
+        "wrote; for one of its single files, such as a page, give another of its outputs."
+    )
 
 
 def _whole(found: Found) -> Found:
     lacking = [key for key in ("arguments", "inputs") if not isinstance(found.record.get(key), dict)]
-    if lacking or not str(found.record.get("step", "")).isidentifier():
+    if lacking or found.record.get("step") not in STEPS:
         raise BadArtifact(
             f"A {provenance.FILE} must be the whole record of a step, got no sound {', '.join(lacking) or 'step'} "
             f"({found.uri}). Run the pipeline again."
         )
     return found
-
-
-def reachable(uri: str) -> str:
-    """Return an address as this machine reads it: KFP writes minio:// for its own S3 server."""
-    return f"s3://{uri.removeprefix('minio://')}" if uri.startswith("minio://") else on_s3(uri)
 
 
 def on_s3(uri: str) -> str:
@@ -122,23 +134,26 @@ def on_s3(uri: str) -> str:
     return uri
 
 
-def inputs_of(made: Found) -> dict[str, str]:
+def inputs_of(made: Found, store_uri: str) -> dict[str, str]:
     """Return the addresses of a step's inputs, which the cluster must be able to read.
 
     Raises:
         BadInput: some lie on a machine, or are gone; one sentence each.
+        StorageError: the storage that they lie in is out of order.
     """
     inputs = {name: str(place["uri"]) for name, place in made.record["inputs"].items()}
-    if faults := [fault for name, uri in inputs.items() if (fault := _fault(name, uri))]:
+    if faults := [fault for name, uri in inputs.items() if (fault := _fault(name, uri, store_uri))]:
         raise BadInput(faults)
     return inputs
 
 
-def _fault(name: str, uri: str) -> str | None:
-    if not uri.startswith(("s3://", "minio://")):
+def _fault(name: str, uri: str, store_uri: str) -> str | None:
+    if not artifacts.is_reachable(uri):
         return f"An input must lie where the cluster can read it, got {uri} ({name}). Leave out --submit to rerun here."
-    store, key = split_uri(reachable(uri))
-    if not any(found == key or found.startswith(f"{key}/") for found in store.list(key)):
+    parent, _, key = uri.rstrip("/").rpartition("/")
+    with artifacts.told_apart(uri):
+        keys = artifacts.open_artifact(parent, store_uri).list(key)
+    if not any(found == key or found.startswith(f"{key}/") for found in keys):
         return f"An input must still be there, got nothing at {uri} ({name}). Run the pipeline again."
     return None
 
@@ -187,11 +202,11 @@ def one_step(step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]
     given = {name: value for name, value in parameters.items() if name in known}
 
     def rerun_step() -> None:
-        artifacts = {
+        imported = {
             name: dsl.importer(artifact_uri=uri, artifact_class=kind_of(known[name].type)).output
             for name, uri in inputs.items()
         }
-        task = component(**artifacts, **given).set_caching_options(False)
+        task = component(**imported, **given).set_caching_options(False)
         task.set_retry(LOST_PODS, **PAUSES)
 
     spec = MessageToDict(dsl.pipeline(rerun_step, name=f"rerun-{step}").pipeline_spec)
@@ -226,9 +241,9 @@ def pod_of(step: str) -> tuple[dict[str, Any], dict[str, Any]]:
     raise BadArtifact(f"A step must belong to a pipeline, got '{step}'. Rerun it here, without --submit.")
 
 
-def stale_lines(made: Found) -> Iterator[str]:
+def stale_lines(made: Found, store_uri: str) -> Iterator[str]:
     """Say what was made from the old outputs of the step, at any distance, and is stale once they are replaced."""
-    around = {it.uri: it for it in artifacts_of_run(made)}
+    around = {it.uri: it for it in artifacts_of_run(made, store_uri)}
     task = made.uri.rpartition("/")[0]
     old = {uri for uri, it in around.items() if uri.rpartition("/")[0] == task and it.step == made.step} | {made.uri}
     stale = rerun.stale_after(old, {uri: sources_of(it) for uri, it in around.items()})
@@ -243,15 +258,15 @@ def sources_of(artifact: Found) -> set[str]:
     return {str(place["uri"]).rstrip("/") for place in artifact.record["inputs"].values()}
 
 
-def artifacts_of_run(made: Found) -> Iterator[Found]:
+def artifacts_of_run(made: Found, store_uri: str) -> Iterator[Found]:
     """Find the artifacts of the run that an artifact belongs to: all below the first folder named by a run's id."""
     parts = made.uri.split("/")
     index = next((at for at, part in enumerate(parts) if RUN_ID.fullmatch(part)), None)
-    if index is None or not made.uri.startswith(("s3://", "minio://")):
+    if index is None or not artifacts.is_reachable(made.uri):
         return
     root = "/".join(parts[: index + 1])
-    store = open_store(reachable(root))
+    store = artifacts.open_artifact(root, store_uri)
     for key in store.list():
         if key.endswith(f"/{provenance.FILE}"):
-            record = provenance.parse(store.read(key), store.locate(key))
-            yield Found(f"{root}/{key.removesuffix(f'/{provenance.FILE}')}", record)
+            uri = f"{root}/{key.removesuffix(f'/{provenance.FILE}')}"
+            yield _whole(Found(uri, _parsed(store.read(key), uri)))

@@ -1,15 +1,15 @@
 """What KFP's backend does with a compiled pipeline, for tests: it walks the graph, and each task becomes a pod.
 
 The walk and the executor inputs are those of the backend's driver for what our pipelines use: parameters, artifacts,
-loops over a list parameter, a condition that compares a parameter. Command, arguments, image, resources and Kubernetes
-settings come from the YAML alone.
+loops over a list parameter, a condition that compares a parameter. Command, arguments, image, resources, Kubernetes
+settings and how often a lost pod is begun anew come from the YAML alone.
 
 Source: kubeflow/pipelines backend/src/v2/driver/driver.go (resolveInputs, provisionOutputs, initPodSpecPatch).
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.cluster.launcher import TOLD
 from understudy.shell import execute
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-LAUNCHER_MAP = "launcher"
+LAUNCHER_MAP, MAIN = "launcher", "main"
 SCRATCH = ("/s3", "/minio", "/gcs", "/.local", "/.cache", "/.config", "/tmp")  # noqa: S108 - paths in the pod
 CONDITION = re.compile(r"inputs\.parameter_values\['(?P<name>[^']+)'\] == '(?P<value>[^']*)'")
 OUTPUT_DIR, METADATA_FILE = "/tmp/kfp/outputs", "/tmp/kfp_outputs/output_metadata.json"  # noqa: S108 - as in the pod
@@ -39,6 +39,10 @@ RESOURCES = {
     "resourceCpuLimit": ("limits", "cpu"),
     "resourceMemoryLimit": ("limits", "memory"),
 }
+
+
+class TaskFailed(AssertionError):
+    """A task of the run has failed, and so has the run."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class Backend:
             elif name in self.here:
                 done[name] = [self._carried_out(name, component, inputs)]
             else:
-                done[name] = [self._task(name + turn, component, inputs)]
+                lost = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
+                done[name] = [self._task(name + turn, component, inputs, lost)]
         return done
 
     def _loop(self, iterator: Object, component: Object, inputs: Outputs, turn: str) -> dict[str, list[Outputs]]:
@@ -114,16 +119,30 @@ class Backend:
             turns = list(pool.map(one, range(len(items))))
         return {name: [outputs for found in turns for outputs in found[name]] for name in turns[0]}
 
-    def _task(self, name: str, component: Object, inputs: Outputs) -> Outputs:
+    def _task(self, name: str, component: Object, inputs: Outputs, most_lost: int) -> Outputs:
         label = component["executorLabel"]
         given = executor_input(component, inputs, f"{self.root}/{name}")
-        job = self.job(name, label, given)
-        self.cluster.apply(job)
-        self.cluster.completes(self.namespace, job["metadata"]["name"], self.timeout_s)
+        self._pod_of(name, label, given, most_lost)
         made = {key: value["artifacts"][0] for key, value in given["outputs"].get("artifacts", {}).items()}
         bucket, _, key = f"{self.root}/{name}/{TOLD}".removeprefix("s3://").partition("/")
         told = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         return Outputs(told.get("parameterValues", {}), made)
+
+    def _pod_of(self, name: str, label: str, given: Object, most_lost: int) -> None:
+        """Run a task's pod to its good end, and anew when it is lost, as stock KFP's `retryPolicy: OnError` has it.
+
+        Raises:
+            TaskFailed: its container has ended with an error, which is never repeated, or too many pods were lost.
+        """
+        for number in range(most_lost + 1):
+            job = self.job(f"{name}-{number}" if number else name, label, given)
+            self.cluster.apply(job)
+            made = job["metadata"]["name"]
+            if self.cluster.ended(self.namespace, made, self.timeout_s) == "Complete":
+                return
+            if not is_lost(self.cluster.get("pods", "-n", self.namespace, "-l", f"job-name={made}")["items"]):
+                raise TaskFailed(f"{name}: {self.cluster.story(self.namespace, f'job-name={made}')}")
+        raise TaskFailed(f"{name}: {most_lost + 1} pods were lost")
 
     def _carried_out(self, name: str, component: Object, inputs: Outputs) -> Outputs:
         given = executor_input(component, inputs, f"{self.root}/{name}")
@@ -143,7 +162,7 @@ class Backend:
         container = self.spec["deploymentSpec"]["executors"][label]["container"]
         settings = kubernetes_settings(self.platform, label)
         main = {
-            "name": "main",
+            "name": MAIN,
             "image": container["image"],
             "imagePullPolicy": "IfNotPresent",
             "command": ["python3", f"/kfp-launcher/{LAUNCHER.name}", json.dumps(given)],
@@ -163,6 +182,24 @@ class Backend:
         template = {"metadata": {"labels": settings["labels"]}, "spec": spec}
         about = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _named(f"{self.name}-{name}", self.namespace)}
         return {**about, "spec": {"backoffLimit": 0, "template": template}}
+
+
+def is_lost(pods: Sequence[Object]) -> bool:
+    """Tell whether a task that did not end well has lost its pod; if not, its main container has ended with an error.
+
+    Argo calls the first an error of the node and the second a failure: a pod that was deleted, whatever its containers
+    came to by that, and one whose wait container failed.
+
+    Source: Argo Workflows, workflow/controller/operator.go, podReconciliation and inferFailedReason.
+    """
+    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    ends = [
+        container["state"]["terminated"]["exitCode"]
+        for pod in staying
+        for container in pod["status"].get("containerStatuses", [])
+        if container["name"] == MAIN and "terminated" in container["state"]
+    ]
+    return not any(ends)
 
 
 def executor_input(component: Object, inputs: Outputs, folder: str) -> Object:

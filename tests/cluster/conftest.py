@@ -243,12 +243,15 @@ def production(
 def ran(
     cluster: Cluster, kfp: kfp_api.Server, production: list[Object], bucket: Bucket
 ) -> Callable[..., dict[str, list[Outputs]]]:
-    """Return a function that has a Job submit the run of its name, and runs that as the backend would."""
+    """Return a function that has a Job submit the run of its name, and runs that as the backend would.
 
-    def run(job: Object, here: Collection[str] = ()) -> dict[str, list[Outputs]]:
-        name = job["metadata"]["name"]
+    With `of` it runs another run that the Job has submitted.
+    """
+
+    def run(job: Object, here: Collection[str] = (), of: str = "") -> dict[str, list[Outputs]]:
+        name = of or job["metadata"]["name"]
         cluster.apply(job)
-        cluster.completes(NAMESPACE, name, 240)
+        cluster.completes(NAMESPACE, job["metadata"]["name"], 240)
         (run,) = (run for run in kfp.backend.runs if run["display_name"] == name)
         wanted = run["pipeline_version_reference"]["pipeline_version_id"]
         versions = cluster.get("pipelineversions", "-n", NAMESPACE)["items"]

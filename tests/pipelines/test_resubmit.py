@@ -1,15 +1,19 @@
 """One step again on the cluster."""
 
 import json
+import os
+import shutil
 import subprocess
 import uuid
 
+import boto3
 import pytest
 
 from pipelines import rerun
 from pipelines.pods import LOST_PODS
 from pipelines.resubmit import one_step, pod_of
 from tests.conftest import card_yaml
+from tests.services import s3
 from understudy import run_records
 from understudy.storage import open_store
 from understudy.task import parse_card
@@ -20,11 +24,15 @@ RUN = str(uuid.uuid4())
 @pytest.fixture
 def bucket(cluster):
     """A bucket with the artifacts of a training run, as KFP lays them out."""
-    uri = cluster.store_uri.removesuffix("/store")
-    store = open_store(f"{uri}/artifacts/training/{RUN}")
+    uri = f"{cluster.store_uri.removesuffix('/store')}/artifacts/training/{RUN}"
+    return fill(open_store(uri), uri, cluster)
+
+
+def fill(store, uri, cluster):
+    """Put the artifacts of a training run into a storage, and return the student's address."""
 
     def put(step, output, *inputs, arguments=None):
-        places = {name: {"uri": f"{store.uri}/{of}", "sha256": "0"} for name, of in inputs}
+        places = {name: {"uri": f"{uri}/{of}", "sha256": "0" * 64} for name, of in inputs}
         about = {"step": step, "output": output, "inputs": places, "arguments": arguments or {}, "sources": {}}
         card_hash = parse_card(card_yaml()).hash
         content = {**about, "metrics": {}, "version": "0", "card_hash": card_hash}
@@ -41,7 +49,7 @@ def bucket(cluster):
     graphs = put("export", "graphs", ("student", student))
     put("calibrate", "bundle", ("graphs", graphs))
     cluster.store.put_if_absent(f"cards/hotel-tips/{parse_card(card_yaml()).hash}.yaml", card_yaml().encode())
-    return f"{store.uri}/{student}"
+    return f"{uri}/{student}"
 
 
 @pytest.fixture
@@ -137,3 +145,76 @@ def test_an_address_is_not_rerun_here(capfd):
         rerun.main.main(["s3://bucket/artifact"])
     assert ended.value.code == 2
     assert "Add --submit to run its step on the cluster" in capfd.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def kfps_storage():
+    """A second S3 server with keys of its own, as the storage that Kubeflow Pipelines brings along."""
+    folder = s3.folder_with_xattrs()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3, "ACCESS_KEY", "minio")
+        patch.setattr(s3, "SECRET_KEY", "minio-secret-123")
+        process, server = s3.start(s3.find_or_build(), folder)
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    keys = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
+    client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="mlpipeline")
+    yield dict(zip(names, (server.url, server.access_key, server.secret_key), strict=True))
+    process.terminate()
+    process.wait(timeout=20)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def in_kfps_storage(cluster, kfps_storage):
+    """Artifacts under KFP's default root."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in kfps_storage.items():
+            patch.setenv(name, value)
+        place = f"mlpipeline/v2/artifacts/training/{RUN}"
+        store = open_store(f"s3://{place}")
+    return fill(store, f"minio://{place}", cluster)
+
+
+def test_artifacts_under_kfps_default_root_are_read_by_settings_of_their_own(
+    cluster, in_kfps_storage, kfps_storage, again, monkeypatch
+):
+    for name, value in kfps_storage.items():
+        monkeypatch.setenv(f"ARTIFACTS_{name}", value)
+    before = dict(os.environ)
+    done = again(in_kfps_storage, "--set", "epochs=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert dict(os.environ) == before
+    assert [line.split()[-2] for line in done.stdout.splitlines() if line.startswith("Stale")] == [
+        "export",
+        "calibrate",
+    ]
+    [told] = run_records.read_all(cluster.store)  # the store is found by its own settings
+    assert told.started["pipeline"] == "rerun-train"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"), [({}, 2), ({"AWS_SECRET_ACCESS_KEY": "wrong"}, 2), ({"AWS_ENDPOINT_URL_S3": 1}, 1)]
+)
+def test_which_settings_are_wrong_is_said_and_an_outage_is_no_fault_of_the_users(
+    cluster, in_kfps_storage, kfps_storage, again, monkeypatch, wrong, code
+):
+    for name, value in {**kfps_storage, **wrong}.items() if wrong else ():
+        monkeypatch.setenv(f"ARTIFACTS_{name}", "http://127.0.0.1:9" if value == 1 else value)
+    done = again(in_kfps_storage)
+    assert (done.returncode, cluster.backend.runs) == (code, [])
+    assert "An artifact must be readable where KFP keeps it, got" in done.stderr
+    assert "Set ARTIFACTS_AWS_ENDPOINT_URL_S3, ARTIFACTS_AWS_ACCESS_KEY_ID" in done.stderr
+    assert ("by those that begin with ARTIFACTS_" in done.stderr) == bool(wrong)
+    assert "minio-secret-123" not in done.stderr
+
+
+@pytest.mark.parametrize("step", ["os", "no-such", "__init__", 7])
+def test_a_provenance_that_names_no_step_of_ours_is_refused(cluster, bucket, again, step):
+    store = open_store(bucket)
+    content = json.loads(store.read("provenance.json"))
+    store.delete("provenance.json")
+    store.put_if_absent("provenance.json", json.dumps({**content, "step": step}).encode())
+    done = again(bucket)
+    assert (done.returncode, cluster.backend.requests) == (2, [])
+    assert "provenance.json must be" in done.stderr
