@@ -31,12 +31,14 @@ TOUCHES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "http.cl
 
 
 def warm() -> None:
-    """Import all that a command needs, and keep the garbage collector from copying the pages that children share."""
+    """Import and compile all that a command needs, and keep the garbage collector from copying the shared pages."""
+    from pipelines.compile import pipeline_spec
     from understudy.config import STEPS
 
     steps = [f"understudy.steps.{step}.step" for step in STEPS if step not in TRAINING]
     for name in (*HEAVY, *OURS, *steps):
         importlib.import_module(name)
+    pipeline_spec("nightly")
     gc.collect()
     gc.freeze()
 
