@@ -53,7 +53,7 @@ SOUND = {  # a command a line, on sound input; the text has no blanks, so that e
     "bundle": "predict Ask. --bundle bundle",
     "file": "predict --file texts/a.csv --bundle bundle",
     "shard": f"shard {NIGHT} --texts texts --snapshot out/snapshot --date {NEXT_NIGHT}",
-    "infer": f"infer {NIGHT} --shard {world.NIGHT}/00 --predictions out/predictions",
+    "infer": f"infer {NIGHT} --shard {world.NIGHT}/00 --predictions out/predictions {world.SOURCE}",
     "infer-bundle": "infer --bundle bundle --texts texts --predictions out/predictions",
     "index": f"index {NIGHT} --indexed out/indexed --date {world.NIGHT}",
     "watch": f"watch {NIGHT} --watched out/watched --page out/page --date {world.NIGHT}",

@@ -198,7 +198,15 @@ def step_case(step: str, folder: Path, kills: int) -> Case:
     given = {"UNDERSTUDY_CACHE": str(folder / "cache")}
     words = {
         "shard": ["--card", "card.yaml", "--texts", "texts", "--snapshot", "out/snapshot"],
-        "infer": ["--card", "out/snapshot", "--shard", f"{world.NIGHT}/00", "--predictions", "out/predicted"],
+        "infer": [
+            "--card",
+            "out/snapshot",
+            "--shard",
+            f"{world.NIGHT}/00",
+            "--predictions",
+            "out/predicted",
+            *world.SOURCE.split(),
+        ],
         "index": ["--card", "out/snapshot", "--indexed", "out/indexed"],
         "watch": ["--card", "out/snapshot", "--watched", "out/watched", "--page", "out/page"],
         "sample": ["--card", "card.yaml", "--snapshot", "out/snap2", "--sample", "out/sample"],

@@ -19,10 +19,12 @@ from typing import Any
 from tests.attack.forks import apart
 from tests.services import s3
 from tests.teachers import Answer, completion, teacher_server
+from understudy import shell
 
 NIGHT = "2026-11-01"
 CARD = "hotel-tips"
 PRICE_USD = (100 * 1.0 + 10 * 4.0) / 1e6  # of one answer of tests.teachers: 100 and 10 tokens at the card's prices
+SOURCE = "--source texts" if "source" in shell.signature("infer").parameters else ""
 REHEARSAL = Answer(
     {"object": "list", "data": [{"id": "rehearsal", "object": "model", "owned_by": "understudy:attack"}]}
 )
