@@ -68,7 +68,7 @@ SOUND = {  # a command a line, on sound input; the text has no blanks, so that e
     "reindex": "reindex --from-store --store store",
     "replay": "reindex --replay --store store",
     "forget": "forget --id t3 --store store",
-    "nightly": f"nightly {NIGHT} --texts texts --name n --work out/runs --date {NEXT_NIGHT}",
+    "nightly": f"nightly {NIGHT} --texts texts --name second --work out/runs --date {NEXT_NIGHT}",
 }
 COMMANDS = tuple(SOUND)
 
@@ -172,8 +172,8 @@ def build(desk: Desk, sink: Path) -> None:
     world.write_csv(folder / "answers.csv", ("id", "label", "annotator"), [(*row, "ann") for row in rows[:8]])
     world.label_inputs(folder / "asked", 20)
     apart(_publish_another, desk.store, folder / "bundle-2")
-    first = [word.replace(NEXT_NIGHT, world.NIGHT) for word in _settled(desk.words("nightly"), "first")]
-    _take(desk, sink, first)
+    begun = " ".join(_settled(desk.words("nightly"), "first"))
+    _take(desk, sink, begun.replace(NEXT_NIGHT, world.NIGHT).replace("second", "first").split())
     _take(desk, sink, _settled(desk.words("ingest"), "made"))
     for name in ("labels", "answers"):
         _take(
