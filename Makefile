@@ -9,7 +9,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-attack test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifie
 
 test: $(STAMP)  ## Run all tests.
 	$(BIN)/python -m pytest
+
+test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
+	$(BIN)/python -m tests.attack
 
 test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
 	$(BIN)/python -m pytest -m cluster tests/cluster

@@ -1,5 +1,7 @@
 """The generated parts of the docs say what the code says."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from understudy.config import STEPS
 from understudy.docs import refreshed
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
+ROOT = Path(__file__).parents[1]
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -22,3 +26,21 @@ def test_every_argument_and_setting_of_a_step_is_described(step):
     rows = [line for line in refreshed(step, "").splitlines() if line.startswith("| `")]
     assert rows
     assert [line for line in rows if line.endswith("|  |")] == []
+
+
+@pytest.mark.parametrize("page", ["promises.md", "security.md"])
+def test_every_test_that_proves_a_promise_is_there(page):
+    named = NAMED.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert len(named) >= 20
+    assert [f"{file}::{name}" for file, name in named if name not in functions_of(file)] == []
+
+
+def test_every_promise_names_a_test():
+    rows = [line for line in (ROOT / "docs/promises.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    assert [row for row in rows if not NAMED.search(row)] == ["| promise | test |"] * 5
+
+
+def functions_of(file):
+    """Return the names of a file's functions."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
