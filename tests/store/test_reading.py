@@ -6,6 +6,7 @@ import pytest
 
 from tests.night_desk import make_desk, texts
 from tests.services.faulty import Fault, always, faulty, times
+from tests.steps.test_ingest import Desk
 from understudy import labels, nights, sources, storage
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.storage import FolderStore, copy, open_store
@@ -281,6 +282,23 @@ def test_labels_are_taken_whole_from_s3_or_not_at_all(s3_url, s3_server, monkeyp
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(StorageError):
             labels.add(store, f"{s3_url}/answers.csv")
+
+
+@pytest.mark.parametrize("name", ["card.yaml", "texts.csv", "labels.csv"])
+def test_ingest_takes_its_files_whole_or_fails_as_for_an_outage(s3_url, s3_server, monkeypatch, tmp_path, name):
+    desk = Desk(tmp_path, 200)
+    files = {"card": "card.yaml", "texts": "texts.csv", "labels": "labels.csv"}
+    for file in files.values():
+        open_store(s3_url).put_if_absent(file, (tmp_path / file).read_bytes())
+    places = {"store": f"{s3_url}/store", **{what: f"{s3_url}/{file}" for what, file in files.items()}}
+    length = (tmp_path / name).stat().st_size
+    with faulty(s3_server, times(1, Fault(keeps=length // 2), about=f"/{name}")) as (url, _):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert desk.run(**places).metrics["texts"] == 200
+    with faulty(s3_server, always(Fault(keeps=1), about=f"/{name}")) as (url, _):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StorageError, match="must come whole"):
+            desk.run(**places)
 
 
 def test_nothing_at_an_address_is_still_said_plainly(s3_url):

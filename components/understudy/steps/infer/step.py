@@ -28,7 +28,7 @@ from understudy.steps.infer import core
 from understudy.steps.infer.config import InferConfig
 from understudy.steps.infer.core import Known, Segment, Tally
 from understudy.steps.shard.core import block_rows, next_manifest
-from understudy.storage import FolderStore, Store, open_store
+from understudy.storage import FolderStore, Store, prepare_store
 from understudy.store import codecs
 from understudy.task import load_card, load_config
 
@@ -132,7 +132,7 @@ def run(
         jobs = _jobs_outside(bundle, texts, nights.night_of(date), FolderStore(predictions), overrides)
     else:
         assert card is not None  # noqa: S101 - _require_one_form has seen to it
-        jobs = [_job(card, open_store(store), shard, source, overrides)]
+        jobs = [_job(card, prepare_store(store, must_exist=True), shard, source, overrides)]
     total = Tally()
     for job in jobs:
         _add(total, label_shard(job))

@@ -13,7 +13,7 @@ from understudy.progress import track
 from understudy.shell import In, Out, Result
 from understudy.steps.train import core
 from understudy.steps.train.config import TrainConfig
-from understudy.storage import Store, open_store
+from understudy.storage import Store, prepare_store
 from understudy.task import Card, load_card, load_config
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(
     task = load_card(card)
     config: TrainConfig = load_config("train", task, overrides)
     lesson = _lesson(task, config, pool, gold, judgements, audit)
-    learned = _learn(lesson, task, config, open_store(store), student)
+    learned = _learn(lesson, task, config, prepare_store(store), student)
     return Result(
         headline=f"{task.student} on {len(lesson.table):,} texts ({lesson.human_texts} by people), "
         f"validation AP {learned['average_precision']:.3f} after epoch {learned['best_epoch']}",
