@@ -18,6 +18,7 @@ from understudy.steps.watch import nightly, records, testsets
 from understudy.storage import FolderStore
 from understudy.store import codecs
 from understudy.store.names import require_name
+from understudy.teacher.purchases import STORE_ID, PurchaseBook
 
 DAY = "2026-11-01"
 DEEP = b"[" * 100_000
@@ -194,6 +195,18 @@ def test_a_provenance_names_no_module_but_a_step(tmp_path, step):
     if not step.isidentifier():
         with pytest.raises(BadArtifact, match="one plain word"):
             shell.load_run(step)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 32, b"../../../../evil", b"A" * 32, b"0" * 33, b"\xff" * 32, b"0" * 10**6]
+)
+def test_a_store_id_that_is_none_names_no_file(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache" / "deep"))
+    store = FolderStore(tmp_path / "store")
+    store.put_if_absent(STORE_ID, content)
+    with pytest.raises(BadArtifact, match="What is read from a store"):
+        PurchaseBook(store, "hotel-tips")
+    assert not list(tmp_path.rglob("*.sqlite"))
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a\nb", "x" * 101])

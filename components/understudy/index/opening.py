@@ -18,6 +18,7 @@ from understudy.index.sqlite import SqliteIndex
 from understudy.registry import read_current
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import Store, update
+from understudy.store.identity import parse_store_id
 from understudy.task import Card, parse_card
 from understudy.teacher.purchases import STORE_ID
 
@@ -191,4 +192,4 @@ def _folder() -> Path:
 def _store_id(store: Store) -> str:
     """Return what tells this store from another one that was made anew at its address."""
     store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-    return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]
+    return parse_store_id(store.read(STORE_ID), store.locate(STORE_ID))

@@ -21,6 +21,7 @@ from typing import Any
 from understudy.cache import cache_folder, open_database
 from understudy.errors import StorageError
 from understudy.storage import Store
+from understudy.store.identity import parse_store_id
 
 STORE_ID = "judgements/.store-id"
 TABLE = """CREATE TABLE IF NOT EXISTS purchases (
@@ -150,7 +151,7 @@ class PurchaseBook:
 
 def _store_id(store: Store) -> str:
     store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-    return store.read(STORE_ID).decode("ascii", "replace").strip()[:32]
+    return parse_store_id(store.read(STORE_ID), store.locate(STORE_ID))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
