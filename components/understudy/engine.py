@@ -201,7 +201,11 @@ class Graph:
         self.threads, self.batch_tokens = threads or cores(), batch_tokens
         self._where = str(model_path)
         self._tokenizer = _tokenizer(tokenizer_path, max_length)
-        with onnx_files.within_memory(_size(model_path)):
+        size = _size(model_path)
+        onnx_files.require_sound(model_path)
+        import onnxruntime  # noqa: F401 - before memory is counted
+
+        with onnx_files.within_memory(size):
             self._session = _session(model_path)
             self._inputs = {node.name: TYPES.get(node.type) for node in self._session.get_inputs()}
             self._labels = self._label_count(labels)
@@ -319,7 +323,6 @@ def _session(path: Path) -> Any:
     """Open an ONNX file that was looked into before."""
     import onnxruntime
 
-    onnx_files.require_sound(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

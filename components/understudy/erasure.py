@@ -32,6 +32,7 @@ from understudy.spreadsheet import raw_cell
 from understudy.storage import MARKER, Store, update
 from understudy.store import codecs
 from understudy.store.leftovers import sweep_temporary
+from understudy.store.names import require_name
 from understudy.teacher.purchases import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
@@ -351,4 +352,4 @@ def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
 def _follow_judgements(store: Store) -> None:
     """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
     for card_name in sorted({key.split("/")[1] for key in store.list(JUDGEMENTS) if key.count("/") > 1}):
-        PurchaseBook(store, card_name).close()
+        PurchaseBook(store, require_name("card", card_name, store.locate(JUDGEMENTS))).close()

@@ -164,7 +164,7 @@ def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
         table = parquet.read(path)
         required = table.select(schema.column_names())
         good, failure = schema.filter(required, cast=True)
-    except (OSError, pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, dy.exc.SchemaError) as error:
         raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
     if len(good) < len(table):
         raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from understudy import tuning
-from understudy.bundles import check_files, read_settings
+from understudy.bundles import MOST_TOKENS, check_files, read_settings
 from understudy.cascade import Cascade, below
 from understudy.engine import Bools, Floats, Graph, Integers, Tokens
+from understudy.store import codecs
+from understudy.store.names import inside, require_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,17 @@ def positive_log_odds(logits: Floats, positive_index: int) -> Floats:
 
 
 def exported_graph(graphs: Path, about: Mapping[str, Any], name: str) -> Graph:
-    """Open one of the graphs that export wrote; `about` is its graphs.json."""
-    return Graph(graphs / name / "model.onnx", graphs / "tokenizer.json", about["max_length"], about["pad_id"])
+    """Open one of the graphs that export wrote; `about` is its graphs.json.
+
+    Raises:
+        BadArtifact: what graphs.json says cannot be, or the graph cannot serve.
+    """
+    where = str(graphs)
+    length, pad_id = (about.get(key) for key in ("max_length", "pad_id"))
+    if not isinstance(length, int) or not isinstance(pad_id, int) or not (0 < length <= MOST_TOKENS and pad_id >= 0):
+        raise codecs.unreadable("graphs with max_length and pad_id", f"{length!r:.40} and {pad_id!r:.40}", where)
+    model = inside(graphs, f"{require_name('path', name, where)}/model.onnx", where)
+    return Graph(model, inside(graphs, "tokenizer.json", where), length, pad_id)
 
 
 def settled_probability(cascade: Cascade, scores: Floats, calibrator: Sigmoid, threshold: float) -> Floats:

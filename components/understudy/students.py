@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.errors import BadSetting
+from understudy.errors import BadArtifact, BadSetting
+from understudy.model import student_files
 
 CONFIG_FILE = "config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -59,7 +60,13 @@ def require_student(name: str) -> None:
         is_folder, is_whole = Path(source).is_dir(), (Path(source) / CONFIG_FILE).is_file()
     except OSError as error:
         raise unknown_student(name, f"{error}.") from error
-    if name in STUDENTS or is_whole:
+    if name in STUDENTS:
+        return
+    if is_whole:
+        try:
+            student_files.config_of(Path(source))
+        except BadArtifact as error:
+            raise unknown_student(name, str(error)) from error
         return
     if is_folder:
         raise unknown_student(name, f"the folder has no {CONFIG_FILE}.")

@@ -12,7 +12,7 @@ from pipelines import compile as compiling
 from pipelines import local, runs
 from tests.conftest import card_yaml
 from tests.teachers import Answer, completion, error, teacher_server
-from understudy.errors import BadArtifact, BadInput
+from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.storage import open_store
 from understudy.students import require_student
 from understudy.task import parse_card
@@ -71,9 +71,15 @@ def test_a_student_that_cannot_be_is_found_before_the_teacher_is_paid(request_of
 
 
 def test_a_student_is_known_by_name_by_folder_or_on_the_hub(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     for name in ("minilm", "distilbert", str(tmp_path), "google-bert/bert-base-uncased"):
         require_student(name)
+
+
+def test_a_folder_of_an_unknown_architecture_is_refused_before_anything_is_paid(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "evil"}')
+    with pytest.raises(BadSetting, match="A student must be one of bert"):
+        require_student(str(tmp_path))
 
 
 def test_a_student_is_checked_without_torch():

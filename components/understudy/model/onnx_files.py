@@ -18,8 +18,8 @@ MOST_BYTES = 4 << 30  # of a graph; protobuf ends at two gigabytes
 MOST_PARTS = 2_000_000  # fields that are looked at; the largest of our graphs has 40,000
 MOST_NESTED = 8  # graphs within graphs
 MOST_DIMENSIONS = 16  # of a tensor; onnxruntime itself takes fewer
-SPARE_BYTES = 1 << 30  # that opening may take beyond a few copies of the weights
-COPIES = 6  # of the weights: the file, the parsed graph, folded and packed weights; MiniLM takes 4 (docs/log.md)
+SPARE_BYTES = 256 << 20  # that opening may take beyond a few copies of the weights
+COPIES = 4  # of the weights: the parsed graph, folded and packed weights; MiniLM's 91 MB took 143 MB of addresses
 
 # What of onnx.proto holds tensors, by message and field; a scalar is named by what it says.
 PARTS = {

@@ -3,7 +3,7 @@
 A config.json decides what code transformers runs: `auto_map`, `_attn_implementation_internal` and `quantization_config`
 name modules, kernels or packages to be fetched and run (an advisory for 4.56 to 5.2, and optimum-onnx keeps us below
 4.58). So transformers reads a copy that holds what the architecture's own shape needs, and nothing else.
-docs/decisions/0009-student-config-allow-list.md says why.
+docs/decisions/0011-student-config-allow-list.md says why.
 """
 
 import json

@@ -10,6 +10,7 @@ from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadArtifact
 from understudy.provenance import hash_json
 from understudy.store import codecs
+from understudy.store.names import CardName, Day, Version
 
 FORMAT = 1
 VERDICTS = ("fine", "look", "retrain")
@@ -82,9 +83,9 @@ class Night:
     """
 
     format: int
-    date: str
-    card: str
-    version: str
+    date: Day
+    card: CardName
+    version: Version
     generation: int
     is_rehearsal: bool
     positive_label: str
