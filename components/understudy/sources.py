@@ -669,9 +669,10 @@ def _checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str
     if isinstance(cells, Refusal):
         return cells
     values = {name: _string(cells.get(name), name) for name in wanted}
-    for name in {*reading.lenient} & {*values}:
-        value = values[name]
-        values[name] = mended(value) if isinstance(value, str) else None
+    for name in reading.lenient:
+        if name in values:
+            value = values[name]
+            values[name] = mended(value) if isinstance(value, str) else None
     for name, value in values.items():
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
         if found is None and name in filled and value is None:

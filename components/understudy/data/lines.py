@@ -52,7 +52,7 @@ class Lines:
     """
 
     def __init__(self, stream: TextIOWrapper, encoding: str, errors: str) -> None:
-        self._encoding, self._errors = encoding, errors
+        self._encoding, self._errors, self._is_utf8 = encoding, errors, encoding == "utf-8"
         self._stream, self._pending = stream, deque[str | _Overlong]()
         self.offset = stream.tell()
         self.taken: list[str | _Overlong] = []
@@ -62,14 +62,14 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._pending.popleft() if self._pending else self._read()
+        line = self._pending.popleft() if self._pending else self._stream.readline(LONGEST_LINE + 1)
         if not line:
             raise StopIteration
-        self.offset += self._size(line)
+        if isinstance(line, _Overlong) or len(line) > LONGEST_LINE:
+            raise TooLong(self._taken_overlong(line).chars)
         self.taken.append(line)
-        if isinstance(line, _Overlong):
-            raise TooLong(line.chars)
         self._chars += len(line)
+        self.offset += self._size(line)
         if self._chars > LONGEST_LINE or len(self.taken) > MOST_LINES:
             raise TooLong(0)
         return line
@@ -86,22 +86,24 @@ class Lines:
         self.offset -= sum(map(self._size, again))
         return again
 
-    def _read(self) -> str | _Overlong:
-        line = self._stream.readline(LONGEST_LINE + 1)
-        if len(line) <= LONGEST_LINE:
-            return line
-        chars = size = 0
-        while line:
-            chars, size = chars + len(line), size + self._size(line)
-            if line.endswith(("\n", "\r")):
-                break
-            line = self._stream.readline(LONGEST_LINE)
-        return _Overlong(chars, size)
+    def _taken_overlong(self, line: str | _Overlong) -> _Overlong:
+        """Take a line that is too long to be kept, read to its end where only its beginning is."""
+        if isinstance(line, str):
+            chars = size = 0
+            while line:
+                chars, size = chars + len(line), size + self._size(line)
+                if line.endswith(("\n", "\r")):
+                    break
+                line = self._stream.readline(LONGEST_LINE)
+            line = _Overlong(chars, size)
+        self.taken.append(line)
+        self.offset += line.size
+        return line
 
     def _size(self, line: str | _Overlong) -> int:
         if isinstance(line, _Overlong):
             return line.size
-        if self._encoding == "utf-8" and line.isascii():
+        if self._is_utf8 and line.isascii():
             return len(line)
         return len(line.encode(self._encoding, self._errors))
 

@@ -118,7 +118,7 @@ def run(
 
     Returns:
         metrics texts, positives, refused and scored; settled by the first stage, of these checked by the student too,
-        and of these missed: the student calls them positive; unread_times, for which the night's day stands.
+        and of these missed: the student calls them positive; unread_times where there are any.
 
     Raises:
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
@@ -399,7 +399,7 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
         "settled": total.settled,
         "checked": total.checked,
         "missed": total.missed,
-        "unread_times": total.unread_times,
+        **({"unread_times": total.unread_times} if total.unread_times else {}),
     }
     summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
     summary |= {"refused": dict(sorted(total.refused.items()))}

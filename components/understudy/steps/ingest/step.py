@@ -69,7 +69,8 @@ def run(
         card: the task card: a file, a snapshot folder, or its s3:// address.
         texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
             file, a folder or an s3:// address.
-        labels: human labels with the columns id and label, and annotator and split where there are any; likewise.
+        labels: human labels with the columns id and label, and annotator and split where there are any; likewise. Where
+            they have a column text, a label counts only beside its own text.
         store: the store, a folder or s3://bucket/prefix: splits, labels of earlier runs and answers to review queues.
         snapshot: the card as this run uses it (card.yaml).
         pool: texts that may be trained on and mined (texts.parquet).
