@@ -46,7 +46,7 @@ RETAINED = ("predictions/", "scored/", "samples/", "dead-letters/", "indexed/") 
 TABLE: Mapping[str, Access] = {
     "ingest": Access(
         reads=(MARKER, "cards/", "splits/", "labels/", "queues/", "samples/", "forgotten/", "current.json", "history/"),
-        writes=(MARKER, "cards/", "splits/"),
+        writes=(MARKER, "cards/", "splits/", "labels/"),
         has_sources=True,
     ),
     "label": Access(reads=(MARKER, *TEACHER, "forgotten/"), writes=(MARKER, *TEACHER)),
