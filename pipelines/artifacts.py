@@ -34,8 +34,9 @@ def open_artifact(uri: str, store_uri: str = "") -> Store:
     Raises:
         BadInput: the settings cannot be.
     """
-    address = f"s3://{uri.partition('://')[2]}".rstrip("/")
-    is_in_store = uri.startswith("s3://") and _bucket_of(address) == _bucket_of(store_uri)
+    place = parse_address(f"s3://{uri.partition('://')[2]}", "artifact")
+    address = f"s3://{place.bucket}/{place.key}"
+    is_in_store = uri.startswith("s3://") and place.bucket == _bucket_of(store_uri)
     if is_in_store or not has_own_settings():
         return open_store(address)
     with _settings_of_artifacts():

@@ -20,12 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 from pipelines.compile import PIPELINES, compiled, load_pipeline, version_of
 from pipelines.pins import IMAGES, PINS, ROOT, Pins, recorded_pins, require_digests
 from pipelines.pods import Accelerator
+from pipelines.policies import policies
 from pipelines.terminal import tell
 from pipelines.training import training_on
 from understudy.errors import BadInput, UnderstudyError
 from understudy.images import IMAGES_FILE, read_images
 
 BASE, GPU = "base/generated", "components/gpu/generated"
+POLICIES, SHIPPED_FOR = "policies", ("s3://understudy/production", ["s3://understudy-texts"])  # as overlays/production
 ACCELERATOR = "components/gpu/accelerator.yaml"
 NOTE = "# Written by `make manifests` from pipelines/ and images/images.yaml: change those.\n"
 SUBMIT = "submit"
@@ -49,6 +51,7 @@ def generate(pins: Pins, accelerator: Accelerator) -> Files:
     files[f"{IMAGES}/kustomization.yaml"] = dumped(images_component(pins))
     files[f"{GPU}/training.yaml"] = dumped(on_gpu[1])
     files[f"{GPU}/kustomization.yaml"] = dumped(gpu_component(versions["training"], on_gpu))
+    files |= {f"{POLICIES}/{name}": content for name, content in policies(*SHIPPED_FOR).items()}
     if pins:
         files[PINS] = json.dumps(pins, indent=2, sort_keys=True) + "\n"
     return files
@@ -159,7 +162,7 @@ def write(root: Path, files: Files) -> None:
 
 def stale_paths(root: Path, files: Files) -> list[Path]:
     """Find what lies in the generated folders and is not generated."""
-    there = (path for folder in (BASE, GPU, IMAGES) for path in (root / folder).glob("*"))
+    there = (path for folder in (BASE, GPU, IMAGES, POLICIES) for path in (root / folder).glob("*"))
     return sorted(path for path in there if str(path.relative_to(root)) not in files)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from kfp import kubernetes
 
+from understudy.shell import OWN_KEY, STORAGE_KEYS
+
 USER = 65532  # of the images: numeric, so that a kubelet can see that it is not root
 SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
 ELASTICSEARCH, WEBHOOK = "understudy-elasticsearch", "understudy-webhook"
-STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 TEACHER_CLIENT, ELASTICSEARCH_CLIENT = "understudy/teacher-client", "understudy/elasticsearch-client"
 LOST_PODS = 3  # how often a task is begun anew whose pod was lost
 PAUSES = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
@@ -72,6 +73,8 @@ class Accelerator:
 def place(*tasks: Any) -> None:
     """Give every task its user, its share of a node, the store's key and the addresses that the settings name.
 
+    A Secret of the step's own, where there is one, holds the key that it opens the store with, and not all steps' one.
+
     A task is begun anew when its pod is lost. Stock KFP merges `retryPolicy: OnError` into every workflow, so one whose
     container has ended with an error is not: the steps themselves try again what may pass.
     """
@@ -83,6 +86,8 @@ def place(*tasks: Any) -> None:
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         use_settings(task, "AWS_ENDPOINT_URL_S3", "AWS_REGION")
         kubernetes.use_secret_as_env(task, STORAGE, {key: key for key in STORAGE_KEYS}, optional=True)
+        own = {key: f"{OWN_KEY}{key}" for key in STORAGE_KEYS}
+        kubernetes.use_secret_as_env(task, f"{STORAGE}-{task.name}", own, optional=True)
 
 
 def ask_teacher(*tasks: Any) -> None:

@@ -6,7 +6,7 @@ run, so two Jobs at once enter one.
 
 A step that finds what only a person can mend (exit code 2) puts it at `runs/<name>/fault.json`. A further run that
 starts from the same is refused with that sentence before anything is created. What a run starts from is hashed when it
-is claimed: the card, the arguments, the version, what lies at its sources, people's labels and the model that serves.
+is claimed: the card, the arguments, the version, what lies at its sources, people's answers and the model that serves.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ FAILED = "FAILED"
 MOST_DAYS = 7  # how far back a night is entered again
 MOST_TAGGED = 200  # objects of a source whose change is seen; of the others, that they come and go
 SOURCES = ("texts", "labels", "answers")
+PEOPLES = "-queue."  # in the keys of answers that people added; of labels files ingest keeps copies beside them
 OF_THE_RUN = ("card", "record", "fault")  # arguments that name the run, or say what the card's hash says
 
 
@@ -96,13 +97,14 @@ def days_before(day: str) -> list[str]:
 
 
 def inputs_of(record: Record, store: Store) -> str:
-    """Hash all that a run starts from."""
+    """Hash all that a run starts from, and nothing that a run itself puts into the store on its way."""
     given = {name: value for name, value in record.arguments.items() if name not in OF_THE_RUN}
     sources = [state_at(given[name].replace("{date}", given.get("date", ""))) for name in SOURCES if given.get(name)]
-    people = store.list(f"labels/{record.card}/")
-    begun = store.list(nights.ORDER) if record.pipeline == "quality" else []
+    is_quality = record.pipeline == "quality"
+    answers = [] if is_quality else [key for key in store.list(f"labels/{record.card}/") if PEOPLES in key]
+    begun = store.list(nights.ORDER) if is_quality else []
     serving = store.tag_of(registry.CURRENT)
-    return hash_json([record.card_hash, given, record.target.get("version"), sources, people, begun, serving])
+    return hash_json([record.card_hash, given, record.target.get("version"), sources, answers, begun, serving])
 
 
 def state_at(address: str) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from understudy.config import STEPS
 from understudy.errors import BadArtifact, BadInput
 from understudy.run_records import DECISION, key_of
 from understudy.storage import Store, prepare_store
+from understudy.store.names import require_name
 
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -169,7 +170,7 @@ def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any
     """Write down what is asked for, as `understudy runs` lists it."""
     card_hash = str(made.record.get("card_hash") or "")
     cards = [key.split("/") for key in store.list("cards/") if key.endswith(f"/{card_hash}.yaml")]
-    card = cards[0][1] if cards else "understudy"
+    card = require_name("card", cards[0][1], store.locate("cards/")) if cards else "understudy"
     return Record(
         name=name,
         pipeline=f"rerun-{made.step}",

@@ -308,6 +308,17 @@ def test_a_fault_that_only_a_person_can_mend_is_told_the_store_without_keys(
         assert content["message"] == "No texts, and the key is ***."
 
 
+def test_a_component_opens_the_store_with_its_own_key_where_it_has_one(step, arguments, monkeypatch):
+    for name, value in (("AWS_ACCESS_KEY_ID", "all"), ("AWS_SECRET_ACCESS_KEY", "all-secret")):
+        monkeypatch.setenv(name, value)
+    shell.execute_component("toy", artifacts(arguments)[0])
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "all"
+    monkeypatch.setenv("STEP_AWS_ACCESS_KEY_ID", "own")
+    monkeypatch.setenv("STEP_AWS_SECRET_ACCESS_KEY", "own-secret")
+    shell.execute_component("toy", artifacts(arguments)[0])
+    assert [os.environ[name] for name in shell.STORAGE_KEYS] == ["own", "own-secret"]
+
+
 def test_a_defect_in_a_component_is_told_with_its_kind(step, arguments, tmp_path):
     def run(source: In, folder: Out, page: Out, note: str = "", overrides: str = "") -> Result:
         raise ZeroDivisionError("division by zero")

@@ -7,6 +7,7 @@ beside their place and renamed when the step has ended, so a folder that exists 
 import importlib
 import inspect
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ In = Annotated[Path, "input"]
 Out = Annotated[Path, "output"]
 ERROR_FILE = "error.json"
 BESIDE = ".~understudy-"  # what an unfinished output's folder is called
+STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OWN_KEY = "STEP_"  # before the name of a key that this step alone was given
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,8 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
     """Run a step inside a KFP component: `arguments` are the component's own, artifacts as KFP hands them over.
 
     Metrics go to the artifact named `metrics`. When the step fails, `error.json` beside its outputs says why; a fault
-    that only a person can mend is put at the address `fault` too, where there is one.
+    that only a person can mend is put at the address `fault` too, where there is one. The store is opened with the
+    step's own key where it has one.
     """
     guard_streams()
     artifacts = {name: value for name, value in arguments.items() if hasattr(value, "path")}
@@ -268,6 +272,7 @@ def execute_component(step: str, arguments: Mapping[str, Any]) -> Result:
     plain = {name: value for name, value in arguments.items() if name != "metrics"}
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items() if "://" in artifact.uri}
+    os.environ.update({key: own for key in STORAGE_KEYS if (own := os.environ.get(f"{OWN_KEY}{key}"))})
     with _failure_told(step, paths, str(arguments.get("fault", ""))):
         result = execute(step, {**plain, **paths}, uris)
     for name, value in result.metrics.items():

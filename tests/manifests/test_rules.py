@@ -146,6 +146,22 @@ def test_a_step_that_has_the_key_of_a_server_is_labelled_as_its_client_and_no_ot
         assert not set(labels) & set(template["metadata"]["labels"])
 
 
+def test_a_step_may_have_a_key_of_its_own_to_the_store(documents):
+    for (_, step), (_, told) in executors(documents).items():
+        (own,) = [it for it in told["secretAsEnv"] if it["secretName"] == f"understudy-storage-{step}"]
+        assert own["optional"] is True
+        assert {pair["envVar"] for pair in own["keyToEnv"]} == {"STEP_AWS_ACCESS_KEY_ID", "STEP_AWS_SECRET_ACCESS_KEY"}
+
+
+def test_a_job_fails_for_good_by_exit_code_2_alone(documents):
+    """What passes ends with another code, and its pod is tried again."""
+    for name, job in of_kind(documents, "CronJob").items():
+        rules = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+        failing = [rule for rule in rules if rule["action"] == "FailJob"]
+        assert [rule["onExitCodes"]["values"] for rule in failing] == [[2]], name
+        assert {rule["onExitCodes"]["operator"] for rule in failing} == {"In"}
+
+
 def test_nobody_reaches_anything_but_what_a_policy_names(documents):
     policies = of_kind(documents, "NetworkPolicy")
     denied = policies.pop("default-deny")["spec"]

@@ -105,15 +105,15 @@ def test_a_rehearsal_over_what_was_bought_is_refused_unless_forced(request_of, m
 
 
 @pytest.mark.parametrize(
-    ("models", "told"),
-    [(error(401, "bad key sk-x"), "The teacher's key must be accepted"), (error(503, "down"), "must be in order")],
+    ("models", "told", "code"),
+    [(error(401, "bad key sk-x"), "key must be accepted", 2), (error(503, "down"), "must be in order", 1)],
 )
-def test_a_server_that_does_not_take_the_key_ends_a_run_with_2_before_any_step(
-    request_of, monkeypatch, capfd, models, told, tmp_path
+def test_a_server_that_refuses_the_key_or_is_out_of_order_ends_a_run_before_any_step(
+    request_of, monkeypatch, capfd, models, told, code, tmp_path
 ):
     with teacher_server(lambda *_: completion("tip"), models) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
-        assert local.run(request_of()) == 2
+        assert local.run(request_of()) == code
     assert told in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
 

@@ -112,7 +112,9 @@ def test_a_training_with_too_few_labels_is_not_paid_for_again_until_there_are_mo
     done = command(cluster, "training")
     assert (done.returncode, len(cluster.backend.runs)) == (2, 1)
     assert "got 31 of 'tip'" in done.stderr
-    cluster.store.put_if_absent("labels/hotel-tips/000001-people.jsonl", b'{"id": "1", "label": "tip"}\n')
+    cluster.store.put_if_absent("labels/hotel-tips/000001-labels.jsonl", b"{}\n")  # ingest's copy of the labels file
+    assert command(cluster, "training").returncode == 2
+    cluster.store.put_if_absent("labels/hotel-tips/000002-queue.jsonl", b"{}\n")  # what a person has added
     assert command(cluster, "training").returncode == 0
 
 
