@@ -19,7 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HEAVY = ("polars", "boto3", "onnxruntime", "tokenizers", "elasticsearch", "onnx", "kfp")
+HEAVY = (
+    "polars",
+    "boto3",
+    "onnxruntime",
+    "tokenizers",
+    "elasticsearch",
+    "onnx",
+    "kfp",
+    "openai",
+    "anyio",
+    "scipy.stats",
+)
 TRAINING = ("train", "export")  # they bring torch, which only the lane that trains needs
 OURS = ("understudy.cli", "understudy.step_commands", "pipelines.local", "pipelines.direct", "understudy.predict")
 OURS += ("understudy.erasure", "understudy.run_records", "understudy.index.commands", "tests.teachers", "tests.bundles")

@@ -292,55 +292,19 @@ def _number(card: str, chance: random.Random) -> str:
     return _with(card, where % value)
 
 
+YAML_LINES = (
+    *("name: !!python/object/apply:os.system ['true']", "name: !!binary aGVsbG8=", "name: &a [*a]", "name: *missing"),
+    *("? [a, b]\n: c", "<<: 5", "<<: *x", "name: |\n\ta", "name: 2026-02-30", "name: 12:30:45", "%YAML 9.9"),
+    *("--- a\n--- b", "name: !!set {a}", "name: !!timestamp 9999999-01-01", "name: !!int '0b'", "name: !!float 'x'"),
+    *("name: a\nname: b", "positive_label: [tip]", "labels: {tip: other}", "labels: null", "slices: tip", "teacher: 5"),
+    *("student: ../../etc", "student: /dev/zero", "student: /proc/self/mem", "name: 'a\\0'", 'name: "a\\0b"'),
+    *('question: "\\uD800"', "unit: !x y", "name: " + "n" * LONG, "question: " + "q" * (20 * LONG), "!!map {}"),
+    "slices: [{name: a, pattern: 5, max_words: x}]",
+)
+
+
 def _yaml(card: str, chance: random.Random) -> str:
-    lines = [
-        *(
-            "name: !!python/object/apply:os.system ['true']",
-            "name: !!binary aGVsbG8=",
-            "name: &a [*a]",
-            "name: *missing",
-        ),
-        *(
-            "? [a, b]\n: c",
-            "<<: 5",
-            "<<: *x",
-            "name: |\n\ta",
-            "name: 2026-02-30",
-            "name: 12:30:45",
-            "%YAML 9.9",
-            "--- a\n--- b",
-        ),
-        *(
-            "name: !!set {a}",
-            "name: !!timestamp 9999999-01-01",
-            "name: !!int '0b'",
-            "name: !!float 'x'",
-            "name: a\nname: b",
-        ),
-        *(
-            "positive_label: [tip]",
-            "labels: {tip: other}",
-            "labels: null",
-            "slices: tip",
-            "teacher: 5",
-            "student: ../../etc",
-        ),
-        *(
-            "student: /dev/zero",
-            "student: /proc/self/mem",
-            "name: 'a\\0'",
-            'name: "a\\0b"',
-            'question: "\\uD800"',
-            "unit: !x y",
-        ),
-        *(
-            "name: " + "n" * LONG,
-            "question: " + "q" * (20 * LONG),
-            "!!map {}",
-            "slices: [{name: a, pattern: 5, max_words: x}]",
-        ),
-    ]
-    return _with(card, chance.choice(lines))
+    return _with(card, chance.choice(YAML_LINES))
 
 
 CARDS = (_pattern, _bomb, _deep, _block_deep, _wide, _number, _yaml, _yaml)

@@ -15,6 +15,9 @@ from tests.attack.forks import Command, run
 
 CANARY = "C4nary/0f+a=Key7"  # signs that are quoted in addresses, and that no other text holds
 NOWHERE = "127.0.0.1:9"
+QUOTED = quote(CANARY, safe="")
+PLACES = tuple(f"{scheme}user:{QUOTED}@{NOWHERE}" for scheme in ("http://", "https://", ""))
+BROKEN = (f"{CANARY}\nX-Other: {CANARY}", f"{CANARY[:8]}\n{CANARY}", f"{CANARY}\t")
 LIMIT_S = 60.0
 QUICK = ("--set", "index.retries=1", "--set", "index.max_backoff_s=0.1")
 
@@ -38,78 +41,61 @@ class Setup:
 
 def setups(desk: fuzz.Desk, s3: Mapping[str, str]) -> list[Setup]:
     """List the set-ups."""
+    return [*_teachers(desk), *_searches(desk), *_stores(desk, s3), *_addresses(desk, s3), *_webhooks(desk)]
+
+
+def _teachers(desk: fuzz.Desk) -> Iterator[Setup]:
+    """A server that says the key back, keys that no header takes, and addresses with a password."""
     ask = [word for word in desk.words("label") if word != "--dry-run"]
-    ask += ["--set", "max_tries=1", "--set", "timeout_s=5"]
-    night, user = [*desk.words("nightly"), *QUICK], quote(CANARY, safe="")
-    search, reindex = desk.words("search"), desk.words("reindex")
-    remote = _on(night, "--store", "s3://attack/keys")
-    broken, half = f"{CANARY}\nX-Other: {CANARY}", f"{CANARY[:8]}\n{CANARY}"
-    teacher = {"OPENAI_BASE_URL": "{echo}/v1"}
-    found = [
-        Setup(f"teacher, key echoed, {code}", ask, {"OPENAI_BASE_URL": f"{{echo}}/{code}/v1", "OPENAI_API_KEY": CANARY})
-        for code in (200, 201, 400, 401, 403, 404, 500)
-    ]
-    found += [
-        Setup(f"teacher, key with a break ({n})", ask, {**teacher, "OPENAI_API_KEY": key})
-        for n, key in enumerate((broken, half, f"{CANARY}\r", f"é{CANARY}"))
-    ]
-    for scheme in ("http://", ""):
-        place = f"{scheme}user:{user}@{NOWHERE}"
-        found.append(
-            Setup(
-                f"teacher at {scheme or 'no scheme'} with a password",
-                ask,
-                {"OPENAI_BASE_URL": f"{place}/v1", "OPENAI_API_KEY": "k"},
-            )
-        )
+    ask += ["--set", "max_tries=1", "--set", "timeout_s=5", "--set", "max_failed_share=1"]
+    for code in ("200", "201", "400", "401", "403", "404", "500", "told"):
+        env = {"OPENAI_BASE_URL": f"{{echo}}/{code}/v1", "OPENAI_API_KEY": CANARY}
+        yield Setup(f"teacher, key echoed, {code}", ask, env)
+    for key in (*BROKEN, f"é{CANARY}"):
+        yield Setup(f"teacher, key {key!r}", ask, {"OPENAI_BASE_URL": "{echo}/200/v1", "OPENAI_API_KEY": key})
+    for place in PLACES:
+        yield Setup(f"teacher at {place}", ask, {"OPENAI_BASE_URL": f"{place}/v1", "OPENAI_API_KEY": "k"})
+
+
+def _searches(desk: fuzz.Desk) -> Iterator[Setup]:
+    """A search server that says the key back, one that is nowhere, and addresses with a password."""
+    night = [*desk.words("nightly"), *QUICK]
+    for key in (CANARY, *BROKEN):
+        for url in ("{echo}/401", "{echo}/500", f"http://{NOWHERE}"):
+            yield Setup(f"Elasticsearch at {url}", night, {"ELASTICSEARCH_URL": url, "ELASTICSEARCH_API_KEY": key})
+        env = {"ELASTICSEARCH_URL": "{echo}/500", "ELASTICSEARCH_API_KEY_FILE": "key"}
+        yield Setup("Elasticsearch, key in a file", night, env, {"key": key})
+    for place in PLACES:
+        yield Setup(f"Elasticsearch at {place}", night, {"ELASTICSEARCH_URL": place})
+        yield Setup(f"search at {place}", desk.words("search"), {"ELASTICSEARCH_URL": place})
+        yield Setup(f"index.url {place}", [*desk.words("reindex"), "--set", f"url={place}"])
+
+
+def _stores(desk: fuzz.Desk, s3: Mapping[str, str]) -> Iterator[Setup]:
+    """Keys of S3 that are refused, that no header takes, or that a server says back; endpoints with a password."""
+    remote = _on(desk.words("nightly"), "--store", "s3://attack/keys")
+    for key in (CANARY, *BROKEN):
+        yield Setup("S3, secret key refused", remote, {**s3, "AWS_SECRET_ACCESS_KEY": key})
+        yield Setup("S3, access key refused", remote, {**s3, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key})
+        yield Setup("S3, session token", remote, {**s3, "AWS_SESSION_TOKEN": key})
+        echoed = {**s3, "AWS_ENDPOINT_URL": "{echo}/400", "AWS_SECRET_ACCESS_KEY": key, "AWS_SESSION_TOKEN": key}
+        yield Setup("S3, a server that echoes", remote, echoed)
+    for place in PLACES:
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            found.append(Setup(f"{name} at {scheme or 'no scheme'} with a password", remote, {**s3, name: place}))
-        found.append(
-            Setup(f"Elasticsearch at {scheme or 'no scheme'} with a password", night, {"ELASTICSEARCH_URL": place})
-        )
-        found.append(Setup(f"search at {scheme or 'no scheme'} with a password", search, {"ELASTICSEARCH_URL": place}))
-        found.append(
-            Setup(f"index.url at {scheme or 'no scheme'} with a password", [*reindex, "--set", f"url={place}"])
-        )
+            yield Setup(f"{name} {place}", remote, {**s3, name: place})
+
+
+def _addresses(desk: fuzz.Desk, s3: Mapping[str, str]) -> Iterator[Setup]:
+    """Addresses of data with a password."""
     for option in ("--store", "--texts", "--card"):
-        for address in (f"s3://user:{user}@bucket/x", f"https://user:{user}@{NOWHERE}/x", f"s3://{user}@bucket"):
-            found.append(
-                Setup(f"{option} {address.partition(':')[0]} with a password", _on(night, option, address), s3)
-            )
-    for key in (CANARY, broken, f"{CANARY}\t"):
-        found.append(Setup("S3, secret key refused", remote, {**s3, "AWS_SECRET_ACCESS_KEY": key}))
-        found.append(
-            Setup("S3, access key refused", remote, {**s3, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key})
-        )
-        found.append(Setup("S3, session token", remote, {**s3, "AWS_SESSION_TOKEN": key}))
-        found.append(
-            Setup(
-                "S3, a server that echoes",
-                remote,
-                {**s3, "AWS_ENDPOINT_URL": "{echo}/400", "AWS_SECRET_ACCESS_KEY": key, "AWS_SESSION_TOKEN": key},
-            )
-        )
-        found.append(
-            Setup("Elasticsearch, key echoed", night, {"ELASTICSEARCH_URL": "{echo}/401", "ELASTICSEARCH_API_KEY": key})
-        )
-        found.append(
-            Setup(
-                "Elasticsearch, key nowhere",
-                night,
-                {"ELASTICSEARCH_URL": f"http://{NOWHERE}", "ELASTICSEARCH_API_KEY": key},
-            )
-        )
-        filed = {"ELASTICSEARCH_URL": "{echo}/500", "ELASTICSEARCH_API_KEY_FILE": "key"}
-        found.append(Setup("Elasticsearch, key in a file", night, filed, {"key": key}))
-        found.append(Setup("webhook", desk.words("watch"), {"UNDERSTUDY_WEBHOOK_URL": f"{{echo}}/500/{key}"}))
-    found.append(
-        Setup(
-            "teacher, key also in the answers",
-            [*ask, "--set", "max_failed_share=1"],
-            {"OPENAI_BASE_URL": "{echo}/told/v1", "OPENAI_API_KEY": CANARY},
-        )
-    )
-    return found
+        for address in (f"s3://user:{QUOTED}@bucket/x", f"https://user:{QUOTED}@{NOWHERE}/x", f"s3://{QUOTED}@bucket"):
+            yield Setup(f"{option} {address}", _on(desk.words("nightly"), option, address), s3)
+
+
+def _webhooks(desk: fuzz.Desk) -> Iterator[Setup]:
+    """Addresses that are secrets themselves."""
+    for key in (QUOTED, *BROKEN):
+        yield Setup("webhook", desk.words("watch"), {"UNDERSTUDY_WEBHOOK_URL": f"{{echo}}/500/{key}"})
 
 
 def _on(words: list[str], option: str, value: str) -> list[str]:
@@ -124,7 +110,7 @@ def attack(place: Path, env: Mapping[str, str], *, is_long: bool) -> Counts:
     s3 = {name: value for name, value in env.items() if name.startswith("AWS_")}
     with echo(place / "echo") as url:
         found = setups(lane.desk, s3)
-        for setup in found if is_long else found[::2]:
+        for setup in found if is_long else found[::3]:
             lane.lay_out()
             for name, content in setup.files.items():
                 (lane.desk.folder / name).write_text(content, encoding="utf-8")
