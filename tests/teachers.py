@@ -23,12 +23,13 @@ class Answer:
 
 @dataclass
 class Log:
-    """What a server was asked: texts and times of arrival, in order."""
+    """What a server was asked: texts, requests, times of arrival and headers, in order."""
 
     url: str
     texts: list[str] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
 
 Respond = Callable[[dict[str, Any], str, int], Answer]
@@ -70,14 +71,15 @@ def teacher_server(respond: Respond, models: Answer = MODELS) -> Iterator[Log]:
                 log.texts.append(text)
                 log.requests.append(request)
                 log.times.append(time.monotonic())
+                log.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.send(respond(request, text, number))
 
         def send(self, answer: Answer) -> None:
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             self.send_response(answer.status)
-            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+            standard = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            for name, value in {**standard, **answer.headers}.items():
                 self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 

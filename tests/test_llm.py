@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -802,8 +802,8 @@ def test_any_answer_is_read_or_refused(content: str) -> None:
 
 
 def crew_of(work: Callable[[int], Any], seen: list[int], workers: int) -> Crew[int, int, int]:
-    async def prepare(item: int) -> int:
-        return item
+    async def prepare(items: Sequence[int]) -> Sequence[int]:
+        return items[:2]
 
     return Crew(prepare, work, seen.append, workers=workers, ahead=2, grace_s=5.0)
 

@@ -26,7 +26,7 @@ from understudy.teacher.purchases import BOOKED, Intent, Purchase, content_key
 from understudy.teacher.spending import Spending, price_usd
 from understudy.teacher.throttle import Pause, Throttle
 
-GARBAGE_TRIES, SILENT_TRIES = 2, 2
+GARBAGE_TRIES = 2
 FIRST_WAIT_S, LONGEST_OWN_WAIT_S = 0.5, 30.0
 
 
@@ -86,15 +86,20 @@ class Asker:
         self._journal, self._throttle, self._pause = journal, throttle, Pause()
         self.is_budget_spent = False
 
-    async def order(self, text: str) -> Order:
-        """Set the money for one text aside, and write to the store that it may be asked for.
+    async def order(self, texts: Sequence[str]) -> list[Order]:
+        """Set the money for the first texts aside, and write to the store, once for all, that they may be asked for.
+
+        Returns:
+            one order at least; fewer than texts where the money is short until others settle.
 
         Raises:
-            BudgetSpent: the request would pass the budget.
+            BudgetSpent: the first request would pass the budget.
         """
-        most_usd = self._most_usd(text)
-        await self._spending.promise(most_usd)
-        return Order(text, await self._intend(most_usd))
+        amounts = [self._most_usd(text) for text in texts]
+        await self._spending.promise(amounts[0])
+        promised = amounts[: 1 + self._spending.promise_more(amounts[1:])]
+        intents = await asyncio.gather(*map(self._intend, promised))
+        return [Order(text, intent) for text, intent in zip(texts, intents, strict=False)]
 
     async def ask(self, order: Order, crew: "Crew[str, Order, list[Purchase]]") -> list[Purchase]:
         """Ask for one text, a second time when the first answer is garbage.
@@ -185,7 +190,7 @@ class Asker:
 
     async def _wait(self, busy: Busy, tries: int) -> None:
         """Wait as the server asks, or a little longer each time; give up after the last try."""
-        if tries == self._config.max_tries or (busy.is_silent and tries >= SILENT_TRIES):
+        if tries == self._config.max_tries or busy.is_silent:
             if busy.is_away or busy.is_silent:
                 raise TeacherError(f"{self._endpoint.absence(busy)} Then run again: what was bought is kept.") from busy
             raise Unusable(f"no answer after {tries} tries: {busy}") from busy

@@ -22,7 +22,8 @@ class Crew(Generic[Item, Order, Result]):
     event loop, which a SystemExit would tear down.
 
     Args:
-        prepare: gets an item ready to be worked on, in their order; BudgetSpent from it ends the list here.
+        prepare: gets items ready to be worked on: the first of those given, and as many more as it can at once;
+            BudgetSpent from it ends the list here.
         work: does one item.
         done: hears of each result.
         workers: tasks.
@@ -32,7 +33,7 @@ class Crew(Generic[Item, Order, Result]):
 
     def __init__(
         self,
-        prepare: Callable[[Item], Awaitable[Order]],
+        prepare: Callable[[Sequence[Item]], Awaitable[Sequence[Order]]],
         work: Callable[[Order], Awaitable[Result]],
         done: Callable[[Result], None],
         *,
@@ -82,10 +83,20 @@ class Crew(Generic[Item, Order, Result]):
                 clerk.cancel()
 
     async def _prepare_orders(self, items: Sequence[Item], workers: int) -> None:
+        begun = 0
         try:
-            for item in items:
+            while begun < len(items):
                 await self._room.acquire()
-                self._orders.put_nowait(await self._prepare(item))
+                room = 1
+                while begun + room < len(items) and not self._room.locked():
+                    await self._room.acquire()
+                    room += 1
+                ready = await self._prepare(items[begun : begun + room])
+                for order in ready:
+                    self._orders.put_nowait(order)
+                for _ in range(room - len(ready)):
+                    self._room.release()
+                begun += len(ready)
         except BudgetSpent:
             self.is_budget_spent = True
         except UnderstudyError as error:

@@ -54,7 +54,7 @@ class Busy(UnderstudyError):
         wait_s: seconds that the server asked to wait, or None.
         is_away: whether there was no server at all.
         may_be_billed: whether the server may have answered and billed without our hearing of it.
-        is_silent: whether the server answered nothing at all, to nobody, while this was waited for.
+        is_silent: whether the server has answered nothing for so long that it counts as gone.
     """
 
     def __init__(
@@ -280,9 +280,10 @@ class Endpoint:
         return Unusable(f"the server refused the request: {message}")
 
     def _require_kind(self, answer: Mapping[str, Any], *, is_rehearsal: bool) -> None:
-        answered = clip(redact(str(answer.get("model"))), LONGEST_MESSAGE)
+        answered = str(answer.get("model"))
         if (REHEARSAL in answered) != is_rehearsal:
             expected = "a rehearsal teacher" if is_rehearsal else "a paid teacher"
+            answered = clip(redact(answered), LONGEST_MESSAGE)
             raise TeacherError(
                 f"An answer must come from {expected}, got one from model '{answered}' ({self.url}). Rehearsed and "
                 "bought answers never mix: point OPENAI_BASE_URL at one kind of server for the whole run."

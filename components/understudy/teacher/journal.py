@@ -65,6 +65,7 @@ class Journal:
         self._open: dict[str, Intent] = {}
         self._sent: set[str] = set()
         self._merged = time.monotonic()
+        self._merger: asyncio.Task[None] | None = None
         self._intents: Commits[Intent] = Commits(self._write_intents)
         self._answers: Commits[str] = Commits(self._write_answers)
 
@@ -94,13 +95,16 @@ class Journal:
         """Return once the store has an answer, or the booking of one that never came."""
         self._book.keep(answer)
         await self._answers.put(answer.id)
+        self._merge_when_due()
         self._sent.discard(intent_id := answer.id.removesuffix(BOOKED))
         self._open.pop(intent_id, None)
 
     async def drain(self) -> None:
-        """Wait for the writes under way."""
+        """Wait for the writes under way. Raises what a merger raised."""
         await self._intents.drain()
         await self._answers.drain()
+        if self._merger is not None:
+            await self._merger
 
     def close(self) -> None:
         """Book what was sent and has no answer, bring the store all that it lacks, and leave nothing under way."""
@@ -115,6 +119,13 @@ class Journal:
 
     def _write_answers(self, _: Sequence[str]) -> None:
         self._book.flush()
-        if time.monotonic() - self._merged >= self._merge_s:
-            self._merged = time.monotonic()
-            self._book.merge()
+
+    def _merge_when_due(self) -> None:
+        """Merge small segments in a thread, while others go on."""
+        is_under_way = self._merger is not None and not self._merger.done()
+        if is_under_way or time.monotonic() - self._merged < self._merge_s:
+            return
+        if self._merger is not None:
+            self._merger.result()
+        self._merged = time.monotonic()
+        self._merger = asyncio.create_task(asyncio.to_thread(self._book.merge))

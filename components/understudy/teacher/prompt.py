@@ -9,6 +9,7 @@ The text stands between two lines with a code made of its own hash, so no text c
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ MARKED = re.compile(r"<<<TEXT ([0-9a-f]{16})\n(.*?)\n\1 TEXT>>>", re.DOTALL)
 CHARACTERS_PER_TOKEN = 4
 MESSAGE_TOKENS = 10
 RATIONALE_TOKENS = 30
-CUT_FROM = 1.25  # times the shortest request that was billed alike
+CUT_FROM, CUT_ALIKE = 1.1, 3  # times the shortest request that was billed alike; requests that were
 TEMPERATURE = 0
 
 
@@ -177,7 +178,7 @@ def count_cut_prompts(estimates: Sequence[int], billed: Sequence[int]) -> int:
     """
     largest = max(billed, default=0)
     at_largest = [estimate for estimate, tokens in zip(estimates, billed, strict=True) if tokens == largest]
-    shortest = min(at_largest, default=0)
+    shortest = min(at_largest) if len(at_largest) >= CUT_ALIKE else math.inf
     return sum(
         tokens > 0 and (tokens < estimate / 2 or (tokens == largest and estimate > CUT_FROM * shortest))
         for estimate, tokens in zip(estimates, billed, strict=True)

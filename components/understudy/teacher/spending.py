@@ -1,6 +1,7 @@
 """Keep what a teacher costs under the card's cap, also while requests are in flight."""
 
 import asyncio
+from collections.abc import Sequence
 
 from understudy.errors import BudgetSpent
 from understudy.task import Teacher
@@ -68,6 +69,14 @@ class Spending:
             )
         self._promised_usd += amount_usd
         self._in_flight += 1
+
+    def promise_more(self, amounts_usd: Sequence[float]) -> int:
+        """Set money aside for as many of these requests, in their order, as there is money for; return how many."""
+        for number, amount_usd in enumerate(amounts_usd):
+            if not self._fits(amount_usd):
+                return number
+            self.promise_now(amount_usd)
+        return len(amounts_usd)
 
     def settle(self, promised_usd: float, cost_usd: float) -> None:
         """Give a promise back and count what the request did cost."""

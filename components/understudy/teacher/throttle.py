@@ -1,8 +1,9 @@
 """How many requests are under way at once: as many as the card says, fewer on a server that is slow, one pause for all.
 
 A request that waits longer than `timeout_s` is not cut off at once, for the server may work on it and bill it: the
-limit halves, nothing new is sent above it, and the request is waited for up to `WIDEST` times as long. It is given up
-sooner only when many that were sent after it have been answered. The limit rises again by one after a while.
+limit halves, nothing new is sent above it, and the request is waited for as long as the server answers others. It is
+given up when many that were sent after it have been answered, or when the server has been silent for `WIDEST` times as
+long. The limit rises again by one after a while.
 
 Source: Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989.
 """
@@ -20,6 +21,7 @@ Answer = TypeVar("Answer")
 WIDEST = 8
 LOOKS = 4  # times that a late request is looked at in each `timeout_s`
 OVERTAKEN = 2  # a request that as many times the limit have overtaken is lost
+GIVEN_UP = 6  # requests above `most`, with no answer to any between them, until the server counts as gone
 RISE_AFTER = 8  # answers at each place until the limit rises by one again
 
 
@@ -52,7 +54,7 @@ class Throttle:
         self._most, self._timeout_s, self._tell, self._starts_alone = most, timeout_s, tell, starts_alone
         self.limit = 1 if starts_alone else most
         self._under_way: dict[int, Turn] = {}
-        self._sent = self._halved_at = self._in_time = 0
+        self._sent = self._halved_at = self._in_time = self._given_up = 0
         self._heard = time.monotonic()
         self._changed = asyncio.Event()
 
@@ -79,7 +81,7 @@ class Throttle:
         request = asyncio.ensure_future(sending)
         try:
             await self._wait(turn, request)
-            self._heard = time.monotonic()
+            self._heard, self._given_up = time.monotonic(), 0
             answer = request.result()
             self._count_answer(turn)
             return answer
@@ -91,10 +93,12 @@ class Throttle:
     async def _wait(self, turn: Turn, request: "asyncio.Future[Answer]") -> None:
         await asyncio.wait({request}, timeout=self._timeout_s)
         while not request.done():
-            waited_s = time.monotonic() - turn.since
             self._slow_down(turn)
-            if waited_s >= WIDEST * self._timeout_s or turn.overtaken >= OVERTAKEN * self._most:
-                raise Busy("no answer in time", may_be_billed=True, is_silent=self._heard < turn.since)
+            silent_s = time.monotonic() - max(turn.since, self._heard)
+            if silent_s >= WIDEST * self._timeout_s or turn.overtaken >= OVERTAKEN * self._most:
+                self._given_up += 1
+                is_silent = self._given_up > self._most + GIVEN_UP
+                raise Busy("no answer in time", may_be_billed=True, is_silent=is_silent)
             await asyncio.wait({request}, timeout=self._timeout_s / LOOKS)
 
     def _slow_down(self, turn: Turn) -> None:

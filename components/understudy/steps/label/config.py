@@ -16,8 +16,8 @@ class LabelConfig:
         logprobs: ask for token log-probabilities, which become the teacher's probabilities where the server gives them.
         rationale: ask for one short sentence of reason beside each label; it costs about 30 tokens a text.
         max_answer_tokens: most tokens of one answer; raise it for models that think before they answer.
-        timeout_s: seconds after which the server is taken for slow: fewer are asked at once, and an answer that is late
-            is waited for up to eight times as long.
+        timeout_s: seconds after which a server is slow: fewer texts are asked at once. A late answer is waited for as
+            long as others come, or eight times as long.
         max_tries: tries a text when the server is busy (429) or fails; then the text counts as failed.
         max_wait_s: longest Retry-After, in seconds, that is waited for; beyond it the text counts as failed.
         max_failed_share: in [0, 1]; the step fails when a larger share of the texts has no answer.
