@@ -46,6 +46,7 @@ TEMPORARY, WRITTEN = ".~", "written-"  # of a folder store: where its unfinished
 LOCKS = 64
 BUFFER_BYTES = 1 << 20
 READ_TIMEOUT_S = 60
+ATTEMPTS = 7  # with botocore's pauses some 30 s on average: a name that is not found for a moment ends no night
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,15 +503,15 @@ def s3_client() -> "S3Client":
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     _require_no_password(endpoint or "")
-    config = Config(
-        s3={"addressing_style": "path" if endpoint else "auto"},
-        retries={"mode": "standard", "max_attempts": 4},
-        connect_timeout=10,
-        read_timeout=READ_TIMEOUT_S,
-        max_pool_connections=32,
-    )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
+        config = Config(
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            retries={"mode": "standard", "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS) - 1},
+            connect_timeout=10,
+            read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=32,
+        )
         # boto3's default session keeps the first keys it saw: rotated ones would fail
         session = boto3.session.Session(**_keys())
         client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
