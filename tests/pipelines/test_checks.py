@@ -53,7 +53,8 @@ def faults_of(request):
 def serve_already(tmp_path, **changes):
     current = {
         "version": "v1", "previous": None, "generation": 1, "published": "2026-01-01T00:00:00Z", "card": "hotel-tips",
-        "card_hash": "0", "report": "r", "is_rehearsal": False, "is_forced": False, **changes,
+        "card_hash": "0" * 64, "report": "bundles/v1/papers/0/report.html", "is_rehearsal": False, "is_forced": False,
+        **changes,
     }  # fmt: skip
     open_store(str(tmp_path / "store")).put_if_absent("current.json", json.dumps(current).encode())
 

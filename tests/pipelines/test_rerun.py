@@ -150,5 +150,5 @@ def test_a_damaged_provenance_ends_with_2_and_a_sentence(made, capfd, record):
 def test_a_provenance_that_does_not_say_where_its_inputs_were_is_refused(made, change):
     file = made / "double/doubled/provenance.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(BadArtifact, match="must say where each input was"):
+    with pytest.raises(BadArtifact, match=r"must say where each input was|inputs\.numbers"):
         rerun.plan(made / "double/doubled", "")
