@@ -242,10 +242,8 @@ def test_an_address_with_a_password_is_refused_and_not_shown(judge, url):
     assert "word" not in str(refused.value).replace("password", "")
 
 
-@pytest.mark.parametrize("key", ["sk-secret\nsk-other", "sk-secret\x00", "sk-sécret"])
+@pytest.mark.parametrize("key", ["sk-secret\nsk-other", "sk-sécret"])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(judge, monkeypatch, key):
-    if "\x00" in key:
-        pytest.skip("an environment holds no NUL")
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(BadInput, match="OPENAI_API_KEY") as refused:
         judge("http://127.0.0.1:9/v1", 1)
