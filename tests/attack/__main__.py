@@ -54,11 +54,11 @@ def jobs_of(
     nights, money = KILLS_LONG if is_long else KILLS
     inputs = INPUTS_LONG if is_long else INPUTS
     jobs: dict[str, Job] = {
+        "faults": partial(faults.attack, place / "faults", server, env, is_long=is_long),
         "kills money": partial(kills.money, place / "money", env, SEED, money),
         "kills nights": partial(kills.nights, place / "nights", env, SEED, nights),
         "fuzz even": partial(fuzz_lane, place / "even", range(0, inputs, 2)),
         "fuzz odd": partial(fuzz_lane, place / "odd", range(1, inputs, 2)),
-        "faults": partial(faults.attack, place / "faults", server, env, is_long=is_long),
         "concurrency": partial(concurrency.attack, place / "at-once", env, is_long=is_long),
         "keys": partial(keys.attack, place / "keys", env, is_long=is_long),
     }
