@@ -59,15 +59,13 @@ SHORT = {
 }
 
 
-def attack(place: Path, server: Server, env: Mapping[str, str], *, is_long: bool) -> Counts:
-    """Try every command behind every fault."""
+def attack(place: Path, server: Server, env: Mapping[str, str], command: str, *, is_long: bool) -> Counts:
+    """Try one command behind every fault."""
     counts = Counts()
-    for command, trials in (OF_COMMAND if is_long else SHORT).items():
-        for number, name in enumerate(trials):
-            trial = BY_NAME[name]
-            folder = place / f"{command}{number}"
-            uri = f"s3://{env['ATTACK_BUCKET']}/faults-{command}{number}"
-            counts += _tried(command, trial, folder, uri, server, env)
+    for number, name in enumerate((OF_COMMAND if is_long else SHORT)[command]):
+        folder = place / f"{command}{number}"
+        uri = f"s3://{env['ATTACK_BUCKET']}/faults-{command}{number}"
+        counts += _tried(command, BY_NAME[name], folder, uri, server, env)
     return counts
 
 
