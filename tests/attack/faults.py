@@ -34,6 +34,7 @@ PASSING = (
     Trial("every answer cut", Plan("cut", every=1, methods=("GET",)), (1,)),
     Trial("texts cut once", Plan("cut", every=1, times=1, path=".csv"), (0, 1)),
     Trial("slow", Plan("slow", every=4), (0,)),
+    Trial("texts cut once, length unsaid", Plan("short", every=1, times=1, path=".csv"), (0, 1)),
     Trial("every third request 500", Plan("500", every=3), (0, 1)),
     Trial("every request 500", Plan("500", every=1), (1,)),
     Trial("every third request SlowDown", Plan("503", every=3), (0, 1)),
@@ -42,28 +43,29 @@ PASSING = (
     Trial("every fourth answer lost", Plan("lost", every=4), (0, 1)),
 )
 IGNORED = Trial("conditions ignored", Plan("unconditional", every=10**9), (2,))
+BY_NAME = {trial.name: trial for trial in (*PASSING, IGNORED)}
+CUT = ("every third answer cut", "every answer cut", "texts cut once", "texts cut once, length unsaid")
 OF_COMMAND = {
-    "night": (*PASSING, IGNORED),
-    "ingest": (PASSING[0], PASSING[1], PASSING[2], PASSING[7]),
-    "labels": (PASSING[1], PASSING[2], PASSING[4], PASSING[7], PASSING[9], IGNORED),
-    "label": (PASSING[5], PASSING[7], IGNORED),
+    "night": tuple(BY_NAME),
+    "ingest": (*CUT, "every request SlowDown"),
+    "labels": (*CUT[1:], "every third request 500", "every request SlowDown", "every fourth answer lost", IGNORED.name),
+    "label": ("every request 500", "every request SlowDown", IGNORED.name),
 }
 SHORT = {
-    "night": (PASSING[0], PASSING[2], PASSING[8], IGNORED),
-    "ingest": (PASSING[2],),
-    "labels": (PASSING[1], PASSING[7], IGNORED),
-    "label": (IGNORED,),
+    "night": ("every third answer cut", "texts cut once", "every third write's answer lost", IGNORED.name),
+    "ingest": CUT[2:],
+    "labels": ("every answer cut", "every request SlowDown", IGNORED.name),
+    "label": (IGNORED.name,),
 }
 
 
-def attack(place: Path, server: Server, env: Mapping[str, str], *, is_long: bool) -> Counts:
-    """Try every command behind every fault."""
+def attack(place: Path, server: Server, env: Mapping[str, str], command: str, *, is_long: bool) -> Counts:
+    """Try one command behind every fault."""
     counts = Counts()
-    for command, trials in (OF_COMMAND if is_long else SHORT).items():
-        for number, trial in enumerate(trials):
-            folder = place / f"{command}{number}"
-            uri = f"s3://{env['ATTACK_BUCKET']}/faults-{command}{number}"
-            counts += _tried(command, trial, folder, uri, server, env)
+    for number, name in enumerate((OF_COMMAND if is_long else SHORT)[command]):
+        folder = place / f"{command}{number}"
+        uri = f"s3://{env['ATTACK_BUCKET']}/faults-{command}{number}"
+        counts += _tried(command, BY_NAME[name], folder, uri, server, env)
     return counts
 
 

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from tests.attack.world import served
 
-Fault = Literal["cut", "slow", "500", "503", "lost", "unconditional"]
+Fault = Literal["cut", "short", "slow", "500", "503", "lost", "unconditional"]
 CONDITIONS = {"if-none-match", "if-match"}
+CUTS = ("cut", "short")
 LONG_BODY = 400  # bytes; a shorter answer is not worth cutting
 SLOW_DOWN = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>Please try again.</Message>'
@@ -33,7 +34,8 @@ class Plan:
     """What goes wrong.
 
     Attributes:
-        fault: cut: the connection ends half-way through an answer's body. slow: an answer takes `seconds` longer. 500
+        fault: cut: the connection ends half-way through an answer's body. short: the same, and no header says how long
+            the body is. slow: an answer takes `seconds` longer. 500
             and 503: the server's own words for it. lost: the request is carried out, the connection ends before the
             answer. unconditional: If-None-Match and If-Match are ignored.
         every: each so manieth request that it can befall.
@@ -110,8 +112,9 @@ class Carrier(BaseHTTPRequestHandler):
         status, headers, content = self._forwarded(body, is_unconditional=self.plan.fault == "unconditional")
         if is_befallen and self.plan.fault == "lost":
             return self._hang_up()
-        is_cut = self.plan.fault == "cut" and len(content) >= LONG_BODY and self._is_befallen(content)
-        self._answer(status, headers, content[: len(content) // 2] if is_cut else content, len(content))
+        is_cut = self.plan.fault in CUTS and len(content) >= LONG_BODY and self._is_befallen(content)
+        length = None if is_cut and self.plan.fault == "short" else len(content)
+        self._answer(status, headers, content[: len(content) // 2] if is_cut else content, length)
         self.close_connection = self.close_connection or is_cut  # an orderly end: only the length tells of it
         return None
 
@@ -119,9 +122,9 @@ class Carrier(BaseHTTPRequestHandler):
 
     def _is_befallen(self, content: bytes | None) -> bool:
         """Whether this request is one of those that go wrong; a cut can befall a long answer alone."""
-        if (self.plan.fault == "cut") == (content is None) or self.command not in self.plan.methods:
+        if (self.plan.fault in CUTS) == (content is None) or self.command not in self.plan.methods:
             return False
-        if self.plan.path not in self.path:
+        if self.plan.path not in self.path.partition("?")[0]:  # a listing has the key in its query
             return False
         with self.lock:
             self.counts["seen"] += 1
@@ -146,15 +149,17 @@ class Carrier(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, length: int) -> None:
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, length: int | None) -> None:
         self.send_response(status)
         is_head = self.command == "HEAD"
         left_out = {"transfer-encoding", "connection", *(() if is_head else ("content-length",))}
         for name, value in headers:
             is_checksum = name.lower().startswith("x-amz-checksum")  # few servers give one, and none of a part
-            if name.lower() not in left_out and not (is_checksum and self.plan.fault == "cut"):
+            if name.lower() not in left_out and not (is_checksum and self.plan.fault in CUTS):
                 self.send_header(name, value)
-        if not is_head:
+        if length is None:
+            self.send_header("Connection", "close")
+        elif not is_head:
             self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(b"" if is_head else content)
