@@ -17,8 +17,9 @@ from understudy.steps.train import checkpoints
 from understudy.steps.watch import nightly, records, testsets
 from understudy.storage import FolderStore
 from understudy.store import codecs
+from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
-from understudy.teacher.purchases import STORE_ID, PurchaseBook
+from understudy.teacher.purchases import PurchaseBook
 
 DAY = "2026-11-01"
 DEEP = b"[" * 100_000
