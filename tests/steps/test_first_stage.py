@@ -44,7 +44,7 @@ def pool_of(texts: int, seed: int = 0, per_group: int = 3) -> pl.DataFrame:
 def studied(tmp_path_factory):
     """A folder with the small student, which learned the pool's first 30 texts."""
     folder = make_student(tmp_path_factory.mktemp("student") / "student")
-    (folder / "student.json").write_text("{}")
+    (folder / "student.json").write_text('{"max_length": 64}')
     pl.DataFrame({"id": [f"t{number}" for number in range(30)]}).write_parquet(folder / student.LEARNED_FILE)
     return folder
 
