@@ -22,6 +22,7 @@ from understudy.store.address import Address, parse_address
 EVERYONE = ("runs/*/fault.json",)  # what only a person can mend is told there by every step
 MARKER = "store.json"  # by which a step proves that it can write
 TEACHER = ("judgements/", "leases/teacher/")  # answers that were bought, and who may buy now
+MERGED = ("judgements/",)  # small segments of answers, once they stand in a larger one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ TABLE: Mapping[str, Access] = {
         writes=(MARKER, "cards/", "splits/", "labels/"),
         has_sources=True,
     ),
-    "label": Access(reads=(MARKER, *TEACHER, "forgotten/"), writes=(MARKER, *TEACHER)),
+    "label": Access(reads=(MARKER, *TEACHER, "forgotten/"), writes=(MARKER, *TEACHER), deletes=MERGED),
     "audit": Access(),
-    "train": Access(reads=("checkpoints/",), writes=("checkpoints/",), deletes=("checkpoints/",)),
+    "train": Access(reads=(MARKER, "checkpoints/"), writes=(MARKER, "checkpoints/"), deletes=("checkpoints/",)),
     "export": Access(),
     "calibrate": Access(),
     "evaluate": Access(writes=("runs/*/decision.json",)),
@@ -59,7 +60,11 @@ TABLE: Mapping[str, Access] = {
         reads=(MARKER, "bundles/", "current.json", "history/"),
         writes=(MARKER, "bundles/", "current.json", "history/"),
     ),
-    "mine": Access(reads=(MARKER, *TEACHER, "queues/", "forgotten/"), writes=(MARKER, *TEACHER, "queues/")),
+    "mine": Access(
+        reads=(MARKER, *TEACHER, "queues/", "forgotten/"),
+        writes=(MARKER, *TEACHER, "queues/"),
+        deletes=MERGED,
+    ),
     "shard": Access(
         reads=(MARKER, "manifests/", "current.json", "bundles/", "cards/"),
         writes=(MARKER, "manifests/"),
@@ -82,6 +87,7 @@ TABLE: Mapping[str, Access] = {
     "sample": Access(
         reads=(MARKER, *NIGHT, *TEACHER, "samples/", "labels/", "queues/", "cards/", "testsets/"),
         writes=(MARKER, *TEACHER, "samples/", "labels/"),
+        deletes=MERGED,
         has_sources=True,
     ),
     "submit": Access(

@@ -242,5 +242,5 @@ def test_the_record_of_a_shard_is_read_strictly(store, step):
     segment = put_segment(store, [prediction("a")])
     key = segment.replace("00-00000.parquet", "00.json")
     store.put_if_absent(key, json.dumps({"rows": 1, "refused": {}, "segments": [{"key": "../x", "rows": 1}]}).encode())
-    with pytest.raises(BadArtifact, match="A shard's record must be readable"):
+    with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         step()

@@ -136,7 +136,7 @@ def test_a_night_and_a_week_run_with_each_steps_own_key(server, by, tmp_path):
         told = run("shard", card=str(card), texts=f"s3://{SOURCES}/{night}", date=night)
         shutil.copytree(tmp_path / "shard" / night / "snapshot", tmp_path / "snapshot", dirs_exist_ok=True)
         for name in told["shards"].split(","):
-            run("infer", shard=name)
+            run("infer", shard=name, source=f"s3://{SOURCES}/{night}")
         run("index", date=night)
         run("watch", date=night)
         run("sample", card=str(card), date=night, overrides="sample.teacher_texts=0")
@@ -223,7 +223,8 @@ def test_the_guide_shows_the_table():
 def test_the_shipped_policies_are_those_of_the_production_overlay():
     files = policies.policies("s3://understudy/production", ["s3://understudy-texts"])
     assert json.loads(files["train.json"])["Statement"][0]["Resource"] == [
-        "arn:aws:s3:::understudy/production/checkpoints/*"
+        "arn:aws:s3:::understudy/production/store.json",
+        "arn:aws:s3:::understudy/production/checkpoints/*",
     ]
     for name, content in files.items():
         assert (manifests.ROOT / manifests.POLICIES / name).read_text() == content, name

@@ -734,7 +734,7 @@ def test_damaged_limits_are_one_sentence(desk, said):
     desk.shard("2026-11-01")
     manifest = nights.read_manifest(desk.store, "2026-11-01")
     desk.store.put_if_absent(nights.limits_key(manifest, 0), said)
-    with pytest.raises(BadArtifact, match="A shard's limits must be numbers from 1 on"):
+    with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         desk.infer("2026-11-01/00")
 
 
@@ -746,7 +746,7 @@ def test_a_damaged_record_of_a_shard_is_one_sentence(desk, said):
     desk.write("a.csv", texts(0, 5))
     manifest = desk.night("2026-11-01")
     (Path(desk.uri) / nights.shard_key(manifest, 0)).write_bytes(said)
-    with pytest.raises(BadArtifact, match="A shard's record must be readable"):
+    with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         desk.infer("2026-11-01/00")
 
 

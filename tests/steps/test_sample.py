@@ -198,7 +198,7 @@ def test_as_many_whole_nights_are_drawn_from_as_were_asked_for(tmp_path, store, 
 @pytest.mark.parametrize("said", [b"", b"7", b'{"drawn": "many"}', b"\xff"])
 def test_a_damaged_note_of_a_sample_is_one_sentence(tmp_path, store, version, said):
     store.put_if_absent(f"samples/{DAY}/sample.json", said)
-    with pytest.raises(BadArtifact, match="What is said of a sample must be readable"):
+    with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         sample(tmp_path, store)
 
 

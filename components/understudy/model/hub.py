@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from understudy.errors import BadSetting, UnderstudyError
+from understudy.errors import UnderstudyError
 from understudy.model.student_files import (
     CONFIG_FILE,
     PLAIN_WEIGHTS,
@@ -19,6 +19,7 @@ from understudy.model.student_files import (
     TOKENIZER_FILE,
     VOCABULARIES,
 )
+from understudy.students import unknown_student
 
 SMALL = (CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, *SPECIAL_FILES, *VOCABULARIES)
 DOWNLOAD = """
@@ -43,10 +44,7 @@ def fetched(name: str) -> Path:
         _download(name)
         found = _cached(name)
     if found is None:
-        raise BadSetting(
-            f"A student from the model hub must be on this machine, got none named '{name}' (student). Set "
-            "HF_HUB_OFFLINE=0 to download it once, or give a folder."
-        )
+        raise unknown_student(name, "the model hub's cache has no such model; HF_HUB_OFFLINE=0 downloads it once.")
     return found
 
 
