@@ -104,7 +104,7 @@ def test_code_that_a_config_names_is_neither_fetched_nor_run(folder, hub, tmp_pa
 
 def test_the_hub_is_not_asked_unless_the_user_says_so(hub, tmp_path):
     done = loaded("owner/student", tmp_path, FETCH)
-    assert "HF_HUB_OFFLINE=0 to download it once" in done.stderr
+    assert "HF_HUB_OFFLINE=0 downloads it once" in done.stderr
     assert hub == []
     done = loaded("owner/student", tmp_path, FETCH, HF_HUB_OFFLINE="0")
     assert "The model hub must send 'owner/student'" in done.stderr

@@ -485,7 +485,7 @@ def test_a_damaged_record_of_a_night_is_one_sentence(tmp_path, store, version, c
     found = store.read_tagged("watch/date=2026-11-01/series.json")
     altered = json.dumps({**json.loads(found.data), **change}).encode()
     assert store.compare_and_swap("watch/date=2026-11-01/series.json", altered, found.tag)
-    with pytest.raises(BadArtifact, match="(A night's series|What is read from a store or an artifact) must be"):
+    with pytest.raises(BadArtifact, match=r"(A night's series|What is read from a store or an artifact) must be"):
         watch(tmp_path, store, "2026-11-02")
 
 
