@@ -351,7 +351,7 @@ def test_several_runs_at_once_pay_once(folder: Path, shared: Store, monkeypatch:
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         ended = at_once(folder, shared, runs, "--set", "texts=200")
-    assert [code for code, _, _ in ended] == [0] * runs
+    assert [code for code, _, _ in ended] == [0] * runs, ended
     assert set(server.asked.values()) == {1}
     assert len(server.asked) == 220
     waited = [err for _, _, err in ended if "label: waiting for 'label' on " in err]

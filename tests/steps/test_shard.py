@@ -371,15 +371,6 @@ def test_a_night_goes_on_under_no_other_card_than_it_was_begun_with(desk):
             desk.shard("2026-11-01")
 
 
-def test_a_night_that_was_begun_on_another_source_says_so(desk):
-    desk.write("a.csv", texts(0, 3))
-    other = desk.write("b.csv", texts(3, 3)).rename(desk.folder / "b.csv")
-    begin(desk, "2026-11-01")
-    said = desk.shard("2026-11-01", texts=str(other)).headline
-    assert said.endswith(f"; begun on {desk.source}, so nothing is taken from {other}: another night takes it")
-    assert "begun on" not in desk.shard("2026-11-01").headline
-
-
 def test_a_damaged_manifest_is_told(desk):
     desk.write("a.csv", texts(0, 3))
     begin(desk, "2026-11-01")

@@ -77,20 +77,6 @@ def require_same_card(manifest: Manifest, card_name: str) -> None:
         )
 
 
-def other_source(manifest: Manifest, source: str) -> str:
-    """Say that a night was begun on another source than is given now: what lies there waits for another night.
-
-    >>> from types import SimpleNamespace
-    >>> other_source(SimpleNamespace(source="a.csv"), "b.csv")
-    '; begun on a.csv, so nothing is taken from b.csv: another night takes it'
-    >>> other_source(SimpleNamespace(source="a.csv"), "a.csv")
-    ''
-    """
-    if manifest.source == source:
-        return ""
-    return f"; begun on {manifest.source}, so nothing is taken from {source}: another night takes it"
-
-
 def headline(manifest: Manifest) -> str:
     """Say what the night holds.
 

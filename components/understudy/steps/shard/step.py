@@ -50,7 +50,7 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
-        headline=core.headline(manifest) + core.other_source(manifest, nights.source_on(texts, night)),
+        headline=core.headline(manifest),
         metrics={
             "texts": manifest.texts,
             "shards": len(manifest.shards),
