@@ -235,7 +235,7 @@ def production(
     objects = installed.apply("production")
     keys = {name: bucket.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     cluster.apply(secret(NAMESPACE, "understudy-storage", keys))
-    cluster.apply(secret(NAMESPACE, "understudy-teacher", {"api_key": "no teacher is asked here"}))
+    cluster.apply(secret(NAMESPACE, "understudy-teacher", {"api_key": "no-teacher-is-asked-here"}))
     return objects
 
 

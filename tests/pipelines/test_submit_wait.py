@@ -207,7 +207,12 @@ def test_the_newest_night_that_asks_gets_a_training_unless_one_answers_it_or_was
 
 def test_a_night_that_judged_a_model_which_was_replaced_since_asks_for_nothing(store):
     current = {"version": "b", "previous": "a", "generation": 2, "published": "2026-11-03T00:00:00Z", "card": "c"}
-    current |= {"card_hash": "h", "report": "r", "is_rehearsal": False, "is_forced": False}
+    current |= {
+        "card_hash": "0" * 64,
+        "report": f"bundles/b/papers/{0:012x}/report.html",
+        "is_rehearsal": False,
+        "is_forced": False,
+    }
     store.put_if_absent("current.json", json.dumps(current).encode())
     for night, generation in (("2026-11-02", 1), ("2026-11-04", 2)):
         store.put_if_absent(f"watch/retrain/{night}.json", json.dumps({"generation": generation}).encode())
