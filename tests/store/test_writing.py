@@ -147,7 +147,7 @@ def test_what_passes_is_told_from_what_the_user_must_change(s3_server, s3_url, m
 def test_a_card_that_is_not_there_is_a_fault_of_the_cards(s3_url):
     with pytest.raises(BadCard, match="A card must exist"):
         cards.read(f"{s3_url}/card.yaml")
-    with pytest.raises(BadInput, match="must name an object"):
+    with pytest.raises(BadInput, match="must be one object"):
         cards.read(s3_url)
 
 
