@@ -205,7 +205,7 @@ def test_a_store_id_that_is_none_names_no_file(tmp_path, monkeypatch, content):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache" / "deep"))
     store = FolderStore(tmp_path / "store")
     store.put_if_absent(STORE_ID, content)
-    with pytest.raises(BadArtifact, match="What is read from a store"):
+    with pytest.raises(BadArtifact, match="A store's id must be 32 hexadecimal digits"):
         PurchaseBook(store, "hotel-tips")
     assert not list(tmp_path.rglob("*.sqlite"))
 

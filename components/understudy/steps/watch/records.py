@@ -118,7 +118,7 @@ def parse(data: bytes, where: str) -> Night:
         Summary.of_record(night.summary)
         if night.reference is not None:
             Reference.of_record(night.reference)
-    except (LookupError, TypeError, ValueError) as error:
+    except (BadArtifact, LookupError, TypeError, ValueError) as error:
         raise BadArtifact(f"A night's series must be readable, got {error!s:.200} ({where}). Restore it.") from error
     return night
 
