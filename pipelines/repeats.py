@@ -18,7 +18,7 @@ from pipelines.api import Api
 from pipelines.follow import state_of
 from pipelines.runs import Record
 from understudy import nights, registry
-from understudy.errors import BadInput
+from understudy.errors import BadArtifact, BadInput
 from understudy.provenance import hash_json
 from understudy.run_records import FAULT, ROOT, STARTED, SUBMITTED, key_of, read
 from understudy.storage import Store, open_store
@@ -124,10 +124,11 @@ def require_mended(store: Store, record: Record) -> None:
     wanted = (record.pipeline, record.card, record.inputs)
     names = {key.removeprefix(ROOT).partition("/")[0] for key in store.list(ROOT) if key.endswith(f"/{FAULT}")}
     for name in sorted(names - {record.name}, reverse=True):
-        if read(store, name, STARTED) is None:
+        try:
+            first = claims.claimed(store, name) if read(store, name, STARTED) is not None else None
+        except BadArtifact:  # a damaged record keeps its own name from use, and nobody else's run
             continue
-        first = claims.claimed(store, name)
-        if (first.pipeline, first.card, first.inputs) == wanted:
+        if first is not None and (first.pipeline, first.card, first.inputs) == wanted:
             fault = read(store, name, FAULT) or {}
             raise BadInput(
                 f"A run must start from something else than one that ended with a fault of what it was given, got what "

@@ -130,13 +130,16 @@ def enter_earlier(request: Request, card: Card, target: Target, store: Store, ap
     day = night_of(request.date)
     names = [default_name(replace(request, date=before), card) for before in repeats.days_before(day)]
     bases = {name: None for name in names if name != default_name(request, card)}
-    for again in repeats.earlier(store, api, bases, repeating.tries):
+    for base in bases:
         try:
+            again = next(repeats.earlier(store, api, {base: None}, repeating.tries), None)
+            if again is None:
+                continue
             asked = replace(request, name=again.name, date=again.day)
             check(asked)
             submit(asked, target, store, api, repeating)
         except UnderstudyError as error:
-            tell(f"'{again.name}' could not be entered: {error}")
+            tell(f"'{base}' could not be entered again: {error}")
             code = code or (0 if isinstance(error, BadInput) else error.exit_code)
     return code
 

@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from understudy.errors import Conflict, StorageError
-from understudy.storage import Store, open_store
+from understudy.storage import FolderStore, Store, open_store
 from understudy.store.lease import Lease, held, read_record
 
 KEY = "leases/teacher/card.json"
@@ -144,3 +145,20 @@ def test_a_damaged_lease_is_named(store, data):
         held(store, KEY, "x", print),
     ):
         pass
+
+
+class SlowStore(FolderStore):
+    """A folder whose swaps take as long as a bucket's, so that a beat waits while a record is written."""
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        time.sleep(0.05)
+        return super().compare_and_swap(key, data, tag)
+
+
+def test_a_beat_that_waits_for_a_write_does_not_bring_back_the_record_before_it(tmp_path: Path) -> None:
+    store = SlowStore(tmp_path)
+    with held(store, "leases/a.json", "label", print, term_s=0.3) as lease:
+        for number in range(20):
+            lease.write({"open": [number]})
+            time.sleep(0.12)  # whoever waited has written too
+            assert read_record(store, "leases/a.json") == {"open": [number]}

@@ -205,7 +205,7 @@ def _under_s3(name: str, source: str) -> bool:
     """Whether an object is the source, or below it as a folder: `texts-other/` is not below `texts`."""
     root = source.rstrip("/")
     parts = name.removeprefix(f"{root}/").split("/")
-    return name == root or (name.startswith(f"{root}/") and _are_data(parts))
+    return name == root or (name.startswith(f"{root}/") and _are_data([part for part in parts if part]))
 
 
 def _under_folder(name: str, source: str) -> bool:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from glob import escape
 from pathlib import Path
-from typing import Any
 
 from understudy.errors import BadInput, StorageError, UnderstudyError
 from understudy.store.faults import explain_os
@@ -20,25 +19,6 @@ from understudy.store.leftovers import lasting_folder
 PRIVATE = 0o600
 REMEDY = "Set UNDERSTUDY_CACHE to a folder on a local disk that can be written."
 DATABASE_PARTS = ("", "-wal", "-shm", "-journal")
-
-
-class CacheConnection(sqlite3.Connection):
-    """A connection to a cache, whose failures (a full disk, above all) are told in a sentence."""
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        """Execute a statement."""
-        with _explained("it"):
-            return super().execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        """Execute a statement for many rows."""
-        with _explained("it"):
-            return super().executemany(*arguments)
-
-    def __exit__(self, *arguments: Any) -> Any:
-        """Commit, or roll back."""
-        with _explained("it"):
-            return super().__exit__(*arguments)
 
 
 def cache_folder() -> Path:
@@ -114,14 +94,6 @@ def _connected(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> sql
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + part).chmod(PRIVATE)
     return connect(path)
-
-
-@contextlib.contextmanager
-def _explained(where: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise _fault(error, where) from error
 
 
 def _fault(error: sqlite3.OperationalError, where: str) -> UnderstudyError:

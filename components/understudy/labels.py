@@ -41,6 +41,7 @@ VOTES = {
     "segment": pl.Int64,
 }
 COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
+NUMBERED = re.compile(r"(\d{1,12})-(?:labels|queue)\.jsonl")
 ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
 
@@ -128,7 +129,7 @@ def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labe
         newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
         if newest is not None and store.read(newest) == data:
             return None
-        number = max((int(Path(key).name.partition("-")[0]) for key in keys), default=0) + 1
+        number = max((int(found[1]) for key in keys if (found := NUMBERED.fullmatch(Path(key).name))), default=0) + 1
         key = f"labels/{card_name}/{number:06d}-{origin}.jsonl"
         if store.put_if_absent(key, data):
             return key

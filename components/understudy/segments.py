@@ -153,7 +153,7 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
         if missing:
             raise _damaged(f"no column {missing[0]}", where)
         table = table.select(PREDICTIONS.names()).cast(PREDICTIONS)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _damaged(f"{error!s:.200}", where) from error
     nulls = [name for name in (*REQUIRED, "generation", "threshold") if table[name].null_count()]
     if nulls:

@@ -301,9 +301,9 @@ def _record_fault(step: str, error: Exception, address: str) -> None:
     if not address or not isinstance(error, BadInput):
         return
     failure = failure_of(step, error)
-    store, key = split_uri(address)
     try:
-        store.put_if_absent(key, as_bytes({**failure, "message": redact(failure["message"])}))
+        store, key = split_uri(address)
+        store.put_if_absent(key, as_bytes(failure))
     except UnderstudyError as lost:
         error.add_note(f"The fault could not be recorded, so the run may be repeated in vain: {lost}")
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
-from understudy import erasure, forgetting, nights, records, registry
+from understudy import erasure, forgetting, nights, records, registry, sources
 from understudy.bundles import version_of
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.predictions import PREDICTIONS
 from understudy.scoring import Bundle
 from understudy.shell import execute
 from understudy.sources import Refusal, Row
-from understudy.steps.infer import core, step
+from understudy.steps.infer import core
 from understudy.storage import FolderStore
 
 WORKER = """
@@ -646,15 +646,17 @@ def test_a_range_that_gives_fewer_rows_than_the_night_counts_leaves_no_segment_o
     desk.write("a.csv", texts(0, 12))
     desk.shard("2026-11-01")
     manifest = nights.read_manifest(desk.store, "2026-11-01")
-    read = step.read_range
-    monkeypatch.setattr(step, "read_range", lambda *given: islice(read(*given), 7))
+    read = sources.rows_from
+    monkeypatch.setattr(sources, "rows_from", lambda *given: islice(read(*given), 7))
     for _ in range(2):
-        with pytest.raises(StorageError, match="must give the rows that its night counts, got 7 of 12") as caught:
+        with pytest.raises(
+            StorageError, match="must give the 12 rows that the night's manifest names, got 7"
+        ) as caught:
             desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5")
         assert caught.value.exit_code == 1
     kept = [key for key in desk.store.list("predictions/") if key.endswith(".parquet")]
     assert kept == [nights.prediction_key(manifest, 0, 0)], "what was read whole; not the rest that was cut"
-    monkeypatch.setattr(step, "read_range", read)
+    monkeypatch.setattr(sources, "rows_from", read)
     assert desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5").metrics["texts"] == 12
 
 

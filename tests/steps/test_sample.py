@@ -12,7 +12,7 @@ import pytest
 from tests.teachers import completion, teacher_server
 from tests.watched import make_texts, publish, put_night
 from understudy import forgetting, sampling, shell
-from understudy.errors import BadArtifact, BadData, BadInput
+from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.steps.sample import core
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch import quality, testsets
@@ -182,7 +182,7 @@ def test_a_sample_is_not_drawn_from_a_part_of_the_only_night(tmp_path, store):
     (tmp_path / "card").mkdir()
     shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
     put_night(store, "2026-11-06", make_texts(50, 0.2, seed=6), made, shards=((), ()))
-    with pytest.raises(BadInput, match="not labelled whole: 2026-11-06"):
+    with pytest.raises(StorageError, match="not labelled whole: 2026-11-06"):
         sample(tmp_path, store)
     assert store.list("samples/") == []
 

@@ -23,7 +23,6 @@ from tests.services.lossy import losing_first_answer
 from understudy import cache, cards
 from understudy.cli import app
 from understudy.errors import BadCard, BadInput, StorageError, UnderstudyError
-from understudy.index import sqlite
 from understudy.storage import FolderStore, copy, open_store, prepare_store, s3_client, split_uri
 from understudy.store.address import parse_address
 from understudy.store.identity import STORE_ID
@@ -252,18 +251,6 @@ def test_a_disk_without_room_is_one_sentence_for_store_copies_and_cache(tmp_path
         assert (kind, "room" in sentence) == ("StorageError", True), sentence
     assert store.list() == ["big"]
     assert list((tmp_path / "store/.~").glob("written-*")) == []
-
-
-def test_a_cache_that_fills_up_while_documents_are_kept_is_one_sentence(tmp_path):
-    def fill():
-        opened = cache.open_database(tmp_path / "index.sqlite", sqlite._connect)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        opened.execute("BEGIN")
-        opened.executemany("INSERT INTO segments VALUES (?)", [(f"{n}" + "x" * 5000,) for n in range(90)])
-        opened.execute("COMMIT")
-
-    kind, sentence = told_by(fill)
-    assert (kind, "The cache must be a file that SQLite can use" in sentence) == ("StorageError", True), sentence
 
 
 # Temporary files

@@ -93,8 +93,9 @@ def replay(index: Index, store: Store, card_name: str, require: Verdict = accept
     Raises:
         IndexFailed: the index cannot be reached or written.
     """
-    dead = letters.list_segments(store, index.key)
     lacking = index.missing(list_segments(store))
+    sent = set(lacking)  # whole, their dead letters with them
+    dead = [segment for segment in letters.list_segments(store, index.key) if segment not in sent]
     added = send(index, store, card_name, lacking)
     again = send(index, store, card_name, dead, is_replay=True)
     return _settled(index, store, _with(added, again), [*lacking, *dead], require)

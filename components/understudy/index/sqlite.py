@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from understudy.cache import CacheConnection, open_database
-from understudy.errors import IndexFailed, UnderstudyError
+from understudy.cache import open_database
+from understudy.errors import IndexFailed
 from understudy.forgetting import Forgotten
 from understudy.index.backend import Taken
 from understudy.index.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS
@@ -197,7 +197,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):  # an earlier version left them open to all
         if beside.exists():
             beside.chmod(0o600)
-    file = sqlite3.connect(path, timeout=120.0, isolation_level=None, factory=CacheConnection)
+    file = sqlite3.connect(path, timeout=120.0, isolation_level=None)
     try:
         file.execute("PRAGMA journal_mode=WAL")
         file.execute("PRAGMA synchronous=NORMAL")
@@ -206,7 +206,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'segments'").fetchone()[0] == 0:
             file.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         file.execute("SELECT count(*) FROM segments").fetchone()
-    except (sqlite3.DatabaseError, UnderstudyError):
+    except sqlite3.DatabaseError:
         file.close()
         raise
     return file

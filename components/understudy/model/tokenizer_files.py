@@ -39,11 +39,16 @@ def require_sound(path: Path) -> None:
     if not isinstance(model, dict) or model.get("type", "BPE" if "merges" in model else "WordPiece") not in MODELS:
         raise _unsound(where, "a model of another kind")
     normalizers = list(_steps(content.get("normalizer"), "normalizers", NORMALIZERS, where))
+    if sum(step["type"] == "Precompiled" for step in normalizers) > 1:
+        raise _unsound(where, "several tables of signs, which make more and more of one")
     growth = prod(_growth(step, where) for step in normalizers)
     if growth > MOST_GROWTH:
         raise _unsound(where, f"replacements by which one sign becomes {growth:,.0f}")
     list(_steps(content.get("pre_tokenizer"), "pretokenizers", SPLITTERS, where))
-    for step in _steps(content.get("post_processor"), "processors", FINISHERS, where):
+    finishers = list(_steps(content.get("post_processor"), "processors", FINISHERS, where))
+    if sum(step["type"] == "TemplateProcessing" for step in finishers) > 1:
+        raise _unsound(where, "several templates, which no library puts together")
+    for step in finishers:
         _require_short(step, where)
 
 

@@ -113,7 +113,8 @@ class Lease:
         """Renew until the end; a fault is kept for the next write, which meets it too if it has not passed."""
         while not self._ended.wait(every_s):
             try:
-                self.write(self.record)
+                with self._lock:  # a beat that waited for a write says what was written, not what was before it
+                    self._put(State(self._state.nonce, self._state.beat + 1, self._state.holder, self._state.record))
             except Conflict:
                 return
             except StorageError as fault:

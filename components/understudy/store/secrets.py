@@ -50,10 +50,10 @@ def read_secret(name: str) -> str | None:
         BadInput: it holds a line break or another sign that no key has, or its file cannot be read. The value is not
             shown.
     """
-    value = os.environ.get(name)
-    if value is None and (path := os.environ.get(f"{name}_FILE")):
+    value = os.environ.get(name, "").strip()
+    if not value and (path := os.environ.get(f"{name}_FILE")):
         return read_secret_file(path, f"{name}_FILE")
-    return checked(value or "", name)
+    return checked(value, name)
 
 
 def read_secret_file(path: str, where: str) -> str | None:

@@ -15,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy import forgetting, nights, registry
 from understudy.arrivals import look, read_range, require_under
 from understudy.data.listing import told
-from understudy.errors import BadArtifact, BadInput, StorageError
+from understudy.errors import BadInput, StorageError
 from understudy.forgetting import Forgotten
 from understudy.nights import Manifest, Range
-from understudy.predictions import PREDICTIONS
 from understudy.progress import Track, track
 from understudy.scoring import Bundle
 from understudy.segments import Part, ShardRecord, find_record, parse
@@ -66,22 +65,10 @@ class Job:
         return sum(part.rows for part in self.manifest.shards[self.shard])
 
     def rows(self) -> Iterator[Row | Refusal]:
-        """Read the shard's rows, in order.
-
-        Raises:
-            StorageError: a range gave less than the manifest counts: what is cut must not become a segment.
-        """
+        """Read the shard's rows, in order; `read_range` sees to it that each range gives what the manifest counts."""
         for part in self.manifest.shards[self.shard]:
             about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
-            read = 0
-            for row in read_range(part, about, consumed, self.config.max_chars):
-                read += 1
-                yield row
-            if read != part.rows:
-                raise StorageError(
-                    f"A range must give the rows that its night counts, got {read:,} of {part.rows:,} ({part.object}, "
-                    f"from row {part.first_row:,}). Run it again."
-                )
+            yield from read_range(part, about, consumed, self.config.max_chars)
 
 
 def run(
@@ -325,15 +312,6 @@ def _remembered(job: Job) -> pl.DataFrame:
         parts.append(core.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)
-
-
-def _scored(store: Store, key: str, most: int) -> pl.DataFrame:
-    """Read the first texts of what a shard scored."""
-    where, schema = store.locate(key), {name: PREDICTIONS[name] for name in core.SCORED}
-    try:
-        return core.keyed(codecs.read_table(store.read(key), where, schema).head(most))
-    except (pl.exceptions.PolarsError, BadArtifact) as error:
-        raise BadArtifact(f"{error!s:.500} It is a cache ({where}): delete it, and run the night again.") from error
 
 
 def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from understudy import cards, forgetting, labels, nights, sampling, segments
 from understudy.data.listing import told
-from understudy.errors import BadInput, TeacherError, together
+from understudy.errors import BadInput, StorageError, TeacherError, together
 from understudy.nights import Manifest
 from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
 from understudy.shell import Out, Result
@@ -95,7 +95,8 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
     texts, total = _texts(store, recent, config.max_texts)
     if not len(texts):
         unfinished = f"; not labelled whole: {', '.join(left_out)}" if left_out else ""
-        raise BadInput(
+        kind = StorageError if left_out else BadInput  # a night that is running ends by itself
+        raise kind(
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate('predictions/')}). Run the nightly pipeline first."
         )
