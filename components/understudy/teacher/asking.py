@@ -10,7 +10,7 @@ from understudy.steps.label.config import LabelConfig
 from understudy.store.secrets import redact
 from understudy.task import Teacher
 from understudy.teacher.crew import Crew
-from understudy.teacher.endpoint import Busy, Endpoint, Reply
+from understudy.teacher.endpoint import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.journal import Journal
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import (
@@ -149,8 +149,8 @@ class Asker:
                 self._journal.send(intent)
                 try:
                     reply = await self._throttle.patiently(turn, self._send(text))
-                except Busy as busy:
-                    if busy.may_be_billed:
+                except (Busy, Garbled) as fault:
+                    if fault.may_be_billed:
                         self._spending.settle(intent.most_usd, intent.most_usd)
                         await self._journal.keep(intent.booked(content_key(text)))
                     self._journal.unsend(intent)

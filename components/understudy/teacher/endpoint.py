@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
+GATEWAY_TIMEOUT = 504
 TOP_LOGPROBS = 10
 LONGEST_MESSAGE = 160
 # What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
@@ -68,6 +69,12 @@ class Busy(UnderstudyError):
     ) -> None:
         super().__init__(reason)
         self.wait_s, self.is_away, self.may_be_billed, self.is_silent = wait_s, is_away, may_be_billed, is_silent
+
+
+class Garbled(Unusable):
+    """An HTTP 200 that is no answer of the chat API; the server behind a gateway may have billed it all the same."""
+
+    may_be_billed = True
 
 
 class ModelNotFound(BadInput):
@@ -182,7 +189,7 @@ class Endpoint:
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
         if not isinstance(answer, Mapping):
-            raise Unusable("the server's answer is not of the chat API")
+            raise Garbled("the server's answer is not of the chat API")
         self._require_kind(answer, is_rehearsal=is_rehearsal)
         return read_reply(answer)
 
@@ -241,9 +248,12 @@ class Endpoint:
             raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
             headers = error.response.headers
-            raise self._status_error(error.status_code, error.message, error.code, body or {}, headers) from error
+            fault = self._status_error(error.status_code, error.message, error.code, body or {}, headers)
+            if isinstance(fault, Busy):
+                fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
+            raise fault from error
         except ValueError as error:
-            raise Unusable("the server's answer is not JSON") from error
+            raise Garbled("the server's answer is not JSON") from error
 
     def _named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
         """Read an error that came with HTTP 200: it is what its code says, and costs nothing."""
