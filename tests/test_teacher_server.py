@@ -165,6 +165,13 @@ def test_a_server_that_hangs_up_is_booked_and_the_budget_is_not_passed(judge, st
     assert 0 < sum(row["cost_usd"] for row in rows(store)) <= 0.02
 
 
+@pytest.mark.parametrize("said", [error(504, "the upstream is slow"), Answer(b"<html>busy</html>")])
+def test_what_a_gateway_lets_time_out_or_answers_with_a_page_is_booked(judge, store, said):
+    with teacher_server(lambda *_: said) as log, pytest.raises(TeacherError):
+        judge(log.url, 60, {"concurrency": 4, "max_tries": 2}, budget={"teacher_usd": 0.02})
+    assert 0 < sum(row["cost_usd"] for row in rows(store)) <= 0.02
+
+
 # Errors that come with 200
 
 

@@ -124,12 +124,12 @@ class Asker:
                     intent = None
                     if answers[-1].label is not None or _garbage(answers) == GARBAGE_TRIES:
                         break
-                except Busy as busy:
+                except (Busy, Garbled) as fault:
                     tries += 1
-                    if busy.may_be_billed:
+                    if fault.may_be_billed:
                         answers.append(sent.booked(content_key(order.text)))
                         intent = None
-                    await self._wait(busy, tries)
+                    await self._wait(fault, tries)
         except Unusable as reason:
             answers.append(self._purchase(uuid.uuid4().hex, order.text, None, str(reason)))
         except BudgetSpent:
@@ -188,8 +188,10 @@ class Asker:
             raise
         return intent
 
-    async def _wait(self, busy: Busy, tries: int) -> None:
-        """Wait as the server asks, or a little longer each time; give up after the last try."""
+    async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
+        """Wait as the server asks, or a little longer each time; give up after the last try, or at what is garbled."""
+        if isinstance(busy, Garbled):
+            raise busy
         if tries == self._config.max_tries or busy.is_silent:
             if busy.is_away or busy.is_silent:
                 raise TeacherError(f"{self._endpoint.absence(busy)} Then run again: what was bought is kept.") from busy
