@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from pipelines.api import Api
 from pipelines.claims import RUNNER
 from pipelines.follow import state_of
+from pipelines.repeats import FAILED
 from understudy.errors import BadArtifact
 from understudy.run_records import ENDED, Told, read, read_all
 from understudy.storage import Store
@@ -22,7 +23,6 @@ from understudy.store import codecs
 from understudy.store.names import is_day
 
 TRIGGERS = "watch/retrain/"
-FAILED = "FAILED"
 DAYS_AFTER_FAILURE = 1
 
 

@@ -26,7 +26,6 @@ ROOT = "runs/"
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
 FAULT = "fault.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
-SHORT = 1000  # signs of what is shown of a run
 FILES = (STARTED, SUBMITTED, DECISION, FAULT, ENDED)
 PUBLISH = "publish"
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -193,10 +192,6 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    for beside in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):  # an earlier version left them open to all
-        if beside.exists():
-            beside.chmod(0o600)
     file = sqlite3.connect(path, timeout=120.0, isolation_level=None)
     try:
         file.execute("PRAGMA journal_mode=WAL")

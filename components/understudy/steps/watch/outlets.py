@@ -14,13 +14,12 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from understudy.errors import BadInput
 from understudy.progress import say
 from understudy.runtime.retry import BUSY, Patience, patiently
-from understudy.steps.watch.records import Night
+from understudy.steps.watch.records import VERDICTS, Night
 from understudy.store.secrets import redact
 
 WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
 TIMEOUT_S = 10
 PATIENCE = Patience(retries=4, longest_pause_s=8, total_s=45)
-VERDICTS = ("fine", "look", "retrain")
 
 
 def prometheus(night: Night) -> str:
