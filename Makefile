@@ -25,7 +25,7 @@ $(STAMP): requirements/dev.txt requirements/no-deps.txt pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifier; under build/demo.
-	$(BIN)/python -m pipelines.demo
+	$(BIN)/python -m tools.demo
 
 test: $(STAMP)  ## Run all tests.
 	$(BIN)/python -m pytest
@@ -46,10 +46,10 @@ types: $(STAMP)  ## Type-check strictly.
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## Refresh the generated parts of the docs.
-	$(BIN)/python -m understudy.docs
+	$(BIN)/python -m tools.docs
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
-	$(BIN)/python -m pipelines.compile --out build/pipelines
+	$(BIN)/python -m understudy.pipelines.compile --out build/pipelines
 
 benchmark-cascade: $(STAMP)  ## Measure what the first stage gains and loses on real sentences, and whether its promise holds.
 	$(BIN)/python -m benchmarks.cascade
@@ -84,7 +84,7 @@ lock: $(STAMP)  ## Resolve all dependencies again, with hashes and without addre
 
 # Images. BASE is the image to build on; BUILDER, PUSH=1, SAVE=DIR, WEIGHTS=1, SOURCE and BUILD_FLAGS are optional.
 images: $(STAMP)  ## Build the images: make images BASE=python:3.11-slim [ROLES="infer submit"] [PUSH=1 | SAVE=build/images].
-	$(BIN)/python -m pipelines.images --base "$(BASE)" $(ROLES:%=--role %) $(BUILDER:%=--builder %) $(PUSH:%=--push) \
+	$(BIN)/python -m tools.images --base "$(BASE)" $(ROLES:%=--role %) $(BUILDER:%=--builder %) $(PUSH:%=--push) \
 	  $(SAVE:%=--save %) $(WEIGHTS:%=--weights) $(SOURCE:%=--source %) --flags="$(BUILD_FLAGS)"
 
 hadolint: $(STAMP)  ## Check the Dockerfile.
@@ -98,13 +98,13 @@ sbom: $(STAMP)  ## Write the parts of each image as CycloneDX to build/sbom.
 	done
 
 audit: $(STAMP)  ## Ask an advisory service about every part of each image.
-	$(BIN)/python -m pipelines.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
+	$(BIN)/python -m tools.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
 
 # Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it those that are pinned stay. UNPIN=1: tags.
 KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 
 manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json | UNPIN=1].
-	$(BIN)/python -m pipelines.manifests $(IMAGES:%=--images %) $(UNPIN:%=--unpin)
+	$(BIN)/python -m tools.manifests $(IMAGES:%=--images %) $(UNPIN:%=--unpin)
 
 kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
 
@@ -112,7 +112,7 @@ $(KUSTOMIZE):
 	GOBIN=$(@D) GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 
 validate: $(STAMP) $(KUSTOMIZE) hadolint  ## Check manifests and Dockerfile: current, valid for four minors of Kubernetes, and our own rules.
-	$(BIN)/python -m pipelines.manifests --check
+	$(BIN)/python -m tools.manifests --check
 	UNDERSTUDY_REQUIRE_SERVICES=1 $(BIN)/python -m pytest tests/manifests
 
 clean:  ## Remove what was built, but not .venv.

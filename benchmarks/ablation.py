@@ -21,9 +21,9 @@ from benchmarks.figures import Figure, report
 from benchmarks.rivals import BATCH, BUDGETS, Way, feeds
 from benchmarks.speed import FOLDER, OURS, Contest, measure, our_graphs, plain_graph, ratio
 from benchmarks.workloads import SEED, Workload
-from understudy.engine import Floats, Graph, Integers, Tokens, length_batches, on_threads
-from understudy.machine import cores
-from understudy.steps.export import onnx as export
+from understudy.model.engine import Floats, Graph, Integers, Tokens, length_batches, on_threads
+from understudy.model.onnx import export
+from understudy.runtime.machine import cores
 
 
 def ways_of(shape: str, folder: Path) -> tuple[dict[str, Way], Graph]:

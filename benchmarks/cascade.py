@@ -34,15 +34,15 @@ import polars as pl
 
 from benchmarks import hotel
 from benchmarks.figures import BUILD, Figure, report
-from understudy import records
-from understudy.bundles import read_settings
-from understudy.engine import Bools, Floats
-from understudy.metrics import Column
-from understudy.scoring import Bundle
-from understudy.shell import execute
+from understudy.model.engine import Bools, Floats
+from understudy.model.scoring import Bundle
+from understudy.runtime.shell import execute
+from understudy.stats.metrics import Column
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.cut import HeldOut
 from understudy.steps.infer.config import InferConfig
+from understudy.store import tables
+from understudy.store.bundles import read_settings
 
 FOLDER = BUILD / "benchmark-cascade"
 PARTS = 4
@@ -171,8 +171,8 @@ def bundle_for(part: int, sentences: pl.DataFrame, student: Path) -> Path:
     folder = FOLDER / f"part-{part}"
     folder.mkdir(parents=True)
     pool = sentences.filter(pl.col("part") != part).with_columns(time=pl.lit(None, pl.String))
-    records.write(pool, records.Texts, folder / "pool")
-    records.write(hotel.gold(), records.Gold, folder / "gold")
+    tables.write(pool, tables.Texts, folder / "pool")
+    tables.write(hotel.gold(), tables.Gold, folder / "gold")
     given = {"card": hotel.TASK, "gold": folder / "gold", "overrides": f"infer.max_missed={PROMISE}"}
     graphs, bundle = folder / "graphs", folder / "bundle"
     execute("export", {**given, "pool": folder / "pool", "student": student, "graphs": graphs})

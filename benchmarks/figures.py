@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.metrics import Interval
+from understudy.stats.metrics import Interval
 
 BUILD = Path(__file__).parents[1] / "build"
 

@@ -12,7 +12,7 @@ import polars as pl
 from benchmarks import taught
 from benchmarks.figures import BUILD
 from benchmarks.workloads import SHARED
-from understudy.task import Card, load_card
+from understudy.task.card import Card, load_card
 
 TASK = Path(__file__).parents[1] / "pipelines/tasks/suggestion-mining"
 FOLDER = BUILD / "benchmark-forum"

@@ -13,7 +13,7 @@ import polars as pl
 from benchmarks import taught
 from benchmarks.figures import BUILD
 from benchmarks.workloads import REVIEWS
-from understudy.task import Card, load_card
+from understudy.task.card import Card, load_card
 
 TASK = Path(__file__).parents[1] / "pipelines/tasks/hotel-tips"
 SENTENCE_END = re.compile(r"(?<=[.!?])\s*(?=[A-Z\"'(])|(?<=[.!?])\s+")

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import BUILD, Figure, report
-from pipelines import demo, local
+from tools import demo
+from understudy.runners.local import run
 
 FOLDER = BUILD / "memory"
 STEP = re.compile(r"\0--function_to_execute\0(\w+)")
@@ -32,20 +33,20 @@ def main() -> int:
     started = time.monotonic()
     with watching() as peaks, demo.rehearsal_teacher(FOLDER / "planted.jsonl"):
         for request in requests():
-            if code := local.run(request):
+            if code := run.run(request):
                 return code
     figures = {f"rss_mib_{step}": Figure(round(peak / 1024, 1)) for step, peak in sorted(peaks.items())}
     report("memory", figures, {"texts": "the demo's"}, [], time.monotonic() - started)
     return 0
 
 
-def requests() -> Iterator[local.Request]:
+def requests() -> Iterator[run.Request]:
     """Say what is run: each pipeline once."""
     store, night = str(FOLDER / "store"), demo.NIGHTS[0]
     here: dict[str, Any] = {"store": store, "work": FOLDER / "runs", "runner": "kfp"}
     yield replace(demo.request(), **here)
     yield replace(demo.night_request(night), **here)
-    yield local.Request(pipeline="quality", card=str(demo.TASK / "card.yaml"), date=night, name="quality", **here)
+    yield run.Request(pipeline="quality", card=str(demo.TASK / "card.yaml"), date=night, name="quality", **here)
 
 
 @contextmanager

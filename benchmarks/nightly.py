@@ -23,8 +23,8 @@ import click
 
 from benchmarks.figures import BUILD, Figure, report
 from tests.bundles import make_bundle
-from understudy import registry
-from understudy.storage import prepare_store
+from understudy.store import registry
+from understudy.store.storage import prepare_store
 
 STEPS = ("shard", "infer", "index")
 NIGHT = "2026-11-01"
@@ -34,7 +34,7 @@ small clean loud lift garden terrace bar night morning host key tower bridge riv
 RUN = """
 import json, sys
 from pathlib import Path
-from understudy.shell import execute
+from understudy.runtime.shell import execute
 for call in json.load(sys.stdin):
     execute(call["step"], call["arguments"])
 """

@@ -27,14 +27,14 @@ from elasticsearch.helpers import parallel_bulk
 
 from tests.nights import prediction, put_segment
 from tests.services import elasticsearch as service
-from understudy.index import opening
-from understudy.index.connection import open_client
-from understudy.index.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS, documents
-from understudy.index.elastic import MAPPING
-from understudy.index.following import follow, list_segments, read_segment
-from understudy.predictions import PREDICTIONS
+from understudy.search import opening
+from understudy.search.connection import open_client
+from understudy.search.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS, documents
+from understudy.search.elastic import MAPPING
+from understudy.search.sync import follow, list_segments, read_segment
 from understudy.steps.index.config import IndexConfig
-from understudy.storage import Store, open_store
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.storage import Store, open_store
 
 DOCUMENTS, ROUNDS, SEED = 100_000, 5, 0
 ROWS_PER_SEGMENT = 10_000

@@ -25,12 +25,13 @@ import polars as pl
 from benchmarks import forum
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.taught import is_positive
-from understudy import metrics, records
-from understudy.documents import read_json, write_json
-from understudy.engine import Bools
-from understudy.metrics import Column
-from understudy.scoring import Bundle
-from understudy.shell import execute
+from understudy.model.engine import Bools
+from understudy.model.scoring import Bundle
+from understudy.runtime.shell import execute
+from understudy.stats import metrics
+from understudy.stats.metrics import Column
+from understudy.store import tables
+from understudy.store.documents import read_json, write_json
 
 FOLDER = BUILD / "benchmark-precision"
 SEED = 20261121
@@ -39,8 +40,8 @@ SEED = 20261121
 def bundles() -> tuple[Bundle, Bundle]:
     """Export the student, and calibrate its fp32 and its int8 graph."""
     pool = forum.learned().select("id", "group", "text").with_columns(time=pl.lit(None, pl.String))
-    records.write(pool, records.Texts, FOLDER / "pool")
-    records.write(forum.gold(), records.Gold, FOLDER / "gold")
+    tables.write(pool, tables.Texts, FOLDER / "pool")
+    tables.write(forum.gold(), tables.Gold, FOLDER / "gold")
     given = {"card": forum.TASK, "gold": FOLDER / "gold", "overrides": "infer.max_missed=0"}
     graphs = FOLDER / "graphs"
     execute("export", {**given, "pool": FOLDER / "pool", "student": forum.student(), "graphs": graphs})

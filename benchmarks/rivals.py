@@ -14,8 +14,8 @@ import onnx
 import torch
 
 from benchmarks.workloads import MAX_LENGTH
-from understudy.engine import Floats, Graph, Integers, length_batches, padded
-from understudy.machine import cores
+from understudy.model.engine import Floats, Graph, Integers, length_batches, padded
+from understudy.runtime.machine import cores
 
 Way = Callable[[Sequence[str]], Floats]
 BATCH = 32

@@ -27,15 +27,15 @@ from benchmarks import rivals, workloads
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.rivals import Way, by_budget
 from benchmarks.workloads import SEED, WORKLOADS, Workload
-from understudy.engine import Graph, Integers, on_threads
-from understudy.machine import cores
-from understudy.provenance import hash_file
-from understudy.scoring import positive_log_odds
+from understudy.model.engine import Graph, Integers, on_threads
+from understudy.model.onnx import export
+from understudy.model.scoring import positive_log_odds
+from understudy.model.tuning import FEWEST_TEXTS, tuned
+from understudy.runtime.machine import cores
+from understudy.runtime.provenance import hash_file
 from understudy.steps.evaluate.costs import per_1k_usd
 from understudy.steps.evaluate.speed import percentile
-from understudy.steps.export import onnx as export
-from understudy.task import Prices
-from understudy.tuning import FEWEST_TEXTS, tuned
+from understudy.task.card import Prices
 
 OURS = "ours"
 IN_BATCHES = ("naive", "pipeline", "optimum_int8")  # of rivals.BATCH texts as they come

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from understudy.engine import Bools
-from understudy.task import Card
+from understudy.model.engine import Bools
+from understudy.task.card import Card
 
 
 def student(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> Path:
@@ -38,7 +38,7 @@ def is_positive(table: pl.DataFrame, task: Card) -> Bools:
 def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> None:
     import torch
 
-    from understudy import student as students
+    from understudy.model import student as students
     from understudy.steps.train import learn
     from understudy.steps.train.config import TrainConfig
 

@@ -15,9 +15,9 @@ import polars as pl
 
 from tests.conftest import card_yaml
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import prepare_store
-from understudy.task import parse_card
-from understudy.teacher.llm import open_teacher
+from understudy.store.storage import prepare_store
+from understudy.task.card import parse_card
+from understudy.teacher.labeller import open_teacher
 
 
 def main() -> None:

@@ -24,11 +24,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.figures import Figure, report
-from understudy.drift import detector, series, summary, words
-from understudy.drift.series import NIGHTLY, Point
-from understudy.drift.summary import Reference, Summary, describe
-from understudy.metrics import Bools, Floats
-from understudy.steps.watch import core
+from understudy.stats.drift import detector, series, summary, words
+from understudy.stats.drift.series import NIGHTLY, Point
+from understudy.stats.drift.summary import Reference, Summary, describe
+from understudy.stats.metrics import Bools, Floats
+from understudy.steps.watch import rules
 from understudy.steps.watch.config import WatchConfig
 
 TASK = Path(__file__).parents[1] / "pipelines/tasks/hotel-tips"
@@ -184,7 +184,7 @@ def watch_alarms(found: Year, reference: Summary, config: WatchConfig) -> list[i
     alarms: list[int] = []
     for name in NIGHTLY:
         values: list[Point | None] = [night[name] for night in points]
-        verdicts = detector.follow(values, known[name], core.tolerances(config)[name], core.limit(config))
+        verdicts = detector.follow(values, known[name], rules.tolerances(config)[name], rules.limit(config))
         alarms += [place for place, verdict in enumerate(verdicts) if verdict and verdict.is_alarm]
     return sorted(alarms)
 

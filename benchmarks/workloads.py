@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, DebertaV2Config, DistilBertConfig, T5Config
 
-from understudy.student import T5EncoderClassifier, locate, tokenizer_of
+from understudy.model.student import T5EncoderClassifier, locate, tokenizer_of
 
 SHARED = Path(os.environ.get("UNDERSTUDY_SHARED", Path(__file__).parents[2] / "shared"))
 REVIEWS = SHARED / "data/hotel-reviews/reviews.csv"

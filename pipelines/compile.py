@@ -1,6 +1,6 @@
 """Compile the pipelines to the YAML that a KFP server runs.
 
-python -m pipelines.compile --out DIR
+python -m understudy.pipelines.compile --out DIR
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from pipelines.pins import ROOT, Pins, pin, recorded_pins
-from pipelines.terminal import tell
 from understudy.errors import BadInput, UnderstudyError
+from understudy.pipelines.pins import ROOT, Pins, pin, recorded_pins
+from understudy.runners.terminal import tell
 
 PIPELINES = ("training", "nightly", "quality")
 DIGITS = 10
@@ -23,7 +23,7 @@ DIGITS = 10
 
 def load_pipeline(name: str) -> Any:
     """Import a pipeline by the naming rule: `pipelines.<name>.<name>`."""
-    return getattr(importlib.import_module(f"pipelines.{name}"), name)
+    return getattr(importlib.import_module(f"understudy.pipelines.{name}"), name)
 
 
 def pipeline_spec(name: str) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """One night: label every text that has arrived, make the answers searchable, and say whether the model may go on.
 
-python -m pipelines.local nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
+python -m understudy.runners.local.run nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
 """
 
 from kfp import dsl
 
-from pipelines.pods import call_webhook, place, use_elasticsearch
-from pipelines.training import never_cache
-from understudy.nights import MOST_SHARDS
+from understudy.pipelines.resources import call_webhook, place, use_elasticsearch
+from understudy.pipelines.training import never_cache
 from understudy.steps.index.component import index
 from understudy.steps.infer.component import infer
 from understudy.steps.shard.component import shard
 from understudy.steps.watch.component import watch
+from understudy.store.manifests import MOST_SHARDS
 
 
 @dsl.pipeline(name="nightly", description="Label the texts that have arrived, index them, and watch the model.")  # type: ignore[untyped-decorator]

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.errors import BadInput
-from understudy.images import read_images
+from understudy.runtime.images import read_images
 
-ROOT = Path(__file__).parents[1] / "manifests"
+ROOT = Path(__file__).resolve().parents[1] / "manifests"
 IMAGES = "components/images/generated"
 PINS = f"{IMAGES}/images.json"
 PINNED = re.compile(r"sha256:[0-9a-f]{64}")

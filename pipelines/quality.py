@@ -1,14 +1,14 @@
 """One week's sample: draw texts for people, let the teacher label a few, take answers in, and say what they mean.
 
-python -m pipelines.local quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
+python -m understudy.runners.local.run quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
 
 The month's trend and the quarter's test set come with it on their dates.
 """
 
 from kfp import dsl
 
-from pipelines.pods import ask_teacher, call_webhook, place
-from pipelines.training import never_cache
+from understudy.pipelines.resources import ask_teacher, call_webhook, place
+from understudy.pipelines.training import never_cache
 from understudy.steps.sample.component import sample
 from understudy.steps.watch.component import watch
 

@@ -1,13 +1,13 @@
 """One training run: from texts, human labels and a teacher to a published classifier and the next review queue.
 
-python -m pipelines.local training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
+python -m understudy.runners.local.run training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
 """
 
 from typing import Any
 
 from kfp import dsl
 
-from pipelines.pods import Accelerator, accelerate, ask_teacher, place
+from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, place
 from understudy.steps.audit.component import audit
 from understudy.steps.calibrate.component import calibrate
 from understudy.steps.evaluate.component import evaluate

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, version_of
-from understudy.cascade import PAIRS, FirstStage
+from understudy.model.cascade import PAIRS, FirstStage
+from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, version_of
 
 CARD = """
 name: {name}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from understudy.storage import Store, open_store
+from understudy.store.storage import Store, open_store
 
 os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # a server that is away on purpose is not waited for so long
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a model hub; set before transformers is imported

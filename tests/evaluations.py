@@ -10,7 +10,7 @@ from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
-from understudy.task import parse_card
+from understudy.task.card import parse_card
 
 BUNDLE = {
     "version": "hotel-tips-0123456789ab",

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from tests.bundles import make_bundle, make_card
-from understudy import nights, registry
-from understudy.nights import Manifest
-from understudy.shell import Result, execute
-from understudy.storage import Store, open_store, prepare_store
+from understudy.runtime.shell import Result, execute
+from understudy.store import manifests, registry
+from understudy.store.manifests import Manifest
+from understudy.store.storage import Store, open_store, prepare_store
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Desk:
 
     def infer(self, name: str, **arguments: Any) -> Result:
         """Label one shard."""
-        source = arguments.pop("source", "") or nights.read_manifest(self.store, name[:10]).source
+        source = arguments.pop("source", "") or manifests.read_manifest(self.store, name[:10]).source
         given = {"card": self.folder / "snapshot", "store": self.uri, "shard": name, "source": source}
         return execute("infer", {**given, "predictions": self.folder / "predicted", **arguments})
 
@@ -62,7 +62,7 @@ class Desk:
         """Begin a night and label all of it."""
         for name in self.shard(date, **arguments).parameters["shards"].split(","):
             self.infer(name, overrides=arguments.get("overrides", ""))
-        return nights.read_manifest(self.store, date)
+        return manifests.read_manifest(self.store, date)
 
     def predictions(self, date: str) -> pl.DataFrame:
         """Read a night's predictions, in the order of shards and segments."""
@@ -76,8 +76,8 @@ class Desk:
 
     def record(self, date: str, shard: int = 0) -> dict[str, Any]:
         """Read the record of a shard that is complete."""
-        manifest = nights.read_manifest(self.store, date)
-        content: dict[str, Any] = json.loads(self.store.read(nights.shard_key(manifest, shard)))
+        manifest = manifests.read_manifest(self.store, date)
+        content: dict[str, Any] = json.loads(self.store.read(manifests.shard_key(manifest, shard)))
         return content
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from understudy.predictions import PREDICTIONS
-from understudy.storage import Store
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.storage import Store
 
 
 def prediction(name: str, text: str = "Ask for a late checkout.", **changes: Any) -> dict[str, Any]:

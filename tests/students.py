@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, DebertaV2Config, DistilBertConfig, T5Config
 
-from understudy.student import T5EncoderClassifier, locate, tokenizer_of
+from understudy.model.student import T5EncoderClassifier, locate, tokenizer_of
 
 VOCABULARY = 30522
 SHAPES = {

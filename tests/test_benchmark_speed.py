@@ -14,9 +14,9 @@ from benchmarks import rivals, speed, workloads
 from benchmarks.figures import Figure
 from benchmarks.workloads import Workload
 from tests.students import SHAPES, VOCABULARY
-from understudy.steps.export import onnx as export
-from understudy.steps.export.quantize import runner
-from understudy.student import T5EncoderClassifier
+from understudy.model.onnx import export
+from understudy.model.onnx.quantize import runner
+from understudy.model.student import T5EncoderClassifier
 
 NARROW_HEADS = T5Config(
     vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=20, num_layers=3, num_heads=3, feed_forward_proj="gated-gelu"

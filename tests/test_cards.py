@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import card_yaml
-from understudy import cards
+from understudy.data import cards
 from understudy.errors import BadCard, StorageError
-from understudy.storage import open_store
-from understudy.task import LARGEST_FILE
+from understudy.store.storage import open_store
+from understudy.task.card import LARGEST_FILE
 
 ROOT = Path(__file__).parent.parent
 OUT = "--snapshot o/snapshot"
@@ -23,9 +23,9 @@ COMMANDS = {
     "ingest": f"understudy ingest --card {{card}} --texts texts.csv --labels labels.csv --store store {OUT} "
     "--pool o/pool --gold o/gold --test o/test --refused o/refused",
     "shard": f"understudy shard --card {{card}} --texts texts.csv --store store {OUT}",
-    "training": "pipelines.local training --card {card} --texts texts.csv --labels labels.csv --store store --work w",
-    "nightly": "pipelines.local nightly --card {card} --texts texts.csv --store store --work w",
-    "submit": "pipelines.submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store --host http://127.0.0.1:1",
+    "training": "understudy.runners.local.run training --card {card} --texts texts.csv --labels labels.csv --store store --work w",  # noqa: E501
+    "nightly": "understudy.runners.local.run nightly --card {card} --texts texts.csv --store store --work w",
+    "submit": "understudy.runners.cluster.submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store --host http://127.0.0.1:1",  # noqa: E501
 }
 
 

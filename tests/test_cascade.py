@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bundles import add_first_stage, make_bundle
-from understudy import cascade
-from understudy.bundles import BUNDLE_FILE, version_of
-from understudy.cascade import PAIRS, FirstStage
-from understudy.engine import Tokens
+from understudy.cli.predict import predict
 from understudy.errors import BadArtifact
-from understudy.predict import predict
-from understudy.scoring import Bundle
+from understudy.model import cascade
+from understudy.model.cascade import PAIRS, FirstStage
+from understudy.model.engine import Tokens
+from understudy.model.scoring import Bundle
+from understudy.store.bundles import BUNDLE_FILE, version_of
 
 VOCABULARY = 50
 texts_of_ids = st.lists(st.lists(st.integers(0, VOCABULARY - 1), max_size=12), min_size=1, max_size=8)

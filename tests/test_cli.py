@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from understudy.cli import app
-from understudy.config import STEPS
+from understudy.cli.main import app
+from understudy.task.settings import STEPS
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -16,8 +16,8 @@ def test_a_step_without_its_arguments_says_which_is_missing(step):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_help_of_a_step_names_every_argument_and_setting(step):
-    from understudy import shell
-    from understudy.config import config_of, field_types
+    from understudy.runtime import shell
+    from understudy.task.settings import config_of, field_types
 
     text = CliRunner().invoke(app, [step, "--help"]).output
     shape = shell.signature(step)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import understudy
-from understudy.config import STEPS
-from understudy.docs import refreshed
+from tools.docs import refreshed
+from understudy.task.settings import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
 ROOT = Path(__file__).parents[1]

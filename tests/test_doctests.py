@@ -33,5 +33,5 @@ def test_examples_in_docstrings_are_true(name):
 
 
 def test_the_examples_are_found():
-    metrics = doctest.DocTestFinder().find(importlib.import_module("understudy.metrics"))
+    metrics = doctest.DocTestFinder().find(importlib.import_module("understudy.stats.metrics"))
     assert sum(bool(found.examples) for found in metrics) >= 12

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.duplicates import Match, fold, jaccard, nearest, rows_per_band, shingles
+from understudy.text.duplicates import Match, fold, jaccard, nearest, rows_per_band, shingles
 
 ROOM = "Always ask for a room at the back of the house, because the street is loud at night."
 

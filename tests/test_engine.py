@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
 from tests.students import SHAPES, VOCABULARY, random_model
-from understudy import student, tuning
-from understudy.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
-from understudy.scoring import positive_log_odds
-from understudy.steps.export import onnx as export
+from understudy.model import student, tuning
+from understudy.model.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
+from understudy.model.onnx import export
+from understudy.model.scoring import positive_log_odds
 
 MAX_LENGTH = 64
 MANY = tuning.FEWEST_TEXTS
@@ -61,7 +61,7 @@ def test_the_students_of_these_tests_are_moved_by_a_fault_of_the_engine(exported
     _, graph, _ = exported
     tokens = windows_of([3, 9, 33, MAX_LENGTH], seed=0)
     right = positive_log_odds(graph.logits_of(tokens), 1)
-    monkeypatch.setattr("understudy.engine.padded", lambda *texts: fault(*padded(*texts)))
+    monkeypatch.setattr("understudy.model.engine.padded", lambda *texts: fault(*padded(*texts)))
     assert np.abs(positive_log_odds(graph.logits_of(tokens), 1) - right).max() > 0.05
 
 
@@ -108,8 +108,8 @@ def test_padding_adds_nothing_but_padding(lengths, data):
 @given(st.lists(st.text(max_size=9), max_size=30), st.integers(1, 5), st.integers(1, 12))
 def test_pieces_are_the_texts_in_order_and_within_their_limits(texts, most_texts, most_chars):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("understudy.engine.PIECE_TEXTS", most_texts)
-        patch.setattr("understudy.engine.PIECE_CHARS", most_chars)
+        patch.setattr("understudy.model.engine.PIECE_TEXTS", most_texts)
+        patch.setattr("understudy.model.engine.PIECE_CHARS", most_chars)
         found = [list(piece) for piece in pieces(texts)]
     assert [text for piece in found for text in piece] == texts
     for piece in found:

@@ -13,21 +13,23 @@ from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment, put_shard_end
-from understudy import erasure, forgetting, labels
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadInput, BadSetting, IndexFailed
-from understudy.index import letters, opening
-from understudy.index.backend import Letter
-from understudy.index.following import follow
-from understudy.index.query import Query
-from understudy.registry import Current
-from understudy.report.markup import render
-from understudy.shell import execute
+from understudy.privacy import erasure
+from understudy.reports import watch
+from understudy.reports.markup import render
+from understudy.review import labels
+from understudy.runtime.shell import execute
+from understudy.search import dead_letters, opening
+from understudy.search.backend import Letter
+from understudy.search.query import Query
+from understudy.search.sync import follow
 from understudy.steps.index.config import IndexConfig
-from understudy.steps.watch import page
 from understudy.steps.watch.records import NewWord
-from understudy.storage import open_store
-from understudy.teacher.purchases import Purchase, PurchaseBook, content_key
+from understudy.store import tombstones
+from understudy.store.registry import Current
+from understudy.store.storage import open_store
+from understudy.teacher.response_log import Purchase, PurchaseBook, content_key
 
 SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"
 
@@ -56,7 +58,7 @@ def filled(store, tmp_path, monkeypatch):
     card = tmp_path / "card.yaml"
     card.write_text(card_yaml(), encoding="utf-8")
     execute("index", {"card": card, "store": store.uri, "indexed": tmp_path / "indexed"})
-    letters.keep(store, "elsewhere", segment, [Letter("jane", "too rude"), Letter("other", "too long")])
+    dead_letters.keep(store, "elsewhere", segment, [Letter("jane", "too rude"), Letter("other", "too long")])
     return store
 
 
@@ -100,7 +102,8 @@ def test_what_is_not_named_stays(filled):
     assert segment["id"].to_list() == ["other"]
     assert labels.read_all(filled, CARD)["id"].to_list() == ["b"]
     assert [
-        letter.id for letter in letters.read(filled, "elsewhere", letters.list_segments(filled, "elsewhere")[0])
+        letter.id
+        for letter in dead_letters.read(filled, "elsewhere", dead_letters.list_segments(filled, "elsewhere")[0])
     ] == ["other"]
     with opening.opened_for_search(filled) as index:
         assert [found["id"] for found in index.search(Query()).documents] == ["other"]
@@ -201,7 +204,7 @@ def test_an_index_that_is_away_is_said_after_all_else_has_forgotten(filled, tmp_
 
 def test_the_words_of_a_forgotten_text_leave_the_watch(filled):
     words = [NewWord(word=word, groups=3, texts=1200) for word in ("traveller", "ferry")]
-    shown = page._words(SimpleNamespace(words=words))  # the part of the page that shows words
+    shown = watch._words(SimpleNamespace(words=words))  # the part of the page that shows words
     for key in ("watch/page.html", "watch/date=2026-11-03/page.html"):
         put(filled, key, f"<p>Traveller</p>{render(shown)}")
     put(filled, "watch/date=2026-11-03/series.json", json.dumps({"words": [asdict(word) for word in words]}))
@@ -222,7 +225,7 @@ def test_an_id_that_is_nowhere_is_said_and_remembered(filled):
     said = CliRunner().invoke(app, ["forget", "--id", "nobody", "--store", filled.uri])
     assert (said.exit_code, said.output.count("\n")) == (0, 1)
     assert "no such text is in the store or an index; a note stays" in said.output
-    assert forgetting.tombstone("id", "nobody") in forgetting.read(filled).hashes
+    assert tombstones.tombstone("id", "nobody") in tombstones.read(filled).hashes
 
 
 def test_nothing_named_is_refused(store):

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
-from understudy import records
+from understudy.store import tables
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-Zq7hidden42x+w/Lm9="
@@ -43,13 +43,11 @@ LABEL = (
 LABEL += " --set texts=6 --set concurrency=1"
 INDEX = "index --from-store --store store --card snapshot"
 ROLLBACK = "rollback --store s3://bucket/store"
-LOCAL = (
-    "pipelines.local training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"
-)
-SUBMIT = "pipelines.submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
+LOCAL = "understudy.runners.local.run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"  # noqa: E501
+SUBMIT = "understudy.runners.cluster.submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
 S3 = {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": KEY, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 TEACHER = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "{echo}/v1"}
-PYTHON = "from understudy.cli import main; import understudy.cli as cli, sys, logging, warnings; "
+PYTHON = "from understudy.cli.main import main; import understudy.cli.main as cli, sys, logging, warnings; "
 SETUPS = {
     "the teacher's server says the key back with 401": Setup(LABEL, TEACHER, says="must be accepted"),
     "with 400": Setup(LABEL, {**TEACHER, "STATUS": "400"}),
@@ -104,14 +102,14 @@ SETUPS = {
     "a run's teacher says the key back": Setup(LOCAL, {**TEACHER, "LATE": "yes"}, says="Log:"),
     "in a run of KFP's runner": Setup(f"{LOCAL} --runner kfp", {**TEACHER, "LATE": "yes"}, says="Log:"),
     "the token of the pipelines API is said back": Setup(
-        "python from pipelines.terminal import front_door; from pipelines.api import connect; "
+        "python from understudy.runners.terminal import front_door; from understudy.runners.cluster.api import connect; "  # noqa: E501
         "front_door(lambda: connect('{echo}'))",
         {"KF_PIPELINES_SA_TOKEN_PATH": "{file}", "STATUS": "403"},
         key_file=KEY,
         says="403",
     ),
     "a component fails with the key in its error": Setup(
-        "python from understudy.shell import execute_component; from types import SimpleNamespace as A; from pathlib "
+        "python from understudy.runtime.shell import execute_component; from types import SimpleNamespace as A; from pathlib "  # noqa: E501
         "import Path; p = {n: A(path=str(Path(n).resolve()) if n in 'pool gold test' else f'out/{n}/x', uri='') for n "
         "in ['pool', 'gold', 'test', 'judgements', 'test_judgements']}; execute_component('label', {**p, 'card': "
         "A(path='snapshot', uri=''), 'store': 'store'})",
@@ -119,7 +117,7 @@ SETUPS = {
         says="Traceback",
     ),
     "an error that nobody expected has the key in its chain": Setup(
-        "python import os; from pipelines.terminal import front_door\ndef fail():\n k = os.environ['OPENAI_API_KEY']\n"
+        "python import os; from understudy.runners.terminal import front_door\ndef fail():\n k = os.environ['OPENAI_API_KEY']\n"  # noqa: E501
         " try:\n  raise ValueError(f'Bearer {k!r}')\n except ValueError as e:\n  raise RuntimeError(k.encode()) from "
         "e\nfront_door(fail)",
         {"OPENAI_API_KEY": KEY},
@@ -197,12 +195,12 @@ def folder(tmp_path: Path) -> Path:
     labels = ["tip" if number % 2 else "other" for number in range(80)]
     pl.DataFrame({"id": ids[:80], "label": labels}).write_csv(tmp_path / "labels.csv")
     pool = pl.DataFrame({"id": ids, "group": ids, "time": pl.Series([None] * len(ids), dtype=pl.String), "text": texts})
-    records.write(pool, records.Texts, tmp_path / "pool")
+    tables.write(pool, tables.Texts, tmp_path / "pool")
     for name, split, rows in (("gold", "train", slice(0, 20)), ("test", "test", slice(20, 40))):
         gold = pl.DataFrame({"id": ids[rows], "group": ids[rows], "text": texts[rows], "label": labels[rows]})
         gold = gold.with_columns(split=pl.lit(split), annotators=pl.lit(1), origin=pl.lit("labels"))
-        records.write(
-            gold.select("id", "group", "text", "label", "split", "annotators", "origin"), records.Gold, tmp_path / name
+        tables.write(
+            gold.select("id", "group", "text", "label", "split", "annotators", "origin"), tables.Gold, tmp_path / name
         )
     return tmp_path
 
@@ -215,7 +213,7 @@ def argv_of(command: str) -> list[str]:
     return (
         ["-m", *words]
         if words[0].startswith("pipelines.")
-        else ["-c", "from understudy.cli import main; main()", *words]
+        else ["-c", "from understudy.cli.main import main; main()", *words]
     )
 
 

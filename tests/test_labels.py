@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from understudy import labels
-from understudy.annotation import label_studio_tasks, queue_csv
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
-from understudy.spreadsheet import safe_cell
-from understudy.storage import open_store
+from understudy.review import labels
+from understudy.review.queues import label_studio_tasks, queue_csv
+from understudy.review.spreadsheet import safe_cell
+from understudy.store.storage import open_store
 
 SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over
 

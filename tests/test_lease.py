@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import Conflict, StorageError
-from understudy.storage import FolderStore, Store, open_store
 from understudy.store.lease import Lease, held, read_record
+from understudy.store.storage import FolderStore, Store, open_store
 
 KEY = "leases/teacher/card.json"
 TERM_S = 1.0
 CHILD = """
 import sys, time
-from understudy.storage import open_store
+from understudy.store.storage import open_store
 from understudy.store.lease import held
 with held(open_store(sys.argv[1]), sys.argv[2], "child", print, term_s=float(sys.argv[3])) as lease:
     lease.write({"under way": 7})

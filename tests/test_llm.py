@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadInput, BudgetSpent, TeacherError
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import Store, open_store
-from understudy.task import Card, parse_card
-from understudy.teacher import purchases
+from understudy.store.storage import Store, open_store
+from understudy.task.card import Card, parse_card
+from understudy.teacher import response_log
+from understudy.teacher.budget import Spending
+from understudy.teacher.client import read_reply, retry_after_s
 from understudy.teacher.crew import Crew
-from understudy.teacher.endpoint import read_reply, retry_after_s
-from understudy.teacher.llm import Judged, Teacher, open_teacher
+from understudy.teacher.injected_errors import Errors
+from understudy.teacher.labeller import Judged, Teacher, open_teacher
 from understudy.teacher.logprobs import label_probabilities
-from understudy.teacher.planted import Errors
 from understudy.teacher.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
-from understudy.teacher.purchases import Purchase, PurchaseBook
-from understudy.teacher.rehearsal import Plan, serve
-from understudy.teacher.spending import Spending
+from understudy.teacher.response_log import Purchase, PurchaseBook
+from understudy.teacher.simulated import Plan, serve
 
 TIP = '{"label": "tip"}'
 LABELS = ["other", "tip"]
@@ -741,7 +741,7 @@ def test_without_a_home_the_cache_is_in_the_temporary_folder(tmp_path: Path, mon
     monkeypatch.delenv("UNDERSTUDY_CACHE")
     monkeypatch.setenv("HOME", "/proc/none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert purchases.cache_folder() == tmp_path / f"understudy-{os.getuid()}"
+    assert response_log.cache_folder() == tmp_path / f"understudy-{os.getuid()}"
 
 
 def test_a_segment_that_is_no_segment_is_named(card_text: str, store: Store) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from understudy import metrics
+from understudy.stats import metrics
 
 TRUTH = np.array([True, True, True, False, False, False, False, False])
 FOUND = np.array([True, True, False, True, False, False, False, False])  # 2 found, 1 missed, 1 false alarm, 4 left

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.patterns import IGNORING_CASE, fault_of, matches
-from understudy.task import Card, load_card, parse_card
-from understudy.template import new_card
+from understudy.task.card import Card, load_card, parse_card
+from understudy.task.patterns import IGNORING_CASE, fault_of, matches
+from understudy.task.template import new_card
 
 DEMO = "pipelines/tasks/hotel-tips"
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import make_bundle
-from understudy import registry
+from understudy.cli.predict import predict, read_texts
 from understudy.errors import BadInput
-from understudy.predict import predict, read_texts
-from understudy.scoring import Bundle
+from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
-from understudy.storage import open_store
+from understudy.store import registry
+from understudy.store.storage import open_store
 
 PAPERS = {"report.html": b"<p>worth it</p>"}
 
 
 def understudy(*arguments: str, stdin: bytes = b"", cache: str = "") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from understudy.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from understudy.cli.main import main; main()", *arguments]
     environment = {"PATH": "/usr/bin:/bin", "UNDERSTUDY_CACHE": cache, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     return subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
 
@@ -130,7 +130,7 @@ def test_the_threshold_decides_and_not_the_larger_probability(tmp_path):
 def test_predicting_needs_neither_torch_nor_transformers(tmp_path):
     bundle = make_bundle(tmp_path / "bundle")
     code = (
-        "import sys; from understudy.cli import app; "
+        "import sys; from understudy.cli.main import app; "
         f"app(['predict', '--bundle', {str(bundle)!r}, 'Ask'], standalone_mode=False); "
         "heavy = {'torch', 'transformers', 'sklearn', 'polars', 'dataframely', 'openai', 'kfp'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"

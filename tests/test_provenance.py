@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy import provenance
 from understudy.errors import BadArtifact
+from understudy.runtime import provenance
 
 NAMES = st.text("abc./", min_size=1, max_size=6).map(lambda name: name.strip("./").replace("//", "/")).filter(bool)
 TREES = st.dictionaries(NAMES.filter(lambda name: ".." not in name), st.binary(max_size=8), max_size=4)
@@ -94,8 +94,8 @@ def test_the_records_of_a_folder_of_artifacts_are_found(tmp_path):
 
 
 def test_card_and_settings_of_the_run_are_recorded(tmp_path, card_text):
-    from understudy.shell import Result
-    from understudy.task import parse_card
+    from understudy.runtime.shell import Result
+    from understudy.task.card import parse_card
 
     (tmp_path / "card.yaml").write_text(card_text)
     places = {"card": tmp_path}

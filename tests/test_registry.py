@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import make_bundle
-from understudy import registry
 from understudy.errors import BadArtifact, BadInput, Conflict
-from understudy.scoring import Bundle
-from understudy.storage import Store, open_store
+from understudy.model.scoring import Bundle
+from understudy.store import registry
+from understudy.store.storage import Store, open_store
 
 PAPERS = {"report.html": b"<p>worth it</p>", "evaluation.json": b"{}", "MODEL_CARD.md": b"# a student\n"}
 FORK = multiprocessing.get_context("fork")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from understudy.errors import BadData, BadInput
-from understudy.task import parse_card
-from understudy.teacher.planted import Errors, confidence, plant, read_answers
+from understudy.task.card import parse_card
+from understudy.teacher.injected_errors import Errors, confidence, plant, read_answers
 from understudy.teacher.prompt import Prompt, marked
-from understudy.teacher.rehearsal import Plan, serve
+from understudy.teacher.simulated import Plan, serve
 
 PROMPT = Prompt("Is it a tip?", ("other", "tip"))
 TIPS = [f"Avoid room {number}." for number in range(200)]

@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from tests.evaluations import measured
-from understudy import report
-from understudy.report import STYLE, markup
+from understudy.reports import evaluation as report
+from understudy.reports import markup
+from understudy.reports.evaluation import STYLE
 from understudy.steps.evaluate import assemble
 from understudy.steps.evaluate.config import EvaluateConfig
 

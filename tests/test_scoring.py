@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
-from understudy.engine import length_batches
 from understudy.errors import BadArtifact
-from understudy.scoring import Bundle, Sigmoid, positive_log_odds
+from understudy.model.engine import length_batches
+from understudy.model.scoring import Bundle, Sigmoid, positive_log_odds
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_settings_that_are_no_settings_are_refused(tmp_path, content):
 def test_scoring_needs_neither_torch_nor_transformers(tmp_path):
     folder = make_bundle(tmp_path / "bundle")
     code = (
-        "import sys; from pathlib import Path; from understudy.scoring import Bundle; "
+        "import sys; from pathlib import Path; from understudy.model.scoring import Bundle; "
         f"Bundle.open(Path({str(folder)!r})).probabilities(['ask']); "
         "print({'torch', 'transformers', 'sklearn', 'polars'} & set(sys.modules))"
     )

@@ -14,9 +14,9 @@ import pytest
 
 import understudy
 from tests.toys import environment
-from understudy import provenance, shell
 from understudy.errors import BadInput, StorageError, TeacherError
-from understudy.shell import In, Out, Result
+from understudy.runtime import provenance, shell
+from understudy.runtime.shell import In, Out, Result
 
 
 @pytest.fixture

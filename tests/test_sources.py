@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.data.sources import Refusal, opened
 from understudy.errors import BadCard, BadData, BadInput, together
-from understudy.sources import Refusal, opened
-from understudy.storage import open_store
+from understudy.store.storage import open_store
 
 NEEDED = ["id", "text"]
 

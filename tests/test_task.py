@@ -13,12 +13,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy import cards
-from understudy.cli import app
-from understudy.config import STEPS, check_overrides, config_of, overrides_for, parse_overrides
+from understudy.cli.main import app
+from understudy.data import cards
 from understudy.errors import BadCard, BadInput, BadSetting
-from understudy.store.secrets import redact
-from understudy.task import (
+from understudy.secrets.keys import redact
+from understudy.task.card import (
     LARGEST_FILE,
     Budget,
     Card,
@@ -33,7 +32,8 @@ from understudy.task import (
     load_config,
     parse_card,
 )
-from understudy.template import new_card
+from understudy.task.settings import STEPS, check_overrides, config_of, overrides_for, parse_overrides
+from understudy.task.template import new_card
 
 
 def faults(text: str) -> list[str]:

@@ -21,9 +21,9 @@ from tests.conftest import card_yaml
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadInput, TeacherError
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import Store
-from understudy.task import parse_card
-from understudy.teacher.llm import open_teacher, probe
+from understudy.store.storage import Store
+from understudy.task.card import parse_card
+from understudy.teacher.labeller import open_teacher, probe
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import unmarked
 
@@ -350,9 +350,9 @@ import polars as pl
 from tests.conftest import card_yaml
 from tests.test_teacher_server import texts
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import open_store
-from understudy.task import parse_card
-from understudy.teacher.llm import open_teacher
+from understudy.store.storage import open_store
+from understudy.task.card import parse_card
+from understudy.teacher.labeller import open_teacher
 with open_teacher(parse_card(card_yaml()), open_store(sys.argv[1]), LabelConfig()) as teacher:
     resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
     print(len(teacher.judge(texts(40)).table))

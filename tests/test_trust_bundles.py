@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.bundles import add_first_stage, make_bundle
-from understudy import registry
-from understudy.bundles import BUNDLE_FILE, version_of
-from understudy.cascade import PAIRS
 from understudy.errors import BadArtifact, BadInput
-from understudy.scoring import Bundle
-from understudy.storage import FolderStore
+from understudy.model.cascade import PAIRS
+from understudy.model.scoring import Bundle
+from understudy.store import registry
+from understudy.store.bundles import BUNDLE_FILE, version_of
+from understudy.store.storage import FolderStore
 
 MOST_MB, MOST_S = 200, 10  # beyond what a good bundle takes
 
@@ -59,7 +59,7 @@ def logits_by(*nodes, **constants):
 def opened(folder):
     """Open a bundle in a process of its own, and score with it; return its error, seconds and peak in MB."""
     code = (
-        "import sys, pathlib\nfrom understudy.errors import UnderstudyError\nfrom understudy.scoring import Bundle\n"
+        "import sys, pathlib\nfrom understudy.errors import UnderstudyError\nfrom understudy.model.scoring import Bundle\n"  # noqa: E501
         "try:\n    print(Bundle.open(pathlib.Path(sys.argv[1])).score(['Ask for a room', 'a' * 1000]).probabilities)\n"
         "except UnderstudyError as error:\n    print('REFUSED', error)\n"
         "import re\nprint('PEAK', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"

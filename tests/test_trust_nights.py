@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.night_desk import make_desk, texts
-from understudy import nights
-from understudy.arrivals import require_under
+from understudy.data.arrivals import require_under
 from understudy.errors import BadArtifact
-from understudy.storage import open_store, s3_client
+from understudy.store import manifests
+from understudy.store.storage import open_store, s3_client
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def desk(tmp_path):
 
 def tamper(store, name, *, source=None):
     """Let the night's manifest read another object in place of its own."""
-    key = nights.manifest_key("2026-11-01")
+    key = manifests.manifest_key("2026-11-01")
     found = store.read_tagged(key)
     manifest = json.loads(found.data)
     old = next(iter(manifest["objects"]))
@@ -124,7 +124,7 @@ def test_the_source_is_a_folder_not_a_beginning_of_names():
     ],
 )
 def test_a_manifest_that_names_something_else_is_refused_in_a_sentence(desk, change):
-    path = Path(desk.uri) / nights.manifest_key("2026-11-01")
+    path = Path(desk.uri) / manifests.manifest_key("2026-11-01")
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(BadArtifact, match="What is read from a store"):
-        nights.read_manifest(desk.store, "2026-11-01")
+        manifests.read_manifest(desk.store, "2026-11-01")

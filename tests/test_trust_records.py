@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
 from tests.night_desk import make_desk, texts
-from understudy import erasure, labels, nights, provenance, registry, run_records, sampling, segments, shell
 from understudy.errors import BadArtifact, UnderstudyError
+from understudy.privacy import erasure
+from understudy.review import labels, samples
+from understudy.runtime import provenance, shell
 from understudy.steps.ingest import splits
 from understudy.steps.train import checkpoints
 from understudy.steps.watch import nightly, records, testsets
-from understudy.storage import FolderStore
-from understudy.store import codecs
+from understudy.store import codecs, manifests, registry, runs, segments
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
-from understudy.teacher.purchases import PurchaseBook
+from understudy.store.storage import FolderStore
+from understudy.teacher.response_log import PurchaseBook
 
 DAY = "2026-11-01"
 DEEP = b"[" * 100_000
@@ -55,12 +57,15 @@ READERS = {
         "bundles/hotel-tips-1/manifest.json",
         lambda store, key: registry.fetch_bundle(store, "hotel-tips-1"),
     ),
-    "manifest of a night": (f"manifests/date={DAY}/manifest.json", lambda store, key: nights.read_manifest(store, DAY)),
-    "newest night": ("manifests/order/00000001.json", lambda store, key: nights.newest_manifest(store)),
-    "started.json": ("runs/one/started.json", lambda store, key: run_records.read_all(store)),
-    "sample.json": (f"samples/{DAY}/sample.json", lambda store, key: sampling.read_about(store, DAY)["drawn"]),
-    "answers": (f"samples/{DAY}/answers-000001.jsonl", lambda store, key: sampling.read_answers(store, DAY)),
-    "sample.parquet": (f"samples/{DAY}/sample.parquet", lambda store, key: sampling.read_sample(store, DAY)),
+    "manifest of a night": (
+        f"manifests/date={DAY}/manifest.json",
+        lambda store, key: manifests.read_manifest(store, DAY),
+    ),
+    "newest night": ("manifests/order/00000001.json", lambda store, key: manifests.newest_manifest(store)),
+    "started.json": ("runs/one/started.json", lambda store, key: runs.read_all(store)),
+    "sample.json": (f"samples/{DAY}/sample.json", lambda store, key: samples.read_about(store, DAY)["drawn"]),
+    "answers": (f"samples/{DAY}/answers-000001.jsonl", lambda store, key: samples.read_answers(store, DAY)),
+    "sample.parquet": (f"samples/{DAY}/sample.parquet", lambda store, key: samples.read_sample(store, DAY)),
     "labels": ("labels/hotel-tips/000001-x.jsonl", lambda store, key: labels.read_all(store, "hotel-tips")),
     "splits": ("splits/hotel-tips/000001.jsonl", lambda store, key: splits.read(store, "hotel-tips")),
     "a shard's record": (
@@ -121,11 +126,11 @@ def whole(tmp_path_factory):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_stands_at_one_place_of_a_record_is_read_or_refused(whole, data):
-    store, manifest = whole.store, nights.read_manifest(whole.store, DAY)
-    shard = nights.shard_key(manifest, 0)
+    store, manifest = whole.store, manifests.read_manifest(whole.store, DAY)
+    shard = manifests.shard_key(manifest, 0)
     readers = {
         "current.json": registry._current_of,
-        nights.manifest_key(DAY): nights.parse,
+        manifests.manifest_key(DAY): manifests.parse,
         shard: lambda content, where: segments.parse_record(content, store, shard),
         f"bundles/{manifest.bundle}/bundle.json": registry.parse_settings,
         f"bundles/{manifest.bundle}/manifest.json": lambda content, where: codecs.read_as(
@@ -174,8 +179,8 @@ def test_what_is_taken_for_a_path_lies_below_its_folder(name):
     "key", ["../../../x.parquet", "/etc/passwd", "predictions/date=2026-11-01/v/01-00000.parquet", 3]
 )
 def test_a_shards_record_names_its_own_segments_alone(whole, key):
-    manifest = nights.read_manifest(whole.store, DAY)
-    path = Path(whole.uri) / nights.shard_key(manifest, 0)
+    manifest = manifests.read_manifest(whole.store, DAY)
+    path = Path(whole.uri) / manifests.shard_key(manifest, 0)
     before = path.read_bytes()
     record = json.loads(before)
     path.write_text(json.dumps({**record, "segments": [{"key": key, "sha256": "0" * 64, "rows": 1}]}))
@@ -213,7 +218,7 @@ def test_a_store_id_that_is_none_names_no_file(tmp_path, monkeypatch, content):
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a\nb", "x" * 101])
 def test_a_runs_name_leads_nowhere(tmp_path, name):
     with pytest.raises(BadArtifact):
-        run_records.key_of(name, run_records.STARTED)
+        runs.key_of(name, runs.STARTED)
 
 
 def test_a_page_that_is_no_text_stops_forgetting_with_a_sentence(tmp_path):
@@ -226,7 +231,7 @@ def test_a_page_that_is_no_text_stops_forgetting_with_a_sentence(tmp_path):
 def test_a_days_key_that_is_no_day_is_passed_over(tmp_path):
     store = FolderStore(tmp_path / "store")
     store.put_if_absent("samples/2026-99-99/sample.json", b"{}")
-    assert sampling.days(store, "9999-12-31") == []
+    assert samples.days(store, "9999-12-31") == []
 
 
 def test_a_bundles_settings_must_be_those_that_were_published(tmp_path):

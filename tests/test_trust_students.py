@@ -11,12 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.students import make_student
-from understudy import student
 from understudy.errors import BadArtifact, BadSetting
-from understudy.model import student_files
+from understudy.model import student, student_files
 
 LOAD = (
-    "import sys\nfrom understudy import student\n"
+    "import sys\nfrom understudy.model import student\n"
     "model, tokenizer = student.load(sys.argv[1], ['other', 'tip'])\n"
     "print(model.config._attn_implementation, len(tokenizer('Ask for a room')['input_ids']))\n"
 )

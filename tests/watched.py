@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from tests.bundles import make_bundle
-from understudy import nights, registry
-from understudy.bundles import BUNDLE_FILE, version_of
-from understudy.drift.summary import describe
-from understudy.nights import Manifest
-from understudy.predictions import PREDICTIONS
-from understudy.storage import Store
+from understudy.stats.drift.summary import describe
+from understudy.store import manifests, registry
+from understudy.store.bundles import BUNDLE_FILE, version_of
+from understudy.store.manifests import Manifest
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.storage import Store
 
 TOPICS = {
     "hotel": "room bed lift bar breakfast lobby pool towel staff desk floor shower window stairs garden roof",
@@ -69,8 +69,8 @@ def put_night(
     `first_stage`: texts that it settled, of these checked, of these missed.
     """
     manifest = Manifest(
-        format=nights.FORMAT,
-        number=len(store.list(nights.ORDER)) + 1,
+        format=manifests.FORMAT,
+        number=len(store.list(manifests.ORDER)) + 1,
         date=night,
         created=f"{night}T01:00:00Z",
         source="texts.csv",
@@ -85,16 +85,16 @@ def put_night(
         watermark={},
     )
     manifest = replace(manifest, **changes)
-    nights.freeze(store, night, lambda _: manifest)
+    manifests.freeze(store, night, lambda _: manifest)
     parts = []
     for segment, part in enumerate(_cut(predictions(texts, manifest), segments)):
-        buffer, key = io.BytesIO(), nights.prediction_key(manifest, 0, segment)
+        buffer, key = io.BytesIO(), manifests.prediction_key(manifest, 0, segment)
         part.write_parquet(buffer)
         store.put_if_absent(key, buffer.getvalue())
         parts.append({"key": key, "rows": len(part), "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
     said = {"rows": len(texts), "refused": {"empty_text": refused} if refused else {}, "segments": parts}
     said |= dict(zip(("settled", "checked", "missed"), first_stage, strict=True))
-    store.put_if_absent(nights.shard_key(manifest, 0), json.dumps(said).encode())
+    store.put_if_absent(manifests.shard_key(manifest, 0), json.dumps(said).encode())
     return manifest
 
 

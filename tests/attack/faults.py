@@ -107,7 +107,14 @@ def _night(folder: Path, uri: str, env: Mapping[str, str]):
     rows = world.night_texts(TEXTS)
     world.write_csv(folder / "texts.csv", ("id", "text"), rows)
     apart(_put, f"{uri}-in", {"texts.csv": folder / "texts.csv", "card.yaml": folder / "card.yaml"}, env=env)
-    words = ["pipelines.local", "nightly", "--card", f"{uri}-in/card.yaml", "--texts", f"{uri}-in/texts.csv"]
+    words = [
+        "understudy.runners.local.run",
+        "nightly",
+        "--card",
+        f"{uri}-in/card.yaml",
+        "--texts",
+        f"{uri}-in/texts.csv",
+    ]
     words += ["--store", uri, "--date", world.NIGHT, "--name", "night", "--work", str(folder / "runs")]
     ids = [name for name, _ in rows]
     return words, partial(kills.documents, uri, ids, folder / "cache", env)
@@ -158,7 +165,7 @@ def _ingested(folder: Path) -> list[str]:
 
 
 def _put(uri: str, files: Mapping[str, Path]) -> None:
-    from understudy.storage import open_store
+    from understudy.store.storage import open_store
 
     for key, file in files.items():
         open_store(uri).put_if_absent(key, file.read_bytes())

@@ -32,10 +32,22 @@ HEAVY = (
     "scipy.stats",
 )
 TRAINING = ("train", "export")  # they bring torch, which only the lane that trains needs
-OURS = ("understudy.cli", "understudy.step_commands", "pipelines.local", "pipelines.direct", "understudy.predict")
-OURS += ("understudy.erasure", "understudy.run_records", "understudy.index.commands", "tests.teachers", "tests.bundles")
+OURS = (
+    "understudy.cli.main",
+    "understudy.cli.steps",
+    "understudy.runners.local.run",
+    "understudy.runners.local.direct",
+    "understudy.cli.predict",
+)
+OURS += (
+    "understudy.privacy.erasure",
+    "understudy.store.runs",
+    "understudy.cli.search",
+    "tests.teachers",
+    "tests.bundles",
+)
 CLEAN = ("PATH", "HOME", "LANG", "TMPDIR", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "PYTHONPATH", "OMP_NUM_THREADS")
-PROGRAMS = {"understudy": "understudy.__main__", "pipelines.local": "pipelines.local"}
+PROGRAMS = {"understudy": "understudy.__main__", "understudy.runners.local.run": "understudy.runners.local.run"}
 PAUSE_S = 0.002
 WRITING = os.O_WRONLY | os.O_RDWR
 TOUCHES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "http.client.send", "shutil.rmtree"}
@@ -43,8 +55,8 @@ TOUCHES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "http.cl
 
 def warm() -> None:
     """Import and compile all that a command needs, and keep the garbage collector from copying the shared pages."""
-    from pipelines.compile import pipeline_spec
-    from understudy.config import STEPS
+    from understudy.pipelines.compile import pipeline_spec
+    from understudy.task.settings import STEPS
 
     steps = [f"understudy.steps.{step}.step" for step in STEPS if step not in TRAINING]
     for name in (*HEAVY, *OURS, *steps):
@@ -56,7 +68,7 @@ def warm() -> None:
 
 def warm_for_training() -> None:
     """Import what training needs beside that, and compile its pipeline."""
-    from pipelines.compile import pipeline_spec
+    from understudy.pipelines.compile import pipeline_spec
 
     pipeline_spec("training")
     for step in TRAINING:
@@ -69,7 +81,7 @@ class Command:
     """A command as a person types it.
 
     Attributes:
-        words: "understudy" or "pipelines.local", and its arguments.
+        words: "understudy" or "understudy.runners.local.run", and its arguments.
         env: variables beside those that every command gets.
         folder: where it runs.
         stdin: what it is given.

@@ -87,7 +87,7 @@ class Desk:
 
     def words(self, name: str) -> list[str]:
         """Return a command on sound input."""
-        program = "pipelines.local" if name == "nightly" else "understudy"
+        program = "understudy.runners.local.run" if name == "nightly" else "understudy"
         return [program, *SOUND[name].split()]
 
     def command(self, words: list[str]) -> Command:
@@ -207,15 +207,15 @@ def _settled(words: list[str], name: str) -> list[str]:
 
 def _publish_another(store: str, folder: Path) -> None:
     from tests.bundles import make_bundle
-    from understudy import registry
-    from understudy.storage import prepare_store
+    from understudy.store import registry
+    from understudy.store.storage import prepare_store
 
     registry.publish_bundle(prepare_store(store), make_bundle(folder, bias=-1.5), {"report.html": b"<p>"})
 
 
 def _put_judgement(store: str) -> None:
-    from understudy.storage import open_store
-    from understudy.teacher.purchases import PurchaseBook
+    from understudy.store.storage import open_store
+    from understudy.teacher.response_log import PurchaseBook
 
     opened = open_store(store)
     PurchaseBook(opened, world.CARD).close()
@@ -296,7 +296,7 @@ def _bundle(desk: Desk, chance: random.Random) -> tuple[str, list[str], str]:
 
 def resealed(folder: Path) -> None:
     """Write the hashes of the files as they are now, as the author of an evil bundle would."""
-    from understudy.bundles import version_of
+    from understudy.store.bundles import version_of
 
     settings = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     settings["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in settings["files"]}

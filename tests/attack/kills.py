@@ -137,7 +137,14 @@ def night(folder: Path, uri: str, env: Mapping[str, str], texts: int) -> tuple[C
     given = {**env, "UNDERSTUDY_CACHE": str(cache)}
 
     def command(is_begun: bool, name: str = "night") -> Command:
-        words = ["pipelines.local", "nightly", "--card", str(folder / "card.yaml"), "--texts", str(folder / "texts")]
+        words = [
+            "understudy.runners.local.run",
+            "nightly",
+            "--card",
+            str(folder / "card.yaml"),
+            "--texts",
+            str(folder / "texts"),
+        ]
         words += ["--store", uri, "--date", world.NIGHT, "--name", name, "--work", str(folder / "runs"), *SMALL]
         return Command([*words, *(["--resume"] if is_begun else [])], given, folder)
 
@@ -158,7 +165,7 @@ def documents(uri: str, ids: list[str], cache: Path, env: Mapping[str, str], dat
 def _predicted(uri: str, date: str) -> list[str]:
     import polars as pl
 
-    from understudy.storage import open_store
+    from understudy.store.storage import open_store
 
     store = open_store(uri)
     keys = [key for key in store.list(f"predictions/date={date}/") if key.endswith(".parquet")]
@@ -259,14 +266,14 @@ def labels_case(folder: Path, uri: str, env: Mapping[str, str], kills: int) -> C
 
 def _put_card(uri: str) -> None:
     from tests.conftest import card_yaml
-    from understudy.storage import open_store
+    from understudy.store.storage import open_store
 
     open_store(uri).put_if_absent(f"cards/{world.CARD}/0123456789ab.yaml", card_yaml().encode())
 
 
 def _answered(uri: str) -> list[str]:
-    from understudy import labels
-    from understudy.storage import open_store
+    from understudy.review import labels
+    from understudy.store.storage import open_store
 
     return [str(name) for name in labels.read_all(open_store(uri), world.CARD)["id"].to_list()]
 
@@ -333,7 +340,16 @@ def training_case(
     marks = [len(teacher.asked())]
 
     def command(is_begun: bool, name: str = "train") -> Command:
-        words = ["pipelines.local", "training", "--store", uri, "--name", name, "--work", str(folder / "runs")]
+        words = [
+            "understudy.runners.local.run",
+            "training",
+            "--store",
+            uri,
+            "--name",
+            name,
+            "--work",
+            str(folder / "runs"),
+        ]
         for option, file in (("card", "card.yaml"), ("texts", "texts.csv"), ("labels", "labels.csv")):
             words += [f"--{option}", str(task / file)]
         return Command([*words, *(["--resume"] if is_begun else [])], given, folder)

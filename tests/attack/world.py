@@ -19,7 +19,7 @@ from typing import Any
 from tests.attack.forks import apart
 from tests.services import s3
 from tests.teachers import Answer, completion, teacher_server
-from understudy import shell
+from understudy.runtime import shell
 
 NIGHT = "2026-11-01"
 CARD = "hotel-tips"
@@ -78,7 +78,7 @@ def make_bucket(env: Mapping[str, str], name: str) -> str:
     """Make a bucket; returns its address."""
 
     def make() -> None:
-        from understudy.storage import s3_client
+        from understudy.store.storage import s3_client
 
         s3_client().create_bucket(Bucket=name)
 
@@ -187,14 +187,14 @@ def label_inputs(folder: Path, texts: int, budget_usd: float = 5.0) -> dict[str,
     def make() -> None:
         from tests.conftest import card_yaml
         from tests.steps.test_label import gold_table, pool_table
-        from understudy import records
+        from understudy.store import tables
 
         (folder / "snapshot").mkdir(parents=True, exist_ok=True)
         card = card_yaml(budget={"teacher_usd": budget_usd}, label={"min_answers": 1})
         (folder / "snapshot/card.yaml").write_text(card, encoding="utf-8")
-        records.write(pool_table([text for text, _ in pool]), records.Texts, folder / "pool")
-        records.write(gold_table(human), records.Gold, folder / "gold")
-        records.write(gold_table(exam), records.Gold, folder / "test")
+        tables.write(pool_table([text for text, _ in pool]), tables.Texts, folder / "pool")
+        tables.write(gold_table(human), tables.Gold, folder / "gold")
+        tables.write(gold_table(exam), tables.Gold, folder / "test")
 
     apart(make)
     return dict(pool) | {text: label for _, text, label in human + exam}

@@ -19,7 +19,7 @@ from typing import Any
 from tests.cluster import launcher
 from tests.cluster.kube import Cluster, Object
 from tests.cluster.launcher import TOLD
-from understudy.shell import execute
+from understudy.runtime.shell import execute
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LAUNCHER_MAP, MAIN = "launcher", "main"

@@ -37,7 +37,7 @@ from tests.cluster.pods import forwarder
 from tests.night_desk import make_desk, texts
 from tests.pipelines.test_training import TASK, write_task
 from tests.services import elasticsearch, kfp_api, lacking, s3
-from understudy.teacher.rehearsal import Plan, serve
+from understudy.teacher.simulated import Plan, serve
 
 ROLES = ("infer", "submit", "analysis")
 BUCKET = "understudy"
@@ -71,11 +71,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> None:
-    """Build our images on the cluster's base, and give them to the cluster under the names of images/images.yaml."""
+    """Build our images on the cluster's base, and give them to the cluster under the names that images.yaml has."""
     folder = ROOT / "build" / "images"
     base = _rig_base() if cluster.base == RIG_BASE else cluster.base
     flags = ["--flags", RIG_BUILD_FLAGS] if cluster.base == RIG_BASE else []
-    build = [sys.executable, "-m", "pipelines.images", "--base", base, "--save", str(folder), *flags]
+    build = [sys.executable, "-m", "tools.images", "--base", base, "--save", str(folder), *flags]
     _run([*build, *(f"--role={role}" for role in ROLES)], timeout_s=TEST_TIMEOUT_S)
     for role in ROLES:
         _run([*cluster.load, str(folder / f"{role}.tar")], timeout_s=300)

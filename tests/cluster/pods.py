@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.kube import Cluster, Object
-from understudy.images import image_of
+from understudy.runtime.images import image_of
 
 FORWARD = Path(__file__).with_name("forward.py")
 USER = 65532

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.pods import LOST_PODS
 from tests.cluster.backend import TaskFailed
 from tests.cluster.conftest import TEXTS
 from tests.cluster.installation import NAMESPACE, cron_job, job_of
 from tests.cluster.kube import until
 from tests.services import elasticsearch
+from understudy.pipelines.resources import LOST_PODS
 
 SEED, SHARDS, KILLS, NO_NAMES_S, TRIES = 20261129, 20, 8, 10, 3
 OUTSIDE = "outside"  # a namespace whose Services name the servers of this machine

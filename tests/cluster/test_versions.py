@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from pipelines.compile import version_of
 from tests.cluster.installation import NAMESPACE, cron_job, job_of
 from tests.cluster.kube import documents
+from understudy.pipelines.compile import version_of
 
 NIGHTLY = "understudy-nightly"
 

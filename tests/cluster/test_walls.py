@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipelines.compile import PIPELINES
 from tests.cluster.backend import Backend, Outputs, executor_input
 from tests.cluster.installation import NAMESPACE
 from tests.cluster.kube import of_kind, until
 from tests.cluster.pods import forwarder, python_pod, reached
+from understudy.pipelines.compile import PIPELINES
 
 TEACHER_CLIENT = {"understudy/teacher-client": "true"}
 ELASTICSEARCH_CLIENT = {"understudy/elasticsearch-client": "true"}

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from understudy.data.limits import LONGEST_LINE, LONGEST_NAME, MOST_COLUMNS, MOST_LINES
+from understudy.data.sources import START, inspect, opened, parts, rows_from
 from understudy.errors import BadData, BadInput
-from understudy.sources import START, inspect, opened, parts, rows_from
 
 NEEDED = ["id", "text"]
 MEGABYTE = 1 << 20
@@ -34,7 +34,7 @@ def peak_mb(path) -> tuple[float, str]:
     """Read a file in a process of its own; return the most memory it ever held, and what it said."""
     code = (
         "import sys\n"
-        "from understudy import sources\n"
+        "from understudy.data import sources\n"
         "try:\n"
         "    with sources.opened(sys.argv[1], ['id', 'text'], ['group']) as source:\n"
         "        table, refusals = source.read(['id', 'text'], 100_000)\n"

@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from tests.night_desk import make_desk, texts
-from understudy import labels, nights
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.data import listing
+from understudy.data.sources import opened
 from understudy.errors import BadData
-from understudy.shell import execute
-from understudy.sources import opened
-from understudy.storage import open_store
+from understudy.review import labels
+from understudy.runtime.shell import execute
+from understudy.store import manifests
+from understudy.store.storage import open_store
 
 NOBODY = 65534
 BESIDE = ["part-00005", "part-1.csv.gz", "part-2.txt"]
@@ -96,7 +97,7 @@ def test_a_night_names_what_it_passes_over_in_its_manifest_and_on_its_line(tmp_p
     desk.write("a.csv", texts(0, 5))
     fill(desk.source, *BESIDE)
     begun = desk.shard("2026-11-01")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     assert (manifest.texts, manifest.passed_over, manifest.passed_over_names) == (5, 3, tuple(BESIDE))
     assert begun.headline.endswith("; 3 files that are passed over (part-00005, part-1.csv.gz, part-2.txt)")
     assert begun.metrics["passed_over"] == 3
@@ -105,10 +106,10 @@ def test_a_night_names_what_it_passes_over_in_its_manifest_and_on_its_line(tmp_p
 def test_a_manifest_of_before_reads_as_one_that_passed_nothing_over(tmp_path):
     desk = make_desk(tmp_path)
     desk.write("a.csv", texts(0, 5))
-    manifest = nights.parse(nights.as_bytes(desk.night("2026-11-01")), "")
-    old = nights.as_bytes(manifest).replace(b', "passed_over": 0, "passed_over_names": []', b"")
+    manifest = manifests.parse(manifests.as_bytes(desk.night("2026-11-01")), "")
+    old = manifests.as_bytes(manifest).replace(b', "passed_over": 0, "passed_over_names": []', b"")
     assert b"passed_over" not in old
-    assert nights.parse(old, "") == manifest
+    assert manifests.parse(old, "") == manifest
 
 
 def test_labelling_outside_of_a_night_names_them_too(tmp_path):

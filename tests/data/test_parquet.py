@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from understudy.data import parquet
+from understudy.data.sources import opened
 from understudy.errors import BadData
-from understudy.sources import opened
 
 
 def write(path, identity):

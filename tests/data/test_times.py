@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.data.times import moment_of
-from understudy.index.documents import when
+from understudy.search.documents import when
 
 MARCH = "2024-03-09T16:00:00Z"
 FIRST, LAST = datetime(2001, 9, 9, 1, 46, 40), datetime(2286, 11, 20)

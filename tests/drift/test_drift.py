@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.watched import make_texts
-from understudy.drift import attribution, series, summary, words
-from understudy.drift.detector import follow
-from understudy.drift.series import Point, angle, share_of
+from understudy.stats.drift import attribution, series, summary, words
+from understudy.stats.drift.detector import follow
+from understudy.stats.drift.series import Point, angle, share_of
 
 LIMIT = 365.0 * 6
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.drift import limit, series
-from understudy.drift.series import Point
+from understudy.stats.drift import limit, series
+from understudy.stats.drift.series import Point
 
 LIMIT, TEXTS, BETWEEN = 0.005, 2000, 500
 

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from pipelines import advisories
+from tools import advisories
 
 REQUIREMENTS = "six==1.16.0 --hash=sha256:" + "0" * 64 + "\nclick==8.1.0 --hash=sha256:" + "1" * 64 + "\n"
 FAULT = {

@@ -9,12 +9,12 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
-from pipelines import images
-from pipelines.images import Built
 from tests.services import lacking
 from tests.services.registry import registry  # noqa: F401 - a fixture
+from tools import images
+from tools.images import Built
 from understudy.errors import BadInput, UnderstudyError
-from understudy.images import Image, read_images
+from understudy.runtime.images import Image, read_images
 
 DIGEST = "sha256:" + "a" * 64
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json,application/vnd.docker.distribution.manifest.v2+json"

@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from understudy.images import IMAGES_FILE
-
-FOLDER = IMAGES_FILE.parent
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "images"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 
 

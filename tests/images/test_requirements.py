@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pipelines.compile import PIPELINES, pipeline_spec
-from understudy.images import IMAGES_FILE, image_of, read_images
+from understudy.pipelines.compile import PIPELINES, pipeline_spec
+from understudy.runtime.images import image_of, read_images
 
+ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==(\S+)", re.MULTILINE)
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 ABSENT = {
@@ -30,11 +32,11 @@ absent, words = json.load(sys.stdin)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
 IMPORT = "import importlib\nfor module in words:\n    importlib.import_module(module)\n"
-COMMAND = "sys.argv[1:] = words\nfrom understudy.cli import main\nmain()\n"
+COMMAND = "sys.argv[1:] = words\nfrom understudy.cli.main import main\nmain()\n"
 
 
 def text_of(role):
-    return (IMAGES_FILE.parent / role / "requirements.txt").read_text(encoding="utf-8")
+    return (ROOT / "images" / role / "requirements.txt").read_text(encoding="utf-8")
 
 
 def pinned(role):
@@ -91,7 +93,7 @@ def run_with_the_libraries_of(role, program, words):
 @pytest.mark.parametrize("role", read_images())
 def test_the_steps_of_an_image_need_no_other_libraries(role, steps):
     modules = [f"understudy.steps.{step}.step" for step in steps[image_of(role)]]
-    ended = run_with_the_libraries_of(role, IMPORT, [*modules, "kfp.dsl.executor_main", "understudy.cli"])
+    ended = run_with_the_libraries_of(role, IMPORT, [*modules, "kfp.dsl.executor_main", "understudy.cli.main"])
     assert ended.returncode == 0, ended.stderr
     assert modules
 

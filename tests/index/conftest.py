@@ -2,7 +2,7 @@
 
 import pytest
 
-from understudy.index import opening
+from understudy.search import opening
 from understudy.steps.index.config import IndexConfig
 
 QUICK = IndexConfig(retries=8, max_backoff_s=0.2, replicas=0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.nights import prediction
 from understudy.errors import BadArtifact
-from understudy.index.documents import document_id, document_version, documents
-from understudy.predictions import PREDICTIONS
+from understudy.search.documents import document_id, document_version, documents
+from understudy.store.predictions import PREDICTIONS
 
 
 def table(*rows):

@@ -12,14 +12,14 @@ from tests.nights import prediction, put_segment
 from tests.services import proxy
 from tests.services.elasticsearch import request
 from understudy.errors import BadInput, IndexFailed
-from understudy.index import following, opening
-from understudy.index.elastic import MAPPING, ElasticIndex
-from understudy.index.query import Query, parse
+from understudy.search import opening, sync
+from understudy.search.elastic import MAPPING, ElasticIndex
+from understudy.search.query import Query, parse
 
 
 def indexed(store, card, url, config=QUICK):
     with opening.opened(store, card, url, config) as index:
-        done = following.follow(index, store, card)
+        done = sync.follow(index, store, card)
         return done, index.count()
 
 
@@ -118,11 +118,11 @@ def test_dead_letters_are_taken_once_the_mapping_takes_them(store, es_url, card_
     narrow = {**MAPPING, "properties": {**MAPPING["properties"], "windows": {"type": "boolean"}}}
     index = ElasticIndex(es_url, card_name, store, QUICK, narrow)
     index.prepare()
-    following.follow(index, store, card_name)
+    sync.follow(index, store, card_name)
     index.close()
     assert [letter["id"] for letter in dead_letters(store)] == ["good", "poison"]
     with opening.opened(store, card_name, es_url, QUICK) as wide:
-        done = following.replay(wide, store, card_name)
+        done = sync.replay(wide, store, card_name)
         assert (done.written, wide.count()) == (2, 2)
     assert dead_letters(store) == []
 
@@ -144,7 +144,7 @@ def test_a_changed_mapping_is_filled_from_the_store_before_the_alias_moves(store
     (before,) = request(es_url, alias)
     assert before != index.name
     assert index.search(Query(limit=1)).total == 300, "searches still find the old one"
-    following.follow(index, store, card_name)
+    sync.follow(index, store, card_name)
     assert list(request(es_url, alias)) == [index.name]
     assert index.search(Query(limit=1)).total == 300
     assert list(request(es_url, f"/understudy.{card_name}.*")) == [index.name], "the old one is gone"
@@ -182,10 +182,10 @@ def test_a_server_that_restarts_midway_costs_only_time(store, es_server, es_url,
     slow = dataclasses.replace(QUICK, retries=200, max_backoff_s=1.0, documents_per_request=20, workers=1)
     outcome = []
     with opening.opened(store, card_name, es_url, slow) as index:
-        segments = following.list_segments(store)
-        following.send(index, store, card_name, segments[:1])
+        segments = sync.list_segments(store)
+        sync.send(index, store, card_name, segments[:1])
         es_server.stop()
-        run = threading.Thread(target=lambda: outcome.append(following.follow(index, store, card_name)))
+        run = threading.Thread(target=lambda: outcome.append(sync.follow(index, store, card_name)))
         run.start()
         time.sleep(1)
         es_server.start()

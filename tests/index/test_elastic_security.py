@@ -9,7 +9,7 @@ from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
 from tests.services import proxy
 from understudy.errors import BadInput
-from understudy.index import following, opening
+from understudy.search import opening, sync
 
 CARD = "secured"
 
@@ -23,7 +23,7 @@ def secured(secured_es, monkeypatch):
 
 def indexed(store, url):
     with opening.opened(store, CARD, url, QUICK) as index:
-        following.follow(index, store, CARD)
+        sync.follow(index, store, CARD)
         return index.count()
 
 

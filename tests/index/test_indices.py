@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
-from understudy import forgetting
-from understudy.index import opening
-from understudy.index.documents import FIELDS, documents
-from understudy.index.following import follow
-from understudy.index.query import Query, parse
-from understudy.predictions import PREDICTIONS
+from understudy.search import opening
+from understudy.search.documents import FIELDS, documents
+from understudy.search.query import Query, parse
+from understudy.search.sync import follow
+from understudy.store import tombstones
+from understudy.store.predictions import PREDICTIONS
 
 numbers = itertools.count()
 
@@ -130,8 +130,8 @@ def test_the_notes_of_one_run_serve_the_next(index, store, place):
 
 def test_what_was_forgotten_does_not_come_back(index, store, place):
     put_segment(store, [prediction("a"), prediction("b", group="g"), prediction("c")])
-    forgetting.remember_to_forget(store, "id", ["a"], "2026-11-03")
-    forgetting.remember_to_forget(store, "group", ["g"], "2026-11-03")
+    tombstones.remember_to_forget(store, "id", ["a"], "2026-11-03")
+    tombstones.remember_to_forget(store, "group", ["g"], "2026-11-03")
     follow(index, store, place[1])
     assert ids(index, "late") == ["c"]
 

@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import card_yaml
 from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
-from understudy.index import following, opening
-from understudy.index.query import Query
+from understudy.search import opening, sync
+from understudy.search.query import Query
 
 SEGMENTS, ROWS, KILLS = 120, 25, 10
 
@@ -42,10 +42,10 @@ def test_killed_at_ten_random_moments_it_leaves_one_document_a_text(command, pla
     with opening.opened(store, place[1], place[0], QUICK) as index:
         left = killed = 0
         for _ in range(KILLS):
-            left = len(index.missing(following.list_segments(store)))
+            left = len(index.missing(sync.list_segments(store)))
             killed += kill_after(command, index, store, left - chance.randrange(1, 8), chance.random() * 0.02)
         assert killed == KILLS, "every run was killed while it had work left"
-        assert 0 < len(index.missing(following.list_segments(store))) < SEGMENTS
+        assert 0 < len(index.missing(sync.list_segments(store))) < SEGMENTS
         subprocess.run(command, check=True, capture_output=True, env=environment())
         assert index.count() == SEGMENTS * ROWS
         answer = index.search(Query(limit=SEGMENTS * ROWS))
@@ -54,7 +54,7 @@ def test_killed_at_ten_random_moments_it_leaves_one_document_a_text(command, pla
 
 def kill_after(command, index, store, left, pause_s):
     """Start a run, kill it some moments after it has brought the missing segments down to `left`; True when killed."""
-    segments = following.list_segments(store)
+    segments = sync.list_segments(store)
     run = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while run.poll() is None and len(index.missing(segments)) > left:
         time.sleep(0.001)

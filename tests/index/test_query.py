@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from understudy.errors import BadSetting
-from understudy.index.query import parse
+from understudy.search.query import parse
 
 
 def test_words_and_quoted_words_are_phrases_and_bare_signs_are_nothing():

@@ -12,12 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.nights import prediction, put_segment
-from understudy import forgetting
-from understudy.cli import app
-from understudy.index import opening
-from understudy.index.sqlite import SqliteIndex
-from understudy.storage import open_store
-from understudy.store import identity
+from understudy.cli.main import app
+from understudy.search import opening
+from understudy.search.sqlite import SqliteIndex
+from understudy.store import identity, tombstones
+from understudy.store.storage import open_store
 
 SERVING = b'{"format": 1, "card": "hotel-tips", "url": ""}'
 DENIED = b"<Error><Code>AccessDenied</Code><Message>read only</Message></Error>"
@@ -105,7 +104,7 @@ def test_what_a_search_kept_of_a_store_without_an_id_is_forgotten_and_removed(st
     store.put_if_absent(opening.SERVING, SERVING)
     assert found(store.uri) == 2
     assert opening.places(store) == [("hotel-tips", "")], "forgetting finds it"
-    forgetting.remember_to_forget(store, "id", ["a"], "2026-11-04")
+    tombstones.remember_to_forget(store, "id", ["a"], "2026-11-04")
     assert found(store.uri) == 1
     name = identity.make_id(store)
     assert found(store.uri) == 1

@@ -12,10 +12,10 @@ from tests.conftest import card_yaml
 from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
 from tests.services import proxy
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadArtifact, BadInput, IndexFailed
-from understudy.index import opening
-from understudy.shell import execute
+from understudy.runtime.shell import execute
+from understudy.search import opening
 from understudy.store.identity import STORE_ID
 
 KEY = "c2VjcmV0OmtleQ=="

@@ -13,14 +13,14 @@ from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment, put_shard_end
 from tests.services import proxy
 from tests.services.elasticsearch import request
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadArtifact, IndexFailed, StorageError
-from understudy.index import letters, opening
-from understudy.index.elastic import MAPPING, ElasticIndex
-from understudy.index.following import follow
-from understudy.index.query import Query
-from understudy.shell import execute
-from understudy.steps.index import core
+from understudy.runtime.shell import execute
+from understudy.search import dead_letters, opening
+from understudy.search.elastic import MAPPING, ElasticIndex
+from understudy.search.query import Query
+from understudy.search.sync import follow
+from understudy.steps.index import rules
 
 POISON = "g" * 40_000
 
@@ -94,7 +94,7 @@ def test_too_many_dead_letters_of_earlier_runs_fail_a_run_that_has_nothing_to_ad
             step()
     with opening.opened_as_is(store, card_name, es_url) as index:
         index.prepare()
-        assert len(letters.read(store, index.key, segment)) == 5
+        assert len(dead_letters.read(store, index.key, segment)) == 5
 
 
 def test_a_replay_that_is_refused_again_fails(store, step, es_url, tmp_path):
@@ -115,7 +115,7 @@ def test_a_new_mapping_that_refuses_the_texts_does_not_take_the_old_ones_place(s
     index.prepare()
     for _ in range(2):
         with pytest.raises(IndexFailed, match="10 of 10 refused"):
-            follow(index, store, card_name, lambda done: core.require_taken(done, 0.05, index.place))
+            follow(index, store, card_name, lambda done: rules.require_taken(done, 0.05, index.place))
     index.close()
     assert list(request(es_url, f"/_alias/understudy.{card_name}")) == [serving]
     assert request(es_url, f"/{serving}/_count")["count"] == 10

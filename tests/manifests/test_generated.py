@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from kfp.compiler import Compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from pipelines import compile as compile_module
-from pipelines import manifests
-from pipelines.compile import PIPELINES, load_pipeline, version_name, version_of
-from pipelines.pods import Accelerator
+from tools import manifests
 from understudy.errors import BadInput
-from understudy.images import read_images
+from understudy.pipelines import compile as compile_module
+from understudy.pipelines.compile import PIPELINES, load_pipeline, version_name, version_of
+from understudy.pipelines.resources import Accelerator
+from understudy.runtime.images import read_images
 
 DIGESTS = {role: f"sha256:{number:064x}" for number, role in enumerate(read_images())}
 

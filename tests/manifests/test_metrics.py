@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import yaml
 
-from pipelines.metrics import answer, server_of
 from tests.manifests.kustomize import MANIFESTS
+from understudy.runners.cluster.exporter import answer, server_of
 from understudy.steps.watch.outlets import prometheus
-from understudy.storage import open_store
+from understudy.store.storage import open_store
 
 
 @contextmanager

@@ -6,10 +6,6 @@ import shutil
 import pytest
 import yaml
 
-from pipelines.compile import PIPELINES
-from pipelines.manifests import GPU, NOTE
-from pipelines.pins import recorded_pins
-from pipelines.pods import SHARES
 from tests.manifests.kustomize import (
     COMPONENTS,
     MANIFESTS,
@@ -21,9 +17,13 @@ from tests.manifests.kustomize import (
     pod_templates,
     production_with,
 )
-from understudy.images import read_images
-from understudy.nights import MOST_SHARDS
-from understudy.task import load_card
+from tools.manifests import GPU, NOTE
+from understudy.pipelines.compile import PIPELINES
+from understudy.pipelines.pins import recorded_pins
+from understudy.pipelines.resources import SHARES
+from understudy.runtime.images import read_images
+from understudy.store.manifests import MOST_SHARDS
+from understudy.task.card import load_card
 
 TEACHER = {"understudy/teacher-client": "true"}
 ELASTICSEARCH = {"understudy/elasticsearch-client": "true"}
@@ -280,14 +280,18 @@ def test_a_cronjob_names_only_what_is_there(composed):
 
 
 def test_submit_takes_the_arguments_of_every_cronjob(documents):
-    from pipelines.submit import main
+    from understudy.runners.cluster.submit import main
 
     known = {option for parameter in main.params for option in parameter.opts}
     for (kind, _), template in pod_templates(documents).items():
         if kind == "CronJob":
             container = template["spec"]["containers"][0]
             module, pipeline, *options = container["args"][1:]
-            assert (container["command"], container["args"][0], module) == (["python"], "-m", "pipelines.submit")
+            assert (container["command"], container["args"][0], module) == (
+                ["python"],
+                "-m",
+                "understudy.runners.cluster.submit",
+            )
             assert pipeline in PIPELINES
             assert {option.partition("=")[0] for option in options} <= known
 

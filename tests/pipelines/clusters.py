@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import api, claims, follow, submit
-from pipelines.compile import PIPELINES, pipeline_spec, version_name
 from tests.conftest import card_yaml
 from tests.services import kfp_api, lacking
-from understudy import run_records
-from understudy.storage import open_store
+from understudy.pipelines.compile import PIPELINES, pipeline_spec, version_name
+from understudy.runners.cluster import api, claims, follow, submit
+from understudy.store import runs
+from understudy.store.storage import open_store
 
 TOKEN = "a-good-token"
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ class Cluster:
     def start(self, pipeline, *more, lease_s=3, **changes):
         """Start the command in a process of its own, with a short lease."""
         code = (
-            "from pipelines import api, claims, follow, submit\n"
+            "from understudy.runners.cluster import api, claims, follow, submit\n"
             f"claims.LEASE_S, claims.MARGIN_S, claims.SETTLE_S, claims.LOOK_S = {lease_s}, 0, 0.5, 0.1\n"
             "api.TIMEOUTS_S, follow.POLL_S = (0.5, 1), 0.1\n"
             "submit.main()"
@@ -88,7 +88,7 @@ class Cluster:
         )
 
     def told(self, name):
-        return next(it for it in run_records.read_all(self.store) if it.name == name)
+        return next(it for it in runs.read_all(self.store) if it.name == name)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class Desk:
     def start(self, *options, **env):
         """Start a run in a process of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.local", *self.options(*options)],
+            [sys.executable, "-m", "understudy.runners.local.run", *self.options(*options)],
             cwd=self.folder,
             env=toys.environment(TOY_LOG=self.log, **env),
             stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Run the command at a desk, in this process."""
-    from pipelines import local
+    from understudy.runners.local import run as local
 
     def run(desk, *options, env=None, **changes):
         with monkeypatch.context() as patch, toys.installed():

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipelines import api
 from understudy.errors import UnderstudyError
+from understudy.runners.cluster import api
 
 
 @contextmanager

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipelines import compile as compiling
-from pipelines import local, runs
 from tests.conftest import card_yaml
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadArtifact, BadInput, BadSetting
-from understudy.storage import open_store
-from understudy.students import require_student
-from understudy.task import parse_card
+from understudy.model.architectures import require_student
+from understudy.pipelines import compile as compiling
+from understudy.runners import runs
+from understudy.runners.local import run as local
+from understudy.store.storage import open_store
+from understudy.task.card import parse_card
 
 REHEARSAL = Answer({"object": "list", "data": [{"id": "rehearsal", "owned_by": "understudy:0"}]})
 
@@ -84,8 +85,8 @@ def test_a_folder_of_an_unknown_architecture_is_refused_before_anything_is_paid(
 
 
 def test_a_student_is_checked_without_torch():
-    check = "import sys; from understudy.students import require_student; require_student('minilm')"
-    code = f"{check}; import pipelines.checks; print('torch' in sys.modules)"
+    check = "import sys; from understudy.model.architectures import require_student; require_student('minilm')"
+    code = f"{check}; import understudy.runners.checks; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

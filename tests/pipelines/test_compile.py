@@ -7,10 +7,10 @@ import yaml
 from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 
-from pipelines.compile import PIPELINES, compile_all, main, pipeline_spec
-from pipelines.pods import Accelerator
-from pipelines.training import training_on
-from understudy.images import IMAGES_FILE
+from understudy.pipelines.compile import PIPELINES, compile_all, main, pipeline_spec
+from understudy.pipelines.resources import Accelerator
+from understudy.pipelines.training import training_on
+from understudy.runtime.images import IMAGES_FILE
 
 ROLES = {
     "ingest": "analysis",
@@ -74,7 +74,7 @@ def test_a_component_body_only_imports_and_calls(compiled):
         source = executor["container"]["command"][-1]
         body = source[source.index('"""', source.index('"""') + 3) + 3 :]
         lines = [line.strip() for line in body.splitlines() if line.strip()]
-        assert lines[0] == "from understudy.shell import execute_component", name
+        assert lines[0] == "from understudy.runtime.shell import execute_component", name
         assert len(lines) == 2, name
         assert f'execute_component("{name.removeprefix("exec-")}", locals())' in lines[1]
 
@@ -153,7 +153,7 @@ def test_every_component_declares_what_its_step_takes():
     """A component whose arguments differ from its step's would fail only in its pod."""
     import importlib
 
-    from understudy.shell import signature
+    from understudy.runtime.shell import signature
 
     for step in ROLES:
         component = getattr(importlib.import_module(f"understudy.steps.{step}.component"), step)

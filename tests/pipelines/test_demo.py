@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from pipelines import demo
-from pipelines.demo import TASK
-from understudy import shell
+from tools import demo
+from tools.demo import TASK
+from understudy.runtime import shell
 
 
 @pytest.fixture(scope="module")

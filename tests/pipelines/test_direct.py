@@ -2,16 +2,16 @@
 
 import pytest
 
-from pipelines import direct
-from pipelines.direct import Unsupported
 from tests import toys
+from understudy.runners.local import direct
+from understudy.runners.local.direct import Unsupported
 
 CONDITION = "inputs.parameter_values['pipelinechannel--decide-Output'] == 'publish'"
 
 
 @pytest.fixture
 def spec(monkeypatch, tmp_path):
-    from pipelines.compile import pipeline_spec
+    from understudy.pipelines.compile import pipeline_spec
 
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "toys.log"))
     with toys.installed():

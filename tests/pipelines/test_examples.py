@@ -6,8 +6,10 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["demo", "direct", "rerun", "terminal"])
+@pytest.mark.parametrize(
+    "name", ["tools.demo", "understudy.runners.local.direct", "understudy.runners.rerun", "understudy.runners.terminal"]
+)
 def test_examples_in_docstrings_are_true(name):
-    result = doctest.testmod(importlib.import_module(f"pipelines.{name}"))
+    result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
     assert result.failed == 0

@@ -13,9 +13,9 @@ import pytest
 
 from tests import toys
 from tests.conftest import card_yaml
-from understudy import provenance
-from understudy.storage import open_store
-from understudy.task import parse_card
+from understudy.runtime import provenance
+from understudy.store.storage import open_store
+from understudy.task.card import parse_card
 
 
 def test_each_step_gets_one_tidy_line_with_time_and_headline(finished):
@@ -174,7 +174,8 @@ def test_after_a_kill_a_run_goes_on_and_nothing_is_done_twice(desk, run):
 KILL = """
 import os, signal
 from pathlib import Path
-from pipelines import local, runs
+from understudy.runners import runs
+from understudy.runners.local import run as local
 
 write, put = runs._write, runs.put
 

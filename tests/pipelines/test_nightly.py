@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.night_desk import make_desk, texts
-from understudy import nights
+from understudy.store import manifests
 
 SMALL = ("--set", "shard.texts_per_shard=20", "--set", "infer.texts_per_segment=5")
 
@@ -28,7 +28,7 @@ def start(desk, *options, **changes):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri, "work": desk.folder / "runs"}
     pairs = [part for name, value in {**given, **changes}.items() for part in (f"--{name}", str(value))]
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.local", "nightly", *pairs, *options],
+        [sys.executable, "-m", "understudy.runners.local.run", "nightly", *pairs, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,7 +75,7 @@ def test_two_runs_of_one_date_at_once_leave_one_prediction_a_text(desk):
     outcomes = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 60)]
-    assert len(desk.store.list(nights.ORDER)) == 1
+    assert len(desk.store.list(manifests.ORDER)) == 1
 
 
 def test_a_night_that_was_killed_goes_on_by_resume(desk):
@@ -95,11 +95,11 @@ def test_a_night_that_was_killed_goes_on_by_resume(desk):
 
 def test_a_failing_worker_is_told_by_both_runners(desk):
     assert run(desk, *SMALL, date="2026-11-01", name="first").returncode == 0
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     for shard in range(3):
-        desk.store.delete(nights.shard_key(manifest, shard))
-    desk.store.delete(nights.prediction_key(manifest, 1, 0))
-    desk.store.put_if_absent(nights.prediction_key(manifest, 1, 0), b"rubbish")
+        desk.store.delete(manifests.shard_key(manifest, shard))
+    desk.store.delete(manifests.prediction_key(manifest, 1, 0))
+    desk.store.put_if_absent(manifests.prediction_key(manifest, 1, 0), b"rubbish")
     for runner in ("direct", "kfp"):
         done = run(desk, *SMALL, date="2026-11-01", name=f"by-{runner}", runner=runner)
         assert done.returncode == 2
@@ -124,7 +124,7 @@ def test_what_cannot_serve_is_told_before_anything_runs(desk, changes, told):
 def test_training_still_asks_for_labels(desk):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri}
     pairs = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "pipelines.local", "training", *pairs]
+    command = [sys.executable, "-m", "understudy.runners.local.run", "training", *pairs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "training must be given human labels, got none (--labels)" in done.stderr

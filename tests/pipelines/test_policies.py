@@ -15,15 +15,15 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pipelines import manifests, policies
-from pipelines.policies import EVERYONE, TABLE, bucket_policy
 from tests.night_desk import make_desk, texts
 from tests.services import lacking, s3
-from understudy.config import STEPS
-from understudy.shell import execute
-from understudy.storage import open_store
+from tools import manifests, policies
+from tools.policies import EVERYONE, TABLE, bucket_policy
+from understudy.runtime.shell import execute
 from understudy.store.address import parse_address
-from understudy.teacher.rehearsal import Plan, serve
+from understudy.store.storage import open_store
+from understudy.task.settings import STEPS
+from understudy.teacher.simulated import Plan, serve
 
 BUCKET, SOURCES = "understudy", "understudy-texts"
 STORE = f"s3://{BUCKET}/production"

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from pipelines import local
 from tests.watched import make_texts, publish, put_night
-from understudy.storage import open_store
+from understudy.runners.local import run as local
+from understudy.store.storage import open_store
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def store(tmp_path, monkeypatch) -> str:
     version = publish(opened, tmp_path / "bundle")
     for number in (1, 2):
         put_night(opened, f"2026-11-0{number}", make_texts(200, 0.2, seed=number), version)
-    from understudy import shell
+    from understudy.runtime import shell
 
     given = {"card": tmp_path / "bundle", "store": opened.uri, "date": "2026-11-02"}
     shell.execute("watch", {**given, "watched": tmp_path / "watched", "page": tmp_path / "page"})

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from pipelines import repeats
 from tests.conftest import card_yaml
 from tests.pipelines.clusters import ROOT
-from understudy import run_records
-from understudy.run_records import FAULT
-from understudy.storage import open_store
+from understudy.runners.cluster import repeats
+from understudy.store import runs
+from understudy.store.runs import FAULT
+from understudy.store.storage import open_store
 
 FIRST, SECOND = "2026-11-01", "2026-11-02"
 BASE = "hotel-tips-nightly-2026-11-01"
@@ -25,7 +25,7 @@ def fail(cluster, name, fault=""):
     if fault:
         where = run["runtime_config"]["parameters"]["fault"]
         store = open_store(where.rpartition("/")[0])
-        store.put_if_absent(FAULT, run_records.as_bytes({"step": "shard", "exit_code": 2, "message": fault}))
+        store.put_if_absent(FAULT, runs.as_bytes({"step": "shard", "exit_code": 2, "message": fault}))
     cluster.backend.become(run["run_id"], "FAILED")
 
 

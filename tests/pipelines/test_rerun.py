@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipelines import rerun
 from tests import toys
 from understudy.errors import BadArtifact, BadInput, BadSetting
+from understudy.runners import rerun
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import uuid
 import boto3
 import pytest
 
-from pipelines import rerun
-from pipelines.pods import LOST_PODS
-from pipelines.resubmit import one_step, pod_of
 from tests.conftest import card_yaml
 from tests.services import s3
-from understudy import run_records
-from understudy.storage import open_store
-from understudy.task import parse_card
+from understudy.pipelines.resources import LOST_PODS
+from understudy.runners import rerun
+from understudy.runners.cluster.rerun import one_step, pod_of
+from understudy.store import runs
+from understudy.store.storage import open_store
+from understudy.task.card import parse_card
 
 RUN = str(uuid.uuid4())
 
@@ -89,7 +89,7 @@ def test_it_says_what_is_stale_at_any_distance(cluster, bucket, again):
 
 def test_the_run_is_listed_with_its_card(cluster, bucket, again):
     again(bucket)
-    [told] = run_records.read_all(cluster.store)
+    [told] = runs.read_all(cluster.store)
     assert (told.started["pipeline"], told.started["card"], told.outcome) == ("rerun-train", "hotel-tips", "submitted")
 
 
@@ -189,7 +189,7 @@ def test_artifacts_under_kfps_default_root_are_read_by_settings_of_their_own(
         "export",
         "calibrate",
     ]
-    [told] = run_records.read_all(cluster.store)  # the store is found by its own settings
+    [told] = runs.read_all(cluster.store)  # the store is found by its own settings
     assert told.started["pipeline"] == "rerun-train"
 
 

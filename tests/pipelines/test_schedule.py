@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.schedule import day_of, zone_of
-from pipelines.submit import main
+from understudy.runners.cluster.schedule import day_of, zone_of
+from understudy.runners.cluster.submit import main
 
 MOMENTS = st.datetimes(datetime(2020, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC))
 ZONES = st.sampled_from(["UTC", "Etc/UTC", "Europe/Berlin", "Asia/Tokyo", "Pacific/Kiritimati", "America/New_York"])

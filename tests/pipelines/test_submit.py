@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from pipelines import submit
-from pipelines.compile import version_name
-from pipelines.local import Request
 from tests.conftest import card_yaml
 from tests.pipelines.clusters import ROOT
 from tests.services import kfp_api
-from understudy.storage import open_store
-from understudy.task import parse_card
+from understudy.pipelines.compile import version_name
+from understudy.runners.cluster import submit
+from understudy.runners.local.run import Request
+from understudy.store.storage import open_store
+from understudy.task.card import parse_card
 
 CARD = parse_card(card_yaml())
 NIGHT = "hotel-tips-nightly-2026-11-01"
@@ -293,7 +293,7 @@ def test_an_api_that_serves_several_namespaces_is_told_one(cluster, command):
 
 
 def test_everything_is_found_on_later_pages_too(cluster, command, monkeypatch):
-    monkeypatch.setattr("pipelines.api.PAGE_SIZE", 1)
+    monkeypatch.setattr("understudy.runners.cluster.api.PAGE_SIZE", 1)
     versions = cluster.backend.catalogue().versions
     older = [{**it, "metadata": {"name": f"{it['metadata']['name']}-old"}} for it in versions]
     both = kfp_api.Catalogue(cluster.backend.catalogue().pipelines, [*older, *versions])
@@ -302,7 +302,7 @@ def test_everything_is_found_on_later_pages_too(cluster, command, monkeypatch):
 
 
 def test_a_kubeconfig_leads_to_the_api_through_the_cluster(cluster, monkeypatch, tmp_path):
-    from pipelines.api import PROXY_PATH, configuration
+    from understudy.runners.cluster.api import PROXY_PATH, configuration
 
     config = {
         "apiVersion": "v1",
@@ -327,7 +327,7 @@ def test_without_host_and_kubeconfig_a_sentence_says_what_to_give(cluster, comma
 
 
 def test_in_a_pod_the_clusters_own_api_is_asked(monkeypatch):
-    from pipelines.api import IN_CLUSTER_HOST, configuration
+    from understudy.runners.cluster.api import IN_CLUSTER_HOST, configuration
 
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     assert configuration("").host == IN_CLUSTER_HOST
@@ -349,8 +349,10 @@ def test_submitting_needs_none_of_the_libraries_that_its_image_lacks():
         f"        if name.partition('.')[0] in {blocked}:\n"
         "            raise ImportError('not in this image: ' + name)\n"
         "sys.meta_path.insert(0, Blocked())\n"
-        "from pipelines import checks, compile, submit\n"
-        "from pipelines.local import Request\n"
+        "from understudy.pipelines import compile\n"
+        "from understudy.runners import checks\n"
+        "from understudy.runners.cluster import submit\n"
+        "from understudy.runners.local.run import Request\n"
         "from understudy.errors import BadInput\n"
         "[compile.version_name(name) for name in compile.PIPELINES]\n"
         f"request = Request('nightly', {str(ROOT / 'pipelines/tasks/hotel-tips/card.yaml')!r}, 'store', 'texts')\n"

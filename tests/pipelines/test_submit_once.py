@@ -7,14 +7,14 @@ from dataclasses import asdict
 
 import pytest
 
-from pipelines import claims, submit
-from pipelines.api import Unanswered
-from pipelines.local import Request
-from pipelines.runs import Record
-from understudy import run_records
 from understudy.errors import BadInput
-from understudy.run_records import STARTED, SUBMITTED, key_of
-from understudy.storage import open_store
+from understudy.runners.cluster import claims, submit
+from understudy.runners.cluster.api import Unanswered
+from understudy.runners.local.run import Request
+from understudy.runners.runs import Record
+from understudy.store import runs
+from understudy.store.runs import STARTED, SUBMITTED, key_of
+from understudy.store.storage import open_store
 
 NIGHT = "hotel-tips-nightly-2026-11-01"
 
@@ -96,8 +96,8 @@ def test_a_retry_finds_the_run_that_a_killed_one_has_created(cluster, command):
 
 
 def test_retries_at_once_after_a_kill_before_the_creation_create_one_run(cluster):
-    run_records.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
-    run_records.put(cluster.store, NIGHT, "creator.json", {"holder": "killed", "taken": "2026-11-01T00:00:00Z"})
+    runs.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
+    runs.put(cluster.store, NIGHT, "creator.json", {"holder": "killed", "taken": "2026-11-01T00:00:00Z"})
     both = [cluster.start("nightly", lease_s=5) for _ in range(2)]
     told = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
@@ -114,7 +114,7 @@ def claim_of(cluster):
 
 
 def test_a_claim_without_a_lease_is_taken_up_at_once(cluster, command):
-    run_records.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
+    runs.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
     done = command(cluster, "nightly")
     assert (done.returncode, done.stderr, len(cluster.backend.runs)) == (0, "", 1)
 
@@ -122,7 +122,7 @@ def test_a_claim_without_a_lease_is_taken_up_at_once(cluster, command):
 def test_a_retry_goes_on_with_what_was_claimed(cluster, command):
     claim = claim_of(cluster)
     claim["arguments"]["overrides"] = "watch.page_nights=5"
-    run_records.put(cluster.store, NIGHT, STARTED, claim)
+    runs.put(cluster.store, NIGHT, STARTED, claim)
     done = command(cluster, "nightly", "--set", "watch.page_nights=9")
     assert "The run goes on with what its first submission gave" in done.stderr
     assert cluster.backend.runs[0]["runtime_config"]["parameters"]["overrides"] == "watch.page_nights=5"
@@ -140,7 +140,7 @@ def test_a_retry_finds_the_run_where_the_first_submission_wanted_it(cluster, com
 def test_a_claim_for_another_api_is_refused_with_its_address(cluster, command):
     claim = claim_of(cluster)
     claim["target"]["host"] = "http://elsewhere:8888"
-    run_records.put(cluster.store, NIGHT, STARTED, claim)
+    runs.put(cluster.store, NIGHT, STARTED, claim)
     done = command(cluster, "nightly")
     assert (done.returncode, cluster.backend.runs) == (2, [])
     assert f"got '{NIGHT}', claimed for http://elsewhere:8888" in done.stderr
@@ -169,7 +169,7 @@ def test_a_name_that_belongs_to_something_else_is_refused(cluster, command):
 def short(monkeypatch):
     for name, value in {"LEASE_S": 0.4, "MARGIN_S": 0.0, "SETTLE_S": 0.02, "LOOK_S": 0.01}.items():
         monkeypatch.setattr(claims, name, value)
-    monkeypatch.setattr("pipelines.api.TIMEOUTS_S", (0.05, 0.05))
+    monkeypatch.setattr("understudy.runners.cluster.api.TIMEOUTS_S", (0.05, 0.05))
 
 
 def test_of_many_at_once_one_creates(tmp_path, short):
@@ -198,10 +198,10 @@ def test_of_many_at_once_one_creates(tmp_path, short):
 def test_of_three_that_wait_for_a_dead_holder_one_creates(tmp_path, short, monkeypatch):
     monkeypatch.setattr(claims, "LEASE_S", 1.5)
     monkeypatch.setattr(claims, "LOOK_S", 1.0)  # so seldom that all three see the dead one's time over
-    monkeypatch.setattr("pipelines.api.TIMEOUTS_S", (0.1, 0.8))
+    monkeypatch.setattr("understudy.runners.cluster.api.TIMEOUTS_S", (0.1, 0.8))
     made, mine = [], record()
-    run_records.put(open_store(str(tmp_path)), "n", STARTED, asdict(mine))
-    run_records.put(open_store(str(tmp_path)), "n", "creator.json", {"holder": "dead"})
+    runs.put(open_store(str(tmp_path)), "n", STARTED, asdict(mine))
+    runs.put(open_store(str(tmp_path)), "n", "creator.json", {"holder": "dead"})
 
     def create():
         time.sleep(0.7)
@@ -230,13 +230,13 @@ def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(stor
         return made[-1]
 
     if ends >= 1:
-        run_records.put(store, "n", STARTED, asdict(mine))
+        runs.put(store, "n", STARTED, asdict(mine))
     if ends >= 2:
         store.put_if_absent(key_of("n", "creator.json"), b'{"holder": "gone"}')
     if ends >= 3:
         create()
     if ends >= 4:
-        run_records.put(store, "n", SUBMITTED, made[0])
+        runs.put(store, "n", SUBMITTED, made[0])
     for _ in range(2):
         about, _ = once(store, mine, lambda: made[0] if made else None, create)
         assert about["run_id"] == "1"

@@ -7,11 +7,11 @@ from datetime import date
 import pytest
 from click.testing import CliRunner
 
-from pipelines import follow, retrain
-from understudy import run_records
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadArtifact
-from understudy.run_records import DECISION, ENDED, STARTED, SUBMITTED, Told
+from understudy.runners.cluster import follow, retrain
+from understudy.store import runs
+from understudy.store.runs import DECISION, ENDED, STARTED, SUBMITTED, Told
 
 NIGHT = "hotel-tips-nightly-2026-11-01"
 
@@ -27,7 +27,7 @@ def end_when_there(cluster, state, tasks=(), decision=None):
     def read(query, body, run_id):
         run = dict(real(query, body, run_id))
         if decision is not None:
-            run_records.put(cluster.store, run["display_name"], DECISION, decision)
+            runs.put(cluster.store, run["display_name"], DECISION, decision)
         cluster.backend.become(run_id, state, list(tasks))
         return run
 
@@ -89,7 +89,7 @@ def test_a_training_that_leaves_no_decision_is_1(cluster, command):
 
 
 def test_evaluate_leaves_its_decision_where_it_is_told_and_keeps_the_first(tmp_path):
-    from understudy.shell import Result
+    from understudy.runtime.shell import Result
     from understudy.steps.evaluate.step import _leave
 
     record = str(tmp_path / "runs/t/decision.json")
@@ -236,10 +236,10 @@ def test_a_training_that_failed_is_tried_again_a_day_later_under_a_name_of_its_o
 
 def test_understudy_runs_lists_what_ran_and_how_it_ended(store):
     given = {"card": "tips", "card_hash": "a" * 64, "arguments": {}, "artifacts": "/runs/here", "runner": "direct"}
-    run_records.put(store, "here", STARTED, {**given, "pipeline": "training", "started": "2026-11-01T00:00:00Z"})
-    run_records.put(store, "here", ENDED, {"decision": "refuse"})
-    run_records.put(store, "night", STARTED, {**given, "pipeline": "nightly", "started": "2026-11-02T00:00:00Z"})
-    run_records.put(store, "night", SUBMITTED, {"run_id": "1", "url": "https://kfp/1", "artifacts": ""})
+    runs.put(store, "here", STARTED, {**given, "pipeline": "training", "started": "2026-11-01T00:00:00Z"})
+    runs.put(store, "here", ENDED, {"decision": "refuse"})
+    runs.put(store, "night", STARTED, {**given, "pipeline": "nightly", "started": "2026-11-02T00:00:00Z"})
+    runs.put(store, "night", SUBMITTED, {"run_id": "1", "url": "https://kfp/1", "artifacts": ""})
     done = CliRunner().invoke(app, ["runs", "--store", store.uri])
     assert [line.split("  ")[0] for line in done.output.splitlines()] == ["name", "night", "here"]
     assert "tips@aaaaaaaaaaaa" in done.output
@@ -257,4 +257,4 @@ def test_understudy_runs_says_so_when_there_are_none(store):
 def test_a_damaged_record_is_told_with_its_place(store):
     store.put_if_absent("runs/x/started.json", b"{")
     with pytest.raises(BadArtifact, match=r"runs/x/started\.json"):
-        run_records.read_all(store)
+        runs.read_all(store)

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from pipelines import terminal
 from tests import toys
+from understudy.runners import terminal
 
 
 def seen_on_a_terminal(desk, **env):
     """Run the toy pipeline on a pseudo-terminal; return all that was written to it."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.local", *desk.options()],
+        [sys.executable, "-m", "understudy.runners.local.run", *desk.options()],
         cwd=desk.folder,
         env=toys.environment(TERM="xterm", COLUMNS=100, **env),
         stdin=slave,

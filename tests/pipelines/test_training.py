@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from tests.toys import ROOT
-from understudy import provenance
-from understudy.teacher.planted import Errors
-from understudy.teacher.rehearsal import Plan, serve
+from understudy.runtime import provenance
+from understudy.teacher.injected_errors import Errors
+from understudy.teacher.simulated import Plan, serve
 
 TASK = ROOT / "pipelines/tasks/hotel-tips"
 LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}
@@ -82,7 +82,16 @@ def teacher():
 
 
 def start(desk, teacher, name, *options):
-    command = [sys.executable, "-m", "pipelines.local", "training", "--name", name, "--work", str(desk / "runs")]
+    command = [
+        sys.executable,
+        "-m",
+        "understudy.runners.local.run",
+        "training",
+        "--name",
+        name,
+        "--work",
+        str(desk / "runs"),
+    ]
     files = ["--card", desk / "card.yaml", "--texts", desk / "texts.csv", "--labels", desk / "labels.csv"]
     return subprocess.Popen(
         [*command, *map(str, files), "--store", str(desk / f"store-{name}"), *options],

@@ -11,10 +11,9 @@ import json
 import polars as pl
 import pytest
 
-from understudy import labels, sampling
-from understudy.annotation import label_studio_tasks, queue_csv
 from understudy.errors import BadData
-from understudy.review import label_studio
+from understudy.review import label_studio, labels, samples
+from understudy.review.queues import label_studio_tasks, queue_csv
 
 CARD = "hotel-tips"
 PEOPLE = {"id": 7, "email": "ann@hotel", "first_name": "Ann"}
@@ -131,13 +130,13 @@ def test_a_text_that_a_spreadsheet_has_cut_is_no_other_text():
 
 
 def test_answers_to_a_sample_are_held_against_its_texts(tmp_path, store):
-    row = dict.fromkeys(sampling.SAMPLE) | {"id": "1", "text": "Ask for a room"}
-    sample = pl.DataFrame([row], schema=sampling.SAMPLE)
-    store.put_if_absent("samples/2026-11-01/sample.parquet", sampling.as_parquet(sample))
+    row = dict.fromkeys(samples.SAMPLE) | {"id": "1", "text": "Ask for a room"}
+    sample = pl.DataFrame([row], schema=samples.SAMPLE)
+    store.put_if_absent("samples/2026-11-01/sample.parquet", samples.as_parquet(sample))
     store.put_if_absent("samples/2026-11-01/sample.json", b"{}")
     (tmp_path / "answers.csv").write_text("id,text,label\n1,Another text,tip\n")
     with pytest.raises(BadData, match="other_text 1"):
-        labels.read_answers(str(tmp_path / "answers.csv"), ["tip"], sampling.asked(store, "2026-11-01"))
+        labels.read_answers(str(tmp_path / "answers.csv"), ["tip"], samples.asked(store, "2026-11-01"))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy import records, shell
 from understudy.errors import BadArtifact
-from understudy.steps.audit import core, markdown, summary
+from understudy.reports import audit as markdown
+from understudy.runtime import shell
+from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
+from understudy.store import tables
 
 CONFIG = AuditConfig(samples=200)
 
@@ -37,7 +39,7 @@ PLANTED = answers(
 
 def findings(is_positive, judged, place, names):
     slices = {name: place == name for name in names}
-    tests = core.compare_slices(is_positive, judged, slices)
+    tests = rules.compare_slices(is_positive, judged, slices)
     return [summary.slice_record(name, tests, "tip", CONFIG) for name in names]
 
 
@@ -92,9 +94,9 @@ def test_more_slices_need_stronger_proof():
         (12, True, True, "a"), (8, True, False, "a"), (40, True, True, "plain"), (8, True, False, "plain"),
         (99, False, False, "plain"),
     )  # fmt: skip
-    one = core.compare_slices(is_positive, judged, {"a": place == "a"})[0]
+    one = rules.compare_slices(is_positive, judged, {"a": place == "a"})[0]
     many = {"a": place == "a", **{f"noise {i}": np.arange(len(place)) % 12 == i for i in range(12)}}
-    among_many = core.compare_slices(is_positive, judged, many)[0]
+    among_many = rules.compare_slices(is_positive, judged, many)[0]
     assert one.p == among_many.p == pytest.approx(0.0467, abs=0.01)
     assert among_many.p_adjusted > 10 * one.p_adjusted
 
@@ -106,16 +108,16 @@ def test_a_fair_teacher_is_called_biased_no_more_often_than_alpha():
         is_positive = rng.random(400) < 0.4
         judged = is_positive ^ (rng.random(400) < 0.2)
         slices = {f"s{i}": rng.random(400) < 0.25 for i in range(4)}
-        alarms += any(test.is_biased(0.05) for test in core.compare_slices(is_positive, judged, slices))
+        alarms += any(test.is_biased(0.05) for test in rules.compare_slices(is_positive, judged, slices))
     assert alarms <= 10
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
 def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, missed_out, found_out):
-    inside = core.Counts(missed + found, found, missed, 0, 0)
-    outside = core.Counts(missed_out + found_out, found_out, missed_out, 0, 0)
-    p = core.p_worse(inside, outside, "under-labels")
+    inside = rules.Counts(missed + found, found, missed, 0, 0)
+    outside = rules.Counts(missed_out + found_out, found_out, missed_out, 0, 0)
+    p = rules.p_worse(inside, outside, "under-labels")
     positives, all_missed, size = inside.texts + outside.texts, missed + missed_out, inside.texts
     if not size or not outside.texts:
         assert p is None
@@ -129,7 +131,7 @@ def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, m
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
-    adjusted = core.holm(p_values)
+    adjusted = rules.holm(p_values)
     assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
     pairs = sorted(zip(p_values, adjusted, strict=True))
     assert [q for _, q in pairs] == sorted(q for _, q in pairs)
@@ -139,7 +141,7 @@ def test_errors_are_named_by_kind_and_slice():
     is_positive, judged, place = PLANTED
     named = {
         found.name: int(found.members.sum())
-        for found in core.error_categories(is_positive, judged, {"avoid": place == "avoid"})
+        for found in rules.error_categories(is_positive, judged, {"avoid": place == "avoid"})
     }
     assert named == {"missed positive, slice 'avoid'": 29, "missed positive, in no slice": 19}
 
@@ -175,7 +177,7 @@ def folders(tmp_path, card_text):
     hidden = gold.head(9).with_columns(
         ("h" + pl.col("id")).alias("id"), split=pl.lit("calibration"), label=pl.lit("tip")
     )
-    records.write(pl.concat([gold, hidden], how="vertical_relaxed"), records.Gold, tmp_path / "gold")
+    tables.write(pl.concat([gold, hidden], how="vertical_relaxed"), tables.Gold, tmp_path / "gold")
     waiting = [f"p{i:04}" for i in range(60)]
     pool = pl.DataFrame({"id": ids + waiting, "group": ids + waiting, "time": None}).with_columns(
         text=pl.Series(
@@ -183,9 +185,9 @@ def folders(tmp_path, card_text):
         ),
         time=pl.lit(None, dtype=pl.String),
     )
-    records.write(pool, records.Texts, tmp_path / "pool")
+    tables.write(pool, tables.Texts, tmp_path / "pool")
     labels = ["tip" if flag else "other" for flag in judged] + ["other", "tip"] * 30
-    records.write(judgement_rows(ids + waiting, labels), records.Judgements, tmp_path / "judgements")
+    tables.write(judgement_rows(ids + waiting, labels), tables.Judgements, tmp_path / "judgements")
     return tmp_path
 
 
@@ -214,23 +216,23 @@ def test_only_train_and_validation_labels_are_looked_at(folders):
 
 
 def test_answers_to_review_queues_do_not_make_the_teacher_look_worse(folders):
-    gold = records.read(folders / "gold", records.Gold)
+    gold = tables.read(folders / "gold", tables.Gold)
     chosen = gold.filter(pl.col("split").cast(pl.String) == "train").head(50)
     queued = chosen.with_columns(("q" + pl.col("id")).alias("id"), origin=pl.lit("queue"), label=pl.lit("tip"))
     together = pl.concat([gold, queued.cast(gold.schema)])
     before = run_audit(folders)
-    records.write(together, records.Gold, folders / "gold")
-    judged = records.read(folders / "judgements", records.Judgements)
+    tables.write(together, tables.Gold, folders / "gold")
+    judged = tables.read(folders / "judgements", tables.Judgements)
     wrong = judged.filter(pl.col("id").is_in(chosen["id"].to_list())).with_columns(
         ("q" + pl.col("id")).alias("id"), label=pl.lit("other")
     )
-    records.write(pl.concat([judged, wrong]), records.Judgements, folders / "judgements")
+    tables.write(pl.concat([judged, wrong]), tables.Judgements, folders / "judgements")
     assert run_audit(folders).metrics == before.metrics
 
 
 def test_the_queue_holds_unlabelled_texts_of_the_biased_slice_with_the_suspicious_label(folders):
     run_audit(folders)
-    queue = records.read(folders / "audit", records.AuditQueue)
+    queue = tables.read(folders / "audit", tables.AuditQueue)
     assert set(queue["slice"]) == {"avoid"}
     assert set(queue["teacher_label"]) == {"other"}
     assert sorted(queue["id"]) == [f"p{i:04}" for i in range(0, 40, 2)]
@@ -238,24 +240,24 @@ def test_the_queue_holds_unlabelled_texts_of_the_biased_slice_with_the_suspiciou
 
 def test_the_queue_is_cut_at_its_limit(folders):
     run_audit(folders, overrides="queue_per_slice=7")
-    assert len(records.read(folders / "audit", records.AuditQueue)) == 7
+    assert len(tables.read(folders / "audit", tables.AuditQueue)) == 7
 
 
 def test_the_queue_begins_with_the_texts_the_teacher_doubted(folders):
-    rows = records.read(folders / "judgements", records.Judgements).with_columns(
+    rows = tables.read(folders / "judgements", tables.Judgements).with_columns(
         probabilities=pl.when(pl.col("id") == "p0008").then(pl.lit([0.55, 0.45])).otherwise(pl.lit([0.9, 0.1]))
     )
-    records.write(rows, records.Judgements, folders / "judgements")
+    tables.write(rows, tables.Judgements, folders / "judgements")
     run_audit(folders)
-    assert records.read(folders / "audit", records.AuditQueue)["id"][0] == "p0008"
+    assert tables.read(folders / "audit", tables.AuditQueue)["id"][0] == "p0008"
 
 
 def test_a_rerun_writes_the_same_bytes_whatever_the_order_of_the_rows(folders):
     run_audit(folders)
     first = {path.name: path.read_bytes() for path in (folders / "audit").iterdir() if path.name != "provenance.json"}
-    for name, schema in (("pool", records.Texts), ("gold", records.Gold), ("judgements", records.Judgements)):
-        records.write(
-            records.read(folders / name, schema).sample(fraction=1, shuffle=True, seed=1), schema, folders / name
+    for name, schema in (("pool", tables.Texts), ("gold", tables.Gold), ("judgements", tables.Judgements)):
+        tables.write(
+            tables.read(folders / name, schema).sample(fraction=1, shuffle=True, seed=1), schema, folders / name
         )
     run_audit(folders)
     assert first == {
@@ -264,7 +266,7 @@ def test_a_rerun_writes_the_same_bytes_whatever_the_order_of_the_rows(folders):
 
 
 def test_a_teacher_that_judged_no_human_labelled_text_is_said_so(folders):
-    records.write(judgement_rows(["p0001"], ["tip"]), records.Judgements, folders / "judgements")
+    tables.write(judgement_rows(["p0001"], ["tip"]), tables.Judgements, folders / "judgements")
     result = run_audit(folders)
     audit = json.loads((folders / "audit" / "audit.json").read_text())
     assert audit["verdict"][0].startswith("The teacher judged no text")
@@ -273,10 +275,10 @@ def test_a_teacher_that_judged_no_human_labelled_text_is_said_so(folders):
 
 
 def test_two_answers_to_one_text_are_refused(folders):
-    one = records.read(folders / "judgements", records.Judgements)
-    records.write(
+    one = tables.read(folders / "judgements", tables.Judgements)
+    tables.write(
         pl.concat([one, one.head(1).with_columns(judge=pl.lit("other-model"))]),
-        records.Judgements,
+        tables.Judgements,
         folders / "judgements",
     )
     with pytest.raises(BadArtifact, match="one answer a text"):

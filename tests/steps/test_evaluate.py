@@ -11,12 +11,14 @@ import pytest
 from tests.bundles import make_bundle, make_card
 from tests.conftest import CARD
 from tests.evaluations import measured
-from understudy import metrics, records, shell
 from understudy.errors import BadArtifact, BadData
-from understudy.metrics import Interval
-from understudy.steps.evaluate import assemble, core, costs, gates, speed, step
+from understudy.runtime import shell
+from understudy.stats import metrics
+from understudy.stats.metrics import Interval
+from understudy.steps.evaluate import assemble, costs, gates, rules, speed, step
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.task import parse_card
+from understudy.store import tables
+from understudy.task.card import parse_card
 
 # Of 100 tips the student finds 90 and the teacher 60; both raise few false alarms.
 BETTER = [
@@ -229,7 +231,7 @@ def test_a_rehearsals_prices_are_said_to_be_the_cards():
 
 def test_the_thresholds_run_from_low_to_high_with_the_chosen_one_among_them():
     rows = evaluation(BETTER)["thresholds"]
-    assert [row["threshold"] for row in rows] == sorted({*core.THRESHOLDS, 0.5})
+    assert [row["threshold"] for row in rows] == sorted({*rules.THRESHOLDS, 0.5})
     assert [row["threshold"] for row in rows if row["is_chosen"]] == [0.5]
     assert all(first["flagged_share"] >= second["flagged_share"] for first, second in pairwise(rows))
     (chosen,) = [row for row in rows if row["is_chosen"]]
@@ -251,8 +253,8 @@ def test_the_curve_ends_where_every_text_is_flagged():
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
-    truth = core.Truth(np.arange(5000) % 7 == 0, np.arange(5000))
-    points = core.curve(truth, np.linspace(0.001, 0.999, 5000))
+    truth = rules.Truth(np.arange(5000) % 7 == 0, np.arange(5000))
+    points = rules.curve(truth, np.linspace(0.001, 0.999, 5000))
     assert len(points) <= 200
     assert (points[0]["threshold"], points[-1]["threshold"]) == (0.999, 0.001)
 
@@ -375,7 +377,7 @@ def gold(folder, splits):
         id=pl.Series([f"t{index}" for index in range(6)]), group=pl.Series([f"t{index}" for index in range(6)]),
         split=pl.Series(splits), annotators=pl.lit(1, dtype=pl.Int64), origin=pl.lit("labels"),
     )  # fmt: skip
-    records.write(table, records.Gold, folder)
+    tables.write(table, tables.Gold, folder)
     return folder
 
 
@@ -383,7 +385,7 @@ def test_only_the_test_split_of_an_artifact_is_read(tmp_path, bundle):
     test = gold(tmp_path / "test", ["test", "test", "train", "test", "calibration", "test"])
     _, found = evaluate(tmp_path, test=test)
     assert found["test"]["texts"] == 4
-    assert set(records.read(tmp_path / "evaluation", records.Evaluated)["id"]) == {"t0", "t1", "t3", "t5"}
+    assert set(tables.read(tmp_path / "evaluation", tables.Evaluated)["id"]) == {"t0", "t1", "t3", "t5"}
 
 
 def test_an_artifact_without_test_texts_is_refused(tmp_path, bundle):
@@ -402,7 +404,7 @@ def test_the_teachers_answers_stand_beside_the_students(tmp_path, bundle):
         },
         schema_overrides={"rationale": pl.String},
     )  # fmt: skip
-    records.write(rows, records.Judgements, tmp_path / "judged")
+    tables.write(rows, tables.Judgements, tmp_path / "judged")
     _, found = evaluate(tmp_path, test=test, test_judgements=tmp_path / "judged")
     teacher = system(found, "teacher")
     assert teacher["texts"] == 5
@@ -410,7 +412,7 @@ def test_the_teachers_answers_stand_beside_the_students(tmp_path, bundle):
     assert "brier" in teacher["figures"]
     assert teacher["cost_per_1k_usd"] == pytest.approx(0.2)
     assert found["is_rehearsal"]
-    written = records.read(tmp_path / "evaluation", records.Evaluated)
+    written = tables.read(tmp_path / "evaluation", tables.Evaluated)
     assert written.filter(pl.col("id") == "t1").select("label", "predicted", "teacher_label").row(0) == (
         "tip",
         "tip",

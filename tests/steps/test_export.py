@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.students import SHAPES, make_student
-from understudy import records, student
-from understudy.shell import execute
-from understudy.steps.export import core
+from understudy.model import student
+from understudy.runtime.shell import execute
+from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
 from understudy.steps.export.step import MORE_TEXTS, drawn
+from understudy.store import tables
 
 TEXTS = [
     "Ask for a room at the back",
@@ -43,7 +44,7 @@ def validation(folder, texts, labels):
             "origin": ["labels"] * len(texts),
         }
     )
-    records.write(table, records.Gold, folder)
+    tables.write(table, tables.Gold, folder)
     return folder
 
 
@@ -57,7 +58,7 @@ def pool(tmp_path):
     table = pl.DataFrame(
         {"id": ["p0", "p1"], "group": ["p0", "p1"], "time": ["2026-01-01", None], "text": ["Ask them", "We left"]}
     )
-    records.write(table, records.Texts, tmp_path / "pool")
+    tables.write(table, tables.Texts, tmp_path / "pool")
     return tmp_path / "pool"
 
 
@@ -103,19 +104,19 @@ def test_a_text_of_several_windows_is_compared_by_the_tokens_that_the_student_re
 
 def test_a_student_with_labels_in_another_order_is_refused(tmp_path, card, pool, gold):
     folder = trained(tmp_path, "bert", labels=("tip", "other"))
-    with pytest.raises(core.NotTheSame, match=r"card's order \['other', 'tip'\], got \['tip', 'other'\]"):
+    with pytest.raises(rules.NotTheSame, match=r"card's order \['other', 'tip'\], got \['tip', 'other'\]"):
         execute("export", {"card": card, "pool": pool, "gold": gold, "student": folder, "graphs": tmp_path / "graphs"})
     assert not (tmp_path / "graphs").exists()
 
 
 @pytest.mark.parametrize("moved", [0.5, float("nan")])
 def test_a_graph_whose_scores_moved_is_refused(moved):
-    with pytest.raises(core.NotTheSame, match=r"within 0\.0001 of the student's"):
-        core.require_parity(np.array([0.0, 1.0]), np.array([0.0, 1.0 + moved]), ExportConfig())
+    with pytest.raises(rules.NotTheSame, match=r"within 0\.0001 of the student's"):
+        rules.require_parity(np.array([0.0, 1.0]), np.array([0.0, 1.0 + moved]), ExportConfig())
 
 
 def why(quality, speed):
-    choice = core.choose(quality, speed, ExportConfig())
+    choice = rules.choose(quality, speed, ExportConfig())
     return choice.graph, choice.reason.rpartition("; ")[2]
 
 
@@ -127,7 +128,7 @@ def test_the_fastest_graph_that_ranks_as_well_serves():
     assert why({"fp32": 0.9, "int8": 0.85, "mixed": 0.89}, speed) == fallback
     worse = "int8 loses too much and mixed loses too much"
     assert why({"fp32": 0.9, "int8": 0.8, "mixed": 0.8}, speed) == ("fp32", worse)
-    assert core.choose({"fp32": 0.9}, speed, ExportConfig()) == core.Choice("fp32", "int8 was not asked for")
+    assert rules.choose({"fp32": 0.9}, speed, ExportConfig()) == rules.Choice("fp32", "int8 was not asked for")
 
 
 def test_integers_that_are_not_faster_here_do_not_serve():
@@ -146,7 +147,7 @@ def test_each_graph_that_does_not_serve_has_a_true_reason(measured):
     graph, reasons = why(quality, speed)
     assert not is_worse(quality, graph)
     reasons = reasons.split(" and ")
-    for name, reason in zip((name for name in core.PREFERRED if name in {*measured} - {graph}), reasons, strict=True):
+    for name, reason in zip((name for name in rules.PREFERRED if name in {*measured} - {graph}), reasons, strict=True):
         is_true = {
             f"{name} loses too much": is_worse(quality, name),
             f"{name} is slower here": not is_worse(quality, name) and speed[name] < speed[graph],

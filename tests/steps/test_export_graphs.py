@@ -13,12 +13,12 @@ from onnx import numpy_helper
 from transformers import DebertaV2Config
 
 from tests.students import SHAPES, VOCABULARY, random_model
-from understudy.scoring import positive_log_odds
-from understudy.steps.export import core
-from understudy.steps.export import onnx as export
+from understudy.model.onnx import export
+from understudy.model.onnx.quantize import quantized, ranges_of, weights_of
+from understudy.model.scoring import positive_log_odds
+from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
 from understudy.steps.export.precision import by_movement, movements
-from understudy.steps.export.quantize import quantized, ranges_of, weights_of
 
 MAX_LENGTH = 70  # more than the 32 buckets of the small DeBERTa, so that distances share one
 LENGTHS = st.lists(st.sampled_from([1, 2, 3, 5, 16, 33, MAX_LENGTH - 1, MAX_LENGTH]), min_size=1, max_size=6)
@@ -110,9 +110,9 @@ def test_a_graph_that_was_altered_is_refused(tmp_path, part):
     altered = onnx.load(path)
     tensor = next(tensor for tensor in altered.graph.initializer if tensor.name == part)
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[..., ::-1].copy(), part))
-    core.require_parity(trained, log_odds_of(opened(path.read_bytes()), batch), ExportConfig())
-    with pytest.raises(core.NotTheSame, match=r"must stay within 0\.0001"):
-        core.require_parity(trained, log_odds_of(opened(altered.SerializeToString()), batch), ExportConfig())
+    rules.require_parity(trained, log_odds_of(opened(path.read_bytes()), batch), ExportConfig())
+    with pytest.raises(rules.NotTheSame, match=r"must stay within 0\.0001"):
+        rules.require_parity(trained, log_odds_of(opened(altered.SerializeToString()), batch), ExportConfig())
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from understudy.steps.export import quantize
-from understudy.steps.export.quantize import LARGEST, LEVELS, integer_columns, integer_rows
+from understudy.model.onnx import quantize
+from understudy.model.onnx.quantize import LARGEST, LEVELS, integer_columns, integer_rows
 
 WEIGHTS = arrays(
     np.float32,

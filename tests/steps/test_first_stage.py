@@ -8,14 +8,15 @@ import pytest
 
 from tests.bundles import CARD, WORDS, make_bundle
 from tests.students import make_student
-from understudy import records, student
-from understudy.cascade import HELD_OUT_FILE, FirstStage
 from understudy.errors import BadArtifact
-from understudy.scoring import Bundle, exported_graph, positive_log_odds
-from understudy.shell import execute
+from understudy.model import student
+from understudy.model.cascade import HELD_OUT_FILE, FirstStage
+from understudy.model.scoring import Bundle, exported_graph, positive_log_odds
+from understudy.runtime.shell import execute
 from understudy.steps.export import first_stage
 from understudy.steps.export.config import ExportConfig
-from understudy.task import load_card
+from understudy.store import tables
+from understudy.task.card import load_card
 
 ABOUT = {
     "graph": "fp32",
@@ -63,7 +64,7 @@ def graphs(tmp_path):
 
 
 def made(tmp_path, graphs, studied, pool, most=0.005, **config):
-    records.write(pool, records.Texts, tmp_path / "pool")
+    tables.write(pool, tables.Texts, tmp_path / "pool")
     card = load_card(tmp_path / "card")
     found = first_stage.make(tmp_path / "pool", studied, graphs, ABOUT, card, ExportConfig(**config), most)
     (graphs / "graphs.json").write_text(json.dumps({**ABOUT, "first_stage": found}))
@@ -79,7 +80,7 @@ def calibrated(tmp_path, graphs, *sets):
         annotators=pl.lit(1),
         origin=pl.lit("labels"),
     )
-    records.write(gold, records.Gold, tmp_path / "gold")
+    tables.write(gold, tables.Gold, tmp_path / "gold")
     given = {"card": tmp_path / "card", "gold": tmp_path / "gold", "graphs": graphs, "bundle": tmp_path / "bundle"}
     return execute("calibrate", {**given, "overrides": "\n".join(sets)})
 

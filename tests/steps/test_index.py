@@ -8,17 +8,17 @@ from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment
-from understudy import forgetting
-from understudy.cli import app
+from understudy.cli.main import app
 from understudy.errors import BadInput, BadSetting, IndexFailed
-from understudy.index import opening
-from understudy.index.backend import Letter
-from understudy.index.following import Followed
-from understudy.index.sqlite import SqliteIndex
-from understudy.shell import execute
-from understudy.steps.index import core
-from understudy.storage import FolderStore, open_store, s3_client
-from understudy.task import load_config, parse_card
+from understudy.runtime.shell import execute
+from understudy.search import opening
+from understudy.search.backend import Letter
+from understudy.search.sqlite import SqliteIndex
+from understudy.search.sync import Followed
+from understudy.steps.index import rules
+from understudy.store import tombstones
+from understudy.store.storage import FolderStore, open_store, s3_client
+from understudy.task.card import load_config, parse_card
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +184,7 @@ def test_what_is_asked_to_be_forgotten_while_segments_are_sent_is_removed_after_
     inner = SqliteIndex.add
 
     def add(self, segment, documents, *, is_whole=True):
-        forgetting.remember_to_forget(
+        tombstones.remember_to_forget(
             store, "id", documents["id"].to_list() if "00001" in segment else [], "2026-11-04"
         )
         return inner(self, segment, documents, is_whole=is_whole)
@@ -205,8 +205,8 @@ def test_reindexing_needs_one_of_its_two_ways(store):
 def test_an_index_that_refuses_too_much_fails_with_the_first_reason():
     done = Followed(documents=100, refused=6, first=Letter("a", "field is no date"))
     with pytest.raises(IndexFailed, match=r"at most 5% of the documents, got 6 of 100 refused: field is no date"):
-        core.require_taken(done, 0.05, "SQLite")
-    core.require_taken(Followed(documents=100, refused=5), 0.05, "SQLite")
+        rules.require_taken(done, 0.05, "SQLite")
+    rules.require_taken(Followed(documents=100, refused=5), 0.05, "SQLite")
 
 
 @pytest.mark.parametrize(

@@ -19,20 +19,22 @@ from hypothesis import strategies as st
 
 from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
-from understudy import erasure, forgetting, nights, records, registry, sources
-from understudy.bundles import version_of
+from understudy.data import sources
+from understudy.data.sources import Refusal, Row
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
-from understudy.predictions import PREDICTIONS
-from understudy.scoring import Bundle
-from understudy.shell import execute
-from understudy.sources import Refusal, Row
-from understudy.steps.infer import core
-from understudy.storage import FolderStore
+from understudy.model.scoring import Bundle
+from understudy.privacy import erasure
+from understudy.runtime.shell import execute
+from understudy.steps.infer import rules
+from understudy.store import manifests, registry, tables, tombstones
+from understudy.store.bundles import version_of
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.storage import FolderStore
 
 WORKER = """
 import atexit, pathlib, re, sys
 from tests.steps.test_infer import slowed
-from understudy.cli import main
+from understudy.cli.main import main
 slowed(float(sys.argv.pop(1)))
 atexit.register(lambda: print(re.search(r"VmHWM:.*", pathlib.Path("/proc/self/status").read_text())[0]))
 main()
@@ -94,7 +96,7 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
         "group": "g",
         "time": "2026-10-31",
         "text": "Ask for a room",
-        "content": core.content_of("Ask for a room"),
+        "content": rules.content_of("Ask for a room"),
         "label": "tip",
         "threshold": 0.5,
         "version": manifest.bundle,
@@ -105,17 +107,17 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
         "scored_at": manifest.created,
     }
     assert (second["group"], second["time"], second["label"]) == ("2", None, "other")
-    records.Predictions.validate(found, cast=True)
+    tables.Predictions.validate(found, cast=True)
 
 
 def test_the_two_schemas_of_predictions_agree():
-    assert records.Predictions.column_names() == PREDICTIONS.names()
-    kinds = records.empty(records.Predictions).with_columns(pl.col("stage").cast(pl.String)).schema
+    assert tables.Predictions.column_names() == PREDICTIONS.names()
+    kinds = tables.empty(tables.Predictions).with_columns(pl.col("stage").cast(pl.String)).schema
     assert kinds == PREDICTIONS
 
 
 def test_predictions_are_those_of_predict(desk):
-    from understudy.predict import predict
+    from understudy.cli.predict import predict
 
     desk.write("a.csv", texts(0, 40))
     desk.night("2026-11-01", overrides="infer.texts_per_segment=7")
@@ -161,7 +163,7 @@ def test_binary_rubbish_in_a_csv_is_counted_row_by_row(desk):
     desk.night("2026-11-01")
     found, refused = desk.predictions("2026-11-01"), desk.refused("2026-11-01")
     assert set(found["id"]) >= {"1", "2"}
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     assert len(found) + len(refused) == manifest.texts
     assert len(refused) > 50
 
@@ -217,7 +219,7 @@ def test_segments_hold_every_row_once_in_order_and_keep_their_limits(words, most
         Row("f", number, {"id": "x", "text": word}) if word else Refusal("f", number, None, "empty_text", "")
         for number, word in enumerate(words)
     ]
-    made = list(core.segments(rows, most_texts, most_chars))
+    made = list(rules.segments(rows, most_texts, most_chars))
     assert [segment.index for segment in made] == list(range(len(made)))
     sound = [row for segment in made for row in segment.rows]
     refused = [row for segment in made for row in segment.refusals]
@@ -239,21 +241,21 @@ def test_known_texts_are_found_by_their_whole_key():
             "windows": [1, 2],
             "is_settled": [True, False],
         },
-        schema=core.KEYED,
+        schema=rules.KEYED,
     )
-    known = core.Known(scored)
+    known = rules.Known(scored)
     assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2, False)
     assert known.find(twin + "0" * 15 + "3" + "f" * 32) is None
     assert known.find("f" * 64) is None
 
 
 def test_the_key_of_a_text_is_the_same_in_a_table_and_alone():
-    content = core.content_of("Ask for a room")
+    content = rules.content_of("Ask for a room")
     scored = {"content": [content], "probability": [0.5], "windows": [1], "stage": ["first"]}
-    table = core.keyed(pl.DataFrame(scored))
-    assert table.row(0)[:2] == core.key_of(content)
+    table = rules.keyed(pl.DataFrame(scored))
+    assert table.row(0)[:2] == rules.key_of(content)
     assert table["is_settled"].to_list() == [True]
-    assert table.schema == core.KEYED
+    assert table.schema == rules.KEYED
 
 
 def test_a_second_run_changes_nothing_and_says_the_same(desk):
@@ -270,7 +272,7 @@ def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk)
     desk.write("a.csv", texts(0, 600))
     desk.shard("2026-11-01")
     sets, moments = ["infer.texts_per_segment=10"], random.Random(5)  # noqa: S311 - moments
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     done = []
     for _ in range(10):
         process = start(desk, "2026-11-01/00", sets=sets, slow=0.03)
@@ -284,7 +286,7 @@ def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk)
         process.communicate()
         done.append(len(desk.store.list("predictions/")))
     assert done == sorted(set(done)), "each try must have come further"
-    assert desk.store.read_tagged(nights.shard_key(manifest, 0)) is None
+    assert desk.store.read_tagged(manifests.shard_key(manifest, 0)) is None
     process = start(desk, "2026-11-01/00", sets=sets, slow=0)
     assert process.wait(60) == 0, process.communicate()
     assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 600)]
@@ -294,9 +296,13 @@ def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk)
 def test_a_killed_worker_and_one_that_was_not_leave_the_same_bytes(desk, tmp_path):
     desk.write("a.csv", texts(0, 60))
     desk.night("2026-11-01", overrides="infer.texts_per_segment=10")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     whole = {key: desk.store.read(key) for key in desk.store.list()}
-    for key in (*desk.store.list("scored/"), nights.shard_key(manifest, 0), nights.prediction_key(manifest, 0, 3)):
+    for key in (
+        *desk.store.list("scored/"),
+        manifests.shard_key(manifest, 0),
+        manifests.prediction_key(manifest, 0, 3),
+    ):
         desk.store.delete(key)
     desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=10")
     assert {key: desk.store.read(key) for key in desk.store.list()} == whole
@@ -306,8 +312,8 @@ def test_a_killed_worker_and_one_that_was_not_leave_the_same_bytes(desk, tmp_pat
 def test_a_worker_that_goes_on_with_other_limits_labels_each_text_once(desk, limits):
     desk.write("a.csv", texts(0, 12))
     desk.night("2026-11-01", overrides="infer.texts_per_segment=5")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
-    for key in (nights.shard_key(manifest, 0), *desk.store.list("predictions/")[-2:]):
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
+    for key in (manifests.shard_key(manifest, 0), *desk.store.list("predictions/")[-2:]):
         desk.store.delete(key)
     desk.infer("2026-11-01/00", overrides="\n".join(f"infer.{name}={value}" for name, value in limits.items()))
     assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 12)]
@@ -317,7 +323,7 @@ def test_a_segment_of_a_complete_shard_that_was_deleted_is_made_again(desk):
     desk.write("a.csv", texts(0, 12))
     manifest = desk.night("2026-11-01", overrides="infer.texts_per_segment=5")
     before = {key: desk.store.read(key) for key in desk.store.list()}
-    desk.store.delete(nights.prediction_key(manifest, 0, 1))
+    desk.store.delete(manifests.prediction_key(manifest, 0, 1))
     assert desk.infer("2026-11-01/00").metrics["texts"] == 12
     assert {key: desk.store.read(key) for key in desk.store.list()} == before
 
@@ -325,7 +331,7 @@ def test_a_segment_of_a_complete_shard_that_was_deleted_is_made_again(desk):
 def test_a_damaged_segment_of_a_complete_shard_is_told(desk):
     desk.write("a.csv", texts(0, 12))
     manifest = desk.night("2026-11-01", overrides="infer.texts_per_segment=5")
-    (Path(desk.uri) / nights.prediction_key(manifest, 0, 1)).write_bytes(b"rubbish")
+    (Path(desk.uri) / manifests.prediction_key(manifest, 0, 1)).write_bytes(b"rubbish")
     with pytest.raises(BadArtifact, match=r"00-00001\.parquet\)\. Delete it, and run the night again"):
         desk.infer("2026-11-01/00")
 
@@ -360,7 +366,7 @@ def test_what_is_to_be_forgotten_while_a_worker_runs_stays_nowhere(desk, monkeyp
 def test_a_worker_that_goes_on_removes_what_was_forgotten_after_its_segments_were_put(desk):
     desk.write("a.csv", texts(0, 12))
     manifest = desk.night("2026-11-01", overrides="infer.texts_per_segment=5")
-    forgetting.remember_to_forget(desk.store, "id", ["t11"], "2026-11-21")
+    tombstones.remember_to_forget(desk.store, "id", ["t11"], "2026-11-21")
     desk.infer("2026-11-01/00")
     assert "t11" not in desk.predictions("2026-11-01")["id"]
     assert desk.record("2026-11-01")["rows"] == 11
@@ -397,7 +403,7 @@ def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk):
 def test_a_bundle_in_the_store_with_another_hash_is_refused(desk, name):
     desk.write("a.csv", texts(0, 5))
     desk.shard("2026-11-01")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     file = Path(desk.uri) / f"bundles/{manifest.bundle}/{name}"
     file.write_bytes(file.read_bytes()[:-1] + b" ")
     with pytest.raises(BadArtifact, match="must have the hash"):
@@ -451,7 +457,7 @@ def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_af
 
 
 def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path):
-    from understudy.storage import s3_client
+    from understudy.store.storage import s3_client
 
     desk = make_desk(tmp_path, s3_url)
     desk.write("a.csv", texts(0, 300))
@@ -509,8 +515,8 @@ def test_a_shard_that_the_night_does_not_have_is_refused(desk):
 def test_a_damaged_segment_is_told_by_name(desk):
     desk.write("a.csv", texts(0, 5))
     desk.shard("2026-11-01")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
-    desk.store.put_if_absent(nights.prediction_key(manifest, 0, 0), b"rubbish")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
+    desk.store.put_if_absent(manifests.prediction_key(manifest, 0, 0), b"rubbish")
     with pytest.raises(BadArtifact, match="00-00000"):
         desk.infer("2026-11-01/00")
 
@@ -521,7 +527,7 @@ def test_it_needs_neither_torch_nor_transformers_nor_dataframely(desk):
     code = (
         "import sys\n"
         "for name in ('torch', 'transformers', 'dataframely', 'kfp', 'sklearn', 'openai'): sys.modules[name] = None\n"
-        "from understudy.cli import main; main()"
+        "from understudy.cli.main import main; main()"
     )
     words = ["--card", str(desk.folder / "snapshot"), "--store", desk.uri, "--shard", "2026-11-01/00"]
     words += ["--source", str(desk.source)]
@@ -554,11 +560,11 @@ def test_a_forgotten_text_is_refused_and_the_shard_goes_on_where_it_stopped(desk
     desk.shard("2026-11-01")
     overrides = "infer.texts_per_segment=5"
     desk.infer("2026-11-01/00", overrides=overrides)
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
-    for key in (nights.shard_key(manifest, 0), *(nights.prediction_key(manifest, 0, part) for part in (2, 3))):
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
+    for key in (manifests.shard_key(manifest, 0), *(manifests.prediction_key(manifest, 0, part) for part in (2, 3))):
         desk.store.delete(key)
-    forgetting.remember_to_forget(desk.store, "id", ["t11"], "2026-11-02")
-    forgetting.remember_to_forget(desk.store, "group", ["g3"], "2026-11-02")
+    tombstones.remember_to_forget(desk.store, "id", ["t11"], "2026-11-02")
+    tombstones.remember_to_forget(desk.store, "group", ["g3"], "2026-11-02")
     desk.infer("2026-11-01/00", overrides=overrides)
     gone = {"t3", "t7", "t11", "t15", "t19"}
     assert desk.predictions("2026-11-01")["id"].to_list() == [f"t{n}" for n in range(20) if f"t{n}" not in gone]
@@ -592,7 +598,7 @@ def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cas
 def test_a_larger_sample_of_what_was_settled_holds_the_smaller(cascaded):
     cascaded.night("2026-11-01")
     bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
-    numbers = [core.checked(bundle, found, share)[1] for share in (0.0, 0.2, 0.2, 0.5, 1.0)]
+    numbers = [rules.checked(bundle, found, share)[1] for share in (0.0, 0.2, 0.2, 0.5, 1.0)]
     assert numbers[0] == 0 < numbers[1] == numbers[2] < numbers[3] < numbers[4] == 50
 
 
@@ -601,7 +607,7 @@ def test_each_night_draws_anew_what_is_checked_and_a_rerun_draws_the_same(cascad
     bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
     one = found.filter(pl.col("stage") == "first").head(1)
     nights_of_one = [one.with_columns(date=pl.lit(f"2026-11-{day:02}")) for day in range(1, 31)]
-    drawn = [[core.checked(bundle, night, 0.5)[1] for night in nights_of_one] for _ in range(2)]
+    drawn = [[rules.checked(bundle, night, 0.5)[1] for night in nights_of_one] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert 5 < sum(drawn[0]) < 25
 
@@ -610,7 +616,7 @@ def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
     cascaded.write("b.csv", [(f"c{n}", "stayed ask ask") for n in range(200)])
     cascaded.night("2026-11-01")
     bundle, found = Bundle.open(cascaded.folder / "cascaded"), cascaded.predictions("2026-11-01")
-    settled, checked, missed = core.checked(bundle, found.filter(pl.col("id").str.starts_with("c")), 0.2)
+    settled, checked, missed = rules.checked(bundle, found.filter(pl.col("id").str.starts_with("c")), 0.2)
     assert settled == 200
     assert 20 < checked < 60
     assert missed == checked
@@ -619,8 +625,8 @@ def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
 def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):
     sets = "infer.texts_per_segment=10\ninfer.checked_share=1"
     cascaded.night("2026-11-01", overrides=sets)
-    manifest, whole = nights.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
-    for key in (nights.shard_key(manifest, 0), nights.prediction_key(manifest, 0, 6)):
+    manifest, whole = manifests.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
+    for key in (manifests.shard_key(manifest, 0), manifests.prediction_key(manifest, 0, 6)):
         cascaded.store.delete(key)
     cascaded.infer("2026-11-01/00", overrides=sets)
     assert cascaded.record("2026-11-01") == whole
@@ -645,7 +651,7 @@ def alter(desk, key, **changes):
 def test_a_range_that_gives_fewer_rows_than_the_night_counts_leaves_no_segment_of_it(desk, monkeypatch):
     desk.write("a.csv", texts(0, 12))
     desk.shard("2026-11-01")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
     read = sources.rows_from
     monkeypatch.setattr(sources, "rows_from", lambda *given: islice(read(*given), 7))
     for _ in range(2):
@@ -655,7 +661,7 @@ def test_a_range_that_gives_fewer_rows_than_the_night_counts_leaves_no_segment_o
             desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5")
         assert caught.value.exit_code == 1
     kept = [key for key in desk.store.list("predictions/") if key.endswith(".parquet")]
-    assert kept == [nights.prediction_key(manifest, 0, 0)], "what was read whole; not the rest that was cut"
+    assert kept == [manifests.prediction_key(manifest, 0, 0)], "what was read whole; not the rest that was cut"
     monkeypatch.setattr(sources, "rows_from", read)
     assert desk.infer("2026-11-01/00", overrides="infer.texts_per_segment=5").metrics["texts"] == 12
 
@@ -663,7 +669,7 @@ def test_a_range_that_gives_fewer_rows_than_the_night_counts_leaves_no_segment_o
 def test_a_segment_that_lacks_texts_is_told_at_every_run_and_made_again_once_it_is_deleted(desk):
     desk.write("a.csv", texts(0, 12))
     manifest = desk.night("2026-11-01")
-    key, record = nights.prediction_key(manifest, 0, 0), nights.shard_key(manifest, 0)
+    key, record = manifests.prediction_key(manifest, 0, 0), manifests.shard_key(manifest, 0)
     path = Path(desk.uri) / key
     pl.read_parquet(path).head(8).write_parquet(path)
     short = {"key": key, "rows": 8, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -716,9 +722,9 @@ def test_answers_of_a_wrong_shape_are_refused(desk):
     bundle = Bundle.open(desk.bundle)
     said = bundle.score(["Ask for a room", "nice"])
     with pytest.raises(BadArtifact, match="got shape"):
-        core.require_answers(said._replace(probabilities=said.probabilities[:1]), 2, bundle)
+        rules.require_answers(said._replace(probabilities=said.probabilities[:1]), 2, bundle)
     with pytest.raises(BadArtifact):
-        core.require_answers(said._replace(windows=said.windows[:1]), 2, bundle)
+        rules.require_answers(said._replace(windows=said.windows[:1]), 2, bundle)
 
 
 @pytest.mark.parametrize(
@@ -734,8 +740,8 @@ def test_answers_of_a_wrong_shape_are_refused(desk):
 def test_damaged_limits_are_one_sentence(desk, said):
     desk.write("a.csv", texts(0, 5))
     desk.shard("2026-11-01")
-    manifest = nights.read_manifest(desk.store, "2026-11-01")
-    desk.store.put_if_absent(nights.limits_key(manifest, 0), said)
+    manifest = manifests.read_manifest(desk.store, "2026-11-01")
+    desk.store.put_if_absent(manifests.limits_key(manifest, 0), said)
     with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         desk.infer("2026-11-01/00")
 
@@ -747,7 +753,7 @@ def test_damaged_limits_are_one_sentence(desk, said):
 def test_a_damaged_record_of_a_shard_is_one_sentence(desk, said):
     desk.write("a.csv", texts(0, 5))
     manifest = desk.night("2026-11-01")
-    (Path(desk.uri) / nights.shard_key(manifest, 0)).write_bytes(said)
+    (Path(desk.uri) / manifests.shard_key(manifest, 0)).write_bytes(said)
     with pytest.raises(BadArtifact, match="What is read from a store or an artifact must be"):
         desk.infer("2026-11-01/00")
 
@@ -758,7 +764,7 @@ def test_a_damaged_record_of_a_shard_is_one_sentence(desk, said):
 def test_cached_scores_that_are_none_are_refused(desk, change):
     desk.write("a.csv", texts(0, 5))
     manifest = desk.night("2026-11-01")
-    path = Path(desk.uri) / nights.scored_key(manifest, 0)
+    path = Path(desk.uri) / manifests.scored_key(manifest, 0)
     altered = pl.read_parquet(path).with_columns(**{name: pl.lit(value) for name, value in change.items()})
     altered.write_parquet(path)
     desk.write("b.csv", texts(5, 5))

@@ -11,20 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import card_yaml
-from understudy import forgetting, provenance, records, shell
-from understudy import labels as label_store
-from understudy.cli import app
-from understudy.duplicates import jaccard, shingles
+from understudy.cli.main import app
 from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
-from understudy.records import SPLITS
-from understudy.steps.ingest import core, splits
+from understudy.review import labels as label_store
+from understudy.runtime import provenance, shell
+from understudy.steps.ingest import rules, splits
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import Assignment, Group, assign, shares
-from understudy.storage import open_store
-from understudy.task import load_card, parse_card
-from understudy.text import content_hash
+from understudy.store import tables as records
+from understudy.store import tombstones
+from understudy.store.storage import open_store
+from understudy.store.tables import SPLITS
+from understudy.task.card import load_card, parse_card
+from understudy.text.duplicates import jaccard, shingles
+from understudy.text.normalise import content_hash
 
 SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over
 OUTPUTS = ("snapshot", "pool", "gold", "test", "refused")
@@ -237,7 +239,7 @@ def test_redundant_rows_are_no_faults_however_many(desk):
 
 
 def test_a_text_that_somebody_asked_to_forget_is_not_taken_again(desk):
-    forgetting.remember_to_forget(open_store(desk.store), "id", ["r0"], "2026-11-02")
+    tombstones.remember_to_forget(open_store(desk.store), "id", ["r0"], "2026-11-02")
     desk.run()
     assert desk.refused()["forgotten"] == ["r0"]
     assert "r0" not in desk.pool() | set(desk.gold()["id"])
@@ -647,7 +649,7 @@ def test_every_text_ends_in_exactly_one_place_and_no_duplicate_crosses_the_wall(
     votes = label_store.from_file(given_labels, 0).with_columns(is_new=pl.lit(value=True))
     sound = vote_rules.sound(votes, texts, card.label_names, [])
     config = IngestConfig(fold_near_duplicates=is_folded)
-    division = core.divide(texts.kept, sound.kept, card, {}, config)
+    division = rules.divide(texts.kept, sound.kept, card, {}, config)
 
     held = division.gold.filter(pl.col("split") != "train")
     refused = division.refused.filter(file="t.csv")["id"].to_list()

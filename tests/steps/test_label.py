@@ -19,18 +19,19 @@ from hypothesis import strategies as st
 
 from tests.conftest import card_yaml
 from tests.teachers import error, teacher_server
-from understudy import records, shell
 from understudy.errors import BadInput, BadSetting
-from understudy.shell import Result
-from understudy.steps.label import core
+from understudy.runtime import shell
+from understudy.runtime.shell import Result
+from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import Store, open_store
-from understudy.task import load_card, load_config, parse_card
-from understudy.teacher.llm import open_teacher
-from understudy.teacher.planted import Errors
+from understudy.store import tables
+from understudy.store.storage import Store, open_store
+from understudy.task.card import load_card, load_config, parse_card
+from understudy.teacher.injected_errors import Errors
+from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
-from understudy.teacher.purchases import content_key
-from understudy.teacher.rehearsal import Plan, RehearsalServer, serve
+from understudy.teacher.response_log import content_key
+from understudy.teacher.simulated import Plan, RehearsalServer, serve
 
 POOL_TIPS = [f"Ask for room {number}." for number in range(30)]
 POOL_OTHERS = [f"The view from room {number} is nice." for number in range(170)]
@@ -63,9 +64,9 @@ def folder(tmp_path: Path, make_card: Callable[..., str], monkeypatch: pytest.Mo
     human = gold_table(HUMAN)
     in_both = human.head(1).select("id", "group", pl.lit(None, pl.String).alias("time"), "text")
     pool = pl.concat([pool_table(POOL_TIPS + POOL_OTHERS), in_both], how="vertical_relaxed")
-    records.write(pool, records.Texts, tmp_path / "pool")
-    records.write(human, records.Gold, tmp_path / "gold")
-    records.write(gold_table(TEST), records.Gold, tmp_path / "test")
+    tables.write(pool, tables.Texts, tmp_path / "pool")
+    tables.write(human, tables.Gold, tmp_path / "gold")
+    tables.write(gold_table(TEST), tables.Gold, tmp_path / "test")
     rows = [(text, "tip") for text in POOL_TIPS] + [(text, "other") for text in POOL_OTHERS]
     rows += [(text, label) for _, text, label in HUMAN + TEST]
     lines = [f"{text},{label}" for text, label in rows]
@@ -84,7 +85,7 @@ def label(folder: Path, **more: Any) -> Result:
 
 
 def judgements(folder: Path, name: str = "judgements") -> pl.DataFrame:
-    return records.read(folder / name, records.Judgements)
+    return tables.read(folder / name, tables.Judgements)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ BOOLEANS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
     pool = pool_table([f"Text {number}." for number in range(len(is_likely))])
-    return core.draw(pool, np.array(is_likely), LabelConfig(texts=texts, seed=seed))
+    return rules.draw(pool, np.array(is_likely), LabelConfig(texts=texts, seed=seed))
 
 
 @settings(deadline=None)
@@ -110,7 +111,7 @@ def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
 def test_weights_add_up_to_the_strata_that_were_drawn_from(is_likely: list[bool], texts: int) -> None:
     table = drawn(is_likely, texts)
     assert len(table) == min(texts, len(is_likely))
-    for stratum, size in ((core.LIKELY, sum(is_likely)), (core.REST, len(is_likely) - sum(is_likely))):
+    for stratum, size in ((rules.LIKELY, sum(is_likely)), (rules.REST, len(is_likely) - sum(is_likely))):
         part = table.filter(pl.col("stratum") == stratum)
         assert part["weight"].sum() == pytest.approx(size if len(part) else 0)
 
@@ -123,13 +124,13 @@ def test_a_larger_draw_holds_the_smaller_one(is_likely: list[bool], texts: int, 
 
 def test_half_of_a_draw_comes_from_the_texts_that_the_weak_rules_call_positive() -> None:
     table = drawn([True] * 100 + [False] * 900, 50)
-    assert Counter(table["stratum"]) == {core.LIKELY: 25, core.REST: 25}
-    assert set(table.select("stratum", "weight").iter_rows()) == {(core.LIKELY, 4.0), (core.REST, 36.0)}
+    assert Counter(table["stratum"]) == {rules.LIKELY: 25, rules.REST: 25}
+    assert set(table.select("stratum", "weight").iter_rows()) == {(rules.LIKELY, 4.0), (rules.REST, 36.0)}
 
 
 def test_any_first_part_of_a_draw_is_balanced() -> None:
     table = drawn([True] * 40 + [False] * 960, 100)  # 40 likely, all of them, and 60 of the rest
-    likely = (table["stratum"] == core.LIKELY).cum_sum()
+    likely = (table["stratum"] == rules.LIKELY).cum_sum()
     assert all(abs(likely[row] - 0.4 * (row + 1)) <= 1 for row in range(100))
 
 
@@ -142,8 +143,8 @@ def test_a_draw_without_weak_rules_is_a_plain_one() -> None:
 def test_a_draw_does_not_depend_on_the_order_of_the_pool() -> None:
     pool = pool_table([f"Text {number}." for number in range(50)])
     config = LabelConfig(texts=10)
-    upside_down = core.draw(pool.reverse(), np.zeros(50, bool), config)
-    assert upside_down.equals(core.draw(pool, np.zeros(50, bool), config))
+    upside_down = rules.draw(pool.reverse(), np.zeros(50, bool), config)
+    assert upside_down.equals(rules.draw(pool, np.zeros(50, bool), config))
 
 
 def test_answered_texts_stand_for_those_without_an_answer() -> None:
@@ -151,7 +152,7 @@ def test_answered_texts_stand_for_those_without_an_answer() -> None:
         {"id": ["a", "b", "c"], "stratum": ["rest", "rest", "likely"], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
     )
     answered = pl.DataFrame({"id": ["a", "c", "human"], "weight": [5.0, 4.0, 1.0]})
-    assert core.reweighed(answered, table)["weight"].to_list() == [10.0, 4.0, 1.0]
+    assert rules.reweighed(answered, table)["weight"].to_list() == [10.0, 4.0, 1.0]
 
 
 # The step
@@ -237,7 +238,7 @@ def test_a_spent_budget_ends_the_step_cleanly_when_enough_was_bought(
 
 
 def test_failed_texts_are_counted_and_told(folder: Path, rehearse: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    records.write(pool_table([*POOL_TIPS, *POOL_OTHERS, "Not in the file."]), records.Texts, folder / "pool")
+    tables.write(pool_table([*POOL_TIPS, *POOL_OTHERS, "Not in the file."]), tables.Texts, folder / "pool")
     result = label(folder, overrides="texts=201")
     assert (result.metrics["texts"], result.metrics["failed"]) == (220, 1)
     assert "1 failed" in result.headline

@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle, make_card
 from tests.teachers import completion, teacher_server
-from understudy import annotation, labels, records, shell
 from understudy.errors import BadArtifact
-from understudy.spreadsheet import raw_cell, safe_cell
-from understudy.steps.mine import core
+from understudy.review import labels, queues
+from understudy.review.spreadsheet import raw_cell, safe_cell
+from understudy.runtime import shell
+from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.storage import open_store
-from understudy.task import load_card, parse_card
-from understudy.teacher import rehearsal
-from understudy.text import content_hash
+from understudy.store import tables
+from understudy.store.storage import open_store
+from understudy.task.card import load_card, parse_card
+from understudy.teacher import simulated
+from understudy.text.normalise import content_hash
 
 # The student's probability of "tip": with ask, bring or avoid 0.881; maybe 0.5; no word it knows 0.119; nice 0.002.
 UNLABELLED = {
@@ -47,7 +49,7 @@ def write_run(
     """Write what mine reads: texts by id with group, ids with a human label, texts of the test split, ids learned."""
     rows = [{"id": name, "group": group, "time": None, "text": text} for name, (group, text) in texts.items()]
     schema = {"id": pl.String, "group": pl.String, "time": pl.String, "text": pl.String}
-    records.write(pl.DataFrame(rows, schema=schema), records.Texts, folder / "pool")
+    tables.write(pl.DataFrame(rows, schema=schema), tables.Texts, folder / "pool")
     gold = [
         {
             "id": name,
@@ -60,12 +62,12 @@ def write_run(
         }
         for name in labelled
     ]
-    table = pl.DataFrame(gold) if gold else records.empty(records.Gold)
-    records.write(table, records.Gold, folder / "gold")
+    table = pl.DataFrame(gold) if gold else tables.empty(tables.Gold)
+    tables.write(table, tables.Gold, folder / "gold")
     wall = [{"id": f"test-{number}", "content": content_hash(text)} for number, text in enumerate(fenced)]
-    table = pl.DataFrame(wall) if wall else records.empty(records.Firewall)
-    records.write(table, records.Firewall, folder / "gold")
-    records.write(answers_to(taught), records.Judgements, folder / "judgements")
+    table = pl.DataFrame(wall) if wall else tables.empty(tables.Firewall)
+    tables.write(table, tables.Firewall, folder / "gold")
+    tables.write(answers_to(taught), tables.Judgements, folder / "judgements")
     bundle = make_bundle(folder / "bundle")
     places = {name: folder / name for name in ("pool", "gold", "judgements")}
     return {"card": bundle, **places, "bundle": bundle}
@@ -78,7 +80,7 @@ def answers_to(ids: Sequence[str]) -> pl.DataFrame:
         "prompt_tokens": 1, "completion_tokens": 1, "cost_usd": 0.0, "is_rehearsal": True, "weight": 1.0,
     }  # fmt: skip
     rows = [{"id": name, **answer} for name in ids]
-    return records.Judgements.validate(pl.DataFrame(rows), cast=True) if rows else records.empty(records.Judgements)
+    return tables.Judgements.validate(pl.DataFrame(rows), cast=True) if rows else tables.empty(tables.Judgements)
 
 
 def mine(folder: Path, inputs: dict[str, Path], store: str, *overrides: str) -> shell.Result:
@@ -88,7 +90,7 @@ def mine(folder: Path, inputs: dict[str, Path], store: str, *overrides: str) -> 
 
 
 def queue_of(folder: Path) -> pl.DataFrame:
-    return records.read(folder / "queue", records.Queue)
+    return tables.read(folder / "queue", tables.Queue)
 
 
 def about(folder: Path) -> dict:
@@ -103,12 +105,12 @@ def own_cache(tmp_path, monkeypatch) -> None:
 
 
 @pytest.fixture
-def teacher(tmp_path, monkeypatch) -> Iterator[rehearsal.RehearsalServer]:
+def teacher(tmp_path, monkeypatch) -> Iterator[simulated.RehearsalServer]:
     """Run a rehearsal teacher that knows the unlabelled texts, and gives no probabilities."""
     path = tmp_path / "answers.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *(row[1:] for row in UNLABELLED.values())])
-    with rehearsal.serve(rehearsal.Plan(path, unknown="refuse")) as server:
+    with simulated.serve(simulated.Plan(path, unknown="refuse")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         yield server
 
@@ -265,15 +267,15 @@ def test_near_duplicates_are_folded_into_the_most_contested_one():
         ("b", "g2", "ask for a ROOM at the back of the house!", 0.9),
         ("c", "g3", "Nothing like it", 0.8),
     )
-    queue = core.choose(table, MineConfig())
+    queue = rules.choose(table, MineConfig())
     assert queue.select("id", "copies").rows() == [("b", 2), ("c", 1)]
 
 
 def test_a_group_fills_only_a_few_places_of_the_queue():
     words = ["harbour", "breakfast", "kettle", "museum"]
     table = compared(*((word, "g1", f"The {word}", 0.9 - number / 10) for number, word in enumerate(words)))
-    assert core.choose(table, MineConfig(per_group=2))["id"].to_list() == words[:2]
-    assert core.choose(table, MineConfig(queue_size=1))["id"].to_list() == words[:1]
+    assert rules.choose(table, MineConfig(per_group=2))["id"].to_list() == words[:2]
+    assert rules.choose(table, MineConfig(queue_size=1))["id"].to_list() == words[:1]
 
 
 def compared(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
@@ -289,22 +291,22 @@ def test_a_difference_of_just_the_limit_is_no_disagreement():
             "teacher_is_positive": [True, True, False],
         }
     )
-    found = core.compare(table, 0.3)
+    found = rules.compare(table, 0.3)
     assert found["disagreement"].to_list() == [0.3, 0.31, 0.2]
     assert found["is_contested"].to_list() == [False, True, False]
 
 
 def test_a_larger_draw_begins_with_the_smaller_one_whatever_the_order_of_the_pool():
     pool = pl.DataFrame({"id": [f"u{number}" for number in range(50)]})
-    draw = core.draw(pool, 20, seed=0)
-    assert core.draw(pool.reverse(), 30, seed=0)["id"].to_list()[:20] == draw["id"].to_list()
-    assert core.draw(pool, 20, seed=1)["id"].to_list() != draw["id"].to_list()
+    draw = rules.draw(pool, 20, seed=0)
+    assert rules.draw(pool.reverse(), 30, seed=0)["id"].to_list()[:20] == draw["id"].to_list()
+    assert rules.draw(pool, 20, seed=1)["id"].to_list() != draw["id"].to_list()
     assert draw["id"].to_list() != sorted(draw["id"])
 
 
 @given(st.lists(st.floats(0, 1), max_size=40), st.floats(0, 1))
 def test_every_beginning_of_the_asking_order_holds_the_share_by_lot(distance, share):
-    order = core.asking_order(np.array(distance), share)
+    order = rules.asking_order(np.array(distance), share)
     assert sorted(order) == list(range(len(distance)))
     ranks = np.argsort(np.argsort(distance, kind="stable"), kind="stable")
     for end in range(1, len(order) + 1):
@@ -317,17 +319,17 @@ def test_weights_of_the_answered_texts_sum_to_the_pool(probabilities, seed):
     names = [f"u{number}" for number in range(len(probabilities))]
     scored = pl.DataFrame({"id": names, "student_probability": probabilities})
     distance = np.abs(np.array(probabilities) - 0.5)
-    parts = np.argsort(np.argsort(distance, kind="stable"), kind="stable") * core.PARTS // len(names)
+    parts = np.argsort(np.argsort(distance, kind="stable"), kind="stable") * rules.PARTS // len(names)
     generator = random.Random(seed)  # noqa: S311
-    answered = [generator.choice(np.flatnonzero(parts == part).tolist()) for part in range(core.PARTS)]
-    weighed = core.weigh(scored, [names[index] for index in answered], 0.5, pool_texts=7 * len(names))
+    answered = [generator.choice(np.flatnonzero(parts == part).tolist()) for part in range(rules.PARTS)]
+    weighed = rules.weigh(scored, [names[index] for index in answered], 0.5, pool_texts=7 * len(names))
     assert weighed["id"].to_list() == [names[index] for index in sorted(answered)]
     assert weighed["weight"].sum() == pytest.approx(7 * len(names))
 
 
 def test_the_share_of_the_pool_counts_texts_by_what_they_stand_for():
     table = pl.DataFrame({"weight": [1.0, 9.0], "is_contested": [True, False]})
-    assert core.contested_share(table) == pytest.approx(0.1)
+    assert rules.contested_share(table) == pytest.approx(0.1)
 
 
 SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -368,7 +370,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
             "disagreement": [0.91234],
         }
     )
-    text = annotation.queue_csv(queue)
+    text = queues.queue_csv(queue)
     assert text.startswith("\ufeffid,group,text,")
     (row,) = csv.DictReader(text.removeprefix("\ufeff").splitlines(keepends=True))
     assert row == {
@@ -385,7 +387,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
 
 def test_the_labelling_page_shows_the_rules_and_offers_the_labels():
     card = parse_card(make_card().replace("A wish to the hotel is no tip.", 'A price of "$5" & <more> is no tip.'))
-    view = ElementTree.fromstring(annotation.label_studio_page(card))  # noqa: S314 - our own
+    view = ElementTree.fromstring(queues.label_studio_page(card))  # noqa: S314 - our own
     headers = [header.get("value") for header in view.iter("Header")]
     assert headers[0] == card.question
     assert headers[1] == '1. A price of "$\u20605" & <more> is no tip.'  # else Label Studio reads $5 as a field
@@ -420,7 +422,7 @@ def ingest(folder: Path, store: str) -> dict[str, Path]:
     given_ = {name: str(folder / f"{name}s.csv") for name in ("text", "label")}
     arguments = {"card": str(folder / "card.yaml"), "texts": given_["text"], "labels": given_["label"], "store": store}
     shell.execute("ingest", {**arguments, **places, "overrides": "calibrate.min_per_label=5"})
-    records.write(answers_to([]), records.Judgements, folder / "judgements")
+    tables.write(answers_to([]), tables.Judgements, folder / "judgements")
     judgements = folder / "judgements"
     return {"card": places["snapshot"], "pool": places["pool"], "gold": places["gold"], "judgements": judgements}
 
@@ -436,7 +438,7 @@ def test_answers_to_the_queue_are_in_the_next_run_as_training_labels(tmp_path, s
     added = labels.add(store, str(filled))
     assert (added.labels, len(added.refusals)) == (3, 0)
     again = ingest(tmp_path / "second", store.uri)
-    gold = records.read(again["gold"], records.Gold).filter(pl.col("id").is_in(list(answers)))
+    gold = tables.read(again["gold"], tables.Gold).filter(pl.col("id").is_in(list(answers)))
     assert dict(gold.select("id", "label").rows()) == answers
     assert gold["origin"].cast(pl.String).unique().to_list() == ["queue"]
     assert gold["split"].cast(pl.String).unique().to_list() == ["train"]

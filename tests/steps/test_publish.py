@@ -11,14 +11,16 @@ import polars as pl
 import pytest
 
 from tests.bundles import make_bundle
-from understudy import records, registry, shell
-from understudy.bundles import read_settings
 from understudy.errors import BadArtifact, BadInput, GateRefused
+from understudy.model.architectures import STUDENTS
+from understudy.reports import model_card
+from understudy.runtime import shell
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.publish import core, model_card
-from understudy.students import STUDENTS
-from understudy.task import load_card
+from understudy.steps.publish import rules
+from understudy.store import registry, tables
+from understudy.store.bundles import read_settings
+from understudy.task.card import load_card
 
 TEXTS = {
     "Ask for a room at the back": "tip",
@@ -47,7 +49,7 @@ def measured(tmp_path_factory) -> Path:
             "origin": "labels",
         }
     )
-    records.write(gold, records.Gold, folder / "test")
+    tables.write(gold, tables.Gold, folder / "test")
     bundle = make_bundle(folder / "bundle", threshold=0.4)
     card, config = load_card(bundle), EvaluateConfig(samples=200)
     texts = testset.read(folder / "test", card, None)
@@ -173,8 +175,8 @@ def test_every_named_student_has_a_licence():
 def test_a_decision_to_keep_the_teacher_is_no_decision_to_publish():
     evaluation = {"bundle": {"version": "a-1"}, "decision": "keep-the-teacher", "reason": "It is better and cheaper."}
     with pytest.raises(GateRefused, match="got 'keep-the-teacher'"):
-        core.require_decision({"version": "a-1"}, evaluation, is_forced=False)
-    core.require_decision({"version": "a-1"}, evaluation, is_forced=True)
+        rules.require_decision({"version": "a-1"}, evaluation, is_forced=False)
+    rules.require_decision({"version": "a-1"}, evaluation, is_forced=True)
 
 
 def test_publish_killed_in_the_middle_is_whole_the_next_time(evaluated, tmp_path, store):
@@ -205,7 +207,7 @@ def test_publish_needs_no_more_than_the_submit_image_holds(evaluated, tmp_path, 
     inputs = evaluated()
     values = {**{name: str(path) for name, path in inputs.items()}, "store": store.uri, "release": str(tmp_path / "r")}
     code = (
-        f"import sys; from understudy.shell import execute; execute('publish', {values!r}); "
+        f"import sys; from understudy.runtime.shell import execute; execute('publish', {values!r}); "
         "heavy = {'numpy', 'polars', 'onnxruntime', 'tokenizers', 'torch', 'dataframely'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

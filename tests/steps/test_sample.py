@@ -11,13 +11,15 @@ import pytest
 
 from tests.teachers import completion, teacher_server
 from tests.watched import make_texts, publish, put_night
-from understudy import forgetting, sampling, shell
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
-from understudy.steps.sample import core
+from understudy.review import samples
+from understudy.runtime import shell
+from understudy.steps.sample import rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch import quality, testsets
-from understudy.storage import Store
-from understudy.task import load_card
+from understudy.store import tombstones
+from understudy.store.storage import Store
+from understudy.task.card import load_card
 
 DAY = "2026-11-07"
 
@@ -90,7 +92,7 @@ def version(tmp_path, store) -> str:
 
 def test_weights_add_up_to_all_texts_of_each_part():
     table = texts(3000)
-    drawn = core.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY)
+    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY)
     assert drawn["weight"].sum() == pytest.approx(3000)
     sizes = drawn.group_by("stratum").agg(size=pl.col("stratum_texts").first(), weight=pl.col("weight").sum())
     assert sizes["size"].to_list() == pytest.approx(sizes["weight"].to_list())
@@ -103,7 +105,7 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
     true_share = (table["label"] == "tip").mean()
     found = []
     for seed in range(60):
-        drawn = core.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY)
+        drawn = rules.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY)
         found.append(float((drawn["weight"] * (drawn["label"] == "tip")).sum() / drawn["weight"].sum()))
     assert np.mean(found) == pytest.approx(true_share, abs=0.002)  # labels follow the parts: no error is left
 
@@ -111,12 +113,12 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
 def test_the_draw_does_not_depend_on_the_order_of_the_texts():
     table = texts(500)
     config = SampleConfig(random_texts=20, stratified_texts=20)
-    assert core.draw(table, config, DAY).equals(core.draw(table.reverse(), config, DAY))
-    assert set(core.draw(table, config, DAY)["id"]) != set(core.draw(table, config, "2026-11-14")["id"])
+    assert rules.draw(table, config, DAY).equals(rules.draw(table.reverse(), config, DAY))
+    assert set(rules.draw(table, config, DAY)["id"]) != set(rules.draw(table, config, "2026-11-14")["id"])
 
 
 def test_fewer_texts_than_asked_for_are_all_drawn():
-    drawn = core.draw(texts(30), SampleConfig(), DAY)
+    drawn = rules.draw(texts(30), SampleConfig(), DAY)
     assert len(drawn) == 30
     assert drawn["weight"].to_list() == [1.0] * 30
 
@@ -162,9 +164,9 @@ def test_a_days_sample_is_drawn_once(tmp_path, store, version, teacher):
 
 
 def test_texts_that_are_forgotten_are_not_drawn(tmp_path, store, version):
-    forgetting.remember_to_forget(store, "id", [f"1-{number}" for number in range(300)], DAY)
+    tombstones.remember_to_forget(store, "id", [f"1-{number}" for number in range(300)], DAY)
     sample(tmp_path, store)
-    drawn = sampling.read_sample(store, DAY)
+    drawn = samples.read_sample(store, DAY)
     assert not any(name.startswith("1-") for name in drawn["id"])
     assert drawn["weight"].sum() == pytest.approx(600)
 
@@ -216,15 +218,15 @@ def test_answers_become_precision_and_recall(tmp_path, store, version, teacher):
     assert result.parameters["is_new"] is True
     found = watch(tmp_path, store, "2026-11-14")
     first = found["samples"][0]
-    assert first["answered"] == first["drawn"] == len(sampling.read_sample(store, DAY))
+    assert first["answered"] == first["drawn"] == len(samples.read_sample(store, DAY))
     for figures in first["labels"].values():
         assert figures["precision"]["value"] == figures["recall"]["value"] == 1.0
         assert figures["recall"]["low"] < 1.0  # all right on few texts is not certainty
     assert first["errors"]["value"] == 0.0
     # The teacher calls everything a tip, so it differs on what the model calls other.
-    drawn = sampling.read_sample(store, DAY).filter(pl.col("teacher_label").is_not_null())
+    drawn = samples.read_sample(store, DAY).filter(pl.col("teacher_label").is_not_null())
     is_other = (drawn["label"] == "other").to_numpy()
-    taught = quality.reweighted(drawn, sampling.read_sample(store, DAY))["weight"].to_numpy()
+    taught = quality.reweighted(drawn, samples.read_sample(store, DAY))["weight"].to_numpy()
     assert first["disagreement"]["value"] == pytest.approx(taught[is_other].sum() / taught.sum(), abs=1e-6)
     assert found["months"][0]["month"] == "2026-11"
     assert found["months"][0]["f1"]["value"] == 1.0
@@ -245,17 +247,17 @@ def test_the_same_answers_count_once_and_a_persons_newest_counts(tmp_path, store
 def test_the_newest_answer_counts_on_one_day_and_over_days(store):
     def said(day: str, label: str, annotator: str = "ann") -> str | None:
         votes = {"id": ["1"], "label": [label], "annotator": [annotator]}
-        return sampling.put_answers(store, day, pl.DataFrame(votes))
+        return samples.put_answers(store, day, pl.DataFrame(votes))
 
     for number, label in enumerate(["tip", "other", "tip", "other", "tip"], start=1):
         assert said(DAY, label) == f"samples/{DAY}/answers-{number:06d}.jsonl"
-        assert sampling.read_answers(store, DAY)["human_label"].to_list() == [label]
+        assert samples.read_answers(store, DAY)["human_label"].to_list() == [label]
         assert said(DAY, label) is None  # nothing new
     assert said("2026-11-08", "other") is not None
     assert said("2026-11-09", "tip") is not None
-    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == ["tip"]
+    assert samples.read_answers(store, "2026-11-09")["human_label"].to_list() == ["tip"]
     assert said("2026-11-09", "other", "bob") is not None
-    assert sampling.read_answers(store, "2026-11-09")["human_label"].to_list() == []  # two persons, even
+    assert samples.read_answers(store, "2026-11-09")["human_label"].to_list() == []  # two persons, even
 
 
 def test_answers_to_a_sample_never_become_training_labels(tmp_path, store, version):
@@ -272,7 +274,7 @@ def test_answers_with_unknown_labels_are_refused(tmp_path, store, version):
 
 
 def test_unanswered_texts_are_stood_for_by_the_answered_ones_of_their_part():
-    drawn = core.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY)
+    drawn = rules.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY)
     found = quality.reweighted(drawn.gather_every(2), drawn)
     assert found["weight"].sum() == pytest.approx(1000)
 
@@ -311,7 +313,7 @@ def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, stor
 
 def test_a_test_set_is_compared_with_the_one_of_the_publication(tmp_path, store, version):
     card = load_card(tmp_path / "card")
-    rows = core.draw(texts(200, 0.4), SampleConfig(), DAY).with_columns(
+    rows = rules.draw(texts(200, 0.4), SampleConfig(), DAY).with_columns(
         human_label=pl.col("label"), annotators=pl.lit(1, pl.Int64), version=pl.lit(version), day=pl.lit(DAY)
     )
     found = testsets.compared(store, card, rows, "2026-12-31")

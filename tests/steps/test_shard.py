@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from tests.night_desk import make_desk, texts
-from understudy import nights, registry
-from understudy.arrivals import addresses, deal
+from understudy.data.arrivals import addresses, deal
 from understudy.errors import BadArtifact, BadData, BadInput
-from understudy.nights import Range
+from understudy.store import manifests as nights
+from understudy.store import registry
+from understudy.store.manifests import Range
 
 
 @pytest.fixture(autouse=True)
@@ -404,7 +405,7 @@ def test_a_bucket_is_read_like_a_folder(s3_url, tmp_path):
 
 
 def make_desk_source(s3_url):
-    from understudy.storage import open_store
+    from understudy.store.storage import open_store
 
     return open_store(s3_url)
 

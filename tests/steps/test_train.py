@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.students import make_student
-from understudy import provenance, records, student
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
-from understudy.shell import execute
-from understudy.steps.train import core
-from understudy.task import parse_card
-from understudy.text import content_hash
+from understudy.model import student
+from understudy.runtime import provenance
+from understudy.runtime.shell import execute
+from understudy.steps.train import rules
+from understudy.store import tables
+from understudy.task.card import parse_card
+from understudy.text.normalise import content_hash
 
 COUNTS = {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45}
 NOTHING_PROVEN = {"counts": COUNTS, "slices": []}
@@ -39,13 +41,13 @@ def judged(*rows):
 
 def test_an_answer_with_probabilities_is_taken_at_them(make_card):
     table = judged(("ask for room 5", "tip", [0.2, 0.8]), ("nice", "other", [0.9, 0.1]))
-    np.testing.assert_allclose(core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
+    np.testing.assert_allclose(rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
 
 
 def test_an_answer_without_probabilities_is_taken_at_what_the_audit_measured(make_card):
     # when it says tip, 8 of 13 are, (8 + .5) / 14; when it does not, 2 of 47 are all the same, (2 + .5) / 48
     table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
-    targets = core.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
+    targets = rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
     np.testing.assert_allclose(targets, [8.5 / 14, 2.5 / 48])
 
 
@@ -58,27 +60,27 @@ def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
         ("nice", "other", [0.99, 0.01]),
         ("quiet", "other", None),
     )
-    targets = core.teacher_targets(table, parse_card(make_card()), audit)
+    targets = rules.teacher_targets(table, parse_card(make_card()), audit)
     # inside: 9 of 11 that it rejected are tips; outside, with the slice's counts taken off, none of 43 are
     np.testing.assert_allclose(targets, [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(core.CELLS, st.integers(0, 300))))
+@given(st.fixed_dictionaries(dict.fromkeys(rules.CELLS, st.integers(0, 300))))
 def test_trust_lies_strictly_between_never_and_always(counts):
-    trust = core.Trust.counted(counts)
+    trust = rules.Trust.counted(counts)
     assert 0 < trust.if_yes < 1
     assert 0 < trust.if_no < 1
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 5))
 def test_every_text_is_learned_once_an_epoch(lengths, epoch):
-    batches = core.epoch_batches(lengths, 128, seed=1, epoch=epoch)
+    batches = rules.epoch_batches(lengths, 128, seed=1, epoch=epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
 
 
 def test_epochs_differ_in_their_order_and_repeat_with_the_seed():
     first, again, second = (
-        [batch.tolist() for batch in core.epoch_batches([5] * 100, 50, seed=1, epoch=epoch)] for epoch in (0, 0, 1)
+        [batch.tolist() for batch in rules.epoch_batches([5] * 100, 50, seed=1, epoch=epoch)] for epoch in (0, 0, 1)
     )
     assert first == again
     assert first != second
@@ -99,7 +101,7 @@ def test_a_human_label_stands_above_the_teachers(make_card):
         ]
     )
     gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
-    table = core.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
+    table = rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
     assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", 0.0, 3.0)]
     assert len(table) == 12
 
@@ -110,14 +112,14 @@ def test_one_class_only_cannot_be_learned(make_card):
     gold = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "label": pl.String, "split": pl.String})
     judgements = judged(*[(text, "other", [0.9, 0.1]) for text in texts])
     with pytest.raises(TooFewLabels, match="of both labels, got 12 with 0 likely 'tip'"):
-        core.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
+        rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
 
 
 def test_a_copy_of_a_test_text_is_refused():
     table = table_of(id=["a"], text=["Ask for  ROOM 5!"])
     firewall = table_of(id=["t1"], content=[content_hash("ask for room 5")])
     with pytest.raises(BadArtifact, match="must not stand in the test split, got 1, first a"):
-        core.require_fenced(table, firewall)
+        rules.require_fenced(table, firewall)
 
 
 @pytest.fixture
@@ -139,10 +141,10 @@ def inputs(tmp_path, make_card):
         "completion_tokens": 1, "cost_usd": 0.0, "is_rehearsal": True, "weight": 1.0,
     }  # fmt: skip
     judgements = texts.head(80).with_columns(label, **{name: pl.lit(value) for name, value in answers.items()})
-    records.write(texts.head(80), records.Texts, tmp_path / "pool")
-    records.write(gold, records.Gold, tmp_path / "gold")
-    records.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), records.Firewall, tmp_path / "gold")
-    records.write(judgements, records.Judgements, tmp_path / "judgements")
+    tables.write(texts.head(80), tables.Texts, tmp_path / "pool")
+    tables.write(gold, tables.Gold, tmp_path / "gold")
+    tables.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), tables.Firewall, tmp_path / "gold")
+    tables.write(judgements, tables.Judgements, tmp_path / "judgements")
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit/audit.json").write_text(json.dumps(NOTHING_PROVEN))
     (tmp_path / "card").mkdir()

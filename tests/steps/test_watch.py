@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 
 from tests.watched import make_texts, publish, put_night
-from understudy import nights, shell
-from understudy.config import build_config
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
+from understudy.runtime import shell
 from understudy.steps.watch import nightly, outlets, records
 from understudy.steps.watch.config import WatchConfig
-from understudy.storage import FolderStore, Store
+from understudy.store import manifests as nights
+from understudy.store.storage import FolderStore, Store
+from understudy.task.settings import build_config
 
 
 def watch(folder: Path, store: Store, night: str, *overrides: str) -> shell.Result:

@@ -7,9 +7,11 @@ import pytest
 from tests.night_desk import make_desk, texts
 from tests.services.faulty import Fault, always, faulty, times
 from tests.steps.test_ingest import Desk
-from understudy import labels, nights, sources, storage
+from understudy.data import sources
 from understudy.errors import BadData, BadInput, StorageError
-from understudy.storage import FolderStore, copy, open_store
+from understudy.review import labels
+from understudy.store import manifests, storage
+from understudy.store.storage import FolderStore, copy, open_store
 
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(8000))  # 256,000 bytes
 HALF = Fault(keeps=128_000)
@@ -204,7 +206,7 @@ def test_a_night_whose_source_is_cut_always_takes_no_text_and_the_next_one_takes
 ):
     with pytest.raises(StorageError, match="must come whole"):
         night(desk, s3_url, always(Fault(keeps=0), about="/in/a.csv"), s3_server, monkeypatch)
-    assert nights.find_manifest(desk.store, "2026-11-01") is None
+    assert manifests.find_manifest(desk.store, "2026-11-01") is None
     night(desk, s3_url, lambda _: None, s3_server, monkeypatch)
     assert len(desk.predictions("2026-11-01")) == 400
 
@@ -231,11 +233,11 @@ def test_fewer_rows_than_the_manifest_names_are_an_error(tmp_path, name, monkeyp
     write = {"a.csv": table.write_csv, "a.jsonl": table.write_ndjson, "a.parquet": table.write_parquet}[name]
     write(desk.source / name)
     shard = desk.shard("2026-11-01").parameters["shards"]
-    before = nights.read_manifest(desk.store, "2026-11-01")
+    before = manifests.read_manifest(desk.store, "2026-11-01")
     tag = next(iter(before.objects.values())).tag
     write = {"a.csv": table[:30].write_csv, "a.jsonl": table[:30].write_ndjson, "a.parquet": table[:30].write_parquet}
     write[name](desk.source / name)
-    monkeypatch.setattr("understudy.arrivals.require_tag", lambda _: tag)  # a cut that left the tag as it was
+    monkeypatch.setattr("understudy.data.arrivals.require_tag", lambda _: tag)  # a cut that left the tag as it was
     with pytest.raises(StorageError, match="the 50 rows that the night's manifest names, got 30"):
         desk.infer(shard)
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import BadInput
-from understudy.store import secrets
-from understudy.store.secrets import HIDDEN, hide, read_secret, redact, redact_values
-from understudy.store.sinks import HidingStream
+from understudy.secrets import keys
+from understudy.secrets.keys import HIDDEN, hide, read_secret, redact, redact_values
+from understudy.secrets.sinks import HidingStream
 
 KEY = "sk-Zq7hidden42x+w/Lm9="
 WEBHOOK = "https://hooks.example.com/services/T0ABCDEF1/B0ABCDEF2/aVeryLongTokenOfAHook"
@@ -26,10 +26,10 @@ WEBHOOK = "https://hooks.example.com/services/T0ABCDEF1/B0ABCDEF2/aVeryLongToken
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """Let no other secret be known."""
-    monkeypatch.setattr(secrets, "_met", set())
+    monkeypatch.setattr(keys, "_met", set())
     monkeypatch.setattr(sys, "argv", ["test"])
     for name in list(os.environ):
-        if secrets.SECRET_NAME.search(name) or secrets.ADDRESS_NAME.search(name):
+        if keys.SECRET_NAME.search(name) or keys.ADDRESS_NAME.search(name):
             monkeypatch.delenv(name)
 
 
@@ -61,7 +61,7 @@ def test_a_key_is_found_in_every_form(key, form):
 
 @given(before=st.binary(max_size=7), after=st.binary(max_size=7))
 def test_a_key_is_found_in_base64_wherever_it_stands(before, after):
-    secrets.remember(KEY)
+    keys.remember(KEY)
     encoded = base64.b64encode(before + KEY.encode() + after).decode()
     shown = redact(encoded)
     assert HIDDEN in shown
@@ -72,7 +72,7 @@ def test_a_key_is_found_in_base64_wherever_it_stands(before, after):
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60))
 def test_no_key_at_all_is_shown(value):
     value = f"7a{value}"
-    secrets.remember(value)
+    keys.remember(value)
     for text in (value, json.dumps(value), repr(value), quote(value, safe=""), f"Basic {value}", f"x={value};y"):
         assert value not in redact(text)
         assert value not in hide(text)
@@ -185,7 +185,7 @@ def test_records_keep_their_shape(key):
 
 def test_what_is_no_file_of_a_key_is_refused_without_waiting(monkeypatch, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "large").write_bytes(b"x" * (secrets.LARGEST_FILE + 1))
+    (tmp_path / "large").write_bytes(b"x" * (keys.LARGEST_FILE + 1))
     (tmp_path / "latin").write_bytes(b"\xe9")
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "large", tmp_path / "latin", tmp_path / "none"):
         monkeypatch.setenv("OPENAI_API_KEY_FILE", str(path))
@@ -233,10 +233,10 @@ def test_a_stream_sees_a_secret_that_is_written_in_pieces(key):
 def test_a_terminal_of_ascii_and_a_pipe_that_ends_make_no_traceback(tmp_path):
     root = Path(__file__).parent.parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root / "components"), "PYTHONIOENCODING": "ascii", "K_TOKEN": KEY}
-    code = f"from understudy.store.sinks import guard_streams as g; g(); import click; click.echo('é {KEY} \\udcff')"
+    code = f"from understudy.secrets.sinks import guard_streams as g; g(); import click; click.echo('é {KEY} \\udcff')"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     assert done.stdout.decode() == f"é {HIDDEN} \\udcff\n"
-    many = "from understudy.cli import main; import sys, click, understudy.template as t; t.TEMPLATE *= 500; main()"
+    many = "from understudy.cli.main import main; import sys, click, understudy.task.template as t; t.TEMPLATE *= 500; main()"  # noqa: E501
     piped = f"{sys.executable} -c '{many}' card new | head -1"
     ended = subprocess.run(["bash", "-c", piped], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("# A task card")

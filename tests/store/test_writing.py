@@ -20,14 +20,15 @@ from tests.night_desk import make_desk
 from tests.nights import prediction, put_segment
 from tests.services.faulty import Fault, always, faulty
 from tests.services.lossy import losing_first_answer
-from understudy import cache, cards
-from understudy.cli import app
+from understudy.cli.main import app
+from understudy.data import cards
 from understudy.errors import BadCard, BadInput, StorageError, UnderstudyError
-from understudy.storage import FolderStore, copy, open_store, prepare_store, s3_client, split_uri
+from understudy.store import cache
 from understudy.store.address import parse_address
 from understudy.store.identity import STORE_ID
 from understudy.store.leftovers import temporary_folder
-from understudy.teacher import purchases
+from understudy.store.storage import FolderStore, copy, open_store, prepare_store, s3_client, split_uri
+from understudy.teacher import response_log
 
 FORK = multiprocessing.get_context("fork")
 IGNORING = {name: Fault(without=frozenset({name.lower()})) for name in ("If-None-Match", "If-Match")}
@@ -244,7 +245,7 @@ def test_a_disk_without_room_is_one_sentence_for_store_copies_and_cache(tmp_path
         lambda: store.put_if_absent("other", b"x" * 100_000),
         lambda: store.compare_and_swap("other", b"x" * 100_000, None),
         lambda: copy(store, "big", tmp_path / "copy"),
-        lambda: cache.open_database(tmp_path / "c/answers.sqlite", purchases._connect),
+        lambda: cache.open_database(tmp_path / "c/answers.sqlite", response_log._connect),
     ]
     for action in actions:
         kind, sentence = told_by(action, size=5000)
@@ -312,7 +313,7 @@ def test_files_of_the_cache_are_their_owners_alone_and_the_stores_follow_the_uma
     before = os.umask(0)
     try:
         for _ in range(2):
-            opened = cache.open_database(path, purchases._connect)
+            opened = cache.open_database(path, response_log._connect)
             with opened:
                 opened.execute("DELETE FROM purchases")
             found = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}

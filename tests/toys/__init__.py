@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-PIPELINE = "pipelines.training"
+PIPELINE = "understudy.pipelines.training"
 
 
 def environment(**extra):
@@ -23,8 +23,8 @@ def environment(**extra):
 @contextmanager
 def installed():
     """Let this process find these steps, and this pipeline in the place of the real one."""
-    import pipelines
     import understudy.steps
+    from understudy import pipelines
 
     real = sys.modules.pop(PIPELINE, None)
     understudy.steps.__path__.append(str(HERE / "steps"))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from understudy.data.limits import MOST_FILES
 from understudy.errors import BadData
-from understudy.wording import count
+from understudy.text.numbers import count
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
 SHOWN_FILES = 20

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
+from understudy.model.architectures import unknown_student
 from understudy.model.student_files import (
     CONFIG_FILE,
     PLAIN_WEIGHTS,
@@ -19,7 +20,6 @@ from understudy.model.student_files import (
     TOKENIZER_FILE,
     VOCABULARIES,
 )
-from understudy.students import unknown_student
 
 SMALL = (CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, *SPECIAL_FILES, *VOCABULARIES)
 DOWNLOAD = """

@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from understudy import sources
+from understudy.data import sources
 from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES, MOST_TASK_BYTES
 from understudy.data.listing import clipped
+from understudy.data.sources import Refusal
 from understudy.errors import BadData
-from understudy.sources import Refusal
 
 CONTROL = "label"  # name of the choice on our labelling page
 ID_FIELD = "understudy_id"

@@ -5,7 +5,7 @@ import re
 import uuid
 
 from understudy.errors import BadArtifact
-from understudy.storage import Store
+from understudy.store.storage import Store
 
 STORE_ID = "judgements/.store-id"
 FIRST_NIGHT = "manifests/order/00000001.json"

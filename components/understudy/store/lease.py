@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import Conflict, StorageError
-from understudy.storage import Store, Tagged
+from understudy.store.storage import Store, Tagged
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term

@@ -3,7 +3,7 @@
 import polars as pl
 
 from understudy.errors import BadArtifact
-from understudy.task import Card
+from understudy.task.card import Card
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:

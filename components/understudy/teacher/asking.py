@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy.errors import BudgetSpent, TeacherError, UnderstudyError
+from understudy.secrets.keys import redact
 from understudy.steps.label.config import LabelConfig
-from understudy.store.secrets import redact
-from understudy.task import Teacher
+from understudy.task.card import Teacher
+from understudy.teacher.budget import Spending, price_usd
+from understudy.teacher.client import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.crew import Crew
-from understudy.teacher.endpoint import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.journal import Journal
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import (
@@ -22,8 +23,7 @@ from understudy.teacher.prompt import (
     most_prompt_tokens,
     read_verdict,
 )
-from understudy.teacher.purchases import BOOKED, Intent, Purchase, content_key
-from understudy.teacher.spending import Spending, price_usd
+from understudy.teacher.response_log import BOOKED, Intent, Purchase, content_key
 from understudy.teacher.throttle import Pause, Throttle
 
 GARBAGE_TRIES = 2

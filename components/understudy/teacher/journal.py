@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Generic, TypeVar
 
 from understudy.store.lease import Lease
-from understudy.teacher.purchases import BOOKED, OPEN, Intent, Purchase, PurchaseBook
+from understudy.teacher.response_log import BOOKED, OPEN, Intent, Purchase, PurchaseBook
 
 Item = TypeVar("Item")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import UnderstudyError
-from understudy.task import Card, Label
+from understudy.task.card import Card, Label
 
 CODE_LENGTH = 16
 MARKED = re.compile(r"<<<TEXT ([0-9a-f]{16})\n(.*?)\n\1 TEXT>>>", re.DOTALL)

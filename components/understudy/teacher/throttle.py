@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from understudy.teacher.endpoint import Busy
+from understudy.teacher.client import Busy
 
 Answer = TypeVar("Answer")
 WIDEST = 8

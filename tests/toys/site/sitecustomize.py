@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import pipelines
 import understudy.steps
+from understudy import pipelines
 
 HERE = Path(__file__).parents[1]
 understudy.steps.__path__.append(str(HERE / "steps"))

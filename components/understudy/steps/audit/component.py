@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -17,6 +17,6 @@ def audit(
     fault: str = "",
 ) -> None:
     """Compare the teacher with people, by label and by slice, and say in words where it is biased."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("audit", locals())

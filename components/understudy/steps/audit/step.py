@@ -5,15 +5,17 @@ from typing import Any
 
 import polars as pl
 
-from understudy import records, wording
-from understudy.documents import write_json
-from understudy.metrics import Bools, defined
-from understudy.shell import In, Out, Result
-from understudy.steps.audit import core, markdown, summary
+from understudy.reports import audit as markdown
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats.metrics import Bools, defined
+from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
-from understudy.task import Card, load_card, load_config
+from understudy.store import tables
+from understudy.store.documents import write_json
+from understudy.task.card import Card, load_card, load_config
 from understudy.teacher.answers import teacher_answers
-from understudy.text import in_slice
+from understudy.text import numbers
+from understudy.text.normalise import in_slice
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 
@@ -34,11 +36,11 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str
     """
     task = load_card(card)
     config: AuditConfig = load_config("audit", task, overrides)
-    human = records.read_gold(gold, "train", "validation").filter(pl.col("origin").cast(pl.String) == "labels")
-    answers = teacher_answers(records.read(judgements, records.Judgements), task)
+    human = tables.read_gold(gold, "train", "validation").filter(pl.col("origin").cast(pl.String) == "labels")
+    answers = teacher_answers(tables.read(judgements, tables.Judgements), task)
     judged = human.join(answers, on="id", how="inner").sort("id")
     slices = slices_of(task, judged)
-    tests = core.compare_slices(
+    tests = rules.compare_slices(
         (judged["label"] == task.positive_label).to_numpy(), judged["teacher_is_positive"].to_numpy(), slices
     )
     found = {
@@ -48,7 +50,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str
         "human_texts": len(human),
         **summary.summarise(judged, slices, tests, _labels(task), config),
     }
-    unlabelled = records.read(pool, records.Texts).join(records.read(gold, records.Gold), on="id", how="anti")
+    unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")
     queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
     _write(audit, found, queue)
     return _result(found, len(queue))
@@ -64,17 +66,17 @@ def _labels(card: Card) -> tuple[str, str]:
     return card.positive_label, other
 
 
-def _queue(card: Card, pool: pl.DataFrame, tests: list[core.SliceTest], config: AuditConfig) -> pl.DataFrame:
+def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config: AuditConfig) -> pl.DataFrame:
     """Choose texts of the pool that people should label, for every bias that is proven."""
     proven = [test for test in tests if test.is_biased(config.alpha)]
-    return core.queue_for(pool, slices_of(card, pool), proven, config.queue_per_slice, config.seed)
+    return rules.queue_for(pool, slices_of(card, pool), proven, config.queue_per_slice, config.seed)
 
 
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / AUDIT_FILE, found)
     (folder / PAGE_FILE).write_text(markdown.page(found), encoding="utf-8")
-    records.write(queue, records.AuditQueue, folder)
+    tables.write(queue, tables.AuditQueue, folder)
 
 
 def _result(found: dict[str, Any], queued: int) -> Result:
@@ -89,9 +91,9 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         "biased_slices": len(biases),
         "queued": queued,
     }
-    verdict = f"the teacher {wording.listed(biases)}" if biases else "no bias of the teacher shown"
-    agreement = wording.percent(found["agreement"]["value"])
+    verdict = f"the teacher {numbers.listed(biases)}" if biases else "no bias of the teacher shown"
+    agreement = numbers.percent(found["agreement"]["value"])
     return Result(
-        headline=f"{verdict}; it agrees with people on {agreement} of {wording.count(found['texts'], 'text')}",
+        headline=f"{verdict}; it agrees with people on {agreement} of {numbers.count(found['texts'], 'text')}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
     )

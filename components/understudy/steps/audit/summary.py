@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from understudy import metrics, wording
-from understudy.metrics import Bools, Interval
-from understudy.steps.audit import core
+from understudy.stats import metrics
+from understudy.stats.metrics import Bools, Interval
+from understudy.steps.audit import rules
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.core import Counts, SliceTest
+from understudy.steps.audit.rules import Counts, SliceTest
+from understudy.text import numbers
 
 METHOD = (
     "Human labels of the splits train and validation; each text counts once, unweighted, and as independent. "
@@ -43,18 +44,18 @@ def summarise(
     """
     is_positive, judged = ((table[column] == labels[0]).to_numpy() for column in ("label", "teacher_label"))
     described = [slice_record(name, tests, labels[0], config) for name in slices]
-    rest = core.in_no_slice(slices, len(table))
+    rest = rules.in_no_slice(slices, len(table))
     figures = overall(is_positive, judged, table["group"].to_numpy(), labels, config)
-    categories = core.error_categories(is_positive, judged, slices)
+    categories = rules.error_categories(is_positive, judged, slices)
     return {
         "texts": len(table),
         "splits": {name: int((table["split"].cast(pl.String) == name).sum()) for name in ("train", "validation")},
         "positive_label": labels[0],
-        "counts": asdict(core.count(is_positive, judged)),
+        "counts": asdict(rules.count(is_positive, judged)),
         **figures,
         "tests": _asked(tests),
         "slices": described,
-        "in_no_slice": asdict(core.count(is_positive[rest], judged[rest])),
+        "in_no_slice": asdict(rules.count(is_positive[rest], judged[rest])),
         "categories": [category_record(category, table, config.examples) for category in categories],
         "verdict": [agreement_sentence(len(table), figures, labels[0]), *verdicts(described)],
         "method": METHOD,
@@ -119,17 +120,17 @@ def slice_sentence(test: SliceTest, positive_label: str, asked: int, is_biased: 
         return _too_few_sentence(test, positive_label)
     if not is_biased:
         return _unproven_sentence(test)
-    proof = f"({wording.p_value(test.p_adjusted or 0.0)} after correction for {wording.count(asked, 'test')})"
+    proof = f"({numbers.p_value(test.p_adjusted or 0.0)} after correction for {numbers.count(asked, 'test')})"
     if test.direction == "under-labels":
         return (
             f"The teacher under-labels '{test.slice}' texts: of the '{positive_label}' among them it found "
             f"{_of(test.inside.recall, test.inside, 'under-labels')} against "
-            f"{wording.percent(test.outside.recall.value)} elsewhere {proof}."
+            f"{numbers.percent(test.outside.recall.value)} elsewhere {proof}."
         )
     return (
         f"The teacher over-labels '{test.slice}' texts: of those that are not '{positive_label}' it flagged "
         f"{_of(test.inside.error('over-labels'), test.inside, 'over-labels')} against "
-        f"{wording.percent(test.outside.error('over-labels').value)} elsewhere {proof}."
+        f"{numbers.percent(test.outside.error('over-labels').value)} elsewhere {proof}."
     )
 
 
@@ -146,16 +147,16 @@ def _unproven_sentence(test: SliceTest) -> str:
     inside, outside = test.inside, test.outside
     return (
         f"No bias shown in slice '{test.slice}': the teacher found {_of(inside.recall, inside, 'under-labels')} "
-        f"against {wording.percent(outside.recall.value)} elsewhere, with "
-        f"{wording.percent(inside.error('over-labels').value)} false alarms against "
-        f"{wording.percent(outside.error('over-labels').value)}."
+        f"against {numbers.percent(outside.recall.value)} elsewhere, with "
+        f"{numbers.percent(inside.error('over-labels').value)} false alarms against "
+        f"{numbers.percent(outside.error('over-labels').value)}."
     )
 
 
-def _of(share: Interval, counts: Counts, direction: core.Direction) -> str:
+def _of(share: Interval, counts: Counts, direction: rules.Direction) -> str:
     hits = counts.true_positive if direction == "under-labels" else counts.false_positive
-    span = wording.percent_interval(share.low, share.high)
-    return f"{hits} of {counts.tried(direction)} ({wording.percent(share.value)}, 95% interval {span})"
+    span = numbers.percent_interval(share.low, share.high)
+    return f"{hits} of {counts.tried(direction)} ({numbers.percent(share.value)}, 95% interval {span})"
 
 
 def agreement_sentence(texts: int, figures: Mapping[str, Any], positive_label: str) -> str:
@@ -164,11 +165,11 @@ def agreement_sentence(texts: int, figures: Mapping[str, Any], positive_label: s
         return "The teacher judged no text that has a human label in train or validation: nothing can be said of it."
     agreement, positive = figures["agreement"], figures["classes"][positive_label]
     return (
-        f"On {wording.count(texts, 'human-labelled text')} the teacher agrees with people in "
-        f"{wording.percent(agreement['value'])} (95% interval "
-        f"{wording.percent_interval(agreement['low'], agreement['high'])}); it finds "
-        f"{wording.percent(positive['recall']['value'])} of the '{positive_label}' texts, and is right in "
-        f"{wording.percent(positive['precision']['value'])} of what it calls '{positive_label}'."
+        f"On {numbers.count(texts, 'human-labelled text')} the teacher agrees with people in "
+        f"{numbers.percent(agreement['value'])} (95% interval "
+        f"{numbers.percent_interval(agreement['low'], agreement['high'])}); it finds "
+        f"{numbers.percent(positive['recall']['value'])} of the '{positive_label}' texts, and is right in "
+        f"{numbers.percent(positive['precision']['value'])} of what it calls '{positive_label}'."
     )
 
 
@@ -182,7 +183,7 @@ def verdicts(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     return biased + none + few
 
 
-def category_record(category: core.Category, table: pl.DataFrame, examples: int) -> dict[str, Any]:
+def category_record(category: rules.Category, table: pl.DataFrame, examples: int) -> dict[str, Any]:
     """Count one kind of error, with examples by id."""
     rows = table.filter(category.members).sort("id")
     shown = rows.head(examples).select("id", "split", "label", "teacher_label", "rationale", "text").to_dicts()
@@ -191,5 +192,5 @@ def category_record(category: core.Category, table: pl.DataFrame, examples: int)
         "direction": category.direction,
         "slice": category.slice,
         "texts": len(rows),
-        "examples": [{**row, "text": wording.clip(row["text"], TEXT_SHOWN)} for row in shown],
+        "examples": [{**row, "text": numbers.clip(row["text"], TEXT_SHOWN)} for row in shown],
     }

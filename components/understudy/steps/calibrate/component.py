@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -16,6 +16,6 @@ def calibrate(
     fault: str = "",
 ) -> None:
     """Calibrate the graph that will serve on the calibration split, and write the bundle."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("calibrate", locals())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from understudy.config import require
+from understudy.task.settings import require
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.cascade import CONFIDENCE
-from understudy.engine import Bools, Floats
-from understudy.metrics import Column
-from understudy.scoring import Sigmoid
+from understudy.model.cascade import CONFIDENCE
+from understudy.model.engine import Bools, Floats
+from understudy.model.scoring import Sigmoid
+from understudy.stats.metrics import Column
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import metrics, provenance, records
-from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
-from understudy.cascade import HELD_OUT_FILE, Cascade, FirstStage
 from understudy.data import parquet
-from understudy.documents import read_json, write_json
-from understudy.drift.summary import describe
-from understudy.engine import Bools, Floats, Graph
 from understudy.errors import BadArtifact
-from understudy.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
-from understudy.shell import In, Out, Result
-from understudy.steps.calibrate import core
+from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage
+from understudy.model.engine import Bools, Floats, Graph
+from understudy.model.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
+from understudy.runtime import provenance
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats import metrics
+from understudy.stats.drift.summary import describe
 from understudy.steps.calibrate import cut as cuts
+from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
-from understudy.task import CARD_FILE, Card, load_card, load_config
-from understudy.text import word_counts
+from understudy.store import tables
+from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
+from understudy.store.documents import read_json, write_json
+from understudy.task.card import CARD_FILE, Card, load_card, load_config
+from understudy.text.normalise import word_counts
 
 
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Result:
@@ -50,16 +52,16 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     """
     task = load_card(card)
     config: CalibrateConfig = load_config("calibrate", task, overrides)
-    split = records.read_gold(gold, "calibration")
+    split = tables.read_gold(gold, "calibration")
     is_positive = (split["label"] == task.positive_label).to_numpy()
-    core.require_labels(is_positive, task.positive_label, config.min_per_label)
+    rules.require_labels(is_positive, task.positive_label, config.min_per_label)
     about = read_json(graphs / "graphs.json", "export")
     graph, texts = exported_graph(graphs, about, about["graph"]), split["text"].to_list()
     log_odds = positive_log_odds(graph.logits(texts), task.positive_index)
-    weights = core.prior_weights(is_positive, task.prior)
-    calibrator = core.fit_sigmoid(log_odds, is_positive, weights)
+    weights = rules.prior_weights(is_positive, task.prior)
+    calibrator = rules.fit_sigmoid(log_odds, is_positive, weights)
     student = calibrator.probability(log_odds)
-    threshold = core.choose_threshold(student, is_positive, weights, config)
+    threshold = rules.choose_threshold(student, is_positive, weights, config)
     most = load_config("infer", task, overrides).max_missed
     cut, cascade = _cascade(graphs, about, calibrator, threshold, most, config.min_settled)
     probability = _served(student, cascade, graph, texts, calibrator, threshold)

@@ -8,16 +8,17 @@ import numpy as np
 import polars as pl
 
 import understudy
-from understudy import metrics
-from understudy.metrics import Bools
-from understudy.steps.evaluate import core, costs, gates, speed
+from understudy.stats import metrics
+from understudy.stats.metrics import Bools
+from understudy.steps.evaluate import costs, gates, speed
+from understudy.steps.evaluate import rules as core
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.evaluate.core import Answers, Comparison, Truth
 from understudy.steps.evaluate.gates import Gate
+from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
-from understudy.task import Card
-from understudy.text import in_slice, weak_positive
+from understudy.task.card import Card
+from understudy.text.normalise import in_slice, weak_positive
 
 REST = "in no slice"
 

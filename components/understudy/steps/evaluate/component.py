@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -19,6 +19,6 @@ def evaluate(
     fault: str = "",
 ) -> str:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     return str(execute_component("evaluate", locals()).parameters["decision"])

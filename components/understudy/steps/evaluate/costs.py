@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from understudy import wording
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.task import Card
+from understudy.task.card import Card
+from understudy.text import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +95,33 @@ def arithmetic(found: Costs, card: Card, config: EvaluateConfig, answers: int, i
     if found.teacher_per_1k_usd is None or found.teacher_month_usd is None:
         return [*lines, "Teacher: its price is unknown, since none of its answers to the test texts were given."]
     basis = "a rehearsal's answers at the card's prices" if is_rehearsal else "the answers that were bought"
-    month = wording.count(found.texts_per_month, "text")
-    each = wording.usd_each(found.teacher_per_1k_usd / 1000)
+    month = numbers.count(found.texts_per_month, "text")
+    each = numbers.usd_each(found.teacher_per_1k_usd / 1000)
     lines.append(
-        f"Teacher: a mean of {each} a text over {wording.count(answers)} of {basis}, x 1,000 = "
-        f"{wording.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
-        f"{wording.usd(found.teacher_month_usd)}."
+        f"Teacher: a mean of {each} a text over {numbers.count(answers)} of {basis}, x 1,000 = "
+        f"{numbers.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
+        f"{numbers.usd(found.teacher_month_usd)}."
     )
     return [*lines, balance(found)]
 
 
 def _running(found: Costs, card: Card) -> str:
-    hourly, month = wording.usd(card.prices.instance_usd_per_hour), wording.count(found.texts_per_month, "text")
+    hourly, month = numbers.usd(card.prices.instance_usd_per_hour), numbers.count(found.texts_per_month, "text")
     return (
         f"Student, running: {hourly} an hour / 3,600 seconds / {found.texts_per_second:,.0f} texts a second x 1,000 = "
-        f"{wording.usd(found.student_per_1k_usd)} per 1,000 texts; {month} a month cost "
-        f"{wording.usd(found.student_running_usd)}."
+        f"{numbers.usd(found.student_per_1k_usd)} per 1,000 texts; {month} a month cost "
+        f"{numbers.usd(found.student_running_usd)}."
     )
 
 
 def _once(found: Costs, card: Card, config: EvaluateConfig) -> str:
     labels, answers = found.one_off_usd - card.budget.teacher_usd, card.budget.teacher_usd
-    hourly = wording.usd(card.prices.annotator_usd_per_hour)
+    hourly = numbers.usd(card.prices.annotator_usd_per_hour)
     return (
-        f"Student, once: the card's budgets of {wording.usd(answers)} for the teacher's answers and of "
-        f"{wording.count(card.budget.human_labels, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
-        f"{hourly} an hour ({wording.usd(labels)}) make {wording.usd(found.one_off_usd)}: "
-        f"{wording.usd(found.one_off_usd / config.amortise_months)} a month over {config.amortise_months:,.0f} months."
+        f"Student, once: the card's budgets of {numbers.usd(answers)} for the teacher's answers and of "
+        f"{numbers.count(card.budget.human_labels, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
+        f"{hourly} an hour ({numbers.usd(labels)}) make {numbers.usd(found.one_off_usd)}: "
+        f"{numbers.usd(found.one_off_usd / config.amortise_months)} a month over {config.amortise_months:,.0f} months."
     )
 
 
@@ -135,8 +135,8 @@ def balance(found: Costs) -> str:
     if found.payback_months is not None and who == "student":
         back = f"; the one-off cost is back after {months(found.payback_months)}"
     return (
-        f"A month of the student costs {wording.usd(found.student_month_usd)} all in all, a month of the teacher "
-        f"{wording.usd(found.teacher_month_usd)}: the {who} is cheaper by {wording.usd(gap)}{back}."
+        f"A month of the student costs {numbers.usd(found.student_month_usd)} all in all, a month of the teacher "
+        f"{numbers.usd(found.teacher_month_usd)}: the {who} is cheaper by {numbers.usd(gap)}{back}."
     )
 
 

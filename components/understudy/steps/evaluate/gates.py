@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from understudy import metrics, wording
-from understudy.metrics import Floats, Interval
+from understudy.stats import metrics
+from understudy.stats.metrics import Floats, Interval
 from understudy.steps.evaluate import costs
-from understudy.steps.evaluate.core import Comparison
 from understudy.steps.evaluate.costs import Costs
+from understudy.steps.evaluate.rules import Comparison
+from understudy.text import numbers
 
 Decision = Literal["publish", "refuse", "keep-the-teacher"]
 TITLES = {
@@ -53,25 +54,25 @@ def floor(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bo
 
 def ceiling(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool) -> Gate:
     """Make a gate that asks for at most the goal; without an interval the point estimate is compared."""
-    tested = figure.high if strict and wording.is_known(figure.high) else figure.value
+    tested = figure.high if strict and numbers.is_known(figure.high) else figure.value
     return Gate(name, goal, False, figure, 1 - metrics.chance_above(draws, goal), bool(tested <= goal))
 
 
 def written(name: str, value: float | None) -> str:
     """Write a figure of a gate in its own unit."""
     if name == "p95_latency_ms":
-        return wording.milliseconds(value)
-    return wording.usd(value) if name == "cost_per_1k_usd" else wording.figure(value)
+        return numbers.milliseconds(value)
+    return numbers.usd(value) if name == "cost_per_1k_usd" else numbers.figure(value)
 
 
 def gate_sentence(gate: Gate) -> str:
     """Say what was asked, what was measured, and how sure that is."""
     rule = "at least" if gate.is_floor else "at most"
     details = []
-    if wording.is_known(gate.figure.low) and wording.is_known(gate.figure.high):
+    if numbers.is_known(gate.figure.low) and numbers.is_known(gate.figure.high):
         details.append(f"95% interval {written(gate.name, gate.figure.low)} to {written(gate.name, gate.figure.high)}")
-    if wording.is_known(gate.chance):
-        details.append(f"chance that the goal is met {wording.chance(gate.chance)}")
+    if numbers.is_known(gate.chance):
+        details.append(f"chance that the goal is met {numbers.chance(gate.chance)}")
     behind = f" ({', '.join(details)})" if details else ""
     goal, got = written(gate.name, gate.goal), written(gate.name, gate.figure.value)
     return f"{TITLES[gate.name]} must be {rule} {goal}, got {got}{behind}."
@@ -80,7 +81,7 @@ def gate_sentence(gate: Gate) -> str:
 def record(gate: Gate) -> dict[str, Any]:
     """Write a gate for JSON, with its sentence."""
     figure = metrics.as_record(gate.figure, decimals=9)
-    chance = round(gate.chance, 4) if wording.is_known(gate.chance) else None
+    chance = round(gate.chance, 4) if numbers.is_known(gate.chance) else None
     words = {"title": TITLES[gate.name], "sentence": gate_sentence(gate)}
     return {**asdict(gate), "figure": figure, "chance": chance, **words}
 
@@ -89,12 +90,12 @@ def decide(comparison: Comparison | None, found: Costs, gates: Sequence[Gate]) -
     """Decide, with the reason in a sentence or two."""
     if comparison is not None and comparison.verdict == "worse" and found.is_teacher_cheaper:
         return "keep-the-teacher", (
-            f"The teacher is certainly better (F1 {wording.figure(comparison.teacher_f1)} against "
-            f"{wording.figure(comparison.student_f1)}) and cheaper. {costs.balance(found)}"
+            f"The teacher is certainly better (F1 {numbers.figure(comparison.teacher_f1)} against "
+            f"{numbers.figure(comparison.student_f1)}) and cheaper. {costs.balance(found)}"
         )
     missed = [gate for gate in gates if not gate.is_met]
     if missed:
         return "refuse", " ".join(gate_sentence(gate) for gate in missed)
     if not gates:
         return "publish", "The card sets no goals, so none was missed."
-    return "publish", f"Every goal of the card is met: {wording.listed([TITLES[gate.name] for gate in gates])}."
+    return "publish", f"Every goal of the card is met: {numbers.listed([TITLES[gate.name] for gate in gates])}."

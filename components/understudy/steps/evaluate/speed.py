@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.machine import cores
-from understudy.metrics import Floats, Interval
+from understudy.model.scoring import Bundle
 from understudy.progress import track
-from understudy.scoring import Bundle
+from understudy.runtime.machine import cores
+from understudy.stats.metrics import Floats, Interval
 
 WARM_UP_TEXTS = 8
 PIECE_TEXTS = 2048

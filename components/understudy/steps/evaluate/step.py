@@ -4,14 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from understudy import records, report, run_records
-from understudy.bundles import read_settings, require_labels
-from understudy.metrics import defined
-from understudy.shell import In, Out, Result
+from understudy.reports import evaluation as report
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats.metrics import defined
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.storage import split_uri
-from understudy.task import load_card, load_config
+from understudy.store import runs, tables
+from understudy.store.bundles import read_settings, require_labels
+from understudy.store.storage import split_uri
+from understudy.task.card import load_card, load_config
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -51,7 +52,7 @@ def run(
     measured = assemble.Measured(task, settings, texts, scored, config)
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)
-    records.write(assemble.predictions(measured), records.Evaluated, evaluation)
+    tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
     told = result(found)
     if record:
         _leave(record, told)
@@ -61,7 +62,7 @@ def run(
 def _leave(record: str, told: Result) -> None:
     """Put the decision where the run's other records are; it stays what it was first."""
     store, key = split_uri(record)
-    store.put_if_absent(key, run_records.as_bytes({**told.parameters, "headline": told.headline}))
+    store.put_if_absent(key, runs.as_bytes({**told.parameters, "headline": told.headline}))
 
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:

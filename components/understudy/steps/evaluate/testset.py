@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import records, sources
+from understudy.data import sources
+from understudy.data.sources import Refusal
 from understudy.errors import BadArtifact, BadData
-from understudy.labels import tally
-from understudy.sources import Refusal
-from understudy.task import Card, load_config
+from understudy.review.labels import tally
+from understudy.store import tables
+from understudy.task.card import Card, load_config
 from understudy.teacher.answers import teacher_answers
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
@@ -46,7 +47,7 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
         BadData: no labelled text is there, or too many rows are faulty.
         BadArtifact: the teacher's answers are unclear.
     """
-    is_artifact = (test / records.FILES[records.Gold]).is_file()
+    is_artifact = (test / tables.FILES[tables.Gold]).is_file()
     found, faults = (_artifact(test), []) if is_artifact else _file(test, card)
     if not len(found.table):
         why = ", ".join(f"{rows} {reason}" for reason, rows in found.refused.items()) or "no rows"
@@ -61,7 +62,7 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
 
 
 def _artifact(test: Path) -> LabelledTexts:
-    table = records.read_gold(test, "test")
+    table = tables.read_gold(test, "test")
     if not len(table):
         raise BadArtifact(
             f"A test artifact must hold texts of the split test, got none ({test}). Give the test folder."
@@ -118,7 +119,7 @@ def _with_ids(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _answers(test_judgements: Path | None, card: Card) -> pl.DataFrame:
-    judgements = records.empty(records.Judgements)
+    judgements = tables.empty(tables.Judgements)
     if test_judgements is not None:
-        judgements = records.read(test_judgements, records.Judgements)
+        judgements = tables.read(test_judgements, tables.Judgements)
     return teacher_answers(judgements, card).select("id", *TEACHER_COLUMNS)

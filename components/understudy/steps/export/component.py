@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("train")
@@ -17,6 +17,6 @@ def export(
     fault: str = "",
 ) -> None:
     """Export the student to ONNX in fp32 and int8, and choose the graph that will serve."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("export", locals())

@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import cascade, records, student
-from understudy.cascade import PAIRS, FirstStage
 from understudy.data import parquet
-from understudy.engine import Bools, Floats, Tokens
 from understudy.errors import BadArtifact
+from understudy.model import cascade, student
+from understudy.model.cascade import PAIRS, FirstStage
+from understudy.model.engine import Bools, Floats, Tokens
+from understudy.model.scoring import exported_graph, positive_log_odds
 from understudy.progress import track
-from understudy.scoring import exported_graph, positive_log_odds
 from understudy.steps.export.config import ExportConfig
-from understudy.task import Card
-from understudy.text import weak_positive
+from understudy.store import tables
+from understudy.task.card import Card
+from understudy.text.normalise import weak_positive
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
@@ -51,7 +52,7 @@ def make(
     Returns:
         what graphs.json says of it: `reason`, and where one was fitted its intercept and numbers of texts.
     """
-    texts = chosen(records.read(pool, records.Texts), config)
+    texts = chosen(tables.read(pool, tables.Texts), config)
     kept = weighed(texts, learned_by(folder), card)
     is_fitted = ~texts["is_held_out"].to_numpy()
     if (reason := why_not(int(is_fitted.sum()), len(kept), most)) is not None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from understudy.engine import Floats, Graph
+from understudy.model.engine import Floats, Graph
+from understudy.model.onnx.export import MODEL_FILE
+from understudy.model.onnx.quantize import Ranges, Rows, quantized, ranges_of, runner, weights_of
+from understudy.model.scoring import positive_log_odds
 from understudy.progress import track
-from understudy.scoring import positive_log_odds
-from understudy.steps.export import core
+from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
-from understudy.steps.export.onnx import MODEL_FILE
-from understudy.steps.export.quantize import Ranges, Rows, quantized, ranges_of, runner, weights_of
 
 KEPT_SHARES = (0.125, 0.25, 0.5)  # of the weights that stay in fp32: the first that is as good is taken
 PROBED_TEXTS = 32
@@ -66,13 +66,13 @@ def integer_graphs(
     ranges = ranges_of(model, [*rows, *rows_of(exact.graph, texts[1])])
     _save(graphs / "int8", quantized(model, ranges))
     tried = {"int8": trial("int8")}
-    if core.is_as_good(exact.quality, tried["int8"].quality, config):
+    if rules.is_as_good(exact.quality, tried["int8"].quality, config):
         return tried
     ranked = by_movement(movements(model, ranges, rows[:PROBED_TEXTS]))
     for share in KEPT_SHARES:
         _save(graphs / "mixed", quantized(model, ranges, ranked[: max(1, round(share * len(ranked)))]))
         tried["mixed"] = trial("mixed")
-        if core.is_as_good(exact.quality, tried["mixed"].quality, config):
+        if rules.is_as_good(exact.quality, tried["mixed"].quality, config):
             break
     return tried
 
@@ -116,7 +116,7 @@ def batch_gap(graph: Graph, texts: Sequence[str], positive_index: int) -> float:
     texts = texts[:TIMED_TEXTS]
     alone = np.concatenate([graph.logits([text]) for text in texts])
     together = positive_log_odds(graph.logits(texts), positive_index)
-    return core.largest_gap(positive_log_odds(alone, positive_index), together)
+    return rules.largest_gap(positive_log_odds(alone, positive_index), together)
 
 
 def _logits(model: onnx.ModelProto, rows: Rows) -> Floats:

@@ -7,14 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from understudy import metrics, records
-from understudy.documents import write_json
-from understudy.engine import Bools, Floats
-from understudy.scoring import exported_graph, positive_log_odds
-from understudy.shell import In, Out, Result
-from understudy.steps.export import core, first_stage, precision
+from understudy.model.engine import Bools, Floats
+from understudy.model.scoring import exported_graph, positive_log_odds
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats import metrics
+from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
-from understudy.task import Card, load_card, load_config
+from understudy.store import tables
+from understudy.store.documents import write_json
+from understudy.task.card import Card, load_card, load_config
 
 GRAPHS_FILE = "graphs.json"
 MORE_TEXTS = 512  # of the pool, to see which values activations take
@@ -45,20 +46,20 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str =
     """
     task = load_card(card)
     config: ExportConfig = load_config("export", task, overrides)
-    validation = records.read_gold(gold, "validation")
+    validation = tables.read_gold(gold, "validation")
     texts = validation["text"].to_list()
     trained, about = _export(student, graphs, task, texts, config)
     is_positive = (validation["label"] == task.positive_label).to_numpy()
     tried = {"fp32": _trial(graphs, about, "fp32", task, texts, is_positive)}
     exported = positive_log_odds(precision.first_window_logits(tried["fp32"].graph, texts), task.positive_index)
-    core.require_parity(trained, exported, config)
+    rules.require_parity(trained, exported, config)
     if config.int8:
         trial = partial(_trial, graphs, about, card=task, texts=texts, is_positive=is_positive)
-        more = drawn(records.read(pool, records.Texts)["text"])
+        more = drawn(tables.read(pool, tables.Texts)["text"])
         tried |= precision.integer_graphs(graphs, tried["fp32"], (texts, more), trial, config)
     quality = {name: one.quality for name, one in tried.items()}
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)
-    choice = core.choose(quality, speed, config)
+    choice = rules.choose(quality, speed, config)
     gap = precision.batch_gap(tried[choice.graph].graph, texts, task.positive_index)
     settings = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
     settings["batch_gap"] = round(gap, 6)
@@ -68,7 +69,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str =
     return Result(
         headline=f"{choice.graph} will serve: {choice.reason}",
         metrics={
-            "log_odds_gap": core.largest_gap(trained, exported),
+            "log_odds_gap": rules.largest_gap(trained, exported),
             "batch_gap": gap,
             **{f"average_precision_{name}": value for name, value in quality.items()},
             **{f"texts_per_second_{name}": value for name, value in speed.items()},
@@ -86,16 +87,16 @@ def _export(
     folder: Path, graphs: Path, task: Card, texts: list[str], config: ExportConfig
 ) -> tuple[Floats, dict[str, Any]]:
     """Write the fp32 graph; return the student's own log-odds of `texts`, and what a reader of the graphs must know."""
-    from understudy import student
-    from understudy.steps.export import onnx
+    from understudy.model import student
+    from understudy.model.onnx import export
 
     model, tokenizer, about = student.open_student(folder)
-    core.require_label_order(task.label_names, model.config.id2label)
+    rules.require_label_order(task.label_names, model.config.id2label)
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
     trained = positive_log_odds(student.logits(model, tokens, tokenizer.pad_token_id), task.positive_index)
-    onnx.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
+    export.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
     tokenizer.backend_tokenizer.save(str(graphs / "tokenizer.json"))
-    plain_reason = onnx.why_plain(model, config.opset) or ""
+    plain_reason = export.why_plain(model, config.opset) or ""
     return trained, {**about, "pad_id": tokenizer.pad_token_id, "plain_reason": plain_reason}
 
 

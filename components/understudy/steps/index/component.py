@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("infer")
@@ -16,6 +16,6 @@ def index(
     fault: str = "",
 ) -> None:
     """Put the nights' predictions into the searchable index: Elasticsearch where one is named, else SQLite."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("index", locals())

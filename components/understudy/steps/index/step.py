@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from understudy import retention
-from understudy.index import opening
-from understudy.index.following import Followed, follow
-from understudy.shell import In, Out, Result
-from understudy.steps.index import core
+from understudy.privacy import retention
+from understudy.runtime.shell import In, Out, Result
+from understudy.search import opening
+from understudy.search.sync import Followed, follow
+from understudy.steps.index import rules
 from understudy.steps.index.config import IndexConfig
-from understudy.storage import prepare_store
-from understudy.task import load_card, load_config
+from understudy.store.storage import prepare_store
+from understudy.task.card import load_card, load_config
 
 COUNTED = ("segments", "documents", "written", "older", "refused", "waiting")
 
@@ -54,11 +54,11 @@ def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "")
         total, place = index.count(), index.place
     figures = _figures(done, expired, total)
     _write(indexed, {"place": place, "date": date, **figures})
-    return Result(core.headline(done, total, place) + moved, figures, {"place": place})
+    return Result(rules.headline(done, total, place) + moved, figures, {"place": place})
 
 
 def _require(config: IndexConfig, place: str, done: Followed) -> None:
-    core.require_taken(done, config.max_refused_share, place)
+    rules.require_taken(done, config.max_refused_share, place)
 
 
 def _figures(done: Followed, expired: int, total: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("infer")
@@ -17,6 +17,6 @@ def infer(
     fault: str = "",
 ) -> None:
     """Label one shard of a night."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("infer", locals())

@@ -12,24 +12,23 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy import forgetting, nights, registry
-from understudy.arrivals import look, read_range, require_under
+from understudy.data.arrivals import look, read_range, require_under
 from understudy.data.listing import told
+from understudy.data.sources import Refusal, Row
 from understudy.errors import BadInput, StorageError
-from understudy.forgetting import Forgotten
-from understudy.nights import Manifest, Range
+from understudy.model.scoring import Bundle
 from understudy.progress import Track, track
-from understudy.scoring import Bundle
-from understudy.segments import Part, ShardRecord, find_record, parse
-from understudy.shell import In, Out, Result
-from understudy.sources import Refusal, Row
-from understudy.steps.infer import core
+from understudy.runtime.shell import In, Out, Result
+from understudy.steps.infer import rules
 from understudy.steps.infer.config import InferConfig
-from understudy.steps.infer.core import Known, Segment, Tally
-from understudy.steps.shard.core import block_rows, next_manifest
-from understudy.storage import FolderStore, Store, prepare_store
-from understudy.store import codecs
-from understudy.task import load_card, load_config
+from understudy.steps.infer.rules import Known, Segment, Tally
+from understudy.steps.shard.rules import block_rows, next_manifest
+from understudy.store import codecs, manifests, registry, tombstones
+from understudy.store.manifests import Manifest, Range
+from understudy.store.segments import Part, ShardRecord, find_record, parse
+from understudy.store.storage import FolderStore, Store, prepare_store
+from understudy.store.tombstones import Forgotten
+from understudy.task.card import load_card, load_config
 
 SUMMARY = "summary.json"
 MOST = 10**12
@@ -116,7 +115,7 @@ def run(
     _require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
     if bundle is not None:
-        jobs = _jobs_outside(bundle, texts, nights.night_of(date), FolderStore(predictions), overrides)
+        jobs = _jobs_outside(bundle, texts, manifests.night_of(date), FolderStore(predictions), overrides)
     else:
         assert card is not None  # noqa: S101 - _require_one_form has seen to it
         jobs = [_job(card, prepare_store(store, must_exist=True), shard, source, overrides)]
@@ -137,19 +136,19 @@ def label_shard(job: Job) -> Tally:
     A text that somebody asks to forget meanwhile may be written until the shard's end; what stands is then gone over
     once more, before the worker ends. A worker that is killed before that leaves it to the one that goes on.
     """
-    if (told := _complete(job, forgetting.read(job.store))) is not None:
+    if (told := _complete(job, tombstones.read(job.store))) is not None:
         return told
     begun, known = _as_begun(job), Known(_remembered(job))
     while True:
-        forgotten = forgetting.read(job.store)
+        forgotten = tombstones.read(job.store)
         tally = _label_segments(begun, known, forgotten)
-        if forgetting.read(job.store) == forgotten:
+        if tombstones.read(job.store) == forgotten:
             return tally
 
 
 def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
     """Return what a shard's record says; None where there is none, or where its segments are not what it says."""
-    record = find_record(job.store, nights.shard_key(job.manifest, job.shard))
+    record = find_record(job.store, manifests.shard_key(job.manifest, job.shard))
     if record is None or record.read_rows != job.size:
         return None
     return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record.segments) else None
@@ -164,7 +163,7 @@ def _stands(store: Store, part: Part, forgotten: Forgotten) -> bool:
 
 def _as_begun(job: Job) -> Job:
     """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
-    key = nights.limits_key(job.manifest, job.shard)
+    key = manifests.limits_key(job.manifest, job.shard)
     job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in Limits.model_fields}))
     begun = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
     return replace(job, config=replace(job.config, **begun.model_dump()))
@@ -174,14 +173,14 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
     """Label what no segment holds yet, and put what the shard scored and its record."""
     tally, written, scored = Tally(), [], []
     with track(job.size, "infer: texts labelled") as progress:
-        for part in core.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
-            segment = core.without_forgotten(part, forgotten)
+        for part in rules.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+            segment = rules.without_forgotten(part, forgotten)
             table, about = _label(job, segment, known, forgotten, tally)
             written.append(about)
-            scored.append(table.select(core.SCORED))
+            scored.append(table.select(rules.SCORED))
             _count(tally, segment, table, job, progress)
-    _replace(job.store, nights.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
-    _replace(job.store, nights.shard_key(job.manifest, job.shard), _json(_record(job, tally, written)))
+    _replace(job.store, manifests.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
+    _replace(job.store, manifests.shard_key(job.manifest, job.shard), _json(_record(job, tally, written)))
     return tally
 
 
@@ -189,20 +188,20 @@ def _label(
     job: Job, segment: Segment, known: Known, forgotten: Forgotten, tally: Tally
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
-    key = nights.prediction_key(job.manifest, job.shard, segment.index)
-    refusals = nights.refusal_key(job.manifest, job.shard, segment.index)
+    key = manifests.prediction_key(job.manifest, job.shard, segment.index)
+    refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
     found = _kept_segment(job.store, key, forgotten)
     tally.kept += len(found[0]) if found else 0
     while found is None:
         data = _parquet(_predict(job, segment, known, tally))
         if segment.refusals:
-            job.store.put_if_absent(refusals, _parquet(core.refused(segment.refusals)))
+            job.store.put_if_absent(refusals, _parquet(rules.refused(segment.refusals)))
         job.store.put_if_absent(key, data)  # when another worker on this shard was first, its segment stands
         found = _kept_segment(job.store, key, forgotten)
     if forgotten.hashes:
         _kept(job.store, refusals, forgotten, _read_refused)
     table, data = found
-    if len(table) != len(segment.rows) and forgetting.read(job.store) == forgotten:  # else it is gone over again
+    if len(table) != len(segment.rows) and tombstones.read(job.store) == forgotten:  # else it is gone over again
         raise StorageError(
             f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "
             f"({job.store.locate(key)}). Delete it, and run the night again."
@@ -236,25 +235,25 @@ def _replace(store: Store, key: str, data: bytes) -> None:
 
 def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
     texts = [str(row.cells["text"]) for row in segment.rows]
-    contents = [core.content_of(text) for text in texts]
-    answered, scored = core.answers(job.bundle, texts, contents, known)
+    contents = [rules.content_of(text) for text in texts]
+    answered, scored = rules.answers(job.bundle, texts, contents, known)
     tally.scored += scored
     manifest = job.manifest
     about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
-    return core.predicted(segment.rows, contents, answered, job.bundle, about)
+    return rules.predicted(segment.rows, contents, answered, job.bundle, about)
 
 
 def _job(card: Path, store: Store, shard: str, source: str, overrides: str) -> Job:
     night, _, number = shard.partition("/")
-    manifest = nights.read_manifest(store, nights.night_of(night))
+    manifest = manifests.read_manifest(store, manifests.night_of(night))
     if shard not in manifest.shard_names:
         raise BadInput(
             f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
         )
     config: InferConfig = load_config("infer", load_card(card), overrides)
     index = int(number)
-    where = store.locate(nights.manifest_key(manifest.date))
-    given = nights.source_on(source, manifest.date)
+    where = store.locate(manifests.manifest_key(manifest.date))
+    given = manifests.source_on(source, manifest.date)
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
@@ -303,13 +302,13 @@ def _remembered(job: Job) -> pl.DataFrame:
     most = job.config.remembered_texts
     own = f"/date={job.manifest.date}/"
     keys = [key for key in job.store.list(f"scored/{job.manifest.bundle}/") if own not in key] if most else []
-    parts, rows = [core.KEYED.to_frame()], 0
+    parts, rows = [rules.KEYED.to_frame()], 0
     for key in reversed(keys):
         if rows >= most:
             break
         where = job.store.locate(key)
-        cached = core.scored(codecs.read_table(job.store.read(key), where), where)
-        parts.append(core.keyed(cached.head(most - rows)))
+        cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
+        parts.append(rules.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)
 
@@ -317,18 +316,18 @@ def _remembered(job: Job) -> pl.DataFrame:
 def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
     tally.texts += len(table)
     tally.positives += int((table["label"] == job.bundle.positive_label).sum())
-    settled, checked, missed = core.checked(job.bundle, table, job.config.checked_share)
+    settled, checked, missed = rules.checked(job.bundle, table, job.config.checked_share)
     tally.settled += settled
     tally.checked += checked
     tally.missed += missed
     tally.refused.update(refusal.reason for refusal in segment.refusals)
-    tally.unread_times += core.unread_times(table["time"])
+    tally.unread_times += rules.unread_times(table["time"])
     progress.advance(len(table) + len(segment.refusals))
 
 
 def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "format": nights.FORMAT,
+        "format": manifests.FORMAT,
         "shard": job.name,
         "bundle": job.manifest.bundle,
         "rows": tally.texts,
@@ -383,7 +382,7 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
     summary |= {"refused": dict(sorted(total.refused.items()))}
     (folder / SUMMARY).write_bytes(_json(summary))
     name = job.name if job else manifest.date
-    return Result(core.headline(name, total, manifest.positive_label), metrics, {"shard": name})
+    return Result(rules.headline(name, total, manifest.positive_label), metrics, {"shard": name})
 
 
 def _read_refused(data: bytes, where: str) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -21,6 +21,6 @@ def ingest(
     fault: str = "",
 ) -> None:
     """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("ingest", locals())

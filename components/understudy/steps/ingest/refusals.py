@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from understudy.data.listing import clipped
-from understudy.labels import tally
-from understudy.sources import WHOLE_FILE, Refusal, Source
+from understudy.data.sources import WHOLE_FILE, Refusal, Source
+from understudy.review.labels import tally
 
 COLUMNS = {
     "file": pl.String,

@@ -12,10 +12,10 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from understudy.records import Split
 from understudy.steps.ingest.config import IngestConfig
-from understudy.storage import Store
 from understudy.store import codecs
+from understudy.store.storage import Store
+from understudy.store.tables import Split
 
 GUARD: tuple[Split, ...] = ("test", "calibration", "validation", "train")  # the most guarded first
 

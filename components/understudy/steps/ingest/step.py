@@ -7,19 +7,21 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import cards, forgetting, labels, records, sources
+from understudy.data import cards, sources
 from understudy.data.listing import told
+from understudy.data.sources import Refusal, Source
 from understudy.errors import BadCard, BadData, BadInput, together
-from understudy.records import Split
-from understudy.shell import Out, Result
-from understudy.sources import Refusal, Source
-from understudy.steps.ingest import core, refusals, splits
+from understudy.review import labels
+from understudy.runtime.shell import Out, Result
+from understudy.steps.ingest import refusals, rules, splits
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
-from understudy.storage import Store, prepare_store
-from understudy.task import CARD_FILE, Card, load_config
+from understudy.store import tables, tombstones
+from understudy.store.storage import Store, prepare_store
+from understudy.store.tables import Split
+from understudy.task.card import CARD_FILE, Card, load_config
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
 
@@ -90,9 +92,9 @@ def run(
     all_refused = all_refused.sort("file", "row", "reason")
     _remember(given, read)
     _write(division, given.card_text, snapshot, pool, gold, test)
-    records.write(all_refused, records.Refusals, refused)
-    metrics = core.measure(division, all_refused, read.text_rows, given.card)
-    said = core.headline(metrics, all_refused, given.card.positive_label)
+    tables.write(all_refused, tables.Refusals, refused)
+    metrics = rules.measure(division, all_refused, read.text_rows, given.card)
+    said = rules.headline(metrics, all_refused, given.card.positive_label)
     said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
@@ -101,7 +103,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = core.slice_columns(cards.read(card)[0])
+        columns = rules.slice_columns(cards.read(card)[0])
     (parsed, text, config, least), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
@@ -118,7 +120,7 @@ def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str]
 
 def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig, int]:
     card, text = cards.read(address)
-    if taken := sorted(set(core.slice_columns(card)) & set(RESERVED)):
+    if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
     return card, text, load_config("ingest", card, overrides), _calibrate_least(card, overrides)
 
@@ -137,7 +139,7 @@ def _read(given: Given) -> Read:
         raise BadData(
             f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
         )
-    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgetting.read(given.store))
+    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), tombstones.read(given.store))
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
@@ -168,19 +170,19 @@ def _require_few_faults(given: Given, read: Read, refused_votes: pl.DataFrame) -
         raise BadData(faults)
 
 
-def _divided(given: Given, read: Read) -> core.Division:
+def _divided(given: Given, read: Read) -> rules.Division:
     """Divide, and keep the new groups' splits in the store; when another run was first there, divide again."""
     while True:
         stored, key = splits.read(given.store, given.card.name)
-        division = core.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
+        division = rules.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
         _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
         refused = _refused_labels(read, division)
-        core.require_labels(division.gold, given.card.label_names, _least(given), refused, given.labels.address)
+        rules.require_labels(division.gold, given.card.label_names, _least(given), refused, given.labels.address)
         if not division.assigned or splits.put(given.store, key, division.assigned):
             return division
 
 
-def _refused_labels(read: Read, division: core.Division) -> pl.DataFrame:
+def _refused_labels(read: Read, division: rules.Division) -> pl.DataFrame:
     """Return why labels do not count; that a text stays out because nobody's label counts for it is no reason."""
     is_labelled = pl.col("id").is_in(read.votes.kept["id"].implode())
     return pl.concat(
@@ -201,11 +203,11 @@ def _remember(given: Given, read: Read) -> None:
     given.store.put_if_absent(f"cards/{name}/{given.card.hash}.yaml", given.card_text.encode())
 
 
-def _write(division: core.Division, card_text: str, snapshot: Path, pool: Path, gold: Path, test: Path) -> None:
+def _write(division: rules.Division, card_text: str, snapshot: Path, pool: Path, gold: Path, test: Path) -> None:
     snapshot.mkdir(parents=True, exist_ok=True)
     (snapshot / CARD_FILE).write_text(card_text, encoding="utf-8")
     is_test = pl.col("split") == "test"
-    records.write(division.pool, records.Texts, pool)
-    records.write(division.gold.filter(~is_test), records.Gold, gold)
-    records.write(division.firewall, records.Firewall, gold)
-    records.write(division.gold.filter(is_test), records.Gold, test)
+    tables.write(division.pool, tables.Texts, pool)
+    tables.write(division.gold.filter(~is_test), tables.Gold, gold)
+    tables.write(division.firewall, tables.Firewall, gold)
+    tables.write(division.gold.filter(is_test), tables.Gold, test)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.duplicates import Match, fold, nearest
-from understudy.forgetting import Forgotten
-from understudy.sources import Refusal
+from understudy.data.sources import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import GUARD
-from understudy.text import content_hash
+from understudy.store.tombstones import Forgotten
+from understudy.text.duplicates import Match, fold, nearest
+from understudy.text.normalise import content_hash
 
 
 @dataclass(frozen=True, slots=True)

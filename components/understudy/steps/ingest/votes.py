@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from understudy.records import SPLITS
-from understudy.sources import Refusal
+from understudy.data.sources import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import GUARD, Group, most_guarded
+from understudy.store.tables import SPLITS
 
 RANKS = {split: rank for rank, split in enumerate(GUARD)}
 

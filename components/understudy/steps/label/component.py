@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -20,6 +20,6 @@ def label(
     fault: str = "",
 ) -> None:
     """Ask the teacher for its answers to a balanced draw of the pool and to the human-labelled texts."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("label", locals())

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy import records
 from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
-from understudy.shell import In, Out, Result
-from understudy.steps.label import core
+from understudy.runtime.shell import In, Out, Result
+from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
-from understudy.storage import prepare_store
-from understudy.task import Card, load_card, load_config
-from understudy.teacher.llm import Estimate, Judged, Teacher, open_teacher
-from understudy.text import weak_positive
-from understudy.wording import count, percent, usd
+from understudy.store import tables
+from understudy.store.storage import prepare_store
+from understudy.task.card import Card, load_card, load_config
+from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
+from understudy.text.normalise import weak_positive
+from understudy.text.numbers import count, percent, usd
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
         for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
-        share = core.positive_share(for_training.table, drawn, task.positive_label)
+        share = rules.positive_share(for_training.table, drawn, task.positive_label)
         return _result(for_test + for_training, share, teacher, task)
 
 
@@ -76,18 +76,18 @@ def _texts(
     card: Card, config: LabelConfig, pool: Path, gold: Path, test: Path
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the draw, the texts for training in the order of asking, and the test texts."""
-    human = records.read_gold(gold, "train", "validation")
-    unlabelled = records.read(pool, records.Texts).join(human.select("id"), on="id", how="anti")
-    drawn = core.draw(unlabelled, weak_positive(card, unlabelled["text"].to_list()), config)
-    held_out = records.read_gold(test, "test").sort("id").select("id", "text", weight=pl.lit(1.0))
-    return drawn, core.for_training(drawn, human), held_out
+    human = tables.read_gold(gold, "train", "validation")
+    unlabelled = tables.read(pool, tables.Texts).join(human.select("id"), on="id", how="anti")
+    drawn = rules.draw(unlabelled, weak_positive(card, unlabelled["text"].to_list()), config)
+    held_out = tables.read_gold(test, "test").sort("id").select("id", "text", weight=pl.lit(1.0))
+    return drawn, rules.for_training(drawn, human), held_out
 
 
 def _write(
     for_test: Judged, for_training: Judged, drawn: pl.DataFrame, test_judgements: Path, judgements: Path
 ) -> None:
-    records.write(for_test.table, records.Judgements, test_judgements)
-    records.write(core.reweighed(for_training.table, drawn), records.Judgements, judgements)
+    tables.write(for_test.table, tables.Judgements, test_judgements)
+    tables.write(rules.reweighed(for_training.table, drawn), tables.Judgements, judgements)
 
 
 def _require_budget(

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -19,6 +19,6 @@ def mine(
     fault: str = "",
 ) -> None:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("mine", locals())

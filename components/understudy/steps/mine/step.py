@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import annotation, labels, provenance, records
-from understudy.bundles import require_labels
-from understudy.documents import write_json
-from understudy.metrics import Floats
+from understudy.model.scoring import Bundle
 from understudy.progress import track
-from understudy.scoring import Bundle
-from understudy.shell import In, Out, Result
-from understudy.steps.mine import core
+from understudy.review import labels, queues
+from understudy.runtime import provenance
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats.metrics import Floats
+from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.storage import Store, prepare_store
-from understudy.task import Card, load_card, load_config
+from understudy.store import tables
+from understudy.store.bundles import require_labels
+from understudy.store.documents import write_json
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import Card, load_card, load_config
 from understudy.teacher.answers import teacher_answers
-from understudy.teacher.llm import Judged, open_teacher
-from understudy.wording import count, percent, usd
+from understudy.teacher.labeller import Judged, open_teacher
+from understudy.text.numbers import count, percent, usd
 
 QUEUE_FILE = "queue.json"
 TEXTS_AT_ONCE = 1000
@@ -59,14 +61,14 @@ def run(
     keep = prepare_store(store)
     student = _open_student(bundle, task)
     unseen = _unseen(pool, gold, judgements, keep, task)
-    drawn = core.draw(unseen, config.texts, config.seed)
-    core.require_no_test_texts(drawn, records.read(gold, records.Firewall))
+    drawn = rules.draw(unseen, config.texts, config.seed)
+    rules.require_no_test_texts(drawn, tables.read(gold, tables.Firewall))
     scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
     asked = _ask(task, keep, scored, student.threshold, config, overrides)
     answers = teacher_answers(asked.judged.table, task)
-    weighed = core.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
-    compared = core.compare(weighed.join(answers, on="id"), config.min_disagreement)
-    chosen = core.choose(compared, config)
+    weighed = rules.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
+    compared = rules.compare(weighed.join(answers, on="id"), config.min_disagreement)
+    chosen = rules.choose(compared, config)
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
     if len(chosen):
@@ -95,10 +97,10 @@ def _open_student(bundle: Path, card: Card) -> Bundle:
 
 def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) -> pl.DataFrame:
     """Read the pool's texts that neither a person has labelled (also since) nor the student learned from."""
-    texts = records.read(pool, records.Texts)
+    texts = tables.read(pool, tables.Texts)
     known = (
-        records.read(gold, records.Gold),
-        records.read(judgements, records.Judgements),
+        tables.read(gold, tables.Gold),
+        tables.read(judgements, tables.Judgements),
         labels.read_all(store, card.name),
     )
     for table in known:
@@ -120,10 +122,10 @@ def _score(student: Bundle, texts: pl.Series) -> Floats:
 def _ask(card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, overrides: str) -> Asked:
     """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
     if not len(scored):
-        return Asked(Judged(records.empty(records.Judgements)))
+        return Asked(Judged(tables.empty(tables.Judgements)))
     of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
     distance = np.abs(scored["student_probability"].to_numpy() - threshold)
-    texts = scored[core.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
+    texts = scored[rules.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
     with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
         return Asked(judged, teacher.seat.judge, teacher.seat.is_rehearsal)
@@ -135,7 +137,7 @@ def _figures(scored: int, judged: Judged, compared: pl.DataFrame, queued: int) -
         "asked": judged.asked,
         "from_store": judged.from_store,
         "disagreements": int(compared["is_contested"].sum()),
-        "disagreement_share": round(core.contested_share(compared), 6),
+        "disagreement_share": round(rules.contested_share(compared), 6),
         "queued": queued,
         "cost_usd": judged.cost_usd,
     }
@@ -162,11 +164,11 @@ def _about(
 def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, Any]) -> str:
     """Write the queue's files and return its name, which their content decides; a rehearsal's says so."""
     extra = ["weight", "copies"]
-    records.write(queue.select(*records.Queue.column_names(), *extra), records.Queue, folder)
+    tables.write(queue.select(*tables.Queue.column_names(), *extra), tables.Queue, folder)
     texts = {
-        "queue.csv": annotation.queue_csv(queue),
-        "label-studio.json": annotation.label_studio_tasks(queue),
-        "label-studio.xml": annotation.label_studio_page(card),
+        "queue.csv": queues.queue_csv(queue),
+        "label-studio.json": queues.label_studio_tasks(queue),
+        "label-studio.xml": queues.label_studio_page(card),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8", newline="")

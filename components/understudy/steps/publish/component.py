@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("submit")
@@ -17,6 +17,6 @@ def publish(
     fault: str = "",
 ) -> None:
     """Put a bundle with its report and model card into the registry, and let the store's current.json name it."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("publish", locals())

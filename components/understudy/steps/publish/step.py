@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from understudy import provenance, registry
-from understudy.bundles import read_settings
-from understudy.documents import read_json, write_json
-from understudy.registry import Current
-from understudy.shell import In, Out, Result
-from understudy.steps.publish import core, model_card
+from understudy.reports import model_card
+from understudy.runtime import provenance
+from understudy.runtime.shell import In, Out, Result
+from understudy.steps.publish import rules
 from understudy.steps.publish.config import PublishConfig
-from understudy.storage import Store, prepare_store
-from understudy.task import load_card, load_config
+from understudy.store import registry
+from understudy.store.bundles import read_settings
+from understudy.store.documents import read_json, write_json
+from understudy.store.registry import Current
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import load_card, load_config
 
 EVALUATION, MODEL_CARD, RELEASE = "evaluation.json", "MODEL_CARD.md", "release.json"
 
@@ -41,7 +43,7 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
     card = load_card(bundle)
     config: PublishConfig = load_config("publish", card, overrides)
     settings, found = read_settings(bundle), read_json(evaluation / EVALUATION, "evaluate")
-    core.require_decision(settings, found, is_forced=config.force)
+    rules.require_decision(settings, found, is_forced=config.force)
     text = model_card.write(settings, card, found, is_forced=config.force)
     papers = {
         registry.REPORT: page.read_bytes(),

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -18,6 +18,6 @@ def sample(
     fault: str = "",
 ) -> str:
     """Take people's answers in, draw texts of the last nights for people, and let the teacher label a few."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     return str(execute_component("sample", locals()).parameters["date"])

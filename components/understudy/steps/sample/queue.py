@@ -5,9 +5,9 @@ import io
 
 import polars as pl
 
-from understudy.annotation import BYTE_ORDER_MARK, label_studio_page, tasks_json
-from understudy.spreadsheet import safe_cell
-from understudy.task import Card
+from understudy.review.queues import BYTE_ORDER_MARK, label_studio_page, tasks_json
+from understudy.review.spreadsheet import safe_cell
+from understudy.task.card import Card
 
 COLUMNS = ("id", "group", "text", "label")
 

@@ -8,19 +8,21 @@ from typing import Any
 
 import polars as pl
 
-from understudy import cards, forgetting, labels, nights, sampling, segments
+from understudy.data import cards
 from understudy.data.listing import told
 from understudy.errors import BadInput, StorageError, TeacherError, together
-from understudy.nights import Manifest
-from understudy.sampling import ABOUT_FILE, SAMPLE, SAMPLE_FILE
-from understudy.shell import Out, Result
-from understudy.steps.sample import core, queue
+from understudy.review import labels, samples
+from understudy.review.samples import ABOUT_FILE, SAMPLE, SAMPLE_FILE
+from understudy.runtime.shell import Out, Result
+from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.storage import Store, prepare_store
-from understudy.task import CARD_FILE, Card, load_config
+from understudy.store import manifests, segments, tombstones
+from understudy.store.manifests import Manifest
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
-from understudy.teacher.llm import Teacher, open_teacher
-from understudy.wording import count, usd
+from understudy.teacher.labeller import Teacher, open_teacher
+from understudy.text.numbers import count, usd
 
 COLUMNS = ("id", "group", "text", "label", "probability", "threshold", "version", "date")
 FORMAT = 1
@@ -61,15 +63,15 @@ def run(
         BadData: the answers cannot serve.
         StorageError: a segment does not hold the rows that its shard's record counts.
     """
-    day = nights.night_of(date)
+    day = manifests.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: SampleConfig = load_config("sample", task, overrides)
     taken, is_new, passed_over = _take_in(keep, task, day, answers)
-    about = sampling.read_about(keep, day)
+    about = samples.read_about(keep, day)
     cost_usd = 0.0
     if about is None:
         cost_usd = _make(keep, task, config, day, overrides)
-        about = sampling.read_about(keep, day) or {}
+        about = samples.read_about(keep, day) or {}
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     _copy(keep, day, sample)
@@ -82,10 +84,10 @@ def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, boo
     """Keep people's answers; return how many there are, whether they are new, and files that are passed over."""
     if not address:
         return 0, False, ()
-    answers = labels.read_answers(address, card.label_names, sampling.asked(store, day))
+    answers = labels.read_answers(address, card.label_names, samples.asked(store, day))
     votes = answers.votes
     missing = [pl.lit(None, pl.String).alias("annotator")] if "annotator" not in votes.columns else []
-    is_new = sampling.put_answers(store, day, votes.with_columns(missing)) is not None
+    is_new = samples.put_answers(store, day, votes.with_columns(missing)) is not None
     return len(votes), is_new, answers.passed_over
 
 
@@ -100,7 +102,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate('predictions/')}). Run the nightly pipeline first."
         )
-    drawn = core.draw(texts, config, day, stand_for=total / len(texts))
+    drawn = rules.draw(texts, config, day, stand_for=total / len(texts))
     drawn, about = _taught(store, card, config, drawn, overrides)
     said = {
         "format": FORMAT,
@@ -114,7 +116,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "settings": asdict(config),
         **about,
     }
-    contents = {SAMPLE_FILE: sampling.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: _json(said)}
+    contents = {SAMPLE_FILE: samples.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: _json(said)}
     for name, data in contents.items():
         store.put_if_absent(f"samples/{day}/{name}", data)
     return float(about["cost_usd"])
@@ -131,7 +133,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
     found: list[Night] = []
     left_out: list[str] = []
     for date in segments.begun(store, day)[: most + FURTHER_NIGHTS]:
-        manifest = nights.read_manifest(store, date)
+        manifest = manifests.read_manifest(store, date)
         records = segments.shard_records(store, manifest)
         whole = [record for record in records if record is not None]
         if len(whole) < len(records):
@@ -148,7 +150,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
 def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:
     """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
     rows = {key: count for night in reversed(recent) for key, count in night.segments.items()}
-    total, gone = sum(night.manifest.texts for night in recent), forgetting.read(store)
+    total, gone = sum(night.manifest.texts for night in recent), tombstones.read(store)
     chosen = segments.spread(list(rows), total, most)
     parts = []
     for key in chosen:
@@ -167,7 +169,7 @@ def _taught(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Let the teacher label a few texts; when it is away, people still get their sample."""
     told = {"taught": 0, "cost_usd": 0.0, "judge": "", "is_rehearsal": False, "absence": ""}
-    wanted = core.for_teacher(drawn, config.teacher_texts)
+    wanted = rules.for_teacher(drawn, config.teacher_texts)
     if not len(wanted) or not config.teacher_usd:
         return drawn, told
     try:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp.dsl import Artifact, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("infer")
@@ -21,7 +21,7 @@ def shard(
     """Find the texts that no night has taken yet, pin the bundle that serves, and freeze the night's manifest."""
     from collections import namedtuple
 
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     told = execute_component("shard", locals()).parameters
     sharded = namedtuple("sharded", ["Output", "date"])

@@ -3,16 +3,17 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from understudy import cards, nights, registry
-from understudy.arrivals import look, require_under
+from understudy.data import cards
+from understudy.data.arrivals import look, require_under
 from understudy.errors import BadInput, together
-from understudy.nights import Manifest
-from understudy.registry import Current
-from understudy.shell import Out, Result
-from understudy.steps.shard import core
+from understudy.runtime.shell import Out, Result
+from understudy.steps.shard import rules
 from understudy.steps.shard.config import ShardConfig
-from understudy.storage import Store, prepare_store
-from understudy.task import CARD_FILE, Card, load_config
+from understudy.store import manifests, registry
+from understudy.store.manifests import Manifest
+from understudy.store.registry import Current
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import CARD_FILE, Card, load_config
 
 
 def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overrides: str = "") -> Result:
@@ -40,17 +41,17 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         BadArtifact: the night was begun on other texts, or its manifest was altered.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
-    night = core.require_begun(nights.night_of(date))
+    night = rules.require_begun(manifests.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: ShardConfig = load_config("shard", parsed, overrides)
-    manifest = nights.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
-    core.require_same_card(manifest, parsed.name)
+    manifest = manifests.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    rules.require_same_card(manifest, parsed.name)
     ranges = (part.object for shard in manifest.shards for part in shard)
-    require_under(ranges, nights.source_on(texts, night), keep.locate(nights.manifest_key(night)))
+    require_under(ranges, manifests.source_on(texts, night), keep.locate(manifests.manifest_key(night)))
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     return Result(
-        headline=core.headline(manifest),
+        headline=rules.headline(manifest),
         metrics={
             "texts": manifest.texts,
             "shards": len(manifest.shards),
@@ -62,12 +63,12 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
 
 
 def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str, newest: Manifest | None) -> Manifest:
-    source = nights.source_on(texts, night)
+    source = manifests.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
-    looked = look(source, known, core.block_rows(config.texts_per_shard))
+    looked = look(source, known, rules.block_rows(config.texts_per_shard))
     about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
-    return core.next_manifest(newest, looked, config.texts_per_shard, about)
+    return rules.next_manifest(newest, looked, config.texts_per_shard, about)
 
 
 def _require_serving(store: Store, card: Card) -> Current:

@@ -9,8 +9,8 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from understudy.storage import Store
 from understudy.store import codecs
+from understudy.store.storage import Store
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -2,7 +2,7 @@
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("train")
@@ -19,6 +19,6 @@ def train(
     fault: str = "",
 ) -> None:
     """Train one student from soft teacher labels and human labels."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("train", locals())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from understudy.config import require
+from understudy.task.settings import require
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from understudy import student
-from understudy.engine import Bools
-from understudy.metrics import average_precision
-from understudy.scoring import positive_log_odds
-from understudy.steps.train import core
+from understudy.model import student
+from understudy.model.engine import Bools
+from understudy.model.scoring import positive_log_odds
+from understudy.stats.metrics import average_precision
+from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
 
@@ -86,7 +86,7 @@ class Learner:
         self.position = Position()
         self.best = self._weights()
         self.lengths = [len(row) for row in examples.tokens]
-        per_epoch = len(core.epoch_batches(self.lengths, config.batch_tokens, config.seed, 0))
+        per_epoch = len(rules.epoch_batches(self.lengths, config.batch_tokens, config.seed, 0))
         self.updates = per_epoch * config.epochs
 
     def run(self, keep: Callable[[Checkpoint], None], tell: Callable[[Position, float], None]) -> Learned:
@@ -98,7 +98,7 @@ class Learner:
         """
         last_kept = time.monotonic()
         while not self._is_over():
-            batches = core.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
+            batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
             while self.position.batch < len(batches):
                 loss = self._learn(batches[self.position.batch])
                 tell(self.position, loss)
@@ -144,7 +144,7 @@ class Learner:
     def _learn(self, batch: Any) -> float:
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * core.rate_factor(self.position.update, self.updates, self.config.warmup_share)
+            group["lr"] = self.rate * rules.rate_factor(self.position.update, self.updates, self.config.warmup_share)
         inputs = student.padded([self.examples.tokens[index] for index in batch], self.pad_id, self.device)
         logits = self.model(**inputs).logits
         targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from understudy import records
-from understudy.documents import read_json
 from understudy.progress import track
-from understudy.shell import In, Out, Result
-from understudy.steps.train import core
+from understudy.runtime.shell import In, Out, Result
+from understudy.steps.train import rules
 from understudy.steps.train.config import TrainConfig
-from understudy.storage import Store, prepare_store
-from understudy.task import Card, load_card, load_config
+from understudy.store import tables as records
+from understudy.store.documents import read_json
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import Card, load_card, load_config
 
 if TYPE_CHECKING:
     from understudy.steps.train.learn import Learner
@@ -79,15 +79,15 @@ def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements:
     human = records.read_gold(gold, "train")
     judged = records.read(judgements, records.Judgements)
     found = read_json(audit / "audit.json", "audit")
-    table = core.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
-    core.require_fenced(table, records.read(gold, records.Firewall))
+    table = rules.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
+    rules.require_fenced(table, records.read(gold, records.Firewall))
     is_rehearsal = bool(judged["is_rehearsal"].any())
     return Lesson(table, records.read_gold(gold, "validation"), len(human), is_rehearsal)
 
 
 def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder: Path) -> dict[str, float]:
     """Train, from a checkpoint when the store has one of this very training, and write the student."""
-    from understudy import student
+    from understudy.model import student
     from understudy.steps.train import checkpoints
 
     key = _training_key(lesson, task, config)
@@ -123,7 +123,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     """Make a learner with its student's tokenizer."""
     import torch
 
-    from understudy import student
+    from understudy.model import student
     from understudy.steps.train.learn import Examples, Learner, Validation, make_deterministic
 
     device = make_deterministic(config.seed)
@@ -132,7 +132,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     tokens, checked = (
         student.tokens_of(tokenizer, table["text"].to_list(), longest) for table in (lesson.table, lesson.validation)
     )
-    targets = torch.tensor(core.both_columns(lesson.table["target"].to_numpy(), task), dtype=torch.float32)
+    targets = torch.tensor(rules.both_columns(lesson.table["target"].to_numpy(), task), dtype=torch.float32)
     weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)
     is_positive = (lesson.validation["label"] == task.positive_label).to_numpy()
     validation = Validation(checked, is_positive, task.positive_index)

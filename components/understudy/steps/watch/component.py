@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -18,6 +18,6 @@ def watch(
     fault: str = "",
 ) -> str:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     return str(execute_component("watch", locals()).parameters["verdict"])

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy import forgetting, nights, registry
-from understudy.drift import series, words
-from understudy.drift.series import Point
-from understudy.drift.summary import Reference, Summary, describe, empty, summarise
 from understudy.errors import BadInput, StorageError
-from understudy.nights import Manifest
-from understudy.predictions import PREDICTIONS
-from understudy.segments import parse, require_rows, shard_records, spread
+from understudy.stats.drift import series, words
+from understudy.stats.drift.series import Point
+from understudy.stats.drift.summary import Reference, Summary, describe, empty, summarise
 from understudy.steps.watch.records import NewWord
-from understudy.storage import Store
+from understudy.store import manifests, registry, tombstones
+from understudy.store.manifests import Manifest
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.segments import parse, require_rows, shard_records, spread
+from understudy.store.storage import Store
 
 COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
@@ -76,7 +76,7 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     chosen = spread(list(counts.segments), counts.texts, max_texts)
     own = reference or describe_first(store, chosen, manifest.positive_label)
     summary, seen, found = empty(), 0, pl.DataFrame(schema=MENTIONS)
-    may_lack = bool(forgetting.read(store).hashes)
+    may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen), strict=True):
         require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
         summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
@@ -122,7 +122,7 @@ def _counts(store: Store, manifest: Manifest) -> Counts:
         if said is None:
             raise BadInput(
                 f"A night must be labelled whole before it is judged, got no shard {shard} "
-                f"({store.locate(nights.shard_key(manifest, shard))}). Run the night again; what is done is kept."
+                f"({store.locate(manifests.shard_key(manifest, shard))}). Run the night again; what is done is kept."
             )
         total.update({name: getattr(said, name) for name in ("rows", "settled", "checked", "missed")})
         refused.update(said.refused)
@@ -131,7 +131,7 @@ def _counts(store: Store, manifest: Manifest) -> Counts:
     if read != manifest.texts:
         raise StorageError(
             f"A night's shards must answer for the rows that it took, got {read:,} of {manifest.texts:,} "
-            f"({store.locate(nights.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
+            f"({store.locate(manifests.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
         )
     told = dict(sorted(refused.items()))
     return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"], segments)

@@ -14,8 +14,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from understudy.errors import BadInput
 from understudy.progress import say
 from understudy.runtime.retry import BUSY, Patience, patiently
+from understudy.secrets.keys import redact
 from understudy.steps.watch.records import VERDICTS, Night
-from understudy.store.secrets import redact
 
 WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
 TIMEOUT_S = 10

@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from understudy import metrics, provenance, registry
-from understudy.drift.series import Point, angle
-from understudy.metrics import Bools, Floats, Interval
-from understudy.storage import Store
-from understudy.task import Card
+from understudy.runtime import provenance
+from understudy.stats import metrics
+from understudy.stats.drift.series import Point, angle
+from understudy.stats.metrics import Bools, Floats, Interval
+from understudy.store import registry
+from understudy.store.storage import Store
+from understudy.task.card import Card
 
 PREFIX = "watch/quality/"
 RECORD = re.compile(rf"{PREFIX}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from understudy.drift.series import Point
-from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadArtifact
-from understudy.provenance import hash_json
+from understudy.runtime.provenance import hash_json
+from understudy.stats.drift.series import Point
+from understudy.stats.drift.summary import Reference, Summary
 from understudy.store import codecs
 from understudy.store.names import CardName, Day, Version
 

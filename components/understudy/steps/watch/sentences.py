@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from understudy import wording
-from understudy.drift.attribution import Explained
-from understudy.drift.series import BY_NAME
+from understudy.stats.drift.attribution import Explained
+from understudy.stats.drift.series import BY_NAME
 from understudy.steps.watch.records import Value
+from understudy.text import numbers
 
 Cause = Literal["content", "base rate", "scores"]
 SUBJECTS = {
@@ -31,8 +31,8 @@ def amount(name: str, value: float | None) -> str:
     >>> amount("positives", 0.1034), amount("lengths", 14.24), amount("vocabulary", 9.5441), amount("scores", -2.5)
     ('10.3%', '14.2 words', '9.54 bits', '-2.50')
     """
-    if value is None or not wording.is_known(value):
-        return wording.UNKNOWN
+    if value is None or not numbers.is_known(value):
+        return numbers.UNKNOWN
     unit = BY_NAME[name].unit
     if unit == "share":
         return f"{value * 100:.{2 if name == 'missed' else 1}f}%"
@@ -67,15 +67,15 @@ def change(name: str, value: Value) -> str:
 def base_rate(found: Explained) -> str:
     """Say how far the base rate explains the scores."""
     return (
-        f"By the scores, the true share of positives went from {wording.percent(found.before)} to "
-        f"{wording.percent(found.after)}; this leaves {wording.percent(found.left_over)} of the scores unexplained, "
-        f"where chance leaves {wording.percent(found.by_chance)}."
+        f"By the scores, the true share of positives went from {numbers.percent(found.before)} to "
+        f"{numbers.percent(found.after)}; this leaves {numbers.percent(found.left_over)} of the scores unexplained, "
+        f"where chance leaves {numbers.percent(found.by_chance)}."
     )
 
 
 def refused(share: float) -> str:
     """Say that many rows were refused."""
-    return f"{wording.percent(share)} of the rows were refused."
+    return f"{numbers.percent(share)} of the rows were refused."
 
 
 def reason(verdict: str, cause: Cause | None, evidence: Sequence[str]) -> str:

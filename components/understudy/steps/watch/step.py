@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from understudy import nights, sampling, segments
-from understudy.drift import series
-from understudy.drift.series import Point
-from understudy.drift.summary import Reference, Summary
 from understudy.errors import BadInput
-from understudy.nights import Manifest
-from understudy.predictions import FORGOTTEN
-from understudy.shell import In, Out, Result
-from understudy.steps.watch import core, nightly, outlets, quality, records, testsets
-from understudy.steps.watch import page as pages
+from understudy.reports import watch as pages
+from understudy.review import samples
+from understudy.runtime.shell import In, Out, Result
+from understudy.stats.drift import series
+from understudy.stats.drift.series import Point
+from understudy.stats.drift.summary import Reference, Summary
+from understudy.steps.watch import nightly, outlets, quality, records, rules, testsets
 from understudy.steps.watch.config import WatchConfig
-from understudy.steps.watch.core import Watched
 from understudy.steps.watch.nightly import Look
 from understudy.steps.watch.quality import Quality
 from understudy.steps.watch.records import FORMAT, Night
-from understudy.storage import Store, prepare_store
-from understudy.task import Card, load_card, load_config
+from understudy.steps.watch.rules import Watched
+from understudy.store import manifests, segments
+from understudy.store.manifests import Manifest
+from understudy.store.predictions import FORGOTTEN
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import Card, load_card, load_config
 
 SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "understudy.prom"
 PAGE = "watch/page.html"
@@ -58,7 +59,7 @@ def run(
     outlets.webhook_url()
     task = load_card(card)
     config: WatchConfig = load_config("watch", task, overrides)
-    keep, day = prepare_store(store), nights.night_of(date)
+    keep, day = prepare_store(store), manifests.night_of(date)
     judged = _judged_nights(keep)
     config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
     answered = _measured(keep, task, config, day)
@@ -94,7 +95,7 @@ def _for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
 
 def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Quality:
     """Measure the model by people's answers and the teacher's, and keep what is found."""
-    answered = sampling.read_answered(store, day)
+    answered = samples.read_answered(store, day)
     testsets.make_due(store, card, answered, day, config.min_test_texts)
     found = quality.measured(store, card, answered, day, testsets.read_all(store, day))
     quality.put(store, found)
@@ -112,7 +113,7 @@ def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, l
     """Return the newest night that is judged or labelled whole, and the newer ones that are not; else the day."""
     judged, running = {one.date for one in past}, list[str]()
     for date in segments.begun(store, day):
-        if date in judged or segments.is_whole(store, nights.read_manifest(store, date)):
+        if date in judged or segments.is_whole(store, manifests.read_manifest(store, date)):
             return date, running
         running.append(date)
     return day, []
@@ -130,13 +131,13 @@ def _night_of(
     """Judge a night that was not judged yet; on a day without a night, take the newest."""
     if past and past[-1].date == day:
         return past[-1]
-    manifest = nights.find_manifest(store, day)
+    manifest = manifests.find_manifest(store, day)
     if manifest is not None:
         return _judged(store, card, config, manifest, past, answered)
     if past:
         return past[-1]
     raise BadInput(
-        f"A watch must have a night to judge, got none up to {day} ({store.locate(nights.manifest_key(day))}). "
+        f"A watch must have a night to judge, got none up to {day} ({store.locate(manifests.manifest_key(day))}). "
         "Run the nightly pipeline first."
     )
 
@@ -152,7 +153,7 @@ def _judged(
     refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
     told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     promised = (settings.get("cascade") or {}).get("max_missed")
-    judged = core.judge(days, known, refused / max(1, seen.texts + refused), config, told, promised)
+    judged = rules.judge(days, known, refused / max(1, seen.texts + refused), config, told, promised)
     return Night(
         format=FORMAT,
         date=manifest.date,
@@ -171,7 +172,7 @@ def _judged(
         points=_points(seen),
         summary=seen.summary.as_record(),
         reference=seen.reference.as_record() if seen.is_own_reference else None,
-        words=seen.words if judged.verdict != core.FINE else (),
+        words=seen.words if judged.verdict != rules.FINE else (),
         settings=asdict(config),
         quality=answered.key if answered.samples else "",
     )
@@ -227,7 +228,7 @@ def _put(store: Store, night: Night, html: str) -> str:
     store.put_if_absent(f"{folder}/page.html", html.encode())
     for name, data in files.items():
         store.put_if_absent(f"{folder}/{name}", data)
-    if night.verdict == core.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
+    if night.verdict == rules.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
         store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
     return _tell(store, night, store.locate(f"{folder}/page.html"))
 
@@ -247,7 +248,7 @@ def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged
         outlets.write_prometheus(judged[-1], Path(config.prometheus_file))
     newest = max(day, judged[-1].date, quality.newest_day(store))
     if newest > day:
-        answered = sampling.read_answered(store, newest)
+        answered = samples.read_answered(store, newest)
         found = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
         html = pages.page(judged[-config.page_nights :], found)
     _replace(store, html)

@@ -14,13 +14,13 @@ from typing import Any
 import polars as pl
 from typing_extensions import TypedDict
 
-from understudy import metrics, records
-from understudy.metrics import Interval
+from understudy.stats import metrics
+from understudy.stats.metrics import Interval
 from understudy.steps.watch import quality
-from understudy.storage import Store
-from understudy.store import codecs
+from understudy.store import codecs, tables
 from understudy.store.names import Version
-from understudy.task import Card
+from understudy.store.storage import Store
+from understudy.task.card import Card
 
 PREFIX = "testsets/"
 ABOUT_FILE = "about.json"
@@ -84,7 +84,7 @@ def gold(rows: pl.DataFrame) -> bytes:
         origin=pl.lit("labels"),
     )
     buffer = io.BytesIO()
-    records.Gold.validate(table, cast=True).write_parquet(buffer, compression="zstd", statistics=False)
+    tables.Gold.validate(table, cast=True).write_parquet(buffer, compression="zstd", statistics=False)
     return buffer.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -15,6 +15,6 @@ def decide(
     overrides: str = "",
 ) -> str:
     """A toy."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     return str(execute_component("decide", locals()).parameters["decision"])

@@ -1,7 +1,7 @@
 """The toy step decide."""
 
 from tests.toys.note import note
-from understudy.shell import In, Out, Result
+from understudy.runtime.shell import In, Out, Result
 
 
 def run(doubled: In, evaluation: Out, page: Out, card: In | None = None, overrides: str = "") -> Result:

@@ -1,8 +1,8 @@
 """The toy step double."""
 
 from tests.toys.note import note
-from understudy.config import overrides_for
-from understudy.shell import In, Out, Result
+from understudy.runtime.shell import In, Out, Result
+from understudy.task.settings import overrides_for
 
 
 def run(card: In, numbers: In, doubled: Out, store: str, times: int = 1, overrides: str = "") -> Result:

@@ -2,7 +2,7 @@
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output  # noqa: F401
 
-from understudy.component import component
+from understudy.runtime.component import component
 
 
 @component("analysis")
@@ -18,6 +18,6 @@ def gather(
     overrides: str = "",
 ):
     """A toy."""
-    from understudy.shell import execute_component
+    from understudy.runtime.shell import execute_component
 
     execute_component("gather", locals())

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.toys.note import note
-from understudy.shell import Out, Result
-from understudy.task import load_card
+from understudy.runtime.shell import Out, Result
+from understudy.task.card import load_card
 
 
 def run(

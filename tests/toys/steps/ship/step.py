@@ -1,7 +1,7 @@
 """The toy step ship."""
 
 from tests.toys.note import note
-from understudy.shell import In, Out, Result
+from understudy.runtime.shell import In, Out, Result
 
 
 def run(evaluation: In, page: In, store: str, release: Out, overrides: str = "") -> Result:

@@ -1,0 +1,1 @@
+"""Command-line interface: `understudy ...`, and what each command reads and prints."""

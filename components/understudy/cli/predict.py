@@ -1,0 +1,193 @@
+"""Label texts by a bundle, on the command line: what `understudy predict` reads and prints."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from understudy.data.limits import MOST_PREDICT_BYTES
+from understudy.errors import BadInput
+from understudy.model.cascade import FIRST, STUDENT
+from understudy.model.scoring import Bundle
+from understudy.steps.infer.config import InferConfig
+from understudy.store.registry import fetch_bundle
+from understudy.store.storage import open_store
+from understudy.text.numbers import count
+
+STDIN = "-"
+NO_LABEL = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a bundle says of one text.
+
+    Attributes:
+        text: the text.
+        label: the positive label when its probability reaches the threshold, else the most probable other label.
+        probability: of `label`, calibrated.
+        positive_probability: of the positive label; the same as `probability` when that is the label.
+        threshold: at or above it a text gets the positive label.
+        version: the bundle's.
+        stage: what decided: "first", the first stage, or "student".
+        is_rehearsal: a rehearsal teacher had a part in the bundle.
+    """
+
+    text: str
+    label: str
+    probability: float
+    positive_probability: float
+    threshold: float
+    version: str
+    stage: str
+    is_rehearsal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """A text that cannot be labelled, and why; it keeps its place among the predictions."""
+
+    text: str
+    reason: str
+
+
+def open_bundle(store: str | None, bundle: Path | None) -> Bundle:
+    """Open the bundle that a store serves, or the one in a folder.
+
+    Raises:
+        BadInput: not exactly one of the two is given, or nothing is published.
+    """
+    if bundle is not None and store is None:
+        return Bundle.open(bundle)
+    if store is not None and bundle is None:
+        return Bundle.open(fetch_bundle(open_store(store)))
+    raise BadInput("A bundle must come from one place, got none or two. Give --store STORE or --bundle FOLDER.")
+
+
+def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
+    """Take the texts of the command line, or one a line of a file or of standard input.
+
+    Args:
+        texts: as given; a single "-" stands for standard input.
+        file: path, or "-" for standard input.
+
+    Raises:
+        BadInput: there are none that can be labelled, they are too many for one command, or the file cannot be read.
+    """
+    if tuple(texts) == (STDIN,):
+        texts, file = (), STDIN
+    if bool(texts) == bool(file):
+        raise BadInput('Texts must come from one place, got none or two. Give TEXT..., "-" or --file FILE.')
+    found = list(texts) if texts else _lines(str(file))
+    faults = Counter(filter(None, map(fault_of, found)))
+    if faults.total() == len(found):
+        where = f"line 1 of {file}" if file else "text 1"
+        if set(faults) <= {"empty_text"}:
+            raise BadInput(f"A text must have words in it, got an empty one ({where}). Give at least one.")
+        got = ", ".join(f"{reason} {number:,}" for reason, number in sorted(faults.items()))
+        raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got none to label: {got} ({where}).")
+    return found
+
+
+def fault_of(text: str) -> str | None:
+    """Return why a text cannot be labelled, by the reasons of the step infer; None for one that can.
+
+    >>> fault_of("Ask for a room"), fault_of(" ")
+    (None, 'empty_text')
+    """
+    if not text.strip():
+        return "empty_text"
+    if len(text) > InferConfig().max_chars:
+        return "too_long"
+    if "\0" in text:
+        return "nul_byte"
+    return None if text.isascii() or text == _mended(text) else "not_utf8"
+
+
+def _mended(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction | Unlabelled]:
+    """Label texts, in their order; one that cannot be labelled keeps its place."""
+    faults = [fault_of(text) for text in texts]
+    labelled = iter(_labelled(bundle, [text for text, fault in zip(texts, faults, strict=True) if fault is None]))
+    pairs = zip(texts, faults, strict=True)
+    return [next(labelled) if fault is None else Unlabelled(_mended(text), fault) for text, fault in pairs]
+
+
+def _labelled(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
+    probabilities, _, is_settled = bundle.score(texts)
+    chosen = bundle.choose(probabilities)
+    return [
+        Prediction(
+            text=text,
+            label=bundle.labels[index],
+            probability=float(row[index]),
+            positive_probability=float(row[bundle.positive_index]),
+            threshold=bundle.threshold,
+            version=bundle.version,
+            stage=FIRST if settled else STUDENT,
+            is_rehearsal=bundle.is_rehearsal,
+        )
+        for text, index, row, settled in zip(texts, chosen, probabilities, is_settled, strict=True)
+    ]
+
+
+def introduction(bundle: Bundle) -> str:
+    """Say once what answers: version, threshold, and whether it learned from a rehearsal."""
+    rehearsal = " It learned from a rehearsal teacher." if bundle.is_rehearsal else ""
+    return f"{bundle.version}: '{bundle.positive_label}' from {bundle.threshold:.3f} upwards.{rehearsal}"
+
+
+def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
+    """Return a prediction as a line to read: label, its probability, the positive label's, and the text."""
+    width = max(map(len, bundle.labels))
+    if isinstance(prediction, Unlabelled):
+        return f"{NO_LABEL:<{width}}  ({prediction.reason})"
+    text = " ".join(prediction.text.split())
+    positive = f"P({bundle.positive_label})={prediction.positive_probability:.3f}"
+    return f"{prediction.label:<{width}}  {prediction.probability:.3f}  {positive}  {text}"
+
+
+def json_line(prediction: Prediction | Unlabelled) -> str:
+    """Return a prediction as one line of JSON; `reason` says why there is no label."""
+    if isinstance(prediction, Unlabelled):
+        nothing = dict.fromkeys(["label", "probability", "positive_probability"])
+        return json.dumps({"text": prediction.text[:1000], **nothing, "reason": prediction.reason}, ensure_ascii=False)
+    return json.dumps(asdict(prediction), ensure_ascii=False)
+
+
+def left_out(predictions: Sequence[Prediction | Unlabelled]) -> str | None:
+    """Say how many texts have no label, and why; None where all have one."""
+    missing = [(number, one) for number, one in enumerate(predictions, start=1) if isinstance(one, Unlabelled)]
+    if not missing:
+        return None
+    counts = Counter(one.reason for _, one in missing)
+    first = {one.reason: number for number, one in reversed(missing)}
+    reasons = ", ".join(f"{reason} {found:,} (the first is text {first[reason]:,})" for reason, found in counts.items())
+    return f"predict: {count(len(missing), 'text')} of {len(predictions):,} without a label: {reasons}."
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        data = _bytes(file)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got {error} ({file!r}).") from error
+    if len(data) > MOST_PREDICT_BYTES:
+        raise BadInput(
+            f"Texts for predict must be at most {MOST_PREDICT_BYTES:,} bytes, got more ({file}). Label a file of any "
+            "size by `understudy infer --bundle FOLDER --texts FILE`."
+        )
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def _bytes(file: str) -> bytes:
+    """Read no more than can be taken and a byte, for a pipe or a device may never end."""
+    if file == STDIN:
+        return sys.stdin.buffer.read(MOST_PREDICT_BYTES + 1)
+    with Path(file).open("rb") as stream:
+        return stream.read(MOST_PREDICT_BYTES + 1)

@@ -1,0 +1,354 @@
+"""Remove a text and all derived from it: from the store, from the teacher's cache and from the index.
+
+The tombstone comes first, so that a run that goes on meanwhile does not bring the text back. Every object that can name
+a text is read and, where it does, written anew without it. A model that learned from the text is no such object: only
+training again makes one that did not.
+"""
+
+import csv
+import hashlib
+import html
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
+from typing import Any, Required
+
+import polars as pl
+from typing_extensions import TypedDict
+
+from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
+from understudy.progress import track
+from understudy.review.spreadsheet import raw_cell
+from understudy.search import opening
+from understudy.stats.drift.words import words_of
+from understudy.store import codecs, tombstones
+from understudy.store.leftovers import sweep_temporary
+from understudy.store.names import require_name
+from understudy.store.predictions import FORGOTTEN
+from understudy.store.segments import parse_record
+from understudy.store.storage import MARKER, Store, update
+from understudy.teacher.response_log import PurchaseBook, content_key
+
+KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
+PREDICTIONS, JUDGEMENTS, WATCH = "predictions/", "judgements/", "watch/"
+SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
+ATTEMPTS = 20
+
+
+class Word(TypedDict, total=False):
+    """A word that the watch shows."""
+
+    word: Required[str]
+
+
+class Series(TypedDict, total=False):
+    """What of a night's series names words of its texts."""
+
+    words: Required[list[Word]]
+
+
+class Answer(TypedDict, total=False):
+    """What of a teacher's answer is about a text."""
+
+    content: Required[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
+
+    ids: frozenset[str]
+    groups: frozenset[str]
+    contents: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+
+    def names(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
+        is_its_answer = "id" not in row and row.get("content") in self.contents
+        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went: rows by the store's top folder, and documents of its indices."""
+
+    rows: Mapping[str, int]
+    documents: int
+
+
+def forget(
+    store: Store, ids: Collection[str], groups: Collection[str], today: str, servers: Collection[str] = ()
+) -> Erased:
+    """Forget texts; doing it again, after a kill too, ends what is left to do.
+
+    Args:
+        store: the store whose nights and training runs met the texts.
+        ids: of the texts.
+        groups: reviews, threads or dialogues to forget whole.
+        today: written into the tombstones.
+        servers: every Elasticsearch that holds the store's texts, beside the one that the environment names.
+
+    Raises:
+        BadSetting: nothing is named.
+        BadInput: there is no store; or it says that a server holds its texts which nobody named: all else is removed.
+        IndexFailed: an index cannot be reached; all else is removed then.
+        StorageError: an object is damaged, or others keep changing it.
+    """
+    if not ids and not groups:
+        raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
+    if store.read_tagged(MARKER) is None and not store.list():
+        raise BadInput(f"A store to forget in must exist, got nothing ({store.uri}). Mend its address (--store).")
+    store.remove_leftovers(everywhere=True)
+    sweep_temporary()
+    tombstones.remember_to_forget(store, "id", ids, today)
+    tombstones.remember_to_forget(store, "group", groups, today)
+    keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]
+    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
+    _forget_words(store, wanted)
+    rows: Counter[str] = Counter()
+    with track(len(keys), "forget: objects read") as progress:
+        for key in keys:
+            rows[key.partition("/")[0]] += _erase(store, key, wanted)
+            progress.advance()
+    rows["judgements"] += _erase_merged(store, keys, wanted)
+    _mend_records(store)
+    _follow_judgements(store)
+    # last: a run that goes on has read segments before they were erased
+    documents = _forget_in_indices(store, wanted, servers)
+    return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
+
+
+def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
+    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words."""
+    ids, texts = set(wanted.ids), set()
+    for key in keys:
+        if key.endswith(".parquet"):
+            for row in _named(store, key, wanted):
+                ids |= {row["id"]} if row.get("id") else set()
+                texts |= {row["text"]} if row.get("text") else set()
+    words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
+    return Wanted(frozenset(ids), wanted.groups, frozenset(map(content_key, texts)), frozenset(words))
+
+
+def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    table = _table(store.read(key), store.locate(key))
+    columns = [name for name in ("id", "group", "text") if name in table.columns]
+    if "id" in columns or "group" in columns:
+        yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
+
+
+def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -> int:
+    """Remove the documents from this machine's own index and from every server that whoever runs names.
+
+    The store says where its nights went, but no key goes to an address that a store names.
+    """
+    removed, faults = 0, []
+    for card_name, url in opening.places(store, servers):
+        try:
+            with opening.opened_as_is(store, card_name, url) as index:
+                removed += index.remove(wanted.ids, wanted.groups)
+        except IndexFailed as error:
+            faults.append(str(error))
+    unnamed, where = opening.unnamed_servers(store, servers), store.locate(opening.SERVING)
+    if unnamed:
+        faults.append(
+            f"Every server that holds the store's texts must be named, got none for {', '.join(unnamed)} ({where}). "
+            "If it is yours, name it with --index-url."
+        )
+    if faults:
+        told = f"All else has forgotten. Run it again, or take the address of a server that is no more out of {where}."
+        kind = BadInput if len(faults) == bool(unnamed) else IndexFailed
+        raise kind("\n".join([*faults, told]))
+    return removed
+
+
+def _forget_words(store: Store, wanted: Wanted) -> None:
+    """Take the texts' words out of what the watch shows as words that came up.
+
+    Before the texts themselves are erased: whoever does this again after a kill still finds their words.
+    """
+    for key in store.list(WATCH):
+        if key.endswith("/series.json"):
+            _replace(store, key, partial(_without_words, wanted.words, store.locate(key)))
+        elif key.endswith("page.html"):
+            _replace(store, key, partial(_page_without_words, wanted.words, store.locate(key)))
+
+
+def _without_words(gone: frozenset[str], where: str, data: bytes) -> bytes:
+    record = codecs.read_mapping(data, where, Series)
+    new = {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
+    return data if new == record else _json(new)
+
+
+def _page_without_words(gone: frozenset[str], where: str, page: bytes) -> bytes:
+    text = codecs.read_text(page, where)
+    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], text).encode()
+
+
+def _erase(store: Store, key: str, wanted: Wanted) -> int:
+    """Write one object anew without the texts, and return how many rows went."""
+    for _ in range(ATTEMPTS):
+        found = store.read_tagged(key)
+        if found is None:
+            return 0
+        erase = _blank_answers if key.startswith(JUDGEMENTS) else ERASERS[PurePath(key).suffix]
+        try:
+            data, rows = erase(found.data, wanted, store.locate(key))
+        except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
+            raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+        if not rows:
+            return 0
+        if key.startswith(JUDGEMENTS):  # under a new name, so that every cache of it is renewed
+            digest = hashlib.sha256(data).hexdigest()[:32]
+            store.put_if_absent(f"{key.rpartition('/')[0]}/{digest}.jsonl", data)
+            store.delete(key)
+            return rows
+        if store.compare_and_swap(key, data, found.tag):
+            return rows
+    raise StorageError(f"An object must be free to write, got others writing ({store.locate(key)}). Run it again.")
+
+
+def _erase_merged(store: Store, known: Collection[str], wanted: Wanted) -> int:
+    """Go on with segments of answers that came meanwhile: a run that asks merges small ones into new ones."""
+    rows, seen = 0, set(known)
+    while new := [key for key in store.list(JUDGEMENTS) if key.endswith(".jsonl") and key not in seen]:
+        rows += sum(_erase(store, key, wanted) for key in new)
+        seen |= set(new)
+    return rows
+
+
+def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """Parquet."""
+    table = _table(data, where)
+    kept = table.filter(~_mask(table, wanted))
+    buffer = io.BytesIO()
+    kept.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue(), len(table) - len(kept)
+
+
+def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """JSON lines."""
+    rows = codecs.read_lines(data, where, dict[str, Any])
+    lines = [line for line in data.decode().split("\n") if line.strip()]
+    kept = [line for line, row in zip(lines, rows, strict=True) if not wanted.names(row)]
+    return "".join(f"{line}\n" for line in kept).encode(), len(lines) - len(kept)
+
+
+def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """CSV."""
+    text = codecs.read_text(data, where, codecs.MOST_LINES_BYTES).removeprefix("\ufeff")
+    records = list(csv.reader(io.StringIO(text, newline="")))
+    header = records[0] if records else []
+    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records]
+    kept = [record for record, row in zip(records, rows, strict=True) if not wanted.names(row)]
+    if len(kept) == len(records):
+        return data, 0
+    written = io.StringIO(newline="")
+    written.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
+    csv.writer(written).writerows(kept)
+    return written.getvalue().encode(), len(records) - len(kept)
+
+
+def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """JSON: an item of a list that names a text, itself or in its `data`, goes."""
+    gone = 0
+
+    def pruned(value: Any) -> Any:
+        nonlocal gone
+        if isinstance(value, dict):
+            return {name: pruned(item) for name, item in value.items()}
+        if not isinstance(value, list):
+            return value
+        kept = [item for item in value if not _is_about(item, wanted)]
+        gone += len(value) - len(kept)
+        return [pruned(item) for item in kept]
+
+    content = pruned(codecs.read_json(data, where, codecs.MOST_LINES_BYTES))
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), gone
+
+
+def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
+    codecs.read_lines(data, where, Answer)
+    answers = [json.loads(line) for line in data.split(b"\n") if line.strip()]
+    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
+    blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
+    changed = sum(one != other for one, other in zip(answers, blank, strict=True))
+    return "".join(json.dumps(answer, sort_keys=True) + "\n" for answer in blank).encode(), changed
+
+
+ERASERS: Mapping[str, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
+    ".parquet": _without_rows,
+    ".jsonl": _without_lines,
+    ".csv": _without_cells,
+    ".json": _without_items,
+}
+
+
+def _is_about(item: Any, wanted: Wanted) -> bool:
+    return isinstance(item, dict) and (
+        wanted.names(item) or (isinstance(item.get("data"), dict) and wanted.names(item["data"]))
+    )
+
+
+def _table(data: bytes, where: str) -> pl.DataFrame:
+    try:
+        return codecs.read_table(data, where)
+    except BadArtifact as error:
+        raise StorageError(str(error)) from error
+
+
+def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
+    """Tell which rows are about a text, as `Wanted.names` does."""
+    by_content = {} if "id" in table.columns else {"content": wanted.contents}
+    named = {"id": wanted.ids, "group": wanted.groups, **by_content}
+    masks = [table[name].is_in(sorted(names)) for name, names in named.items() if name in table.columns and names]
+    found = pl.Series([False] * len(table), dtype=pl.Boolean)
+    for mask in masks:
+        found = found | mask.fill_null(value=False)
+    return found
+
+
+def _mend_records(store: Store) -> None:
+    """Let the records of shards say again what their segments hold."""
+    for key in [key for key in store.list(PREDICTIONS) if key.endswith(".json")]:
+        _replace(store, key, partial(_mended, store, key))
+
+
+def _mended(store: Store, key: str, data: bytes) -> bytes:
+    parse_record(data, store, key)
+    record = json.loads(data)
+    segments = [_described(store, part) for part in record["segments"]]
+    if segments == record["segments"]:
+        return data
+    rows = sum(part["rows"] for part in segments)
+    gone = record["refused"].get(FORGOTTEN, 0) + record["rows"] - rows  # labelled and refused stay all that was read
+    refused = {**record["refused"], **({FORGOTTEN: gone} if gone else {})}
+    return _json({**record, "segments": segments, "rows": rows, "refused": refused})
+
+
+def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
+    found = store.read_tagged(part["key"])
+    if found is None or hashlib.sha256(found.data).hexdigest() == part["sha256"]:
+        return part
+    rows = len(_table(found.data, store.locate(part["key"])))
+    return {**part, "sha256": hashlib.sha256(found.data).hexdigest(), "rows": rows}
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
+    update(store, key, lambda data: None if data is None else change(data), "A record")
+
+
+def _follow_judgements(store: Store) -> None:
+    """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
+    for card_name in sorted({key.split("/")[1] for key in store.list(JUDGEMENTS) if key.count("/") > 1}):
+        PurchaseBook(store, require_name("card", card_name, store.locate(JUDGEMENTS))).close()

@@ -1,0 +1,1 @@
+"""Reports: every page for people, made from a record."""

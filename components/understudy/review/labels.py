@@ -1,0 +1,343 @@
+"""Human labels in the store: every labels file and every answered queue is a segment, put once, the newest last.
+
+A vote is one person's label for one text. Votes of origin "labels" come from a labels file, which is a whole statement
+about the texts in it: the newest file that names a text counts for it. Votes of origin "queue" are answers to a review
+queue: each person's newest answer counts.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Required
+
+import polars as pl
+import yaml
+from typing_extensions import TypedDict
+
+from understudy.data import parquet, sources
+from understudy.data.listing import clipped
+from understudy.data.sources import WHOLE_FILE, Refusal, Source
+from understudy.errors import BadData, BadInput, StorageError
+from understudy.review import label_studio
+from understudy.review.spreadsheet import raw_cell
+from understudy.steps.ingest.config import IngestConfig
+from understudy.store import codecs
+from understudy.store.names import require_name
+from understudy.store.storage import Store
+from understudy.text.normalise import normalise
+
+SAID = ("id", "label", "annotator", "split")
+VOTES = {
+    **dict.fromkeys(SAID, pl.String),
+    "origin": pl.String,
+    "file": pl.String,
+    "row": pl.Int64,
+    "segment": pl.Int64,
+}
+COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
+NUMBERED = re.compile(r"(\d{1,12})-(?:labels|queue)\.jsonl")
+ASCII_WORDS = re.compile(r"[a-z0-9]+")
+
+
+class Said(TypedDict, total=False):
+    """A vote, as a segment keeps it."""
+
+    id: Required[str]
+    label: Required[str | None]
+    annotator: Required[str | None]
+    split: Required[str | None]
+    origin: Required[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `labels add` did.
+
+    Attributes:
+        card_name: the card that the labels answer.
+        labels: labels in the file.
+        skipped: rows without a label.
+        refusals: rows that were refused.
+        key: of the new segment, if there is one.
+        ids: different ids that the labels name.
+        strange_ids: how many of them neither a queue nor an earlier label of the store names.
+        passed_over: files beside the answers that were not read, since their names do not say how.
+    """
+
+    card_name: str
+    labels: int
+    skipped: int
+    refusals: Sequence[Refusal]
+    key: str | None
+    ids: int
+    strange_ids: int
+    passed_over: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """People's answers: sound votes, rows without a label, refused rows, and files that were passed over."""
+
+    votes: pl.DataFrame
+    skipped: int
+    refusals: list[Refusal]
+    passed_over: tuple[str, ...]
+
+
+def read_all(store: Store, card_name: str) -> pl.DataFrame:
+    """Read every vote that the store holds for a card, oldest segment first.
+
+    Raises:
+        BadArtifact: a segment was altered.
+    """
+    keys = store.list(f"labels/{card_name}/")
+    parts = [_segment(store, key, number) for number, key in enumerate(keys)]
+    return pl.concat([pl.DataFrame(schema=VOTES), *parts])
+
+
+def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
+    """Return the votes of a labels file, read by `sources`, as the newest segment."""
+    missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in table.columns]
+    votes = table.with_columns(*missing, origin=pl.lit("labels"), segment=pl.lit(segment, pl.Int64))
+    return votes.select(list(VOTES))
+
+
+def current(votes: pl.DataFrame) -> pl.DataFrame:
+    """Keep the votes that count: of a labels file's votes the newest file's, of a queue's each person's newest."""
+    is_file = pl.col("origin") == "labels"
+    newest_file = pl.col("segment").max().over("origin", "id")
+    newest_answer = pl.col("segment").max().over("origin", "id", "annotator")
+    return votes.filter(pl.col("segment") == pl.when(is_file).then(newest_file).otherwise(newest_answer))
+
+
+def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labels", "queue"]) -> str | None:
+    """Write votes as a new segment, unless the newest segment of their origin says just the same.
+
+    Returns:
+        The new segment's key, or None when there are no votes or nothing new is said.
+    """
+    lines = [json.dumps({**said, "origin": origin}, sort_keys=True) for said in _said(votes)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    while lines:
+        keys = store.list(f"labels/{card_name}/")
+        newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
+        if newest is not None and store.read(newest) == data:
+            return None
+        number = max((int(found[1]) for key in keys if (found := NUMBERED.fullmatch(Path(key).name))), default=0) + 1
+        key = f"labels/{card_name}/{number:06d}-{origin}.jsonl"
+        if store.put_if_absent(key, data):
+            return key
+    return None
+
+
+def add(store: Store, address: str, card_name: str | None = None) -> Added:
+    """Put people's answers into the store, where the next training run finds them.
+
+    Args:
+        store: the store that the card's runs use.
+        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        card_name: the card that the labels answer; needed when the store holds several.
+
+    Raises:
+        BadInput: no such card in the store.
+        BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
+    """
+    card_name, names = card_labels(store, card_name)
+    asked = _asked(store, card_name)
+    answers = read_answers(address, names, asked)
+    ids = set(answers.votes["id"])
+    strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
+    key = put(store, card_name, answers.votes, "queue")
+    counts = len(answers.votes), answers.skipped, answers.refusals
+    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
+
+
+def read_answers(address: str, names: Sequence[str], asked: Mapping[str, Sequence[str]]) -> Answers:
+    """Read people's answers to a queue.
+
+    Args:
+        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        names: the card's labels.
+        asked: the texts that were put before people under each id; an answer beside another text is refused.
+
+    Raises:
+        BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
+    """
+    table, refusals, passed_over = _read_answers(address)
+    answered = table.filter(pl.col("label").is_not_null())
+    unknown = ~pl.col("label").is_in(names)
+    refusals = refusals + [
+        _refused(row, "unknown_label", f"'{clipped(row['label'])}' is none of {', '.join(names)}")
+        for row in answered.filter(unknown).iter_rows(named=True)
+    ]
+    known = answered.filter(~unknown)
+    others = other_texts(known, asked)
+    detail = "the file's text is not the one that this id was asked about"
+    refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
+    votes = known.filter(~others)
+    _require_answers(address, len(table), len(votes), refusals)
+    return Answers(votes, len(table) - len(answered), refusals, passed_over)
+
+
+def _refused(row: Mapping[str, Any], reason: str, detail: str) -> Refusal:
+    return Refusal(row["file"], row["row"], row["id"], reason, detail)
+
+
+def other_texts(rows: pl.DataFrame, asked: Mapping[str, Sequence[str]]) -> pl.Series:
+    """Tell which rows bear another text than the one under their id; where either is missing there is no telling.
+
+    Args:
+        rows: columns id, and text where the file has it.
+        asked: the texts of each id.
+    """
+    if "text" not in rows.columns:
+        return pl.Series([False] * len(rows), dtype=pl.Boolean)
+    pairs = zip(rows["id"], rows["text"], strict=True)
+    return pl.Series([_is_other(text, asked.get(identity, ())) for identity, text in pairs], dtype=pl.Boolean)
+
+
+def _is_other(text: str | None, asked: Sequence[str]) -> bool:
+    """Tell whether a text is none of those that were asked about; spreadsheets may have cost it signs and accents.
+
+    >>> _is_other("Caf\ufffd Noir, at 5", ["Café noir at 5."]), _is_other("Another.", ["Café noir at 5."])
+    (False, True)
+    """
+    said, plain = _forms(text or "")
+    if not said:
+        return False
+    ours = [_forms(known) for known in asked]
+    return bool(ours) and all(said != known and not (plain and plain == signs) for known, signs in ours)
+
+
+def _forms(text: str) -> tuple[str, str]:
+    """Return the beginning of what a text says, and of its plain letters and digits alone."""
+    said = normalise(text)
+    return said[:COMPARED_CHARS], "".join(ASCII_WORDS.findall(said))[:COMPARED_CHARS]
+
+
+def require_no_export(source: Source) -> None:
+    """Refuse a table that Label Studio exported: the ids in it may be its own.
+
+    Raises:
+        BadData: its columns are those of such an export.
+    """
+    for file in source.files:
+        if label_studio.is_other_export(file.columns):
+            raise label_studio.refuse_other_export(file.name)
+
+
+def _asked(store: Store, card_name: str) -> dict[str, list[str]]:
+    """Return the texts that the store's review queues ask about, by id."""
+    keys = store.list(f"queues/{card_name}/")
+    queues = {key.rpartition("/")[0]: key for key in keys if key.endswith(("/queue.csv", "/queue.parquet"))}
+    asked: dict[str, list[str]] = {}
+    for key in queues.values():
+        for identity, text in _queue_rows(store, key):
+            asked.setdefault(identity, []).extend([text] if text else [])
+    return asked
+
+
+def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
+    """Read ids and texts of a queue; no text where it has none."""
+    data = store.read(key)
+    try:
+        if key.endswith(".parquet"):
+            table = parquet.from_bytes(data).with_columns(pl.col("id").cast(pl.String))
+            texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
+            return list(zip(table["id"].drop_nulls(), texts, strict=True))
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        return [(raw_cell(row["id"]), raw_cell(row.get("text") or "")) for row in rows]
+    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        got = clipped(repr(error), 200)
+        raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
+
+
+def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:
+    """Find a card in the store: its name, and the names of its labels.
+
+    Raises:
+        BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
+    """
+    keys = [key for key in store.list("cards/") if key.endswith(".yaml")]
+    known = sorted({key.split("/")[1] for key in keys})
+    if card_name not in known and not (card_name is None and len(known) == 1):
+        got = f"'{card_name}'" if card_name else "none"
+        there = ", ".join(known) or "no card yet: run ingest first"
+        raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
+    name = require_name("card", card_name or known[0], f"{store.uri}/cards")
+    versions = {_label_names(store.read(key), store.locate(key)) for key in keys if key.startswith(f"cards/{name}/")}
+    if len({frozenset(version) for version in versions}) > 1:
+        listed = " and ".join(sorted("/".join(version) for version in versions))
+        raise BadInput(
+            f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
+            "Give the changed card a new name."
+        )
+    return name, sorted(versions)[0]
+
+
+def tally(refusals: Iterable[Refusal]) -> str:
+    """Write the reasons with their counts, most frequent first, each with its first row.
+
+    >>> tally([Refusal("a.csv", 7, "x", "empty_text", "the cell 'text' is empty")])
+    "empty_text 1 (row 7 of a.csv: the cell 'text' is empty)"
+    """
+    listed = list(refusals)
+    counts = Counter(refusal.reason for refusal in listed)
+    first = {refusal.reason: refusal for refusal in reversed(listed)}
+    return ", ".join(f"{reason} {count:,} ({_first(first[reason])})" for reason, count in counts.most_common(5))
+
+
+def _first(refusal: Refusal) -> str:
+    where = refusal.file if refusal.row == WHOLE_FILE else f"row {refusal.row:,} of {refusal.file}"
+    return f"{where}: {clipped(refusal.detail, 300)}"
+
+
+def _label_names(card: bytes, where: str) -> tuple[str, ...]:
+    """Read label names leniently: a card of an older release must not stand in the way of people's answers."""
+    try:
+        return tuple(str(label["name"]) for label in yaml.safe_load(codecs.read_text(card, where))["labels"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
+
+
+def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Refusal]) -> None:
+    most = IngestConfig().max_refused_share
+    if len(refusals) > most * (votes + len(refusals)):
+        raise BadData(
+            f"At most {most:.0%} of the answers must be faulty, got {len(refusals):,} of {votes + len(refusals):,} "
+            f"({address}): {tally(refusals)}. Mend these rows; nothing was added."
+        )
+    if not votes:
+        raise BadData(f"A file of answers must hold labels, got {rows:,} rows and no label ({address}). Fill some in.")
+
+
+def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in votes.columns]
+    return votes.with_columns(missing).select(list(SAID)).iter_rows(named=True)
+
+
+def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
+    lines = codecs.read_lines(store.read(key), store.locate(key), Said)
+    rows = [
+        (*(line[name] for name in SAID), line["origin"], key, row, number)  # type: ignore[literal-required]
+        for row, line in enumerate(lines, start=1)
+    ]
+    return pl.DataFrame(rows, schema=VOTES, orient="row")
+
+
+def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:
+    """Read rows of id, label, annotator and text, the refused ones, and the names of files that are passed over."""
+    with sources.fetched(address) as found:
+        name, path = found.files[0]
+        if len(found.files) == 1 and (tasks := label_studio.load(name, path)) is not None:
+            return *label_studio.read(name, tasks), found.passed_over
+    with sources.opened(address, ["id", "label"], ["annotator", "text"]) as source:
+        require_no_export(source)
+        table, refusals = source.read(filled=["id"], lenient=["text"])
+    ids = pl.Series(map(raw_cell, table["id"]), dtype=pl.String)
+    return table.with_columns(id=ids), refusals, source.passed_over

@@ -1,0 +1,74 @@
+"""A review queue as people's tools take it: a CSV for spreadsheets, tasks and a labelling page for Label Studio."""
+
+import csv
+import io
+import json
+from xml.etree import ElementTree as Xml
+
+import polars as pl
+
+from understudy.review.label_studio import CONTROL, ID_FIELD
+from understudy.review.spreadsheet import safe_cell
+from understudy.task.card import Card
+
+BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
+CSV_COLUMNS = (
+    "id",
+    "group",
+    "text",
+    "student_probability",
+    "teacher_label",
+    "teacher_probability",
+    "disagreement",
+    "label",
+)
+TASK_COLUMNS = ("id", "group", "text", "student_probability", "teacher_label", "teacher_probability", "disagreement")
+
+
+def queue_csv(queue: pl.DataFrame) -> str:
+    """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in queue.with_columns(pl.lit("").alias("label")).select(CSV_COLUMNS).iter_rows():
+        writer.writerow([_cell(value) for value in row])
+    return BYTE_ORDER_MARK + out.getvalue()
+
+
+def label_studio_tasks(queue: pl.DataFrame) -> str:
+    """Write a queue as Label Studio's tasks.
+
+    They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
+    """
+    return tasks_json(queue.select(TASK_COLUMNS))
+
+
+def tasks_json(rows: pl.DataFrame) -> str:
+    """Write rows as Label Studio's tasks: their columns, and the id once more in a field that no export overwrites."""
+    tasks = [{"data": {ID_FIELD: row["id"], **row}} for row in rows.iter_rows(named=True)]
+    return json.dumps(tasks, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def label_studio_page(card: Card) -> str:
+    """Write Label Studio's labelling page for a card: question, decision rules, the text, and one choice of a label."""
+    view = Xml.Element("View")
+    Xml.SubElement(view, "Header", value=_literal(card.question))
+    for number, rule in enumerate(card.rules, start=1):
+        Xml.SubElement(view, "Header", value=_literal(f"{number}. {rule}"), size="5")
+    Xml.SubElement(view, "Text", name="text", value="$text")
+    choices = Xml.SubElement(view, "Choices", name=CONTROL, toName="text", choice="single", required="true")
+    for label in card.labels:
+        Xml.SubElement(choices, "Choice", value=label.name, hint=_literal(label.definition))
+    Xml.indent(view)
+    return Xml.tostring(view, encoding="unicode") + "\n"
+
+
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return safe_cell(value)
+    return "" if value is None else f"{value:.4f}"
+
+
+def _literal(text: str) -> str:
+    """Keep Label Studio from reading "$5" as a field of the task: an invisible word joiner parts the two."""
+    return text.replace("$", "$\u2060")

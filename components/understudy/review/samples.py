@@ -1,0 +1,183 @@
+"""The samples in the store: texts of the nights, drawn with known weights, and what people and the teacher said.
+
+    samples/<day>/sample.parquet             the texts, by `SAMPLE`
+    samples/<day>/sample.json                put last: with it the sample is whole
+    samples/<day>/answers-<number>.jsonl     what people said, by the day on which it was taken in, in that order
+
+These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
+"""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Required
+
+import polars as pl
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from understudy.review import labels
+from understudy.store import codecs
+from understudy.store.names import CardName, Day, Version, is_day
+from understudy.store.storage import Store
+
+SAMPLE = pl.Schema(
+    {
+        "id": pl.String(),
+        "group": pl.String(),
+        "text": pl.String(),
+        "night": pl.String(),
+        "version": pl.String(),  # of the bundle that labelled it
+        "label": pl.String(),  # that it gave
+        "probability": pl.Float64(),  # of the positive label
+        "threshold": pl.Float64(),
+        "stratum": pl.Int64(),  # part of the range of probabilities, from 0
+        "stratum_texts": pl.Float64(),  # texts of the nights in that part
+        "drawn": pl.String(),  # "random": by lot from all texts; "stratified": by lot from its part
+        "weight": pl.Float64(),  # texts of the nights that it stands for
+        "teacher_label": pl.String(),  # null where the teacher was not asked
+    }
+)
+SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
+KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
+ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
+ANSWER = ("id", "annotator", "label")
+Count = Annotated[int, Field(ge=0)]
+
+
+class About(TypedDict, total=False):
+    """What is said of a day's sample, its last object."""
+
+    date: Day
+    card: CardName
+    version: Version
+    nights: list[Day]
+    left_out: list[Day]
+    texts: Count
+    drawn: Required[Count]
+    settings: dict[str, Any]
+    taught: Required[Count]
+    cost_usd: float
+    judge: str
+    is_rehearsal: bool
+    absence: str
+
+
+class Answer(TypedDict):
+    """What one person said of a text."""
+
+    id: str
+    label: str | None
+    annotator: str | None
+
+
+def read_about(store: Store, day: str) -> dict[str, Any] | None:
+    """Read what is said of a day's sample; None when there is none, or none that is whole."""
+    found = store.read_tagged(f"samples/{day}/{ABOUT_FILE}")
+    where = store.locate(f"samples/{day}/{ABOUT_FILE}")
+    return None if found is None else codecs.read_mapping(found.data, where, About)
+
+
+def days(store: Store, until: str) -> list[str]:
+    """List the days that have a whole sample, oldest first."""
+    return [day for day, name in _keys(store) if name == ABOUT_FILE and day <= until]
+
+
+def read_sample(store: Store, day: str) -> pl.DataFrame:
+    """Read a day's sample.
+
+    Raises:
+        BadArtifact: it is damaged.
+    """
+    key = f"samples/{day}/{SAMPLE_FILE}"
+    return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
+
+
+def asked(store: Store, until: str) -> dict[str, list[str]]:
+    """Return the texts that the samples up to a day ask people about, by id."""
+    texts: dict[str, list[str]] = {}
+    for day in days(store, until):
+        for identity, text in read_sample(store, day).select("id", "text").iter_rows():
+            texts.setdefault(identity, []).append(text)
+    return texts
+
+
+def as_parquet(sample: pl.DataFrame) -> bytes:
+    """Write a sample."""
+    buffer = io.BytesIO()
+    sample.select(SAMPLE.names()).write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
+
+
+def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
+    """Keep people's answers as the newest; return the new key, or None when they say what these people said last.
+
+    Args:
+        store: where.
+        day: on which they were taken in.
+        votes: columns id, label and annotator.
+    """
+    rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
+    data = "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows.iter_rows(named=True)).encode()
+    while not _is_known(store, day, rows):
+        taken = [name for known, name in _keys(store) if known == day and ANSWERS.fullmatch(name)]
+        number = max((int(name[len("answers-") : -len(".jsonl")]) for name in taken), default=0) + 1
+        key = f"samples/{day}/answers-{number:06d}.jsonl"
+        if store.put_if_absent(key, data):
+            return key
+    return None
+
+
+def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
+    """Tell whether each person's newest answers to these texts are just these."""
+    last = _current(store, day).select(ANSWER).unique()
+    of_these = last.join(rows, on=["id", "annotator"], how="semi", nulls_equal=True)
+    return of_these.sort(ANSWER, nulls_last=True).equals(rows)
+
+
+def _current(store: Store, until: str) -> pl.DataFrame:
+    """Read each person's newest answers."""
+    keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
+    parts = [_votes(store, f"samples/{day}/{name}", number) for number, (day, name) in enumerate(keys)]
+    return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
+
+
+def read_answers(store: Store, until: str) -> pl.DataFrame:
+    """Read what people say of each text: columns id, human_label and annotators.
+
+    Of a person's answers the newest counts, of different persons' the majority; a text on which they are even is left
+    out.
+    """
+    votes = _current(store, until)
+    counted = votes.group_by("id", "label").len().sort("id", "label")
+    top = counted.filter(pl.col("len") == pl.col("len").max().over("id"))
+    decided = top.filter(pl.len().over("id") == 1)
+    annotators = counted.group_by("id").agg(annotators=pl.col("len").sum().cast(pl.Int64))
+    return decided.select("id", pl.col("label").alias("human_label")).join(annotators, on="id").sort("id")
+
+
+def read_answered(store: Store, until: str) -> pl.DataFrame:
+    """Read all samples up to a day, with human_label and annotators where people answered, and the sample's day.
+
+    An answer counts for the first sample that asked for it: for a later one the text would be there by its own lot, but
+    its answer by the earlier one's.
+    """
+    parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
+    asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts])
+    is_first = pl.col("id").is_first_distinct()
+    known = asked.join(read_answers(store, until), on="id", how="left", maintain_order="left")
+    return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
+
+
+def _keys(store: Store) -> Sequence[tuple[str, str]]:
+    found = (KEY.fullmatch(key) for key in store.list("samples/"))
+    return sorted((one[1], one[2]) for one in found if one and is_day(one[1]))
+
+
+def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:
+    said = codecs.read_lines(store.read(key), store.locate(key), Answer)
+    rows = [{**one, "file": key, "row": row} for row, one in enumerate(said, start=1)]
+    return pl.DataFrame(
+        [{**row, "split": None, "origin": "queue", "segment": segment} for row in rows], schema=labels.VOTES
+    )

@@ -1,0 +1,1 @@
+"""Runners: whatever starts a pipeline or a step, on this machine or on a cluster."""

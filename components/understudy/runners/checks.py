@@ -1,0 +1,180 @@
+"""What can be checked of a run before its first step, so that nobody pays for what cannot end well."""
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from understudy.data import cards
+from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
+from understudy.store.address import Address, parse_address
+from understudy.store.storage import S3Store, Store, prepare_store
+from understudy.task.card import Card, load_config
+from understudy.task.settings import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
+
+Check = Callable[[], Any]
+
+
+def all_of(*checks: Check) -> list[Any]:
+    """Run every check and return what they return; whatever is out of order is a fault, as nothing has begun.
+
+    Raises:
+        BadInput: the faults of all of them together.
+        StorageError: the same, when one of them is an outage of a store: trying again may be of use.
+        TeacherError: the same, when one of them is an outage of the teacher's server.
+    """
+    outages: list[StorageError | TeacherError] = []
+    try:
+        return together(*(partial(_faulted, check, outages) for check in checks))
+    except BadInput as error:
+        if outages:
+            kind = StorageError if isinstance(outages[0], StorageError) else TeacherError
+            raise kind(str(error)) from error
+        raise
+
+
+def _faulted(check: Check, outages: list[StorageError | TeacherError]) -> Any:
+    try:
+        return check()
+    except (StorageError, TeacherError) as error:
+        outages.append(error)
+        raise BadInput(str(error)) from error
+
+
+def refuse(error: Exception) -> None:
+    """Raise an error, as a check that has failed already."""
+    raise error
+
+
+def check_card(address: str) -> Card:
+    """Load the card.
+
+    Raises:
+        BadCard: with every fault's line.
+        StorageError: its store does not answer.
+    """
+    return cards.read(address)[0]
+
+
+def check_settings(overrides: str, card: Card | None) -> None:
+    """Check what --set says: keys, and values beside the card's own; without a card beside the defaults.
+
+    Raises:
+        BadSetting: with one sentence a fault.
+    """
+    given = parse_overrides(overrides)
+    faults = [fault for step in STEPS for fault in _value_faults(step, _settings_of(step, given), card)]
+    all_of(partial(check_overrides, overrides), *([partial(refuse, BadSetting(faults))] if faults else []))
+
+
+def _settings_of(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = field_names(config_of(step))
+    return {name: given[f"{step}.{name}"] for name in known if f"{step}.{name}" in given}
+
+
+def _value_faults(step: str, given: Mapping[str, Any], card: Card | None) -> list[str]:
+    """Judge a step's settings together; then again without those found faulty, which may have hidden others."""
+    section = getattr(card, step) if card else {}
+    try:
+        build_config(config_of(step), {**section, **given} if given else {}, f"--set {step}.")
+    except BadSetting as error:
+        found = error.faults
+        named = {name for name in given for fault in found if re.search(rf"\b{re.escape(name)}\b", fault)}
+        left = {name: value for name, value in given.items() if name not in named}
+        return [*found, *(_value_faults(step, left, card) if named else [])]
+    return []
+
+
+def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
+    """Check that there are files to read, and their columns where that is cheap.
+
+    Raises:
+        BadInput: there is nothing, or what is there cannot serve.
+    """
+    place = parse_address(address, flag)
+    if place.is_s3:
+        _check_source_on_s3(place, address, flag)
+        return
+    from understudy.data.sources import opened
+
+    try:
+        with opened(address, columns):
+            return
+    except OSError as error:
+        raise BadInput(f"A source must be there and readable, got {error} ({flag}). Mend the address.") from error
+
+
+def _check_source_on_s3(place: Address, address: str, flag: str) -> None:
+    """Look for an object of that name, or for objects below it; a bucket alone means all that it holds."""
+    key = place.key
+    keys = S3Store(place.bucket, "").list(key)
+    if not any(not key or name == key or name.startswith(f"{key}/") for name in keys):
+        raise BadInput(f"A source must exist, got nothing at {address} ({flag}). Mend the address.")
+
+
+def check_store(uri: str, card: Card | None) -> Store:
+    """Check that a store can be written, and serves no other card.
+
+    Raises:
+        BadInput: it cannot, or does.
+        StorageError: its server is out of order.
+    """
+    from understudy.store import registry
+
+    store = prepare_store(uri)
+    if card is not None:
+        registry.require_same_card(store, card.name, registry.read_current(store))
+    return store
+
+
+def check_work(folder: Path) -> None:
+    """Check that the folder of the runs can be made and written, without making it.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    try:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryDirectory(prefix=".~", dir=there):
+            return
+    except OSError as error:
+        raise BadInput(
+            f"The folder of the runs must be writable, got {error.strerror} ({folder}, --work). Name another."
+        ) from error
+
+
+def check_student(card: Card) -> None:
+    """Check that the card's student is one of the known, a folder, or could be on the hub.
+
+    Raises:
+        BadSetting: it is none of these.
+    """
+    from understudy.model.architectures import require_student
+
+    require_student(card.student)
+
+
+def check_teacher(card: Card) -> bool:
+    """Check that the teacher's server is there and takes the key, and tell whether it is a rehearsal.
+
+    Raises:
+        BadInput: no server, no key or a wrong one.
+        TeacherError: the server answers, but is out of order.
+    """
+    from understudy.teacher.labeller import probe
+
+    return probe(card, load_config("label", card))
+
+
+def check_rehearsal(store: Store, card: Card, overrides: str) -> None:
+    """Check that a run with a rehearsal teacher may take the place of what serves.
+
+    Raises:
+        BadInput: what serves was learned from bought answers, and publish.force is not set.
+    """
+    from understudy.store import registry
+
+    if not load_config("publish", card, overrides).force:
+        registry.require_rehearsal_serves(store, "a run with a rehearsal teacher", registry.read_current(store))

@@ -1,0 +1,1 @@
+"""Cluster runner: submit a pipeline to Kubeflow Pipelines, follow it, and enter it again."""

@@ -1,0 +1,150 @@
+"""Whether a training run is to be submitted because a night has asked for one.
+
+`watch` leaves `watch/retrain/<night>.json` when the model should learn again. The run that answers is named after that
+night, so that its claim is the answer: nothing else has to be written down, and asking twice makes one run. A claim
+that has no run yet is gone on with before anything else; a run that failed is no answer, and is tried again under a
+name of its own a day later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from typing_extensions import TypedDict
+
+from understudy.errors import BadArtifact
+from understudy.runners.cluster.api import Api
+from understudy.runners.cluster.claims import RUNNER
+from understudy.runners.cluster.follow import state_of
+from understudy.runners.cluster.repeats import FAILED
+from understudy.store import codecs
+from understudy.store.names import is_day
+from understudy.store.runs import ENDED, Told, read, read_all
+from understudy.store.storage import Store
+
+TRIGGERS = "watch/retrain/"
+DAYS_AFTER_FAILURE = 1
+
+
+class Asked(TypedDict, total=False):
+    """What a night asked, as far as it matters here."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The name of the run to submit, or, when it is empty, why there is none."""
+
+    name: str
+    reason: str
+
+
+def answer(store: Store, card: str, most_days: int, api: Api) -> Answer:
+    """Say whether the newest night that has asked for a training is to get one now.
+
+    Args:
+        store: with the watch's records and the runs'.
+        card: name of the task.
+        most_days: no training within so many days of the one before.
+        api: tells which submitted runs have ended.
+
+    Raises:
+        BadArtifact: what a night or a run left is damaged.
+    """
+    nights = asking(store)
+    found = [it for it in read_all(store) if (it.started["pipeline"], it.started["card"]) == ("training", card)]
+    trainings = [followed(store, api, it) for it in found] if nights else []
+    decided = decide(card, nights, trainings, most_days, datetime.now(UTC).date())
+    if decided.name and (running := [it.name for it in trainings if is_running(it)]):
+        return Answer("", f"Nothing to do now: the training run {running[0]} is under way.")
+    return decided
+
+
+def asking(store: Store) -> list[str]:
+    """Return the nights that have asked about the model that serves; what was asked about an older one is over.
+
+    Raises:
+        BadArtifact: what a night left is damaged.
+    """
+    from understudy.store import registry
+
+    current = registry.read_current(store)
+    serving = current.generation if current else 0
+    return [
+        key.removeprefix(TRIGGERS).removesuffix(".json")
+        for key in store.list(TRIGGERS)
+        if _generation(store, key, serving) >= serving
+    ]
+
+
+def _generation(store: Store, key: str, default: int) -> int:
+    """Return the generation of the model that a night has judged, whose date names the run that answers."""
+    if not is_day(key.removeprefix(TRIGGERS).removesuffix(".json")):
+        raise codecs.unreadable("named after a night", f"'{key}'", store.uri)
+    try:
+        asked = codecs.read_mapping(store.read(key), store.locate(key), Asked)
+        return int(asked.get("generation", default))
+    except BadArtifact as error:
+        raise BadArtifact(
+            f"What a night has asked must be readable, got: {error} ({store.locate(key)}). Remove that object."
+        ) from error
+
+
+def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_days: int, today: date) -> Answer:
+    """Decide by what is in the store alone.
+
+    Args:
+        card: name of the task.
+        nights: that have asked, YYYY-MM-DD.
+        trainings: of this card, with their ends.
+        most_days: no training within so many days of the one before; of one that failed, within a day.
+        today: in UTC.
+    """
+    if not nights:
+        return Answer("", "Nothing to do: no night has asked for a training of the model that serves.")
+    night = max(nights)
+    answers = [it for it in trainings if not is_only_claimed(it) and it.ended.get("state") != FAILED]
+    begun = max(map(_day, answers), default="")
+    claims = {it.name for it in trainings if is_only_claimed(it)}
+    if left := [it for ask in nights if ask > begun for it in claims if it.startswith(name_of(card, ask))]:
+        return Answer(max(left), "begun and not yet submitted")
+    if begun >= night:
+        return Answer("", f"Nothing to do: the night {night} was answered by the training of {begun}.")
+    failed = max((_day(it) for it in trainings if it.ended.get("state") == FAILED), default="")
+    for day, days, what in ((begun, most_days, "began"), (failed, min(most_days, DAYS_AFTER_FAILURE), "failed")):
+        if day and today < (free := date.fromisoformat(day) + timedelta(days=days)):
+            return Answer("", f"Nothing to do now: the last training {what} on {day}, the next may on {free}.")
+    return Answer(_new_name(name_of(card, night), trainings), f"the night {night} has asked for it")
+
+
+def name_of(card: str, night: str) -> str:
+    """Return the name of the run that answers a night; a second try adds its number."""
+    return f"{card}-retrain-{night}"
+
+
+def _new_name(name: str, trainings: Sequence[Told]) -> str:
+    tries = sum(it.name.startswith(name) for it in trainings)
+    return f"{name}-{tries + 1}" if tries else name
+
+
+def _day(told: Told) -> str:
+    return str(told.started["started"])[:10]
+
+
+def is_only_claimed(told: Told) -> bool:
+    """Tell whether a name is claimed for a run on a cluster that nobody is known to have created."""
+    return told.started["runner"] == RUNNER and not told.submitted and not told.ended
+
+
+def is_running(told: Told) -> bool:
+    """Tell whether a submitted run has not ended."""
+    return told.started["runner"] == RUNNER and bool(told.submitted) and not told.ended
+
+
+def followed(store: Store, api: Api, told: Told) -> Told:
+    """Ask for a run that was under way, and add how it has ended."""
+    if is_running(told):
+        state_of(api, store, told.name, told.submitted["run_id"])
+        return replace(told, ended=read(store, told.name, ENDED) or {})
+    return told

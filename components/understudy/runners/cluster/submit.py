@@ -1,0 +1,376 @@
+"""Submit a pipeline run to Kubeflow Pipelines, once for each name, and wait for it when asked to.
+
+    understudy submit nightly --card CARD --texts s3://.. --store s3://.. [--date YYYY-MM-DD] [--wait]
+    understudy submit training --card CARD --texts s3://.. --labels s3://.. --store s3://.. [--when-asked]
+    understudy submit quality --card CARD --store s3://.. [--answers s3://..]
+
+Given again with the same name, the command finds the run that it made before: see claims.py.
+
+Exit code 0: submitted, or ended well. 2: something that was given must be changed, also the name of a run that has
+failed. 3: a gate refused (with --wait). 1: anything else, as an outage, or a run that failed or was cancelled while it
+was waited for.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, tzinfo
+from functools import partial
+from typing import Any
+
+import click
+
+from understudy.data import cards
+from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.pipelines.compile import PIPELINES, version_name
+from understudy.runners import checks, runs
+from understudy.runners.cluster import claims, follow, repeats, retrain
+from understudy.runners.cluster.api import Api, NewRun, Version, connect
+from understudy.runners.cluster.schedule import day_of, zone_of
+from understudy.runners.local import run as local
+from understudy.runners.local.run import OWN, Request, ended_by_signals
+from understudy.runners.runs import Record
+from understudy.runners.terminal import front_door, tell
+from understudy.store.manifests import night_of
+from understudy.store.runs import DECISION, FAULT, STARTED, key_of, read
+from understudy.store.storage import Store, open_store
+from understudy.task.card import Card
+
+MOST_BYTES = 10_000  # of all arguments together: the API refuses more
+PERIODIC = ("nightly", "quality")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a run is to be created, and how.
+
+    Attributes:
+        host: URL of the pipelines API; empty for the cluster's own, or what the kubeconfig leads to.
+        namespace: for an API that serves several.
+        experiment: display name; empty for the card's name.
+        version: name of the pipeline version; empty for the one that this source compiles to.
+        root: address under which the artifacts are put; empty for the server's own.
+        service_account: of the steps' pods; empty for the server's default.
+        ui: URL of the pages; empty for `host`.
+    """
+
+    host: str = ""
+    namespace: str = ""
+    experiment: str = ""
+    version: str = ""
+    root: str = ""
+    service_account: str = ""
+    ui: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeating:
+    """What is to become of runs that failed.
+
+    Attributes:
+        tries: most runs of the same night or week: what failed is entered again until there are so many.
+        is_mended: enter a run although one that started from the same has found what only a person can mend.
+    """
+
+    tries: int = 1
+    is_mended: bool = False
+
+
+ONCE = Repeating()
+
+
+def run(
+    request: Request, target: Target, most_days: int | None, repeating: Repeating = ONCE, *, is_waiting: bool
+) -> int:
+    """Check a request, see that its run is there, and wait for it when asked to.
+
+    Args:
+        request: what a person or a CronJob asks for.
+        target: where.
+        most_days: submit only when a night has asked for it, and at most once in so many days; None submits always.
+        repeating: what is to become of runs that failed.
+        is_waiting: wait until the run has ended.
+
+    Returns:
+        the exit code, as this module describes them.
+    """
+    try:
+        with ended_by_signals():
+            card = check(request)
+            store, api = open_store(request.store), connect(target.host, target.namespace)
+            name = request.name or default_name(request, card)
+            if most_days is not None:
+                answer = retrain.answer(store, card.name, most_days, api)
+                if not answer.name:
+                    click.echo(answer.reason)
+                    return 0
+                name = answer.name
+            name = repeats.name_to_enter(store, api, name, repeating.tries)
+            record, about, is_new = submit(replace(request, name=name), target, store, api, repeating)
+            code = 0 if request.name else enter_earlier(request, card, target, store, api, repeating)
+            if is_waiting:
+                return follow.wait(api, store, record, about)
+            if not is_new:
+                follow.require_no_failure(api, store, record, about)
+            return code
+    except UnderstudyError as error:
+        tell(str(error))
+        return error.exit_code
+
+
+def enter_earlier(request: Request, card: Card, target: Target, store: Store, api: Api, repeating: Repeating) -> int:
+    """Enter again the nights or weeks before that failed, and say what keeps one from it.
+
+    Returns:
+        1 when one could not be entered and the next try may do it, else 0: what only a person can mend is said, and
+        keeps nobody from the night that was asked for.
+    """
+    code = 0
+    if repeating.tries == 1 or request.pipeline not in PERIODIC:
+        return code
+    day = night_of(request.date)
+    names = [default_name(replace(request, date=before), card) for before in repeats.days_before(day)]
+    bases = {name: None for name in names if name != default_name(request, card)}
+    for base in bases:
+        try:
+            again = next(repeats.earlier(store, api, {base: None}, repeating.tries), None)
+            if again is None:
+                continue
+            asked = replace(request, name=again.name, date=again.day)
+            check(asked)
+            submit(asked, target, store, api, repeating)
+        except UnderstudyError as error:
+            tell(f"'{base}' could not be entered again: {error}")
+            code = code or (0 if isinstance(error, BadInput) else error.exit_code)
+    return code
+
+
+def check(request: Request) -> Card:
+    """Check everything that can be checked here, and report all faults together.
+
+    The student's weights and the teacher's key are in other images and pods: their steps check them first of all.
+
+    Raises:
+        BadInput: with one sentence a fault.
+        StorageError: the same, and a store is out of order.
+    """
+    try:
+        card = checks.check_card(request.card)
+    except (BadInput, StorageError) as error:
+        checks.all_of(partial(checks.refuse, error), *checks_of(request, None))
+        raise
+    checks.all_of(*checks_of(request, card))
+    return card
+
+
+def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], ...]:
+    """Return the checks of all that a request names but the card."""
+    return (
+        partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card)),
+        partial(on_s3, "--texts", request.texts, partial(local.check_texts, request)),
+        partial(on_s3, "--labels", request.labels, partial(local.check_own, request)),
+        partial(on_s3, "--answers", request.answers, partial(night_of, request.date)),
+        partial(checks.check_settings, request.overrides, card),
+        partial(runs.check_name, request.name),
+    )
+
+
+def on_s3(flag: str, address: str, check: Callable[[], Any]) -> None:
+    """Check that the cluster can reach what an address names, then the rest.
+
+    Raises:
+        BadInput: it lies on this machine, or what `check` finds.
+    """
+    if address and not address.startswith("s3://"):
+        raise BadInput(
+            f"An address must begin with s3:// in a submitted run, got '{address}' ({flag}). The cluster cannot read "
+            "this machine's files: copy them to object storage."
+        )
+    check()
+
+
+def default_name(request: Request, card: Card) -> str:
+    """Name a run by what it is of, so that asking twice for the same night or week makes one run."""
+    day = night_of(request.date)
+    if request.pipeline == "nightly":
+        return f"{card.name}-nightly-{day}"
+    if request.pipeline == "quality":
+        year, week, _ = date.fromisoformat(day).isocalendar()
+        return f"{card.name}-quality-{year}-W{week:02}"
+    return local.default_name(card)
+
+
+def submit(
+    request: Request, target: Target, store: Store, api: Api, repeating: Repeating = ONCE
+) -> tuple[Record, Mapping[str, Any], bool]:
+    """See that the run of a request is there, once, and say where.
+
+    Returns:
+        what was asked for, what the store says of the run, and whether this call created it.
+
+    Raises:
+        BadInput: the pipeline or its version is not installed, access is lacking, the name is another's, or a run that
+            started from the same has found what only a person can mend.
+        ApiFailed: the pipelines API is out of order.
+    """
+    record = record_of(request, replace(target, host=api.host), store)
+    about, is_new = claims.submitted(store, record), False
+    if about is None:
+        about, is_new = create(record, target, store, api, repeating)
+    click.echo(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
+    click.echo(f"Run: {about['run_id']}\n{about['url']}")
+    return record, about, is_new
+
+
+def create(record: Record, target: Target, store: Store, api: Api, repeating: Repeating) -> tuple[dict[str, Any], bool]:
+    """Claim a name and create its run, unless another process has; return what the store says of it, and who did."""
+    version = api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
+    if not repeating.is_mended and read(store, record.name, STARTED) is None:
+        repeats.require_mended(store, record)
+    first = claims.claim(store, record, tell)
+    if first.target["version"] != version.name:
+        version = api.version(first.pipeline, first.target["version"])
+    return create_once(api, store, first, version, first.arguments, target.ui)
+
+
+def create_once(
+    api: Api, store: Store, first: Record, what: Version | Mapping[str, Any], arguments: Mapping[str, str], ui: str
+) -> tuple[dict[str, Any], bool]:
+    """Create the run of a claim from a version or a spec, where the claim wants it, unless another process has."""
+    experiment = api.experiment(first.target["experiment"])
+    new = NewRun(
+        name=first.name,
+        experiment_id=experiment,
+        what=what,
+        arguments=arguments,
+        root=first.artifacts,
+        service_account=first.target["service_account"],
+    )
+
+    def find() -> dict[str, Any] | None:
+        found = api.find_run(experiment, first.name)
+        return None if found is None else describe(api, first, ui, found)
+
+    return claims.submit_once(store, first, find, lambda: describe(api, first, ui, api.create_run(new)), tell)
+
+
+def record_of(request: Request, target: Target, store: Store) -> Record:
+    """Put the card into the store, and write down what is asked for."""
+    card, text = cards.read(request.card)
+    key = f"cards/{card.name}/{card.hash}.yaml"
+    store.put_if_absent(key, text.encode())
+    name = str(request.name)
+    record = Record(
+        name=name,
+        pipeline=request.pipeline,
+        runner=claims.RUNNER,
+        card=card.name,
+        card_hash=card.hash,
+        arguments=arguments_of(request, store, store.locate(key), name),
+        started=runs.utc_now(),
+        artifacts=target.root,
+        target=claimed_target(target, target.experiment or card.name, target.version or version_name(request.pipeline)),
+    )
+    return replace(record, inputs=repeats.inputs_of(record, store))
+
+
+def claimed_target(target: Target, experiment: str, version: str) -> dict[str, str]:
+    """Return what a claim says of where its run is to be created, and how; its root is with the artifacts."""
+    place = {"host": target.host, "namespace": target.namespace, "experiment": experiment, "version": version}
+    return {**place, "service_account": target.service_account}
+
+
+def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[str, str]:
+    """Return the pipeline's arguments; the day is fixed now, so that a run which begins after midnight keeps it.
+
+    Raises:
+        BadInput: they are longer than the API takes.
+    """
+    own = {key: getattr(request, key) for key in OWN[request.pipeline]}
+    if "date" in own:
+        own["date"] = night_of(request.date)
+    own["fault"] = store.locate(key_of(name, FAULT))
+    if request.pipeline == "training":
+        own["record"] = store.locate(key_of(name, DECISION))
+    found = {"card": card, "store": store.uri, "overrides": request.overrides, **own}
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in found.items())
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"A run's arguments must be at most {MOST_BYTES:,} bytes, got {size:,} (--set). Put settings into the card."
+        )
+    return found
+
+
+def describe(api: Api, record: Record, ui: str, run: Any) -> dict[str, Any]:
+    """Describe a run at the API as the store keeps it."""
+    pages = ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
+    return {
+        "run_id": run.run_id,
+        "url": f"{pages.rstrip('/')}/#/runs/details/{run.run_id}",
+        "host": api.host,
+        "version": record.target["version"],
+        "experiment_id": run.experiment_id,
+        "artifacts": f"{record.artifacts.rstrip('/')}/{record.pipeline}/{run.run_id}" if record.artifacts else "",
+    }
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("pipeline", type=click.Choice(PIPELINES))
+@click.option("--card", required=True, help="The task card: a file or s3:// address. It is put into the store.")
+@click.option("--texts", default="", help="Texts: an s3:// address; for training and nightly.")
+@click.option("--labels", default="", help="Human labels: an s3:// address; for training.")
+@click.option("--store", required=True, help="What outlives the run: s3://bucket/prefix.")
+@click.option("--answers", default="", help="People's answers to a sample: an s3:// address; for quality.")
+@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: --job's, or today]")
+@click.option("--job", default="", envvar="UNDERSTUDY_JOB", show_envvar=True, help="A CronJob's Job: its day counts.")
+@click.option("--time-zone", default="UTC", envvar="TIME_ZONE", show_envvar=True, callback=zone_of, help="Of that day.")
+@click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
+@click.option("--name", help="Name of the run. [default: <card>-<pipeline>-<night or week>; of a training a new one]")
+@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", show_envvar=True, help="URL of the pipelines API.")
+@click.option("--ui", default="", help="URL of the pages of Kubeflow Pipelines, for the link. [default: --host]")
+@click.option("--namespace", default="", help="Namespace of the runs, for an API that serves several.")
+@click.option("--experiment", default="", help="Experiment of the run. [default: the card's name]")
+@click.option("--version", default="", help="Name of the pipeline version. [default: the one of this source]")
+@click.option("--root", default="", help="Address for the artifacts. [default: the server's]")
+@click.option("--service-account", default="", help="Account of the steps' pods. [default: the server's]")
+@click.option(
+    "--when-asked", is_flag=True, help="Train only when a night has asked for it (watch), and none is under way."
+)
+@click.option("--at-most-every-days", type=click.IntRange(min=0), default=7, help="With --when-asked: days between.")
+@click.option(
+    "--tries",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Enter what failed again, until so many runs were made for it.",
+)
+@click.option("--again", "is_mended", is_flag=True, help="What a run with the same inputs has found was mended.")
+@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the run has ended; the exit code says how.")
+def main(
+    pipeline: str,
+    settings: tuple[str, ...],
+    job: str,
+    time_zone: tzinfo,
+    when_asked: bool,
+    at_most_every_days: int,
+    tries: int,
+    is_mended: bool,
+    is_waiting: bool,
+    **given: Any,
+) -> None:
+    """Submit a run of PIPELINE to Kubeflow Pipelines."""
+    target = Target(**{field: given.pop(field) for field in Target.__slots__})
+    if when_asked and (pipeline != "training" or given["name"]):
+        raise click.UsageError("--when-asked is for training, and names the run itself.")
+    if tries > 1 and pipeline not in PERIODIC:
+        raise click.UsageError("--tries is for nightly and quality; --when-asked has its own rule.")
+    if "date" in OWN[pipeline]:
+        given["date"] = given["date"] or day_of(job, time_zone, datetime.now(UTC))
+    request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
+    most_days = at_most_every_days if when_asked else None
+    repeating = Repeating(tries=tries, is_mended=is_mended)
+    sys.exit(run(request, target, most_days, repeating, is_waiting=is_waiting))
+
+
+if __name__ == "__main__":
+    front_door(main)

@@ -1,0 +1,340 @@
+"""Run one step again from the provenance of what it made, with other settings, and say what that makes stale.
+
+python -m understudy.runners.rerun ARTIFACT --set key=value [--out DIR]
+python -m understudy.runners.rerun s3://ARTIFACT --set key=value --submit [--wait]
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
+from understudy.runners.runs import LOG_FILE, RECORD_FILE
+from understudy.runners.terminal import front_door, noise_to, tell
+from understudy.runtime import provenance, shell
+from understudy.task.settings import build_config, config_of, parse_overrides
+
+Place = TypeVar("Place")
+NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact with its provenance."""
+
+    path: Path
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A step that can run again: what made the old artifact, and everything that the new run is called with."""
+
+    made: Artifact
+    folder: Path
+    arguments: Mapping[str, Any]
+
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+        return str(self.made.record["step"])
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What a rerun did: the old artifacts of the step, the new ones, and those that the change makes stale."""
+
+    old: Mapping[str, Artifact]
+    new: Mapping[str, Artifact]
+    stale: tuple[Artifact, ...]
+
+
+def plan(artifact: Path, overrides: str, out: Path | None = None) -> Plan:
+    """Find everything that the step which made an artifact needs to run again.
+
+    Args:
+        artifact: an artifact folder, or a single file with its provenance beside it.
+        overrides: key=value lines, or step.key=value, on top of those of the first run.
+        out: folder of the new outputs; None takes a new one beside the task's.
+
+    Raises:
+        BadInput: an input is gone or has changed, or a setting breaks a rule.
+        BadArtifact: there is no provenance, it is not whole, or its step cannot be loaded.
+    """
+    made = Artifact(artifact.resolve(), provenance.read(artifact))
+    require_whole(made)
+    step = str(made.record["step"])
+    check_settings(step, overrides)
+    inputs = inputs_of(made)
+    folder = out or free_folder(made.path.parent)
+    outputs = {name: str(folder / name) for name in shell.signature(step).outputs}
+    before = made.record["arguments"]
+    lines = merged(step, str(before.get("overrides", "")), overrides)
+    return Plan(made, folder, {**before, "overrides": lines, **inputs, **outputs})
+
+
+def carry_out(planned: Plan) -> Rerun:
+    """Run a planned step, and find what the change makes stale.
+
+    Raises:
+        Exception: whatever the step raises.
+    """
+    shell.execute(planned.step, planned.arguments)
+    old = artifacts_beside(planned.made)
+    new = {str(it.record["output"]): it for it in artifacts_in(planned.folder) if it.record["step"] == planned.step}
+    around = {it.path: it for it in artifacts_of_run(planned.made.path)}
+    stale = stale_after(changed(old, new), {path: sources_of(it) for path, it in around.items()})
+    return Rerun(old, new, tuple(around[path] for path in stale))
+
+
+def require_whole(made: Artifact) -> None:
+    """Check that a provenance says what a rerun needs, and that its step can be loaded here.
+
+    Raises:
+        BadArtifact: it does not, or cannot.
+    """
+    step = made.record["step"]
+    if not isinstance(step, str) or not step.isidentifier():
+        raise _broken(made, f"A provenance must name a step, got {step!r}")
+    if lacking := [key for key, kind in NEEDED.items() if not isinstance(made.record.get(key), kind)]:
+        raise _broken(made, f"A provenance must be the whole record of a step, got no sound {', '.join(lacking)}")
+    try:
+        shell.signature(step)
+        inputs_and_sources(made.record)
+    except ImportError as error:
+        raise _broken(made, f"The step of an artifact must be installed here, got {error}") from error
+    except (KeyError, TypeError) as error:
+        raise _broken(made, f"A provenance must say where each input was, got {error!r}") from error
+
+
+def _broken(made: Artifact, what: str) -> BadArtifact:
+    return BadArtifact(f"{what} ({provenance.file_of(made.path)}). Run the pipeline again, or restore that file.")
+
+
+def check_settings(step: str, overrides: str) -> None:
+    """Check new settings before anything runs.
+
+    Raises:
+        BadSetting: one is for another step, unknown, or breaks a rule.
+    """
+    faults = []
+    for key, value in parse_overrides(overrides).items():
+        prefix, _, name = key.rpartition(".")
+        if prefix not in {"", step}:
+            faults.append(f"A setting must be one of the step '{step}', got '{key}' (--set). Rerun that step instead.")
+            continue
+        try:
+            build_config(config_of(step), {name: value}, "--set ")
+        except BadSetting as error:
+            faults += error.faults
+    if faults:
+        raise BadSetting(faults)
+
+
+def inputs_of(made: Artifact) -> dict[str, str]:
+    """Find the inputs that an artifact was made from, unchanged.
+
+    Raises:
+        BadInput: some are gone, changed or not on this machine; one sentence each.
+    """
+    inputs, sources, expected = inputs_and_sources(made.record)
+    faults = [_fault(name, place, expected[name]) for name, place in {**sources, **inputs}.items()]
+    if any(faults):
+        raise BadInput([fault for fault in faults if fault])
+    return inputs
+
+
+def inputs_and_sources(record: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Read from a provenance where its inputs were and where its sources on this machine, and the hashes of both."""
+    inputs = {name: str(place["uri"]) for name, place in record["inputs"].items()}
+    hashes = {name: place["sha256"] for name, place in record["inputs"].items()}
+    sources = {name: str(record["arguments"][name]) for name, sha256 in record["sources"].items() if sha256 is not None}
+    return inputs, sources, {**hashes, **record["sources"]}
+
+
+def _fault(name: str, place: str, sha256: str) -> str | None:
+    if "://" in place:
+        return f"An input must lie on this machine, got {place} ({name}). Copy it here first."
+    path = Path(place)
+    if not path.exists():
+        return f"An input must still be there, got nothing at {path} ({name}). Run the pipeline again."
+    if provenance.hash_tree(path) != sha256:
+        return (
+            f"An input must be what the artifact was made from, got changed content at {path} ({name}). Use --resume."
+        )
+    return None
+
+
+def merged(step: str, before: str, now: str) -> str:
+    r"""Put new override lines in the place of those that set the same of a step.
+
+    >>> merged("train", "train.epochs=2\nlabel.texts=9", "epochs=3")
+    'label.texts=9\nepochs=3'
+    """
+    names = {key.removeprefix(f"{step}.") for key in parse_overrides(now)}
+    kept = [line for line in before.splitlines() if _name_of(step, line) not in names]
+    return "\n".join([*kept, *now.splitlines()])
+
+
+def _name_of(step: str, line: str) -> str:
+    return line.partition("=")[0].strip().removeprefix(f"{step}.")
+
+
+def free_folder(task: Path) -> Path:
+    """Return the first of <task>-rerun-1, -2, ... that is not taken."""
+    return next(path for n in count(1) if not (path := task.with_name(f"{task.name}-rerun-{n}")).exists())
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the new outputs.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"The folder of a rerun must be writable, got {error} (--out). Name another.") from error
+
+
+def artifacts_beside(made: Artifact) -> dict[str, Artifact]:
+    """Return all outputs of the run of a step that made an artifact, by name."""
+    same = (artifact for artifact in artifacts_in(made.path.parent) if artifact.record["step"] == made.record["step"])
+    return {str(artifact.record["output"]): artifact for artifact in same}
+
+
+def artifacts_in(folder: Path) -> Iterator[Artifact]:
+    """Find the artifacts that lie in a folder, one level deep."""
+    for file in provenance.files_in(folder):
+        is_inside = file.name == provenance.FILE
+        path = file.parent if is_inside else file.with_name(file.name.removesuffix(f".{provenance.FILE}"))
+        yield Artifact(path.resolve(), provenance.read_file(file))
+
+
+def artifacts_of_run(artifact: Path) -> list[Artifact]:
+    """Find the artifacts of the run that an artifact belongs to; of its folder's folder when there is no run."""
+    runs = [folder for folder in artifact.parents if (folder / RECORD_FILE).is_file()]
+    root = runs[0] if runs else artifact.parent.parent
+    return [found for folder in sorted({root, *root.rglob("*/")}) for found in artifacts_in(folder)]
+
+
+def changed(old: Mapping[str, Artifact], new: Mapping[str, Artifact]) -> set[Path]:
+    """Return the places of the old artifacts whose content a rerun made differently."""
+    common = old.keys() & new.keys()
+    differs = (name for name in common if provenance.hash_tree(old[name].path) != provenance.hash_tree(new[name].path))
+    return {old[name].path for name in differs}
+
+
+def stale_after(places: set[Place], made_from: Mapping[Place, set[Place]]) -> list[Place]:
+    """Return the places of what was made from what lies at these places, at any distance.
+
+    >>> stale_after({"train"}, {"audit": {"label"}, "export": {"train"}, "bundle": {"export", "label"}})
+    ['export', 'bundle']
+    """
+    reached, stale = set(places), list[Place]()
+    while fresh := [at for at, sources in made_from.items() if at not in reached and reached & sources]:
+        reached.update(fresh)
+        stale += fresh
+    return stale
+
+
+def sources_of(artifact: Artifact) -> set[Path]:
+    """Return the places of an artifact's inputs."""
+    return {Path(place["uri"]).resolve() for place in artifact.record["inputs"].values()}
+
+
+def report_lines(done: Rerun) -> Iterator[str]:
+    """Write what a rerun did: metrics before and after, where its outputs are, and what is stale now."""
+    before, after = (next(iter(side.values())).record for side in (done.old, done.new))
+    if before["version"] != after["version"]:
+        yield f"Made by version {before['version']}, run again by {after['version']}."
+    yield f"{before['step']}: {before['headline']}  ->  {after['headline']}"
+    for name in sorted({*before["metrics"], *after["metrics"]}):
+        yield f"  {name:<24} {_number(before['metrics'].get(name)):>12} -> {_number(after['metrics'].get(name)):>12}"
+    for name, artifact in done.new.items():
+        yield f"New {name}: {artifact.path}"
+    if not done.stale:
+        yield "Nothing is stale: no artifact of the run was made from what has changed."
+    for artifact in done.stale:
+        yield f"Stale {artifact.record['step']} {artifact.record['output']}: {artifact.path}"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+@click.command()
+@click.argument("artifact")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be given again.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: <run>/<task>-rerun-N]")
+@click.option("--submit", "is_submitted", is_flag=True, help="Run the step on the cluster, not here.")
+@click.option("--store", default="", help="With --submit: s3://bucket/prefix. [default: the one of the first run]")
+@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", help="With --submit: URL of the pipelines API.")
+@click.option("--namespace", default="", help="With --submit: of the run, for an API that serves several.")
+@click.option("--root", default="", help="With --submit: address for the artifacts. [default: the server's]")
+@click.option("--service-account", default="", help="With --submit: account of the step's pod.")
+@click.option("--wait", "is_waiting", is_flag=True, help="With --submit: wait until the run has ended.")
+def main(
+    artifact: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    is_submitted: bool,
+    store: str,
+    is_waiting: bool,
+    **place: str,
+) -> None:
+    """Run the step that made ARTIFACT again, from the inputs that its provenance names.
+
+    ARTIFACT is a folder that a step wrote; with --submit it may be an s3:// address.
+    """
+    overrides = "\n".join(settings)
+    try:
+        if is_submitted:
+            sys.exit(_submit(artifact, overrides, store, place, is_waiting=is_waiting))
+        planned = plan(_here(artifact), overrides, out)
+        make_folder(planned.folder)
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)
+    _run_here(planned)
+
+
+def _submit(artifact: str, overrides: str, store: str, place: Mapping[str, str], *, is_waiting: bool) -> int:
+    from understudy.runners.cluster import rerun
+    from understudy.runners.cluster.submit import Target
+    from understudy.runners.local.run import ended_by_signals
+
+    with ended_by_signals():
+        return rerun.run(artifact, overrides, store, Target(**place), is_waiting=is_waiting)
+
+
+def _here(artifact: str) -> Path:
+    if "://" in artifact:
+        raise BadInput(
+            f"An artifact must lie on this machine, got {artifact}. Add --submit to run its step on the cluster, or "
+            "copy it here."
+        )
+    return Path(artifact)
+
+
+def _run_here(planned: Plan) -> None:
+    try:
+        with noise_to(planned.folder / LOG_FILE):
+            done = carry_out(planned)
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)
+    except Exception as error:
+        tell(f"{planned.step} failed: {type(error).__name__}: {error}\nLog: {planned.folder / LOG_FILE}")
+        sys.exit(1)
+    for line in report_lines(done):
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    front_door(main)

@@ -1,0 +1,291 @@
+"""Where an artifact came from: `provenance.json` in every artifact folder, or beside an artifact that is one file."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+import understudy
+from understudy.data import listing
+from understudy.errors import BadArtifact, BadInput
+from understudy.secrets.keys import redact_values
+from understudy.store import codecs
+
+if TYPE_CHECKING:
+    from understudy.runtime.shell import Result
+
+FILE = "provenance.json"
+NOT_SOURCES = {"store", "source", "overrides"}  # a night's source only grows; its manifest says what was read
+OF_DATA = {"texts", "labels", "answers"}  # arguments of whose folders the files of data alone are read
+
+
+class Place(TypedDict):
+    """Where an input was, and the hash of what it held."""
+
+    uri: str
+    sha256: Annotated[str, Field(max_length=64)]  # compared only
+
+
+class Record(TypedDict, total=False):
+    """What a provenance says; the step names a module, so it is one plain word."""
+
+    step: Required[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]]
+    version: str
+    sources: dict[str, str | None]
+    arguments: dict[str, Any]
+    inputs: dict[str, Place]
+    output: str
+    uri: str
+    card_hash: str | None
+    settings: dict[str, Any]
+    headline: str
+    metrics: dict[str, float]
+    parameters: dict[str, str | int | float | bool]
+    started: str
+    ended: str
+    seconds: float
+
+
+def hash_tree(path: Path) -> str:
+    """SHA-256 over the names and bytes of a file or folder, provenance itself left out."""
+    if path.is_file():
+        return hash_file(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not is_provenance(file):
+            digest.update(os.fsencode(file.relative_to(path).as_posix()))
+            digest.update(f" {hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_provenance(path: Path) -> bool:
+    """Tell whether a path is a provenance file, whose place hashes leave out."""
+    return path.name == FILE or path.name.endswith(f".{FILE}")
+
+
+def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe what a run of a step starts from; two runs that start from the same make the same.
+
+    Args:
+        step: name of the step.
+        inputs: paths of the input artifacts.
+        parameters: every other argument, defaults included.
+
+    Returns:
+        step, package version, hash of each input, each other argument, and the hash of what the step reads of each
+        argument that is a file or folder; null for what cannot be compared: it lies elsewhere (s3://), or the step will
+        refuse it.
+    """
+    return {
+        "step": step,
+        "version": understudy.__version__,
+        "hashes": {name: hash_tree(path) for name, path in inputs.items()},
+        "sources": {name: _source_hash(name, value) for name, value in parameters.items() if _is_source(name, value)},
+        "arguments": dict(parameters),
+    }
+
+
+def starts_alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether a run that starts from `now` would repeat the one recorded as `before`.
+
+    Args:
+        before: the content of a provenance file.
+        now: what `opening` returns.
+    """
+    hashes = {name: place.get("sha256") for name, place in before.get("inputs", {}).items()}
+    sources = now["sources"]
+    return (
+        (before.get("step"), before.get("version")) == (now["step"], now["version"])
+        and hashes == now["hashes"]
+        and before.get("sources") == sources
+        and None not in sources.values()
+        and _effective(before) == _effective(now)
+    )
+
+
+def closing(
+    opened: Mapping[str, Any],
+    places: Mapping[str, Path],
+    uris: Mapping[str, str],
+    result: "Result",
+    started: float,
+) -> dict[str, Any]:
+    """Describe one run of a step, for each of its outputs.
+
+    Args:
+        opened: what `opening` returned before the run.
+        places: where the step's inputs and outputs can be read now.
+        uris: their lasting addresses.
+        result: what the step measured and decided.
+        started: seconds since the epoch.
+
+    Raises:
+        ValueError: a metric is not a finite number, which is a defect of the step.
+    """
+    card = _card(places)
+    hashes = opened["hashes"]
+    return {
+        **{key: opened[key] for key in ("step", "version", "sources", "arguments")},
+        "inputs": {name: {"uri": uris[name], "sha256": hashes[name]} for name in hashes},
+        "card_hash": card and card.hash,
+        "settings": _settings(opened["step"], card, str(opened["arguments"].get("overrides", ""))),
+        "headline": result.headline,
+        "metrics": {name: _finite(opened["step"], name, value) for name, value in result.metrics.items()},
+        "parameters": dict(result.parameters),
+        "started": _utc(started),
+        "ended": _utc(time.time()),
+        "seconds": round(time.time() - started, 3),
+    }
+
+
+def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None) -> None:
+    """Write the provenance of an artifact.
+
+    Args:
+        artifact: the folder or file as it lies now.
+        content: what to write.
+        named: the artifact's final path, when it is still to be renamed.
+    """
+    text = json.dumps(redact_values(content), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    file_of(artifact, named).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def read(artifact: Path) -> dict[str, Any]:
+    """Read the provenance of an artifact.
+
+    Raises:
+        BadArtifact: there is none, or it is not a record.
+    """
+    if artifact.is_dir() and not (artifact / FILE).exists():
+        raise BadArtifact(
+            f"An artifact must have a readable {FILE}, got a folder without one ({artifact}). {_inside(artifact)}"
+        )
+    return read_file(file_of(artifact))
+
+
+def _inside(folder: Path) -> str:
+    """Say which artifacts lie in the folder of a task or a run, which holds tasks."""
+    found = [
+        file for depth in ("", "*/") for file in [*folder.glob(f"{depth}*/{FILE}"), *folder.glob(f"{depth}*.{FILE}")]
+    ]
+    names = sorted(
+        (file.parent if file.name == FILE else file.with_name(file.name.removesuffix(f".{FILE}"))).relative_to(folder)
+        for file in found
+    )
+    if not names:
+        return "Give the folder that a step wrote."
+    return f"Give one of the artifacts inside: {', '.join(map(str, names[:20]))}{', ...' if len(names) > 20 else ''}."
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read a provenance file.
+
+    Raises:
+        BadArtifact: there is none, or it is not a record.
+    """
+    return parse(codecs.read_file(file), str(file))
+
+
+def parse(data: bytes, where: str) -> dict[str, Any]:
+    """Read the content of a provenance file.
+
+    Raises:
+        BadArtifact: it is no record of a step.
+    """
+    try:
+        return codecs.read_mapping(data, where, Record)
+    except BadArtifact as error:
+        raise BadArtifact(f"{error} Run the pipeline again, or restore that file.") from error
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List the provenance files of the artifacts that lie in a folder, one level deep."""
+    return sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*.{FILE}")])
+
+
+def file_of(artifact: Path, named: Path | None = None) -> Path:
+    """Return where an artifact's provenance lies: in a folder, or beside a single file."""
+    return artifact / FILE if artifact.is_dir() else artifact.with_name(f"{(named or artifact).name}.{FILE}")
+
+
+def _is_source(name: str, value: object) -> bool:
+    """Tell whether an argument names data outside the run; the store is no source, it only grows."""
+    if name in NOT_SOURCES or not isinstance(value, str) or not value:
+        return False
+    return value.startswith("s3://") or os.path.exists(value)  # noqa: PTH110 - a text too long for a path is no error
+
+
+def _source_hash(name: str, value: str) -> str | None:
+    """Hash what a step reads of a source, and no more: a folder named by mistake may be a whole home."""
+    from understudy.task.card import CARD_FILE
+
+    path = Path(value)
+    if value.startswith("s3://"):
+        return None
+    try:
+        if name == "card" and path.is_dir():
+            path = path / CARD_FILE
+        if not path.is_dir():
+            return hash_file(path) if listing.is_plain(path) else None
+        return _data_hash(path) if name in OF_DATA else hash_tree(path)
+    except (OSError, BadInput):
+        return None  # the step says what is wrong with it, beside the faults of its other arguments
+
+
+def _data_hash(folder: Path) -> str:
+    files = listing.in_folder(folder, str(folder)).files
+    named = (f"{os.fsencode(path.relative_to(folder)).hex()} {hash_file(path)}\n" for _, path in files)
+    return hashlib.sha256("".join(named).encode()).hexdigest()
+
+
+def _effective(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with only those overrides that concern the step."""
+    from understudy.task.settings import overrides_for
+
+    arguments = dict(content.get("arguments", {}))
+    return {**arguments, "overrides": overrides_for(str(content["step"]), str(arguments.get("overrides", "")))}
+
+
+def _card(places: Mapping[str, Path]) -> Any:
+    """Load the card that the step followed: its own input, the bundle's, or the one that it has just snapshot."""
+    from understudy.task.card import CARD_FILE, load_card
+
+    candidates = [places[name] for name in ("card", "bundle", "snapshot") if name in places]
+    return next((load_card(path) for path in candidates if path.is_file() or (path / CARD_FILE).is_file()), None)
+
+
+def _settings(step: str, card: Any, overrides: str) -> dict[str, Any]:
+    from understudy.task.card import load_config
+    from understudy.task.settings import STEPS
+
+    return asdict(load_config(step, card, overrides)) if card is not None and step in STEPS else {}
+
+
+def _finite(step: str, name: str, value: float) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"A metric must be a finite number, got {name}={number} ({step}).")
+    return number
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def hash_json(content: Any) -> str:
+    """SHA-256 of a JSON value in its canonical form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Secrets: keys and passwords as they are read, and the streams on which none is shown."""

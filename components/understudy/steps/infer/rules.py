@@ -1,0 +1,329 @@
+"""Rows in, segments out: what is scored, what is known already, and what the tables say."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from understudy.data.sources import Refusal, Row
+from understudy.data.times import moment_of
+from understudy.errors import BadArtifact
+from understudy.model.cascade import FIRST, STUDENT
+from understudy.model.scoring import Bundle, Scored
+from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
+from understudy.store.segments import is_probability
+from understudy.store.tombstones import Forgotten
+from understudy.text.numbers import count
+
+Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+SCORED = ("content", "probability", "windows", "stage")
+KEYED = pl.Schema(
+    {
+        "first": pl.UInt64(),
+        "second": pl.UInt64(),
+        "probability": pl.Float64(),
+        "windows": pl.Int32(),
+        "is_settled": pl.Boolean(),
+    }
+)
+MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Some rows of a shard, in order.
+
+    Attributes:
+        index: place in the shard, from 0.
+        rows: sound ones.
+        refusals: the others.
+    """
+
+    index: int
+    rows: Sequence[Row]
+    refusals: Sequence[Refusal]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a shard came to."""
+
+    texts: int = 0
+    positives: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    scored: int = 0
+    kept: int = 0
+    settled: int = 0
+    checked: int = 0
+    missed: int = 0
+    unread_times: int = 0
+
+
+class Answer(NamedTuple):
+    """What a bundle says of one text: probability of the positive label, windows, and whether the first stage did."""
+
+    probability: float
+    windows: int
+    is_settled: bool
+
+
+def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) -> Iterator[Segment]:
+    """Cut rows into segments; the same rows and limits always give the same ones, so work can go on after a kill.
+
+    Args:
+        rows: in order.
+        most_texts: most sound rows of a segment, and most refused ones.
+        most_chars: a segment ends before the text that would pass so many characters, if it has one already.
+
+    Yields:
+        at least one segment, which is empty when there are no rows.
+    """
+    sound: list[Row] = []
+    refusals: list[Refusal] = []
+    index = chars = 0
+    for row in rows:
+        size = len(row.cells["text"] or "") if isinstance(row, Row) else 0
+        is_full = len(sound) == most_texts or len(refusals) == most_texts or (bool(sound) and chars + size > most_chars)
+        if is_full:
+            yield Segment(index, sound, refusals)
+            sound, refusals, index, chars = [], [], index + 1, 0
+        chars += size
+        if isinstance(row, Row):
+            sound.append(row)
+        else:
+            refusals.append(row)
+    yield Segment(index, sound, refusals)
+
+
+def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
+    """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
+    if not forgotten.hashes:
+        return segment
+    texts = _covered([(row.cells["id"], row.cells.get("group")) for row in segment.rows], forgotten)
+    others = _covered([(one.id, one.group) for one in segment.refusals], forgotten)
+    kept = [row for row, gone in zip(segment.rows, texts, strict=True) if not gone]
+    refusals = [
+        replace(one, id=None, group=None) if gone else one for one, gone in zip(segment.refusals, others, strict=True)
+    ]
+    refusals += [
+        Refusal(row.file, row.number, None, FORGOTTEN, "somebody asked to forget it", is_fault=False)
+        for row, gone in zip(segment.rows, texts, strict=True)
+        if gone
+    ]
+    return Segment(segment.index, kept, refusals)
+
+
+def _covered(names: Sequence[tuple[str | None, str | None]], forgotten: Forgotten) -> list[bool]:
+    """Tell for each id and group whether it must be forgotten."""
+    table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
+    return forgotten.covers(table).to_list()
+
+
+def content_of(text: str) -> str:
+    """SHA-256 of a text as it stands, hex: what counts as the same text here, where case and signs matter."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Known:
+    """What the same bundle has said before, by content; bounded, so a text that was forgotten is scored again.
+
+    Args:
+        scored: table KEYED of other nights.
+    """
+
+    def __init__(self, scored: pl.DataFrame) -> None:
+        ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
+        self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
+        self._probability, self._windows = ordered["probability"].to_numpy(), ordered["windows"].to_numpy()
+        self._is_settled = ordered["is_settled"].to_numpy()
+        self._here: dict[str, Answer] = {}
+
+    def find(self, content: str) -> Answer | None:
+        """Return what was said of a text; None when it is not known."""
+        if (here := self._here.get(content)) is not None:
+            return here
+        if not len(self._first):
+            return None
+        first, second = key_of(content)
+        position = int(np.searchsorted(self._first, np.uint64(first)))
+        while position < len(self._first) and self._first[position] == first:
+            if self._second[position] == second:
+                said = self._probability[position], self._windows[position], self._is_settled[position]
+                return Answer(float(said[0]), int(said[1]), bool(said[2]))
+            position += 1
+        return None
+
+    def learn(self, content: str, answer: Answer) -> None:
+        """Remember what was just scored; when that becomes too much, all of it is forgotten."""
+        if len(self._here) >= MOST_REPEATED:
+            self._here.clear()
+        self._here[content] = answer
+
+
+def key_of(content: str) -> tuple[int, int]:
+    """Return the first 16 bytes of a content hash as two numbers.
+
+    >>> key_of("0" * 15 + "1" + "0" * 15 + "2" + "f" * 32)
+    (1, 2)
+    """
+    return int(content[:16], 16), int(content[16:32], 16)
+
+
+def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
+    """Return what the bundle says of texts, and how many of them were scored: each content that is not known, once."""
+    new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
+    probabilities, windows, is_settled = require_answers(bundle.score(list(new.values())), len(new), bundle)
+    said = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
+    fresh = {content: Answer(*one) for content, one in zip(new, said, strict=True)}
+    found = [fresh.get(content) or known.find(content) for content in contents]
+    for content, answer in fresh.items():
+        known.learn(content, answer)
+    return [answer for answer in found if answer is not None], len(new)
+
+
+def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
+    """Refuse what is no answer before it becomes a prediction.
+
+    Raises:
+        BadArtifact: the bundle does not give every text a finite probability of each label in [0, 1].
+    """
+    shape = (texts, len(bundle.labels))
+    found = scored.probabilities
+    is_sound = (
+        found.shape == shape
+        and scored.windows.shape == scored.is_settled.shape == shape[:1]
+        and bool(np.all((found >= 0) & (found <= 1)))  # false for NaN
+    )
+    if is_sound:
+        return scored
+    got = f"shape {found.shape} for {shape}" if found.shape != shape else "NaN, or one out of range"
+    raise BadArtifact(
+        f"A bundle must give every text a probability of each label in [0, 1], got {got} ({bundle.version}). Train and "
+        "publish it again."
+    )
+
+
+def scored(table: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Check what a bundle scored in another night, which is read to score no text twice.
+
+    Raises:
+        BadArtifact: a column is missing or of another kind, a hash is none, or a probability is no number in [0, 1].
+    """
+    try:
+        found = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
+        is_sound = (
+            is_probability(found["probability"])
+            and bool(found["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
+            and not found["windows"].null_count()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}). Delete them.") from error
+    if not is_sound:
+        raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}). Delete them.")
+    return found
+
+
+def predicted(
+    rows: Sequence[Row],
+    contents: Sequence[str],
+    answered: Sequence[Answer],
+    bundle: Bundle,
+    about: Mapping[str, Any],
+) -> pl.DataFrame:
+    """Make the table of a segment's predictions.
+
+    Args:
+        rows: the texts, in order.
+        contents: their content hashes.
+        answered: what it says of each.
+        bundle: what answered.
+        about: generation, date, scored_at.
+    """
+    probability = np.array([answer.probability for answer in answered])
+    names = [bundle.labels[index] for index in bundle.choose(bundle.columns(probability))]
+    cells = [row.cells for row in rows]
+    columns = {
+        "id": [cell["id"] for cell in cells],
+        "group": [cell.get("group") or cell["id"] for cell in cells],
+        "time": [cell.get("time") for cell in cells],
+        "text": [cell["text"] for cell in cells],
+        "content": list(contents),
+        "label": names,
+        "probability": probability,
+        "stage": [FIRST if answer.is_settled else STUDENT for answer in answered],
+        "windows": [answer.windows for answer in answered],
+    }
+    constant = {"threshold": bundle.threshold, "version": bundle.version, **about}
+    table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
+    lits = [pl.lit(value, PREDICTIONS[name]).alias(name) for name, value in constant.items()]
+    return table.with_columns(lits).select(PREDICTIONS.names())
+
+
+def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int, int]:
+    """Let the student score a random sample of the texts that the first stage settled.
+
+    The lot is a hash of the night and the id, so that a re-run draws the same texts and another night draws anew. Each
+    copy of a text has a lot of its own: the sample is of texts, as what is promised is a share of texts.
+
+    Args:
+        bundle: what answered.
+        table: predictions.
+        share: of the settled texts.
+
+    Returns:
+        how many were settled, how many of these were checked, and how many of these the student calls positive.
+    """
+    settled = table.filter(pl.col("stage") == FIRST)
+    names = (f"{date}:{name}" for date, name in settled.select("date", "id").iter_rows())
+    lots = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) for name in names]
+    drawn = settled.filter(pl.Series(lots, dtype=pl.Int64) < share * 16**8)
+    said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
+    return len(settled), len(drawn), int((said >= bundle.threshold).sum())
+
+
+def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
+    """Make the table of a segment's refused rows."""
+    rows = [(one.file, one.row, one.id, one.reason, one.detail, one.is_fault, one.group or one.id) for one in refusals]
+    return pl.DataFrame(rows, schema=REFUSED, orient="row")
+
+
+def unread_times(times: pl.Series) -> int:
+    """Count the times that cannot be read: the night's day stands for them in the index."""
+    return sum(moment_of(time) is None for time in times.drop_nulls())
+
+
+def keyed(scored: pl.DataFrame) -> pl.DataFrame:
+    """Shorten the content hashes of scored texts to their first 16 bytes, as two numbers, to hold many in memory."""
+    content = pl.col("content")
+    return scored.select(
+        content.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("first"),
+        content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
+        "probability",
+        pl.col("windows").cast(pl.Int32),
+        (pl.col("stage") == FIRST).alias("is_settled"),
+    )
+
+
+def headline(name: str, tally: Tally, positive_label: str) -> str:
+    """Say what a shard came to.
+
+    >>> headline("2026-11-01/00", Tally(texts=498, positives=41, refused=Counter(empty_text=2), scored=400), "tip")
+    "2026-11-01/00: 498 texts labelled, 41 'tip', 98 known already; 2 rows refused: empty_text 2"
+    """
+    said = f"{name}: {count(tally.texts, 'text')} labelled, {count(tally.positives)} '{positive_label}'"
+    if known := tally.texts - tally.scored - tally.kept:
+        said += f", {count(known)} known already"
+    if tally.kept:
+        said += f", {count(tally.kept)} kept from an earlier try"
+    if tally.settled:
+        said += f", {count(tally.settled)} settled by the first stage"
+    if tally.unread_times:
+        said += f", {count(tally.unread_times, 'time')} that cannot be read (the night's day stands for them)"
+    if not tally.refused:
+        return said
+    reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(tally.refused.items()))
+    return f"{said}; {count(tally.refused.total(), 'row')} refused: {reasons}"

@@ -1,0 +1,174 @@
+"""Divide texts and human votes into pool and gold, with the test split behind a wall.
+
+Tables go in and come out; nothing is dropped in silence: every text ends in the pool, in gold or among the refusals.
+`votes` says what people's labels count, `splits` where a group belongs, `texts` where a text goes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from understudy.data.sources import Refusal
+from understudy.errors import TooFewLabels
+from understudy.review import labels
+from understudy.review.labels import tally
+from understudy.steps.ingest import texts as text_rules
+from understudy.steps.ingest import votes as vote_rules
+from understudy.steps.ingest.config import IngestConfig
+from understudy.steps.ingest.splits import GUARD, Assignment, assign
+from understudy.store.tables import Firewall, Gold, Split, Texts
+from understudy.task.card import Card
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What the texts and votes became.
+
+    Attributes:
+        pool: texts that may be trained on and mined.
+        gold: labelled texts of all four splits.
+        firewall: ids and content hashes of all texts of the test split's groups.
+        refused: texts and votes that are in neither.
+        assigned: splits of the groups that the store did not know.
+    """
+
+    pool: pl.DataFrame
+    gold: pl.DataFrame
+    firewall: pl.DataFrame
+    refused: pl.DataFrame
+    assigned: Mapping[str, Assignment]
+
+
+def slice_columns(card: Card) -> list[str]:
+    """Return the columns of the texts that the card's slices read."""
+    return list(dict.fromkeys(part.column for part in card.slices if part.column))
+
+
+def divide(
+    texts: pl.DataFrame, votes: pl.DataFrame, card: Card, stored: Mapping[str, Assignment], config: IngestConfig
+) -> Division:
+    """Assign groups to splits, decide labels, and part the pool from what is held out.
+
+    Args:
+        texts: sound texts, one row an id.
+        votes: sound votes of all segments.
+        card: its labels and slices.
+        stored: assignments of earlier runs.
+        config: shares, thresholds and seed.
+    """
+    votes = labels.current(votes).join(texts.select("id", "group", "content", "order"), on="id").sort("order")
+    assigned = assign(vote_rules.groups(votes, card.positive_label), stored, config)
+    splits = {name: item.split for name, item in {**stored, **assigned}.items()}
+    placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
+    fenced = vote_rules.fenced(placed.kept)
+    decided = vote_rules.decided(fenced.kept)
+    gold = texts.join(decided.kept, on="id").sort("order")
+    texts = texts.with_columns(split=_split_of_group(splits))
+    parted = text_rules.part(texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates)
+    return Division(
+        pool=_with_slices(parted.pool, list(Texts.column_names()), card),
+        gold=_with_slices(parted.gold, list(Gold.column_names()), card),
+        firewall=texts.filter(pl.col("split") == "test").select(Firewall.column_names()),
+        refused=pl.concat([placed.refused, fenced.refused, decided.refused, parted.refused]),
+        assigned=assigned,
+    )
+
+
+def _split_of_group(splits: Mapping[str, str]) -> pl.Expr:
+    return pl.col("group").replace_strict(list(splits), list(splits.values()), default=None, return_dtype=pl.String)
+
+
+def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.DataFrame:
+    return table.select(list(dict.fromkeys([*columns, *slice_columns(card)])))
+
+
+def require_labels(
+    gold: pl.DataFrame,
+    names: Sequence[str],
+    least: Mapping[Split, Mapping[str, int]],
+    refused: pl.DataFrame,
+    where: str,
+) -> None:
+    """Check that each held-out split has enough labels of each kind to do its job.
+
+    Args:
+        gold: labelled texts of all splits.
+        names: the card's labels.
+        least: fewest of each label in each held-out split, by the setting that asks for it.
+        refused: refusals of labels, counted in the message.
+        where: the labels file, in the message.
+
+    Raises:
+        TooFewLabels: one sentence a split, and one about the labels that were refused.
+    """
+    counts = {(split, label): count for split, label, count in gold.group_by("split", "label").len().iter_rows()}
+    faults = []
+    for split in reversed(GUARD[:-1]):
+        got = {name: counts.get((split, name), 0) for name in names}
+        if broken := [name for name, asked in least[split].items() if min(got.values()) < asked]:
+            asked = max(least[split].values())
+            listed = " and ".join(f"{count} '{name}'" for name, count in got.items())
+            faults.append(
+                f"The {split} split must hold at least {asked} human labels of each label, got {listed} of {len(gold)} "
+                f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "
+                f"column fills it, more rows), or lower {' and '.join(broken)}."
+            )
+    if faults:
+        listed = tally([Refusal(*row) for row in refused.iter_rows()])
+        why = f"Of the labels {len(refused):,} were refused ({where}): {listed}. Mend or settle these to use them."
+        raise TooFewLabels([*faults, why] if len(refused) else faults)
+
+
+def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) -> dict[str, float]:
+    """Count what came out.
+
+    Args:
+        division: pool and gold.
+        refused: all refusals.
+        rows: rows of the texts files.
+        card: its positive label and budget.
+    """
+    gold = division.gold
+    sizes: dict[str, float] = {split: len(gold.filter(pl.col("split") == split)) for split in reversed(GUARD)}
+    test = gold.filter(pl.col("split") == "test")
+    reasons = refused.group_by("reason").len().sort("reason").iter_rows()
+    return {
+        "texts": rows,
+        "pool": len(division.pool),
+        "labels": len(gold),
+        **sizes,
+        "positive_share": _share_positive(gold, card),
+        "positive_share_test": _share_positive(test, card),
+        "labels_over_budget": max(0, len(gold) - card.budget.human_labels),
+        "refused": len(refused),
+        "faults": int(refused["is_fault"].sum()),
+        **{f"refused_{reason}": count for reason, count in reasons},
+    }
+
+
+def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str) -> str:
+    """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
+
+    Refusals follow with their reasons, faults apart: "12 refused (9 fenced; 3 faulty: 3 empty_text)".
+    """
+    parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
+    faults = refused.filter("is_fault")
+    parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
+    reasons = "; ".join(filter(None, parts))
+    return (
+        f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
+        f"(test {metrics['test']:,}, {metrics['positive_share_test']:.0%} {positive}), {metrics['refused']:,} refused"
+        + (f" ({reasons})" if reasons else "")
+    )
+
+
+def _most_frequent(refused: pl.DataFrame, shown: int = 3) -> str:
+    """Write the most frequent reasons: "925 duplicate_text, 25 near_duplicate, 4 fenced, ..."."""
+    counts = refused.group_by("reason").len().sort("len", "reason", descending=[True, False]).rows()
+    listed = [f"{count:,} {reason}" for reason, count in counts[:shown]]
+    return ", ".join([*listed, "..."] if len(counts) > shown else listed)
+
+
+def _share_positive(gold: pl.DataFrame, card: Card) -> float:
+    return float((gold["label"] == card.positive_label).sum()) / max(1, len(gold))

@@ -1,0 +1,136 @@
+"""Which unlabelled texts the teacher is asked for, and which of them go to people because the student disagrees."""
+
+from collections.abc import Collection
+from hashlib import sha256
+
+import numpy as np
+import polars as pl
+
+from understudy.errors import BadArtifact
+from understudy.stats.metrics import Floats
+from understudy.steps.mine.config import MineConfig
+from understudy.text.duplicates import fold
+from understudy.text.normalise import fenced_ids
+
+PARTS = 10
+
+
+def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
+    """Draw texts at random, in the order of their lots; a larger draw begins with the smaller one.
+
+    A text's lot is a hash of its id and the seed, so it stays the same when the pool grows, and the teacher's stored
+    answers are of use again.
+    """
+    lots = [sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest() for name in pool["id"]]
+    return pool.with_columns(pl.Series("lot", lots, dtype=pl.String)).sort("lot", "id").drop("lot").head(texts)
+
+
+def require_no_test_texts(drawn: pl.DataFrame, firewall: pl.DataFrame) -> None:
+    """Refuse texts of the test split, by id and by content.
+
+    Raises:
+        BadArtifact: naming the first of them.
+    """
+    if found := fenced_ids(drawn, firewall):
+        raise BadArtifact(
+            f"The pool must hold no text of the test split, got {len(found)}, the first '{found[0]}' "
+            "(firewall.parquet). Run ingest again."
+        )
+
+
+def asking_order(distance: Floats, random_share: float) -> list[int]:
+    """Order texts for a budget that may end anywhere: the most uncertain first, and a share by lot.
+
+    The share holds for every beginning of the order, so that confident mistakes are found too and `weigh` has texts
+    from everywhere.
+
+    Args:
+        distance: of the student's probability from the threshold, shape (texts,), in the order of the texts' lots.
+        random_share: in [0, 1].
+
+    Returns:
+        positions in the order to ask.
+
+    >>> asking_order(np.array([0.4, 0.1, 0.3, 0.2]), random_share=0.5)  # nearest, lot, nearest, lot
+    [1, 0, 3, 2]
+    """
+    nearest, by_lot = iter(np.argsort(distance, kind="stable").tolist()), iter(range(len(distance)))
+    is_taken = np.zeros(len(distance), dtype=bool)
+    order: list[int] = []
+    for turn in range(len(distance)):
+        is_lot = int((turn + 1) * random_share) > int(turn * random_share)
+        position = next(index for index in (by_lot if is_lot else nearest) if not is_taken[index])
+        is_taken[position] = True
+        order.append(position)
+    return order
+
+
+def weigh(scored: pl.DataFrame, answered: Collection[str], threshold: float, pool_texts: int) -> pl.DataFrame:
+    """Keep the texts that have an answer, each with the number of pool texts that it stands for.
+
+    The draw is cut into ten parts by distance from the threshold, where the chance to be asked is about the same; the
+    answered texts of a part stand for all of it, and the draw for the pool.
+
+    Args:
+        scored: the draw, with student_probability.
+        answered: ids of the texts with an answer.
+        threshold: of the student.
+        pool_texts: size of the unlabelled pool.
+
+    Returns:
+        the answered rows with `weight`.
+
+    Source: Holt and Smith, "Post stratification", 1979.
+    """
+    distance = (pl.col("student_probability") - threshold).abs()
+    part = (distance.rank("ordinal") - 1) * PARTS // max(1, len(scored))
+    marked = scored.with_columns(part.alias("part"), pl.col("id").is_in(list(answered)).alias("is_answered"))
+    stands_for = (pl.len() / pl.col("is_answered").sum()).over("part") * (pool_texts / max(1, len(scored)))
+    return marked.with_columns(stands_for.alias("weight")).filter("is_answered").drop("part", "is_answered")
+
+
+def compare(answered: pl.DataFrame, min_disagreement: float) -> pl.DataFrame:
+    """Measure how far student and teacher are apart.
+
+    Where the teacher gave no probability, its label stands for 0 or 1.
+
+    Args:
+        answered: columns student_probability, teacher_probability (may be null) and teacher_is_positive.
+        min_disagreement: above it a text is contested.
+
+    Returns:
+        the rows with `disagreement`, in [0, 1], and `is_contested`.
+    """
+    teacher = pl.coalesce("teacher_probability", pl.col("teacher_is_positive").cast(pl.Float64))
+    disagreement = (pl.col("student_probability") - teacher).abs().round(9)
+    return answered.with_columns(disagreement.alias("disagreement")).with_columns(
+        (pl.col("disagreement") > min_disagreement).alias("is_contested")
+    )
+
+
+def contested_share(compared: pl.DataFrame) -> float:
+    """Estimate the share of the pool that is contested, by the weights; 0 when nothing was compared."""
+    weights = compared["weight"].to_numpy()
+    return float(weights @ compared["is_contested"].to_numpy() / weights.sum()) if len(weights) else 0.0
+
+
+def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
+    """Choose the queue: the most contested first, near-duplicates folded, and few of one group.
+
+    Returns:
+        contested rows with `copies`, the number of texts that a row stands for, itself included.
+    """
+    ranked = compared.filter("is_contested").sort("disagreement", "id", descending=[True, False])
+    folded = fold_copies(ranked, config.near_duplicate)
+    in_group = pl.int_range(pl.len()).over("group")
+    return folded.filter(in_group < config.per_group).head(config.queue_size)
+
+
+def fold_copies(table: pl.DataFrame, near_duplicate: float) -> pl.DataFrame:
+    """Keep the first of every family of near-duplicates, and count the family as `copies`."""
+    matches = fold(table["text"].to_list(), near_duplicate)
+    copies = np.ones(len(table), dtype=np.int64)
+    for match in filter(None, matches):
+        copies[match.index] += 1
+    is_kept = pl.Series([match is None for match in matches], dtype=pl.Boolean)
+    return table.with_columns(pl.Series("copies", copies)).filter(is_kept)

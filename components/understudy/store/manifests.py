@@ -1,0 +1,281 @@
+"""A night's manifest: which texts it labels, by which bundle, in how many shards; frozen once, for every later run.
+
+    manifests/order/<number>.json            every manifest, in the order in which the nights were begun
+    manifests/date=<night>/manifest.json     the same bytes, by night
+    manifests/date=<night>/<shard>.json      limits of the shard's segments, from its first worker on
+
+Putting the next number is the one moment at which a night takes its texts: two runs cannot take the same ones, and one
+that is killed before its night has its own key is completed by whoever comes next. What was consumed is a part of the
+manifest, so there is no second pointer that could go wrong.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from understudy.errors import BadInput, Conflict
+from understudy.store import codecs
+from understudy.store.names import CardName, Day, Version
+from understudy.store.storage import Store
+
+FORMAT = 1
+DATE = "{date}"
+ORDER = "manifests/order/"
+MOST_SHARDS = 64  # KFP's loop breaks etcd's limit on an object's size from some thousands on
+FREEZE_ATTEMPTS = 40
+MOST_COLUMNS = 10_000  # of a source
+Address = Annotated[str, Field(min_length=1, max_length=5120)]  # of a file or object; S3 and Linux end before
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextObject:
+    """One file or object of texts, as it was when the night was begun, and how it reads.
+
+    Attributes:
+        tag: changes when the content does: size and time of a file, ETag of an object.
+        kind: "csv", "jsonl" or "parquet".
+        encoding: of CSV and JSONL.
+        delimiter: of CSV.
+        columns: names, in the file's order.
+    """
+
+    tag: str
+    kind: Annotated[str, Field(pattern=r"^(csv|jsonl|parquet)$")]
+    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,40}$")]
+    delimiter: Annotated[str, Field(max_length=1)]
+    columns: Annotated[tuple[str, ...], Field(max_length=MOST_COLUMNS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Some rows of one object.
+
+    Attributes:
+        object: its address.
+        first_row: number of the first row, as a spreadsheet counts (the header of a CSV too).
+        rows: how many, refused ones too, blank lines and headers not.
+        offset: byte at which they begin; 0 in Parquet, which is cut by rows.
+        size: bytes they take; 0 in Parquet.
+    """
+
+    object: Address
+    first_row: Count
+    rows: Count
+    offset: Count = 0
+    size: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed:
+    """How far one object was read, by this night and those before it.
+
+    Attributes:
+        tag: of the object then.
+        rows: how many it held.
+        size: bytes read.
+        sha256: of these bytes: what was appended to, or only touched, is known by it; empty for a file without rows.
+        last_row: number of its last row.
+        is_whole_line: its last byte ended a line.
+        again_row: number of the row before the one that is read again when the file goes on and that row was not whole:
+            the last one, or the first whose quotes were open at the end.
+        again_offset: byte after that row.
+        is_unclosed: quotes were open at the end.
+    """
+
+    tag: str
+    rows: Count
+    size: Count
+    sha256: Sha256
+    last_row: Count
+    is_whole_line: bool
+    again_row: Count = 0
+    again_offset: Count = 0
+    is_unclosed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One night.
+
+    Attributes:
+        format: of this record.
+        number: the night's place in the order of arrival, from 1.
+        date: YYYY-MM-DD.
+        created: when, UTC.
+        source: the address that the texts came from.
+        card: name of the task card.
+        bundle: version that labels the whole night.
+        generation: of current.json when the bundle was pinned.
+        labels: names, in the bundle's order.
+        positive_label: the label whose probability is written.
+        texts: rows in all shards.
+        objects: what the ranges point into, by address.
+        shards: ranges of each worker; at least one worker, which may have none.
+        watermark: all that was consumed up to and including this night, by address.
+        passed_over: how many files of the source were not read, since their names do not say how.
+        passed_over_names: of the first of them.
+    """
+
+    format: int
+    number: Annotated[int, Field(ge=1, le=99_999_999)]
+    date: Day
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+    source: Address
+    card: CardName
+    bundle: Version
+    generation: Count
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    positive_label: str
+    texts: Count
+    objects: Mapping[Address, TextObject]
+    shards: Annotated[tuple[tuple[Range, ...], ...], Field(min_length=1, max_length=MOST_SHARDS)]
+    watermark: Mapping[Address, Consumed]
+    passed_over: Count = 0
+    passed_over_names: tuple[str, ...] = ()
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Names that the workers are given: "<date>/<two digits>"."""
+        return [f"{self.date}/{index:02d}" for index in range(len(self.shards))]
+
+
+def night_of(given: str) -> str:
+    """Return a night as YYYY-MM-DD; today's in UTC when none is given.
+
+    >>> night_of("2026-11-01")
+    '2026-11-01'
+
+    Raises:
+        BadInput: it is no date.
+    """
+    if not given:
+        return datetime.now(UTC).date().isoformat()
+    try:
+        return _same(date.fromisoformat(given).isoformat(), given)
+    except ValueError as error:
+        raise BadInput(f"A night must be a date YYYY-MM-DD, got '{given}' (--date).") from error
+
+
+def source_on(source: str, night: str) -> str:
+    """Fill a night into the address of its texts.
+
+    >>> source_on("s3://bucket/{date}", "2026-11-01")
+    's3://bucket/2026-11-01'
+    """
+    return source.replace(DATE, night)
+
+
+def _same(read: str, given: str) -> str:
+    if read != given:
+        raise ValueError(given)
+    return read
+
+
+def manifest_key(night: str) -> str:
+    """Key of a night's manifest."""
+    return f"manifests/date={night}/manifest.json"
+
+
+def prediction_key(manifest: Manifest, shard: int, segment: int) -> str:
+    """Key of one segment of predictions."""
+    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+
+
+def refusal_key(manifest: Manifest, shard: int, segment: int) -> str:
+    """Key of one segment of refused rows; there is none when nothing was refused."""
+    return f"refusals/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+
+
+def shard_key(manifest: Manifest, shard: int) -> str:
+    """Key of the record that is put when a shard is complete."""
+    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}.json"
+
+
+def limits_key(manifest: Manifest, shard: int) -> str:
+    """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
+    return f"manifests/date={manifest.date}/{shard:02d}.json"
+
+
+def scored_key(manifest: Manifest, shard: int) -> str:
+    """Key of what one shard scored, by content hash: a cache, by which no text is scored twice."""
+    return f"scored/{manifest.bundle}/date={manifest.date}/{shard:02d}.parquet"
+
+
+def find_manifest(store: Store, night: str) -> Manifest | None:
+    """Read a night's manifest; None when the night was not begun."""
+    found = store.read_tagged(manifest_key(night))
+    return None if found is None else _of_night(parse(found.data, store.locate(manifest_key(night))), night, store)
+
+
+def read_manifest(store: Store, night: str) -> Manifest:
+    """Read a night's manifest.
+
+    Raises:
+        BadInput: the night was not begun.
+    """
+    found = find_manifest(store, night)
+    if found is None:
+        raise BadInput(
+            f"A night must have a manifest, got none ({store.locate(manifest_key(night))}). Run the step shard first."
+        )
+    return found
+
+
+def newest_manifest(store: Store) -> Manifest | None:
+    """Read the manifest that was begun last, whatever its date; None when there is none."""
+    keys = store.list(ORDER)
+    return parse(store.read(keys[-1]), store.locate(keys[-1])) if keys else None
+
+
+def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]) -> Manifest:
+    """Return a night's manifest: the one that stands, or the one that `make` makes after the newest of all nights.
+
+    Raises:
+        Conflict: other nights took the next place again and again.
+    """
+    for _ in range(FREEZE_ATTEMPTS):
+        newest = newest_manifest(store)
+        if newest is not None:
+            store.put_if_absent(manifest_key(newest.date), as_bytes(newest))
+        if (standing := find_manifest(store, night)) is not None:
+            return standing
+        made = make(newest)
+        if store.put_if_absent(f"{ORDER}{made.number:08d}.json", as_bytes(made)):
+            store.put_if_absent(manifest_key(night), as_bytes(made))
+            return made
+    raise Conflict(f"A night must get a place in the order, got others in it ({store.locate(ORDER)}). Run it again.")
+
+
+def as_bytes(manifest: Manifest) -> bytes:
+    """Write a manifest."""
+    return (json.dumps(asdict(manifest), sort_keys=True) + "\n").encode()
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BadArtifact: it is damaged or of another format.
+    """
+    manifest = codecs.read_as(Manifest, data, where, codecs.MOST_NIGHT_BYTES)
+    if manifest.format != FORMAT:
+        raise codecs.unreadable(f"a night's manifest of format {FORMAT}", str(manifest.format), where)
+    if manifest.positive_label not in manifest.labels:
+        raise codecs.unreadable("a manifest whose positive label is one of its labels", "another", where)
+    ranges = [part for shard in manifest.shards for part in shard]
+    if any(part.object not in manifest.objects or part.object not in manifest.watermark for part in ranges):
+        raise codecs.unreadable("a manifest that says how each of its objects reads", "a range of another", where)
+    return manifest
+
+
+def _of_night(manifest: Manifest, night: str, store: Store) -> Manifest:
+    if manifest.date != night:
+        where = store.locate(manifest_key(night))
+        raise codecs.unreadable(f"the manifest of {night}", f"that of {manifest.date}", where)
+    return manifest

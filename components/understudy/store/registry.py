@@ -1,0 +1,509 @@
+"""The registry of bundles in a store: whole versions, one pointer to the one that serves, and the pointer's history.
+
+    bundles/<version>/<file>                 the bundle
+    bundles/<version>/papers/<hash>/<file>   what was published with it: report, evaluation, model card
+    bundles/<version>/manifest.json          put last, with the SHA-256 of every file: without it there is no version
+    current.json                             which version serves; moved by compare-and-swap only
+    history/<generation>.json                every state that current.json ever had
+
+The swap of current.json is the one moment at which a change takes place. A state is kept in the history before
+anything replaces it, so neither a kill nor a second publisher can lose one.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Required
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from understudy.errors import BadArtifact, BadInput, Conflict
+from understudy.runtime.provenance import hash_file
+from understudy.store import codecs
+from understudy.store.bundles import (
+    BUNDLE_FILE,
+    MOST_FILE_BYTES,
+    check_files,
+    parse_settings,
+    read_settings,
+    require_vouched,
+)
+from understudy.store.cache import cache_folder, caching
+from understudy.store.leftovers import held_folder
+from understudy.store.names import PATTERNS, CardName, Digest, FilePath, Version, inside
+from understudy.store.storage import Store
+from understudy.task.card import load_card
+
+CURRENT = "current.json"
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+SWAP_ATTEMPTS = 40
+MOST_FILES = 1000  # of a version; a bundle and its papers have about ten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A published version.
+
+    Attributes:
+        version: its name.
+        card: name of the task card.
+        card_hash: hash of the card that it was made by.
+        is_rehearsal: a rehearsal teacher had a part in it.
+        is_forced: it was published with publish.force.
+        papers: folder of its papers, below the version's.
+        files: SHA-256 of every file, by its path below the version's folder.
+    """
+
+    version: Version
+    card: CardName
+    card_hash: Digest
+    is_rehearsal: bool
+    is_forced: bool
+    papers: FilePath
+    files: Annotated[Mapping[FilePath, Digest], Field(max_length=MOST_FILES)]
+
+    @property
+    def bundle_files(self) -> dict[str, str]:
+        """The files that make up the bundle, without its papers."""
+        return {name: digest for name, digest in self.files.items() if not name.startswith("papers/")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """Which version serves.
+
+    Attributes:
+        version: its name.
+        previous: the version that a rollback goes to; None when there is none.
+        generation: rises by one with every change, a rollback too.
+        published: when the change was made, UTC.
+        card: name of the task card.
+        card_hash: hash of the card that the version was made by.
+        report: key of the version's report.
+        is_rehearsal: a rehearsal teacher had a part in it.
+        is_forced: it was published with publish.force.
+    """
+
+    version: Version
+    previous: Version | None
+    generation: Annotated[int, Field(ge=1)]
+    published: Annotated[str, Field(max_length=40)]
+    card: CardName
+    card_hash: Digest
+    report: FilePath
+    is_rehearsal: bool
+    is_forced: bool = False
+
+
+class Figure(TypedDict, total=False):
+    """A figure of an evaluation, with its interval."""
+
+    value: Required[float | None]
+    low: Required[float | None]
+    high: Required[float | None]
+
+
+class System(TypedDict, total=False):
+    """What an evaluation says of the student, the teacher or a baseline."""
+
+    name: Required[str]
+    figures: Required[dict[str, Any]]
+
+
+class Paper(TypedDict, total=False):
+    """What is read of an evaluation that was published."""
+
+    systems: list[System]
+
+
+def publish_bundle(store: Store, bundle: Path, papers: Mapping[str, bytes], *, is_forced: bool = False) -> Current:
+    """Put a bundle and its papers into the store, then let `current.json` name it.
+
+    Doing it again changes nothing; after a kill it goes on where it stopped.
+
+    Args:
+        store: where to.
+        bundle: the bundle's folder.
+        papers: files that are kept beside it, by name; `report.html` is one of them.
+        is_forced: publish by force: a rehearsal may then replace what was learned from bought answers.
+
+    Raises:
+        BadArtifact: the bundle was altered, or its version is in the store with other content.
+        BadInput: the store serves another card, or this is a rehearsal and what serves is not.
+    """
+    settings = read_settings(bundle)
+    check_files(bundle, settings["files"])
+    card = load_card(bundle)
+    contents = {name: (bundle / name).read_bytes() for name in (*settings["files"], BUNDLE_FILE)}
+    folder = f"papers/{_papers_hash(papers)}"
+    contents |= {f"{folder}/{name}": data for name, data in papers.items()}
+    manifest = Manifest(
+        version=_safe_version(settings["version"]),
+        card=card.name,
+        card_hash=card.hash,
+        is_rehearsal=settings["is_rehearsal"],
+        is_forced=is_forced,
+        papers=folder,
+        files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())},
+    )
+    _require_fitting(store, manifest, read_current(store))
+    stored = replace(_upload(store, manifest, contents), is_forced=is_forced)
+    return _swap(store, lambda current: _published(store, stored, current))
+
+
+def rollback(store: Store, to: str | None = None) -> Current:
+    """Let `current.json` name the version before the one that serves, or the version `to`.
+
+    Raises:
+        BadInput: nothing is published, there is no version before, `to` is not in the store or serves already, or the
+            version before is a rehearsal and what serves is not.
+        Conflict: somebody else moved the pointer meanwhile.
+    """
+    current = require_current(store)
+    manifest = _rollback_target(store, current, to)
+    wanted = _pointer(manifest, _replaced_by(store, manifest.version, current), current.generation + 1)
+
+    def change(found: Current | None) -> Current:
+        if found is not None and found.version == wanted.version:
+            return found
+        if found != current:
+            raise Conflict(
+                f"A rollback must start from the version that serves, got another one meanwhile "
+                f"({store.locate(CURRENT)}). Look at it, then run the rollback again."
+            )
+        return wanted
+
+    return _swap(store, change)
+
+
+def read_current(store: Store) -> Current | None:
+    """Read which version serves; None when nothing is published.
+
+    Raises:
+        BadArtifact: `current.json` is damaged.
+    """
+    found = store.read_tagged(CURRENT)
+    return None if found is None else _current_of(found.data, store.locate(CURRENT))
+
+
+def require_current(store: Store) -> Current:
+    """Read which version serves.
+
+    Raises:
+        BadInput: nothing is published.
+    """
+    current = read_current(store)
+    if current is None:
+        raise BadInput(
+            f"A store must hold a published bundle, got none ({store.locate(CURRENT)}). "
+            "Publish one first: run the training pipeline, or `understudy publish`."
+        )
+    return current
+
+
+def require_same_card(store: Store, card: str, current: Current | None) -> None:
+    """Check that a store serves a card, or nothing yet.
+
+    Args:
+        store: named in the message.
+        card: name of the task card of what is to be published.
+        current: what serves.
+
+    Raises:
+        BadInput: it serves another card.
+    """
+    if current is not None and current.card != card:
+        raise BadInput(
+            f"A store must serve one card, got '{card}' where '{current.card}' serves "
+            f"({store.locate(CURRENT)}). Give each card a store of its own."
+        )
+
+
+def require_rehearsal_serves(store: Store, what: str, current: Current | None) -> None:
+    """Check that a rehearsal may take the place of what serves, which is a rehearsal too, or nothing yet.
+
+    Args:
+        store: named in the message.
+        what: the rehearsal that is to be published, in a word or two.
+        current: what serves.
+
+    Raises:
+        BadInput: what serves was learned from bought answers.
+    """
+    if current is not None and not current.is_rehearsal:
+        raise BadInput(
+            f"A rehearsal must not replace what was learned from bought answers, got {what} over "
+            f"{current.version} ({store.locate(CURRENT)}). Rehearse in a store of its own, or set publish.force=true."
+        )
+
+
+def read_history(store: Store) -> list[Current]:
+    """Read every state that `current.json` had, oldest first, what serves now last."""
+    keys = store.list("history/")
+    kept = (_current_of(store.read(key), store.locate(key)) for key in keys)
+    current = read_current(store)
+    states = {state.generation: state for state in (*kept, *filter(None, (current,)))}
+    return [states[generation] for generation in sorted(states)]
+
+
+def list_versions(store: Store) -> list[str]:
+    """List the versions that are whole in the store, by name."""
+    keys = (key.split("/") for key in store.list("bundles/"))
+    return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST)
+
+
+def read_manifest(store: Store, version: str) -> Manifest:
+    """Read the manifest of a published version.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: its manifest is damaged, or another version's.
+    """
+    key = f"bundles/{_safe_version(version)}/{MANIFEST}"
+    found = store.read_tagged(key)
+    if found is None:
+        listed = ", ".join(list_versions(store)) or "none"
+        raise BadInput(f"A version must be in the store, got '{version}' ({store.locate(key)}). There are: {listed}.")
+    manifest = codecs.read_as(Manifest, found.data, store.locate(key))
+    if manifest.version != version:
+        raise codecs.unreadable(f"the manifest of '{version}'", f"that of '{manifest.version}'", store.locate(key))
+    return manifest
+
+
+def fetch_settings(store: Store, version: str) -> dict[str, Any]:
+    """Read bundle.json of a published version, which must be the one that its manifest vouches for.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: it is not what was published.
+    """
+    expected = read_manifest(store, version).files.get(BUNDLE_FILE)
+    key = f"bundles/{version}/{BUNDLE_FILE}"
+    data = store.read(key)
+    _require_hash(data, expected, store.locate(key))
+    settings = parse_settings(data, store.locate(key))
+    if settings["version"] != version:
+        raise codecs.unreadable(f"of version '{version}'", f"'{settings['version']}'", store.locate(key))
+    return settings
+
+
+def read_paper(store: Store, manifest: Manifest, name: str) -> dict[str, Any]:
+    """Read a JSON paper of a published version; `name` is one of its manifest's files.
+
+    Raises:
+        BadArtifact: it is not what was published.
+    """
+    key = f"bundles/{manifest.version}/{name}"
+    data = store.read(key)
+    _require_hash(data, manifest.files[name], store.locate(key))
+    return codecs.read_mapping(data, store.locate(key), Paper)
+
+
+def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = None) -> Path:
+    """Bring a bundle to this machine, once; its hashes are checked every time.
+
+    Args:
+        store: where from.
+        version: its name; None for the version that serves.
+        cache: folder that keeps it; None for one in `purchases.cache_folder()`.
+
+    Returns:
+        the bundle's folder.
+
+    Raises:
+        BadInput: nothing is published, or the store has no such version.
+        BadArtifact: a file in the store is not what was published.
+    """
+    wanted = version or require_current(store).version
+    manifest = read_manifest(store, wanted)
+    where = f"{store.uri}, {wanted}"
+    require_vouched(manifest.bundle_files, where)
+    folder = cache or cache_folder() / "bundles"
+    with caching(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / wanted
+    if target.is_symlink():  # what it leads to is not ours to remove
+        target.unlink()
+    if target.exists() and not _is_whole(target, manifest, where):
+        shutil.rmtree(target)
+    if target.exists():
+        return target
+    with held_folder(folder, ".~") as made:
+        beside = made / wanted
+        with caching(beside):
+            beside.mkdir(mode=0o700)
+            _download(store, manifest, beside, where)
+        _require_version(beside, wanted)
+        try:
+            beside.rename(target)
+        except OSError:  # another process was first; what it brought is checked like our own
+            check_files(target, manifest.bundle_files)
+    return target
+
+
+def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    """Put what is missing of a version, the manifest last, and return the manifest that stands."""
+    root = f"bundles/{manifest.version}"
+    key = f"{root}/{MANIFEST}"
+    if store.read_tagged(key) is None:
+        for name, digest in manifest.files.items():
+            if not store.put_if_absent(f"{root}/{name}", contents[name]):
+                _require_same(store, f"{root}/{name}", digest)
+        store.put_if_absent(key, _json(manifest))
+    stored = read_manifest(store, manifest.version)
+    if stored.bundle_files != manifest.bundle_files:
+        raise BadArtifact(
+            f"A version must keep its content, got other files under the same name ({store.locate(root)}). "
+            "Calibrate again, so that the bundle gets a version of its own."
+        )
+    return stored
+
+
+def _require_same(store: Store, key: str, digest: str) -> None:
+    found = hashlib.sha256(store.read(key)).hexdigest()
+    if found != digest:
+        raise BadArtifact(
+            f"A published file must have the hash {digest[:12]}, got {found[:12]} ({store.locate(key)}). "
+            "A version never changes: calibrate again, so that the bundle gets a version of its own."
+        )
+
+
+def _require_fitting(store: Store, manifest: Manifest, current: Current | None) -> None:
+    """Refuse a bundle of another task, and a rehearsal over what was learned from bought answers."""
+    require_same_card(store, manifest.card, current)
+    if manifest.is_rehearsal and not manifest.is_forced:
+        require_rehearsal_serves(store, manifest.version, current)
+
+
+def _published(store: Store, manifest: Manifest, current: Current | None) -> Current:
+    """Return the pointer once `manifest` is published; unchanged when it serves already."""
+    if current is not None and current.version == manifest.version:
+        return current
+    _require_fitting(store, manifest, current)
+    if current is None:
+        return _pointer(manifest, previous=None, generation=1)
+    return _pointer(manifest, current.version, current.generation + 1)
+
+
+def _pointer(manifest: Manifest, previous: str | None, generation: int) -> Current:
+    return Current(
+        version=manifest.version,
+        previous=previous,
+        generation=generation,
+        published=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        card=manifest.card,
+        card_hash=manifest.card_hash,
+        report=f"bundles/{manifest.version}/{manifest.papers}/{REPORT}",
+        is_rehearsal=manifest.is_rehearsal,
+        is_forced=manifest.is_forced,
+    )
+
+
+def _rollback_target(store: Store, current: Current, to: str | None) -> Manifest:
+    target = to or current.previous
+    if target is None:
+        raise BadInput(
+            f"A rollback needs a version before {current.version}, got none ({store.locate(CURRENT)}). "
+            "Nothing was changed."
+        )
+    if target == current.version:
+        raise BadInput(f"A rollback must go to another version, got {target}, which serves ({store.locate(CURRENT)}).")
+    manifest = read_manifest(store, target)
+    if to is None and manifest.is_rehearsal and not current.is_rehearsal:
+        raise BadInput(
+            f"A rollback must not go from bought answers to a rehearsal, got {target} ({store.locate(CURRENT)}). "
+            f"Name it with --to {target} when you mean it."
+        )
+    return manifest
+
+
+def _replaced_by(store: Store, version: str, current: Current) -> str | None:
+    """Return what served before `version` first did, so that rollbacks one after another go ever further back."""
+    states = [state for state in read_history(store) if state.version == version]
+    return states[0].previous if states else current.version
+
+
+def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
+    """Move `current.json` to what `change` makes of it, again when somebody else was first."""
+    for attempt in range(SWAP_ATTEMPTS):
+        found = store.read_tagged(CURRENT)
+        current = None if found is None else _current_of(found.data, store.locate(CURRENT))
+        wanted = change(current)
+        if current is not None:
+            _keep(store, current)
+        if wanted == current:
+            return wanted
+        if store.compare_and_swap(CURRENT, _json(wanted), found.tag if found else None):
+            _keep(store, wanted)
+            return wanted
+        time.sleep(0.02 * attempt)
+    raise Conflict(
+        f"The pointer must be free within {SWAP_ATTEMPTS} attempts, got others moving it ({store.locate(CURRENT)}). "
+        "Run it again."
+    )
+
+
+def _keep(store: Store, state: Current) -> None:
+    store.put_if_absent(f"history/{state.generation:08d}.json", _json(state))
+
+
+def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
+    """Whether a folder of the cache holds just the files of a bundle, none of them a link."""
+    files = manifest.bundle_files
+    there = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if any(path.is_symlink() for path in (folder, *folder.rglob("*"))) or len(there) != len(files):
+        return False
+    paths = {name: inside(folder, name, where) for name in files}
+    return all(path.is_file() and hash_file(path) == files[name] for name, path in paths.items())
+
+
+def _download(store: Store, manifest: Manifest, folder: Path, where: str) -> None:
+    for name in manifest.bundle_files:
+        target = inside(folder, name, where)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = store.read(f"bundles/{manifest.version}/{name}")
+        codecs.require_size(len(data), f"{where}/{name}", MOST_FILE_BYTES)
+        target.write_bytes(data)
+    check_files(folder, manifest.bundle_files)
+
+
+def _require_hash(data: bytes, expected: str | None, where: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise codecs.unreadable("the file that was published", f"one of the hash {found[:12]}", where)
+
+
+def _require_version(folder: Path, version: str) -> None:
+    found = read_settings(folder)["version"]
+    if found != version:
+        raise codecs.unreadable(f"the bundle '{version}'", f"'{found}'", version)
+
+
+def _papers_hash(papers: Mapping[str, bytes]) -> str:
+    lines = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(papers.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _safe_version(version: str) -> str:
+    """Return the version once it is one that can name a folder."""
+    if not PATTERNS["version"].fullmatch(version):
+        raise BadInput(f"A version must be made of a-z, 0-9, - and ., got '{version}'. Take it from current.json.")
+    return version
+
+
+def _current_of(data: bytes, where: str) -> Current:
+    current = codecs.read_as(Current, data, where)
+    if not current.report.startswith(f"bundles/{current.version}/"):
+        raise codecs.unreadable("the pointer to a version and its own report", f"'{current.report}'", where)
+    return current
+
+
+def _json(record: Any) -> bytes:
+    return (json.dumps(asdict(record), indent=2, sort_keys=True) + "\n").encode()

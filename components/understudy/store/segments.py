@@ -1,0 +1,201 @@
+"""What the workers left of a night: its segments of predictions, and whether all of them are there.
+
+What is read here was written by the step infer, but who can write the store can alter it: names, records and tables are
+checked before anything is made of them.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from understudy.errors import BadArtifact, StorageError
+from understudy.store import codecs, manifests
+from understudy.store.manifests import Manifest
+from understudy.store.names import VERSION, Digest, Version
+from understudy.store.predictions import PREDICTIONS
+from understudy.store.storage import Store
+
+PREFIX = "predictions/"
+NIGHT = rf"predictions/date=\d{{4}}-\d{{2}}-\d{{2}}/{VERSION}/"
+SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
+MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
+MOST_GENERATIONS = 900_000
+MOST_ROWS = 20_000_000  # a small file may claim any number
+REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
+Count = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """What a shard's record says of one segment."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    key: Annotated[str, StringConstraints(pattern=rf"^{NIGHT}\d{{2,}}-\d{{5,}}\.parquet\z", max_length=300)]
+    rows: Count
+    sha256: Digest
+
+
+class ShardRecord(BaseModel):
+    """What a shard says of itself once it is complete: `predictions/date=<night>/<version>/<shard>.json`."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    format: Literal[1] = 1
+    bundle: Version | None = None
+    rows: Count
+    positives: Count = 0
+    refused: Mapping[str, Count]
+    settled: Count = 0
+    checked: Count = 0
+    missed: Count = 0
+    unread_times: Count = 0
+    segments: tuple[Part, ...]
+
+    @property
+    def read_rows(self) -> int:
+        """Rows of the source that the shard answered for: labelled or refused."""
+        return self.rows + sum(self.refused.values())
+
+
+def is_segment(key: str) -> bool:
+    """Whether a key is that of a segment of predictions.
+
+    >>> is_segment("predictions/date=2026-11-01/v1/00-00003.parquet"), is_segment("predictions/../x.parquet")
+    (True, False)
+    """
+    return SEGMENT.fullmatch(key) is not None
+
+
+def record_key(segment: str) -> str:
+    """Return the key of the record of the shard that a segment is of.
+
+    >>> record_key("predictions/date=2026-11-01/v1/07-00003.parquet")
+    'predictions/date=2026-11-01/v1/07.json'
+    """
+    folder, _, name = segment.rpartition("/")
+    return f"{folder}/{name.partition('-')[0]}.json"
+
+
+def find_record(store: Store, key: str) -> ShardRecord | None:
+    """Read what a shard says of itself; None while it is not complete.
+
+    Raises:
+        BadArtifact: the record is damaged, names an object of another place, or its segments do not hold the rows that
+            it counts.
+    """
+    found = store.read_tagged(key)
+    return None if found is None else parse_record(found.data, store, key)
+
+
+def parse_record(data: bytes, store: Store, key: str) -> ShardRecord:
+    """Read the record of a shard, whose segments lie beside it.
+
+    Raises:
+        BadArtifact: it is damaged, names an object of another place, or its segments do not hold the rows that it
+            counts.
+    """
+    where = store.locate(key)
+    record = codecs.read_as(ShardRecord, data, where)
+    beside = key.removesuffix(".json") + "-"
+    if strange := next((part.key for part in record.segments if not part.key.startswith(beside)), None):
+        raise codecs.unreadable("a record of its own shard's segments", f"'{strange}'", where)
+    rows = sum(part.rows for part in record.segments)
+    if rows != record.rows:
+        raise BadArtifact(
+            f"A shard's segments must hold the rows that its record counts, got {rows:,} of {record.rows:,} ({where}). "
+            "Delete the record, and run the night again."
+        )
+    return record
+
+
+def shard_records(store: Store, manifest: Manifest) -> list[ShardRecord | None]:
+    """Read what each shard of a night says of itself; None for a shard that is not complete."""
+    return [find_record(store, manifests.shard_key(manifest, shard)) for shard in range(len(manifest.shards))]
+
+
+def begun(store: Store, until: str) -> list[str]:
+    """List the dates of the nights that were begun, up to a day, the newest first."""
+    found = (MANIFEST.fullmatch(key) for key in store.list("manifests/date="))
+    return sorted({one[1] for one in found if one and one[1] <= until}, reverse=True)
+
+
+def is_whole(store: Store, manifest: Manifest) -> bool:
+    """Whether every shard of a night is complete."""
+    return all(store.tag_of(manifests.shard_key(manifest, shard)) is not None for shard in range(len(manifest.shards)))
+
+
+def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
+    """Choose segments spread evenly over a night, so that about `most` texts are looked at.
+
+    >>> spread(["a", "b", "c", "d"], texts=400, most=200)
+    ['a', 'c']
+    """
+    step = max(1, -(-texts // most))
+    return list(segments)[::step]
+
+
+def parse(data: bytes, where: str) -> pl.DataFrame:
+    """Read a segment of predictions: all columns of PREDICTIONS, none of the values that no worker writes.
+
+    Raises:
+        BadArtifact: it is no readable Parquet, a column is missing or of another kind, a value that must be there is
+            not, or a probability is none.
+    """
+    try:
+        rows = pl.scan_parquet(io.BytesIO(data), glob=False).select(pl.len()).collect().item()
+        if rows > MOST_ROWS:
+            raise _damaged(f"{rows:,} rows, above {MOST_ROWS:,}", where)
+        table = codecs.read_table(data, where)
+        missing = [name for name in PREDICTIONS.names() if name not in table.columns]
+        if missing:
+            raise _damaged(f"no column {missing[0]}", where)
+        table = table.select(PREDICTIONS.names()).cast(PREDICTIONS)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise _damaged(f"{error!s:.200}", where) from error
+    nulls = [name for name in (*REQUIRED, "generation", "threshold") if table[name].null_count()]
+    if nulls:
+        raise _damaged(f"a row without {nulls[0]}", where)
+    if not (is_probability(table["probability"]) and table["threshold"].is_finite().all()):
+        raise _damaged("a probability that is no number in [0, 1]", where)
+    if not table["generation"].is_between(0, MOST_GENERATIONS).all():
+        raise _damaged("a generation out of range", where)
+    if not table["date"].str.contains(r"^\d{4}-\d{2}-\d{2}$").all():
+        raise _damaged("a night that is no date", where)
+    return table
+
+
+def is_probability(values: pl.Series) -> bool:
+    """Whether every value is a number in [0, 1].
+
+    >>> [is_probability(pl.Series([value])) for value in (0.0, 1.0, 2.0, float("nan"))]
+    [True, True, False, False]
+    """
+    return values.null_count() == 0 and bool(values.is_between(0.0, 1.0).all())
+
+
+def require_rows(table: pl.DataFrame, recorded: int, where: str, *, may_lack: bool) -> None:
+    """Refuse a segment that does not hold the rows that its shard's record counts.
+
+    Args:
+        table: the segment.
+        recorded: rows that it had when the shard was complete.
+        where: of the segment.
+        may_lack: texts were asked to be forgotten, which takes their rows before it mends the record.
+
+    Raises:
+        StorageError: rows are lacking, or there are more.
+    """
+    if len(table) == recorded or (may_lack and len(table) < recorded):
+        return
+    raise StorageError(
+        f"A segment must hold the rows that its shard's record counts, got {len(table):,} of {recorded:,} ({where}). "
+        "Delete the segment, and run the night again."
+    )
+
+
+def _damaged(fault: str, where: str) -> BadArtifact:
+    return BadArtifact(
+        f"A segment of predictions must be readable, got {fault} ({where}). Delete it, and run the night again."
+    )

@@ -1,0 +1,711 @@
+"""One small interface over a folder or an S3 bucket: read, write, list, put if absent, compare and swap.
+
+Objects are immutable: a growing thing is many objects, each put once. Only pointers change, by `compare_and_swap`.
+S3 credentials, endpoint and region come from boto3's own environment variables and files.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from understudy.errors import BadInput, StorageError
+from understudy.store.address import parse_address
+from understudy.store.faults import ABSENT_CODES, explain_answer, explain_connection, explain_os
+from understudy.store.leftovers import hold, is_there, remove_if_dead, sweep, sweep_temporary
+from understudy.store.reading import Body, Changed, ObjectStream, Rest
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.exceptions import ClientError
+    from mypy_boto3_s3 import S3Client
+
+MARKER = "store.json"
+CONFLICT_CODES = {"ConditionalRequestConflict", "409"}  # AWS: another writer was at the key; nothing was written
+LOST_CODES = {"PreconditionFailed", "412"} | ABSENT_CODES
+BEYOND_CODES = {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+CONFLICT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+LIST_PAUSES_S = (0.1, 0.2, 0.4, 0.8)
+UPDATE_ATTEMPTS = 20
+PROOF_ATTEMPTS = 10
+NO_TAG = '"00000000000000000000000000000000"'
+PROVEN = "conditional_writes"  # in the marker: the server was seen to keep both conditions
+ABSENT_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+TEMPORARY, WRITTEN = ".~", "written-"  # of a folder store: where its unfinished files lie, and how they are called
+LOCKS = 64
+BUFFER_BYTES = 1 << 20
+READ_TIMEOUT_S = 60
+ATTEMPTS = 7  # with botocore's pauses some 30 s on average: a name that is not found for a moment ends no night
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An object's bytes with the tag that `compare_and_swap` takes."""
+
+    data: bytes
+    tag: str
+
+
+class Store(ABC):
+    """Objects by key ("a/b/c"), under one folder or one `s3://bucket/prefix`."""
+
+    uri: str
+
+    @abstractmethod
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on. Raises StorageError when there is none."""
+
+    @abstractmethod
+    def tag_of(self, key: str) -> str | None:
+        """Return what changes when the object does, without reading it; None when there is none."""
+
+    @abstractmethod
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object with its tag; None when there is none."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write an object unless the key is taken; True when this call wrote it."""
+
+    @abstractmethod
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Replace the object that has this tag (None: no object yet); False when somebody else was first."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[str]:
+        """List the keys that begin with `prefix`, sorted."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; no error when there is none."""
+
+    def remove_leftovers(self, *, everywhere: bool = False) -> None:  # noqa: B027 - most stores have none
+        """Remove what killed writers left; `everywhere` looks through the whole store."""
+
+    def read(self, key: str) -> bytes:
+        """Read an object whole. Raises StorageError when there is none."""
+        found = self.read_tagged(key)
+        if found is None:
+            raise self._absent(key)
+        return found.data
+
+    def locate(self, key: str) -> str:
+        """Return the full address of a key."""
+        return f"{self.uri.rstrip('/')}/{key}"
+
+    def _absent(self, key: str) -> StorageError:
+        return StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
+
+
+class FolderStore(Store):
+    """A store in a local folder; writes are atomic by rename or link, swaps are serialised by a lock file.
+
+    What is being written lies in the folder ".~" below the store, each file held by a lock: what a killed writer left
+    there is nobody's, and goes when the store is next opened for writing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.uri = str(self.root)
+
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on."""
+        with self._reading(key) as path:
+            try:
+                file = path.open("rb", buffering=0)
+            except ABSENT_ERRORS as error:
+                raise self._absent(key) from error
+            size = os.fstat(file.fileno()).st_size
+            if offset > size:
+                file.close()
+                raise _too_short(self.locate(key), offset, size)
+            file.seek(offset)
+        return _buffered(ObjectStream(Rest(cast("Body", file), size - offset), None, self.locate(key)))
+
+    def tag_of(self, key: str) -> str | None:
+        """Return size and time of change."""
+        with self._reading(key) as path:
+            try:
+                found = path.stat()
+            except ABSENT_ERRORS:
+                return None
+        return f"{found.st_size}-{found.st_mtime_ns}"
+
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object; its tag is the hash of its content."""
+        with self._reading(key) as path:
+            try:
+                data = path.read_bytes()
+            except ABSENT_ERRORS:
+                return None
+        return Tagged(data, hashlib.sha256(data).hexdigest())
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write beside, then link: the link fails when the key is taken."""
+        with self._written_beside(key, data) as (temporary, target):
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+        return True
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Compare and rename under a lock that ends with the process that holds it."""
+        with self._locked(key):
+            found = self.read_tagged(key)
+            if (found.tag if found else None) != tag:
+                return False
+            with self._written_beside(key, data) as (temporary, target):
+                temporary.replace(target)
+        return True
+
+    def list(self, prefix: str = "") -> list[str]:
+        """List keys, leaving out what is still being written and lock files."""
+        with self._reading(prefix.rpartition("/")[0]) as start:
+            keys = (str(path.relative_to(self.root)) for path in _files_below(start) if not _is_temporary(path.name))
+            return sorted(key for key in keys if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove the file."""
+        with self._writing(key) as path, suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+    def remove_leftovers(self, *, everywhere: bool = False) -> None:
+        """Remove what killed writers left: in the folder of what is being written, or beside any object."""
+        sweep(self.root / TEMPORARY, WRITTEN)
+        if everywhere:
+            with self._reading("") as start:
+                for path in _files_below(start):
+                    if _is_temporary(path.name):
+                        remove_if_dead(path)
+
+    def _path(self, key: str) -> Path:
+        """Return the file of a key; a key that leads out of the store, or that no file can have, is refused."""
+        if "\0" in key or key.startswith("/") or ".." in key.split("/"):
+            raise BadInput(f"A key must lead to an object of its store, got {key[:80]!r} ({self.uri}). Mend it.")
+        return self.root / key
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[Path]:
+        try:
+            yield self._path(key)
+        except OSError as error:
+            what, remedy = "The object must be readable", "Check its rights."
+            raise explain_os(error, what, self.locate(key), remedy) from error
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[Path]:
+        try:
+            yield self._path(key)
+        except OSError as error:
+            remedy = "Check its address, the folder's rights and the space that is left."
+            raise explain_os(error, "The store must be writable", self.locate(key), remedy) from error
+
+    @contextmanager
+    def _written_beside(self, key: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+        """Give the path of a file that holds the data, on the disk, and the object's own."""
+        with self._writing(key) as target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary, handle = self._temporary_file()
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    yield temporary, target
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _temporary_file(self) -> tuple[Path, int]:
+        """Make a file that is ours as long as it is open, with the rights that this process gives its files."""
+        folder = self.root / TEMPORARY
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{WRITTEN}{uuid.uuid4().hex}"
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            hold(handle, is_patient=True)
+            if is_there(handle):
+                return path, handle
+            os.close(handle)  # another process took it for nobody's before it was held
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        with self._writing(key) as target:
+            folder = self.root / TEMPORARY
+            folder.mkdir(parents=True, exist_ok=True)
+            number = int(hashlib.sha256(os.fsencode(target)).hexdigest(), 16) % LOCKS
+            with (folder / f"lock-{number:02d}").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Walk through the files below a folder; none when there is no such folder.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, ABSENT_ERRORS):
+            raise error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if name != TEMPORARY]
+        yield from (path for name in files if (path := Path(parent, name)).is_file())
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(TEMPORARY)
+
+
+def _buffered(stream: ObjectStream) -> BinaryIO:
+    return cast("BinaryIO", io.BufferedReader(stream, BUFFER_BYTES))
+
+
+def _too_short(where: str, offset: int, size: int) -> StorageError:
+    return StorageError(
+        f"An object must reach to byte {offset:,}, got {size:,} bytes ({where}). It was cut short: restore it."
+    )
+
+
+class _Cut(Exception):
+    """An answer ended before it said whether it was whole."""
+
+
+class S3Store(Store):
+    """A store under `s3://bucket/prefix`, by conditional writes (If-None-Match, If-Match)."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self._client = s3_client()
+
+    def open(self, key: str, offset: int = 0) -> BinaryIO:
+        """Open an object as a stream, from a byte on: it comes whole, or reading it is a StorageError."""
+        opened = self._stream(key, offset)
+        if opened is None:
+            raise self._absent(key)
+        return _buffered(opened[0])
+
+    def tag_of(self, key: str) -> str | None:
+        """Return the ETag."""
+        found = self._head(key)
+        return None if found is None else found[0]
+
+    def read_tagged(self, key: str) -> Tagged | None:
+        """Read an object; its tag is the ETag."""
+        opened = self._stream(key)
+        if opened is None:
+            return None
+        with opened[0] as stream:
+            return Tagged(stream.read(), opened[1])
+
+    def _stream(self, key: str, offset: int = 0) -> tuple[ObjectStream, str] | None:
+        """Ask for an object from a byte on; None when there is none."""
+        first = self._get(key, offset)
+        if first is None:
+            return None
+        rest, tag = first
+
+        def again(reached: int) -> Rest:
+            more = self._get(key, offset + reached, tag)
+            if more is None or more[1] != tag:
+                raise Changed(
+                    f"An object must stay while it is read, got another one ({self.locate(key)}). Run it again."
+                )
+            return more[0]
+
+        return ObjectStream(rest, again, self.locate(key)), tag
+
+    def _get(self, key: str, offset: int, tag: str | None = None) -> tuple[Rest, str] | None:
+        """Return what is left of an object from a byte on and its tag; None when there is none, or of another tag."""
+        from botocore.exceptions import ClientError
+
+        asked: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
+        asked |= {"IfMatch": tag} if tag else {}
+        with self._translated(key):
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(key), **asked)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in LOST_CODES:
+                    return None
+                if code in BEYOND_CODES:
+                    return self._beyond(key, offset)
+                raise
+        return Rest(answer["Body"], self._size(answer, key, offset)), self._tag(answer, key)
+
+    def _beyond(self, key: str, offset: int) -> tuple[Rest, str] | None:
+        """Return the nothing that follows an object's last byte."""
+        found = self._head(key)
+        if found is not None and found[1] != offset:
+            raise _too_short(self.locate(key), offset, found[1])
+        return None if found is None else (Rest(io.BytesIO(), 0), found[0])
+
+    def _size(self, answer: Mapping[str, Any], key: str, offset: int) -> int:
+        """Return how many bytes follow in an object from a byte on, by what the server says of its length."""
+        if not offset:
+            if size := answer.get("ContentLength"):
+                return int(size)
+            found = self._head(key)  # an empty body is not believed at once
+            if found is None:
+                raise Changed(f"An object must stay while it is read, got none ({self.locate(key)}). Run it again.")
+            return found[1]
+        span = CONTENT_RANGE.fullmatch(str(answer.get("ContentRange", "")))
+        if span is None or int(span[1]) != offset:
+            raise StorageError(
+                f"The store's server must answer with the bytes that it is asked for, got another range than from "
+                f"{offset:,} on ({self.locate(key)}). Use a server that knows ranges."
+            )
+        return int(span[2]) - offset
+
+    def _head(self, key: str) -> tuple[str, int] | None:
+        """Return an object's tag and length; None when there is none."""
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            try:
+                found = self._client.head_object(Bucket=self.bucket, Key=self._key(key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ABSENT_CODES:
+                    return None
+                raise
+        if "ContentLength" not in found:
+            raise StorageError(f"The store's server must tell an object's length, got none ({self.locate(key)}).")
+        return self._tag(found, key), int(found["ContentLength"])
+
+    def _tag(self, answer: Mapping[str, Any], key: str) -> str:
+        if not answer.get("ETag"):
+            raise StorageError(f"The store's server must give each object an ETag, got none ({self.locate(key)}).")
+        return str(answer["ETag"])
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Put with If-None-Match."""
+        return self._put(key, data, tag=None)
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put with If-Match, or If-None-Match when nothing should be there."""
+        return self._put(key, data, tag)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """List keys through the paginator, again where an answer was cut."""
+        from botocore.parsers import ResponseParserError
+
+        for pause_s in LIST_PAUSES_S:
+            with self._translated(prefix):
+                try:
+                    return sorted(self._listed(prefix))
+                except (ResponseParserError, _Cut):
+                    time.sleep(pause_s)
+        raise StorageError(f"A listing must come whole, got cut answers ({self.locate(prefix)}). Try again later.")
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        start = self._key("")
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
+        for page in pages:
+            if "IsTruncated" not in page:
+                raise _Cut  # boto3 takes an answer without a body for one without keys
+            yield from (item["Key"][len(start) :] for item in page.get("Contents", []))
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            try:
+                self._client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ABSENT_CODES:
+                    raise
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _put(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put under a condition, again while the server calls two writers at once a conflict and keeps neither."""
+        from botocore.exceptions import ClientError
+
+        with self._translated(key):
+            for pause_s in CONFLICT_PAUSES_S:
+                try:
+                    self._put_once(key, data, tag)
+                except ClientError as error:
+                    code = error.response["Error"]["Code"]
+                    if code in CONFLICT_CODES:
+                        time.sleep(pause_s)
+                        continue
+                    if code in LOST_CODES:
+                        return self._was_ours(error, key, data)
+                    raise
+                return True
+        raise StorageError(f"The store must take a write, got conflicts alone ({self.locate(key)}). Try again later.")
+
+    def _put_once(self, key: str, data: bytes, tag: str | None) -> None:
+        if tag is None:
+            self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfNoneMatch="*")
+        else:
+            self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfMatch=tag)
+
+    def _was_ours(self, error: "ClientError", key: str, data: bytes) -> bool:
+        """Tell a lost race from a write of ours whose answer was lost and which boto3 then tried again."""
+        if not error.response["ResponseMetadata"].get("RetryAttempts"):
+            return False
+        found = self.read_tagged(key)
+        return found is not None and found.data == data
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Turn the errors of boto3 and of what it is built on into one sentence each."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ABSENT_CODES:
+                raise self._absent(key) from error
+            raise explain_answer(error, self.bucket, self.locate(key)) from error
+        except BotoCoreError as error:
+            raise explain_connection(error, self.locate(key)) from error
+        except RecursionError as error:  # boto3 follows a server that answers with redirects alone without end
+            raise BadInput(
+                f"The store's server must answer, got redirects alone ({self.locate(key)}). Mend the address or region."
+            ) from error
+        except (ResponseParserError, HTTPError, OSError) as error:
+            raise StorageError(f"The store must answer, got {error} ({self.locate(key)}). Try again later.") from error
+        except ValueError as error:  # a key or tag that no header or URL can hold
+            raise BadInput(f"A key must be one that S3 takes, got {error} ({self.locate(key)!r}). Mend it.") from error
+
+
+def s3_client() -> "S3Client":
+    """Return a boto3 client; path-style addresses when an endpoint is set, as every S3 work-alike understands them.
+
+    Raises:
+        BadInput: the endpoint, the region or another of boto3's settings cannot be.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    _require_no_password(endpoint or "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    try:
+        config = Config(
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            retries={"mode": "standard", "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS) - 1},
+            connect_timeout=10,
+            read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=32,
+        )
+        # boto3's default session keeps the first keys it saw: rotated ones would fail
+        session = boto3.session.Session(**_keys())
+        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        _hide_keys(session)
+    except (ValueError, BotoCoreError) as error:
+        raise BadInput(
+            f"The settings of S3 must be ones that boto3 takes, got {error} (environment). Mend AWS_ENDPOINT_URL, "
+            "AWS_REGION or AWS_PROFILE."
+        ) from error
+    return client
+
+
+def _keys() -> dict[str, Any]:
+    """Return the keys of the environment, checked before botocore would name them in an error of its own."""
+    from understudy.secrets.keys import read_secret, require_plain
+
+    key_id = require_plain(os.environ.get("AWS_ACCESS_KEY_ID", ""), "AWS_ACCESS_KEY_ID")
+    key, token = read_secret("AWS_SECRET_ACCESS_KEY"), read_secret("AWS_SESSION_TOKEN")
+    if not key_id or not key:
+        return {}  # a profile, a mounted file or the machine's own role, as boto3 finds them
+    return {"aws_access_key_id": key_id, "aws_secret_access_key": key, "aws_session_token": token}
+
+
+def _hide_keys(session: "Session") -> None:
+    """Check and hide the keys that boto3 found in its files; those that it fetches are renewed without being shown."""
+    from botocore.credentials import RefreshableCredentials
+
+    from understudy.secrets.keys import checked, require_plain
+
+    found = session.get_credentials()
+    if found is None or isinstance(found, RefreshableCredentials):
+        return
+    where = "the credentials that boto3 found"
+    require_plain(found.access_key, where)
+    checked(found.secret_key, where)
+    checked(found.token or "", where)
+
+
+def _require_no_password(endpoint: str) -> None:
+    if "@" in endpoint.partition("?")[0]:
+        raise BadInput(
+            "The address of S3 must hold no user and password, got some (AWS_ENDPOINT_URL; not shown). Put the keys "
+            "into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+
+
+def open_store(uri: str, option: str = "--store") -> Store:
+    """Open a store without touching it.
+
+    Args:
+        uri: a folder, or `s3://bucket/prefix`.
+        option: what it was given as, in messages.
+
+    Raises:
+        BadInput: the address has another scheme, or names no bucket.
+    """
+    address = parse_address(uri, option)
+    return S3Store(address.bucket, address.key) if address.path is None else FolderStore(address.path)
+
+
+def prepare_store(uri: str, *, must_exist: bool = False) -> Store:
+    """Open a store to write in it, and prove first that it can be, before anything is spent on what goes into it.
+
+    Args:
+        uri: a folder, or `s3://bucket/prefix`.
+        must_exist: refuse a store that nothing was written to yet; else it is made.
+
+    Raises:
+        BadInput: the bucket is missing or forbidden, the folder cannot be written, or the server does not keep the
+            conditions of writes.
+        StorageError: the server is not there or out of order.
+    """
+    store = open_store(uri)
+    if must_exist and store.read_tagged(MARKER) is None and not store.list():
+        raise BadInput(f"A store must exist, got nothing ({store.uri}). Mend its address (--store).")
+    if isinstance(store, S3Store):
+        _prove(store)
+    else:
+        store.put_if_absent(MARKER, _marker(is_proven=False))
+        store.remove_leftovers()
+    sweep_temporary()
+    return store
+
+
+def _prove(store: S3Store) -> None:
+    """Prove that a server keeps If-None-Match and If-Match; the marker says that it did, so If-Match is proven once.
+
+    Every write of the proof leaves a marker that is sound, whoever else proves at the same time, and whatever the
+    server makes of its conditions.
+    """
+    found = store.read_tagged(MARKER)
+    if found is None and store.put_if_absent(MARKER, _marker(is_proven=False)):
+        found = store.read_tagged(MARKER)
+    if store.put_if_absent(MARKER, _marker(is_proven=False)):
+        raise _unconditional(store, "If-None-Match", "an object that was there was replaced")
+    for _ in range(PROOF_ATTEMPTS):
+        if found is not None and _is_proven(found.data):
+            return
+        if store.compare_and_swap(MARKER, _marker(is_proven=False), NO_TAG):
+            raise _unconditional(store, "If-Match", "an object of another ETag was replaced")
+        if found is not None and store.compare_and_swap(MARKER, _marker(is_proven=True), found.tag):
+            return
+        found = store.read_tagged(MARKER)
+    raise StorageError(f"The store's marker must be free, got others writing ({store.locate(MARKER)}). Run it again.")
+
+
+def _marker(*, is_proven: bool) -> bytes:
+    """Write a marker; no two are the same, so that a write of ours is told from another's."""
+    return (json.dumps({"format": 1, PROVEN: is_proven, "written": uuid.uuid4().hex}) + "\n").encode()
+
+
+def _is_proven(marker: bytes) -> bool:
+    try:
+        said = json.loads(marker)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get(PROVEN) is True
+
+
+def _unconditional(store: Store, header: str, got: str) -> BadInput:
+    return BadInput(
+        f"The store's server must keep the condition {header} of a write, or two writers lose each other's work: {got} "
+        f"({store.locate(MARKER)}). Use a server that keeps it (AWS S3, MinIO, Ceph, versitygw), or a folder."
+    )
+
+
+def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> None:
+    """Renew an object from what it says now, again when another writer was first; None stands for no object.
+
+    Args:
+        store: holds it.
+        key: where.
+        change: returns what it is to say; what it says already, for nothing to be done.
+        what: names it in an error.
+
+    Raises:
+        StorageError: others keep writing.
+    """
+    for _ in range(UPDATE_ATTEMPTS):
+        found = store.read_tagged(key)
+        before = found.data if found else None
+        data = change(before)
+        if data == before:
+            return
+        if data is None:
+            store.delete(key)
+            return
+        if store.compare_and_swap(key, data, found.tag if found else None):
+            return
+    raise StorageError(f"{what} must be free to write, got others writing ({store.locate(key)}). Run it again.")
+
+
+def copy(store: Store, key: str, path: Path, offset: int = 0, size: int | None = None) -> None:
+    """Copy an object, or some bytes of it, into a file: all that was asked for, or an error.
+
+    Args:
+        store: holds the object.
+        key: where.
+        path: of the file.
+        offset: the first byte.
+        size: how many bytes; None for all that follow.
+
+    Raises:
+        StorageError: there is no such object, it comes short, or the disk has no room.
+    """
+    left = size
+    with store.open(key, offset) as stream, _writing_copy(path) as write:
+        while left != 0 and (chunk := stream.read(BUFFER_BYTES if left is None else min(left, BUFFER_BYTES))):
+            write(chunk)
+            left = None if left is None else left - len(chunk)
+    if left:
+        raise _too_short(store.locate(key), offset + (size or 0), offset + (size or 0) - left)
+
+
+@contextmanager
+def _writing_copy(path: Path) -> Iterator[Callable[[bytes], object]]:
+    try:
+        with path.open("wb") as file:
+            yield file.write
+    except OSError as error:
+        remedy = "Name another folder in TMPDIR."
+        raise explain_os(error, "A copy must have its place on this machine", str(path), remedy) from error
+
+
+def split_uri(uri: str, option: str = "the address") -> tuple[Store, str]:
+    """Split the address of one object into its store and key.
+
+    Raises:
+        BadInput: the address cannot be, or names a bucket alone.
+    """
+    address = parse_address(uri, option)
+    if address.path is not None:
+        return FolderStore(address.path.parent), address.path.name
+    parent, _, name = address.key.rpartition("/")
+    if not name:
+        raise BadInput(f"An address must name an object, got the bucket '{uri}' ({option}). Write s3://bucket/key.")
+    return S3Store(address.bucket, parent), name

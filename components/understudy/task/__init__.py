@@ -1,0 +1,1 @@
+"""Task card: the card, its settings, and the patterns in it."""

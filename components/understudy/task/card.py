@@ -1,0 +1,447 @@
+"""The task card: one YAML file that defines the task, its decision rules, budgets, goals and every step's settings."""
+
+import hashlib
+import json
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from understudy.errors import BadCard, BadSetting
+from understudy.secrets.keys import has_password
+from understudy.task import plain_yaml
+from understudy.task.patterns import fault_of
+from understudy.task.settings import STEPS, build_config, config_of, fault_sentence, overrides_for
+
+CARD_FILE = "card.yaml"
+LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
+NO_CARD = "Mend the path, or start a card with `understudy card new`."
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Pattern = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
+MOST_SETTINGS = 100  # of a step; none has half as many
+MOST_FAULTS = 100  # that are told at once
+LONGEST_SENTENCE = 1_000
+
+
+class Part(BaseModel):
+    """A part of the card: frozen, and unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Label(Part):
+    """One answer a text can get."""
+
+    name: Words
+    definition: Words
+    examples: tuple[Words, ...] = ()
+
+
+class WeakRule(Part):
+    """A pattern that suggests a label without a teacher: it balances the first set and is a baseline in the report."""
+
+    name: Words
+    pattern: Pattern
+    label: Words
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        return _regular_expression(pattern)
+
+
+class Slice(Part):
+    """A part of the texts that audit and evaluate look at apart: by pattern, by length in words, or by a column."""
+
+    name: Words
+    pattern: Pattern | None = None
+    min_words: int | None = Field(default=None, ge=0)
+    max_words: int | None = Field(default=None, ge=1)
+    column: Words | None = None
+    equals: str | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        return pattern and _regular_expression(pattern)
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        by_length = self.min_words is not None or self.max_words is not None
+        if sum([self.pattern is not None, by_length, self.column is not None]) != 1:
+            raise ValueError(
+                f"A slice must be cut by exactly one of pattern, min_words/max_words or column, got '{self.name}'."
+            )
+        if (self.column is None) != (self.equals is None):
+            raise ValueError(f"A slice by column must say which value it equals, got '{self.name}'.")
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError(
+                f"A slice's min_words must be at most its max_words, got {self.min_words} and {self.max_words}."
+            )
+        return self
+
+
+class Teacher(Part):
+    """The LLM that labels, and its price; the key comes from OPENAI_API_KEY, never from the card."""
+
+    model: Words
+    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    instructions: str = ""
+    input_usd_per_million: Annotated[float, Field(ge=0)]
+    output_usd_per_million: Annotated[float, Field(ge=0)]
+    seconds_per_text: Positive = 1.2
+
+
+class Budget(Part):
+    """What learning the task may cost: `teacher_usd` over all runs into one store."""
+
+    teacher_usd: Positive
+    human_labels: Annotated[int, Field(gt=0)] = 1000
+
+
+class Prices(Part):
+    """What an hour costs, for the cost arithmetic in the report."""
+
+    instance_usd_per_hour: Positive = 0.085
+    annotator_usd_per_hour: Positive = 25.0
+
+
+class Goals(Part):
+    """What the student must reach to be published; None asks nothing."""
+
+    f1: Share | None = None
+    recall: Share | None = None
+    p95_latency_ms: Positive | None = None
+    cost_per_1k_usd: Positive | None = None
+
+
+class Retention(Part):
+    """How many days what the nights leave stays in the store and the index, counted back from the newest night.
+
+    None keeps it. Manifests and the watch's series stay: they hold no texts.
+    """
+
+    predictions_days: Days | None = None
+    refusals_days: Days | None = None
+    samples_days: Days | None = None
+
+
+class Card(Part):
+    """The whole card; see `understudy card new` for a commented one."""
+
+    name: Name
+    unit: Words = "text"
+    question: Words
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=2)]
+    positive_label: Words
+    rules: Annotated[tuple[Words, ...], Field(min_length=1)]
+    weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
+    slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
+    prior: Share | Literal["estimate"] = "estimate"
+    texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
+    teacher: Teacher
+    student: Words = "minilm"
+    budget: Budget
+    prices: Prices = Prices()
+    goals: Goals = Goals()
+    retention: Retention = Retention()
+    ingest: dict[str, Any] = {}
+    label: dict[str, Any] = {}
+    audit: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    export: dict[str, Any] = {}
+    calibrate: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+    publish: dict[str, Any] = {}
+    mine: dict[str, Any] = {}
+    shard: dict[str, Any] = {}
+    infer: dict[str, Any] = {}
+    index: dict[str, Any] = {}
+    watch: dict[str, Any] = {}
+    sample: dict[str, Any] = {}
+
+    @field_validator(*STEPS, mode="before")
+    @classmethod
+    def _may_be_empty(cls, section: Any) -> Any:
+        return {} if section is None else section
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, in the card's order: the order of every array of scores."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def positive_index(self) -> int:
+        """Column of the positive label in every array of scores."""
+        return self.label_names.index(self.positive_label)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the card says; comments and key order do not count."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse_card(text: str, where: str = CARD_FILE) -> Card:
+    """Read a card, reporting every fault at once with its line.
+
+    Args:
+        text: the YAML.
+        where: named in the messages, usually the file.
+
+    Raises:
+        BadCard: with one sentence a fault, "<where>:<line>: <what, rule, value>".
+    """
+    try:
+        root, loader = plain_yaml.compose(text)
+        twice = [] if root is None else list(_duplicate_keys(root))
+        content = plain_yaml.construct(root, loader)
+    except yaml.YAMLError as error:
+        raise BadCard(f"{where}:{_problem(error)}") from error
+    if root is None or not isinstance(content, dict):
+        kind = "nothing" if content is None else type(content).__name__
+        raise BadCard(f"{where}:1: A card must be a mapping of settings, got {kind}. Start from `understudy card new`.")
+    checks = (_model_faults(content), _section_faults(content), _contradictions(content), _passwords(root))
+    faults = [*twice, *(fault for check in checks for fault in check)]
+    if faults:
+        keys: Keys = {}
+        lines = sorted({(_line(root, path, keys), _cut(sentence)) for path, sentence in faults})
+        told = [f"{where}:{line}: {sentence}" for line, sentence in lines[:MOST_FAULTS]]
+        more = [f"{where}: {len(lines) - MOST_FAULTS:,} more faults. Mend these first."]
+        raise BadCard([*told, *(more if len(lines) > MOST_FAULTS else [])])
+    return Card.model_validate(content)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """Say what is wrong with the YAML, after the number of its line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+    return f"{mark.line + 1 if mark else 1}: A card must be valid YAML, got: {problem}."
+
+
+def load_card(path: Path) -> Card:
+    """Read a card file, or the card in a snapshot folder.
+
+    Raises:
+        BadCard: the file is missing or unreadable, or the card has faults.
+    """
+    return parse_card(*read_text(path))
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Read the text of a card file, or of the card in a snapshot folder, and say which file it was.
+
+    Raises:
+        BadCard: it is missing, unreadable, too large, or neither file nor folder: a pipe or a device may never end.
+    """
+    file = path
+    try:
+        file = path / CARD_FILE if path.is_dir() else path
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BadCard(f"A card must be a file, got a pipe, a device or a folder ({file}). {NO_CARD}")
+        require_size(found.st_size, str(file))
+        return file.read_text(encoding="utf-8"), str(file)
+    except (OSError, ValueError) as error:
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({file}). {NO_CARD}") from error
+
+
+def require_size(size: int, where: str) -> None:
+    """Refuse what is too large for a card before it is read.
+
+    Raises:
+        BadCard: it is.
+    """
+    if size > LARGEST_FILE:
+        raise BadCard(f"A card must be at most {LARGEST_FILE:,} bytes, got {size:,} ({where}). {NO_CARD}")
+
+
+def load_config(step: str, card: Card, overrides: str = "") -> Any:
+    """Return the step's config record: defaults, then the card's section, then the overrides.
+
+    Raises:
+        BadSetting: an override breaks a rule.
+    """
+    settings = {**getattr(card, step), **overrides_for(step, overrides)}
+    return build_config(config_of(step), settings, f"{step}.")
+
+
+def _regular_expression(pattern: str) -> str:
+    if fault := fault_of(pattern):
+        raise ValueError(fault)
+    return pattern
+
+
+Fault = tuple[tuple[str | int, ...], str]
+Keys = dict[int, dict[str, tuple[yaml.Node, yaml.Node]]]
+
+
+def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
+    """Visit every node once, by whatever aliases it is reached: the YAML reader itself keeps the last of equal keys."""
+    waiting: list[tuple[yaml.Node, tuple[str | int, ...]]] = [(root, ())]
+    visited: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
+            continue
+        visited.add(id(node))
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        counts = Counter(str(key.value) for key, _ in pairs)
+        twice = sorted(key for key, times in counts.items() if times > 1)
+        yield from (((*path, key), f"A key must stand once, got '{key}' twice.") for key in twice)
+        waiting += [(value, (*path, str(key.value))) for key, value in pairs]
+        waiting += [(item, (*path, index)) for index, item in enumerate([] if pairs else node.value)]
+
+
+def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
+    try:
+        Card.model_validate(content)
+    except ValidationError as error:
+        for fault in error.errors():
+            path = tuple(
+                part for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-", "float"))
+            )
+            is_echo = fault["type"] == "too_short" and _has_faulty_items(path, error)
+            if not is_echo:
+                yield path, _sentence(path, fault)
+
+
+def _has_faulty_items(path: tuple[str | int, ...], error: ValidationError) -> bool:
+    """Whether a list is called too short only because pydantic does not count its faulty items."""
+    return any(len(fault["loc"]) > len(path) and fault["loc"][: len(path)] == path for fault in error.errors())
+
+
+def _sentence(path: tuple[str | int, ...], fault: Any) -> str:
+    key = ".".join(map(str, path))
+    if fault["type"] == "missing" and key != "rules":
+        return f"The key '{key}' must be there, got none. Add it; `understudy card new` shows it with a comment."
+    if fault["type"] == "extra_forbidden":
+        return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
+    sentence = _own_words(key, fault["type"], fault["input"]) or fault_sentence(key, fault)
+    return _with_remedy(sentence, "Mend it; `understudy card new` explains every key.")
+
+
+def _with_remedy(sentence: str, remedy: str) -> str:
+    """Say what to do, where the sentence does not."""
+    return sentence if re.search(r"\.\s[A-Z`][^.]*\.$", sentence) else f"{sentence} {remedy}"
+
+
+def _own_words(key: str, kind: str, value: Any) -> str | None:
+    """Return a sentence of our own for faults that pydantic cannot explain."""
+    if key == "rules" and (kind == "missing" or not value):
+        return (
+            "A card must have decision rules, got none (rules). Rules come before labels: without them neither teacher "
+            "nor people can agree. Write how a careful stranger decides the hard cases."
+        )
+    if key == "labels" and kind in {"too_long", "too_short"}:
+        return f"A card must have exactly two labels, got {len(value)} (labels)."
+    if key == "name" and kind == "string_pattern_mismatch":
+        return f"name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{value}'."
+    return f"prior must be a number between 0 and 1, or 'estimate', got {value!r}." if key == "prior" else None
+
+
+def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Judge each section whole; then again without the settings found faulty, which may have hidden others."""
+    for step in STEPS:
+        section = content.get(step)
+        left = {str(key): value for key, value in section.items()} if isinstance(section, dict) else {}
+        if len(left) > MOST_SETTINGS:
+            yield (step,), f"A section must have at most {MOST_SETTINGS} settings, got {len(left):,} ({step})."
+            continue
+        while left:
+            try:
+                build_config(config_of(step), left, f"{step}.")
+                break
+            except BadSetting as error:
+                named = {sentence: _named(left, step, sentence) for sentence in error.faults}
+            remedy = f"Mend it; `understudy {step} --help` explains every setting."
+            yield from (((step, *keys[:1]), _with_remedy(sentence, remedy)) for sentence, keys in named.items())
+            faulty = {key for keys in named.values() for key in keys}
+            left = {key: value for key, value in left.items() if key not in faulty} if faulty else {}
+
+
+def _named(settings: Mapping[str, Any], step: str, sentence: str) -> list[str]:
+    """Return the settings that a fault is about: the one with its address, or all that the sentence names."""
+    exact = [key for key in settings if f"({step}.{key})" in sentence or sentence.startswith(f"{step}.{key} ")]
+    return exact or [key for key in settings if re.search(rf"\b{re.escape(key)}\b", sentence)]
+
+
+def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Rules between parts of the card, checked on the raw content so that they show beside all other faults."""
+    names = _names(content, "labels")
+    listed = ", ".join(map(str, names))
+    if (positive := content.get("positive_label")) is not None and names and positive not in names:
+        yield ("positive_label",), f"The positive label must be one of {listed}, got '{positive}' (positive_label)."
+    for index, rule in enumerate(_parts(content, "weak_rules")):
+        if names and rule.get("label") not in names:
+            yield (
+                ("weak_rules", index, "label"),
+                f"A weak rule's label must be one of {listed}, got '{rule.get('label')}'.",
+            )
+    for part in ("labels", "weak_rules", "slices"):
+        met: set[str] = set()
+        for index, name in enumerate(map(str, _names(content, part))):
+            if name in met:
+                yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
+            met.add(name)
+
+
+def _passwords(root: yaml.Node) -> Iterator[Fault]:
+    """Look at every address that the card names: the card goes into the store, where others read it."""
+    waiting: list[tuple[yaml.Node, tuple[str | int, ...]]] = [(root, ())]
+    visited: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(value, (*path, str(key.value))) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(item, (*path, index)) for index, item in enumerate(node.value)]
+        elif has_password(str(node.value), is_address=bool(path) and str(path[-1]).endswith("url")):
+            key = ".".join(map(str, path))
+            yield path, f"An address must hold no password, got one ({key}; not shown). Put it into the environment."
+
+
+def _cut(sentence: str) -> str:
+    """Leave out the middle of a sentence that quotes something long."""
+    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[:500]} ... {sentence[-300:]}"
+
+
+def _parts(content: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    items = content.get(part)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _names(content: Mapping[str, Any], part: str) -> list[Any]:
+    return [item.get("name") for item in _parts(content, part)]
+
+
+def _line(node: yaml.Node, path: tuple[str | int, ...], keys: Keys) -> int:
+    """Line of the deepest part of `path` that the file has, counted from 1; `keys` keeps what was looked up."""
+    line = int(node.start_mark.line) + 1
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            if id(node) not in keys:
+                keys[id(node)] = {str(key.value): (key, value) for key, value in node.value}
+            if str(part) not in keys[id(node)]:
+                break
+            key, node = keys[id(node)][str(part)]
+            line = int(key.start_mark.line) + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = int(node.start_mark.line) + 1
+        else:
+            break
+    return line

@@ -1,0 +1,421 @@
+"""One OpenAI-compatible server: is it there, is it a rehearsal, and one request to it, with every failure named."""
+
+import contextlib
+import email.utils
+import ipaddress
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from understudy.errors import BadInput, TeacherError, UnderstudyError
+from understudy.secrets.keys import read_secret, redact
+from understudy.task.card import Teacher
+from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
+from understudy.text.numbers import clip
+
+if TYPE_CHECKING:
+    import httpx2
+
+DEFAULT_URL = "https://api.openai.com/v1"
+REHEARSAL = "rehearsal"
+GATEWAY_TIMEOUT = 504
+TOP_LOGPROBS = 10
+LONGEST_MESSAGE = 160
+# What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
+OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
+REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
+PASSING = frozenset({408, 409, TOO_MANY}) | frozenset(range(500, 600))
+SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
+# What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
+STATUS_OF_WORD = {
+    "rate_limit": TOO_MANY,
+    "quota": TOO_MANY,
+    "overload": 503,
+    "unavailable": 503,
+    "timeout": 504,
+    "server_error": 500,
+    "internal": 500,
+    "api_key": 401,
+    "authentication": 401,
+    "permission": 403,
+    "not_found": NOT_FOUND,
+}
+SHORTEST_CONNECT_S = 4  # times the card's timeout_s, up to 30 s: a full backlog answers the second knock
+
+
+class Busy(UnderstudyError):
+    """The server may answer later.
+
+    Attributes:
+        wait_s: seconds that the server asked to wait, or None.
+        is_away: whether there was no server at all.
+        may_be_billed: whether the server may have answered and billed without our hearing of it.
+        is_silent: whether the server has answered nothing for so long that it counts as gone.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        wait_s: float | None = None,
+        *,
+        is_away: bool = False,
+        may_be_billed: bool = False,
+        is_silent: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.wait_s, self.is_away, self.may_be_billed, self.is_silent = wait_s, is_away, may_be_billed, is_silent
+
+
+class Garbled(Unusable):
+    """An HTTP 200 that is no answer of the chat API; the server behind a gateway may have billed it all the same."""
+
+    may_be_billed = True
+
+
+class ModelNotFound(BadInput):
+    """The server does not have the model, or is no chat API at all."""
+
+
+class Redirected(BadInput):
+    """The server sends its clients to another one."""
+
+
+class ParameterRefused(UnderstudyError):
+    """The server does not know an optional parameter of the request; ask again without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer as it came.
+
+    Attributes:
+        content: what the model wrote; empty when it wrote nothing.
+        failure: why there is nothing to read in it (a refusal, a cut); empty when there is.
+        prompt_tokens: tokens billed for the request, or None when the server does not say.
+        completion_tokens: tokens billed for the answer, or None when the server does not say.
+        logprobs: `choices[0].logprobs.content` of the answer, or None.
+    """
+
+    content: str
+    failure: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    logprobs: Any
+
+
+class Endpoint:
+    """The teacher's server, by OPENAI_BASE_URL or the card, with the key from OPENAI_API_KEY.
+
+    Its methods belong to one event loop.
+
+    Attributes:
+        url: base URL.
+        model: by the card.
+        is_known: whether the server listed its models, so that address and key are known to be right.
+
+    Raises:
+        BadInput: the address is no address, or there is no key for a server that is not on this machine.
+    """
+
+    def __init__(self, teacher: Teacher, timeout_s: float) -> None:
+        import httpx2
+        import openai
+
+        self.url = _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
+        self.model = teacher.model
+        self.is_known = False
+        self._probe_s = timeout_s
+        self._refused: frozenset[str] = frozenset()
+        is_local = is_loopback(self.url)
+        connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
+        self._client = openai.AsyncOpenAI(
+            api_key=_key(self.url, is_local=is_local),
+            base_url=self.url,
+            timeout=httpx2.Timeout(None, connect=connect_s),  # how long an answer may take is the throttle's affair
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not is_local, event_hooks={"response": [self._require_here]}
+            ),
+        )
+
+    async def rehearsal(self) -> str | None:
+        """Ask the server what it is, which costs nothing; a server that does not list its models may be a sound one.
+
+        Returns:
+            what tells this rehearsal teacher from others; None when it is a teacher that is paid.
+
+        Raises:
+            BadInput: there is no server, or it sends us to another one.
+        """
+        import openai
+
+        try:
+            with self._translated():
+                listing = await self._client.get("/models", cast_to=object, options={"timeout": self._probe_s})
+        except Busy as error:
+            if isinstance(error.__cause__, openai.APIConnectionError) and error.is_away:
+                raise BadInput(self.absence(error)) from error
+            return None
+        except Redirected:
+            raise
+        except UnderstudyError:  # forbidden, unknown, out of order or no JSON: the first request for a text tells
+            return None
+        self.is_known = isinstance(listing, Mapping) and isinstance(listing.get("data"), list)
+        return _rehearsal_id(listing)
+
+    async def ask(self, prompt: Prompt, text: str, *, max_tokens: int, has_logprobs: bool, is_rehearsal: bool) -> Reply:
+        """Send one request; optional parameters that the server refuses are left out from then on.
+
+        Raises:
+            Busy: the server is busy, failing or away; ask again later.
+            Unusable: the server refuses this request, or answers something else than the chat API's answer.
+            BadInput: the key or the model is wrong, or the server sends us to another one.
+            TeacherError: no further request can succeed, or a rehearsal answered in place of a paid teacher.
+        """
+        body = self._body(prompt, text, max_tokens, has_logprobs=has_logprobs)
+        try:
+            with self._translated(body):
+                answer = await self._client.post("/chat/completions", body=body, cast_to=object)
+            if isinstance(answer, Mapping) and answer.get("error"):
+                raise self._named_error(answer["error"], body)
+        except ParameterRefused as refused:
+            self._refused |= {str(refused)}
+            return await self.ask(
+                prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
+            )
+        if not isinstance(answer, Mapping):
+            raise Garbled("the server's answer is not of the chat API")
+        self._require_kind(answer, is_rehearsal=is_rehearsal)
+        return read_reply(answer)
+
+    def absence(self, error: Exception) -> str:
+        """Say in a sentence that there is no server."""
+        return (
+            f"The teacher's server must answer, got {error} ({self.url}). Start it, or set OPENAI_BASE_URL or the "
+            "card's teacher.base_url to one that runs."
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _require_here(self, response: "httpx2.Response") -> None:
+        """Stop at a redirect to another server: it would be sent the key or the text."""
+        if not response.has_redirect_location:
+            return
+        target = response.url.join(response.headers["location"])
+        is_ours = all(getattr(target, part) == getattr(response.url, part) for part in ("scheme", "host", "port"))
+        if is_ours and (response.status_code in SAFE_REDIRECTS or response.request.method == "GET"):
+            return
+        raise Redirected(
+            f"The teacher's server must answer itself, got {response.status_code}, a redirect to "
+            f"{target.scheme}://{clip(target.host, LONGEST_MESSAGE)} ({self.url}). No text and no key is sent there: "
+            "if you trust it, set OPENAI_BASE_URL or the card's teacher.base_url to its address."
+        )
+
+    def _body(self, prompt: Prompt, text: str, max_tokens: int, *, has_logprobs: bool) -> dict[str, Any]:
+        body = {
+            "model": self.model,
+            "messages": prompt.messages(text),
+            "response_format": prompt.response_format,
+            "temperature": TEMPERATURE,
+            "max_completion_tokens": max_tokens,
+        }
+        if has_logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        left_out = {key for word in self._refused for key in OPTIONAL[word]}
+        return {key: value for key, value in body.items() if key not in left_out}
+
+    @contextmanager
+    def _translated(self, body: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Turn the client's errors into ours."""
+        import httpx2
+        import openai
+
+        try:
+            yield
+        except openai.APITimeoutError as error:
+            is_away = isinstance(error.__cause__, httpx2.ConnectTimeout)
+            raise Busy("no answer in time", is_away=is_away, may_be_billed=not is_away) from error
+        except openai.APIConnectionError as error:
+            is_away = isinstance(error.__cause__, httpx2.ConnectError)
+            reason = clip(redact(_innermost(error)), LONGEST_MESSAGE)
+            raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
+        except openai.APIStatusError as error:
+            headers = error.response.headers
+            fault = self._status_error(error.status_code, error.message, error.code, body or {}, headers)
+            if isinstance(fault, Busy):
+                fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
+            raise fault from error
+        except ValueError as error:
+            raise Garbled("the server's answer is not JSON") from error
+
+    def _named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
+        """Read an error that came with HTTP 200: it is what its code says, and costs nothing."""
+        content = _mapping(error) or {"message": str(error)}
+        message = str(content.get("message") or content)
+        words = " ".join(str(content.get(key) or "") for key in ("code", "type", "status")).lower()
+        code = "insufficient_quota" if "insufficient_quota" in words else None
+        return self._status_error(_status_in(content, words), message, code, body, {})
+
+    def _status_error(
+        self, status: int, told: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> UnderstudyError:
+        message = clip(redact(told), LONGEST_MESSAGE)
+        refused = next((word for word, keys in OPTIONAL.items() if word in told and keys[0] in body), None)
+        if refused and status in REFUSING:
+            return ParameterRefused(refused)
+        if status in BAD_KEY:
+            return BadInput(
+                f"The teacher's key must be accepted, got '{message}' ({self.url}). Set OPENAI_API_KEY to a key of "
+                "this server with a right to this model."
+            )
+        if status == NOT_FOUND:
+            return ModelNotFound(
+                f"The teacher's model must be one of the server's, got '{message}' for '{self.model}' ({self.url}). "
+                "Mend teacher.model on the card, or the server's address."
+            )
+        if code == "insufficient_quota":
+            return TeacherError(
+                f"The teacher's account must have credit, got '{message}' ({self.url}). Top it up and run again; what "
+                "was bought is kept."
+            )
+        if status in PASSING:
+            return Busy(message, retry_after_s(headers, time.time()))
+        return Unusable(f"the server refused the request: {message}")
+
+    def _require_kind(self, answer: Mapping[str, Any], *, is_rehearsal: bool) -> None:
+        answered = str(answer.get("model"))
+        if (REHEARSAL in answered) != is_rehearsal:
+            expected = "a rehearsal teacher" if is_rehearsal else "a paid teacher"
+            answered = clip(redact(answered), LONGEST_MESSAGE)
+            raise TeacherError(
+                f"An answer must come from {expected}, got one from model '{answered}' ({self.url}). Rehearsed and "
+                "bought answers never mix: point OPENAI_BASE_URL at one kind of server for the whole run."
+            )
+
+
+def read_reply(answer: Mapping[str, Any]) -> Reply:
+    """Read the chat API's answer; whatever is missing in it becomes a failure, never a crash."""
+    choice = _mapping(next(iter(_list(answer.get("choices"))), None))
+    message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
+    content = message.get("content")
+    return Reply(
+        content=content if isinstance(content, str) else "",
+        failure=_failure(choice, message, content),
+        prompt_tokens=_tokens(usage.get("prompt_tokens")),
+        completion_tokens=_tokens(usage.get("completion_tokens")),
+        logprobs=_mapping(choice.get("logprobs")).get("content"),
+    )
+
+
+def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how long the server asks to wait: milliseconds, seconds or a date; None when it does not say.
+
+    >>> retry_after_s({"retry-after": "2"}, now=0.0)
+    2.0
+    >>> retry_after_s({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, now=15.0)
+    45.0
+    """
+    for key, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
+        with contextlib.suppress(KeyError, ValueError):
+            wait_s = float(headers[key]) / per_second
+            return None if math.isnan(wait_s) else max(wait_s, 0.0)
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    return max(email.utils.mktime_tz(date) - now, 0.0) if date else None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server is on this machine, so that it needs no key and no proxy.
+
+    >>> is_loopback("http://127.0.0.1:8080/v1"), is_loopback("https://api.openai.com/v1")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        has_password = "@" in parts.netloc
+    except ValueError:
+        is_sound, has_password = False, "@" in url
+    if has_password:
+        raise BadInput(
+            "The teacher's address must hold no user and no password, got one before the host (OPENAI_BASE_URL or "
+            "teacher.base_url; it is not shown). Put the key into OPENAI_API_KEY."
+        )
+    if not is_sound:
+        raise BadInput(
+            f"The teacher's address must be http:// or https:// with a host, got '{redact(url)}' (OPENAI_BASE_URL or "
+            "teacher.base_url). Mend it."
+        )
+    return url.rstrip("/")
+
+
+def _key(url: str, *, is_local: bool) -> str:
+    key = read_secret("OPENAI_API_KEY")
+    if not key and not is_local:
+        raise BadInput(
+            f"The teacher's key must be set, got none (OPENAI_API_KEY, for {url}). Set it, or rehearse first with "
+            "`understudy rehearse` and OPENAI_BASE_URL."
+        )
+    return key or "no-key-needed"
+
+
+def _innermost(error: BaseException) -> str:
+    """Return what the first of a chain of errors says: the outer ones only say that a connection failed."""
+    while (
+        inner := error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+    ):
+        error = inner
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
+
+
+def _status_in(error: Mapping[str, Any], words: str) -> int:
+    """Find the HTTP status that an error names, as a number or by a word; 400 where it names none."""
+    numbers = (str(error.get(key)) for key in ("code", "status", "status_code"))
+    number = next((int(text) for text in numbers if len(text) == 3 and text.isdecimal()), None)
+    if number is not None:
+        return number
+    return next((status for word, status in STATUS_OF_WORD.items() if word in words), 400)
+
+
+def _rehearsal_id(listing: object) -> str | None:
+    """Tell rehearsal teachers apart: the owner of their model names the answers and what was planted in them."""
+    models = map(_mapping, _list(_mapping(listing).get("data")))
+    found = next((model for model in models if REHEARSAL in str(model.get("id"))), None)
+    return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"
+
+
+def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: object) -> str:
+    if message.get("refusal"):
+        return "the teacher refused to answer"
+    if choice.get("finish_reason") == "length":
+        return "the answer was cut at max_answer_tokens"
+    if choice.get("finish_reason") == "content_filter":
+        return "the server's content filter stopped the answer"
+    return "" if isinstance(content, str) and content else "the answer is empty"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _tokens(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

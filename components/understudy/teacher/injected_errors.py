@@ -1,0 +1,210 @@
+"""What a rehearsal teacher answers: the labels of a file, with errors planted on purpose, all decided beforehand.
+
+Every decision is drawn from a hash of the seed and the text, so the same text always gets the same answer.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import NormalDist
+
+import polars as pl
+
+from understudy.errors import BadData, BadInput
+from understudy.task.card import Card, Slice
+from understudy.task.patterns import fault_of
+from understudy.text.normalise import content_hash, in_slice
+
+FLIP, BIAS = "flip", "bias"
+# Log-odds of the confidence in a right answer, a flipped one, one from a bias, and a guess: right ones are surer, but
+# the ranges overlap, as those of real teachers do.
+CONFIDENCE = {"": 2.5, FLIP: 0.8, BIAS: 1.5, "guess": 0.3}
+CONFIDENCE_SPREAD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Errors to plant.
+
+    Attributes:
+        flip: chance, in [0, 1], that a text gets another label than its own.
+        bias: chance, in [0, 1], by slice, that a positive text of the slice is called negative; a slice is named on the
+            card, or a regular expression between slashes.
+        seed: another seed plants errors in other texts.
+    """
+
+    flip: float = 0.0
+    bias: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the rules."""
+        chances = {"--flip": self.flip, **{f"--bias {name}": chance for name, chance in self.bias.items()}}
+        faults = [
+            f"A chance must be in [0, 1], got {chance} ({name}). Mend it."
+            for name, chance in chances.items()
+            if not 0 <= chance <= 1
+        ]
+        if faults:
+            raise BadInput(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """The answer that one text gets.
+
+    Attributes:
+        text: the text.
+        true: its label in the file.
+        answered: the label that the teacher gives.
+        why: "flip" or "bias:<slice>" where the answer was changed; empty where it was not.
+    """
+
+    text: str
+    true: str
+    answered: str
+    why: str = ""
+
+
+def chance(seed: int, purpose: str, content: str) -> float:
+    """Draw a number in [0, 1) that depends on nothing but the arguments."""
+    digest = hashlib.sha256(f"{seed}:{purpose}:{content}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def plant(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> dict[str, Planted]:
+    """Decide every answer.
+
+    A bias is tried before a flip; where both would strike, the bias is the reason.
+
+    Args:
+        answers: columns text and label, and those that the card's slices use.
+        errors: what to plant.
+        card: names slices and the positive label; needed with a bias.
+
+    Returns:
+        answers by the hash of the normalised text; the first row of a text that stands twice counts.
+
+    Raises:
+        BadInput: a bias without a card, a slice that card or file do not have, or a label that the card does not have.
+    """
+    labels = _labels(answers, card)
+    biased = {name: in_slice(_slice(name, card, answers), answers) for name in errors.bias}
+    planted: dict[str, Planted] = {}
+    for row, (text, label) in enumerate(answers.select("text", "label").iter_rows()):
+        content = content_hash(text)
+        slices = [name for name, members in biased.items() if members[row]]
+        planted.setdefault(content, _decide(text, label, content, slices, labels, errors, card))
+    return planted
+
+
+def guess(seed: int, content: str, labels: Sequence[str]) -> str:
+    """Answer for a text that is in no file.
+
+    >>> guess(0, "a", ["tip", "other"]) == guess(0, "a", ["tip", "other"])
+    True
+    """
+    return labels[int(chance(seed, "guess", content) * len(labels))]
+
+
+def confidence(seed: int, content: str, why: str) -> float:
+    """Return the probability, in [0.5, 1), that the teacher gives its own answer: noisy, and lower where it errs."""
+    noise = NormalDist(0.0, CONFIDENCE_SPREAD).inv_cdf(max(chance(seed, "confidence", content), 1e-9))
+    return 1 / (1 + math.exp(-abs(CONFIDENCE[why.partition(":")[0]] + noise)))
+
+
+def read_answers(path: Path) -> pl.DataFrame:
+    """Read a labelled CSV with the columns text and label, all columns as strings.
+
+    Raises:
+        BadData: the file is missing, unreadable or empty, lacks a column, or a row lacks its text or label.
+    """
+    try:
+        table = pl.read_csv(path.absolute(), infer_schema=False, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadData(f"The answers must be a readable CSV, got {error} ({path}). Mend the file.") from error
+    if missing := sorted({"text", "label"} - set(table.columns)):
+        raise BadData(
+            f"The answers must have the columns text and label, got no '{missing[0]}' ({path}). Name the columns so."
+        )
+    if not len(table):
+        raise BadData(f"The answers must hold at least one row, got none ({path}). Put labelled texts into it.")
+    is_hollow = table.select(pl.any_horizontal(pl.col("text", "label").fill_null("") == "")).to_series()
+    if is_hollow.any():
+        row = int(is_hollow.arg_max() or 0) + 2
+        raise BadData(f"Each answer must have a text and a label, got a row without (line {row} of {path}). Mend it.")
+    return table
+
+
+def write_planted(planted: Mapping[str, Planted], path: Path) -> None:
+    """Write every answer with its true label and why it was changed, one JSON object a line."""
+    lines = (json.dumps(asdict(answer), ensure_ascii=False) for answer in planted.values())
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"The file of planted errors must be writable, got {error} (--planted). Name another."
+        ) from error
+
+
+def _labels(answers: pl.DataFrame, card: Card | None) -> list[str]:
+    found = sorted(set(answers["label"]))
+    if card is None:
+        return found
+    if unknown := [label for label in found if label not in card.label_names]:
+        raise BadInput(
+            f"The answers' labels must be the card's ({', '.join(card.label_names)}), got '{unknown[0]}' (--answers). "
+            "Mend the file or the card."
+        )
+    return list(card.label_names)
+
+
+def _decide(
+    text: str,
+    label: str,
+    content: str,
+    slices: Sequence[str],
+    labels: Sequence[str],
+    errors: Errors,
+    card: Card | None,
+) -> Planted:
+    if card is not None and label == card.positive_label:
+        struck = [name for name in slices if chance(errors.seed, f"{BIAS}:{name}", content) < errors.bias[name]]
+        if struck:
+            return Planted(text, label, _another(labels, label, errors.seed, content), f"{BIAS}:{struck[0]}")
+    if chance(errors.seed, FLIP, content) < errors.flip:
+        return Planted(text, label, _another(labels, label, errors.seed, content), FLIP)
+    return Planted(text, label, label)
+
+
+def _another(labels: Sequence[str], label: str, seed: int, content: str) -> str:
+    others = [other for other in labels if other != label]
+    return others[int(chance(seed, "other", content) * len(others))] if others else label
+
+
+def _slice(name: str, card: Card | None, answers: pl.DataFrame) -> Slice:
+    if card is None:
+        raise BadInput(f"A bias must have a card that names the positive label, got none (--bias {name}). Add --card.")
+    if name.startswith("/") and name.endswith("/") and len(name) > len("//"):
+        return _pattern_slice(name[1:-1])
+    found = [part for part in card.slices if part.name == name]
+    if not found:
+        known = ", ".join(part.name for part in card.slices) or "none"
+        raise BadInput(
+            f"A biased slice must be on the card, got '{name}' (--bias). Its slices: {known}; or use /regex/."
+        )
+    if found[0].column is not None and found[0].column not in answers.columns:
+        raise BadInput(
+            f"A biased slice must be one that the answers can tell, got '{name}' by a column '{found[0].column}' that "
+            "the file lacks (--bias). Add the column."
+        )
+    return found[0]
+
+
+def _pattern_slice(pattern: str) -> Slice:
+    if not pattern or (fault := fault_of(pattern)):
+        raise BadInput(f"{fault} (--bias)" if pattern else "A biased slice must have a pattern, got '//' (--bias).")
+    return Slice(name="bias", pattern=pattern)

@@ -1,0 +1,409 @@
+"""The teacher: asks an LLM for labels, keeps every answer that was bought, and never asks for one twice.
+
+    with open_teacher(card, store, config) as teacher:
+        teacher.estimate(texts)          # texts, tokens and dollars; nothing is spent
+        judged = teacher.judge(texts)    # a table with id, text and weight -> records.Judgements, and what it took
+
+`judge` takes what the store already has, asks for the rest within the card's budget, and can be killed at any time. One
+run at a time asks for one card's labels: whoever comes second waits, and finds the answers there.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from understudy.errors import BadInput, TeacherError
+from understudy.progress import Track, say, track
+from understudy.steps.label.config import LabelConfig
+from understudy.store import tables
+from understudy.store.lease import Lease, held
+from understudy.store.storage import Store
+from understudy.task.card import Card
+from understudy.teacher.asking import Asker, Order, Seat
+from understudy.teacher.budget import Spending, price_usd
+from understudy.teacher.client import REHEARSAL, Endpoint
+from understudy.teacher.crew import Crew
+from understudy.teacher.journal import Journal
+from understudy.teacher.prompt import (
+    Prompt,
+    count_cut_prompts,
+    estimate_completion_tokens,
+    estimate_prompt_tokens,
+    prompt_of,
+)
+from understudy.teacher.response_log import OPEN, Purchase, PurchaseBook, content_key, intents_in
+from understudy.teacher.throttle import Throttle
+from understudy.text.numbers import count, percent, usd
+
+HOPELESS_AFTER = 20
+GRACE_S = 10.0
+HASH_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What asking for texts will take.
+
+    Attributes:
+        texts: different texts in the table.
+        answered: those that the store has an answer for.
+        prompt_tokens: of the requests that remain, at four characters a token.
+        completion_tokens: of their answers.
+        cost_usd: by the card's prices.
+    """
+
+    texts: int = 0
+    answered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        """Add up two tables that share no text."""
+        return Estimate(
+            self.texts + other.texts,
+            self.answered + other.answered,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The teacher's answers to a table of texts, and what they took this time.
+
+    Attributes:
+        table: `records.Judgements`, one row a text that has an answer, sorted by id.
+        asked: texts asked for in this call, those that failed included.
+        from_store: texts whose answer was there already.
+        failed: texts that were asked for in vain, counted by reason.
+        prompt_tokens: billed in this call.
+        completion_tokens: billed in this call.
+        cost_usd: spent in this call.
+        is_budget_spent: whether the budget stopped the asking.
+        without_probabilities: answers in the table without probabilities, though log-probabilities were asked for.
+        cut_prompts: answers in the table whose prompt the server seems to have cut.
+    """
+
+    table: pl.DataFrame
+    asked: int = 0
+    from_store: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    is_budget_spent: bool = False
+    without_probabilities: int = 0
+    cut_prompts: int = 0
+
+    @property
+    def failures(self) -> int:
+        """Texts that were asked for in vain."""
+        return sum(self.failed.values())
+
+    def __add__(self, other: "Judged") -> "Judged":
+        """Add up two tables that share no text."""
+        return Judged(
+            pl.concat([self.table, other.table]),
+            self.asked + other.asked,
+            self.from_store + other.from_store,
+            Counter(self.failed) + Counter(other.failed),
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cost_usd + other.cost_usd,
+            self.is_budget_spent or other.is_budget_spent,
+            self.without_probabilities + other.without_probabilities,
+            self.cut_prompts + other.cut_prompts,
+        )
+
+    def remarks(self) -> list[str]:
+        """Say what a reader of the answers must know of them, a few words each."""
+        remarks = [f"{self.failures:,} failed"] if self.failures else []
+        if self.without_probabilities:
+            remarks.append(f"{self.without_probabilities:,} without probabilities")
+        if self.cut_prompts:
+            remarks.append(f"{self.cut_prompts:,} with a prompt that the server seems to have cut")
+        return remarks
+
+    def plus(self, answers: Sequence[Purchase]) -> "Judged":
+        """Count the answers to one more text, of which the last one decides."""
+        reason = answers[-1].failure
+        return replace(
+            self,
+            asked=self.asked + 1,
+            failed=Counter(self.failed) + Counter([reason]) if reason else self.failed,
+            prompt_tokens=self.prompt_tokens + sum(answer.prompt_tokens for answer in answers),
+            completion_tokens=self.completion_tokens + sum(answer.completion_tokens for answer in answers),
+            cost_usd=self.cost_usd + sum(answer.cost_usd for answer in answers),
+        )
+
+
+class Teacher:
+    """An LLM that labels for one card into one store; made by `open_teacher`."""
+
+    def __init__(self, card: Card, config: LabelConfig, book: PurchaseBook, seat: Seat, runner: asyncio.Runner) -> None:
+        self.seat = seat
+        self._card, self._config, self._book, self._runner = card, config, book, runner
+        self._spending = self._counted(None)
+
+    @property
+    def spent_usd(self) -> float:
+        """Dollars spent in this store on this card so far; rehearsed and bought dollars are counted apart."""
+        return self._spending.spent_usd
+
+    def estimate(self, texts: pl.DataFrame) -> Estimate:
+        """Say what asking for the texts will take; nothing is spent.
+
+        Args:
+            texts: columns id, text and weight.
+        """
+        wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
+        missing = [text for key, text in wanted.items() if key not in known]
+        prompt_tokens = sum(estimate_prompt_tokens(self.seat.prompt, text) for text in missing)
+        completion_tokens = estimate_completion_tokens(self.seat.prompt) * len(missing)
+        cost_usd = price_usd(self._card.teacher, prompt_tokens, completion_tokens)
+        return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd)
+
+    def stored(self, texts: pl.DataFrame) -> Judged:
+        """Return the answers that the store has; nothing is asked."""
+        known = self._book.answers(self.seat.judge)
+        table = _judgements(texts, known)
+        return Judged(
+            table,
+            from_store=len(_by_content(texts).keys() & known.keys()),
+            without_probabilities=table["probabilities"].null_count() if self._config.logprobs else 0,
+            cut_prompts=self._cut_prompts(texts, known),
+        )
+
+    def judge(self, texts: pl.DataFrame, what: str = "label: texts judged", most_usd: float | None = None) -> Judged:
+        """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
+
+        While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
+
+        Args:
+            texts: columns id, text and weight; `id` stands once.
+            what: named in the progress, with the step first.
+            most_usd: the most to spend in this call, below what is left of the card's budget.
+
+        Raises:
+            TeacherError: the server went away or answers nothing usable, or more than `max_failed_share` of the texts
+                have no answer; what was bought is kept.
+            BadInput: the server refuses the key or the model.
+            Conflict: another run took over while this one slept.
+        """
+        before = self.stored(texts)
+        if before.from_store == len(_by_content(texts)):
+            return before
+        with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
+            before = self._take_over(lease, texts, most_usd)
+            wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
+            judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
+        if not _is_bearable(judged.failures, len(wanted), self._config):
+            raise TeacherError(_few_answers(judged, len(wanted), self._config, self.seat))
+        after = self.stored(texts)
+        return replace(
+            judged,
+            table=after.table,
+            without_probabilities=after.without_probabilities,
+            cut_prompts=after.cut_prompts,
+        )
+
+    def _take_over(self, lease: Lease, texts: pl.DataFrame, most_usd: float | None) -> Judged:
+        """Read what others bought meanwhile, and book what a run that was killed had under way."""
+        self._book.follow()
+        left = intents_in(lease.record, self._book.lease_key)
+        if left:
+            self._book.book(left)
+            self._book.flush()
+            lease.write({OPEN: []})
+        self._spending = self._counted(most_usd)
+        return self.stored(texts)
+
+    def _counted(self, most_usd: float | None) -> Spending:
+        spent = self._book.spent_usd(is_rehearsal=self.seat.is_rehearsal)
+        cap = self._card.budget.teacher_usd
+        return Spending(cap if most_usd is None else min(cap, spent + most_usd), spent)
+
+    def _ask(self, missing: Sequence[str], judged: Judged, what: str, lease: Lease) -> Judged:
+        """Ask for the missing texts, keeping every answer, whatever ends it."""
+        if self.seat.endpoint is None:
+            raise BadInput(self.seat.absence)
+        journal = Journal(self._book, lease, self._config.flush_s)
+        asker = self._asker(self.seat.endpoint, journal)
+        with ExitStack() as stack:
+            stack.callback(journal.close)
+            progress = stack.enter_context(track(len(missing), what))
+            counted = judged
+
+            def count_answers(answers: list[Purchase]) -> None:
+                nonlocal counted
+                counted = self._count(answers, counted, progress)
+
+            crew: Crew[str, Order, list[Purchase]] = Crew(
+                asker.order,
+                lambda order: asker.ask(order, crew),
+                count_answers,
+                workers=self._config.concurrency,
+                ahead=max(1, self._config.concurrency // 2),
+                grace_s=GRACE_S,
+            )
+            self._runner.run(_worked_off(crew, missing, journal))
+            if crew.error is not None:
+                raise crew.error
+        return replace(counted, is_budget_spent=crew.is_budget_spent or asker.is_budget_spent)
+
+    def _count(self, answers: list[Purchase], judged: Judged, progress: Track) -> Judged:
+        """Count the answers to one text as they come."""
+        if not answers:
+            return judged
+        judged = judged.plus(answers)
+        self._require_hope(judged, progress.total)
+        progress.advance(note=f"{usd(self.spent_usd)} of {usd(self._card.budget.teacher_usd)}")
+        return judged
+
+    def _require_hope(self, judged: Judged, missing: int) -> None:
+        """Stop before money is wasted on a teacher whose first answers are all useless."""
+        is_useless = judged.from_store == 0 and judged.failures == judged.asked
+        is_bearable = _is_bearable(judged.failures, judged.from_store + missing, self._config)
+        if judged.failures >= HOPELESS_AFTER and (is_useless or not is_bearable):
+            raise TeacherError(_few_answers(judged, judged.asked, self._config, self.seat))
+
+    def _asker(self, endpoint: Endpoint, journal: Journal) -> Asker:
+        config = self._config
+        throttle = Throttle(config.concurrency, config.timeout_s, say, starts_alone=not endpoint.is_known)
+        return Asker(
+            self.seat,
+            endpoint,
+            prices=self._card.teacher,
+            config=config,
+            spending=self._spending,
+            journal=journal,
+            throttle=throttle,
+        )
+
+    def _cut_prompts(self, texts: pl.DataFrame, known: Mapping[str, Purchase]) -> int:
+        found = [(text, known[key]) for key, text in _by_content(texts).items() if key in known]
+        estimates = [estimate_prompt_tokens(self.seat.prompt, text) for text, _ in found]
+        return count_cut_prompts(estimates, [answer.prompt_tokens for _, answer in found])
+
+
+async def _worked_off(crew: "Crew[str, Order, list[Purchase]]", missing: Sequence[str], journal: Journal) -> None:
+    """Ask for the missing texts, and wait for the writes under way, whatever ended the asking."""
+    try:
+        await crew.work_off(missing)
+    finally:
+        await journal.drain()
+
+
+@contextmanager
+def open_teacher(card: Card, store: Store, config: LabelConfig, *, is_dry_run: bool = False) -> Iterator[Teacher]:
+    """Open the teacher of a card: find its server, learn whether it is a rehearsal, and what the store already has.
+
+    Args:
+        card: the task.
+        store: keeps the answers.
+        config: label's settings.
+        is_dry_run: only estimate; a server that is away or a missing key is then no fault.
+
+    Raises:
+        BadInput: no server, no key or a wrong one; nothing was spent.
+        StorageError: the store does not answer.
+    """
+    with ExitStack() as stack:
+        runner = stack.enter_context(asyncio.Runner())
+        seat = _take_seat(card, config, runner, is_dry_run=is_dry_run)
+        if seat.endpoint is not None:
+            stack.callback(_close, runner, seat.endpoint)
+        book = stack.enter_context(closing(PurchaseBook(store, card.name)))
+        yield Teacher(card, config, book, seat, runner)
+
+
+def probe(card: Card, config: LabelConfig) -> bool:
+    """Find a card's teacher, which costs nothing, and tell whether it is a rehearsal.
+
+    Raises:
+        BadInput: no server or no key, or the server sends us to another one.
+    """
+    with asyncio.Runner() as runner:
+        seat = _take_seat(card, config, runner, is_dry_run=False)
+        if seat.endpoint is not None:
+            _close(runner, seat.endpoint)
+    return seat.is_rehearsal
+
+
+def _close(runner: asyncio.Runner, endpoint: Endpoint) -> None:
+    runner.run(endpoint.close())
+
+
+def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str | None) -> str:
+    """Name a judge by all that decides its answers, so that another prompt is another judge.
+
+    >>> judge_name(Prompt("Tip?", ("tip", "other")), "m", has_logprobs=True, rehearsal="rehearsal x")
+    'rehearsal:m:d42b82e5ad41'
+    """
+    digest = prompt.hash(model, has_logprobs=has_logprobs, server=rehearsal or "")[:HASH_LENGTH]
+    return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
+
+
+def _take_seat(card: Card, config: LabelConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Seat:
+    prompt = prompt_of(card, has_rationale=config.rationale)
+    endpoint, rehearsal, absence = None, None, ""
+    try:
+        endpoint = Endpoint(card.teacher, config.timeout_s)
+        rehearsal = runner.run(endpoint.rehearsal())
+    except (BadInput, TeacherError) as error:
+        if not is_dry_run:
+            raise
+        absence = str(error)
+    judge = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)
+    return Seat(judge, prompt, rehearsal is not None, endpoint, absence)
+
+
+def _by_content(texts: pl.DataFrame) -> dict[str, str]:
+    """Different texts by content key, in the table's order."""
+    return {content_key(text): text for text in texts["text"]}
+
+
+def _judgements(texts: pl.DataFrame, known: Mapping[str, Purchase]) -> pl.DataFrame:
+    """Join texts and answers to `records.Judgements`; texts without an answer are left out."""
+    rows = [
+        _row(row["id"], row["weight"], known[key])
+        for row in texts.select("id", "text", "weight").sort("id").iter_rows(named=True)
+        if (key := content_key(row["text"])) in known
+    ]
+    return tables.empty(tables.Judgements) if not rows else tables.Judgements.validate(pl.DataFrame(rows), cast=True)
+
+
+def _row(text_id: str, weight: float, answer: Purchase) -> dict[str, object]:
+    return {
+        "id": text_id,
+        "judge": answer.judge,
+        "kind": "teacher",
+        "label": answer.label,
+        "probabilities": answer.probabilities,
+        "rationale": answer.rationale,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "cost_usd": answer.cost_usd,
+        "is_rehearsal": answer.is_rehearsal,
+        "weight": float(weight),
+    }
+
+
+def _is_bearable(failures: int, texts: int, config: LabelConfig) -> bool:
+    return failures <= config.max_failed_share * texts
+
+
+def _few_answers(judged: Judged, texts: int, config: LabelConfig, seat: Seat) -> str:
+    reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in Counter(judged.failed).most_common(3))
+    where = seat.endpoint.url if seat.endpoint else "no server"
+    return (
+        f"The teacher must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no usable "
+        f"answer for {judged.failures:,} of {count(texts, 'text')} ({where}). Reasons: {reasons}. Mend the server, the "
+        "model or the card and run again; what was bought is kept."
+    )

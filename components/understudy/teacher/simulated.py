@@ -1,0 +1,405 @@
+"""A rehearsal teacher: a local HTTP server that speaks the OpenAI chat API and answers from a labelled file.
+
+It costs nothing and says so: its model is `rehearsal`, and whoever asks it stamps that on every answer.
+
+    with serve(Plan(answers_path, errors=Errors(flip=0.1))) as server:
+        os.environ["OPENAI_BASE_URL"] = server.url
+"""
+
+import hashlib
+import json
+import math
+import re
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.errors import BadInput, UnderstudyError
+from understudy.task.card import load_card
+from understudy.teacher.injected_errors import Errors, Planted, confidence, guess, plant, read_answers, write_planted
+from understudy.teacher.prompt import unmarked
+from understudy.text.normalise import content_hash
+
+MODEL = "rehearsal"
+MESSAGE_TOKENS = 4
+LETTERS_PER_TOKEN = 6
+LARGEST_BODY = 64 * 2**20
+RETRY_AFTER_S = 1
+REFUSAL = "I'm sorry, I can't label a text that I was not given the answer to."
+RATIONALE = "This follows the decision rules."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rehearsal teacher does.
+
+    Attributes:
+        answers: CSV with columns text and label.
+        errors: errors to plant.
+        card: card file; needed when `errors` has a bias.
+        has_logprobs: give log-probabilities to who asks for them.
+        unknown: what a text gets that is not in the file: a seeded guess, or a refusal.
+        planted: file that takes every answer and why it was changed, one JSON object a line.
+        rate_limit: answer every n-th request with 429 and Retry-After; 0 answers all.
+        latency_s: seconds to think about each request.
+    """
+
+    answers: Path
+    errors: Errors = field(default_factory=Errors)
+    card: Path | None = None
+    has_logprobs: bool = False
+    unknown: Literal["guess", "refuse"] = "guess"
+    planted: Path | None = None
+    rate_limit: int = 0
+    latency_s: float = 0.0
+
+
+class BadRequest(UnderstudyError):
+    """The request is not one of the chat API; answered with 400."""
+
+
+class Script:
+    """All answers of a rehearsal teacher; the same request always gets the same one."""
+
+    def __init__(self, plan: Plan) -> None:
+        answers = read_answers(plan.answers)
+        card = load_card(plan.card) if plan.card else None
+        self.plan = plan
+        self.planted = plant(answers, plan.errors, card)
+        self.labels = sorted(set(answers["label"]) | set(card.label_names if card else ()))
+        self.fingerprint = _fingerprint(plan, self.planted)
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """Answer of GET /v1/models; the owner tells one rehearsal from another."""
+        entry = {"id": MODEL, "object": "model", "created": 0, "owned_by": f"understudy:{self.fingerprint}"}
+        return {"object": "list", "data": [entry]}
+
+    def completion(self, request: Mapping[str, Any], text: str) -> dict[str, Any]:
+        """Answer of POST /v1/chat/completions for the text that was found in the request.
+
+        Raises:
+            BadRequest: the request's schema has no place for the file's label.
+        """
+        pieces, logprobs = self._answer(request, text)
+        content = "".join(pieces)
+        message = {
+            "role": "assistant",
+            "content": content if pieces else None,
+            "refusal": None if pieces else REFUSAL,
+        }
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "stop"}
+        return {
+            "id": f"chatcmpl-{content_hash(text)[:24]}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": MODEL,
+            "choices": [choice],
+            "usage": _usage(request, content or REFUSAL),
+        }
+
+    def _answer(self, request: Mapping[str, Any], text: str) -> tuple[list[str], dict[str, Any] | None]:
+        """Write the answer in tokens; none for a refusal. Log-probabilities where they are asked for and given."""
+        schema = _schema(request)
+        labels = _enum(schema) or self.labels
+        content, seed = content_hash(text), self.plan.errors.seed
+        known = self.planted.get(content)
+        if known is None and self.plan.unknown == "refuse":
+            return [], None
+        label = known.answered if known else guess(seed, content, labels)
+        if label not in labels:
+            raise BadRequest(f"The schema's labels must hold the file's, got {labels} and '{label}'.")
+        pieces = _written(label, schema)
+        if not (request.get("logprobs") and self.plan.has_logprobs):
+            return pieces, None
+        sure = confidence(seed, content, known.why if known else "guess")
+        return pieces, _logprobs(pieces, label, labels, sure)
+
+
+class RehearsalServer(ThreadingHTTPServer):
+    """The HTTP server around a script.
+
+    Attributes:
+        url: base URL for OpenAI clients.
+        asked: how often each text was asked for.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, script: Script, host: str, port: int) -> None:
+        try:
+            super().__init__((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            raise BadInput(
+                f"The rehearsal's address must be free, got {error} ({host}:{port}). Use --port 0 for any free port."
+            ) from error
+        self.script = script
+        self.asked: Counter[str] = Counter()
+        self._requests, self._lock = 0, threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Base URL for OpenAI clients."""
+        return f"http://{self.server_address[0]!s}:{self.server_port}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about clients that hang up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def count(self, text: str) -> bool:
+        """Count a request; False when the rate limit turns it away."""
+        with self._lock:
+            self._requests += 1
+            limit = self.script.plan.rate_limit
+            if limit and self._requests % limit == 0:
+                return False
+            self.asked[text] += 1
+            return True
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Routes requests; answers errors as the OpenAI API does."""
+
+    server: RehearsalServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        """Answer GET."""
+        if self._route() == "/v1/models":
+            self._send(200, self.server.script.models)
+        else:
+            self._send_error(404, f"There is no {self.path} here.")
+
+    def do_POST(self) -> None:
+        """Answer POST."""
+        try:
+            request = self._request()
+            if self._route() != "/v1/chat/completions":
+                self._send_error(404, f"There is no {self.path} here.")
+                return
+            text = _text(request)
+            if not self.server.count(text):
+                self._send_error(429, "Rate limit reached.", {"Retry-After": str(RETRY_AFTER_S)})
+                return
+            time.sleep(self.server.script.plan.latency_s)
+            self._send(200, self.server.script.completion(request, text))
+        except BadRequest as error:
+            self._send_error(400, str(error))
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server gives it
+        """Say nothing: a run has its own log."""
+
+    def _route(self) -> str:
+        return self.path.partition("?")[0].rstrip("/")
+
+    def _request(self) -> Mapping[str, Any]:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > LARGEST_BODY:
+            self.close_connection = True
+            raise BadRequest(f"A request must say its length, at most {LARGEST_BODY:,} bytes, got '{length}'.")
+        try:
+            request = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"A request must be JSON, got {error}.") from error
+        if not isinstance(request, dict):
+            raise BadRequest("A request must be a JSON object.")
+        return request
+
+    def _send(self, status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_error(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self._send(status, {"error": {"message": message, "type": MODEL, "param": None, "code": None}}, headers)
+
+
+@contextmanager
+def serve(plan: Plan, host: str = "127.0.0.1", port: int = 0) -> Iterator[RehearsalServer]:
+    """Run a rehearsal teacher in a thread for the length of a `with` block.
+
+    Args:
+        plan: what it answers.
+        host: address to listen on.
+        port: 0 takes any free one.
+
+    Yields:
+        the server; its `url` goes into OPENAI_BASE_URL.
+
+    Raises:
+        BadInput: the answers, the card or the errors cannot serve, or the address is taken.
+    """
+    script = Script(plan)
+    if plan.planted:
+        write_planted(script.planted, plan.planted)
+    with RehearsalServer(script, host, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def plan_of(options: Mapping[str, Any]) -> Plan:
+    """Read the options of `understudy rehearse`."""
+    return Plan(
+        answers=options["answers"],
+        errors=Errors(options["flip"], parse_bias(options["bias"]), options["seed"]),
+        card=options["card"],
+        has_logprobs=options["logprobs"],
+        unknown=options["unknown"],
+        planted=options["planted"],
+        rate_limit=options["rate_limit"],
+        latency_s=options["latency"],
+    )
+
+
+def told_to_end() -> threading.Event:
+    """Return an event that is set when the process is told to end (SIGTERM or SIGINT)."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def summary(script: Script) -> str:
+    """Say in a line what was planted.
+
+    Example: "400 texts, 12 answered wrong on purpose (bias:avoid 4, flip 8)".
+    """
+    reasons = Counter(answer.why for answer in script.planted.values() if answer.why)
+    listed = ", ".join(f"{why} {number:,}" for why, number in sorted(reasons.items()))
+    texts = f"{len(script.planted):,} texts, {reasons.total():,} answered wrong on purpose"
+    return f"{texts} ({listed})" if listed else texts
+
+
+def parse_bias(items: Sequence[str]) -> dict[str, float]:
+    """Read `SLICE=P` items.
+
+    >>> parse_bias(["avoid=0.5", "/never|don't/=0.25"])
+    {'avoid': 0.5, "/never|don't/": 0.25}
+
+    Raises:
+        BadInput: an item is not of this form.
+    """
+    bias: dict[str, float] = {}
+    for item in items:
+        name, _, value = item.rpartition("=")
+        try:
+            bias[name] = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise BadInput(f"A bias must be SLICE=P with P in [0, 1], got '{item}' (--bias). Write it so.")
+    return bias
+
+
+def count_tokens(text: str) -> int:
+    """Count tokens fairly: a short word or a sign is one, a long word one for each six letters.
+
+    >>> count_tokens("Ask for a room, reception helps.")
+    9
+    """
+    words = re.findall(r"\w+|[^\w\s]", text)
+    return sum(math.ceil(len(word) / LETTERS_PER_TOKEN) for word in words)
+
+
+def _fingerprint(plan: Plan, planted: Mapping[str, Planted]) -> str:
+    """Tell apart rehearsals that answer differently, so that their answers are not taken for one another's."""
+    answers = [(content, asdict(answer)) for content, answer in sorted(planted.items())]
+    decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _text(request: Mapping[str, Any]) -> str:
+    """Find the text between the marker lines of the last user message; without markers the message is the text."""
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise BadRequest("A request must have messages.")
+    users = [message for message in messages if message.get("role") == "user"]
+    if not users:
+        raise BadRequest("A request must have a user message.")
+    content = _content(users[-1])
+    found = unmarked(content)
+    return content.strip() if found is None else found
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The JSON schema of the answer; None when the answer is free text."""
+    wanted = request.get("response_format")
+    if not isinstance(wanted, dict) or wanted.get("type") == "text":
+        return None
+    if wanted.get("type") == "json_object":
+        return {}
+    try:
+        schema = wanted["json_schema"]["schema"]
+        _ = schema["properties"]["label"]
+    except (KeyError, TypeError) as error:
+        raise BadRequest("The response format must be a JSON schema with a property 'label'.") from error
+    return dict(schema)
+
+
+def _enum(schema: Mapping[str, Any] | None) -> list[str]:
+    label = (schema or {}).get("properties", {}).get("label", {})
+    enum = label.get("enum") if isinstance(label, dict) else None
+    return [str(name) for name in enum] if isinstance(enum, list) else []
+
+
+def _written(label: str, schema: Mapping[str, Any] | None) -> list[str]:
+    """Write an answer as the tokens of a model: the label's name is one of them."""
+    if schema is None:
+        return [label]
+    end = f', "rationale": "{RATIONALE}"}}' if "rationale" in schema.get("properties", {}) else "}"
+    return ['{"', "label", '":', ' "', json.dumps(label, ensure_ascii=False)[1:-1], '"', end]
+
+
+def _logprobs(pieces: Sequence[str], label: str, labels: Sequence[str], sure: float) -> dict[str, Any]:
+    """Log-probabilities of each token; only the label's token is in doubt."""
+    others = [other for other in labels if other != label]
+    rest = {other: (1 - sure) / len(others) for other in others}
+    certain = [_token(piece, 1.0, {piece: 1.0}) for piece in pieces]
+    place = pieces.index(json.dumps(label, ensure_ascii=False)[1:-1], len(pieces) // 2)
+    certain[place] = _token(pieces[place], sure if others else 1.0, {label: sure if others else 1.0, **rest})
+    return {"content": certain, "refusal": None}
+
+
+def _token(token: str, probability: float, alternatives: Mapping[str, float]) -> dict[str, Any]:
+    top = [_listed(name, share) for name, share in sorted(alternatives.items(), key=lambda item: -item[1])]
+    return {**_listed(token, probability), "top_logprobs": top}
+
+
+def _listed(token: str, probability: float) -> dict[str, Any]:
+    return {"token": token, "logprob": round(math.log(probability), 6), "bytes": list(token.encode())}
+
+
+def _usage(request: Mapping[str, Any], answer: str) -> dict[str, int]:
+    messages = [message for message in request["messages"] if isinstance(message, dict)]
+    schema = json.dumps(request["response_format"]) if request.get("response_format") else ""
+    prompt = sum(MESSAGE_TOKENS + count_tokens(_content(message)) for message in messages) + count_tokens(schema)
+    completion = count_tokens(answer)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

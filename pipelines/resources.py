@@ -1,0 +1,126 @@
+"""What a step's pod is given on Kubernetes: its user, its share of a node, and what it may read and reach.
+
+KFP's local runner and the direct runner ignore all of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp import kubernetes
+
+from understudy.runtime.shell import OWN_KEY, STORAGE_KEYS
+
+USER = 65532  # of the images: numeric, so that a kubelet can see that it is not root
+SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
+ELASTICSEARCH, WEBHOOK = "understudy-elasticsearch", "understudy-webhook"
+TEACHER_CLIENT, ELASTICSEARCH_CLIENT = "understudy/teacher-client", "understudy/elasticsearch-client"
+LOST_PODS = 3  # how often a task is begun anew whose pod was lost
+PAUSES = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A step's share of a node.
+
+    Attributes:
+        cpu: cores that are kept for it, and the most that it may take.
+        memory: the same in Mi.
+    """
+
+    cpu: tuple[str, str]
+    memory: tuple[int, int]
+
+
+# A request is a step's peak on the demo's texts (`make benchmark-memory`; docs/log.md, "memory of the steps") and room
+# for more of them; a limit is what a large card may need. Only train, export and the steps that score texts use more
+# than one core.
+SHARES: Mapping[str, Share] = {
+    "ingest": Share(("500m", "2"), (512, 4096)),
+    "label": Share(("250m", "1"), (256, 1024)),
+    "audit": Share(("250m", "1"), (256, 1024)),
+    "train": Share(("2", "4"), (3072, 8192)),
+    "export": Share(("1", "2"), (2048, 6144)),
+    "calibrate": Share(("1", "2"), (512, 2048)),
+    "evaluate": Share(("1", "2"), (512, 2048)),
+    "publish": Share(("100m", "1"), (128, 512)),
+    "mine": Share(("500m", "2"), (512, 2048)),
+    "shard": Share(("250m", "1"), (128, 1024)),
+    "infer": Share(("1", "2"), (512, 2048)),
+    "index": Share(("250m", "1"), (256, 1024)),
+    "watch": Share(("250m", "1"), (256, 1024)),
+    "sample": Share(("250m", "1"), (256, 1024)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """What train runs on besides CPUs.
+
+    Attributes:
+        type: the resource's name, such as "nvidia.com/gpu".
+        count: how many.
+        node_selector: labels that a node must have.
+        tolerations: taints that the pod may live with, each with key, operator, value and effect.
+    """
+
+    type: str
+    count: int = 1
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()
+
+
+def place(*tasks: Any) -> None:
+    """Give every task its user, its share of a node, the store's key and the addresses that the settings name.
+
+    A Secret of the step's own, where there is one, holds the key that it opens the store with, and not all steps' one.
+
+    A task is begun anew when its pod is lost. Stock KFP merges `retryPolicy: OnError` into every workflow, so one whose
+    container has ended with an error is not: the steps themselves try again what may pass.
+    """
+    for task in tasks:
+        task.set_retry(LOST_PODS, **PAUSES)
+        share = SHARES[task.name]
+        task.set_cpu_request(share.cpu[0]).set_cpu_limit(share.cpu[1])
+        task.set_memory_request(f"{share.memory[0]}Mi").set_memory_limit(f"{share.memory[1]}Mi")
+        kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+        use_settings(task, "AWS_ENDPOINT_URL_S3", "AWS_REGION")
+        kubernetes.use_secret_as_env(task, STORAGE, {key: key for key in STORAGE_KEYS}, optional=True)
+        own = {key: f"{OWN_KEY}{key}" for key in STORAGE_KEYS}
+        kubernetes.use_secret_as_env(task, f"{STORAGE}-{task.name}", own, optional=True)
+
+
+def ask_teacher(*tasks: Any) -> None:
+    """Give these tasks the teacher's key, and their pods the label by which a network policy lets them out."""
+    for task in tasks:
+        kubernetes.use_secret_as_env(task, TEACHER, {"api_key": "OPENAI_API_KEY"})
+        kubernetes.add_pod_label(task, TEACHER_CLIENT, "true")
+        use_settings(task, "OPENAI_BASE_URL")
+
+
+def use_elasticsearch(task: Any) -> None:
+    """Give a task the index's address and key, where there are any, and its pod the label that lets it reach it."""
+    kubernetes.add_pod_label(task, ELASTICSEARCH_CLIENT, "true")
+    use_settings(task, "ELASTICSEARCH_URL")
+    kubernetes.use_secret_as_env(task, ELASTICSEARCH, {"api_key": "ELASTICSEARCH_API_KEY"}, optional=True)
+
+
+def call_webhook(task: Any) -> None:
+    """Give a task the address that is called on an alarm, where there is one."""
+    kubernetes.use_secret_as_env(task, WEBHOOK, {"url": "UNDERSTUDY_WEBHOOK_URL"}, optional=True)
+
+
+def accelerate(task: Any, accelerator: Accelerator | None) -> None:
+    """Let a task run on a node with an accelerator; None leaves it on CPUs."""
+    if accelerator is None:
+        return
+    task.set_accelerator_type(accelerator.type).set_accelerator_limit(accelerator.count)
+    for key, value in accelerator.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in accelerator.tolerations:
+        kubernetes.add_toleration(task, **toleration)
+
+
+def use_settings(task: Any, *names: str) -> None:
+    """Put settings of the installation into a task's environment; those that it does not have are left out."""
+    kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in names}, optional=True)

@@ -1,0 +1,206 @@
+"""What each step needs of the store, and policies for S3 that give it no more.
+
+python -m tools.policies --store s3://bucket/prefix [--source s3://bucket/texts]... --out DIR
+
+The table says it once: docs/deploy.md shows it, `make manifests` writes the policies of overlays/production, and a
+test runs steps under them on a real server. A key that ends in "/" stands for all that lies below it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from understudy.errors import BadInput, UnderstudyError
+from understudy.runners.terminal import tell
+from understudy.store.address import Address, parse_address
+
+EVERYONE = ("runs/*/fault.json",)  # what only a person can mend is told there by every step
+MARKER = "store.json"  # by which a step proves that it can write
+TEACHER = ("judgements/", "leases/teacher/")  # answers that were bought, and who may buy now
+MERGED = ("judgements/",)  # small segments of answers, once they stand in a larger one
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a step does with the store.
+
+    Attributes:
+        reads: keys that it reads and lists.
+        writes: keys that it writes.
+        deletes: keys that it removes.
+        has_sources: whether it reads texts, labels or answers where they lie.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    has_sources: bool = False
+
+
+NIGHT = ("manifests/", "predictions/", "current.json", "bundles/", "forgotten/")
+RETAINED = ("predictions/", "scored/", "samples/", "dead-letters/", "indexed/")  # what a card's retention removes
+TABLE: Mapping[str, Access] = {
+    "ingest": Access(
+        reads=(MARKER, "cards/", "splits/", "labels/", "queues/", "samples/", "forgotten/", "current.json", "history/"),
+        writes=(MARKER, "cards/", "splits/", "labels/"),
+        has_sources=True,
+    ),
+    "label": Access(reads=(MARKER, *TEACHER, "forgotten/"), writes=(MARKER, *TEACHER), deletes=MERGED),
+    "audit": Access(),
+    "train": Access(reads=(MARKER, "checkpoints/"), writes=(MARKER, "checkpoints/"), deletes=("checkpoints/",)),
+    "export": Access(),
+    "calibrate": Access(),
+    "evaluate": Access(writes=("runs/*/decision.json",)),
+    "publish": Access(
+        reads=(MARKER, "bundles/", "current.json", "history/"),
+        writes=(MARKER, "bundles/", "current.json", "history/"),
+    ),
+    "mine": Access(
+        reads=(MARKER, *TEACHER, "queues/", "forgotten/"),
+        writes=(MARKER, *TEACHER, "queues/"),
+        deletes=MERGED,
+    ),
+    "shard": Access(
+        reads=(MARKER, "manifests/", "current.json", "bundles/", "cards/"),
+        writes=(MARKER, "manifests/"),
+        has_sources=True,
+    ),
+    "infer": Access(
+        reads=(MARKER, *NIGHT, "refusals/", "scored/"),
+        writes=(MARKER, "manifests/", "predictions/", "refusals/", "scored/"),
+        has_sources=True,
+    ),
+    "index": Access(
+        reads=(MARKER, *NIGHT, "indexed/", "dead-letters/", "scored/", "samples/", "cards/", "judgements/.store-id"),
+        writes=(MARKER, "indexed/", "dead-letters/", "judgements/.store-id"),
+        deletes=RETAINED,
+    ),
+    "watch": Access(
+        reads=(MARKER, *NIGHT, "refusals/", "watch/", "samples/", "labels/", "testsets/", "history/"),
+        writes=(MARKER, "watch/", "testsets/"),
+    ),
+    "sample": Access(
+        reads=(MARKER, *NIGHT, *TEACHER, "samples/", "labels/", "queues/", "cards/", "testsets/"),
+        writes=(MARKER, *TEACHER, "samples/", "labels/"),
+        deletes=MERGED,
+        has_sources=True,
+    ),
+    "submit": Access(
+        reads=(MARKER, "cards/", "runs/", "current.json", "history/", "watch/retrain/", "labels/", "manifests/order/"),
+        writes=(MARKER, "cards/", "runs/"),
+        has_sources=True,
+    ),
+}
+
+
+def policy_of(step: str, store: Address, sources: Sequence[Address], principal: str = "") -> dict[str, Any]:
+    """Return a step's policy as S3 reads it.
+
+    Args:
+        step: of `TABLE`.
+        store: where the store is.
+        sources: where texts, labels and answers lie.
+        principal: who it is for, in a bucket's policy; empty for a policy that is attached to a user or role.
+    """
+    access = TABLE[step]
+    statements = [*_of_store(access, store)]
+    if access.has_sources:
+        for source in sources:
+            statements += _reading(source, [source.key, f"{source.key}/"] if source.key else [""])
+    who = {"Principal": {"AWS": [principal]}} if principal else {}
+    named = [{"Sid": f"{step}{number}", **who, **statement} for number, statement in enumerate(statements, 1)]
+    return {"Version": "2012-10-17", "Statement": named}
+
+
+def _of_store(access: Access, store: Address) -> Iterator[dict[str, Any]]:
+    root = f"{store.key}/" if store.key else ""
+    yield from _reading(store, [root + key for key in access.reads])
+    for action, keys in (("s3:PutObject", access.writes + EVERYONE), ("s3:DeleteObject", access.deletes)):
+        if keys:
+            yield {
+                "Effect": "Allow",
+                "Action": [action],
+                "Resource": _objects(store.bucket, [root + key for key in keys]),
+            }
+
+
+def _reading(place: Address, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Let keys be read and listed. Without the right to list, S3 calls a missing object forbidden."""
+    if not keys:
+        return
+    prefixes = sorted({f"{key}*" for key in keys})
+    within = {"Condition": {"StringLike": {"s3:prefix": prefixes}}} if "" not in keys else {}
+    yield {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": _objects(place.bucket, keys)}
+    yield {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{place.bucket}"],
+        **within,
+    }
+
+
+def _objects(bucket: str, keys: Sequence[str]) -> list[str]:
+    return [f"arn:aws:s3:::{bucket}/{key}{'*' if key.endswith('/') or not key else ''}" for key in keys]
+
+
+def bucket_policy(store: Address, principals: Mapping[str, str], sources: Sequence[Address] = ()) -> dict[str, Any]:
+    """Return one policy for a bucket, with the statements of every step for its own principal."""
+    whole = [policy_of(step, store, sources, principal)["Statement"] for step, principal in principals.items()]
+    return {"Version": "2012-10-17", "Statement": [statement for statements in whole for statement in statements]}
+
+
+def policies(store_uri: str, sources: Sequence[str]) -> dict[str, str]:
+    """Return the file of every step's policy by its name.
+
+    Raises:
+        BadInput: an address is not on S3.
+    """
+    store, *others = (_on_s3(uri) for uri in (store_uri, *sources))
+    return {f"{step}.json": json.dumps(policy_of(step, store, others), indent=2) + "\n" for step in TABLE}
+
+
+def _on_s3(uri: str) -> Address:
+    place = parse_address(uri.partition("{date}")[0], "--store, --source")
+    if not place.is_s3:
+        raise BadInput(
+            f"A policy must be for an address on S3, got '{uri}' (--store, --source). Write s3://bucket/prefix."
+        )
+    return place
+
+
+def lines() -> Iterator[str]:
+    """Write the table as docs/deploy.md shows it."""
+    yield "| step | reads and lists | writes | deletes |"
+    yield "|---|---|---|---|"
+    for step, access in TABLE.items():
+        reads = (*access.reads, *(("its sources",) if access.has_sources else ()))
+        cells = (
+            ", ".join(f"`{key}`" if key != "its sources" else key for key in keys) for keys in (reads, access.writes)
+        )
+        yield f"| {step} | {' | '.join(cells)} | {', '.join(f'`{key}`' for key in access.deletes)} |"
+
+
+@click.command()
+@click.option("--store", required=True, help="The store: s3://bucket/prefix.")
+@click.option("--source", "sources", multiple=True, help="Where texts, labels or answers lie; may be given again.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the policies.")
+def main(store: str, sources: tuple[str, ...], out: Path) -> None:
+    """Write a policy for every step to OUT/<step>.json."""
+    try:
+        files = policies(store, sources)
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (out / name).write_text(content, encoding="utf-8")
+        click.echo(out / name)
+
+
+if __name__ == "__main__":
+    main()
