@@ -32,9 +32,9 @@ from understudy.model.onnx import export
 from understudy.model.scoring import positive_log_odds
 from understudy.model.tuning import FEWEST_TEXTS, tuned
 from understudy.runtime.machine import cores
-from understudy.runtime.provenance import hash_file
 from understudy.steps.evaluate.costs import per_1k_usd
 from understudy.steps.evaluate.speed import percentile
+from understudy.store.hashing import hash_file
 from understudy.task.card import Prices
 
 OURS = "ours"

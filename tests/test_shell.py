@@ -17,6 +17,7 @@ from tests.toys import environment
 from understudy.errors import BadInput, StorageError, TeacherError
 from understudy.runtime import provenance, shell
 from understudy.runtime.shell import In, Out, Result
+from understudy.store import hashing
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_outputs_carry_the_record_of_the_run(step, arguments, tmp_path):
     assert record["inputs"] == {
         "source": {
             "uri": str(tmp_path / "source"),
-            "sha256": provenance.hash_tree(tmp_path / "source"),
+            "sha256": hashing.hash_tree(tmp_path / "source"),
         }
     }
     assert record["arguments"] == {"note": "n", "overrides": ""}

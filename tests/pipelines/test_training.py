@@ -18,6 +18,7 @@ import yaml
 
 from tests.toys import ROOT
 from understudy.runtime import provenance
+from understudy.store import hashing
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.simulated import Plan, serve
 
@@ -170,12 +171,12 @@ def test_kfps_own_runner_publishes_with_the_same_lines(by_kfp):
 )
 def test_both_runners_make_the_same_artifact(resumed, by_kfp, artifact):
     direct, kfp = resumed[0].folder / artifact, by_kfp.folder / artifact
-    assert provenance.hash_tree(direct) == provenance.hash_tree(kfp)
+    assert hashing.hash_tree(direct) == hashing.hash_tree(kfp)
 
 
 def test_both_runners_predict_and_decide_the_same(resumed, by_kfp):
     folders = [resumed[0].folder / "evaluate/evaluation", by_kfp.folder / "evaluate/evaluation"]
-    predictions = [provenance.hash_file(folder / "predictions.parquet") for folder in folders]
+    predictions = [hashing.hash_file(folder / "predictions.parquet") for folder in folders]
     assert predictions[0] == predictions[1]
     told = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
     assert told[0]["decision"] == told[1]["decision"] == "publish"
@@ -207,4 +208,4 @@ def test_every_artifact_knows_what_it_was_made_from(resumed):
         record = provenance.read_file(file)
         assert record["card_hash"] == provenance.read(folder / "ingest/pool")["card_hash"]
         for place in record["inputs"].values():
-            assert provenance.hash_tree(Path(place["uri"])) == place["sha256"]
+            assert hashing.hash_tree(Path(place["uri"])) == place["sha256"]

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from tests.students import make_student
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.model import student
-from understudy.runtime import provenance
 from understudy.runtime.shell import execute
 from understudy.steps.train import rules
-from understudy.store import tables
+from understudy.store import hashing, tables
 from understudy.task.card import parse_card
 from understudy.text.normalise import content_hash
 
@@ -160,7 +159,7 @@ def test_the_same_inputs_give_the_same_weights(tmp_path, inputs):
     first = execute("train", {**inputs, "student": tmp_path / "first"})
     execute("train", {**inputs, "student": tmp_path / "second"})
     assert first.metrics["average_precision"] > 0.95
-    assert provenance.hash_tree(tmp_path / "first") == provenance.hash_tree(tmp_path / "second")
+    assert hashing.hash_tree(tmp_path / "first") == hashing.hash_tree(tmp_path / "second")
 
 
 def test_training_stops_when_validation_gains_no_more(tmp_path, inputs):
@@ -181,7 +180,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_we
     assert not (tmp_path / "resumed").exists()
     resumed = execute("train", {**inputs, "student": tmp_path / "resumed", "overrides": settings})
     assert 0 < resumed.metrics["resumed_at"] < whole.metrics["updates"]
-    assert provenance.hash_tree(tmp_path / "whole") == provenance.hash_tree(tmp_path / "resumed")
+    assert hashing.hash_tree(tmp_path / "whole") == hashing.hash_tree(tmp_path / "resumed")
     assert not list((Path(inputs["store"]) / "checkpoints").rglob("*.safetensors"))
 
 

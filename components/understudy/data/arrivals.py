@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy.data import sources
+from understudy.data.listing import SHOWN_FILES, clipped
 from understudy.data.sources import START, File, Part, Place, Reading, Refusal, Row
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
-from understudy.runtime.provenance import hash_file
 from understudy.store.address import parse_address
+from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
-from understudy.store.manifests import MOST_SHARDS, Consumed, Range, TextObject
+from understudy.store.manifests import FORMAT, MOST_SHARDS, Consumed, Manifest, Range, TextObject
 from understudy.store.storage import FolderStore, S3Store, Store, copy, split_uri
 
 REQUIRED = ("id", "text")
 COLUMNS = ("id", "group", "time", "text")
 CHUNK_BYTES = 1 << 20
+BLOCK_ROWS = 1000  # a range ends at a multiple of so many rows, so that the manifest of a billion texts stays small
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,4 +365,38 @@ def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
     raise BadData(
         f"A source of texts must stay as it is until its night is over, got another content ({name}). "
         "Restore it as it was, or begin another night."
+    )
+
+
+def block_rows(texts_per_shard: int) -> int:
+    """Most rows of a block: small beside a shard, so that shards come out alike.
+
+    >>> block_rows(20_000), block_rows(10)
+    (1000, 1)
+    """
+    return max(1, min(BLOCK_ROWS, texts_per_shard // 10))
+
+
+def next_manifest(newest: Manifest | None, looked: Looked, texts_per_shard: int, about: Mapping[str, Any]) -> Manifest:
+    """Make the manifest that follows the newest one.
+
+    Args:
+        newest: of all nights; None for the first.
+        looked: what is new in the source, and what is passed over there.
+        texts_per_shard: see `ShardConfig`.
+        about: the manifest's fields that say when, whence and by which bundle.
+    """
+    arrived = looked.arrived
+    blocks = [block for one in arrived for block in one.blocks]
+    known: dict[str, Consumed] = dict(newest.watermark) if newest else {}
+    return Manifest(
+        format=FORMAT,
+        number=newest.number + 1 if newest else 1,
+        texts=sum(block.rows for block in blocks),
+        objects={one.name: one.about for one in arrived if one.blocks},
+        shards=deal(blocks, texts_per_shard),
+        watermark=known | {one.name: one.consumed for one in arrived},
+        passed_over=len(looked.passed_over),
+        passed_over_names=tuple(map(clipped, looked.passed_over[:SHOWN_FILES])),
+        **about,
     )

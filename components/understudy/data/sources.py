@@ -35,8 +35,8 @@ from understudy.data.limits import (
 from understudy.data.lines import Lines, TooLong, records
 from understudy.data.listing import Listing
 from understudy.errors import BadData, BadInput, together
-from understudy.runtime.provenance import hash_file
 from understudy.store.address import parse_address
+from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
 from understudy.store.storage import S3Store, Store, copy
 

@@ -17,6 +17,7 @@ from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
 from understudy.runners.runs import LOG_FILE, RECORD_FILE
 from understudy.runners.terminal import front_door, noise_to, tell
 from understudy.runtime import provenance, shell
+from understudy.store import hashing
 from understudy.task.settings import build_config, config_of, parse_overrides
 
 Place = TypeVar("Place")
@@ -163,7 +164,7 @@ def _fault(name: str, place: str, sha256: str) -> str | None:
     path = Path(place)
     if not path.exists():
         return f"An input must still be there, got nothing at {path} ({name}). Run the pipeline again."
-    if provenance.hash_tree(path) != sha256:
+    if hashing.hash_tree(path) != sha256:
         return (
             f"An input must be what the artifact was made from, got changed content at {path} ({name}). Use --resume."
         )
@@ -226,7 +227,7 @@ def artifacts_of_run(artifact: Path) -> list[Artifact]:
 def changed(old: Mapping[str, Artifact], new: Mapping[str, Artifact]) -> set[Path]:
     """Return the places of the old artifacts whose content a rerun made differently."""
     common = old.keys() & new.keys()
-    differs = (name for name in common if provenance.hash_tree(old[name].path) != provenance.hash_tree(new[name].path))
+    differs = (name for name in common if hashing.hash_tree(old[name].path) != hashing.hash_tree(new[name].path))
     return {old[name].path for name in differs}
 
 

@@ -17,12 +17,12 @@ import understudy
 from understudy.data import listing
 from understudy.errors import BadArtifact, BadInput
 from understudy.secrets.keys import redact_values
-from understudy.store import codecs
+from understudy.store import codecs, hashing
 
 if TYPE_CHECKING:
     from understudy.runtime.shell import Result
 
-FILE = "provenance.json"
+FILE = hashing.PROVENANCE
 NOT_SOURCES = {"store", "source", "overrides"}  # a night's source only grows; its manifest says what was read
 OF_DATA = {"texts", "labels", "answers"}  # arguments of whose folders the files of data alone are read
 
@@ -54,29 +54,6 @@ class Record(TypedDict, total=False):
     seconds: float
 
 
-def hash_tree(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file or folder, provenance itself left out."""
-    if path.is_file():
-        return hash_file(path)
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not is_provenance(file):
-            digest.update(os.fsencode(file.relative_to(path).as_posix()))
-            digest.update(f" {hash_file(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_provenance(path: Path) -> bool:
-    """Tell whether a path is a provenance file, whose place hashes leave out."""
-    return path.name == FILE or path.name.endswith(f".{FILE}")
-
-
 def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Describe what a run of a step starts from; two runs that start from the same make the same.
 
@@ -93,7 +70,7 @@ def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]
     return {
         "step": step,
         "version": understudy.__version__,
-        "hashes": {name: hash_tree(path) for name, path in inputs.items()},
+        "hashes": {name: hashing.hash_tree(path) for name, path in inputs.items()},
         "sources": {name: _source_hash(name, value) for name, value in parameters.items() if _is_source(name, value)},
         "arguments": dict(parameters),
     }
@@ -240,15 +217,15 @@ def _source_hash(name: str, value: str) -> str | None:
         if name == "card" and path.is_dir():
             path = path / CARD_FILE
         if not path.is_dir():
-            return hash_file(path) if listing.is_plain(path) else None
-        return _data_hash(path) if name in OF_DATA else hash_tree(path)
+            return hashing.hash_file(path) if listing.is_plain(path) else None
+        return _data_hash(path) if name in OF_DATA else hashing.hash_tree(path)
     except (OSError, BadInput):
         return None  # the step says what is wrong with it, beside the faults of its other arguments
 
 
 def _data_hash(folder: Path) -> str:
     files = listing.in_folder(folder, str(folder)).files
-    named = (f"{os.fsencode(path.relative_to(folder)).hex()} {hash_file(path)}\n" for _, path in files)
+    named = (f"{os.fsencode(path.relative_to(folder)).hex()} {hashing.hash_file(path)}\n" for _, path in files)
     return hashlib.sha256("".join(named).encode()).hexdigest()
 
 
@@ -284,8 +261,3 @@ def _finite(step: str, name: str, value: float) -> float:
 
 def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def hash_json(content: Any) -> str:
-    """SHA-256 of a JSON value in its canonical form."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from understudy.errors import BadArtifact
-from understudy.runtime.provenance import hash_file, hash_json
 from understudy.store import codecs
+from understudy.store.hashing import hash_file, hash_json
 from understudy.store.names import Digest, FilePath, Version, inside
 from understudy.task.card import CARD_FILE, Card
 

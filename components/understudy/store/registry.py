@@ -24,7 +24,6 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact, BadInput, Conflict
-from understudy.runtime.provenance import hash_file
 from understudy.store import codecs
 from understudy.store.bundles import (
     BUNDLE_FILE,
@@ -35,6 +34,7 @@ from understudy.store.bundles import (
     require_vouched,
 )
 from understudy.store.cache import cache_folder, caching
+from understudy.store.hashing import hash_file
 from understudy.store.leftovers import held_folder
 from understudy.store.names import PATTERNS, CardName, Digest, FilePath, Version, inside
 from understudy.store.storage import Store

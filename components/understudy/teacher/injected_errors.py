@@ -16,7 +16,8 @@ import polars as pl
 from understudy.errors import BadData, BadInput
 from understudy.task.card import Card, Slice
 from understudy.task.patterns import fault_of
-from understudy.text.normalise import content_hash, in_slice
+from understudy.task.slices import in_slice
+from understudy.text.normalise import content_hash
 
 FLIP, BIAS = "flip", "bias"
 # Log-odds of the confidence in a right answer, a flipped one, one from a bias, and a guess: right ones are surer, but

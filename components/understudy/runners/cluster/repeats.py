@@ -18,9 +18,9 @@ from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.runs import Record
-from understudy.runtime.provenance import hash_json
 from understudy.store import manifests, registry
 from understudy.store.address import parse_address
+from understudy.store.hashing import hash_json
 from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, key_of, read
 from understudy.store.storage import Store, open_store
 

@@ -13,9 +13,9 @@ from understudy.steps.audit.config import AuditConfig
 from understudy.store import tables
 from understudy.store.documents import write_json
 from understudy.task.card import Card, load_card, load_config
+from understudy.task.slices import in_slice
 from understudy.teacher.answers import teacher_answers
 from understudy.text import numbers
-from understudy.text.normalise import in_slice
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 

@@ -13,7 +13,6 @@ from understudy.errors import BadArtifact
 from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage
 from understudy.model.engine import Bools, Floats, Graph
 from understudy.model.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
-from understudy.runtime import provenance
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.stats.drift.summary import describe
@@ -21,7 +20,7 @@ from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
-from understudy.store import tables
+from understudy.store import hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.store.documents import read_json, write_json
 from understudy.task.card import CARD_FILE, Card, load_card, load_config
@@ -169,7 +168,7 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     shutil.copyfile(card / CARD_FILE, bundle / CARD_FILE)
     if settings["cascade"].get("cut") is not None:
         shutil.copyfile(graphs / FIRST_STAGE_FILE, bundle / FIRST_STAGE_FILE)
-    files = {path.name: provenance.hash_file(path) for path in sorted(bundle.iterdir())}
+    files = {path.name: hashing.hash_file(path) for path in sorted(bundle.iterdir())}
     content = {**settings, "files": files}
     content["version"] = version_of(load_card(card).name, content)
     write_json(bundle / BUNDLE_FILE, content)

@@ -18,7 +18,7 @@ from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task.card import Card
-from understudy.text.normalise import in_slice, weak_positive
+from understudy.task.slices import in_slice, weak_positive
 
 REST = "in no slice"
 

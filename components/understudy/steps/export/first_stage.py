@@ -27,7 +27,7 @@ from understudy.progress import track
 from understudy.steps.export.config import ExportConfig
 from understudy.store import tables
 from understudy.task.card import Card
-from understudy.text.normalise import weak_positive
+from understudy.task.slices import weak_positive
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.data.arrivals import look, read_range, require_under
+from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.listing import told
 from understudy.data.sources import Refusal, Row
 from understudy.errors import BadInput, StorageError
@@ -22,7 +22,6 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.steps.infer import rules
 from understudy.steps.infer.config import InferConfig
 from understudy.steps.infer.rules import Known, Segment, Tally
-from understudy.steps.shard.rules import block_rows, next_manifest
 from understudy.store import codecs, manifests, registry, tombstones
 from understudy.store.manifests import Manifest, Range
 from understudy.store.segments import Part, ShardRecord, find_record, parse

@@ -5,7 +5,7 @@ import hashlib
 import polars as pl
 
 from understudy.steps.label.config import LabelConfig
-from understudy.text.normalise import Bools
+from understudy.task.slices import Bools
 
 LIKELY, REST = "likely", "rest"
 

@@ -12,8 +12,8 @@ from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import prepare_store
 from understudy.task.card import Card, load_card, load_config
+from understudy.task.slices import weak_positive
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
-from understudy.text.normalise import weak_positive
 from understudy.text.numbers import count, percent, usd
 
 

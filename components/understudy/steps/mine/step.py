@@ -11,12 +11,11 @@ import polars as pl
 from understudy.model.scoring import Bundle
 from understudy.progress import track
 from understudy.review import labels, queues
-from understudy.runtime import provenance
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import tables
+from understudy.store import hashing, tables
 from understudy.store.bundles import require_labels
 from understudy.store.documents import write_json
 from understudy.store.storage import Store, prepare_store
@@ -172,7 +171,7 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8", newline="")
-    digest = provenance.hash_json({**about, **texts})[:12]
+    digest = hashing.hash_json({**about, **texts})[:12]
     name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
     write_json(folder / QUEUE_FILE, {"queue": name, **about})
     return name

@@ -1,25 +1,11 @@
 """What a night's manifest says, from what has arrived and what serves."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from understudy.data.arrivals import Looked, deal
-from understudy.data.listing import SHOWN_FILES, clipped, told
+from understudy.data.listing import told
 from understudy.errors import BadInput
-from understudy.store.manifests import FORMAT, Consumed, Manifest
+from understudy.store.manifests import Manifest
 from understudy.text.numbers import count
-
-BLOCK_ROWS = 1000  # a range ends at a multiple of so many rows, so that the manifest of a billion texts stays small
-
-
-def block_rows(texts_per_shard: int) -> int:
-    """Most rows of a block: small beside a shard, so that shards come out alike.
-
-    >>> block_rows(20_000), block_rows(10)
-    (1000, 1)
-    """
-    return max(1, min(BLOCK_ROWS, texts_per_shard // 10))
 
 
 def require_begun(night: str) -> str:
@@ -37,31 +23,6 @@ def require_begun(night: str) -> str:
             f"A night must be at most {latest}, got {night} (--date). Mend the date, or this machine's clock."
         )
     return night
-
-
-def next_manifest(newest: Manifest | None, looked: Looked, texts_per_shard: int, about: Mapping[str, Any]) -> Manifest:
-    """Make the manifest that follows the newest one.
-
-    Args:
-        newest: of all nights; None for the first.
-        looked: what is new in the source, and what is passed over there.
-        texts_per_shard: see `ShardConfig`.
-        about: the manifest's fields that say when, whence and by which bundle.
-    """
-    arrived = looked.arrived
-    blocks = [block for one in arrived for block in one.blocks]
-    known: dict[str, Consumed] = dict(newest.watermark) if newest else {}
-    return Manifest(
-        format=FORMAT,
-        number=newest.number + 1 if newest else 1,
-        texts=sum(block.rows for block in blocks),
-        objects={one.name: one.about for one in arrived if one.blocks},
-        shards=deal(blocks, texts_per_shard),
-        watermark=known | {one.name: one.consumed for one in arrived},
-        passed_over=len(looked.passed_over),
-        passed_over_names=tuple(map(clipped, looked.passed_over[:SHOWN_FILES])),
-        **about,
-    )
 
 
 def require_same_card(manifest: Manifest, card_name: str) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from understudy.data import cards
-from understudy.data.arrivals import look, require_under
+from understudy.data.arrivals import block_rows, look, next_manifest, require_under
 from understudy.errors import BadInput, together
 from understudy.runtime.shell import Out, Result
 from understudy.steps.shard import rules
@@ -66,9 +66,9 @@ def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str,
     source = manifests.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
-    looked = look(source, known, rules.block_rows(config.texts_per_shard))
+    looked = look(source, known, block_rows(config.texts_per_shard))
     about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
-    return rules.next_manifest(newest, looked, config.texts_per_shard, about)
+    return next_manifest(newest, looked, config.texts_per_shard, about)
 
 
 def _require_serving(store: Store, card: Card) -> Current:

@@ -10,7 +10,8 @@ import polars as pl
 from understudy.errors import BadArtifact, TooFewLabels
 from understudy.model.engine import Bools, Floats, Integers, length_batches
 from understudy.task.card import Card, Slice
-from understudy.text.normalise import fenced_ids, in_slice
+from understudy.task.slices import in_slice
+from understudy.text.normalise import fenced_ids
 
 FEWEST_TEXTS = 10
 CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")

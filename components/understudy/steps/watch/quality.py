@@ -9,11 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from understudy.runtime import provenance
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
 from understudy.stats.metrics import Bools, Floats, Interval
-from understudy.store import registry
+from understudy.store import hashing, registry
 from understudy.store.storage import Store
 from understudy.task.card import Card
 
@@ -53,7 +52,7 @@ class Quality:
     def key(self) -> str:
         """Where it is kept; what people answer later on the same day has a key of its own."""
         answered = sum(int(sample["answered"]) for sample in self.samples)
-        return f"{PREFIX}{self.date}-{answered:06d}-{provenance.hash_json(json.loads(self.as_json()))[:12]}.json"
+        return f"{PREFIX}{self.date}-{answered:06d}-{hashing.hash_json(json.loads(self.as_json()))[:12]}.json"
 
 
 def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: Sequence[Mapping[str, Any]]) -> Quality:

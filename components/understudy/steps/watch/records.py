@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from understudy.errors import BadArtifact
-from understudy.runtime.provenance import hash_json
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary
 from understudy.store import codecs
+from understudy.store.hashing import hash_json
 from understudy.store.names import CardName, Day, Version
 
 FORMAT = 1
