@@ -9,7 +9,6 @@ Source: Hoerl and Kennard, "Ridge regression", 1970; the student as teacher of a
 "Distilling the knowledge in a neural network", 2015.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from understudy.engine import Bools, Floats, Tokens
 from understudy.errors import BadArtifact
 from understudy.progress import track
 from understudy.scoring import exported_graph, positive_log_odds
+from understudy.stats import draw
 from understudy.steps.export.config import ExportConfig
 from understudy.task import Card
 from understudy.text import weak_positive
@@ -83,15 +83,14 @@ def chosen(pool: pl.DataFrame, config: ExportConfig) -> pl.DataFrame:
     return pool.join(drawn.select("group", is_held_out=is_held_out), on="group", maintain_order="left")
 
 
-def lots(draw: str, groups: pl.Series) -> pl.Series:
+def lots(purpose: str, groups: pl.Series) -> pl.Series:
     """Draw the groups' lots in [0, 1), shape (groups,): a hash, so that a rerun draws the same.
 
     Args:
-        draw: what the lots are for; those of one draw say nothing of those of another.
+        purpose: what the lots are for; those of one say nothing of those of another.
         groups: their names.
     """
-    hashes = [hashlib.sha256(f"{draw}:{group}".encode("utf-8", "surrogatepass")).hexdigest() for group in groups]
-    return pl.Series("lot", [int(digits[:12], 16) / 16**12 for digits in hashes], dtype=pl.Float64)
+    return pl.Series("lot", [draw.share(purpose, group, digits=12) for group in groups], dtype=pl.Float64)
 
 
 def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame:

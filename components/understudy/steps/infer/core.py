@@ -17,6 +17,7 @@ from understudy.predictions import FORGOTTEN, PREDICTIONS, REFUSED
 from understudy.scoring import Bundle, Scored
 from understudy.segments import is_probability
 from understudy.sources import Refusal, Row
+from understudy.stats import draw
 from understudy.wording import count
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
@@ -278,9 +279,8 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
         how many were settled, how many of these were checked, and how many of these the student calls positive.
     """
     settled = table.filter(pl.col("stage") == FIRST)
-    names = (f"{date}:{name}" for date, name in settled.select("date", "id").iter_rows())
-    lots = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) for name in names]
-    drawn = settled.filter(pl.Series(lots, dtype=pl.Int64) < share * 16**8)
+    lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
+    drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
     said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
     return len(settled), len(drawn), int((said >= bundle.threshold).sum())
 

@@ -4,7 +4,6 @@ The store keeps the assignments as numbered segments, each put once: of two runs
 and the other reads it and divides again.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from understudy.records import Split
+from understudy.stats.draw import lot
 from understudy.steps.ingest.config import IngestConfig
 from understudy.storage import Store
 from understudy.store import codecs
@@ -104,7 +104,7 @@ def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: In
         kind = [group for group in known.values() if bool(group.positives) == is_positive]
         before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
         open_groups = [group for group in kind if group.name not in stored and group.name not in decided]
-        open_groups.sort(key=lambda group: _hash(config.seed, group.name))
+        open_groups.sort(key=lambda group: lot(config.seed, group.name))
         decided |= _shared_out(open_groups, wanted, before)
     return decided
 
@@ -133,10 +133,6 @@ def _shared_out(
         decided[group.name] = Assignment("train" if is_huge else most_room, "hash")
         room[decided[group.name].split] -= group.weight
     return decided
-
-
-def _hash(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
 
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:

@@ -1,0 +1,1 @@
+"""Seeded draws: pure functions of what they are given."""
