@@ -20,7 +20,7 @@ from pipelines.runs import Record
 from understudy import nights, registry
 from understudy.errors import BadArtifact, BadInput
 from understudy.provenance import hash_json
-from understudy.run_records import FAULT, ROOT, STARTED, SUBMITTED, key_of, read
+from understudy.run_records import FAULT, ROOT, STARTED, SUBMITTED, fault_line, key_of, read
 from understudy.storage import Store, open_store
 from understudy.store.address import parse_address
 
@@ -129,9 +129,8 @@ def require_mended(store: Store, record: Record) -> None:
         except BadArtifact:  # a damaged record keeps its own name from use, and nobody else's run
             continue
         if first is not None and (first.pipeline, first.card, first.inputs) == wanted:
-            fault = read(store, name, FAULT) or {}
             raise BadInput(
                 f"A run must start from something else than one that ended with a fault of what it was given, got what "
-                f"'{name}' was given, whose step {fault.get('step', '')} said: {fault.get('message', '')} "
+                f"'{name}' was given, whose {fault_line(read(store, name, FAULT) or {})} "
                 f"({store.locate(key_of(name, FAULT))}). Mend that; add --again where submit cannot see that it was."
             )

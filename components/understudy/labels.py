@@ -21,7 +21,6 @@ from typing_extensions import TypedDict
 
 from understudy import sources
 from understudy.data import parquet
-from understudy.data.listing import clipped
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.sources import WHOLE_FILE, Refusal, Source
@@ -31,6 +30,7 @@ from understudy.storage import Store
 from understudy.store import codecs
 from understudy.store.names import require_name
 from understudy.text import normalise
+from understudy.wording import clipped
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {

@@ -501,8 +501,11 @@ def s3_client() -> "S3Client":
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    from understudy.store.secrets import require_no_user
+
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    _require_no_password(endpoint or "")
+    advice = "Put the keys into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    require_no_user(endpoint or "", "The address of S3", "AWS_ENDPOINT_URL", advice, has_path=False)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
         config = Config(
@@ -548,14 +551,6 @@ def _hide_keys(session: "Session") -> None:
     require_plain(found.access_key, where)
     checked(found.secret_key, where)
     checked(found.token or "", where)
-
-
-def _require_no_password(endpoint: str) -> None:
-    if "@" in endpoint.partition("?")[0]:
-        raise BadInput(
-            "The address of S3 must hold no user and password, got some (AWS_ENDPOINT_URL; not shown). Put the keys "
-            "into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
 
 
 def open_store(uri: str, option: str = "--store") -> Store:

@@ -32,4 +32,4 @@ def share(*key: object, digits: int = DIGITS) -> float:
     >>> 0 <= share(7, "r-1") < 1
     True
     """
-    return int(lot(*key)[:digits], 16) / 16**digits
+    return int(lot(*key)[:digits], 16) / 16.0**digits

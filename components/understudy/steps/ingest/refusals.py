@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.data.listing import clipped
 from understudy.labels import tally
 from understudy.sources import WHOLE_FILE, Refusal, Source
+from understudy.wording import clipped
 
 COLUMNS = {
     "file": pl.String,

@@ -19,6 +19,7 @@ from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
 from understudy.storage import Store, prepare_store
+from understudy.store.address import parse_address
 from understudy.task import CARD_FILE, Card, load_config
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
@@ -112,7 +113,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
 
 
 def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str]) -> Source:
-    sources.require_address(address, option)
+    parse_address(address, option)
     return stack.enter_context(sources.opened(address, required, optional))
 
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from understudy.arrivals import Looked, deal
-from understudy.data.listing import SHOWN_FILES, clipped, told
+from understudy.data.listing import SHOWN_FILES, told
 from understudy.errors import BadInput
 from understudy.nights import FORMAT, Consumed, Manifest
-from understudy.wording import count
+from understudy.wording import clipped, count
 
 BLOCK_ROWS = 1000  # a range ends at a multiple of so many rows, so that the manifest of a billion texts stays small
 
