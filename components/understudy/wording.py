@@ -146,7 +146,7 @@ def clipped(name: str, length: int = 80) -> str:
     >>> clipped("a\nb"), clipped("x" * 9, 6)
     ('a\\nb', 'xxx...')
     """
-    plain = name.encode("ascii", "backslashreplace").decode() if not name.isprintable() else name
+    plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
     return plain if len(plain) <= length else f"{plain[: length - 3]}..."
 
 
