@@ -7,7 +7,6 @@ queue: each person's newest answer counts.
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,9 +121,8 @@ def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labe
     Returns:
         The new segment's key, or None when there are no votes or nothing new is said.
     """
-    lines = [json.dumps({**said, "origin": origin}, sort_keys=True) for said in _said(votes)]
-    data = "".join(f"{line}\n" for line in lines).encode()
-    while lines:
+    data = codecs.as_lines({**said, "origin": origin} for said in _said(votes))
+    while data:
         keys = store.list(f"labels/{card_name}/")
         newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
         if newest is not None and store.read(newest) == data:

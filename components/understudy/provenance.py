@@ -1,7 +1,6 @@
 """Where an artifact came from: `provenance.json` in every artifact folder, or beside an artifact that is one file."""
 
 import hashlib
-import json
 import math
 import os
 import time
@@ -160,8 +159,8 @@ def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None)
         content: what to write.
         named: the artifact's final path, when it is still to be renamed.
     """
-    text = json.dumps(redact_values(content), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    file_of(artifact, named).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    data = codecs.as_json(redact_values(content), is_ascii=False, errors="backslashreplace")
+    file_of(artifact, named).write_bytes(data)
 
 
 def read(artifact: Path) -> dict[str, Any]:
@@ -288,4 +287,4 @@ def _utc(seconds: float) -> str:
 
 def hash_json(content: Any) -> str:
     """SHA-256 of a JSON value in its canonical form."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(codecs.canonical(content)).hexdigest()

@@ -8,6 +8,7 @@ import polars as pl
 
 from understudy.data import parquet
 from understudy.errors import BadArtifact
+from understudy.store import codecs
 
 Split = Literal["train", "validation", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "calibration", "test")
@@ -150,7 +151,7 @@ def write(table: pl.DataFrame, schema: type[dy.Schema], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     required = schema.validate(table.select(schema.column_names()), cast=True)
     extra = [name for name in table.columns if name not in schema.column_names()]
-    required.hstack(table.select(extra)).write_parquet(folder / FILES[schema], compression="zstd", statistics=False)
+    (folder / FILES[schema]).write_bytes(codecs.as_parquet(required.hstack(table.select(extra))))
 
 
 def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:

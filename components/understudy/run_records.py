@@ -8,7 +8,6 @@ runs/<name>/fault.json        what a step found that only a person can mend, of 
 runs/<name>/ended.json        how it ended, as far as somebody saw it
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,7 +113,7 @@ def put(store: Store, name: str, file: str, content: Mapping[str, Any]) -> bool:
 
 def as_bytes(content: Mapping[str, Any]) -> bytes:
     """Write a record as it lies in the store."""
-    return (json.dumps(redact_values(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return codecs.as_json(redact_values(content), is_ascii=False)
 
 
 def fault_line(fault: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from understudy.errors import BadInput, StorageError
+from understudy.store import codecs
 from understudy.store.address import parse_address
 from understudy.store.faults import ABSENT_CODES, explain_answer, explain_connection, explain_os
 from understudy.store.leftovers import hold, is_there, remove_if_dead, sweep, sweep_temporary
@@ -615,7 +616,7 @@ def _prove(store: S3Store) -> None:
 
 def _marker(*, is_proven: bool) -> bytes:
     """Write a marker; no two are the same, so that a write of ours is told from another's."""
-    return (json.dumps({"format": 1, PROVEN: is_proven, "written": uuid.uuid4().hex}) + "\n").encode()
+    return codecs.as_lines([{"format": 1, PROVEN: is_proven, "written": uuid.uuid4().hex}])
 
 
 def _is_proven(marker: bytes) -> bool:

@@ -1,7 +1,8 @@
-"""Typed JSON and tables out of a store, a bundle or a folder that others may write: sound and of bounded size.
+"""Typed JSON and tables, into a store, a bundle or a folder and out of it: the one way to write and to read them.
 
-A record is read only below a limit on bytes, depth and digits; it has no key twice, no NaN and no half of a surrogate
-pair, and it has the type that its reader asked for. Anything else is one error in one sentence.
+Others may write there too, so what is read is sound and of bounded size. A record is read only below a limit on bytes,
+depth and digits; it has no key twice, no NaN and no half of a surrogate pair, and it has the type that its reader asked
+for. Anything else is one error in one sentence.
 """
 
 import io
@@ -9,7 +10,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -153,6 +154,49 @@ def read_table(data: bytes, where: str, schema: "Mapping[str, Any] | None" = Non
         return table if schema is None else table.cast(pl.Schema(schema))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, MemoryError) as error:
         raise unreadable("a Parquet table", _plain(error), where) from error
+
+
+def as_json(content: Any, *, is_sorted: bool = True, is_ascii: bool = True, errors: str = "strict") -> bytes:
+    r"""Write a JSON record, indented, with a line break at its end; the same content gives the same bytes.
+
+    Args:
+        content: what to write.
+        is_sorted: by keys; False where people read it in the order in which it was made.
+        is_ascii: whether all other signs are escaped.
+        errors: of the encoding, as of `str.encode`.
+
+    Raises:
+        ValueError: a number is none that JSON has.
+
+    >>> as_json({"rows": 3})
+    b'{\n  "rows": 3\n}\n'
+    """
+    text = json.dumps(content, indent=2, sort_keys=is_sorted, allow_nan=False, ensure_ascii=is_ascii)
+    return f"{text}\n".encode(errors=errors)
+
+
+def canonical(content: Any, *, is_ascii: bool = True) -> bytes:
+    """Write JSON in its one canonical form, in which it is hashed: on one line, sorted by keys.
+
+    Raises:
+        ValueError: a number is none that JSON has.
+
+    >>> canonical({"b": 1, "a": [True]})
+    b'{"a": [true], "b": 1}'
+    """
+    return json.dumps(content, sort_keys=True, allow_nan=False, ensure_ascii=is_ascii).encode()
+
+
+def as_lines(rows: Iterable[Any]) -> bytes:
+    """Write JSON lines, each in its canonical form."""
+    return b"".join(canonical(row) + b"\n" for row in rows)
+
+
+def as_parquet(table: "pl.DataFrame") -> bytes:
+    """Write a Parquet table; the same rows give the same bytes."""
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
 
 
 def require_size(size: int, where: str, most_bytes: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from understudy.errors import Conflict, StorageError
 from understudy.storage import Store, Tagged
+from understudy.store import codecs
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term
@@ -74,7 +75,7 @@ class State:
 
     def data(self) -> bytes:
         """Write it as JSON."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True) + "\n").encode()
+        return codecs.as_lines([{"format": FORMAT, **asdict(self)}])
 
 
 class Lease:

@@ -28,6 +28,7 @@ from understudy.cache import cache_folder, open_database
 from understudy.errors import BadInput, StorageError
 from understudy.progress import say
 from understudy.storage import Store
+from understudy.store import codecs
 from understudy.store.identity import make_id
 from understudy.store.lease import read_record
 
@@ -273,7 +274,7 @@ class PurchaseBook:
                 int(answer.is_rehearsal),
                 answer.cost_usd,
                 segment,
-                json.dumps(asdict(answer), sort_keys=True),
+                codecs.canonical(asdict(answer)).decode(),
             )
             for answer, segment in answers
         ]

@@ -1,6 +1,5 @@
 """Measure a bundle on human labels: a folder and a file in, a folder and a page out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from understudy.shell import In, Out, Result
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.storage import split_uri
+from understudy.store import codecs
 from understudy.task import load_card, load_config
 
 EVALUATION_FILE = "evaluation.json"
@@ -66,8 +66,7 @@ def _leave(record: str, told: Result) -> None:
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / EVALUATION_FILE).write_bytes(codecs.as_json(found, is_sorted=False, is_ascii=False))
     page.write_text(report.page(found), encoding="utf-8")
 
 

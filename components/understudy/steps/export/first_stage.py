@@ -25,6 +25,7 @@ from understudy.progress import track
 from understudy.scoring import exported_graph, positive_log_odds
 from understudy.stats import draw
 from understudy.steps.export.config import ExportConfig
+from understudy.store import codecs
 from understudy.task import Card
 from understudy.text import weak_positive
 
@@ -61,7 +62,8 @@ def make(
     first.save(graphs)
     scores = np.concatenate([first.scores(piece) for piece in tokens])
     table = texts.select("id").with_columns(score=pl.Series(scores), log_odds=pl.Series(log_odds))
-    kept.join(table, on="id", maintain_order="left").write_parquet(graphs / cascade.HELD_OUT_FILE)
+    held_out = kept.join(table, on="id", maintain_order="left")
+    (graphs / cascade.HELD_OUT_FILE).write_bytes(codecs.as_parquet(held_out))
     return {
         "reason": f"fitted on {is_fitted.sum():,} texts of the pool, {len(kept):,} more are held out for the cut",
         "intercept": first.intercept,

@@ -1,6 +1,5 @@
 """The step index: the store's predictions into the searchable index."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from understudy.shell import In, Out, Result
 from understudy.steps.index import core
 from understudy.steps.index.config import IndexConfig
 from understudy.storage import prepare_store
+from understudy.store import codecs
 from understudy.task import load_card, load_config
 
 COUNTED = ("segments", "documents", "written", "older", "refused", "waiting")
@@ -68,5 +68,4 @@ def _figures(done: Followed, expired: int, total: int) -> dict[str, float]:
 
 def _write(folder: Path, said: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
-    content = json.dumps(said, indent=2, sort_keys=True, allow_nan=False)
-    (folder / "indexed.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "indexed.json").write_bytes(codecs.as_json(said))

@@ -4,7 +4,6 @@ The store keeps the assignments as numbered segments, each put once: of two runs
 and the other reads it and divides again.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -147,8 +146,5 @@ def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
 
 def put(store: Store, key: str, assignments: Mapping[str, Assignment]) -> bool:
     """Write new assignments as the next segment; False when another run was first."""
-    lines = [
-        json.dumps({"group": name, "split": item.split, "by": item.by}, sort_keys=True)
-        for name, item in sorted(assignments.items())
-    ]
-    return store.put_if_absent(key, "\n".join([*lines, ""]).encode())
+    lines = [{"group": name, "split": item.split, "by": item.by} for name, item in sorted(assignments.items())]
+    return store.put_if_absent(key, codecs.as_lines(lines))

@@ -1,6 +1,5 @@
 """The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from understudy.shell import Out, Result
 from understudy.steps.sample import core, queue
 from understudy.steps.sample.config import SampleConfig
 from understudy.storage import Store, prepare_store
+from understudy.store import codecs
 from understudy.task import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.llm import Teacher, open_teacher
@@ -114,7 +114,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "settings": asdict(config),
         **about,
     }
-    contents = {SAMPLE_FILE: sampling.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: _json(said)}
+    contents = {SAMPLE_FILE: sampling.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: codecs.as_json(said)}
     for name, data in contents.items():
         store.put_if_absent(f"samples/{day}/{name}", data)
     return float(about["cost_usd"])
@@ -205,7 +205,3 @@ def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
         f"{count(about['drawn'], 'text')} for people, drawn from {count(about['texts'], 'text')}; the teacher labelled "
         f"{about['taught']:,} ({usd(cost_usd)}){absent}; {count(taken, 'answer')} taken in{left_out}"
     )
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -14,6 +14,7 @@ from understudy.shell import In, Out, Result
 from understudy.steps.train import core
 from understudy.steps.train.config import TrainConfig
 from understudy.storage import Store, prepare_store
+from understudy.store import codecs
 from understudy.task import Card, load_card, load_config
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         )
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
-    lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
+    (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,

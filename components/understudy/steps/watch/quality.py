@@ -13,6 +13,7 @@ from understudy import metrics, provenance, registry
 from understudy.drift.series import Point, angle
 from understudy.metrics import Bools, Floats, Interval
 from understudy.storage import Store
+from understudy.store import codecs
 from understudy.task import Card
 
 PREFIX = "watch/quality/"
@@ -43,9 +44,7 @@ class Quality:
 
     def as_json(self) -> bytes:
         """Write it."""
-        return (
-            json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        ).encode()
+        return codecs.as_json({"format": FORMAT, **asdict(self)})
 
     @property
     def key(self) -> str:
