@@ -9,7 +9,6 @@ import csv
 import hashlib
 import html
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -273,8 +272,7 @@ def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
 
 def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
-    codecs.read_lines(data, where, Answer)
-    answers = [json.loads(line) for line in data.split(b"\n") if line.strip()]
+    answers = codecs.read_mappings(data, where, Answer)
     gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
     blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
@@ -320,8 +318,7 @@ def _mend_records(store: Store) -> None:
 
 
 def _mended(store: Store, key: str, data: bytes) -> bytes:
-    parse_record(data, store, key)
-    record = json.loads(data)
+    record = parse_record(data, store, key).model_dump(mode="json", exclude_unset=True)
     segments = [_described(store, part) for part in record["segments"]]
     if segments == record["segments"]:
         return data

@@ -19,8 +19,7 @@ import yaml
 from typing_extensions import TypedDict
 
 from understudy import sources
-from understudy.data import parquet
-from understudy.errors import BadData, BadInput, StorageError
+from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.sources import WHOLE_FILE, Refusal, Source
 from understudy.spreadsheet import raw_cell
@@ -246,12 +245,20 @@ def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
     data = store.read(key)
     try:
         if key.endswith(".parquet"):
-            table = parquet.from_bytes(data).with_columns(pl.col("id").cast(pl.String))
+            table = codecs.read_table(data, store.locate(key)).with_columns(pl.col("id").cast(pl.String))
             texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
             return list(zip(table["id"].drop_nulls(), texts, strict=True))
         rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         return [(raw_cell(row["id"]), raw_cell(row.get("text") or "")) for row in rows]
-    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (
+        BadArtifact,
+        pl.exceptions.PolarsError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        csv.Error,
+    ) as error:
         got = clipped(repr(error), 200)
         raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
 

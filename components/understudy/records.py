@@ -6,7 +6,6 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
-from understudy.data import parquet
 from understudy.errors import BadArtifact
 from understudy.store import codecs
 
@@ -162,10 +161,10 @@ def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
     """
     path = folder / FILES[schema]
     try:
-        table = parquet.read(path)
+        table = codecs.read_table(path, str(path), what=f"A table of {schema.__name__}")
         required = table.select(schema.column_names())
         good, failure = schema.filter(required, cast=True)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, dy.exc.SchemaError) as error:
+    except (pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
         raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
     if len(good) < len(table):
         raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")

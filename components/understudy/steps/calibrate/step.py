@@ -11,17 +11,16 @@ import polars as pl
 from understudy import metrics, provenance, records
 from understudy.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.cascade import HELD_OUT_FILE, Cascade, FirstStage
-from understudy.data import parquet
 from understudy.documents import read_json, write_json
 from understudy.drift.summary import describe
 from understudy.engine import Bools, Floats, Graph
-from understudy.errors import BadArtifact
 from understudy.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
 from understudy.shell import In, Out, Result
 from understudy.steps.calibrate import core
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
+from understudy.store import codecs
 from understudy.task import CARD_FILE, Card, load_card, load_config
 from understudy.text import word_counts
 
@@ -93,10 +92,7 @@ def _cascade(
 
 
 def _held_out(path: Path, calibrator: Sigmoid, threshold: float) -> HeldOut:
-    try:
-        table = parquet.read(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadArtifact(f"The held-out texts must be readable, got {error} ({path}). Export again.") from error
+    table = codecs.read_table(path, str(path), what="What holds the held-out texts", advice="Export again.")
     log_odds = table["log_odds"].to_numpy()
     return HeldOut(
         scores=table["score"].to_numpy(),

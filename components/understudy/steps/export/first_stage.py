@@ -18,9 +18,7 @@ import polars as pl
 
 from understudy import cascade, records, student
 from understudy.cascade import PAIRS, FirstStage
-from understudy.data import parquet
 from understudy.engine import Bools, Floats, Tokens
-from understudy.errors import BadArtifact
 from understudy.progress import track
 from understudy.scoring import exported_graph, positive_log_odds
 from understudy.stats import draw
@@ -128,10 +126,8 @@ def learned_by(folder: Path) -> pl.Series:
         BadArtifact: train did not write them.
     """
     path = folder / student.LEARNED_FILE
-    try:
-        return parquet.read(path)["id"]
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadArtifact(f"A student must say what it was trained on, got {error} ({path}). Train again.") from error
+    what = "What a student was trained on"
+    return codecs.read_table(path, str(path), {"id": pl.String()}, what=what, advice="Train again.")["id"]
 
 
 def why_not(fitted: int, held_out: int, most: float) -> str | None:
