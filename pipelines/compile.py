@@ -5,7 +5,6 @@ python -m understudy.pipelines.compile --out DIR
 
 import hashlib
 import importlib
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 from understudy.errors import BadInput, UnderstudyError
 from understudy.pipelines.pins import ROOT, Pins, pin, recorded_pins
 from understudy.runners.terminal import tell
+from understudy.store import codecs
 
 PIPELINES = ("training", "nightly", "quality")
 DIGITS = 10
@@ -58,8 +58,8 @@ def compiled(pipeline: Any, pins: Pins) -> dict[str, Any]:
 
 def version_of(name: str, content: Mapping[str, Any]) -> str:
     """Name a version by what it says: the same content has the same name, and any other another."""
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:DIGITS]}"
+    canonical = codecs.canonical(content, is_ascii=False)
+    return f"{name}-{hashlib.sha256(canonical).hexdigest()[:DIGITS]}"
 
 
 def compile_all(folder: Path) -> list[Path]:

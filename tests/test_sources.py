@@ -284,7 +284,8 @@ def test_an_empty_address_is_refused(tmp_path, monkeypatch):
     write(tmp_path, "a.csv", "id,text\n1,x\n")
     monkeypatch.chdir(tmp_path)
     for address in ("", " "):
-        assert "must name a file, a folder or s3://bucket/key, got an empty one" in said(address)
+        with pytest.raises(BadInput, match="must name a file, a folder or s3://bucket/key, got an empty one"):
+            said(address)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"  "])

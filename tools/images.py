@@ -22,6 +22,7 @@ import click
 from understudy.errors import BadInput, UnderstudyError
 from understudy.runners.terminal import tell
 from understudy.runtime.images import Image, read_images
+from understudy.store import codecs
 
 ROOT = Path(__file__).parents[1]
 RECORD_FILE = ROOT / "build" / "images.json"
@@ -150,7 +151,7 @@ def write_record(made: Mapping[str, Built], file: Path) -> None:
     record = {**before, **{role: asdict(image) for role, image in made.items()}}
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_suffix(".tmp")
-    beside.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    beside.write_bytes(codecs.as_json(record))
     beside.replace(file)
 
 

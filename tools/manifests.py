@@ -25,6 +25,7 @@ from understudy.pipelines.resources import Accelerator
 from understudy.pipelines.training import training_on
 from understudy.runners.terminal import tell
 from understudy.runtime.images import IMAGES_FILE, read_images
+from understudy.store import codecs
 
 BASE, GPU = "base/generated", "components/gpu/generated"
 POLICIES, SHIPPED_FOR = "policies", ("s3://understudy/production", ["s3://understudy-texts"])  # as overlays/production
@@ -53,7 +54,7 @@ def generate(pins: Pins, accelerator: Accelerator) -> Files:
     files[f"{GPU}/kustomization.yaml"] = dumped(gpu_component(versions["training"], on_gpu))
     files |= {f"{POLICIES}/{name}": content for name, content in policies(*SHIPPED_FOR).items()}
     if pins:
-        files[PINS] = json.dumps(pins, indent=2, sort_keys=True) + "\n"
+        files[PINS] = codecs.as_json(pins).decode()
     return files
 
 

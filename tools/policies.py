@@ -6,7 +6,6 @@ The table says it once: docs/deploy.md shows it, `make manifests` writes the pol
 test runs steps under them on a real server. A key that ends in "/" stands for all that lies below it.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import click
 
 from understudy.errors import BadInput, UnderstudyError
 from understudy.runners.terminal import tell
+from understudy.store import codecs
 from understudy.store.address import Address, parse_address
 
 EVERYONE = ("runs/*/fault.json",)  # what only a person can mend is told there by every step
@@ -161,7 +161,7 @@ def policies(store_uri: str, sources: Sequence[str]) -> dict[str, str]:
         BadInput: an address is not on S3.
     """
     store, *others = (_on_s3(uri) for uri in (store_uri, *sources))
-    return {f"{step}.json": json.dumps(policy_of(step, store, others), indent=2) + "\n" for step in TABLE}
+    return {f"{step}.json": codecs.as_json(policy_of(step, store, others), is_sorted=False).decode() for step in TABLE}
 
 
 def _on_s3(uri: str) -> Address:

@@ -5,7 +5,8 @@ import pytest
 
 from understudy.data import parquet
 from understudy.data.sources import opened
-from understudy.errors import BadData
+from understudy.errors import BadArtifact, BadData
+from understudy.store import codecs
 
 
 def write(path, identity):
@@ -23,7 +24,7 @@ def test_signs_of_a_pattern_in_a_path_stand_for_themselves(tmp_path, monkeypatch
     for address in (name, str(tmp_path / name)):
         with opened(address, ["id", "text"]) as source:
             assert source.read(["id"])[0]["id"].to_list() == ["this"]
-    assert parquet.read(tmp_path / name)["id"].to_list() == ["this"]
+    assert codecs.read_table(tmp_path / name, name)["id"].to_list() == ["this"]
 
 
 def test_a_folder_with_a_pattern_or_a_key_in_its_name_adds_no_column_and_no_row(tmp_path):
@@ -53,8 +54,8 @@ def test_a_damaged_file_is_one_error_and_says_nothing_on_standard_error(tmp_path
             (tmp_path / "b.parquet").write_bytes(garbled)
             try:
                 parquet.schema(tmp_path / "b.parquet")
-                parquet.read(tmp_path / "b.parquet")
-            except (OSError, pl.exceptions.PolarsError):
+                codecs.read_table(tmp_path / "b.parquet", "b.parquet")
+            except (BadArtifact, OSError, pl.exceptions.PolarsError):
                 refused += 1
     os.write(2, b"what others say is heard\n")
     assert refused > 10

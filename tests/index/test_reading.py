@@ -3,15 +3,14 @@
 import http.client
 import os
 import stat
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
 
 from tests.nights import prediction, put_segment
+from tests.services import local
 from understudy.cli.main import app
 from understudy.search import opening
 from understudy.search.sqlite import SqliteIndex
@@ -37,45 +36,28 @@ def read_only(upstream):
     """Stand before an S3 server and let reads alone through; yields the address and what was refused."""
     refused = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         protocol_version = "HTTP/1.1"
 
         def read(self):
             connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=30)
             connection.request(self.command, self.path, headers=dict(self.headers))
             answer = connection.getresponse()
-            self.send(answer.status, answer.read(), dict(answer.getheaders()))
+            left_out = {"transfer-encoding", "connection", *([] if self.command == "HEAD" else ["content-length"])}
+            headers = {name: value for name, value in answer.getheaders() if name.lower() not in left_out}
+            self.send(answer.status, answer.read(), headers)
             connection.close()
 
         def refuse(self):
             refused.append(f"{self.command} {self.path}")
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.body()
             self.send(403, DENIED, {"Content-Type": "application/xml"})
-
-        def send(self, status, body, headers):
-            self.send_response(status)
-            for name, value in headers.items():
-                if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
-                    self.send_header(name, value)
-            length = headers.get("Content-Length") if self.command == "HEAD" else None
-            self.send_header("Content-Length", length or str(len(body)))
-            self.end_headers()
-            self.wfile.write(body if self.command != "HEAD" else b"")
 
         do_GET = do_HEAD = read  # noqa: N815 - the library's names
         do_PUT = do_POST = do_DELETE = refuse  # noqa: N815
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", refused
-    finally:
-        server.shutdown()
-        server.server_close()
+    with local.serving(Handler) as address:
+        yield address, refused
 
 
 def test_a_search_leaves_a_folder_as_it_was(store):

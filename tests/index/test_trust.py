@@ -1,9 +1,7 @@
 """Where the key goes: to the server that whoever runs names, whatever a store says."""
 
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +9,7 @@ from click.testing import CliRunner
 from tests.conftest import card_yaml
 from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
-from tests.services import proxy
+from tests.services import local, proxy
 from understudy.cli.main import app
 from understudy.errors import BadArtifact, BadInput, IndexFailed
 from understudy.runtime.shell import execute
@@ -35,30 +33,18 @@ def listening():
     """Listen as a server that takes anything, and note every connection."""
     met = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         def setup(self):
             met.append(self.client_address)
             super().setup()
 
         def answer(self):
-            self.send_response(200)
-            self.send_header("X-elastic-product", "Elasticsearch")
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.send(200, b"{}", {"X-elastic-product": "Elasticsearch"})
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", met
-    finally:
-        server.shutdown()
-        server.server_close()
+    with local.serving(Handler) as address:
+        yield address, met
 
 
 def tamper(store, url, former=()):
@@ -144,28 +130,16 @@ def redirecting(status, target):
     """Answer every request by a redirect to another server."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         def answer(self):
             asked.append(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(status)
-            self.send_header("Location", f"{target}{self.path}")
-            self.send_header("X-elastic-product", "Elasticsearch")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.body()
+            self.send(status, headers={"Location": f"{target}{self.path}", "X-elastic-product": "Elasticsearch"})
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with local.serving(Handler) as address:
+        yield address, asked
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_failing_worker_is_told_by_both_runners(desk):
     for runner in ("direct", "kfp"):
         done = run(desk, *SMALL, date="2026-11-01", name=f"by-{runner}", runner=runner)
         assert done.returncode == 2
-        assert "A segment of predictions must be readable" in done.stderr
+        assert "A segment of predictions must be a Parquet table" in done.stderr
 
 
 @pytest.mark.parametrize(

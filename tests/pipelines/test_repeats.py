@@ -2,9 +2,11 @@
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.pipelines.clusters import ROOT
+from understudy.cli.main import app
 from understudy.runners.cluster import repeats
 from understudy.store import runs
 from understudy.store.runs import FAULT
@@ -85,6 +87,18 @@ def test_what_only_a_person_can_mend_is_not_repeated_until_something_has_changed
     (cluster.folder / "card.yaml").write_text(card_yaml(question="Is this sentence good advice for travellers?"))
     assert command(cluster, "nightly", CRON, date="2026-11-03").returncode == 0
     assert f"{BASE}-2" in names(cluster)
+
+
+def test_what_the_store_says_of_a_fault_is_shown_cut_and_without_keys(cluster, command):
+    command(cluster, "nightly", CRON, date=FIRST)
+    fail(cluster, BASE, f"A row is broken.\x1b[2J http://me:opensesame@host {'long ' * 1_000}")
+    done = command(cluster, "nightly", CRON, date=FIRST)
+    listed = CliRunner().invoke(app, ["runs", "--store", cluster.store_uri], catch_exceptions=False).stdout
+    for shown in (done.stderr, listed):
+        assert "step shard said: A row is broken." in shown
+        assert "\x1b" not in shown
+        assert "opensesame" not in shown
+        assert len(shown) < 3_000
 
 
 def test_texts_that_were_mended_where_they_lie_are_seen(cluster, command):

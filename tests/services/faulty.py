@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.services import local
 from tests.services.s3 import Server
 
 NOT_SIGNED = {"authorization", "x-amz-date", "x-amz-content-sha256", "host", "connection", "expect", "user-agent"}
@@ -87,11 +88,11 @@ def faulty(server: Server, rule: Rule) -> Iterator[tuple[str, list[Asked]]]:
     """
     log: list[Asked] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         protocol_version = "HTTP/1.1"
 
         def carry(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             log.append(asked)
             fault = rule(asked) or Fault()
@@ -103,19 +104,8 @@ def faulty(server: Server, rule: Rule) -> Iterator[tuple[str, list[Asked]]]:
 
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = carry  # noqa: N815 - the names that http.server calls
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy.daemon_threads = True
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{proxy.server_address[1]}", log
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()
+    with local.serving(Handler) as address:
+        yield address, log
 
 
 def reply(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes, fault: Fault) -> None:

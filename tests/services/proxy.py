@@ -3,13 +3,13 @@
 import http.client
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.services import local
 
 JSON = "application/vnd.elasticsearch+json;compatible-with=9"
 
@@ -60,36 +60,18 @@ def error(status: int, kind: str, reason: str) -> Answered:
 def serving(rule: Rule, behind: str = "") -> Iterator[str]:
     """Serve by a rule, which may pass a request on to the server behind; yields the address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            asked = Asked(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            asked = Asked(self.command, self.path, dict(self.headers), self.body())
             said = rule(asked, lambda passed: forward(behind, passed))
-            self.send_response(said.status)
-            self.send_header("X-elastic-product", "Elasticsearch")
-            self.send_header("Content-Type", JSON)
-            self.send_header("Content-Length", str(len(said.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(said.body)
+            self.send(said.status, said.body, {"X-elastic-product": "Elasticsearch", "Content-Type": JSON})
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with local.serving(Handler) as address:
+        yield address
 
 
 def forward(behind: str, asked: Asked, context: ssl.SSLContext | None = None) -> Answered:

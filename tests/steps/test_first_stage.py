@@ -211,5 +211,5 @@ def test_calibrate_leaves_out_a_first_stage_that_is_no_more_asked_for(tmp_path, 
 
 
 def test_a_student_that_does_not_say_what_it_learned_is_refused(tmp_path):
-    with pytest.raises(BadArtifact, match=r"must say what it was trained on.*Train again"):
+    with pytest.raises(BadArtifact, match=r"What a student was trained on must be a Parquet table.*Train again"):
         first_stage.learned_by(tmp_path)

@@ -1,14 +1,13 @@
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tests.services import local
 from tests.watched import make_texts, publish, put_night
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.runtime import shell
@@ -43,21 +42,16 @@ def version(tmp_path, store) -> str:
 def webhook(monkeypatch) -> Iterator[list[dict]]:
     told: list[dict] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
+    class Handler(local.Quiet):
+        def take(self) -> None:
+            told.append(json.loads(self.body()))
+            self.send(200)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+        do_POST = take  # noqa: N815 - the library's name
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    monkeypatch.setenv(outlets.WEBHOOK, f"http://127.0.0.1:{server.server_port}/hook")
-    yield told
-    server.shutdown()
-    server.server_close()
+    with local.serving(Handler) as address:
+        monkeypatch.setenv(outlets.WEBHOOK, f"{address}/hook")
+        yield told
 
 
 def quiet_nights(store: Store, version: str, count: int, texts: int = 300) -> list[str]:
@@ -366,9 +360,9 @@ def hook(*statuses: int, location: str = "") -> Iterator[tuple[str, list[bytes]]
     """Serve a webhook that answers by these statuses, the last one again and again; 0 cuts the connection."""
     told: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+    class Handler(local.Quiet):
+        def take(self) -> None:
+            told.append(self.body())
             status = statuses[min(len(told), len(statuses)) - 1]
             if not status:
                 self.close_connection = True
@@ -379,18 +373,10 @@ def hook(*statuses: int, location: str = "") -> Iterator[tuple[str, list[bytes]]
                 self.send_header("Location", location)
             self.end_headers()
 
-        do_GET = do_POST  # noqa: N815 - the library's name
+        do_GET = do_POST = take  # noqa: N815 - the library's names
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", told
-    finally:
-        server.shutdown()
-        server.server_close()
+    with local.serving(Handler) as address:
+        yield f"{address}/hook", told
 
 
 @pytest.mark.parametrize("fault", [429, 502, 503, 504, 0])

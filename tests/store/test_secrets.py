@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from understudy.errors import BadInput
 from understudy.secrets import keys
-from understudy.secrets.keys import HIDDEN, hide, read_secret, redact, redact_values
+from understudy.secrets.keys import HIDDEN, hide, read_secret, redact, redact_values, require_no_user
 from understudy.secrets.sinks import HidingStream
 
 KEY = "sk-Zq7hidden42x+w/Lm9="
@@ -241,3 +241,18 @@ def test_a_terminal_of_ascii_and_a_pipe_that_ends_make_no_traceback(tmp_path):
     ended = subprocess.run(["bash", "-c", piped], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("# A task card")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:pass@host", "https://me@host/v1", "https://:pass@host", "https://me:pa/ss@host"]
+)
+@pytest.mark.parametrize("has_path", [False, True])
+def test_an_address_with_a_user_or_password_is_refused_unseen(address, has_path):
+    with pytest.raises(BadInput, match=r"^A server must hold no user .* \(URL; not shown\)\. Do\.$") as caught:
+        require_no_user(address, "A server", "URL", "Do.", has_path=has_path)
+    assert "pa" not in str(caught.value).replace("password", "")
+
+
+def test_an_at_sign_in_a_path_is_no_user():
+    for address in ("", "https://host/hook/a@b/c", "https://host:9200/@me?user=a@b"):
+        require_no_user(address, "A server", "URL", "Do.")

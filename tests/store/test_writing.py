@@ -201,7 +201,7 @@ def test_an_address_that_cannot_be_is_one_sentence(words, address):
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_an_endpoint_with_a_password_is_refused_and_not_shown(s3_url, monkeypatch, variable):
     monkeypatch.setenv(variable, "http://me:opensesame@127.0.0.1:9")
-    with pytest.raises(BadInput, match="must hold no user and password") as told:
+    with pytest.raises(BadInput, match="must hold no user and no password") as told:
         open_store(s3_url)
     assert "opensesame" not in str(told.value)
 

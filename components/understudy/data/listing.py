@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from understudy.data.limits import MOST_FILES
 from understudy.errors import BadData
-from understudy.text.numbers import count
+from understudy.text.numbers import clipped, count
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv")
+KINDS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".tsv": "csv"}  # by suffix
 SHOWN_FILES = 20
 
 
@@ -29,7 +29,7 @@ def is_hidden(name: str) -> bool:
 
 def has_known_suffix(name: str) -> bool:
     """Tell whether a name says that it is CSV, JSONL or Parquet."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return PurePosixPath(name).suffix.lower() in KINDS
 
 
 def in_folder(folder: Path, address: str) -> Listing:
@@ -83,7 +83,7 @@ def require_some(data: Sequence[str], passed_over: Sequence[str], place: str, ad
         return
     others = f" but {told(passed_over)}" if passed_over else ""
     raise BadData(
-        f"A {place} must hold {', '.join(SUFFIXES)} files, got none{others} ({address}). Mend the address, or unpack "
+        f"A {place} must hold {', '.join(KINDS)} files, got none{others} ({address}). Mend the address, or unpack "
         "the files and name them so."
     )
 
@@ -106,12 +106,6 @@ def told(names: Sequence[str], files: int = 0, shown: int = 3) -> str:
     are = "is" if files == 1 else "are"
     listed = ", ".join([*first, "..."] if files > len(first) else first)
     return f"{count(files, 'file')} that {are} passed over ({listed})"
-
-
-def clipped(name: str, length: int = 80) -> str:
-    """Show a name on one line of a message."""
-    plain = name.encode("ascii", "backslashreplace").decode() if not name.isprintable() else name
-    return plain if len(plain) <= length else f"{plain[: length - 3]}..."
 
 
 def is_plain(path: Path) -> bool:

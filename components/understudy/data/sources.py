@@ -39,8 +39,8 @@ from understudy.store.address import parse_address
 from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
 from understudy.store.storage import S3Store, Store, copy
+from understudy.text.numbers import clipped
 
-KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 FOREIGN = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -237,7 +237,7 @@ def _cut_short(file: File, error: BaseException) -> BadData:
 
 def _said(error: BaseException) -> str:
     """Return the first line of an error, on one line of a message."""
-    return listing.clipped((str(_reason(error)).splitlines() or [type(error).__name__])[0], 200)
+    return clipped((str(_reason(error)).splitlines() or [type(error).__name__])[0], 200)
 
 
 def parts(file: File, start: Place, every: int) -> Iterator[Part]:
@@ -328,34 +328,14 @@ def fetched(address: str) -> Iterator[Listing]:
     """List the files behind an address; what is on S3 is copied here meanwhile.
 
     Raises:
-        BadData: the address is empty, or nothing is there.
-        BadInput: the bucket is missing, forbidden or not to be reached.
+        BadData: nothing is there.
+        BadInput: the address is none, or the bucket is missing, forbidden or not to be reached.
     """
-    require_address(address)
     if not parse_address(address, "the file").is_s3:
         yield listed(address)
         return
     with temporary_folder() as folder:
         yield _from_s3(address, folder)
-
-
-def require_address(address: str, option: str = "the file") -> None:
-    """Refuse an empty address, which a shell makes of an unset variable and a path takes for the current folder.
-
-    Args:
-        address: where something is to be read from.
-        option: what it was given as, in the message.
-
-    Raises:
-        BadData: it is empty.
-        BadInput: it is none that can be opened: too long, with a NUL, or of another scheme.
-    """
-    if not address.strip():
-        raise BadData(
-            f"An address must name a file, a folder or s3://bucket/key, got an empty one ({option}). "
-            "Check that the variable is set; '.' names the current folder."
-        )
-    parse_address(address, option)
 
 
 def local_path(address: str) -> Path:
@@ -396,7 +376,7 @@ def _from_s3(address: str, folder: Path) -> Listing:
 def suffix_of(name: str) -> str:
     """Return the ending of a name that says how a file reads; none for any other, which may be of any length."""
     suffix = Path(name).suffix
-    return suffix if suffix.lower() in KINDS else ""
+    return suffix if suffix.lower() in listing.KINDS else ""
 
 
 def keys_under(store: Store, key: str, address: str) -> tuple[list[str], tuple[str, ...]]:
@@ -464,7 +444,7 @@ def _recognised(name: str, path: Path, start: bytes) -> File:
     if encoding == "utf-8" and b"\0" in start.partition(b"\n")[0]:
         raise BadData(f"A file must be UTF-8, got NUL bytes in its first line ({name}). Save it as UTF-8.")
     text = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()
-    kind = KINDS.get(path.suffix.lower()) or ("jsonl" if text.startswith("{") else "csv")
+    kind = listing.KINDS.get(path.suffix.lower()) or ("jsonl" if text.startswith("{") else "csv")
     if JSON_LIST.match(text) or (kind != "csv" and text.startswith("[")):
         raise BadData(f"A JSON file must hold one object a line, got a list ({name}). Write it as JSONL.")
     return File(name, path, kind, encoding)
@@ -508,7 +488,7 @@ def _parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
 
 
 def _said_kind(kind: pl.DataType) -> str:
-    return listing.clipped(str(kind))
+    return clipped(str(kind))
 
 
 def _jsonl_keys(file: File) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import csv
 import hashlib
 import html
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -182,7 +181,7 @@ def _forget_words(store: Store, wanted: Wanted) -> None:
 def _without_words(gone: frozenset[str], where: str, data: bytes) -> bytes:
     record = codecs.read_mapping(data, where, Series)
     new = {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
-    return data if new == record else _json(new)
+    return data if new == record else codecs.as_json(new)
 
 
 def _page_without_words(gone: frozenset[str], where: str, page: bytes) -> bytes:
@@ -226,9 +225,7 @@ def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Parquet."""
     table = _table(data, where)
     kept = table.filter(~_mask(table, wanted))
-    buffer = io.BytesIO()
-    kept.write_parquet(buffer, compression="zstd", statistics=False)
-    return buffer.getvalue(), len(table) - len(kept)
+    return codecs.as_parquet(kept), len(table) - len(kept)
 
 
 def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
@@ -269,17 +266,16 @@ def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
         return [pruned(item) for item in kept]
 
     content = pruned(codecs.read_json(data, where, codecs.MOST_LINES_BYTES))
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(), gone
+    return codecs.as_json(content, is_sorted=False, is_ascii=False), gone
 
 
 def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
-    codecs.read_lines(data, where, Answer)
-    answers = [json.loads(line) for line in data.split(b"\n") if line.strip()]
+    answers = codecs.read_mappings(data, where, Answer)
     gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
     blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
-    return "".join(json.dumps(answer, sort_keys=True) + "\n" for answer in blank).encode(), changed
+    return codecs.as_lines(blank), changed
 
 
 ERASERS: Mapping[str, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
@@ -321,15 +317,14 @@ def _mend_records(store: Store) -> None:
 
 
 def _mended(store: Store, key: str, data: bytes) -> bytes:
-    parse_record(data, store, key)
-    record = json.loads(data)
+    record = parse_record(data, store, key).model_dump(mode="json", exclude_unset=True)
     segments = [_described(store, part) for part in record["segments"]]
     if segments == record["segments"]:
         return data
     rows = sum(part["rows"] for part in segments)
     gone = record["refused"].get(FORGOTTEN, 0) + record["rows"] - rows  # labelled and refused stay all that was read
     refused = {**record["refused"], **({FORGOTTEN: gone} if gone else {})}
-    return _json({**record, "segments": segments, "rows": rows, "refused": refused})
+    return codecs.as_json({**record, "segments": segments, "rows": rows, "refused": refused})
 
 
 def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
@@ -338,10 +333,6 @@ def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
         return part
     rows = len(_table(found.data, store.locate(part["key"])))
     return {**part, "sha256": hashlib.sha256(found.data).hexdigest(), "rows": rows}
-
-
-def _json(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:

@@ -13,9 +13,9 @@ import polars as pl
 
 from understudy.data import sources
 from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES, MOST_TASK_BYTES
-from understudy.data.listing import clipped
 from understudy.data.sources import Refusal
 from understudy.errors import BadData
+from understudy.text.numbers import clipped
 
 CONTROL = "label"  # name of the choice on our labelling page
 ID_FIELD = "understudy_id"

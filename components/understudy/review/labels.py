@@ -7,7 +7,6 @@ queue: each person's newest answer counts.
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,10 +18,9 @@ import polars as pl
 import yaml
 from typing_extensions import TypedDict
 
-from understudy.data import parquet, sources
-from understudy.data.listing import clipped
+from understudy.data import sources
 from understudy.data.sources import WHOLE_FILE, Refusal, Source
-from understudy.errors import BadData, BadInput, StorageError
+from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.steps.ingest.config import IngestConfig
@@ -30,6 +28,7 @@ from understudy.store import codecs
 from understudy.store.names import require_name
 from understudy.store.storage import Store
 from understudy.text.normalise import normalise
+from understudy.text.numbers import clipped
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {
@@ -121,9 +120,8 @@ def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labe
     Returns:
         The new segment's key, or None when there are no votes or nothing new is said.
     """
-    lines = [json.dumps({**said, "origin": origin}, sort_keys=True) for said in _said(votes)]
-    data = "".join(f"{line}\n" for line in lines).encode()
-    while lines:
+    data = codecs.as_lines({**said, "origin": origin} for said in _said(votes))
+    while data:
         keys = store.list(f"labels/{card_name}/")
         newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
         if newest is not None and store.read(newest) == data:
@@ -247,12 +245,20 @@ def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
     data = store.read(key)
     try:
         if key.endswith(".parquet"):
-            table = parquet.from_bytes(data).with_columns(pl.col("id").cast(pl.String))
+            table = codecs.read_table(data, store.locate(key)).with_columns(pl.col("id").cast(pl.String))
             texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
             return list(zip(table["id"].drop_nulls(), texts, strict=True))
         rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         return [(raw_cell(row["id"]), raw_cell(row.get("text") or "")) for row in rows]
-    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (
+        BadArtifact,
+        pl.exceptions.PolarsError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        csv.Error,
+    ) as error:
         got = clipped(repr(error), 200)
         raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
 

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from xml.etree import ElementTree as Xml
 
 import polars as pl
 
 from understudy.review.label_studio import CONTROL, ID_FIELD
 from understudy.review.spreadsheet import safe_cell
+from understudy.store import codecs
 from understudy.task.card import Card
 
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
@@ -46,7 +46,7 @@ def label_studio_tasks(queue: pl.DataFrame) -> str:
 def tasks_json(rows: pl.DataFrame) -> str:
     """Write rows as Label Studio's tasks: their columns, and the id once more in a field that no export overwrites."""
     tasks = [{"data": {ID_FIELD: row["id"], **row}} for row in rows.iter_rows(named=True)]
-    return json.dumps(tasks, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return codecs.as_json(tasks, is_sorted=False, is_ascii=False).decode()
 
 
 def label_studio_page(card: Card) -> str:

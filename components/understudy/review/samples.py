@@ -7,8 +7,6 @@
 These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
 """
 
-import io
-import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Required
@@ -105,9 +103,7 @@ def asked(store: Store, until: str) -> dict[str, list[str]]:
 
 def as_parquet(sample: pl.DataFrame) -> bytes:
     """Write a sample."""
-    buffer = io.BytesIO()
-    sample.select(SAMPLE.names()).write_parquet(buffer, compression="zstd", statistics=False)
-    return buffer.getvalue()
+    return codecs.as_parquet(sample.select(SAMPLE.names()))
 
 
 def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
@@ -119,7 +115,7 @@ def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
         votes: columns id, label and annotator.
     """
     rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
-    data = "".join(f"{json.dumps(row, sort_keys=True)}\n" for row in rows.iter_rows(named=True)).encode()
+    data = codecs.as_lines(rows.iter_rows(named=True))
     while not _is_known(store, day, rows):
         taken = [name for known, name in _keys(store) if known == day and ANSWERS.fullmatch(name)]
         number = max((int(name[len("answers-") : -len(".jsonl")]) for name in taken), default=0) + 1

@@ -1,7 +1,6 @@
 """Where an artifact came from: `provenance.json` in every artifact folder, or beside an artifact that is one file."""
 
 import hashlib
-import json
 import math
 import os
 import time
@@ -137,8 +136,8 @@ def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None)
         content: what to write.
         named: the artifact's final path, when it is still to be renamed.
     """
-    text = json.dumps(redact_values(content), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    file_of(artifact, named).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    data = codecs.as_json(redact_values(content), is_ascii=False, errors="backslashreplace")
+    file_of(artifact, named).write_bytes(data)
 
 
 def read(artifact: Path) -> dict[str, Any]:
@@ -261,3 +260,11 @@ def _finite(step: str, name: str, value: float) -> float:
 
 def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
+=======
+
+
+def hash_json(content: Any) -> str:
+    """SHA-256 of a JSON value in its canonical form."""
+    return hashlib.sha256(codecs.canonical(content)).hexdigest()
+>>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5

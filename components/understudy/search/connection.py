@@ -16,7 +16,7 @@ import elasticsearch
 
 from understudy.errors import BadInput, IndexFailed, UnderstudyError
 from understudy.runtime.retry import BUSY
-from understudy.secrets.keys import read_secret, redact
+from understudy.secrets.keys import read_secret, redact, require_no_user
 
 URL, API_KEY, API_KEY_FILE, CA_CERTS = (
     "ELASTICSEARCH_URL",
@@ -34,15 +34,12 @@ def open_client(url: str, timeout_s: float) -> elasticsearch.Elasticsearch:
     Raises:
         BadInput: the address cannot serve, or a mounted file is missing.
     """
+    advice = f"Put an API key into {API_KEY} or {API_KEY_FILE}."
+    require_no_user(url, "Elasticsearch's address", f"index.url or {URL}", advice)
     parts = _parts(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadInput(
             f"Elasticsearch's address must be http(s)://host:port, got '{redact(url)}' (index.url or {URL})."
-        )
-    if parts.username or parts.password:
-        raise BadInput(
-            f"Elasticsearch's address must hold no password, got one for {parts.hostname} (index.url or {URL}). "
-            f"Put an API key into {API_KEY} or {API_KEY_FILE}."
         )
     is_secure, certificates = parts.scheme == "https", os.environ.get(CA_CERTS)
     if is_secure and certificates and not Path(certificates).is_file():

@@ -5,7 +5,6 @@ dead-letters/<index>/date=<night>/<bundle>/<segment>.json   for predictions/date
 They belong to the index that refused them: another one, which may take these documents, has no part in them.
 """
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from typing import Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy.errors import IndexFailed, StorageError
 from understudy.search.backend import Letter
+from understudy.store import codecs
 from understudy.store.segments import PREFIX as SEGMENTS
 from understudy.store.segments import is_segment
 from understudy.store.storage import Store, update
@@ -63,7 +63,7 @@ def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> N
         StorageError: others keep changing the object.
     """
     said = {"format": 1, "segment": segment, "letters": [{"id": one.id, "reason": one.reason} for one in letters]}
-    data = (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
+    data = codecs.as_json(said)
     update(store, key_of(index, segment), lambda _: data if letters else None, "Dead letters")
 
 

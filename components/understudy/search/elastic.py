@@ -11,7 +11,6 @@ moved and the old one removed in one call. An index that was emptied has another
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from understudy.search.connection import explained, is_busy, open_client
 from understudy.search.documents import FIELDS
 from understudy.search.query import Answer, Query
 from understudy.steps.index.config import IndexConfig
+from understudy.store import codecs
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
 
@@ -75,7 +75,7 @@ class ElasticIndex:
         self.url, self.alias = url, f"understudy.{card_name}"
         self._store, self._config, self._mapping = store, config, dict(mapping)
         self._fixed = {"number_of_shards": config.shards}
-        digest = hashlib.sha256(json.dumps([self._fixed, self._mapping], sort_keys=True).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(codecs.canonical([self._fixed, self._mapping])).hexdigest()[:12]
         self.name = f"{self.alias}.{digest}"
         self.place = f"Elasticsearch ({self.alias} at {url})"
         self._client = open_client(url, config.timeout_s)

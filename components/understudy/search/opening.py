@@ -5,7 +5,6 @@ store could name a server of their own, and would get the key. What the store sa
 opened.
 """
 
-import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from understudy.search.connection import URL
 from understudy.search.sqlite import SqliteIndex
 from understudy.search.sync import follow
 from understudy.steps.index.config import IndexConfig
-from understudy.store import identity, tombstones
+from understudy.store import codecs, identity, tombstones
 from understudy.store.cache import cache_folder
 from understudy.store.names import CardName
 from understudy.store.registry import read_current
@@ -143,7 +142,7 @@ def say_serving(store: Store, serving: Serving) -> None:
         known = set() if before is None else _serving_of(before, store).addresses
         former = {*known, *serving.former} - {serving.url}
         now = {"format": 1, "card": serving.card_name, "url": serving.url, "former": sorted(former)}
-        return json.dumps(now, sort_keys=True).encode()
+        return codecs.canonical(now)
 
     update(store, SERVING, said, "The index's address")
 

@@ -154,6 +154,30 @@ def has_password(text: str, *, is_address: bool = False) -> bool:
     return bool(USER_INFO.search(found)) or any(True for _ in _passwords(found))
 
 
+def require_no_user(address: str, what: str, where: str, advice: str, *, has_path: bool = True) -> None:
+    """Refuse an address with a user or a password before its host; it is not shown.
+
+    Args:
+        address: of a server.
+        what: is addressed, as the message begins.
+        where: it was given.
+        advice: where the key goes instead.
+        has_path: whether it may have a path, and an @ in that.
+
+    Raises:
+        BadInput: it has one.
+    """
+    try:
+        authority = urlsplit(address).netloc if has_path else address.partition("?")[0]
+        _ = urlsplit(address).port  # an error where a password holds a slash
+    except ValueError:
+        authority = address
+    if "@" in authority:
+        raise BadInput(
+            f"{what} must hold no user and no password, got one before the host ({where}; not shown). {advice}"
+        )
+
+
 def _environment() -> Iterator[str]:
     """Give the secrets that the environment holds now."""
     for name in os.environ:

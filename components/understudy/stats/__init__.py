@@ -1,1 +1,1 @@
-"""Statistics: metrics with intervals, seeded draws, and drift; pure functions over tables and arrays."""
+"""Seeded draws: pure functions of what they are given."""

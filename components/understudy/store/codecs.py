@@ -1,7 +1,8 @@
-"""Typed JSON and tables out of a store, a bundle or a folder that others may write: sound and of bounded size.
+"""Typed JSON and tables, into a store, a bundle or a folder and out of it: the one way to write and to read them.
 
-A record is read only below a limit on bytes, depth and digits; it has no key twice, no NaN and no half of a surrogate
-pair, and it has the type that its reader asked for. Anything else is one error in one sentence.
+Others may write there too, so what is read is sound and of bounded size. A record is read only below a limit on bytes,
+depth and digits; it has no key twice, no NaN and no half of a surrogate pair, and it has the type that its reader asked
+for. Anything else is one error in one sentence.
 """
 
 import io
@@ -9,7 +10,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,7 @@ MOST_LINES_BYTES = 256 << 20  # of a segment of JSON lines
 MOST_DEPTH = 32  # Python recurses on a few hundred; no record of ours nests deeper than eight
 MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4,300 digits
 FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
+READ, RESTORE = "What is read from a store or an artifact", "Restore it."  # how the one sentence begins and ends
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 T = TypeVar("T")
 
@@ -79,7 +81,7 @@ def read_mapping(data: bytes, where: str, kind: Any = None, most_bytes: int = MO
     if not isinstance(value, dict):
         raise unreadable("a JSON mapping", f"a {type(value).__name__}", where)
     if kind is not None:
-        read_as(kind, data, where, most_bytes)
+        _validated(kind, data, where)
     return value
 
 
@@ -93,6 +95,10 @@ def read_as(kind: type[T], data: bytes, where: str, most_bytes: int = MOST_BYTES
     {'rows': 3}
     """
     read_json(data, where, most_bytes)
+    return _validated(kind, data, where)
+
+
+def _validated(kind: type[T], data: bytes, where: str) -> T:
     try:
         record: T = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as error:
@@ -102,9 +108,19 @@ def read_as(kind: type[T], data: bytes, where: str, most_bytes: int = MOST_BYTES
 
 def read_lines(data: bytes, where: str, kind: type[T], most_bytes: int = MOST_LINES_BYTES) -> list[T]:
     """Read JSON lines, each as one record. Raises BadArtifact as `read_as` does, and names the line."""
+    return [read_as(kind, line, place) for line, place in _lines(data, where, most_bytes)]
+
+
+def read_mappings(data: bytes, where: str, kind: Any, most_bytes: int = MOST_LINES_BYTES) -> list[dict[str, Any]]:
+    """Read JSON lines, each as `read_mapping` does."""
+    return [read_mapping(line, place, kind) for line, place in _lines(data, where, most_bytes)]
+
+
+def _lines(data: bytes, where: str, most_bytes: int) -> Iterator[tuple[bytes, str]]:
+    """Give each line that is not blank, and its place."""
     require_size(len(data), where, most_bytes)
     lines = enumerate(data.split(b"\n"), start=1)
-    return [read_as(kind, line, f"{where}, line {number}") for number, line in lines if line.strip()]
+    yield from ((line, f"{where}, line {number}") for number, line in lines if line.strip())
 
 
 def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
@@ -135,24 +151,91 @@ def read_text(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> str:
         raise unreadable("text in UTF-8", _plain(error), where) from error
 
 
-def read_table(data: bytes, where: str, schema: "Mapping[str, Any] | None" = None) -> "pl.DataFrame":
+def read_table(
+    source: bytes | Path,
+    where: str,
+    schema: "Mapping[str, Any] | None" = None,
+    *,
+    most_rows: int | None = None,
+    what: str = READ,
+    advice: str = RESTORE,
+) -> "pl.DataFrame":
     """Read a Parquet table.
 
     Args:
-        data: as it lies there.
+        source: the bytes as they lie there, or a path.
         where: the object's address, for the message.
         schema: columns to read, with their types; None for the table as it is.
+        most_rows: refused before it is read when it says that it has more; a small file may claim any number.
+        what: is read, as the message begins.
+        advice: what to do when it is damaged.
 
     Raises:
-        BadArtifact: it is damaged, or lacks a column or its type.
+        BadArtifact: it is missing, damaged or too long, or lacks a column or its type.
     """
     import polars as pl
 
+    from understudy.store.parquet import scanned
+
     try:
-        table = pl.read_parquet(io.BytesIO(data), columns=None if schema is None else list(schema))
-        return table if schema is None else table.cast(pl.Schema(schema))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, MemoryError) as error:
-        raise unreadable("a Parquet table", _plain(error), where) from error
+        with scanned(source) as table:
+            _require_form(table, schema, most_rows)
+            return table.collect() if schema is None else table.select(list(schema)).collect().cast(pl.Schema(schema))
+    except (pl.exceptions.PolarsError, OSError, ValueError, MemoryError) as error:
+        raise unreadable("a Parquet table", _plain(error), where, what, advice) from error
+
+
+def _require_form(table: "pl.LazyFrame", schema: "Mapping[str, Any] | None", most_rows: int | None) -> None:
+    import polars as pl
+
+    if most_rows is not None and (rows := table.select(pl.len()).collect().item()) > most_rows:
+        raise ValueError(f"{rows:,} rows, above {most_rows:,}")
+    columns = table.collect_schema()
+    if lacking := [name for name in schema or () if name not in columns]:
+        raise ValueError(f"no column {lacking[0]}")
+
+
+def as_json(content: Any, *, is_sorted: bool = True, is_ascii: bool = True, errors: str = "strict") -> bytes:
+    r"""Write a JSON record, indented, with a line break at its end; the same content gives the same bytes.
+
+    Args:
+        content: what to write.
+        is_sorted: by keys; False where people read it in the order in which it was made.
+        is_ascii: whether all other signs are escaped.
+        errors: of the encoding, as of `str.encode`.
+
+    Raises:
+        ValueError: a number is none that JSON has.
+
+    >>> as_json({"rows": 3})
+    b'{\n  "rows": 3\n}\n'
+    """
+    text = json.dumps(content, indent=2, sort_keys=is_sorted, allow_nan=False, ensure_ascii=is_ascii)
+    return f"{text}\n".encode(errors=errors)
+
+
+def canonical(content: Any, *, is_ascii: bool = True) -> bytes:
+    """Write JSON in its one canonical form, in which it is hashed: on one line, sorted by keys.
+
+    Raises:
+        ValueError: a number is none that JSON has.
+
+    >>> canonical({"b": 1, "a": [True]})
+    b'{"a": [true], "b": 1}'
+    """
+    return json.dumps(content, sort_keys=True, allow_nan=False, ensure_ascii=is_ascii).encode()
+
+
+def as_lines(rows: Iterable[Any]) -> bytes:
+    """Write JSON lines, each in its canonical form."""
+    return b"".join(canonical(row) + b"\n" for row in rows)
+
+
+def as_parquet(table: "pl.DataFrame") -> bytes:
+    """Write a Parquet table; the same rows give the same bytes."""
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
 
 
 def require_size(size: int, where: str, most_bytes: int) -> None:
@@ -165,9 +248,9 @@ def require_size(size: int, where: str, most_bytes: int) -> None:
         raise unreadable(f"at most {most_bytes:,} bytes", f"{size:,}", where)
 
 
-def unreadable(rule: str, value: str, where: str) -> BadArtifact:
+def unreadable(rule: str, value: str, where: str, what: str = READ, advice: str = RESTORE) -> BadArtifact:
     """Return the error of an object that is not what it must be."""
-    return BadArtifact(f"What is read from a store or an artifact must be {rule}, got {value} ({where}). Restore it.")
+    return BadArtifact(f"{what} must be {rule}, got {value} ({where}). {advice}")
 
 
 def faults_of(error: ValidationError) -> str:

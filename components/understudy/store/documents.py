@@ -1,6 +1,5 @@
 """Small JSON documents in artifact folders: written in one canonical form, read with one kind of error."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from understudy.store import codecs
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a document; the same content gives the same bytes."""
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    path.write_bytes(codecs.as_json(content, is_ascii=False))
 
 
 def read_json(path: Path, maker: str) -> dict[str, Any]:

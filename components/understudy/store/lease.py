@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import Conflict, StorageError
+from understudy.store import codecs
 from understudy.store.storage import Store, Tagged
 
 TERM_S = 30.0
@@ -74,7 +75,7 @@ class State:
 
     def data(self) -> bytes:
         """Write it as JSON."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True) + "\n").encode()
+        return codecs.as_lines([{"format": FORMAT, **asdict(self)}])
 
 
 class Lease:

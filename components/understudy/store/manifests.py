@@ -9,7 +9,6 @@ that is killed before its night has its own key is completed by whoever comes ne
 manifest, so there is no second pointer that could go wrong.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -254,7 +253,7 @@ def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]
 
 def as_bytes(manifest: Manifest) -> bytes:
     """Write a manifest."""
-    return (json.dumps(asdict(manifest), sort_keys=True) + "\n").encode()
+    return codecs.as_lines([asdict(manifest)])
 
 
 def parse(data: bytes, where: str) -> Manifest:

@@ -11,7 +11,6 @@ anything replaces it, so neither a kill nor a second publisher can lose one.
 """
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -356,7 +355,7 @@ def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         for name, digest in manifest.files.items():
             if not store.put_if_absent(f"{root}/{name}", contents[name]):
                 _require_same(store, f"{root}/{name}", digest)
-        store.put_if_absent(key, _json(manifest))
+        store.put_if_absent(key, codecs.as_json(asdict(manifest)))
     stored = read_manifest(store, manifest.version)
     if stored.bundle_files != manifest.bundle_files:
         raise BadArtifact(
@@ -440,7 +439,7 @@ def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
             _keep(store, current)
         if wanted == current:
             return wanted
-        if store.compare_and_swap(CURRENT, _json(wanted), found.tag if found else None):
+        if store.compare_and_swap(CURRENT, codecs.as_json(asdict(wanted)), found.tag if found else None):
             _keep(store, wanted)
             return wanted
         time.sleep(0.02 * attempt)
@@ -451,7 +450,7 @@ def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
 
 
 def _keep(store: Store, state: Current) -> None:
-    store.put_if_absent(f"history/{state.generation:08d}.json", _json(state))
+    store.put_if_absent(f"history/{state.generation:08d}.json", codecs.as_json(asdict(state)))
 
 
 def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
@@ -503,7 +502,3 @@ def _current_of(data: bytes, where: str) -> Current:
     if not current.report.startswith(f"bundles/{current.version}/"):
         raise codecs.unreadable("the pointer to a version and its own report", f"'{current.report}'", where)
     return current
-
-
-def _json(record: Any) -> bytes:
-    return (json.dumps(asdict(record), indent=2, sort_keys=True) + "\n").encode()

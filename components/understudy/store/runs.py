@@ -8,7 +8,6 @@ runs/<name>/fault.json        what a step found that only a person can mend, of 
 runs/<name>/ended.json        how it ended, as far as somebody saw it
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact
-from understudy.secrets.keys import redact_values
+from understudy.secrets.keys import redact, redact_values
 from understudy.store import codecs
 from understudy.store.names import CardName, RunName, require_name
 from understudy.store.storage import Store
+from understudy.text.numbers import clipped
 
 ROOT = "runs/"
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
@@ -28,6 +28,7 @@ FAULT = "fault.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
 FILES = (STARTED, SUBMITTED, DECISION, FAULT, ENDED)
 PUBLISH = "publish"
+LONGEST_FAULT = 1_000  # characters of a fault that are shown; our own sentences are shorter
 
 
 class Record(TypedDict, total=False):
@@ -73,6 +74,11 @@ class Told:
         return "submitted" if self.submitted else "begun"
 
     @property
+    def fault_line(self) -> str:
+        """What the run found that only a person can mend, as `fault_line` writes it; empty when there is none."""
+        return fault_line(self.fault) if self.fault else ""
+
+    @property
     def place(self) -> str:
         """Where the artifacts lie, or the page of the run where only the server knows."""
         return str(self.submitted.get("artifacts") or self.submitted.get("url") or self.started["artifacts"])
@@ -107,7 +113,17 @@ def put(store: Store, name: str, file: str, content: Mapping[str, Any]) -> bool:
 
 def as_bytes(content: Mapping[str, Any]) -> bytes:
     """Write a record as it lies in the store."""
-    return (json.dumps(redact_values(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return codecs.as_json(redact_values(content), is_ascii=False)
+
+
+def fault_line(fault: Mapping[str, Any]) -> str:
+    """Write what a step found that only a person can mend on one line: the store says it, so it is cut and redacted.
+
+    >>> fault_line({"step": "shard", "message": "A row is broken."})
+    'step shard said: A row is broken.'
+    """
+    step, message = (redact(" ".join(str(fault.get(part, "")).split())) for part in ("step", "message"))
+    return f"step {clipped(step)} said: {clipped(message, LONGEST_FAULT)}"
 
 
 def read_all(store: Store) -> list[Told]:
@@ -128,14 +144,19 @@ def _told(store: Store, name: str, there: set[str]) -> Told:
 
 
 def lines(runs: Sequence[Told]) -> Iterator[str]:
-    """Write runs for a person: what, when, with which card, how it ended, and where its artifacts lie."""
+    """Write runs for a person: what, when, with which card, how it ended, and where its artifacts lie.
+
+    Below a run stands what it found that only a person can mend.
+    """
     rows = [("name", "pipeline", "started", "card", "outcome", "artifacts")]
     for told in runs:
         card = f"{told.started['card']}@{str(told.started['card_hash'])[:12]}"
         rows.append((told.name, told.started["pipeline"], told.started["started"], card, told.outcome, told.place))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
+    for row, fault in zip(rows, ["", *(told.fault_line for told in runs)], strict=True):
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        if fault:
+            yield f"    {fault}"
 
 
 def _damaged(store: Store, key: str, why: str) -> BadArtifact:

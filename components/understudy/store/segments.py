@@ -4,7 +4,6 @@ What is read here was written by the step infer, but who can write the store can
 checked before anything is made of them.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -24,7 +23,8 @@ NIGHT = rf"predictions/date=\d{{4}}-\d{{2}}-\d{{2}}/{VERSION}/"
 SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
 MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
 MOST_GENERATIONS = 900_000
-MOST_ROWS = 20_000_000  # a small file may claim any number
+MOST_ROWS = 20_000_000
+SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
 REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
 Count = Annotated[int, Field(ge=0)]
 
@@ -32,7 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """What a shard's record says of one segment."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")  # what is written anew loses nothing
     key: Annotated[str, StringConstraints(pattern=rf"^{NIGHT}\d{{2,}}-\d{{5,}}\.parquet\z", max_length=300)]
     rows: Count
     sha256: Digest
@@ -41,7 +41,7 @@ class Part(BaseModel):
 class ShardRecord(BaseModel):
     """What a shard says of itself once it is complete: `predictions/date=<night>/<version>/<shard>.json`."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
     format: Literal[1] = 1
     bundle: Version | None = None
     rows: Count
@@ -143,17 +143,7 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
         BadArtifact: it is no readable Parquet, a column is missing or of another kind, a value that must be there is
             not, or a probability is none.
     """
-    try:
-        rows = pl.scan_parquet(io.BytesIO(data), glob=False).select(pl.len()).collect().item()
-        if rows > MOST_ROWS:
-            raise _damaged(f"{rows:,} rows, above {MOST_ROWS:,}", where)
-        table = codecs.read_table(data, where)
-        missing = [name for name in PREDICTIONS.names() if name not in table.columns]
-        if missing:
-            raise _damaged(f"no column {missing[0]}", where)
-        table = table.select(PREDICTIONS.names()).cast(PREDICTIONS)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise _damaged(f"{error!s:.200}", where) from error
+    table = codecs.read_table(data, where, PREDICTIONS, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE)
     nulls = [name for name in (*REQUIRED, "generation", "threshold") if table[name].null_count()]
     if nulls:
         raise _damaged(f"a row without {nulls[0]}", where)
@@ -196,6 +186,4 @@ def require_rows(table: pl.DataFrame, recorded: int, where: str, *, may_lack: bo
 
 
 def _damaged(fault: str, where: str) -> BadArtifact:
-    return BadArtifact(
-        f"A segment of predictions must be readable, got {fault} ({where}). Delete it, and run the night again."
-    )
+    return codecs.unreadable("one that a worker wrote", fault, where, SEGMENT_READ, DELETE)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from understudy.errors import BadInput, StorageError
+from understudy.store import codecs
 from understudy.store.address import parse_address
 from understudy.store.faults import ABSENT_CODES, explain_answer, explain_connection, explain_os
 from understudy.store.leftovers import hold, is_there, remove_if_dead, sweep, sweep_temporary
@@ -501,8 +502,11 @@ def s3_client() -> "S3Client":
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    from understudy.secrets.keys import require_no_user
+
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    _require_no_password(endpoint or "")
+    advice = "Put the keys into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    require_no_user(endpoint or "", "The address of S3", "AWS_ENDPOINT_URL", advice, has_path=False)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
         config = Config(
@@ -548,14 +552,6 @@ def _hide_keys(session: "Session") -> None:
     require_plain(found.access_key, where)
     checked(found.secret_key, where)
     checked(found.token or "", where)
-
-
-def _require_no_password(endpoint: str) -> None:
-    if "@" in endpoint.partition("?")[0]:
-        raise BadInput(
-            "The address of S3 must hold no user and password, got some (AWS_ENDPOINT_URL; not shown). Put the keys "
-            "into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
 
 
 def open_store(uri: str, option: str = "--store") -> Store:
@@ -620,7 +616,7 @@ def _prove(store: S3Store) -> None:
 
 def _marker(*, is_proven: bool) -> bytes:
     """Write a marker; no two are the same, so that a write of ours is told from another's."""
-    return (json.dumps({"format": 1, PROVEN: is_proven, "written": uuid.uuid4().hex}) + "\n").encode()
+    return codecs.as_lines([{"format": 1, PROVEN: is_proven, "written": uuid.uuid4().hex}])
 
 
 def _is_proven(marker: bytes) -> bool:

@@ -6,8 +6,8 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
-from understudy.data import parquet
 from understudy.errors import BadArtifact
+from understudy.store import codecs
 
 Split = Literal["train", "validation", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "calibration", "test")
@@ -150,7 +150,7 @@ def write(table: pl.DataFrame, schema: type[dy.Schema], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     required = schema.validate(table.select(schema.column_names()), cast=True)
     extra = [name for name in table.columns if name not in schema.column_names()]
-    required.hstack(table.select(extra)).write_parquet(folder / FILES[schema], compression="zstd", statistics=False)
+    (folder / FILES[schema]).write_bytes(codecs.as_parquet(required.hstack(table.select(extra))))
 
 
 def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
@@ -161,10 +161,10 @@ def read(folder: Path, schema: type[dy.Schema]) -> pl.DataFrame:
     """
     path = folder / FILES[schema]
     try:
-        table = parquet.read(path)
+        table = codecs.read_table(path, str(path), what=f"A table of {schema.__name__}")
         required = table.select(schema.column_names())
         good, failure = schema.filter(required, cast=True)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, dy.exc.SchemaError) as error:
+    except (pl.exceptions.PolarsError, dy.exc.SchemaError) as error:
         raise BadArtifact(f"A table must be readable as {schema.__name__}, got {error} ({path}).") from error
     if len(good) < len(table):
         raise BadArtifact(f"A table's rows must follow {schema.__name__}, got faults {failure.counts()} ({path}).")

@@ -6,13 +6,13 @@ The shell command is `understudy forget`; `erasure.py` removes what is there alr
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 
+from understudy.store import codecs
 from understudy.store.storage import Store
 
 Kind = Literal["id", "group"]
@@ -58,5 +58,5 @@ def read(store: Store) -> Forgotten:
 def remember_to_forget(store: Store, kind: Kind, names: Iterable[str], today: str) -> None:
     """Put tombstones; from then on no step takes these texts."""
     for name in names:
-        said = json.dumps({"format": 1, "kind": kind, "asked": today}, sort_keys=True)
-        store.put_if_absent(f"{PREFIX}{tombstone(kind, name)}.json", said.encode())
+        said = codecs.canonical({"format": 1, "kind": kind, "asked": today})
+        store.put_if_absent(f"{PREFIX}{tombstone(kind, name)}.json", said)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError
-from understudy.secrets.keys import read_secret, redact
+from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.text.numbers import clip
@@ -343,21 +343,16 @@ def is_loopback(url: str) -> bool:
 
 
 def _checked(url: str) -> str:
+    where = "OPENAI_BASE_URL or teacher.base_url"
+    require_no_user(url, "The teacher's address", where, "Put the key into OPENAI_API_KEY.")
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        has_password = "@" in parts.netloc
     except ValueError:
-        is_sound, has_password = False, "@" in url
-    if has_password:
-        raise BadInput(
-            "The teacher's address must hold no user and no password, got one before the host (OPENAI_BASE_URL or "
-            "teacher.base_url; it is not shown). Put the key into OPENAI_API_KEY."
-        )
+        is_sound = False
     if not is_sound:
         raise BadInput(
-            f"The teacher's address must be http:// or https:// with a host, got '{redact(url)}' (OPENAI_BASE_URL or "
-            "teacher.base_url). Mend it."
+            f"The teacher's address must be http:// or https:// with a host, got '{redact(url)}' ({where}). Mend it."
         )
     return url.rstrip("/")
 

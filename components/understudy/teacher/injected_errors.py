@@ -3,7 +3,6 @@
 Every decision is drawn from a hash of the seed and the text, so the same text always gets the same answer.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from statistics import NormalDist
 import polars as pl
 
 from understudy.errors import BadData, BadInput
+from understudy.stats import draw
 from understudy.task.card import Card, Slice
 from understudy.task.patterns import fault_of
 from understudy.task.slices import in_slice
@@ -72,8 +72,7 @@ class Planted:
 
 def chance(seed: int, purpose: str, content: str) -> float:
     """Draw a number in [0, 1) that depends on nothing but the arguments."""
-    digest = hashlib.sha256(f"{seed}:{purpose}:{content}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return draw.share(seed, purpose, content)
 
 
 def plant(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> dict[str, Planted]:

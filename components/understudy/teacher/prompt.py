@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import UnderstudyError
+from understudy.store import codecs
 from understudy.task.card import Card, Label
 
 CODE_LENGTH = 16
@@ -73,7 +74,7 @@ class Prompt:
         """
         settings = {"temperature": TEMPERATURE, "logprobs": has_logprobs, "server": server}
         parts = [self.system, marked(""), self.response_format, model, settings]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(codecs.canonical(parts)).hexdigest()
 
 
 def prompt_of(card: Card, *, has_rationale: bool = False) -> Prompt:

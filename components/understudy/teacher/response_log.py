@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from understudy.errors import BadInput, StorageError
 from understudy.progress import say
+from understudy.store import codecs
 from understudy.store.cache import cache_folder, open_database
 from understudy.store.identity import make_id
 from understudy.store.lease import read_record
@@ -273,7 +274,7 @@ class PurchaseBook:
                 int(answer.is_rehearsal),
                 answer.cost_usd,
                 segment,
-                json.dumps(asdict(answer), sort_keys=True),
+                codecs.canonical(asdict(answer)).decode(),
             )
             for answer, segment in answers
         ]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.errors import BadInput, UnderstudyError
+from understudy.store import codecs
 from understudy.task.card import load_card
 from understudy.teacher.injected_errors import Errors, Planted, confidence, guess, plant, read_answers, write_planted
 from understudy.teacher.prompt import unmarked
@@ -326,7 +327,7 @@ def _fingerprint(plan: Plan, planted: Mapping[str, Planted]) -> str:
     """Tell apart rehearsals that answer differently, so that their answers are not taken for one another's."""
     answers = [(content, asdict(answer)) for content, answer in sorted(planted.items())]
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]
 
 
 def _text(request: Mapping[str, Any]) -> str:

@@ -140,6 +140,16 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def clipped(name: str, length: int = 80) -> str:
+    r"""Show what others chose on one line of a message, without control signs.
+
+    >>> clipped("a\nb"), clipped("x" * 9, 6)
+    ('a\\nb', 'xxx...')
+    """
+    plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+    return plain if len(plain) <= length else f"{plain[: length - 3]}..."
+
+
 def clip(text: str, length: int) -> str:
     """Cut a text for display, and say so by an ellipsis.
 

@@ -20,8 +20,12 @@ from understudy.runners.cluster.follow import state_of
 from understudy.runners.runs import Record
 from understudy.store import manifests, registry
 from understudy.store.address import parse_address
+<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
 from understudy.store.hashing import hash_json
 from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, key_of, read
+=======
+from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, fault_line, key_of, read
+>>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
 from understudy.store.storage import Store, open_store
 
 FAILED = "FAILED"
@@ -129,9 +133,8 @@ def require_mended(store: Store, record: Record) -> None:
         except BadArtifact:  # a damaged record keeps its own name from use, and nobody else's run
             continue
         if first is not None and (first.pipeline, first.card, first.inputs) == wanted:
-            fault = read(store, name, FAULT) or {}
             raise BadInput(
                 f"A run must start from something else than one that ended with a fault of what it was given, got what "
-                f"'{name}' was given, whose step {fault.get('step', '')} said: {fault.get('message', '')} "
+                f"'{name}' was given, whose {fault_line(read(store, name, FAULT) or {})} "
                 f"({store.locate(key_of(name, FAULT))}). Mend that; add --again where submit cannot see that it was."
             )

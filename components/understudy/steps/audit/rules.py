@@ -6,15 +6,16 @@ flag more of the other texts inside than outside (over-labels)? Holm's correctio
 made; a slice is biased when a corrected p is below `alpha`. Texts count once each, unweighted, and as independent.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from understudy.stats import metrics
+from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools, Interval
 
 Direction = Literal["under-labels", "over-labels"]
@@ -227,8 +228,4 @@ def _doubt(direction: Direction) -> pl.Expr:
 
 def _order(seed: int) -> pl.Expr:
     """Return a shuffle that depends on ids alone, not on the order of the rows."""
-
-    def digest(name: str) -> str:
-        return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
-
-    return pl.col("id").map_elements(digest, return_dtype=pl.String).alias("order")
+    return pl.col("id").map_elements(partial(lot, seed), return_dtype=pl.String).alias("order")

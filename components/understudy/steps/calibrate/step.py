@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.data import parquet
-from understudy.errors import BadArtifact
 from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage
 from understudy.model.engine import Bools, Floats, Graph
 from understudy.model.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
@@ -20,7 +18,11 @@ from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
+<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
 from understudy.store import hashing, tables
+=======
+from understudy.store import codecs, tables
+>>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.store.documents import read_json, write_json
 from understudy.task.card import CARD_FILE, Card, load_card, load_config
@@ -94,10 +96,7 @@ def _cascade(
 
 
 def _held_out(path: Path, calibrator: Sigmoid, threshold: float) -> HeldOut:
-    try:
-        table = parquet.read(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadArtifact(f"The held-out texts must be readable, got {error} ({path}). Export again.") from error
+    table = codecs.read_table(path, str(path), what="What holds the held-out texts", advice="Export again.")
     log_odds = table["log_odds"].to_numpy()
     return HeldOut(
         scores=table["score"].to_numpy(),

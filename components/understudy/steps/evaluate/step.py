@@ -1,6 +1,5 @@
 """Measure a bundle on human labels: a folder and a file in, a folder and a page out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import defined
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.store import runs, tables
+from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
 from understudy.task.card import load_card, load_config
@@ -67,8 +66,7 @@ def _leave(record: str, told: Result) -> None:
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / EVALUATION_FILE).write_bytes(codecs.as_json(found, is_sorted=False, is_ascii=False))
     page.write_text(report.page(found), encoding="utf-8")
 
 

@@ -9,7 +9,6 @@ Source: Hoerl and Kennard, "Ridge regression", 1970; the student as teacher of a
 "Distilling the knowledge in a neural network", 2015.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.data import parquet
-from understudy.errors import BadArtifact
 from understudy.model import cascade, student
 from understudy.model.cascade import PAIRS, FirstStage
 from understudy.model.engine import Bools, Floats, Tokens
 from understudy.model.scoring import exported_graph, positive_log_odds
 from understudy.progress import track
+from understudy.stats import draw
 from understudy.steps.export.config import ExportConfig
-from understudy.store import tables
+from understudy.store import codecs, tables
 from understudy.task.card import Card
 from understudy.task.slices import weak_positive
 
@@ -62,7 +60,8 @@ def make(
     first.save(graphs)
     scores = np.concatenate([first.scores(piece) for piece in tokens])
     table = texts.select("id").with_columns(score=pl.Series(scores), log_odds=pl.Series(log_odds))
-    kept.join(table, on="id", maintain_order="left").write_parquet(graphs / cascade.HELD_OUT_FILE)
+    held_out = kept.join(table, on="id", maintain_order="left")
+    (graphs / cascade.HELD_OUT_FILE).write_bytes(codecs.as_parquet(held_out))
     return {
         "reason": f"fitted on {is_fitted.sum():,} texts of the pool, {len(kept):,} more are held out for the cut",
         "intercept": first.intercept,
@@ -84,15 +83,14 @@ def chosen(pool: pl.DataFrame, config: ExportConfig) -> pl.DataFrame:
     return pool.join(drawn.select("group", is_held_out=is_held_out), on="group", maintain_order="left")
 
 
-def lots(draw: str, groups: pl.Series) -> pl.Series:
+def lots(purpose: str, groups: pl.Series) -> pl.Series:
     """Draw the groups' lots in [0, 1), shape (groups,): a hash, so that a rerun draws the same.
 
     Args:
-        draw: what the lots are for; those of one draw say nothing of those of another.
+        purpose: what the lots are for; those of one say nothing of those of another.
         groups: their names.
     """
-    hashes = [hashlib.sha256(f"{draw}:{group}".encode("utf-8", "surrogatepass")).hexdigest() for group in groups]
-    return pl.Series("lot", [int(digits[:12], 16) / 16**12 for digits in hashes], dtype=pl.Float64)
+    return pl.Series("lot", [draw.share(purpose, group, digits=12) for group in groups], dtype=pl.Float64)
 
 
 def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame:
@@ -128,10 +126,8 @@ def learned_by(folder: Path) -> pl.Series:
         BadArtifact: train did not write them.
     """
     path = folder / student.LEARNED_FILE
-    try:
-        return parquet.read(path)["id"]
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadArtifact(f"A student must say what it was trained on, got {error} ({path}). Train again.") from error
+    what = "What a student was trained on"
+    return codecs.read_table(path, str(path), {"id": pl.String()}, what=what, advice="Train again.")["id"]
 
 
 def why_not(fitted: int, held_out: int, most: float) -> str | None:

@@ -1,6 +1,5 @@
 """The step index: the store's predictions into the searchable index."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from understudy.search import opening
 from understudy.search.sync import Followed, follow
 from understudy.steps.index import rules
 from understudy.steps.index.config import IndexConfig
+from understudy.store import codecs
 from understudy.store.storage import prepare_store
 from understudy.task.card import load_card, load_config
 
@@ -68,5 +68,4 @@ def _figures(done: Followed, expired: int, total: int) -> dict[str, float]:
 
 def _write(folder: Path, said: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
-    content = json.dumps(said, indent=2, sort_keys=True, allow_nan=False)
-    (folder / "indexed.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "indexed.json").write_bytes(codecs.as_json(said))

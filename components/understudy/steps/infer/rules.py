@@ -14,6 +14,7 @@ from understudy.data.times import moment_of
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST, STUDENT
 from understudy.model.scoring import Bundle, Scored
+from understudy.stats import draw
 from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
 from understudy.store.segments import is_probability
 from understudy.store.tombstones import Forgotten
@@ -278,9 +279,8 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
         how many were settled, how many of these were checked, and how many of these the student calls positive.
     """
     settled = table.filter(pl.col("stage") == FIRST)
-    names = (f"{date}:{name}" for date, name in settled.select("date", "id").iter_rows())
-    lots = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) for name in names]
-    drawn = settled.filter(pl.Series(lots, dtype=pl.Int64) < share * 16**8)
+    lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
+    drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
     said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
     return len(settled), len(drawn), int((said >= bundle.threshold).sum())
 

@@ -1,8 +1,6 @@
 """The step infer: read one shard of a night, score it, and put it into the store segment by segment."""
 
 import hashlib
-import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -163,7 +161,7 @@ def _stands(store: Store, part: Part, forgotten: Forgotten) -> bool:
 def _as_begun(job: Job) -> Job:
     """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
     key = manifests.limits_key(job.manifest, job.shard)
-    job.store.put_if_absent(key, _json({name: getattr(job.config, name) for name in Limits.model_fields}))
+    job.store.put_if_absent(key, codecs.as_json({name: getattr(job.config, name) for name in Limits.model_fields}))
     begun = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
     return replace(job, config=replace(job.config, **begun.model_dump()))
 
@@ -178,8 +176,8 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
             written.append(about)
             scored.append(table.select(rules.SCORED))
             _count(tally, segment, table, job, progress)
-    _replace(job.store, manifests.scored_key(job.manifest, job.shard), _parquet(pl.concat(scored)))
-    _replace(job.store, manifests.shard_key(job.manifest, job.shard), _json(_record(job, tally, written)))
+    _replace(job.store, manifests.scored_key(job.manifest, job.shard), codecs.as_parquet(pl.concat(scored)))
+    _replace(job.store, manifests.shard_key(job.manifest, job.shard), codecs.as_json(_record(job, tally, written)))
     return tally
 
 
@@ -192,9 +190,9 @@ def _label(
     found = _kept_segment(job.store, key, forgotten)
     tally.kept += len(found[0]) if found else 0
     while found is None:
-        data = _parquet(_predict(job, segment, known, tally))
+        data = codecs.as_parquet(_predict(job, segment, known, tally))
         if segment.refusals:
-            job.store.put_if_absent(refusals, _parquet(rules.refused(segment.refusals)))
+            job.store.put_if_absent(refusals, codecs.as_parquet(rules.refused(segment.refusals)))
         job.store.put_if_absent(key, data)  # when another worker on this shard was first, its segment stands
         found = _kept_segment(job.store, key, forgotten)
     if forgotten.hashes:
@@ -221,7 +219,7 @@ def _kept(
         kept = forgotten.without(table)
         if len(kept) == len(table):
             return table, found.data
-        store.compare_and_swap(key, _parquet(kept), found.tag)
+        store.compare_and_swap(key, codecs.as_parquet(kept), found.tag)
     return None
 
 
@@ -379,7 +377,7 @@ def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Re
     }
     summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
     summary |= {"refused": dict(sorted(total.refused.items()))}
-    (folder / SUMMARY).write_bytes(_json(summary))
+    (folder / SUMMARY).write_bytes(codecs.as_json(summary))
     name = job.name if job else manifest.date
     return Result(rules.headline(name, total, manifest.positive_label), metrics, {"shard": name})
 
@@ -389,13 +387,3 @@ def _read_refused(data: bytes, where: str) -> pl.DataFrame:
     if lacking := {"id", "group"} - set(table.columns):
         raise codecs.unreadable("refused rows with ids and groups", f"no {', '.join(sorted(lacking))}", where)
     return table
-
-
-def _parquet(table: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.write_parquet(buffer, compression="zstd", statistics=False)
-    return buffer.getvalue()
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.data.listing import clipped
 from understudy.data.sources import WHOLE_FILE, Refusal, Source
 from understudy.review.labels import tally
+from understudy.text.numbers import clipped
 
 COLUMNS = {
     "file": pl.String,

@@ -4,14 +4,13 @@ The store keeps the assignments as numbered segments, each put once: of two runs
 and the other reads it and divides again.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from typing_extensions import TypedDict
 
+from understudy.stats.draw import lot
 from understudy.steps.ingest.config import IngestConfig
 from understudy.store import codecs
 from understudy.store.storage import Store
@@ -104,7 +103,7 @@ def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: In
         kind = [group for group in known.values() if bool(group.positives) == is_positive]
         before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
         open_groups = [group for group in kind if group.name not in stored and group.name not in decided]
-        open_groups.sort(key=lambda group: _hash(config.seed, group.name))
+        open_groups.sort(key=lambda group: lot(config.seed, group.name))
         decided |= _shared_out(open_groups, wanted, before)
     return decided
 
@@ -135,10 +134,6 @@ def _shared_out(
     return decided
 
 
-def _hash(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
-
-
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
     """Read all assignments of a card; with them the key that the next segment takes."""
     keys = store.list(f"splits/{card_name}/")
@@ -151,8 +146,5 @@ def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
 
 def put(store: Store, key: str, assignments: Mapping[str, Assignment]) -> bool:
     """Write new assignments as the next segment; False when another run was first."""
-    lines = [
-        json.dumps({"group": name, "split": item.split, "by": item.by}, sort_keys=True)
-        for name, item in sorted(assignments.items())
-    ]
-    return store.put_if_absent(key, "\n".join([*lines, ""]).encode())
+    lines = [{"group": name, "split": item.split, "by": item.by} for name, item in sorted(assignments.items())]
+    return store.put_if_absent(key, codecs.as_lines(lines))

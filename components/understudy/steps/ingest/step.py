@@ -19,6 +19,7 @@ from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
 from understudy.store import tables, tombstones
+from understudy.store.address import parse_address
 from understudy.store.storage import Store, prepare_store
 from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card, load_config
@@ -114,7 +115,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
 
 
 def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str]) -> Source:
-    sources.require_address(address, option)
+    parse_address(address, option)
     return stack.enter_context(sources.opened(address, required, optional))
 
 

@@ -1,9 +1,8 @@
 """Which texts the teacher is asked for, and how much of the pool each of them stands for."""
 
-import hashlib
-
 import polars as pl
 
+from understudy.stats.draw import lot
 from understudy.steps.label.config import LabelConfig
 from understudy.task.slices import Bools
 
@@ -22,11 +21,6 @@ def shares(likely: int, rest: int, texts: int) -> tuple[int, int]:
     return from_likely, min(rest, texts - from_likely)
 
 
-def lot(text: str, seed: int) -> str:
-    """Draw a text's lot: a hash, so that a larger draw holds the smaller one, and ids and order do not matter."""
-    return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def draw(pool: pl.DataFrame, is_likely: Bools, config: LabelConfig) -> pl.DataFrame:
     """Draw texts, about half of them from those that the weak rules call positive.
 
@@ -39,7 +33,7 @@ def draw(pool: pl.DataFrame, is_likely: Bools, config: LabelConfig) -> pl.DataFr
         columns id, text, stratum, population (texts of the stratum) and weight (population / drawn), in an order that
         mixes the strata evenly, so that any first part of it is a balanced draw too.
     """
-    lots = [lot(text, config.seed) for text in pool["text"]]
+    lots = [lot(config.seed, text) for text in pool["text"]]
     sorted_pool = pool.select(
         "id", "text", stratum=pl.Series(is_likely).replace_strict({True: LIKELY, False: REST}, return_dtype=pl.String)
     )

@@ -1,12 +1,12 @@
 """Which unlabelled texts the teacher is asked for, and which of them go to people because the student disagrees."""
 
 from collections.abc import Collection
-from hashlib import sha256
 
 import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
+from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.text.duplicates import fold
@@ -21,7 +21,7 @@ def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
     A text's lot is a hash of its id and the seed, so it stays the same when the pool grows, and the teacher's stored
     answers are of use again.
     """
-    lots = [sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest() for name in pool["id"]]
+    lots = [lot(seed, name) for name in pool["id"]]
     return pool.with_columns(pl.Series("lot", lots, dtype=pl.String)).sort("lot", "id").drop("lot").head(texts)
 
 

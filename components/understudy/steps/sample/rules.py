@@ -1,11 +1,10 @@
 """Which texts of the last nights people are asked for, and how many texts each of them stands for."""
 
-from hashlib import sha256
-
 import numpy as np
 import polars as pl
 
 from understudy.review.samples import SAMPLE
+from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.sample.config import SampleConfig
 
@@ -39,7 +38,7 @@ def draw(texts: pl.DataFrame, config: SampleConfig, day: str, stand_for: float =
 
     Source: Cochran, "Sampling techniques", 1977, chapters 5 and 5A on stratified draws and weights.
     """
-    lots = [sha256(f"{config.seed}:{day}:{name}".encode("utf-8", "surrogatepass")).hexdigest() for name in texts["id"]]
+    lots = [lot(config.seed, day, name) for name in texts["id"]]
     stratum = stratum_of(texts["probability"].to_numpy(), texts["threshold"].to_numpy())
     known = texts.with_columns(
         pl.Series("lot", lots, dtype=pl.String), pl.Series("stratum", stratum, dtype=pl.Int64)

@@ -1,6 +1,5 @@
 """The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from understudy.review.samples import ABOUT_FILE, SAMPLE, SAMPLE_FILE
 from understudy.runtime.shell import Out, Result
 from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.store import manifests, segments, tombstones
+from understudy.store import codecs, manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card, load_config
@@ -116,7 +115,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "settings": asdict(config),
         **about,
     }
-    contents = {SAMPLE_FILE: samples.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: _json(said)}
+    contents = {SAMPLE_FILE: samples.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: codecs.as_json(said)}
     for name, data in contents.items():
         store.put_if_absent(f"samples/{day}/{name}", data)
     return float(about["cost_usd"])
@@ -207,7 +206,3 @@ def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
         f"{count(about['drawn'], 'text')} for people, drawn from {count(about['texts'], 'text')}; the teacher labelled "
         f"{about['taught']:,} ({usd(cost_usd)}){absent}; {count(taken, 'answer')} taken in{left_out}"
     )
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()

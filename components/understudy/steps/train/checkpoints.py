@@ -1,6 +1,5 @@
 """Checkpoints of a training in the store: tensors as safetensors, counters as JSON, never a pickle."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -39,7 +38,7 @@ def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
     older = store.list(f"checkpoints/{key}/")
     name = f"checkpoints/{key}/{checkpoint.position.update:08d}"
     store.put_if_absent(f"{name}.safetensors", save(checkpoint.tensors))
-    store.put_if_absent(f"{name}.json", json.dumps(asdict(checkpoint.position)).encode())
+    store.put_if_absent(f"{name}.json", codecs.canonical(asdict(checkpoint.position)))
     for old in older:
         if not old.startswith(name):
             store.delete(old)

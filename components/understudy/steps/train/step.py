@@ -11,6 +11,7 @@ from understudy.progress import track
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.train import rules
 from understudy.steps.train.config import TrainConfig
+from understudy.store import codecs
 from understudy.store import tables as records
 from understudy.store.documents import read_json
 from understudy.store.storage import Store, prepare_store
@@ -102,7 +103,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         )
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
-    lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
+    (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,

@@ -12,7 +12,11 @@ import polars as pl
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
 from understudy.stats.metrics import Bools, Floats, Interval
+<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
 from understudy.store import hashing, registry
+=======
+from understudy.store import codecs, registry
+>>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
 from understudy.store.storage import Store
 from understudy.task.card import Card
 
@@ -44,9 +48,7 @@ class Quality:
 
     def as_json(self) -> bytes:
         """Write it."""
-        return (
-            json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        ).encode()
+        return codecs.as_json({"format": FORMAT, **asdict(self)})
 
     @property
     def key(self) -> str:

@@ -1,6 +1,5 @@
 """What the watch keeps of a night: one immutable record, from which everything that is shown is made."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -131,11 +130,6 @@ def _require(is_so: bool, got: str) -> None:
 def as_record(night: Night) -> dict[str, Any]:
     """Return what is written as JSON."""
     return asdict(night)
-
-
-def as_json(content: Mapping[str, Any]) -> bytes:
-    """Write JSON as the store keeps it."""
-    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def documents(night: Night) -> list[dict[str, Any]]:

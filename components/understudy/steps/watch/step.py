@@ -1,6 +1,5 @@
 """The step watch: judge a night by those before it, and leave the verdict in the store."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,7 +18,7 @@ from understudy.steps.watch.nightly import Look
 from understudy.steps.watch.quality import Quality
 from understudy.steps.watch.records import FORMAT, Night
 from understudy.steps.watch.rules import Watched
-from understudy.store import manifests, segments
+from understudy.store import codecs, manifests, segments
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store
@@ -213,11 +212,10 @@ def _write(folder: Path, page: Path, night: Night, answered: Quality, html: str)
 
 def _files(night: Night) -> dict[str, bytes]:
     """Return what is kept of a night, by file name; series.json last: with it the night is judged."""
-    lines = [json.dumps(document, sort_keys=True, allow_nan=False) for document in records.documents(night)]
     return {
         METRICS_FILE: outlets.prometheus(night).encode(),
-        DOCUMENTS_FILE: "".join(f"{line}\n" for line in lines).encode(),
-        SERIES_FILE: records.as_json(records.as_record(night)),
+        DOCUMENTS_FILE: codecs.as_lines(records.documents(night)),
+        SERIES_FILE: codecs.as_json(records.as_record(night)),
     }
 
 
@@ -229,7 +227,7 @@ def _put(store: Store, night: Night, html: str) -> str:
     for name, data in files.items():
         store.put_if_absent(f"{folder}/{name}", data)
     if night.verdict == rules.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
-        store.put_if_absent(f"watch/retrain/{night.date}.json", records.as_json(records.trigger(night)))
+        store.put_if_absent(f"watch/retrain/{night.date}.json", codecs.as_json(records.trigger(night)))
     return _tell(store, night, store.locate(f"{folder}/page.html"))
 
 
@@ -269,7 +267,7 @@ def _tell(store: Store, night: Night, report: str) -> str:
     content = outlets.message(night, report)
     if not outlets.call(url, content):
         return "failed"
-    store.put_if_absent(key, records.as_json(content))
+    store.put_if_absent(key, codecs.as_json(content))
     return "sent"
 
 

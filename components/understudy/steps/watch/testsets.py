@@ -4,8 +4,6 @@ testsets/<last day of the quarter>/gold.parquet   human labels, as `understudy e
 testsets/<last day of the quarter>/about.json     put last: F1 on it beside F1 on the set the bundle was published on
 """
 
-import io
-import json
 import math
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -69,7 +67,7 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
     if len(rows) < fewest:
         return
     store.put_if_absent(f"{folder}/gold.parquet", gold(rows))
-    store.put_if_absent(f"{folder}/{ABOUT_FILE}", _json(compared(store, card, rows, last)))
+    store.put_if_absent(f"{folder}/{ABOUT_FILE}", codecs.as_json(compared(store, card, rows, last)))
 
 
 def gold(rows: pl.DataFrame) -> bytes:
@@ -83,9 +81,7 @@ def gold(rows: pl.DataFrame) -> bytes:
         annotators="annotators",
         origin=pl.lit("labels"),
     )
-    buffer = io.BytesIO()
-    tables.Gold.validate(table, cast=True).write_parquet(buffer, compression="zstd", statistics=False)
-    return buffer.getvalue()
+    return codecs.as_parquet(tables.Gold.validate(table, cast=True))
 
 
 def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> dict[str, Any]:
@@ -129,7 +125,3 @@ def read_all(store: Store, until: str) -> list[dict[str, Any]]:
     keys = [key for key in store.list(PREFIX) if key.endswith(f"/{ABOUT_FILE}")]
     found = [codecs.read_mapping(store.read(key), store.locate(key), About) for key in keys]
     return [about for about in found if about["date"] <= until]
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
