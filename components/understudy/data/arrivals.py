@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy.data import sources
-from understudy.data.listing import SHOWN_FILES, clipped
+from understudy.data.listing import SHOWN_FILES
 from understudy.data.sources import START, File, Part, Place, Reading, Refusal, Row
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
@@ -26,6 +26,7 @@ from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
 from understudy.store.manifests import FORMAT, MOST_SHARDS, Consumed, Manifest, Range, TextObject
 from understudy.store.storage import FolderStore, S3Store, Store, copy, split_uri
+from understudy.text.numbers import clipped
 
 REQUIRED = ("id", "text")
 COLUMNS = ("id", "group", "time", "text")

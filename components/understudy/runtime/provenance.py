@@ -260,11 +260,3 @@ def _finite(step: str, name: str, value: float) -> float:
 
 def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
-=======
-
-
-def hash_json(content: Any) -> str:
-    """SHA-256 of a JSON value in its canonical form."""
-    return hashlib.sha256(codecs.canonical(content)).hexdigest()
->>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5

@@ -1,10 +1,11 @@
 """SHA-256 of files, folders and JSON values; a provenance is no part of what it describes."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
+
+from understudy.store import codecs
 
 PROVENANCE = "provenance.json"  # in an artifact's folder; beside an artifact that is one file, after its name
 
@@ -34,4 +35,4 @@ def is_provenance(path: Path) -> bool:
 
 def hash_json(content: Any) -> str:
     """SHA-256 of a JSON value in its canonical form."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(codecs.canonical(content)).hexdigest()

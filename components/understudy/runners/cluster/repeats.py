@@ -20,12 +20,8 @@ from understudy.runners.cluster.follow import state_of
 from understudy.runners.runs import Record
 from understudy.store import manifests, registry
 from understudy.store.address import parse_address
-<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
 from understudy.store.hashing import hash_json
-from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, key_of, read
-=======
 from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, fault_line, key_of, read
->>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
 from understudy.store.storage import Store, open_store
 
 FAILED = "FAILED"

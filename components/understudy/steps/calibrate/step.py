@@ -18,11 +18,7 @@ from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
-<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
-from understudy.store import hashing, tables
-=======
-from understudy.store import codecs, tables
->>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
+from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.store.documents import read_json, write_json
 from understudy.task.card import CARD_FILE, Card, load_card, load_config

@@ -2,18 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
 from understudy.data.listing import told
 from understudy.errors import BadInput
 from understudy.store.manifests import Manifest
 from understudy.text.numbers import count
-=======
-from understudy.data.arrivals import Looked, deal
-from understudy.data.listing import SHOWN_FILES, told
-from understudy.errors import BadInput
-from understudy.store.manifests import FORMAT, Consumed, Manifest
-from understudy.text.numbers import clipped, count
->>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
 
 
 def require_begun(night: str) -> str:

@@ -12,11 +12,7 @@ import polars as pl
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
 from understudy.stats.metrics import Bools, Floats, Interval
-<<<<<<< 0d0eb540b34e05b7df6960ab9f334fca8c1bd8e9
-from understudy.store import hashing, registry
-=======
-from understudy.store import codecs, registry
->>>>>>> d1b82dcc52edf14d894a3b646ff6669f512fb2d5
+from understudy.store import codecs, hashing, registry
 from understudy.store.storage import Store
 from understudy.task.card import Card
 
