@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from transformers import DebertaV2Config
 
 from tests.students import SHAPES, VOCABULARY, random_model
+from understudy.model.onnx_files import require_sound
 from understudy.scoring import positive_log_odds
 from understudy.steps.export import core
 from understudy.steps.export import onnx as export
@@ -48,6 +49,10 @@ def of_model(model, batch):
 
 def log_odds_of(session, batch):
     return positive_log_odds(session.run(None, batch)[0].astype(np.float64), 1)
+
+
+def test_no_graph_of_ours_holds_what_a_bundle_may_not(both):
+    require_sound(both[1])
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
