@@ -9,7 +9,8 @@ import json
 import math
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +29,8 @@ MOST_DEPTH = 32  # Python recurses on a few hundred; no record of ours nests dee
 MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4,300 digits
 FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+RESTORE = "Restore it."
+REMADE = "Delete it: what is lost is time, for it is made again."  # of a cache
 T = TypeVar("T")
 
 
@@ -81,6 +84,15 @@ def read_mapping(data: bytes, where: str, kind: Any = None, most_bytes: int = MO
     if kind is not None:
         read_as(kind, data, where, most_bytes)
     return value
+
+
+@contextmanager
+def of_cache() -> Iterator[None]:
+    """Let an error of what is read within tell to delete it: it can be made again."""
+    try:
+        yield
+    except BadArtifact as error:
+        raise BadArtifact(f"{str(error).removesuffix(RESTORE).rstrip()} {REMADE}") from error
 
 
 def read_as(kind: type[T], data: bytes, where: str, most_bytes: int = MOST_BYTES) -> T:
@@ -167,7 +179,7 @@ def require_size(size: int, where: str, most_bytes: int) -> None:
 
 def unreadable(rule: str, value: str, where: str) -> BadArtifact:
     """Return the error of an object that is not what it must be."""
-    return BadArtifact(f"What is read from a store or an artifact must be {rule}, got {value} ({where}). Restore it.")
+    return BadArtifact(f"What is read from a store or an artifact must be {rule}, got {value} ({where}). {RESTORE}")
 
 
 def faults_of(error: ValidationError) -> str:

@@ -308,7 +308,8 @@ def _remembered(job: Job) -> pl.DataFrame:
         if rows >= most:
             break
         where = job.store.locate(key)
-        cached = core.scored(codecs.read_table(job.store.read(key), where), where)
+        with codecs.of_cache():
+            cached = core.scored(codecs.read_table(job.store.read(key), where), where)
         parts.append(core.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from understudy import records
+from understudy import __version__, records
 from understudy.documents import read_json
 from understudy.progress import track
 from understudy.shell import In, Out, Result
@@ -26,7 +26,8 @@ def run(
     """Train one student from soft teacher labels and human labels.
 
     The validation split decides which epoch is kept and when to stop. Progress is kept in the store: a training that
-    was killed goes on from its last checkpoint and ends with the same weights.
+    was killed goes on from its last checkpoint and ends with the same weights. What came out stays there until the
+    card's next training begins: where the student was lost on its way, the step gives it again without training.
 
     Args:
         card: snapshot of the task card.
@@ -91,6 +92,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     from understudy.steps.train import checkpoints
 
     key = _training_key(lesson, task, config)
+    checkpoints.remove_ended(store, task.name, besides=key)
     learner, tokenizer = _learner(lesson, task, config)
     if (kept := checkpoints.read_latest(store, key)) is not None:
         learner.resume(kept)
@@ -100,10 +102,11 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
+    if kept is None or not kept.has_ended:
+        checkpoints.write(store, key, learner.checkpoint())
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
     lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
-    checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,
         "best_epoch": learned.best_epoch + 1,
@@ -113,9 +116,12 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
 
 
 def _training_key(lesson: Lesson, task: Card, config: TrainConfig) -> str:
-    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one."""
+    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one.
+
+    The release is a part of it: another one may train otherwise.
+    """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
-    parts = [*tables, repr(config), task.student, ",".join(task.label_names)]
+    parts = [*tables, __version__, repr(config), task.student, ",".join(task.label_names)]
     return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 
