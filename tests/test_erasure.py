@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment, put_shard_end
 from understudy.cli.main import app
-from understudy.errors import BadInput, BadSetting, IndexFailed
+from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.privacy import erasure
 from understudy.reports import watch
 from understudy.reports.markup import render
@@ -238,3 +238,15 @@ def test_the_command_says_what_went(filled):
     assert said.exit_code == 0, said.output
     assert "predictions/ 1" in said.output
     assert "from the index: 1 documents" in said.output
+
+
+def test_a_damaged_cache_is_to_be_deleted_and_any_other_object_to_be_restored(filled):
+    for key, remedy in {
+        "scored/v1/date=2026-11-03/00.parquet": "Delete it: what is lost is time",
+        f"queues/{CARD}/q1/queue.parquet": "Restore it.",
+    }.items():
+        found = filled.read_tagged(key)
+        assert filled.compare_and_swap(key, b"damaged", found.tag)
+        with pytest.raises(StorageError, match=rf"{key}\)\. {remedy}"):
+            erasure.forget(filled, ["jane"], [], "2026-11-30")
+        filled.delete(key)

@@ -74,7 +74,12 @@ READERS = {
     ),
     "a night's series": (f"watch/date={DAY}/series.json", lambda store, key: records.parse(store.read(key), key)),
     "a test set": (f"{testsets.PREFIX}a/{testsets.ABOUT_FILE}", lambda store, key: testsets.read_all(store, "9999")),
-    "checkpoint": ("checkpoints/a/00000001.json", lambda store, key: checkpoints.read_latest(store, "a")),
+    "checkpoint": (
+        "checkpoints/a/00000001.json",
+        lambda store, key: (
+            store.put_if_absent("checkpoints/a/00000001.safetensors", b"") and checkpoints.read_latest(store, "a")
+        ),
+    ),
     "segment": ("predictions/x/00-00000.parquet", lambda store, key: list(nightly.tables(store, [key]))),
     "provenance": ("a/provenance.json", lambda store, key: provenance.read_file(store.root / key)),
     "cards": ("cards/hotel-tips/a.yaml", lambda store, key: labels.card_labels(store, "hotel-tips")),

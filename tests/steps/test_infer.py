@@ -188,6 +188,25 @@ def test_a_text_that_the_same_bundle_has_scored_is_not_scored_again(desk):
     assert second["probability"][0] == first["probability"][4]
 
 
+@pytest.mark.parametrize("damage", ["bytes", "no hashes"])
+def test_a_damaged_cached_score_says_to_delete_it_and_deleting_it_helps(desk, damage):
+    desk.write("a.csv", texts(0, 10))
+    desk.night("2026-11-01")
+    (key,) = desk.store.list("scored/")
+    path = Path(desk.uri) / key
+    if damage == "bytes":
+        path.write_bytes(b"damaged")
+    else:
+        pl.read_parquet(path).with_columns(content=pl.lit("x")).write_parquet(path)
+    desk.write("b.csv", texts(0, 10, prefix="again"))
+    desk.shard("2026-11-02")
+    with pytest.raises(BadArtifact, match=rf"{key}\)\. Delete it: what is lost is time") as refused:
+        desk.infer("2026-11-02/00")
+    assert "estore it" not in str(refused.value)
+    desk.store.delete(key)
+    assert desk.infer("2026-11-02/00").metrics["scored"] == 10
+
+
 def test_a_new_bundle_scores_known_texts_anew(desk):
     desk.write("a.csv", texts(0, 10))
     desk.night("2026-11-01")

@@ -12,6 +12,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -34,7 +35,7 @@ from understudy.store.storage import MARKER, Store, update
 from understudy.teacher.response_log import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
-PREDICTIONS, JUDGEMENTS, WATCH = "predictions/", "judgements/", "watch/"
+PREDICTIONS, JUDGEMENTS, WATCH, SCORED = "predictions/", "judgements/", "watch/", "scored/"
 SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
 ATTEMPTS = 20
 
@@ -135,7 +136,7 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    table = _table(store.read(key), store.locate(key))
+    table = _table(store.read(key), store.locate(key), is_cache=key.startswith(SCORED))
     columns = [name for name in ("id", "group", "text") if name in table.columns]
     if "id" in columns or "group" in columns:
         yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
@@ -292,9 +293,10 @@ def _is_about(item: Any, wanted: Wanted) -> bool:
     )
 
 
-def _table(data: bytes, where: str) -> pl.DataFrame:
+def _table(data: bytes, where: str, *, is_cache: bool = False) -> pl.DataFrame:
     try:
-        return codecs.read_table(data, where)
+        with codecs.of_cache() if is_cache else nullcontext():
+            return codecs.read_table(data, where)
     except BadArtifact as error:
         raise StorageError(str(error)) from error
 

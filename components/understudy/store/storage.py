@@ -103,7 +103,7 @@ class Store(ABC):
 
     def locate(self, key: str) -> str:
         """Return the full address of a key."""
-        return f"{self.uri.rstrip('/')}/{key}"
+        return f"{self.uri}/{key}" if self.uri != "/" else f"/{key}"
 
     def _absent(self, key: str) -> StorageError:
         return StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
@@ -291,7 +291,7 @@ class S3Store(Store):
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = prefix
-        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self._client = s3_client()
 
     def open(self, key: str, offset: int = 0) -> BinaryIO:
@@ -637,10 +637,13 @@ def _unconditional(store: Store, header: str, got: str) -> BadInput:
 def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> None:
     """Renew an object from what it says now, again when another writer was first; None stands for no object.
 
+    Nothing is deleted: few servers keep a condition of a delete, so what another wrote meanwhile would go. Whoever has
+    nothing to say any more writes a record that says so.
+
     Args:
         store: holds it.
         key: where.
-        change: returns what it is to say; what it says already, for nothing to be done.
+        change: returns what it is to say; what it says already, or None, for nothing to be done.
         what: names it in an error.
 
     Raises:
@@ -650,10 +653,7 @@ def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None
         found = store.read_tagged(key)
         before = found.data if found else None
         data = change(before)
-        if data == before:
-            return
-        if data is None:
-            store.delete(key)
+        if data is None or data == before:
             return
         if store.compare_and_swap(key, data, found.tag if found else None):
             return

@@ -304,7 +304,8 @@ def _remembered(job: Job) -> pl.DataFrame:
         if rows >= most:
             break
         where = job.store.locate(key)
-        cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
+        with codecs.of_cache():
+            cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
         parts.append(rules.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)

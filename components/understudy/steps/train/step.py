@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from understudy import __version__
 from understudy.progress import track
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.train import rules
@@ -27,7 +28,8 @@ def run(
     """Train one student from soft teacher labels and human labels.
 
     The validation split decides which epoch is kept and when to stop. Progress is kept in the store: a training that
-    was killed goes on from its last checkpoint and ends with the same weights.
+    was killed goes on from its last checkpoint and ends with the same weights. What came out stays there until the
+    card's next training begins: where the student was lost on its way, the step gives it again without training.
 
     Args:
         card: snapshot of the task card.
@@ -92,6 +94,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     from understudy.steps.train import checkpoints
 
     key = _training_key(lesson, task, config)
+    checkpoints.remove_ended(store, task.name, besides=key)
     learner, tokenizer = _learner(lesson, task, config)
     if (kept := checkpoints.read_latest(store, key)) is not None:
         learner.resume(kept)
@@ -101,10 +104,16 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
+    if kept is None or not kept.has_ended:
+        checkpoints.write(store, key, learner.checkpoint())
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
+<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     checkpoints.remove(store, key)
+=======
+    lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
+>>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
     return {
         "average_precision": learned.best_score,
         "best_epoch": learned.best_epoch + 1,
@@ -114,9 +123,12 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
 
 
 def _training_key(lesson: Lesson, task: Card, config: TrainConfig) -> str:
-    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one."""
+    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one.
+
+    The release is a part of it: another one may train otherwise.
+    """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
-    parts = [*tables, repr(config), task.student, ",".join(task.label_names)]
+    parts = [*tables, __version__, repr(config), task.student, ",".join(task.label_names)]
     return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 
