@@ -63,13 +63,8 @@ def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> N
         StorageError: others keep changing the object.
     """
     said = {"format": 1, "segment": segment, "letters": [{"id": one.id, "reason": one.reason} for one in letters]}
-<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
     data = codecs.as_json(said)
-    update(store, key_of(index, segment), lambda _: data if letters else None, "Dead letters")
-=======
-    data = (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
     update(store, key_of(index, segment), lambda before: data if letters or before else None, "Dead letters")
->>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
 
 
 def list_segments(store: Store, index: str) -> list[str]:

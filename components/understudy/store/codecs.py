@@ -10,12 +10,8 @@ import json
 import math
 import re
 import stat
-<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
 from collections.abc import Callable, Iterable, Iterator, Mapping
-=======
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
->>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +31,6 @@ MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4
 FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
 READ, RESTORE = "What is read from a store or an artifact", "Restore it."  # how the one sentence begins and ends
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-RESTORE = "Restore it."
 REMADE = "Delete it: what is lost is time, for it is made again."  # of a cache
 T = TypeVar("T")
 
@@ -266,11 +261,7 @@ def require_size(size: int, where: str, most_bytes: int) -> None:
 
 def unreadable(rule: str, value: str, where: str, what: str = READ, advice: str = RESTORE) -> BadArtifact:
     """Return the error of an object that is not what it must be."""
-<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
     return BadArtifact(f"{what} must be {rule}, got {value} ({where}). {advice}")
-=======
-    return BadArtifact(f"What is read from a store or an artifact must be {rule}, got {value} ({where}). {RESTORE}")
->>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
 
 
 def faults_of(error: ValidationError) -> str:

@@ -8,11 +8,7 @@ stays when the step is done: the step that is begun again gives the same student
 the card removes it, for nobody begins another one before the student of the last has arrived, or was given up.
 """
 
-<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
-=======
-import json
 import re
->>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 

@@ -108,12 +108,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         checkpoints.write(store, key, learner.checkpoint())
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
-<<<<<<< c7d332d2b5e809aafb7580e6a6efd5b297bfe499
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
-    checkpoints.remove(store, key)
-=======
-    lesson.table.select("id").sort("id").write_parquet(folder / student.LEARNED_FILE)
->>>>>>> 0b51f9b5e8413cba41639f0b0f26cbc47857a8d1
     return {
         "average_precision": learned.best_score,
         "best_epoch": learned.best_epoch + 1,
