@@ -5,6 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 3
 ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
@@ -27,8 +28,8 @@ $(STAMP): requirements/dev.txt requirements/no-deps.txt pyproject.toml
 demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifier; under build/demo.
 	$(BIN)/python -m tools.demo
 
-test: $(STAMP)  ## Run all tests.
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the other.
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack

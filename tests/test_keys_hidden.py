@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
+from tests.warm import Interpreter
 from understudy.store import tables
 
 ROOT = Path(__file__).parent.parent
@@ -223,7 +222,7 @@ def forms(secret: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", SETUPS)
-def test_no_key_is_shown(name: str, folder: Path) -> None:
+def test_no_key_is_shown(name: str, folder: Path, warm: Interpreter) -> None:
     setup = SETUPS[name]
     (folder / "key").write_text(setup.key_file, encoding="utf-8")
     own = {"HOME": str(folder / "home"), "UNDERSTUDY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
@@ -237,21 +236,9 @@ def test_no_key_is_shown(name: str, folder: Path) -> None:
             return text.replace("{echo}", echo).replace("{file}", str(folder / "key"))
 
         given = {key: filled(value) for key, value in setup.environment.items() if key not in options}
-        ended = subprocess.run(
-            [sys.executable, *argv_of(filled(setup.command))],
-            cwd=folder,
-            env={
-                **kept,
-                **own,
-                "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}",
-                "AWS_EC2_METADATA_DISABLED": "true",
-                **given,
-            },
-            capture_output=True,
-            check=False,
-            timeout=240,
-        )
-    said = ended.stdout.decode() + ended.stderr.decode()
+        path = {"PYTHONPATH": f"{ROOT / 'components'}:{ROOT}", "AWS_EC2_METADATA_DISABLED": "true"}
+        ended = warm.run(argv_of(filled(setup.command)), folder, {**kept, **own, **path, **given}, timeout=240)
+    said = ended.stdout + ended.stderr
     assert ended.returncode in setup.exit_codes, said
     assert setup.says in said
     assert said.strip()
@@ -266,8 +253,8 @@ def test_no_key_is_shown(name: str, folder: Path) -> None:
         assert setup.command.startswith("python "), said
 
 
-def test_the_test_finds_a_key_that_is_shown(folder: Path) -> None:
-    hidden: Callable[[], None] = lambda: test_no_key_is_shown("shown", folder)  # noqa: E731
+def test_the_test_finds_a_key_that_is_shown(folder: Path, warm: Interpreter) -> None:
+    hidden: Callable[[], None] = lambda: test_no_key_is_shown("shown", folder, warm)  # noqa: E731
     SETUPS["shown"] = Setup("python import os, sys; sys.exit(os.environ['OPENAI_API_KEY'])", {"OPENAI_API_KEY": KEY})
     try:
         with pytest.raises(AssertionError):

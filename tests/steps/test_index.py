@@ -73,7 +73,7 @@ def test_a_night_that_was_not_indexed_is_added_by_the_next(index, store):
     assert index().metrics["segments"] == 0
 
 
-@pytest.mark.parametrize("is_served", [False, True])
+@pytest.mark.parametrize("is_served", [False, pytest.param(True, marks=pytest.mark.xdist_group("elasticsearch"))])
 def test_retention_counts_back_from_the_newest_night(index, store, request, monkeypatch, is_served):
     name = "hotel-tips"
     if is_served:

@@ -62,14 +62,17 @@ def slowed(seconds):
     Bundle.score = slow
 
 
-def start(desk, shard, number=0, sets=(), slow=0.02, **options):
-    """Start infer in a process of its own."""
+def start(desk, shard, number=0, sets=(), slow=0.02, warm=None, **options):
+    """Start infer in a process of its own, by the warm interpreter when it is given."""
     given = {"card": desk.folder / "snapshot", "store": desk.uri, "shard": shard, "source": desk.source}
     given |= {"predictions": desk.folder / f"out-{number}"}
     words = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     words += [part for one in sets for part in ("--set", one)]
+    program = ["-c", WORKER, str(slow), "infer", *words]
+    if warm:
+        return warm.start(program)
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(slow), "infer", *words],
+        [sys.executable, *program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -287,14 +290,14 @@ def test_a_second_run_changes_nothing_and_says_the_same(desk):
     assert result.metrics == counts
 
 
-def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk):
+def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk, warm):
     desk.write("a.csv", texts(0, 600))
     desk.shard("2026-11-01")
     sets, moments = ["infer.texts_per_segment=10"], random.Random(5)  # noqa: S311 - moments
     manifest = manifests.read_manifest(desk.store, "2026-11-01")
     done = []
     for _ in range(10):
-        process = start(desk, "2026-11-01/00", sets=sets, slow=0.03)
+        process = start(desk, "2026-11-01/00", sets=sets, slow=0.03, warm=warm)
         before = len(desk.store.list("predictions/"))
         deadline = time.monotonic() + 30
         while len(desk.store.list("predictions/")) == before and process.poll() is None:
@@ -306,7 +309,7 @@ def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk)
         done.append(len(desk.store.list("predictions/")))
     assert done == sorted(set(done)), "each try must have come further"
     assert desk.store.read_tagged(manifests.shard_key(manifest, 0)) is None
-    process = start(desk, "2026-11-01/00", sets=sets, slow=0)
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0, warm=warm)
     assert process.wait(60) == 0, process.communicate()
     assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 600)]
     assert desk.record("2026-11-01")["rows"] == 600
@@ -400,11 +403,11 @@ def test_a_refused_row_of_a_group_is_forgotten_with_it(desk):
     assert desk.refused("2026-11-01")["id"].to_list() == ["3"]
 
 
-def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk):
+def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk, warm):
     desk.write("a.csv", texts(0, 200))
     desk.shard("2026-11-01")
     sets = ["infer.texts_per_segment=10"]
-    processes = [start(desk, "2026-11-01/00", number, sets) for number in range(2)]
+    processes = [start(desk, "2026-11-01/00", number, sets, warm=warm) for number in range(2)]
     outcomes = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     found = desk.predictions("2026-11-01")
@@ -475,14 +478,14 @@ def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_af
     assert len(desk.predictions("2026-11-01")) == 300
 
 
-def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path):
+def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path, warm):
     from understudy.store.storage import s3_client
 
     desk = make_desk(tmp_path, s3_url)
     desk.write("a.csv", texts(0, 300))
     desk.shard("2026-11-01")
     sets = ["infer.texts_per_segment=10"]
-    process = start(desk, "2026-11-01/00", sets=sets, slow=0.05)
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0.05, warm=warm)
     deadline = time.monotonic() + 30
     while not desk.store.list("predictions/"):
         assert time.monotonic() < deadline
