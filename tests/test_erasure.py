@@ -25,10 +25,10 @@ from understudy.search.backend import Letter
 from understudy.search.query import Query
 from understudy.search.sync import follow
 from understudy.steps.index.config import IndexConfig
-from understudy.steps.watch.records import NewWord
 from understudy.store import tombstones
 from understudy.store.registry import Current
 from understudy.store.storage import open_store
+from understudy.store.watch_records import NewWord
 from understudy.teacher.response_log import Purchase, PurchaseBook, content_key
 
 SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"

@@ -16,8 +16,9 @@ from understudy.review import labels, samples
 from understudy.runtime import provenance, shell
 from understudy.steps.ingest import splits
 from understudy.steps.train import checkpoints
-from understudy.steps.watch import nightly, records, testsets
+from understudy.steps.watch import nightly, testsets
 from understudy.store import codecs, manifests, registry, runs, segments
+from understudy.store import watch_records as records
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
 from understudy.store.storage import FolderStore

@@ -12,9 +12,10 @@ import pytest
 from tests.watched import make_texts, publish, put_night
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.runtime import shell
-from understudy.steps.watch import nightly, outlets, records
+from understudy.steps.watch import nightly, outlets
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
+from understudy.store import watch_records as records
 from understudy.store.storage import FolderStore, Store
 from understudy.task.settings import build_config
 

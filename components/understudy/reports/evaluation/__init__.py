@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from understudy.reports.evaluation import context, operation, quality, verdict
+from understudy.reports.evaluation import context, operation, quality
+from understudy.reports.evaluation import sentences as verdict
 from understudy.reports.markup import element, render
 from understudy.text import numbers
 
@@ -23,7 +24,7 @@ PARTS = (
     context.provenance,
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing is fetched, no script runs
-STYLE = files("understudy.reports").joinpath("style.css")
+STYLE = files("understudy.reports").joinpath("templates/style.css")
 
 
 def page(evaluation: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from understudy.reports.evaluation.verdict import Evaluation
+from understudy.reports.evaluation.sentences import Evaluation
 from understudy.reports.layout import definitions, section
 from understudy.reports.markup import Child, element
 from understudy.text import numbers

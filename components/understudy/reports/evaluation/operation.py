@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from understudy.reports.evaluation.verdict import Evaluation
+from understudy.reports.evaluation.sentences import Evaluation
 from understudy.reports.layout import section, table
 from understudy.reports.markup import Child, element
 from understudy.text import numbers

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from understudy.reports import charts
-from understudy.reports.evaluation.verdict import Evaluation, teacher_of, value
+from understudy.reports.evaluation.sentences import Evaluation, teacher_of, value
 from understudy.reports.layout import bar, figure, notes, scroll, section, table
 from understudy.reports.markup import Child, element
 from understudy.text import numbers

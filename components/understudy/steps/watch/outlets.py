@@ -15,7 +15,7 @@ from understudy.errors import BadInput
 from understudy.progress import say
 from understudy.runtime.retry import BUSY, Patience, patiently
 from understudy.secrets.keys import redact
-from understudy.steps.watch.records import VERDICTS, Night
+from understudy.store.watch_records import VERDICTS, Night
 
 WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
 TIMEOUT_S = 10

@@ -13,16 +13,17 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.drift import series
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary
-from understudy.steps.watch import nightly, outlets, quality, records, rules, testsets
+from understudy.steps.watch import nightly, outlets, quality, rules, testsets
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.nightly import Look
 from understudy.steps.watch.quality import Quality
-from understudy.steps.watch.records import FORMAT, Night
 from understudy.steps.watch.rules import Watched
 from understudy.store import manifests, segments
+from understudy.store import watch_records as records
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store
+from understudy.store.watch_records import FORMAT, Night
 from understudy.task.card import Card, load_card, load_config
 
 SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "understudy.prom"

@@ -9,14 +9,14 @@ from understudy.reports import watch_charts
 from understudy.reports.evaluation import POLICY, STYLE
 from understudy.reports.layout import definitions, figure, scroll, section, table
 from understudy.reports.markup import Child, element, render
+from understudy.reports.watch import sentences
 from understudy.reports.watch_charts import Mark
 from understudy.stats.drift.series import BY_NAME, SERIES
-from understudy.steps.watch import sentences
 from understudy.steps.watch.quality import Quality
-from understudy.steps.watch.records import Night
+from understudy.store.watch_records import Night
 from understudy.text import numbers
 
-OWN_STYLE = files(__package__).joinpath("watch.css")
+OWN_STYLE = files("understudy.reports").joinpath("templates/watch.css")
 NIGHTS_IN_TABLE = 31
 BADGES = {"fine": "Fine", "look": "Look", "retrain": "Retrain"}
 ASKS = {

@@ -5,7 +5,7 @@ from typing import Literal
 
 from understudy.stats.drift.attribution import Explained
 from understudy.stats.drift.series import BY_NAME
-from understudy.steps.watch.records import Value
+from understudy.store.watch_records import Value
 from understudy.text import numbers
 
 Cause = Literal["content", "base rate", "scores"]
