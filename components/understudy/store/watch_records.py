@@ -1,20 +1,97 @@
-"""What the watch keeps of a night: one immutable record, from which everything that is shown is made."""
+"""The watch's records: of a night, and of the model's quality on a day. Everything that is shown is made from them.
+
+watch/date=<night>/series.json   a night, written once; with it the night is judged
+watch/date=<night>/page.html     the page of that night, made from its record and those before it
+watch/page.html                  the page of the newest night
+watch/quality/<day>-<answers>-<hash>.json   what people and the teacher said up to a day
+"""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from understudy.errors import BadArtifact
-from understudy.runtime.provenance import hash_json
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary
-from understudy.store import codecs
+from understudy.store import codecs, registry
 from understudy.store.names import CardName, Day, Version
+from understudy.store.storage import Store
 
-FORMAT = 1
+FORMAT = QUALITY_FORMAT = 1
 VERDICTS = ("fine", "look", "retrain")
-LARGEST_BYTES = 64 << 20
+NIGHTS, PAGE = "watch/date=", "watch/page.html"
+SERIES_FILE, PAGE_FILE = "series.json", "page.html"
+QUALITY = "watch/quality/"
+QUALITY_RECORD = re.compile(rf"{QUALITY}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
+
+
+class Figure(TypedDict):
+    """A figure with its 95% interval; none where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Rate(Figure):
+    """A share of the texts on which the model and another judge differ, and the number of texts that it rests on."""
+
+    texts: float
+
+
+class LabelFigures(TypedDict):
+    """How well the model finds one label."""
+
+    precision: Figure
+    recall: Figure
+
+
+class Sample(TypedDict):
+    """A sample of predictions as people and the teacher judged it."""
+
+    date: Day
+    version: Version
+    drawn: int
+    answered: int
+    taught: int
+    labels: dict[str, LabelFigures]
+    f1: Figure
+    errors: Rate
+    disagreement: Rate
+
+
+class Month(TypedDict):
+    """F1 by all answers of a month."""
+
+    month: str
+    texts: int
+    f1: Figure
+
+
+class Cycle(TypedDict):
+    """A published bundle: what it had learned from, and F1 on its own test set."""
+
+    version: Version
+    published: str
+    trained_texts: int | None
+    f1: Figure | None
+
+
+class DatedTestSet(TypedDict):
+    """A test set of people's answers, and F1 on it beside F1 on the set the bundle was published on."""
+
+    date: str
+    version: Version
+    texts: int
+    measured_on: int
+    positives: int
+    f1: Figure
+    published_f1: Figure | None
+    difference: Figure | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +181,33 @@ class Night:
     quality: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What is known of the model's quality on a day.
+
+    Attributes:
+        date: the day.
+        card: name of the task card.
+        samples: one for each sample, oldest first.
+        months: F1 by month.
+        cycles: the learning curve, a bundle each.
+        tests: dated test sets, oldest first.
+        format: of this record.
+    """
+
+    date: Day
+    card: CardName
+    samples: Sequence[Sample]
+    months: Sequence[Month]
+    cycles: Sequence[Cycle]
+    tests: Sequence[DatedTestSet] = ()
+    format: int = QUALITY_FORMAT
+
+    def as_json(self) -> bytes:
+        """Write it."""
+        return as_json(asdict(self))
+
+
 def parse(data: bytes, where: str) -> Night:
     """Read a night's record.
 
@@ -114,7 +218,9 @@ def parse(data: bytes, where: str) -> Night:
     try:
         _require(night.format == FORMAT, f"format {night.format}")
         _require(night.verdict in VERDICTS, f"the verdict '{night.verdict:.40}'")
-        _require("false_alarm_nights" in night.settings, "no settings")
+        for name in ("false_alarm_nights", "page_nights"):
+            value = night.settings.get(name)
+            _require(isinstance(value, int) and value >= 1, f"{name} {value!s:.40}")
         Summary.of_record(night.summary)
         if night.reference is not None:
             Reference.of_record(night.reference)
@@ -128,9 +234,9 @@ def _require(is_so: bool, got: str) -> None:
         raise ValueError(got)
 
 
-def as_record(night: Night) -> dict[str, Any]:
-    """Return what is written as JSON."""
-    return asdict(night)
+def written(night: Night) -> bytes:
+    """Write a night's record."""
+    return as_json(asdict(night))
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
@@ -138,28 +244,69 @@ def as_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def documents(night: Night) -> list[dict[str, Any]]:
-    """Return the night as documents for a search index, one a series; `id` is the document's own.
+def series_key(date: str) -> str:
+    """Return the key of a night's record."""
+    return f"{NIGHTS}{date}/{SERIES_FILE}"
 
-    The watch's series have an index of their own beside that of the texts.
+
+def page_key(date: str) -> str:
+    """Return the key of a night's page."""
+    return f"{NIGHTS}{date}/{PAGE_FILE}"
+
+
+def read_nights(store: Store) -> list[Night]:
+    """Read the records of all nights, oldest first.
+
+    Raises:
+        BadArtifact: one is damaged.
     """
-    shared = {
-        "date": night.date,
-        "card": night.card,
-        "version": night.version,
-        "generation": night.generation,
-        "verdict": night.verdict,
-        "reason": night.reason,
-        "texts": night.texts,
-        "refused": sum(night.refused.values()),
-    }
-    return [
-        {"id": f"{night.card}:{night.date}:{name}", "series": name, **shared, **asdict(value)}
-        for name, value in night.series.items()
-    ]
+    keys = [key for key in store.list(NIGHTS) if key.endswith(f"/{SERIES_FILE}")]
+    return sorted((parse(store.read(key), store.locate(key)) for key in keys), key=lambda night: night.date)
 
 
-def trigger(night: Night) -> dict[str, Any]:
-    """Return what `watch/retrain/<night>.json` says to whoever starts the next training run."""
-    said = {name: getattr(night, name) for name in ("date", "card", "version", "generation", "reason", "is_rehearsal")}
-    return {"format": FORMAT, **said, "evidence": list(night.evidence), "id": hash_json(said)[:12]}
+def read_quality(store: Store, key: str) -> Quality:
+    """Read what was known of the model's quality.
+
+    Raises:
+        BadArtifact: it is damaged, or of another format, or its key is that of no such record.
+    """
+    if not QUALITY_RECORD.fullmatch(key):
+        raise BadArtifact(f"A record of the model's quality must lie under {QUALITY}, got '{key:.80}'. Restore it.")
+    quality = codecs.read_as(Quality, store.read(key), store.locate(key))
+    if quality.format != QUALITY_FORMAT:
+        raise BadArtifact(
+            f"A record of the model's quality must be of format {QUALITY_FORMAT}, got {quality.format} "
+            f"({store.locate(key)}). Restore it."
+        )
+    return quality
+
+
+def quality_days(store: Store) -> dict[str, str]:
+    """Return the key of the last record of quality by its day, oldest day first."""
+    named = [(found[1], key) for key in sorted(store.list(QUALITY)) if (found := QUALITY_RECORD.fullmatch(key))]
+    return dict(named)
+
+
+def learning_curve(store: Store) -> list[Cycle]:
+    """Return what each published version had learned from, and its F1 on its own test set."""
+    published: dict[str, str] = {}
+    for state in registry.read_history(store):
+        published.setdefault(state.version, state.published)
+    return [_cycle(store, version, when) for version, when in published.items()]
+
+
+def _cycle(store: Store, version: str, published: str) -> Cycle:
+    manifest = registry.read_manifest(store, version)
+    settings = registry.fetch_settings(store, version)
+    paper = f"{manifest.papers}/evaluation.json"
+    f1 = _published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
+    return Cycle(version=version, published=published, trained_texts=settings.get("trained_texts"), f1=f1)
+
+
+def _published_f1(evaluation: Mapping[str, Any]) -> Figure | None:
+    """Return the student's F1 in an evaluation, with its interval."""
+    student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
+    if student is None or "f1" not in student["figures"]:
+        return None
+    f1 = student["figures"]["f1"]
+    return Figure(value=f1["value"], low=f1["low"], high=f1["high"])

@@ -1,27 +1,31 @@
-"""The top of the page: the decision, why, and the figures that people ask for first."""
+"""The evaluation in words: the decision, on what it rests, and what could not be measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element
 
-from understudy.reports.markup import element
 from understudy.text import numbers
 
 Evaluation = Mapping[str, Any]
+System = Mapping[str, Any]
 BADGES = {"publish": "Publish", "refuse": "Do not publish", "keep-the-teacher": "Keep the teacher"}
+REHEARSAL = (
+    "A rehearsal teacher stood in for the LLM, so the figures show how a run goes. They say nothing of what a real "
+    "teacher, or a student taught by one, would reach."
+)
+TITLES = {"f1": "F1", "macro_f1": "macro F1", "ece": "ECE", "brier": "Brier score"}
 
 
-def student_of(evaluation: Evaluation) -> Mapping[str, Any]:
+def student_of(evaluation: Evaluation) -> System:
     """Return the student among the systems."""
     return next(system for system in evaluation["systems"] if system["name"] == "student")
 
 
-def teacher_of(evaluation: Evaluation) -> Mapping[str, Any] | None:
+def teacher_of(evaluation: Evaluation) -> System | None:
     """Return the teacher among the systems; none when it answered no test text."""
     return next((system for system in evaluation["systems"] if system["name"] == "teacher"), None)
 
 
-def value(system: Mapping[str, Any] | None, name: str) -> float | None:
+def value(system: System | None, name: str) -> float | None:
     """Return a system's figure; none when it is undefined."""
     return system["figures"].get(name, {}).get("value") if system else None
 
@@ -38,74 +42,48 @@ def verdict(evaluation: Evaluation) -> str:
     }[evaluation["decision"]]
 
 
-def comparison_words(evaluation: Evaluation) -> str:
+def comparison(evaluation: Evaluation) -> str:
     """Say how the student stands to its teacher, with the chance that it is the better one."""
-    comparison = evaluation["comparison"]
-    if comparison is None:
+    compared = evaluation["comparison"]
+    if compared is None:
         return "The teacher's answers to these texts were not given, so the student is not set beside it."
-    if comparison["chance"] is None:
-        return str(comparison["sentence"])
-    return f"{comparison['sentence']} The chance that the student is better is {numbers.chance(comparison['chance'])}."
+    if compared["chance"] is None:
+        return str(compared["sentence"])
+    return f"{compared['sentence']} The chance that the student is better is {numbers.chance(compared['chance'])}."
 
 
-def banner(evaluation: Evaluation) -> Element | None:
-    """Warn that this was a rehearsal."""
-    if not evaluation["is_rehearsal"]:
-        return None
-    words = (
-        " A rehearsal teacher stood in for the LLM, so the figures show how a run goes. They say nothing of what a "
-        "real teacher, or a student taught by one, would reach."
-    )
-    return element("p", element("strong", "Rehearsal."), words, class_="rehearsal", role="note")
-
-
-def head(evaluation: Evaluation) -> Element:
-    """Build the top of the page: the decision, why, and on what it rests."""
-    decision, test, bundle = evaluation["decision"], evaluation["test"], evaluation["bundle"]
-    positive = f"'{evaluation['card']['positive_label']}'"
+def basis(evaluation: Evaluation) -> str:
+    """Say on how many texts the decision rests."""
+    test, positive = evaluation["test"], evaluation["card"]["positive_label"]
     texts, groups = numbers.count(test["texts"], "human-labelled text"), numbers.count(test["groups"], "group")
-    basis = f"Measured on {texts} from {groups}, {numbers.count(test['positives'])} of them {positive}. Bundle "
+    return f"Measured on {texts} from {groups}, {numbers.count(test['positives'])} of them '{positive}'."
+
+
+def refused(test: Mapping[str, Any]) -> str:
+    """Say how many rows of the test file were refused; nothing when none was."""
     rows = sum(test["refused"].values())
-    refused = f" {numbers.count(rows, 'row')} of the file {'was' if rows == 1 else 'were'} refused." if rows else ""
-    title = [element("span", BADGES[decision], class_="badge"), element("span", f": {verdict(evaluation)}")]
-    return element(
-        "header",
-        element("p", "Understudy report · ", element("b", evaluation["card"]["name"]), class_="kicker"),
-        element("h1", title),
-        element("p", comparison_words(evaluation), class_="lede"),
-        element("p", evaluation["reason"]) if evaluation["decision"] != "publish" else None,
-        element("p", basis, element("code", str(bundle["version"])), f".{refused}", class_="muted"),
-        class_=f"head {decision}",
+    return f" {numbers.count(rows, 'row')} of the file {'was' if rows == 1 else 'were'} refused." if rows else ""
+
+
+def undefined(systems: Sequence[System]) -> list[str]:
+    """Say which figures are undefined, of which systems, and why."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for system in systems:
+        for name, reason in system["undefined"].items():
+            titles.setdefault((TITLES.get(name, name), reason), []).append(system["title"])
+    figures: dict[tuple[str, str], list[str]] = {}
+    for (name, reason), who in titles.items():
+        figures.setdefault((numbers.listed(who), reason), []).append(name)
+    return [f"n/a: {numbers.listed(names)} of {who}, since {reason}." for (who, reason), names in figures.items()]
+
+
+def speed(measured: Mapping[str, Any]) -> str:
+    """Say where and how speed was measured."""
+    interval = measured["p95_latency_ms"]
+    return (
+        f"Latency: {numbers.count(measured['latency_texts'], 'test text')} one at a time on one thread; P95 with its "
+        f"95% interval {numbers.milliseconds(interval['low'])} to {numbers.milliseconds(interval['high'])}. "
+        f"Throughput: {measured['texts_per_second']:,.0f} texts a second in batches on "
+        f"{numbers.count(measured['cores'], 'core')}. The teacher's {measured['teacher_seconds_per_text']:g} seconds a "
+        "text come from the card."
     )
-
-
-def tiles(evaluation: Evaluation) -> Element:
-    """Show the four figures that people ask for first, each beside the teacher's."""
-    student, teacher = student_of(evaluation), teacher_of(evaluation)
-    own, other = _headline_figures(student), _headline_figures(teacher or {"figures": {}})
-    details = [_interval(student, "f1"), _interval(student, "recall"), "one text, one thread", "in batches"]
-    sources = ["", "", " (by the card)", ""]
-    cards = [
-        element(
-            "div",
-            element("dt", name),
-            element("dd", element("b", number), element("small", detail), class_="number"),
-            element("dd", f"teacher {other[name]}{source}", class_="beside") if teacher else None,
-        )
-        for (name, number), detail, source in zip(own.items(), details, sources, strict=True)
-    ]
-    return element("dl", cards, class_="tiles")
-
-
-def _headline_figures(system: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "F1": numbers.figure(value(system, "f1")),
-        "Recall": numbers.figure(value(system, "recall")),
-        "P95 latency": numbers.milliseconds(system.get("p95_latency_ms")),
-        "Cost of 1,000": numbers.usd(system.get("cost_per_1k_usd")),
-    }
-
-
-def _interval(system: Mapping[str, Any], name: str) -> str:
-    found = system["figures"].get(name)
-    return numbers.figure_interval(found["low"], found["high"]) if found else "undefined"
