@@ -7,9 +7,7 @@ training again makes one that did not.
 
 import csv
 import hashlib
-import html
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
@@ -22,6 +20,7 @@ import polars as pl
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
+from understudy.privacy.watch_words import forget_words
 from understudy.progress import track
 from understudy.review.spreadsheet import raw_cell
 from understudy.search import opening
@@ -35,21 +34,8 @@ from understudy.store.storage import MARKER, Store, update
 from understudy.teacher.response_log import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
-PREDICTIONS, JUDGEMENTS, WATCH, SCORED = "predictions/", "judgements/", "watch/", "scored/"
-SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
+PREDICTIONS, JUDGEMENTS, SCORED = "predictions/", "judgements/", "scored/"
 ATTEMPTS = 20
-
-
-class Word(TypedDict, total=False):
-    """A word that the watch shows."""
-
-    word: Required[str]
-
-
-class Series(TypedDict, total=False):
-    """What of a night's series names words of its texts."""
-
-    words: Required[list[Word]]
 
 
 class Answer(TypedDict, total=False):
@@ -109,7 +95,7 @@ def forget(
     tombstones.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
-    _forget_words(store, wanted)
+    forget_words(store, wanted.words)  # first: whoever does this again after a kill still finds the texts' words
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
@@ -165,29 +151,6 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
         kind = BadInput if len(faults) == bool(unnamed) else IndexFailed
         raise kind("\n".join([*faults, told]))
     return removed
-
-
-def _forget_words(store: Store, wanted: Wanted) -> None:
-    """Take the texts' words out of what the watch shows as words that came up.
-
-    Before the texts themselves are erased: whoever does this again after a kill still finds their words.
-    """
-    for key in store.list(WATCH):
-        if key.endswith("/series.json"):
-            _replace(store, key, partial(_without_words, wanted.words, store.locate(key)))
-        elif key.endswith("page.html"):
-            _replace(store, key, partial(_page_without_words, wanted.words, store.locate(key)))
-
-
-def _without_words(gone: frozenset[str], where: str, data: bytes) -> bytes:
-    record = codecs.read_mapping(data, where, Series)
-    new = {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
-    return data if new == record else codecs.as_json(new)
-
-
-def _page_without_words(gone: frozenset[str], where: str, page: bytes) -> bytes:
-    text = codecs.read_text(page, where)
-    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], text).encode()
 
 
 def _erase(store: Store, key: str, wanted: Wanted) -> int:

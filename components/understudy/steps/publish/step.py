@@ -44,7 +44,7 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
     config: PublishConfig = load_config("publish", card, overrides)
     settings, found = read_settings(bundle), read_json(evaluation / EVALUATION, "evaluate")
     rules.require_decision(settings, found, is_forced=config.force)
-    text = model_card.write(settings, card, found, is_forced=config.force)
+    text = model_card.page(settings, card, found, is_forced=config.force)
     papers = {
         registry.REPORT: page.read_bytes(),
         EVALUATION: (evaluation / EVALUATION).read_bytes(),
