@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.teachers import completion, teacher_server
+from tests.teachers import Answer, completion, error, teacher_server
 from tests.watched import make_texts, publish, put_night
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import samples
@@ -18,7 +18,7 @@ from understudy.steps.sample import rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch import quality, testsets
 from understudy.store import tombstones
-from understudy.store.storage import Store
+from understudy.store.storage import Store, open_store
 from understudy.task.card import load_card
 
 DAY = "2026-11-07"
@@ -81,12 +81,18 @@ def teacher(monkeypatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def version(tmp_path, store) -> str:
-    made = publish(store, tmp_path / "bundle")
-    (tmp_path / "card").mkdir()
-    shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+    made = make_nights(store, tmp_path)
+    watch(tmp_path, store, "2026-11-03")
+    return made
+
+
+def make_nights(store: Store, folder: Path) -> str:
+    """Publish a bundle and let it label three nights of 300 texts; return its version."""
+    made = publish(store, folder / "bundle")
+    (folder / "card").mkdir()
+    shutil.copy(folder / "bundle/card.yaml", folder / "card/card.yaml")
     for number in range(1, 4):
         put_night(store, f"2026-11-0{number}", make_texts(300, 0.2, seed=number), made)
-    watch(tmp_path, store, "2026-11-03")
     return made
 
 
@@ -152,6 +158,94 @@ def test_people_get_their_sample_when_the_teacher_is_away(tmp_path, store, versi
     assert result.metrics["taught"] == 0
     assert result.metrics["drawn"] > 40
     assert "the teacher was away" in result.headline
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_repeat_asks_the_teacher_that_was_away(tmp_path, request, monkeypatch, kind):
+    store = open_store(str(tmp_path / "store") if kind == "folder" else request.getfixturevalue("s3_url"))
+    make_nights(store, tmp_path)
+    sample(tmp_path, store)
+    before = samples.read_sample(store, DAY)
+    shutil.rmtree(tmp_path / f"{DAY}-sample")
+    shutil.rmtree(tmp_path / f"{DAY}-snapshot")
+    with teacher_server(lambda *_: completion('{"label":"tip"}')) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        result = sample(tmp_path, store)
+    assert (result.metrics["taught"], len(log.texts)) == (10, 10)
+    assert "the teacher was away" not in result.headline
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert (about["taught"], about["absence"]) == (10, "")
+    assert about["cost_usd"] == result.metrics["cost_usd"] > 0
+    after = samples.read_sample(store, DAY)
+    assert after.drop("teacher_label").equals(before.drop("teacher_label"))
+    assert after["teacher_label"].drop_nulls().to_list() == ["tip"] * 10
+    assert pl.read_parquet(tmp_path / f"{DAY}-sample/sample.parquet").equals(after)
+
+
+def test_a_repeat_without_the_teacher_changes_nothing(tmp_path, store, version):
+    sample(tmp_path, store)
+    before = {key: store.read(key) for key in store.list("samples/")}
+    again = sample(tmp_path, store)
+    assert {key: store.read(key) for key in store.list("samples/")} == before
+    assert "the teacher was away" in again.headline
+
+
+def test_all_repeats_together_stay_within_the_samples_budget(tmp_path, store, version, monkeypatch):
+    given = ("teacher_texts=40", "teacher_usd=0.004", "label.concurrency=1")
+    costs = []
+    tip, refusal = completion('{"label":"tip"}'), error(401, "no")
+    for respond in (lambda _, __, number: tip if number < 10 else refusal, lambda *_: tip):
+        with teacher_server(respond) as log:
+            monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+            costs.append(sample(tmp_path, store, *given).metrics["cost_usd"])
+    about = json.loads(store.read(f"samples/{DAY}/sample.json"))
+    assert costs[0] > 0
+    assert about["absence"] == ""
+    assert about["cost_usd"] == pytest.approx(sum(costs))
+    assert sum(costs) <= 0.004
+
+
+def test_a_text_that_is_forgotten_while_the_teacher_is_asked_does_not_come_back(tmp_path, store, version, monkeypatch):
+    sample(tmp_path, store)
+    key = f"samples/{DAY}/sample.parquet"
+    gone = samples.read_sample(store, DAY)["id"][0]
+
+    def forget(*_: object) -> Answer:
+        found = store.read_tagged(key)
+        table = samples.read_sample(store, DAY).filter(pl.col("id") != gone)
+        store.compare_and_swap(key, samples.as_parquet(table), found.tag)
+        return completion('{"label":"tip"}')
+
+    with teacher_server(forget) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        sample(tmp_path, store)
+    after = samples.read_sample(store, DAY)
+    assert gone not in after["id"]
+    assert after["teacher_label"].count() == 9
+
+
+def test_what_a_killed_run_left_of_another_draw_is_replaced(tmp_path, store, version):
+    left = rules.draw(texts(30), SampleConfig(), DAY)
+    store.put_if_absent(f"samples/{DAY}/sample.parquet", samples.as_parquet(left))
+    store.put_if_absent(f"samples/{DAY}/queue.csv", b"id,group,text,label\r\n")
+    result = sample(tmp_path, store)
+    assert len(samples.read_sample(store, DAY)) == result.metrics["drawn"]
+    rows = csv.DictReader(io.StringIO(store.read(f"samples/{DAY}/queue.csv").decode("utf-8-sig")))
+    assert [row["id"] for row in rows] == samples.read_sample(store, DAY)["id"].to_list()
+
+
+def test_answers_are_not_taken_in_by_a_run_that_is_refused(tmp_path, store, version):
+    sample(tmp_path, store)
+    given = str(answer(tmp_path))
+    manifests = {key: store.read(key) for key in store.list("manifests/")}
+    for key in manifests:
+        store.delete(key)
+    with pytest.raises(BadInput, match="A sample must have texts to draw from"):
+        sample(tmp_path, store, day="2026-11-14", answers=given)
+    assert store.list("samples/2026-11-14/") == []
+    for key, data in manifests.items():
+        store.put_if_absent(key, data)
+    assert sample(tmp_path, store, day="2026-11-14", answers=given).parameters["is_new"] is True
 
 
 def test_a_days_sample_is_drawn_once(tmp_path, store, version, teacher):

@@ -8,7 +8,8 @@ These answers measure the model, so they are kept apart from those that teach it
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Required
 
 import polars as pl
@@ -18,7 +19,7 @@ from typing_extensions import TypedDict
 from understudy.review import labels
 from understudy.store import codecs
 from understudy.store.names import CardName, Day, Version, is_day
-from understudy.store.storage import Store
+from understudy.store.storage import Store, update
 
 SAMPLE = pl.Schema(
     {
@@ -38,6 +39,7 @@ SAMPLE = pl.Schema(
     }
 )
 SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
+TEACHER_LABELS = pl.Schema({"id": pl.String(), "teacher_label": pl.String()})
 KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
 ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
 ANSWER = ("id", "annotator", "label")
@@ -56,7 +58,7 @@ class About(TypedDict, total=False):
     drawn: Required[Count]
     settings: dict[str, Any]
     taught: Required[Count]
-    cost_usd: float
+    cost_usd: Annotated[float, Field(ge=0)]
     judge: str
     is_rehearsal: bool
     absence: str
@@ -106,14 +108,80 @@ def as_parquet(sample: pl.DataFrame) -> bytes:
     return codecs.as_parquet(sample.select(SAMPLE.names()))
 
 
+def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, bytes]) -> None:
+    """Put a day's sample before it is whole, in place of what a killed run left of another draw.
+
+    Args:
+        store: where.
+        day: of the sample.
+        sample: by `SAMPLE`; labels of the teacher that another run added to the same draw stay.
+        files: what people fill in, by file name.
+    """
+    key = f"samples/{day}/{SAMPLE_FILE}"
+    draw = sample.select(SAMPLE.names())
+
+    def renewed(data: bytes | None) -> bytes | None:
+        stored = codecs.read_table(data, store.locate(key), SAMPLE) if data is not None else None
+        is_same = stored is not None and stored.drop("teacher_label").equals(draw.drop("teacher_label"))
+        return None if is_same else as_parquet(draw)
+
+    update(store, key, renewed, "A sample")
+    for name, content in files.items():
+        update(store, f"samples/{day}/{name}", partial(_replaced, content), "A sample's queue")
+
+
+def _replaced(content: bytes, _: bytes | None) -> bytes:
+    return content
+
+
+def put_teacher_labels(store: Store, day: str, answers: pl.DataFrame) -> None:
+    """Add the teacher's labels to a day's sample as it stands now: a text that was erased meanwhile does not come back.
+
+    Args:
+        store: where.
+        day: of the sample.
+        answers: by `TEACHER_LABELS`.
+    """
+    key = f"samples/{day}/{SAMPLE_FILE}"
+
+    def labelled(data: bytes | None) -> bytes | None:
+        if data is None:
+            return None
+        sample = codecs.read_table(data, store.locate(key), SAMPLE)
+        joined = sample.join(answers, on="id", how="left", maintain_order="left", suffix="_now")
+        label = pl.coalesce("teacher_label_now", "teacher_label").alias("teacher_label")
+        return as_parquet(joined.with_columns(label))
+
+    if len(answers):
+        update(store, key, labelled, "A sample")
+
+
+def put_about(store: Store, day: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what is said of a day's sample, with which it is whole; return what stands there.
+
+    It stays once the teacher has labelled its texts, or was not to: until then a repeat may say more.
+    """
+    key, content = f"samples/{day}/{ABOUT_FILE}", codecs.as_json(about)
+
+    def renewed(data: bytes | None) -> bytes | None:
+        if data is None:
+            return content
+        return content if codecs.read_mapping(data, store.locate(key), About).get("absence") else None
+
+    update(store, key, renewed, "What is said of a sample")
+    return read_about(store, day) or dict(about)
+
+
 def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
     """Keep people's answers as the newest; return the new key, or None when they say what these people said last.
 
     Args:
         store: where.
         day: on which they were taken in.
-        votes: columns id, label and annotator.
+        votes: columns id and label, and annotator where there are any.
     """
+    if "annotator" not in votes.columns:
+        votes = votes.with_columns(pl.lit(None, pl.String).alias("annotator"))
     rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
     data = codecs.as_lines(rows.iter_rows(named=True))
     while not _is_known(store, day, rows):

@@ -1,7 +1,7 @@
 """The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,16 @@ from understudy.data import cards
 from understudy.data.listing import told
 from understudy.errors import BadInput, StorageError, TeacherError, together
 from understudy.review import labels, samples
-from understudy.review.samples import ABOUT_FILE, SAMPLE, SAMPLE_FILE
+from understudy.review.samples import SAMPLE, TEACHER_LABELS
 from understudy.runtime.shell import Out, Result
 from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.store import codecs, manifests, segments, tombstones
+from understudy.store import manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card, load_config
 from understudy.teacher.answers import teacher_answers
-from understudy.teacher.labeller import Teacher, open_teacher
+from understudy.teacher.labeller import open_teacher
 from understudy.text.numbers import count, usd
 
 COLUMNS = ("id", "group", "text", "label", "probability", "threshold", "version", "date")
@@ -36,13 +36,26 @@ class Night:
     segments: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What the teacher said of a sample: columns id and teacher_label, its dollars, and why it was away, if it was."""
+
+    answers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TEACHER_LABELS))
+    cost_usd: float = 0.0
+    judge: str = ""
+    is_rehearsal: bool = False
+    absence: str = ""
+
+
 def run(
     card: str, store: str, snapshot: Out, sample: Out, answers: str = "", date: str = "", overrides: str = ""
 ) -> Result:
     """Take people's answers in, draw texts of the last nights for people to label, and let the teacher label a few.
 
     A day's sample is drawn once. Its texts, with the weights by which they stand for all, are under samples/<day>/;
-    people get queue.csv or Label Studio's tasks from there. Answers measure the model and never train one.
+    people get queue.csv or Label Studio's tasks from there. Answers measure the model and never train one. Where the
+    teacher was away, a repeat asks it for the same texts. Answers are taken in last, when nothing can be refused any
+    more.
 
     Args:
         card: the task card: a file, a snapshot folder, or its s3:// address.
@@ -65,33 +78,26 @@ def run(
     day = manifests.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config: SampleConfig = load_config("sample", task, overrides)
-    taken, is_new, passed_over = _take_in(keep, task, day, answers)
     about = samples.read_about(keep, day)
+    given = labels.read_answers(answers, task.label_names, samples.asked(keep, day)) if answers else None
     cost_usd = 0.0
-    if about is None:
-        cost_usd = _make(keep, task, config, day, overrides)
-        about = samples.read_about(keep, day) or {}
+    if about is None or about.get("absence"):
+        about, cost_usd = _taught(keep, task, config, day, about or _drawn(keep, task, config, day), overrides)
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     _copy(keep, day, sample)
+    is_new = given is not None and samples.put_answers(keep, day, given.votes) is not None
+    taken = len(given.votes) if given else 0
+    passed_over = f"; {told(given.passed_over)}" if given and given.passed_over else ""
     figures = {"drawn": about["drawn"], "answers": taken, "taught": about["taught"], "cost_usd": cost_usd}
-    headline = _headline(about, taken, cost_usd) + (f"; {told(passed_over)}" if passed_over else "")
-    return Result(headline, figures, {"date": day, "is_new": is_new})
+    return Result(f"{_headline(about, taken, cost_usd)}{passed_over}", figures, {"date": day, "is_new": is_new})
 
 
-def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, bool, Sequence[str]]:
-    """Keep people's answers; return how many there are, whether they are new, and files that are passed over."""
-    if not address:
-        return 0, False, ()
-    answers = labels.read_answers(address, card.label_names, samples.asked(store, day))
-    votes = answers.votes
-    missing = [pl.lit(None, pl.String).alias("annotator")] if "annotator" not in votes.columns else []
-    is_new = samples.put_answers(store, day, votes.with_columns(missing)) is not None
-    return len(votes), is_new, answers.passed_over
+def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str, Any]:
+    """Draw the day's sample and put it into the store for people; return what is said of it before the teacher comes.
 
-
-def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:
-    """Draw the day's sample and put it into the store, sample.json last; return what the teacher cost."""
+    It is whole only with sample.json, which follows: until then nobody has read it.
+    """
     recent, left_out = _recent(store, day, config.nights)
     texts, total = _texts(store, recent, config.max_texts)
     if not len(texts):
@@ -101,9 +107,9 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate('predictions/')}). Run the nightly pipeline first."
         )
-    drawn = rules.draw(texts, config, day, stand_for=total / len(texts))
-    drawn, about = _taught(store, card, config, drawn, overrides)
-    said = {
+    sample = rules.draw(texts, config, day, stand_for=total / len(texts))
+    samples.put_drawn(store, day, sample, queue.files(sample, card))
+    return {
         "format": FORMAT,
         "date": day,
         "card": card.name,
@@ -111,14 +117,14 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
         "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
         "texts": total,
-        "drawn": len(drawn),
+        "drawn": len(sample),
         "settings": asdict(config),
-        **about,
+        "taught": 0,
+        "cost_usd": 0.0,
+        "judge": "",
+        "is_rehearsal": False,
+        "absence": "",
     }
-    contents = {SAMPLE_FILE: samples.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: codecs.as_json(said)}
-    for name, data in contents.items():
-        store.put_if_absent(f"samples/{day}/{name}", data)
-    return float(about["cost_usd"])
 
 
 def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
@@ -164,28 +170,40 @@ def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFra
 
 
 def _taught(
-    store: Store, card: Card, config: SampleConfig, drawn: pl.DataFrame, overrides: str
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Let the teacher label a few texts; when it is away, people still get their sample."""
-    told = {"taught": 0, "cost_usd": 0.0, "judge": "", "is_rehearsal": False, "absence": ""}
-    wanted = rules.for_teacher(drawn, config.teacher_texts)
-    if not len(wanted) or not config.teacher_usd:
-        return drawn, told
-    try:
-        judged, seat = _ask(store, card, config, wanted, overrides)
-    except (TeacherError, BadInput) as error:
-        return drawn, {**told, "absence": str(error)}
-    said = teacher_answers(judged.table, card).select("id", "teacher_label")
-    told |= {"taught": len(said), "cost_usd": round(judged.cost_usd, 6)}
-    told |= {"judge": seat.seat.judge, "is_rehearsal": seat.seat.is_rehearsal}
-    return drawn.drop("teacher_label").join(said, on="id", how="left", maintain_order="left"), told
+    store: Store, card: Card, config: SampleConfig, day: str, before: Mapping[str, Any], overrides: str
+) -> tuple[dict[str, Any], float]:
+    """Let the teacher label a few texts of the stored sample; when it is away, people still get theirs.
+
+    Returns:
+        what is said of the sample now, and the dollars of this run. What is spent before the teacher goes away counts:
+        all repeats together stay within the sample's budget.
+    """
+    texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
+    most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
+    about, cost_usd = dict(before), 0.0
+    if len(texts) and most_usd > 0:
+        teaching = _ask(store, card, texts, most_usd, overrides)
+        cost_usd = teaching.cost_usd
+        samples.put_teacher_labels(store, day, teaching.answers)
+        about |= {"taught": len(teaching.answers), "cost_usd": round(before.get("cost_usd", 0.0) + cost_usd, 6)}
+        about |= {"judge": teaching.judge, "is_rehearsal": teaching.is_rehearsal, "absence": teaching.absence}
+    return samples.put_about(store, day, about), round(cost_usd, 6)
 
 
-def _ask(store: Store, card: Card, config: SampleConfig, texts: pl.DataFrame, overrides: str) -> tuple[Any, Teacher]:
+def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, overrides: str) -> Teaching:
     """Ask within the sample's own budget, and within what is left of the card's."""
     of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
-    with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
-        return teacher.judge(texts, "sample: texts judged", config.teacher_usd), teacher
+    config = load_config("label", card, of_label)
+    teacher, spent_usd = None, 0.0
+    try:
+        with open_teacher(card, store, config) as teacher:
+            spent_usd = teacher.spent_usd
+            judged = teacher.judge(texts, "sample: texts judged", most_usd)
+    except (TeacherError, BadInput) as error:
+        cost_usd = teacher.spent_usd - spent_usd if teacher else 0.0
+        return Teaching(absence=str(error), cost_usd=min(cost_usd, most_usd))  # others may have spent while it waited
+    answers = teacher_answers(judged.table, card).select("id", "teacher_label")
+    return Teaching(answers, judged.cost_usd, teacher.seat.judge, teacher.seat.is_rehearsal)
 
 
 def _copy(store: Store, day: str, folder: Path) -> None:
@@ -199,7 +217,7 @@ def _copy(store: Store, day: str, folder: Path) -> None:
 
 
 def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
-    absent = "; the teacher was away" if about["absence"] else ""
+    absent = "; the teacher was away" if about.get("absence") else ""
     unfinished = about.get("left_out")
     left_out = f"; left out, for they are not labelled whole: {', '.join(unfinished)}" if unfinished else ""
     return (
