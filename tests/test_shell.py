@@ -334,7 +334,7 @@ def test_a_defect_in_a_component_is_told_with_its_kind(step, arguments, tmp_path
 def test_a_killed_step_leaves_no_output_and_the_next_run_clears_what_it_left(tmp_path):
     program = textwrap.dedent("""
         import sys
-        from understudy import shell
+        from understudy.runtime import shell
         shell.execute("double", dict(card=sys.argv[1], numbers=sys.argv[1], doubled=sys.argv[2], store="s"))
     """)
     numbers, doubled = tmp_path / "numbers", tmp_path / "out/doubled"
@@ -381,7 +381,7 @@ def test_a_kill_between_two_outputs_leaves_no_old_one_beside_a_new_one(tmp_path)
     program = textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
-        from understudy import shell
+        from understudy.runtime import shell
         rename, calls = Path.replace, []
 
         def replace(path, target):

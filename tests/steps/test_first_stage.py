@@ -200,13 +200,13 @@ def test_a_small_pool_gives_no_first_stage_and_says_so(tmp_path, graphs, studied
 
 def test_none_is_made_when_none_is_asked_for(tmp_path, graphs, studied):
     found = made(tmp_path, graphs, studied, pool_of(3000), most=0.0)
-    assert found == {"reason": "none was asked for: infer.max_missed is 0"}
+    assert found == {"reason": "none was asked for: cascade.max_missed is 0"}
 
 
 def test_calibrate_leaves_out_a_first_stage_that_is_no_more_asked_for(tmp_path, graphs, studied):
     made(tmp_path, graphs, studied, pool_of(3000))
-    result = calibrated(tmp_path, graphs, "infer.max_missed=0")
-    assert result.parameters["first_stage"] == "none was asked for: infer.max_missed is 0"
+    result = calibrated(tmp_path, graphs, "cascade.max_missed=0")
+    assert result.parameters["first_stage"] == "none was asked for: cascade.max_missed is 0"
     assert Bundle.open(tmp_path / "bundle").cascade is None
 
 

@@ -590,7 +590,7 @@ def test_every_prediction_says_which_stage_decided(cascaded):
 
 
 def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cascaded):
-    cascaded.night("2026-11-01", overrides="infer.checked_share=1")
+    cascaded.night("2026-11-01", overrides="cascade.checked_share=1")
     record = cascaded.record("2026-11-01")
     assert [record[name] for name in ("settled", "checked", "missed")] == [50, 50, 10]  # "stayed ask ask": -2 - 2 + 8
 

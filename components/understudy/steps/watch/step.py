@@ -23,14 +23,21 @@ from understudy.store import manifests, segments
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "understudy.prom"
 PAGE = "watch/page.html"
 
 
 def run(
-    card: In, store: str, watched: Out, page: Out, date: str = "", newest_whole: bool = False, overrides: str = ""
+    card: In,
+    store: str,
+    watched: Out,
+    page: Out,
+    date: str = "",
+    newest_whole: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on.
 
@@ -45,7 +52,7 @@ def run(
         date: the night, YYYY-MM-DD; empty for today's in UTC.
         newest_whole: take the newest night up to the date that is labelled whole, for a run beside one that goes on;
             without it, a night of this date that is not labelled whole is an error.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, refused, and value and evidence of each series; parameters verdict, reason, date and webhook
@@ -58,7 +65,7 @@ def run(
     """
     outlets.webhook_url()
     task = load_card(card)
-    config: WatchConfig = load_config("watch", task, overrides)
+    config = task.settings(overrides).of(WatchConfig)
     keep, day = prepare_store(store), manifests.night_of(date)
     judged = _judged_nights(keep)
     config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
