@@ -647,7 +647,7 @@ def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
 
 
 def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):
-    sets = "infer.texts_per_segment=10\ninfer.checked_share=1"
+    sets = "infer.texts_per_segment=10\ncascade.checked_share=1"
     cascaded.night("2026-11-01", overrides=sets)
     manifest, whole = manifests.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
     for key in (manifests.shard_key(manifest, 0), manifests.prediction_key(manifest, 0, 6)):
