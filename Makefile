@@ -10,7 +10,7 @@ ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-attack test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-attack test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,7 +37,7 @@ test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, ma
 test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
-check: lint types  ## Lint and type-check.
+check: lint types arrows  ## Lint, type-check, and hold the arrows between the rooms.
 
 lint: $(STAMP)  ## Lint and check the format.
 	$(BIN)/ruff check .
@@ -45,6 +45,10 @@ lint: $(STAMP)  ## Lint and check the format.
 
 types: $(STAMP)  ## Type-check strictly.
 	$(BIN)/mypy
+
+arrows: $(STAMP)  ## Check which room imports which, and that nothing is dead.
+	PYTHONPATH=.:components $(BIN)/lint-imports
+	$(BIN)/vulture
 
 docs: $(STAMP)  ## Refresh the generated parts of the docs.
 	$(BIN)/python -m tools.docs

@@ -24,8 +24,8 @@ from understudy.runtime.shell import execute
 from understudy.search import dead_letters, opening
 from understudy.search.backend import Letter
 from understudy.search.query import Query
+from understudy.search.settings import IndexConfig
 from understudy.search.sync import follow
-from understudy.steps.index.config import IndexConfig
 from understudy.steps.watch import quality
 from understudy.store import tombstones, watch_records
 from understudy.store.registry import Current

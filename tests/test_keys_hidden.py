@@ -39,7 +39,7 @@ class Setup:
 LABEL = (
     "label --card snapshot --pool pool --gold gold --test test --judgements out/a --test-judgements out/b --store store"
 )
-LABEL += " --set texts=6 --set concurrency=1"
+LABEL += " --set texts=6 --set teacher.concurrency=1"
 INDEX = "index --from-store --store store --card snapshot"
 ROLLBACK = "rollback --store s3://bucket/store"
 LOCAL = "understudy.runners.local.run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"  # noqa: E501

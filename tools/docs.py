@@ -6,17 +6,35 @@ from typing import Any
 
 import understudy
 from understudy.runtime import docstrings, shell
-from understudy.task.settings import STEPS, config_of, field_types
+from understudy.task.settings import SECTIONS, STEPS, config_of, field_types, reads
 
+Row = tuple[str, str, str, str]
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 
 
 def settings_lines(step: str) -> list[str]:
-    """One line a setting: name, default, what it means."""
-    config = config_of(step)
-    described = docstrings.attributes(config)
-    return [f"  {field.name}={_default(field)}  {described.get(field.name, '')}" for field in fields(config)]
+    """One line a setting that the step reads: name, with its section where that is not the step's, default, meaning."""
+    return [f"  {name}={default}  {text}" for name, _, default, text in [*_own(step), *_of_others(step)]]
+
+
+def _own(step: str) -> list[Row]:
+    return _rows(step, "")
+
+
+def _of_others(step: str) -> list[Row]:
+    rows = [row for section in SECTIONS if section != step for row in _rows(section, f"{section}.")]
+    return [row for row in rows if reads(step, row[0])]
+
+
+def _rows(section: str, prefix: str) -> list[Row]:
+    """Return name, type, default and meaning of each setting of a section."""
+    config = config_of(section)
+    described, types = docstrings.attributes(config), field_types(config)
+    return [
+        (f"{prefix}{field.name}", types[field.name], _default(field), described.get(field.name, ""))
+        for field in fields(config)
+    ]
 
 
 def generated_part(step: str) -> str:
@@ -39,24 +57,18 @@ def refreshed(step: str, readme: str) -> str:
 
 
 def _settings_table(step: str) -> str:
-    config = config_of(step)
-    described = docstrings.attributes(config)
-    types = field_types(config)
-    rows = [
-        f"| `{field.name}` | {types[field.name]} | `{_default(field)}` | {described.get(field.name, '')} |"
-        for field in fields(config)
-    ]
-    if not rows:
+    own, others = _own(step), _of_others(step)
+    if not own and not others:
         return "No settings."
-    return "\n".join(
-        [
-            f"Settings, in the card's section `{step}` or by `--set`:",
-            "",
-            "| setting | type | default | what |",
-            "|---|---|---|---|",
-            *rows,
-        ]
-    )
+    told = [f"Settings, in the card's section `{step}` or by `--set`:", "", *_table(own)]
+    if others:
+        told += ["", "Read too, in the sections that they name, or by `--set` with the section:", "", *_table(others)]
+    return "\n".join(told)
+
+
+def _table(rows: list[Row]) -> list[str]:
+    lines = [f"| `{name}` | {kind} | `{default}` | {text} |" for name, kind, default, text in rows]
+    return ["| setting | type | default | what |", "|---|---|---|---|", *lines]
 
 
 def _default(field: Any) -> str:

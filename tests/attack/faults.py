@@ -130,7 +130,7 @@ def _labels(folder: Path, uri: str, env: Mapping[str, str]):
 def _label(folder: Path, uri: str, env: Mapping[str, str]):
     answers = world.label_inputs(folder, 40)
     (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
-    words = world.label_words(folder, uri, "texts=40", "concurrency=4")
+    words = world.label_words(folder, uri, "texts=40", "teacher.concurrency=4")
     return ["understudy", "label", "--dry-run", *words[2:]], Counts
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from understudy.search import opening
-from understudy.steps.index.config import IndexConfig
+from understudy.search.settings import IndexConfig
 
 QUICK = IndexConfig(retries=8, max_backoff_s=0.2, replicas=0)
 

@@ -100,7 +100,7 @@ def test_an_input_that_lies_elsewhere_is_told(made):
     [
         ("factor=0", "factor must be above 0"),
         ("factors=1", "must be one of factor, got 'factors'"),
-        ("train.epochs=1", "one of the step 'double', got 'train.epochs'"),
+        ("train.epochs=1", "one that the step 'double' reads, got 'train.epochs' .* which 'train' reads"),
     ],
 )
 def test_a_setting_that_cannot_serve_is_told_before_anything_runs(made, setting, told):

@@ -117,7 +117,10 @@ def test_an_input_that_is_gone_is_told_before_anything_is_created(cluster, bucke
     ("more", "sentence"),
     [
         (["--set", "epochs=0"], "epochs must be"),
-        (["--set", "label.texts=1"], "A setting must be one of the step 'train', got 'label.texts'"),
+        (
+            ["--set", "label.texts=1"],
+            "A setting must be one that the step 'train' reads, got 'label.texts' (--set), which 'label' reads",
+        ),
         (["--store", "here"], "must begin with s3://, got 'here' (--store)"),
     ],
 )

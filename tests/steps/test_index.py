@@ -18,7 +18,8 @@ from understudy.search.sync import Followed
 from understudy.steps.index import rules
 from understudy.store import tombstones
 from understudy.store.storage import FolderStore, open_store, s3_client
-from understudy.task.card import load_config, parse_card
+from understudy.task.card import parse_card
+from understudy.task.settings import Overrides
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +221,7 @@ def test_an_index_that_refuses_too_much_fails_with_the_first_reason():
 )
 def test_settings_that_cannot_serve_are_refused(setting, says):
     with pytest.raises(BadSetting, match=says):
-        load_config("index", parse_card(card_yaml()), setting)
+        parse_card(card_yaml()).settings(Overrides.parse(setting, "index"))
 
 
 def test_a_store_on_s3_serves_as_a_folder_does_and_one_that_vanishes_is_one_sentence(s3_url, tmp_path):

@@ -513,12 +513,14 @@ def test_texts_outside_of_any_night_are_labelled_by_a_bundle_alone(desk):
     out = desk.folder / "out"
     words = ["--bundle", str(desk.bundle), "--texts", str(desk.source), "--predictions", str(out)]
     command = [sys.executable, "-m", "understudy", "infer", *words, "--date", "2026-11-01"]
-    command += ["--set", "shard.texts_per_shard=10"]
+    command += ["--set", "shard.texts_per_shard=10", "--set", "threads=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "25 texts labelled, 9 'tip'; 1 row refused: empty_id 1" in done.stdout
     found = pl.concat([pl.read_parquet(file) for file in sorted(out.glob("predictions/**/*.parquet"))])
     assert found["id"].to_list() == [name for name, _ in texts(0, 25)]
     assert json.loads((out / "summary.json").read_text())["refused"] == {"empty_id": 1}
+    recorded = json.loads((out / "provenance.json").read_text())["settings"]
+    assert (recorded["threads"], recorded["shard"]) == (1, {"texts_per_shard": 10})
 
 
 @pytest.mark.parametrize("given", [{}, {"store": "x", "shard": "2026-11-01/00"}, {"texts": "a.csv"}])
@@ -612,7 +614,7 @@ def test_every_prediction_says_which_stage_decided(cascaded):
 
 
 def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cascaded):
-    cascaded.night("2026-11-01", overrides="infer.checked_share=1")
+    cascaded.night("2026-11-01", overrides="cascade.checked_share=1")
     record = cascaded.record("2026-11-01")
     assert [record[name] for name in ("settled", "checked", "missed")] == [50, 50, 10]  # "stayed ask ask": -2 - 2 + 8
 
@@ -645,7 +647,7 @@ def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
 
 
 def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):
-    sets = "infer.texts_per_segment=10\ninfer.checked_share=1"
+    sets = "infer.texts_per_segment=10\ncascade.checked_share=1"
     cascaded.night("2026-11-01", overrides=sets)
     manifest, whole = manifests.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
     for key in (manifests.shard_key(manifest, 0), manifests.prediction_key(manifest, 0, 6)):

@@ -27,7 +27,9 @@ from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import Store, open_store
-from understudy.task.card import load_card, load_config, parse_card
+from understudy.task.card import load_card, parse_card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import Overrides
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
@@ -272,15 +274,15 @@ def test_a_store_that_cannot_be_written_is_found_before_anything_is_asked(folder
     ("setting", "words"),
     [
         ("texts=0", "texts must be at least 1, got 0"),
-        ("concurrency=-1", "concurrency must be at least 1, got -1"),
-        ("max_failed_share=1.5", r"max_failed_share must be in \[0, 1\], got 1.5"),
-        ("timeout_s=0", "timeout_s must be more than 0"),
+        ("teacher.concurrency=-1", "concurrency must be at least 1, got -1"),
+        ("teacher.max_failed_share=1.5", r"max_failed_share must be in \[0, 1\], got 1.5"),
+        ("teacher.timeout_s=0", "timeout_s must be more than 0"),
         ("tries=3", "A setting must be one of texts, "),
     ],
 )
 def test_a_setting_that_breaks_its_rule_is_refused(card_text: str, setting: str, words: str) -> None:
     with pytest.raises(BadSetting, match=words):
-        load_config("label", parse_card(card_text), setting)
+        parse_card(card_text).settings(Overrides.parse(setting, "label"))
 
 
 # Real processes
@@ -311,7 +313,7 @@ def shared(request: pytest.FixtureRequest, folder: Path) -> Store:
 def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_money(
     folder: Path, shared: Store, warm: Interpreter, monkeypatch: pytest.MonkeyPatch, is_cache_lost: bool
 ) -> None:
-    settings = ["--store", shared.uri, "--set", "texts=200", "--set", "concurrency=4"]
+    settings = ["--store", shared.uri, "--set", "texts=200", "--set", "teacher.concurrency=4"]
     moments, left = random.Random(int(is_cache_lost)), 0  # noqa: S311 - moments to kill at
     with serve(Plan(folder / "answers.csv", latency_s=0.04)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -326,7 +328,7 @@ def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_mone
             assert left <= 3 * 4
             if is_cache_lost:
                 shutil.rmtree(folder / "cache", ignore_errors=True)
-            with open_teacher(load_card(folder / "snapshot"), shared, LabelConfig()) as teacher:
+            with open_teacher(load_card(folder / "snapshot"), shared, TeacherConfig()) as teacher:
                 assert teacher.spent_usd >= sum(cost(server, text) * times for text, times in server.asked.items())
         ended = warm.run(command(folder, *settings), check=True, timeout=60)
         spent = sum(cost(server, text) * times for text, times in server.asked.items())
@@ -397,7 +399,7 @@ def test_sigterm_leaves_every_answer_in_the_store(
 ) -> None:
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        process = warm.start(command(folder, "--set", "flush_s=1000"))
+        process = warm.start(command(folder, "--set", "teacher.flush_s=1000"))
         while server.asked.total() < 60 and process.poll() is None:
             time.sleep(0.005)
         process.terminate()

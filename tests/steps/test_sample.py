@@ -191,7 +191,7 @@ def test_a_repeat_without_the_teacher_changes_nothing(tmp_path, store, version):
 
 
 def test_all_repeats_together_stay_within_the_samples_budget(tmp_path, store, version, monkeypatch):
-    given = ("teacher_texts=40", "teacher_usd=0.004", "label.concurrency=1")
+    given = ("teacher_texts=40", "teacher_usd=0.004", "teacher.concurrency=1")
     costs = []
     tip, refusal = completion('{"label":"tip"}'), error(401, "no")
     for respond in (lambda _, __, number: tip if number < 10 else refusal, lambda *_: tip):

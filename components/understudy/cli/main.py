@@ -11,7 +11,7 @@ import understudy
 from understudy.errors import UnderstudyError
 from understudy.secrets.keys import redact
 from understudy.secrets.sinks import guard_streams
-from understudy.task.settings import STEPS
+from understudy.task.settings import STEPS, Overrides, require_read
 
 
 class StepGroup(click.Group):
@@ -184,7 +184,9 @@ def reindex(store: str, is_whole: bool, is_replay: bool, card: Path | None, over
     if is_whole == is_replay:
         raise click.UsageError("Give one of --from-store and --replay.")
     run = search.from_store if is_whole else search.replay
-    click.echo(f"index: {run(store, card, chr(10).join(overrides))}.")
+    changes = Overrides.parse("\n".join(overrides), "index")
+    require_read(changes, "index")
+    click.echo(f"index: {run(store, card, changes)}.")
 
 
 @app.command("search")

@@ -10,10 +10,11 @@ from understudy.errors import BadInput
 from understudy.search import opening, sync
 from understudy.search.connection import URL
 from understudy.search.query import Answer, Query
+from understudy.search.settings import IndexConfig
 from understudy.steps.index import rules
-from understudy.steps.index.config import IndexConfig
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.numbers import clip, count
 
 WIDTH = 110
@@ -30,7 +31,7 @@ def search(store: Store, query: Query) -> Answer:
         return index.search(query)
 
 
-def from_store(address: str, card: Path | None, overrides: str = "") -> str:
+def from_store(address: str, card: Path | None, overrides: Overrides = NO_OVERRIDES) -> str:
     """Send every prediction of a store to its index again, and say how many there are then.
 
     The index is the one that the nights go to; another one that is named takes its place.
@@ -50,7 +51,7 @@ def from_store(address: str, card: Path | None, overrides: str = "") -> str:
         return rules.headline(done, index.count(), index.place) + now
 
 
-def replay(address: str, card: Path | None, overrides: str = "") -> str:
+def replay(address: str, card: Path | None, overrides: Overrides = NO_OVERRIDES) -> str:
     """Send the dead letters again to the index that refused them, and say how many are left.
 
     The index is the one that the nights go to, unless another is named.
@@ -114,7 +115,7 @@ def _require(given: _Given, place: str, done: sync.Followed) -> None:
     rules.require_taken(done, given.config.max_refused_share, place)
 
 
-def _given(address: str, card: Path | None, overrides: str) -> _Given:
+def _given(address: str, card: Path | None, overrides: Overrides) -> _Given:
     """Take the index that whoever runs names; the store's own card names no server, and neither does its last night.
 
     Raises:
@@ -122,7 +123,7 @@ def _given(address: str, card: Path | None, overrides: str) -> _Given:
     """
     store = prepare_store(address)
     task = load_card(card) if card else _without_server(opening.published_card(store))
-    config: IndexConfig = load_config("index", task, overrides)
+    config = task.settings(overrides).of(IndexConfig)
     named, serving = opening.url_of(config), opening.find_serving(store)
     if serving is not None and serving.url and not named:
         raise BadInput(

@@ -9,6 +9,7 @@ import click
 from tools.docs import settings_lines
 from understudy.errors import BadInput
 from understudy.runtime import docstrings, shell
+from understudy.task.settings import Overrides, require_read
 
 
 def step_command(step: str) -> click.Command:
@@ -45,6 +46,7 @@ def _call(step: str, given: Mapping[str, Any]) -> None:
     arguments = {name: value for name, value in given.items() if value is not None}
     if "overrides" in arguments:
         arguments["overrides"] = "\n".join(arguments["overrides"])
+        require_read(Overrides.parse(arguments["overrides"], step), step)
     result = shell.execute(step, arguments)
     click.echo(f"{step}: {result.headline}")
 

@@ -18,7 +18,15 @@ from understudy.runners.runs import LOG_FILE, RECORD_FILE
 from understudy.runners.terminal import front_door, noise_to, tell
 from understudy.runtime import provenance, shell
 from understudy.store import hashing
-from understudy.task.settings import build_config, config_of, parse_overrides
+from understudy.task.settings import (
+    Overrides,
+    build_section,
+    config_of,
+    field_names,
+    full_key,
+    parse_lines,
+    require_read,
+)
 
 Place = TypeVar("Place")
 NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
@@ -70,7 +78,7 @@ def plan(artifact: Path, overrides: str, out: Path | None = None) -> Plan:
     made = Artifact(artifact.resolve(), provenance.read(artifact))
     require_whole(made)
     step = str(made.record["step"])
-    check_settings(step, overrides)
+    check_settings(made.record, overrides)
     inputs = inputs_of(made)
     folder = out or free_folder(made.path.parent)
     outputs = {name: str(folder / name) for name in shell.signature(step).outputs}
@@ -117,20 +125,27 @@ def _broken(made: Artifact, what: str) -> BadArtifact:
     return BadArtifact(f"{what} ({provenance.file_of(made.path)}). Run the pipeline again, or restore that file.")
 
 
-def check_settings(step: str, overrides: str) -> None:
-    """Check new settings before anything runs.
+def check_settings(record: Mapping[str, Any], overrides: str) -> None:
+    """Check new settings before anything runs, beside those that the step had.
+
+    Args:
+        record: the provenance of what the step made.
+        overrides: key=value lines.
 
     Raises:
-        BadSetting: one is for another step, unknown, or breaks a rule.
+        BadSetting: one is nothing that the step reads, unknown, or breaks a rule.
     """
+    step = str(record["step"])
+    changes = Overrides.parse(overrides, step)
+    require_read(changes, step)
+    had = dict(record.get("settings", {}))
+    sections = dict.fromkeys(key.rpartition(".")[0] for key in changes.values)
     faults = []
-    for key, value in parse_overrides(overrides).items():
-        prefix, _, name = key.rpartition(".")
-        if prefix not in {"", step}:
-            faults.append(f"A setting must be one of the step '{step}', got '{key}' (--set). Rerun that step instead.")
-            continue
+    for section in sections:
+        before = had if section == step else had.get(section, {})
+        known = {name: before[name] for name in field_names(config_of(section)) if name in before}
         try:
-            build_config(config_of(step), {name: value}, "--set ")
+            build_section(section, {**known, **changes.of(section)}, f"--set {section}.")
         except BadSetting as error:
             faults += error.faults
     if faults:
@@ -177,13 +192,9 @@ def merged(step: str, before: str, now: str) -> str:
     >>> merged("train", "train.epochs=2\nlabel.texts=9", "epochs=3")
     'label.texts=9\nepochs=3'
     """
-    names = {key.removeprefix(f"{step}.") for key in parse_overrides(now)}
-    kept = [line for line in before.splitlines() if _name_of(step, line) not in names]
+    new = parse_lines(now, step)
+    kept = [line for line in before.splitlines() if full_key(line.partition("=")[0].strip(), step) not in new]
     return "\n".join([*kept, *now.splitlines()])
-
-
-def _name_of(step: str, line: str) -> str:
-    return line.partition("=")[0].strip().removeprefix(f"{step}.")
 
 
 def free_folder(task: Path) -> Path:

@@ -5,7 +5,6 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Required
 
@@ -14,7 +13,7 @@ from typing_extensions import TypedDict
 
 import understudy
 from understudy.data import listing
-from understudy.errors import BadArtifact, BadInput
+from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.secrets.keys import redact_values
 from understudy.store import codecs, hashing
 
@@ -229,11 +228,14 @@ def _data_hash(folder: Path) -> str:
 
 
 def _effective(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with only those overrides that concern the step."""
-    from understudy.task.settings import overrides_for
+    """Arguments with only those overrides that the step reads; a record's that nobody can read now stay text."""
+    from understudy.task.settings import Overrides
 
-    arguments = dict(content.get("arguments", {}))
-    return {**arguments, "overrides": overrides_for(str(content["step"]), str(arguments.get("overrides", "")))}
+    step, arguments = str(content["step"]), dict(content.get("arguments", {}))
+    try:
+        return {**arguments, "overrides": Overrides.parse(str(arguments.get("overrides", "")), step).read_by(step)}
+    except BadSetting:
+        return arguments
 
 
 def _card(places: Mapping[str, Path]) -> Any:
@@ -244,11 +246,11 @@ def _card(places: Mapping[str, Path]) -> Any:
     return next((load_card(path) for path in candidates if path.is_file() or (path / CARD_FILE).is_file()), None)
 
 
-def _settings(step: str, card: Any, overrides: str) -> dict[str, Any]:
-    from understudy.task.card import load_config
-    from understudy.task.settings import STEPS
+def _settings(step: str, card: Any, text: str) -> dict[str, Any]:
+    """Return all settings that a step reads: its own by name, others in a mapping of their section's name."""
+    from understudy.task.settings import STEPS, Overrides
 
-    return asdict(load_config(step, card, overrides)) if card is not None and step in STEPS else {}
+    return card.settings(Overrides.parse(text, step)).read_by(step) if card is not None and step in STEPS else {}
 
 
 def _finite(step: str, name: str, value: float) -> float:

@@ -60,7 +60,7 @@ def run(artifact: str, overrides: str, store_uri: str, target: Target, *, is_wai
         ApiFailed: the pipelines API is out of order.
     """
     made = find(artifact, store_uri)
-    rerun.check_settings(made.step, overrides)
+    rerun.check_settings(made.record, overrides)
     place = store_uri or str(made.record["arguments"].get("store", ""))
     inputs = inputs_of(made, place)
     store = prepare_store(on_s3(place))

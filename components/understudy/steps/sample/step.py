@@ -18,7 +18,9 @@ from understudy.steps.sample.config import SampleConfig
 from understudy.store import manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import CARD_FILE, Card, load_config
+from understudy.task.card import CARD_FILE, Card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import open_teacher
 from understudy.text.numbers import count, usd
@@ -48,7 +50,13 @@ class Teaching:
 
 
 def run(
-    card: str, store: str, snapshot: Out, sample: Out, answers: str = "", date: str = "", overrides: str = ""
+    card: str,
+    store: str,
+    snapshot: Out,
+    sample: Out,
+    answers: str = "",
+    date: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Take people's answers in, draw texts of the last nights for people to label, and let the teacher label a few.
 
@@ -65,7 +73,7 @@ def run(
         answers: people's answers to earlier samples: CSV, JSONL or Parquet with id and label (and annotator), or Label
             Studio's JSON export; a file or an s3:// address. Empty for none.
         date: the day, YYYY-MM-DD; empty for today's in UTC.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics drawn, answers, taught and cost_usd; parameters date and is_new (of the answers).
@@ -77,12 +85,15 @@ def run(
     """
     day = manifests.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
-    config: SampleConfig = load_config("sample", task, overrides)
+    settings = task.settings(overrides)
     about = samples.read_about(keep, day)
-    given = labels.read_answers(answers, task.label_names, samples.asked(keep, day)) if answers else None
+    given, most_refused = None, settings.value("ingest.max_refused_share")
+    if answers:
+        given = labels.read_answers(answers, task.label_names, samples.asked(keep, day), most_refused)
     cost_usd = 0.0
     if about is None or about.get("absence"):
-        about, cost_usd = _taught(keep, task, config, day, about or _drawn(keep, task, config, day), overrides)
+        about = about or _drawn(keep, task, settings.of(SampleConfig), day)
+        about, cost_usd = _taught(keep, task, settings, day, about)
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
     _copy(keep, day, sample)
@@ -170,7 +181,7 @@ def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFra
 
 
 def _taught(
-    store: Store, card: Card, config: SampleConfig, day: str, before: Mapping[str, Any], overrides: str
+    store: Store, card: Card, settings: Settings, day: str, before: Mapping[str, Any]
 ) -> tuple[dict[str, Any], float]:
     """Let the teacher label a few texts of the stored sample; when it is away, people still get theirs.
 
@@ -178,11 +189,12 @@ def _taught(
         what is said of the sample now, and the dollars of this run. What is spent before the teacher goes away counts:
         all repeats together stay within the sample's budget.
     """
+    config = settings.of(SampleConfig)
     texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
     most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
     about, cost_usd = dict(before), 0.0
     if len(texts) and most_usd > 0:
-        teaching = _ask(store, card, texts, most_usd, overrides)
+        teaching = _ask(store, card, texts, most_usd, settings.of(TeacherConfig))
         cost_usd = teaching.cost_usd
         samples.put_teacher_labels(store, day, teaching.answers)
         about |= {"taught": len(teaching.answers), "cost_usd": round(before.get("cost_usd", 0.0) + cost_usd, 6)}
@@ -190,10 +202,8 @@ def _taught(
     return samples.put_about(store, day, about), round(cost_usd, 6)
 
 
-def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, overrides: str) -> Teaching:
+def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config: TeacherConfig) -> Teaching:
     """Ask within the sample's own budget, and within what is left of the card's."""
-    of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
-    config = load_config("label", card, of_label)
     teacher, spent_usd = None, 0.0
     try:
         with open_teacher(card, store, config) as teacher:

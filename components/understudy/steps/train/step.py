@@ -16,14 +16,22 @@ from understudy.store import codecs
 from understudy.store import tables as records
 from understudy.store.documents import read_json
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 if TYPE_CHECKING:
     from understudy.steps.train.learn import Learner
 
 
 def run(
-    card: In, pool: In, gold: In, judgements: In, audit: In, student: Out, store: str, overrides: str = ""
+    card: In,
+    pool: In,
+    gold: In,
+    judgements: In,
+    audit: In,
+    student: Out,
+    store: str,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Train one student from soft teacher labels and human labels.
 
@@ -39,7 +47,7 @@ def run(
         audit: what the audit measured of the teacher; corrects its answers where it is biased.
         student: the trained model in safetensors, with its tokenizer.
         store: folder or s3:// that keeps checkpoints.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics average_precision (validation), best_epoch, updates, resumed_at (0 from the
@@ -50,7 +58,7 @@ def run(
         BadArtifact: a training text stands in the test split.
     """
     task = load_card(card)
-    config: TrainConfig = load_config("train", task, overrides)
+    config = task.settings(overrides).of(TrainConfig)
     lesson = _lesson(task, config, pool, gold, judgements, audit)
     learned = _learn(lesson, task, config, prepare_store(store), student)
     return Result(

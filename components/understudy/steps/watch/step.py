@@ -21,13 +21,20 @@ from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store
 from understudy.store.watch_records import FORMAT, PAGE, SERIES_FILE, Night, Quality
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 DOCUMENTS_FILE, METRICS_FILE = "documents.jsonl", "understudy.prom"
 
 
 def run(
-    card: In, store: str, watched: Out, page: Out, date: str = "", newest_whole: bool = False, overrides: str = ""
+    card: In,
+    store: str,
+    watched: Out,
+    page: Out,
+    date: str = "",
+    newest_whole: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on.
 
@@ -42,7 +49,7 @@ def run(
         date: the night, YYYY-MM-DD; empty for today's in UTC.
         newest_whole: take the newest night up to the date that is labelled whole, for a run beside one that goes on;
             without it, a night of this date that is not labelled whole is an error.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, refused, and value and evidence of each series; parameters verdict, reason, date and webhook
@@ -55,7 +62,7 @@ def run(
     """
     outlets.webhook_url()
     task = load_card(card)
-    config: WatchConfig = load_config("watch", task, overrides)
+    config = task.settings(overrides).of(WatchConfig)
     keep, day = prepare_store(store), manifests.night_of(date)
     judged = watch_records.read_nights(keep)
     config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
