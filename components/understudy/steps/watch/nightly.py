@@ -74,24 +74,31 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     """
     counts = _counts(store, manifest)
     chosen = spread(list(counts.segments), counts.texts, max_texts)
-    own = reference or describe_first(store, chosen, manifest.positive_label)
-    summary, seen, found = empty(), 0, pl.DataFrame(schema=MENTIONS)
+    is_own_reference = reference is None
+    if reference is None:  # the night's first segment serves
+        first = next(tables(store, chosen[:1]), pl.DataFrame(schema=COLUMNS))
+        reference = describe(first, (first["label"] == manifest.positive_label).to_numpy())
+
+    summary, looked_at, mentions = empty(), 0, pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen), strict=True):
         require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
-        summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), own)
-        found = _together(found, _mentions(table, own))
-        seen += len(table)
+        summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), reference)
+        by_word = pl.concat([mentions, _mentions(table, reference)]).group_by("word")
+        totals = by_word.agg(pl.col("texts", "groups").sum(), pl.col("witnesses").explode())
+        mentions = totals.with_columns(_few("witnesses"))
+        looked_at += len(table)
+
     missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
-    is_own = reference is None
-    return Look(counts.texts, seen, counts.refused, summary, own, is_own, _new_words(found), missed)
+    new_words = _new_words(mentions)
+    return Look(counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
 
 
 def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:
     """Read what the bundle was calibrated on, and the bundle's settings."""
     settings = registry.fetch_settings(store, version)
-    found = settings.get("reference", {})
-    return (Reference.of_record(found) if "word_counts" in found else None), settings
+    reference = settings.get("reference", {})
+    return (Reference.of_record(reference) if "word_counts" in reference else None), settings
 
 
 def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -104,12 +111,6 @@ def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
         yield parse(store.read(key), store.locate(key)).select(list(COLUMNS))
 
 
-def describe_first(store: Store, keys: Sequence[str], positive_label: str) -> Reference:
-    """Take a night's first segment as the reference."""
-    table = next(tables(store, keys[:1]), pl.DataFrame(schema=COLUMNS))
-    return describe(table, (table["label"] == positive_label).to_numpy())
-
-
 def _counts(store: Store, manifest: Manifest) -> Counts:
     """Add up what the shards say of themselves.
 
@@ -118,30 +119,30 @@ def _counts(store: Store, manifest: Manifest) -> Counts:
         StorageError: they answered for other rows than the night took.
     """
     total, refused, segments, read = Counter[str](), Counter[str](), dict[str, int](), 0
-    for shard, said in enumerate(shard_records(store, manifest)):
-        if said is None:
+    for shard, record in enumerate(shard_records(store, manifest)):
+        if record is None:
             raise BadInput(
                 f"A night must be labelled whole before it is judged, got no shard {shard} "
                 f"({store.locate(manifests.shard_key(manifest, shard))}). Run the night again; what is done is kept."
             )
-        total.update({name: getattr(said, name) for name in ("rows", "settled", "checked", "missed")})
-        refused.update(said.refused)
-        segments |= {part.key: part.rows for part in said.segments}
-        read += said.read_rows
+        total.update({name: getattr(record, name) for name in ("rows", "settled", "checked", "missed")})
+        refused.update(record.refused)
+        segments |= {part.key: part.rows for part in record.segments}
+        read += record.read_rows
     if read != manifest.texts:
         raise StorageError(
             f"A night's shards must answer for the rows that it took, got {read:,} of {manifest.texts:,} "
             f"({store.locate(manifests.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
         )
-    told = dict(sorted(refused.items()))
-    return Counts(total["rows"], told, total["settled"], total["checked"], total["missed"], segments)
+    by_reason = dict(sorted(refused.items()))
+    return Counts(total["rows"], by_reason, total["settled"], total["checked"], total["missed"], segments)
 
 
 def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """Count the texts and groups that hold a word which the reference hardly knew, by `MENTIONS`."""
-    said = words.words_of(table["text"])
-    known = reference.counts[said["bucket"].to_numpy()] if len(said) else np.zeros(0)
-    rare = said.filter(pl.Series(known <= RARE * reference.counts.sum() / 1000, dtype=pl.Boolean))
+    spoken = words.words_of(table["text"])
+    expected = reference.counts[spoken["bucket"].to_numpy()] if len(spoken) else np.zeros(0)
+    rare = spoken.filter(pl.Series(expected <= RARE * reference.counts.sum() / 1000, dtype=pl.Boolean))
     group = pl.col("group")
     return (
         rare.with_columns(table["group"].gather(rare["text"]).alias("group"))
@@ -154,18 +155,13 @@ def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     )
 
 
-def _together(found: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """Add the mentions of one more segment."""
-    both = pl.concat([found, more]).group_by("word")
-    return both.agg(pl.col("texts", "groups").sum(), pl.col("witnesses").explode()).with_columns(_few("witnesses"))
-
-
 def _few(column: str) -> pl.Expr:
     """Keep of each list as many different values as are needed."""
     return pl.col(column).list.unique().list.sort().list.head(FEWEST_GROUPS)
 
 
-def _new_words(found: pl.DataFrame) -> tuple[NewWord, ...]:
-    named = found.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
+def _new_words(mentions: pl.DataFrame) -> tuple[NewWord, ...]:
+    """Name the new words of enough groups, those of the most groups first."""
+    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
     ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
     return tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))

@@ -33,7 +33,7 @@ def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: 
     Args:
         store: holds the published bundles.
         card: for the labels.
-        answered: all samples, by `sampling.read_answered`.
+        answered: all samples, by `samples.read_answered`.
         day: today.
         tests: the dated test sets.
     """
@@ -109,11 +109,10 @@ def reweighted(answered: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
 
 
 def weighted_share(hits: Bools, weights: Floats) -> Interval:
-    """A share by weights with its 95% interval, by the number of texts that would tell as much without weights.
+    """Measure a share by weights with its 95% interval, by the number of texts that would tell as much without weights.
 
     >>> import numpy as np
-    >>> found = weighted_share(np.array([True, False, True, True]), np.ones(4))
-    >>> found == metrics.wilson(3, 4)
+    >>> weighted_share(np.array([True, False, True, True]), np.ones(4)) == metrics.wilson(3, 4)
     True
 
     Source: Kish, "Survey sampling", 1965, for the effective number; Wilson, 1927, for the interval.
@@ -125,21 +124,21 @@ def weighted_share(hits: Bools, weights: Floats) -> Interval:
 
 
 def effective(weights: Floats) -> float:
-    """Number of texts that would tell as much without weights: (sum w)^2 / sum w^2."""
+    """Count the texts that would tell as much without weights: (sum w)^2 / sum w^2."""
     return float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0
 
 
 def f1(answered: pl.DataFrame, positive: str) -> Interval:
-    """F1 of the positive label by weights, with its 95% bootstrap interval by groups."""
+    """Measure F1 of the positive label by weights, with its 95% bootstrap interval by groups."""
     if not len(answered):
         return Interval(math.nan, math.nan, math.nan)
     own = answered["weight"].to_numpy()
-    truth, found = ((answered[name] == positive).to_numpy() for name in ("human_label", "label"))
+    truth, prediction = ((answered[name] == positive).to_numpy() for name in ("human_label", "label"))
 
     def figure(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Any:
         return metrics.f1(is_positive, predicted, own if weights is None else weights * own)
 
-    return metrics.bootstrap(figure, truth, found, groups=answered["group"].to_list())
+    return metrics.bootstrap(figure, truth, prediction, groups=answered["group"].to_list())
 
 
 def points(sample: Sample) -> dict[str, Point]:
@@ -153,15 +152,13 @@ def points(sample: Sample) -> dict[str, Point]:
 
 
 def _months(answered: pl.DataFrame, card: Card) -> list[Month]:
-    """F1 by month, all samples of a month together."""
+    """Measure F1 by month, all samples of a month together."""
     human = [
         reweighted(part.filter(pl.col("human_label").is_not_null()), part)
         for part in answered.partition_by("day", maintain_order=True)
     ]
-    told = pl.concat(human) if human else answered
-    by_month = told.with_columns(month=pl.col("day").str.head(7)).partition_by(
-        "month", as_dict=True, maintain_order=True
-    )
+    rows = (pl.concat(human) if human else answered).with_columns(month=pl.col("day").str.head(7))
+    by_month = rows.partition_by("month", as_dict=True, maintain_order=True)
     return [
         Month(month=str(name[0]), texts=len(part), f1=written(f1(part, card.positive_label)))
         for name, part in by_month.items()
@@ -170,16 +167,17 @@ def _months(answered: pl.DataFrame, card: Card) -> list[Month]:
 
 
 def _of_label(answered: pl.DataFrame, name: str) -> LabelFigures:
+    """Measure precision and recall of one label."""
     weights = answered["weight"].to_numpy()
-    is_said, is_found = ((answered[column] == name).to_numpy() for column in ("human_label", "label"))
+    is_true, is_predicted = ((answered[column] == name).to_numpy() for column in ("human_label", "label"))
     return {
-        "precision": written(weighted_share(is_said[is_found], weights[is_found])),
-        "recall": written(weighted_share(is_found[is_said], weights[is_said])),
+        "precision": written(weighted_share(is_true[is_predicted], weights[is_predicted])),
+        "recall": written(weighted_share(is_predicted[is_true], weights[is_true])),
     }
 
 
 def _rate(answered: pl.DataFrame, column: str) -> Rate:
-    """Share of the texts on which the model and another judge differ, with the number of texts that it rests on."""
+    """Measure the share of texts on which model and another judge differ, with the number of texts it rests on."""
     weights = answered["weight"].to_numpy()
     differs = (answered[column] != answered["label"]).to_numpy()
     return {**written(weighted_share(differs, weights)), "texts": round(effective(weights), 6)}

@@ -1,9 +1,10 @@
-"""From a night's numbers and those before it to a verdict: fine, look or retrain."""
+"""Judge a night's numbers by those before it: fine, look or retrain."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from understudy.errors import BadInput
 from understudy.reports.watch import sentences
 from understudy.stats.drift import attribution, detector, series
 from understudy.stats.drift import limit as limit_test
@@ -62,11 +63,25 @@ class Judged:
     series: Mapping[str, Value]
 
 
+def for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
+    """Leave the baseline out of the settings for a night before it: that one is judged as it would have been then.
+
+    Raises:
+        BadInput: the baseline begins after the newest night, so that no alarm could be raised.
+    """
+    if config.baseline_from > newest:
+        raise BadInput(
+            f"watch.baseline_from must not be after the newest night, {newest}, got {config.baseline_from} (the card, "
+            "or --set). Name the first night of the new baseline."
+        )
+    return replace(config, baseline_from="") if config.baseline_from > day else config
+
+
 def tolerances(config: WatchConfig) -> dict[str, Tolerance]:
     """Return for each series the change that is none, on the series' own scale.
 
-    >>> found = tolerances(WatchConfig())["positives"]
-    >>> round(series.share_of(angle(0.08) + found(angle(0.08))), 4)  # a twentieth more than 8%
+    >>> tolerance = tolerances(WatchConfig())["positives"]
+    >>> round(series.share_of(angle(0.08) + tolerance(angle(0.08))), 4)  # a twentieth more than 8%
     0.084
     """
 
@@ -95,7 +110,7 @@ def judge(
     reference: Summary | None,
     refused_share: float,
     config: WatchConfig,
-    told: Collection[str] = (),
+    alarmed: Collection[str] = (),
     promised: float | None = None,
 ) -> Judged:
     """Judge the last day by all of them.
@@ -105,28 +120,29 @@ def judge(
         reference: of the bundle; None where the first nights must serve.
         refused_share: of the last night's rows, in [0, 1].
         config: settings.
-        told: series whose alarm stood on the night before.
+        alarmed: series whose alarm stood on the night before.
         promised: share of all texts that the bundle's first stage may lose; None when it has none.
     """
-    changing = [one for one in SERIES if one.name != MISSED]
-    found = [finding for one in changing if (finding := find(one.name, days, reference, config, told)) is not None]
-    found += [lost] if promised and (lost := find_missed(days, promised, config)) is not None else []
-    standing = sorted((one for one in found if one.value.is_standing), key=lambda one: one.name not in CONTENT)
-    worse = [one for one in standing if asks_for_training(one, config)]
+    results = [find(each.name, days, reference, config, alarmed) for each in SERIES if each.name != MISSED]
+    results += [find_missed(days, promised, config)] if promised else []
+    findings = [finding for finding in results if finding is not None]
+    alarms = [finding for finding in findings if finding.value.is_standing]
+    alarms.sort(key=lambda alarm: alarm.name not in CONTENT)
+    is_worse = any(asks_for_training(alarm, config) for alarm in alarms)
     is_refusing = refused_share > config.max_refused_share
-    verdict = RETRAIN if worse else LOOK if standing or is_refusing else FINE
-    evidence = [sentences.change(one.name, one.value) for one in standing]
+    verdict = RETRAIN if is_worse else LOOK if alarms or is_refusing else FINE
+    evidence = [sentences.change(alarm.name, alarm.value) for alarm in alarms]
     evidence += [sentences.refused(refused_share)] if is_refusing else []
     return Judged(
         verdict=verdict,
-        reason=sentences.reason(verdict, _cause(standing), evidence),
-        evidence=(*evidence, *(sentences.base_rate(one.explained) for one in standing if one.explained)),
-        series={one.name: one.value for one in found},
+        reason=sentences.reason(verdict, _cause(alarms), evidence),
+        evidence=(*evidence, *(sentences.base_rate(alarm.explained) for alarm in alarms if alarm.explained)),
+        series={finding.name: finding.value for finding in findings},
     )
 
 
 def find(
-    name: str, days: Sequence[Watched], reference: Summary | None, config: WatchConfig, told: Collection[str] = ()
+    name: str, days: Sequence[Watched], reference: Summary | None, config: WatchConfig, alarmed: Collection[str] = ()
 ) -> Finding | None:
     """Follow one series to the last day; None when it has no value yet.
 
@@ -138,22 +154,26 @@ def find(
     places = [place for place, point in enumerate(values) if point is not None and math.isfinite(point.value)]
     if not places:
         return None
-    known = series.points(reference, reference).get(name) if reference else None
+    baseline = series.points(reference, reference).get(name) if reference else None
     tolerance = tolerances(config)[name]
-    found = detector.follow(values, known, tolerance, limit(config))
-    last, point = found[places[-1]], values[places[-1]]
+    verdicts = detector.follow(values, baseline, tolerance, limit(config))
+    last, point = verdicts[places[-1]], values[places[-1]]
     assert last is not None and point is not None  # noqa: S101 - that place has a point
     if name not in QUALITY and places[-1] != len(days) - 1 and not last.is_standing:
         return None
-    last = replace(last, is_alarm=last.is_standing and name not in told)
+
+    last = replace(last, is_alarm=last.is_standing and name not in alarmed)
     since = last.since if last.evidence > 1 else None
-    change = _mean([one for one in values[since:] if one]) - last.expected if since is not None else 0.0
+    change = _mean([later for later in values[since:] if later]) - last.expected if since is not None else 0.0
     is_share = name == "positives" and last.is_standing and since is not None
+    is_known = math.isfinite(last.expected)
+    interval = BY_NAME[name].interval(point.value, point.variance, point.degrees)
+    expected = BY_NAME[name].interval(last.expected, last.expected_variance) if is_known else None
     return Finding(
         name=name,
-        value=_value(name, point, last, None if since is None else days[since].date, config),
+        value=_rounded(interval, expected, last, None if since is None else days[since].date, config),
         change=change,
-        tolerance=tolerance(last.expected) if math.isfinite(last.expected) else math.inf,
+        tolerance=tolerance(last.expected) if is_known else math.inf,
         explained=_explained(days, since, reference) if is_share and since is not None else None,
     )
 
@@ -172,25 +192,24 @@ def find_missed(days: Sequence[Watched], promised: float, config: WatchConfig) -
     high = float(chi2.ppf(0.975, 2 * lost + 2)) / 2 / point.texts
     interval = Interval(point.value, low, min(1.0, high))
     since = None if last.since is None else days[last.since].date
-    value = _told(interval, Interval(promised, promised, promised), last, since, config)
+    value = _rounded(interval, Interval(promised, promised, promised), last, since, config)
     return Finding(name=MISSED, value=value, change=point.value - promised, tolerance=0.0)
 
 
-def asks_for_training(found: Finding, config: WatchConfig) -> bool:
+def asks_for_training(alarm: Finding, config: WatchConfig) -> bool:
     """Tell whether a standing alarm says that the model has become worse, or meets texts it was not made for."""
-    if found.name in QUALITY:
-        return found.change > 0
-    if found.name == MISSED:
+    if alarm.name in QUALITY:
+        return alarm.change > 0
+    if alarm.name == MISSED:
         return True
-    return found.name in CONTENT and abs(found.change) >= config.retrain_change * found.tolerance
+    return alarm.name in CONTENT and abs(alarm.change) >= config.retrain_change * alarm.tolerance
 
 
-def _cause(standing: Sequence[Finding]) -> sentences.Cause | None:
+def _cause(alarms: Sequence[Finding]) -> sentences.Cause | None:
     """Tell a changed base rate from changed content."""
-    names = {one.name for one in standing}
-    if names & set(CONTENT):
+    if any(alarm.name in CONTENT for alarm in alarms):
         return "content"
-    explained = next((one.explained for one in standing if one.explained), None)
+    explained = next((alarm.explained for alarm in alarms if alarm.explained), None)
     if explained is None:
         return None
     return "base rate" if explained.is_base_rate else "scores"
@@ -212,19 +231,14 @@ def _mean(points: Sequence[Point]) -> float:
     return mean.mean
 
 
-def _value(name: str, point: Point, verdict: Verdict, since: str | None, config: WatchConfig) -> Value:
-    one = BY_NAME[name]
-    own = one.interval(point.value, point.variance, point.degrees)
-    is_known = math.isfinite(verdict.expected)
-    expected = one.interval(verdict.expected, verdict.expected_variance) if is_known else None
-    return _told(own, expected, verdict, since, config)
-
-
-def _told(own: Interval, expected: Interval | None, verdict: Verdict, since: str | None, config: WatchConfig) -> Value:
+def _rounded(
+    interval: Interval, expected: Interval | None, verdict: Verdict, since: str | None, config: WatchConfig
+) -> Value:
+    """Round what a series says by the last night, as its record keeps it."""
     return Value(
-        value=round(own.value, 6),
-        low=round(own.low, 6),
-        high=round(own.high, 6),
+        value=round(interval.value, 6),
+        low=round(interval.low, 6),
+        high=round(interval.high, 6),
         expected=round(expected.value, 6) if expected else None,
         expected_low=round(expected.low, 6) if expected else None,
         expected_high=round(expected.high, 6) if expected else None,

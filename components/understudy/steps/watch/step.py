@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from understudy.errors import BadInput
@@ -65,50 +65,38 @@ def run(
     config = task.settings(overrides).of(WatchConfig)
     keep, day = prepare_store(store), manifests.night_of(date)
     judged = watch_records.read_nights(keep)
-    config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
-    answered = _measured(keep, task, config, day)
-    past = [one for one in judged if one.date <= day]
-    at, running = _newest_whole(keep, day, past) if newest_whole else (day, [])
-    night = _night_of(keep, task, config, at, past, answered)
-    later = [one for one in judged if one.date > night.date]
-    shown = [*(one for one in past if one.date != night.date), night]
-    html = pages.page(shown[-config.page_nights :], answered)
-    _write(watched, page, night, answered, html)
-    sent = _put(keep, night, html)
+    config = rules.for_day(config, day, newest=max([day, *(night.date for night in judged)]))
+    past = [night for night in judged if night.date <= day]
+
+    answered = samples.read_answered(keep, day)
+    testsets.make_due(keep, task, answered, day, config.min_test_texts)
+    measured = quality.measured(keep, task, answered, day, testsets.read_all(keep, day))
+    quality.put(keep, measured)
+
+    wanted, running = _newest_whole(keep, day, past) if newest_whole else (day, [])
+    night = _judged(keep, task, config, wanted, past, measured)
+    shown = [*(other for other in past if other.date != night.date), night]
+    html = pages.page(shown[-config.page_nights :], measured)
+
+    _write(watched, page, night, measured, html)
+    webhook = _put(keep, night, html)
+    later = [other for other in judged if other.date > night.date]
     _show_newest(keep, task, config, day, [*shown, *later], html)
+
+    stands_in = f"; of {night.date}, for these are not labelled whole yet: {', '.join(sorted(running))}"
+    figures: dict[str, float] = {"texts": night.texts, "refused": sum(night.refused.values())}
+    for name, value in night.series.items():
+        figures |= {name: value.value, f"{name}_evidence": value.evidence}
     return Result(
-        headline=f"{night.verdict}: {night.reason}{_left_out(running, night)}",
-        metrics=_figures(night),
-        parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": sent},
+        headline=f"{night.verdict}: {night.reason}{stands_in if running else ''}",
+        metrics=figures,
+        parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": webhook},
     )
-
-
-def _for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
-    """Leave the baseline out of the settings for a night before it: that one is judged as it would have been then.
-
-    Raises:
-        BadInput: the baseline begins after the newest night, so that no alarm could be raised.
-    """
-    if config.baseline_from > newest:
-        raise BadInput(
-            f"watch.baseline_from must not be after the newest night, {newest}, got {config.baseline_from} (the card, "
-            "or --set). Name the first night of the new baseline."
-        )
-    return replace(config, baseline_from="") if config.baseline_from > day else config
-
-
-def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Quality:
-    """Measure the model by people's answers and the teacher's, and keep what is found."""
-    answered = samples.read_answered(store, day)
-    testsets.make_due(store, card, answered, day, config.min_test_texts)
-    found = quality.measured(store, card, answered, day, testsets.read_all(store, day))
-    quality.put(store, found)
-    return found
 
 
 def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, list[str]]:
     """Return the newest night that is judged or labelled whole, and the newer ones that are not; else the day."""
-    judged, running = {one.date for one in past}, list[str]()
+    judged, running = {night.date for night in past}, list[str]()
     for date in segments.begun(store, day):
         if date in judged or segments.is_whole(store, manifests.read_manifest(store, date)):
             return date, running
@@ -116,41 +104,35 @@ def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, l
     return day, []
 
 
-def _left_out(running: Sequence[str], night: Night) -> str:
-    """Name the nights that the one shown stands in for."""
-    told = f"; of {night.date}, for these are not labelled whole yet: {', '.join(sorted(running))}"
-    return told if running else ""
-
-
-def _night_of(
-    store: Store, card: Card, config: WatchConfig, day: str, past: Sequence[Night], answered: Quality
-) -> Night:
+def _judged(store: Store, card: Card, config: WatchConfig, day: str, past: Sequence[Night], measured: Quality) -> Night:
     """Judge a night that was not judged yet; on a day without a night, take the newest."""
-    if past and past[-1].date == day:
-        return past[-1]
-    manifest = manifests.find_manifest(store, day)
-    if manifest is not None:
-        return _judged(store, card, config, manifest, past, answered)
-    if past:
-        return past[-1]
-    raise BadInput(
-        f"A watch must have a night to judge, got none up to {day} ({store.locate(manifests.manifest_key(day))}). "
-        "Run the nightly pipeline first."
-    )
+    is_judged = bool(past) and past[-1].date == day
+    manifest = None if is_judged else manifests.find_manifest(store, day)
+    if manifest is None:
+        if past:
+            return past[-1]
+        raise BadInput(
+            f"A watch must have a night to judge, got none up to {day} ({store.locate(manifests.manifest_key(day))}). "
+            "Run the nightly pipeline first."
+        )
+    return _judge(store, card, config, manifest, past, measured)
 
 
-def _judged(
-    store: Store, card: Card, config: WatchConfig, manifest: Manifest, past: Sequence[Night], answered: Quality
+def _judge(
+    store: Store, card: Card, config: WatchConfig, manifest: Manifest, past: Sequence[Night], measured: Quality
 ) -> Night:
+    """Look at a night, and judge it by the nights and samples of its bundle."""
     alike = [night for night in past if night.version == manifest.bundle]
     of_bundle, settings = nightly.reference_of(store, manifest.bundle)
-    seen = nightly.look(store, manifest, of_bundle or _first_reference(alike), config.max_texts)
-    days = [day for day in _days(alike, seen, manifest, answered) if day.date >= config.baseline_from]
-    known = of_bundle.summary if of_bundle and not config.baseline_from else None
+    first = next((night.reference for night in alike if night.reference), None)
+    reference = of_bundle or (Reference.of_record(first) if first else None)
+    seen = nightly.look(store, manifest, reference, config.max_texts)
+    days = [day for day in _days(alike, seen, manifest, measured) if day.date >= config.baseline_from]
+    expected = of_bundle.summary if of_bundle and not config.baseline_from else None
     refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
-    told = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
+    standing = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     promised = (settings.get("cascade") or {}).get("max_missed")
-    judged = rules.judge(days, known, refused / max(1, seen.texts + refused), config, told, promised)
+    judged = rules.judge(days, expected, refused / max(1, seen.texts + refused), config, standing, promised)
     return Night(
         format=FORMAT,
         date=manifest.date,
@@ -171,21 +153,15 @@ def _judged(
         reference=seen.reference.as_record() if seen.is_own_reference else None,
         words=seen.words if judged.verdict != rules.FINE else (),
         settings=asdict(config),
-        quality=quality.key_of(answered),
+        quality=quality.key_of(measured),
     )
 
 
-def _first_reference(alike: Sequence[Night]) -> Reference | None:
-    """Return the first night's texts, which serve where the bundle says nothing of its own."""
-    found = next((night.reference for night in alike if night.reference), None)
-    return Reference.of_record(found) if found else None
-
-
-def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, answered: Quality) -> list[Watched]:
+def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, measured: Quality) -> list[Watched]:
     """Put nights and samples of one bundle in order, oldest first."""
     points: dict[str, dict[str, Point]] = {night.date: dict(night.points) for night in alike}
     points[manifest.date] = _points(seen)
-    for sample in answered.samples:
+    for sample in measured.samples:
         if sample["version"] == manifest.bundle:
             points.setdefault(sample["date"], {}).update(quality.points(sample))
     summaries = {night.date: Summary.of_record(night.summary) for night in alike} | {manifest.date: seen.summary}
@@ -193,17 +169,18 @@ def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, answered: Qual
 
 
 def _points(seen: Look) -> dict[str, Point]:
-    """Return the night's points whose variance is known."""
-    found = series.points(seen.summary, seen.reference.summary)
-    found |= {series.MISSED: seen.missed} if seen.missed else {}
-    return {name: point for name, point in found.items() if math.isfinite(point.unit_variance)}
+    """Return the night's points whose variance is measured."""
+    points = series.points(seen.summary, seen.reference.summary)
+    points |= {series.MISSED: seen.missed} if seen.missed else {}
+    return {name: point for name, point in points.items() if math.isfinite(point.unit_variance)}
 
 
-def _write(folder: Path, page: Path, night: Night, answered: Quality, html: str) -> None:
+def _write(folder: Path, page: Path, night: Night, measured: Quality, html: str) -> None:
+    """Write the night, the quality and the page to where the pipeline shows them."""
     folder.mkdir(parents=True)
     for name, data in _files(night).items():
         (folder / name).write_bytes(data)
-    (folder / "quality.json").write_bytes(answered.as_json())
+    (folder / "quality.json").write_bytes(measured.as_json())
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8")
 
@@ -220,8 +197,7 @@ def _files(night: Night) -> dict[str, bytes]:
 def _put(store: Store, night: Night, html: str) -> str:
     """Leave the night in the store, then tell who wants to know; return whether the webhook was sent."""
     folder = f"watch/date={night.date}"
-    files = _files(night)
-    for name, data in files.items():
+    for name, data in _files(night).items():
         store.put_if_absent(f"{folder}/{name}", data)
     # after the record, which says what is on it: a page without one could not be made again by whoever erases texts
     store.put_if_absent(watch_records.page_key(night.date), html.encode())
@@ -246,16 +222,11 @@ def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged
     newest = max(day, judged[-1].date, quality.newest_day(store))
     if newest > day:
         answered = samples.read_answered(store, newest)
-        found = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
-        html = pages.page(judged[-config.page_nights :], found)
-    _replace(store, html)
-
-
-def _replace(store: Store, html: str) -> None:
-    """Put the newest page; whoever comes first at the same moment may win."""
-    found = store.read_tagged(PAGE)
-    if found is None or found.data != html.encode():
-        store.compare_and_swap(PAGE, html.encode(), found.tag if found else None)
+        measured = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
+        html = pages.page(judged[-config.page_nights :], measured)
+    stored = store.read_tagged(PAGE)
+    if stored is None or stored.data != html.encode():  # whoever comes first at the same moment may win
+        store.compare_and_swap(PAGE, html.encode(), stored.tag if stored else None)
 
 
 def _tell(store: Store, night: Night, report: str) -> str:
@@ -268,10 +239,3 @@ def _tell(store: Store, night: Night, report: str) -> str:
         return "failed"
     store.put_if_absent(key, codecs.as_json(content))
     return "sent"
-
-
-def _figures(night: Night) -> dict[str, float]:
-    figures: dict[str, float] = {"texts": night.texts, "refused": sum(night.refused.values())}
-    for name, value in night.series.items():
-        figures |= {name: value.value, f"{name}_evidence": value.evidence}
-    return figures
