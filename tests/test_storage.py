@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tests.services.lossy import losing_first_answer
 from understudy.errors import BadInput, StorageError
-from understudy.store.storage import FolderStore, S3Store, Store, open_store, prepare_store, split_uri
+from understudy.store.folder import FolderStore
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, open_store, prepare_store, split_uri
 
 FORK = multiprocessing.get_context("fork")
 

@@ -14,7 +14,8 @@ from understudy.runtime import shell
 from understudy.steps.watch import nightly, outlets, records
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
-from understudy.store.storage import FolderStore, Store
+from understudy.store.folder import FolderStore
+from understudy.store.storage import Store
 from understudy.task.settings import build_config
 
 

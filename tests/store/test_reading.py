@@ -11,7 +11,8 @@ from understudy.data import sources
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.review import labels
 from understudy.store import manifests, storage
-from understudy.store.storage import FolderStore, copy, open_store
+from understudy.store.folder import FolderStore
+from understudy.store.storage import copy, open_store
 
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(8000))  # 256,000 bytes
 HALF = Fault(keeps=128_000)

@@ -29,8 +29,9 @@ from understudy.store import codecs, tombstones
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.names import require_name
 from understudy.store.predictions import FORGOTTEN
+from understudy.store.s3 import MARKER
 from understudy.store.segments import parse_record
-from understudy.store.storage import MARKER, Store, update
+from understudy.store.storage import Store, update
 from understudy.teacher.response_log import PurchaseBook, content_key
 
 KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")

@@ -10,7 +10,8 @@ from typing import Any
 from understudy.data import cards
 from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
 from understudy.store.address import Address, parse_address
-from understudy.store.storage import S3Store, Store, prepare_store
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_config
 from understudy.task.settings import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from understudy.errors import Conflict, StorageError
 from understudy.store import codecs
-from understudy.store.storage import Store, Tagged
+from understudy.store.base import Tagged
+from understudy.store.storage import Store
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term

@@ -21,9 +21,10 @@ from understudy.steps.infer import rules
 from understudy.steps.infer.config import InferConfig
 from understudy.steps.infer.rules import Known, Segment, Tally
 from understudy.store import codecs, manifests, registry, tombstones
+from understudy.store.folder import FolderStore
 from understudy.store.manifests import Manifest, Range
 from understudy.store.segments import Part, ShardRecord, find_record, parse
-from understudy.store.storage import FolderStore, Store, prepare_store
+from understudy.store.storage import Store, prepare_store
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import load_card, load_config
 
