@@ -4,19 +4,22 @@ Objects are immutable: a growing thing is many objects, each put once. Only poin
 """
 
 import io
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
-from understudy.errors import StorageError
+from understudy.errors import Conflict, StorageError
 from understudy.store.faults import explain_os
 from understudy.store.reading import ObjectStream
 
-UPDATE_ATTEMPTS = 20
+ATTEMPTS = 40  # of whoever comes at once each try lets one through
+LONGEST_PAUSE_S = 0.2
 BUFFER_BYTES = 1 << 20
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,33 @@ class Store(ABC):
         return StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
 
 
-def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> None:
+class Beaten(Exception):
+    """Another writer was first: what was to be written must be made anew from what stands now."""
+
+
+def contend(write: Callable[[], T], what: str, where: str) -> T:
+    """Make a write that others may be faster at, a bounded number of times and with growing pauses.
+
+    Args:
+        write: reads what stands, and writes under the condition that it still does; raises `Beaten` when it does not.
+        what: names what is written in an error.
+        where: its address, for the error.
+
+    Raises:
+        Conflict: others were first each time.
+
+    >>> contend(lambda: 3, "A counter", "s3://bucket/counter")
+    3
+    """
+    for number in range(ATTEMPTS):
+        try:
+            return write()
+        except Beaten:
+            time.sleep(min(LONGEST_PAUSE_S, 0.01 * number))
+    raise Conflict(f"{what} must be free to write, got others writing ({where}). Run it again.")
+
+
+def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> bytes | None:
     """Renew an object from what it says now, again when another writer was first; None stands for no object.
 
     Args:
@@ -87,21 +116,26 @@ def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None
         change: returns what it is to say; what it says already, for nothing to be done.
         what: names it in an error.
 
+    Returns:
+        What it says then; None where there is none.
+
     Raises:
-        StorageError: others keep writing.
+        Conflict: others keep writing.
     """
-    for _ in range(UPDATE_ATTEMPTS):
+
+    def write() -> bytes | None:
         found = store.read_tagged(key)
         before = found.data if found else None
         data = change(before)
         if data == before:
-            return
+            return data
         if data is None:
             store.delete(key)
-            return
-        if store.compare_and_swap(key, data, found.tag if found else None):
-            return
-    raise StorageError(f"{what} must be free to write, got others writing ({store.locate(key)}). Run it again.")
+        elif not store.compare_and_swap(key, data, found.tag if found else None):
+            raise Beaten
+        return data
+
+    return contend(write, what, store.locate(key))
 
 
 def copy(store: Store, key: str, path: Path, offset: int = 0, size: int | None = None) -> None:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from understudy.errors import BadInput, StorageError
-from understudy.store import codecs
-from understudy.store.base import Store, Tagged, buffered, too_short
+from understudy.store import codecs, layout
+from understudy.store.base import Beaten, Store, Tagged, buffered, contend, too_short
 from understudy.store.faults import ABSENT_CODES, explain_answer, explain_connection
 from understudy.store.reading import Changed, ObjectStream, Rest
 
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
-MARKER = "store.json"
+MARKER = layout.MARKER.key()
 CONFLICT_CODES = {"ConditionalRequestConflict", "409"}  # AWS: another writer was at the key; nothing was written
 LOST_CODES = {"PreconditionFailed", "412"} | ABSENT_CODES
 BEYOND_CODES = {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 CONFLICT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 LIST_PAUSES_S = (0.1, 0.2, 0.4, 0.8)
-PROOF_ATTEMPTS = 10
 NO_TAG = '"00000000000000000000000000000000"'
 PROVEN = "conditional_writes"  # in the marker: the server was seen to keep both conditions
 READ_TIMEOUT_S = 60
@@ -318,19 +317,23 @@ def prove(store: S3Store) -> None:
     server makes of its conditions.
     """
     found = store.read_tagged(MARKER)
-    if found is None and store.put_if_absent(MARKER, new_marker(is_proven=False)):
-        found = store.read_tagged(MARKER)
+    if found is None:
+        store.put_if_absent(MARKER, new_marker(is_proven=False))
     if store.put_if_absent(MARKER, new_marker(is_proven=False)):
         raise _unconditional(store, "If-None-Match", "an object that was there was replaced")
-    for _ in range(PROOF_ATTEMPTS):
-        if found is not None and _is_proven(found.data):
+    if found is not None and _is_proven(found.data):
+        return
+
+    def prove_swap() -> None:
+        found = store.read_tagged(MARKER)
+        if found is not None and _is_proven(found.data):  # whoever came at the same time has proven it
             return
         if store.compare_and_swap(MARKER, new_marker(is_proven=False), NO_TAG):
             raise _unconditional(store, "If-Match", "an object of another ETag was replaced")
-        if found is not None and store.compare_and_swap(MARKER, new_marker(is_proven=True), found.tag):
-            return
-        found = store.read_tagged(MARKER)
-    raise StorageError(f"The store's marker must be free, got others writing ({store.locate(MARKER)}). Run it again.")
+        if found is None or not store.compare_and_swap(MARKER, new_marker(is_proven=True), found.tag):
+            raise Beaten
+
+    contend(prove_swap, "The store's marker", store.locate(MARKER))
 
 
 def new_marker(*, is_proven: bool) -> bytes:

@@ -2,12 +2,12 @@
 
 from understudy.errors import BadInput
 from understudy.store.address import parse_address
-from understudy.store.base import Store, copy, update
+from understudy.store.base import Beaten, Store, contend, copy, update
 from understudy.store.folder import FolderStore
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER, S3Store, new_marker, prove
 
-__all__ = ["Store", "copy", "open_store", "prepare_store", "split_uri", "update"]
+__all__ = ["Beaten", "Store", "contend", "copy", "open_store", "prepare_store", "split_uri", "update"]
 
 
 def open_store(uri: str, option: str = "--store") -> Store:

@@ -5,7 +5,6 @@ python -m understudy.runners.cluster.exporter --store DIR_OR_S3 [--port 9100]
 /metrics is the newest night's `understudy.prom`; /healthz says that the server runs.
 """
 
-import re
 import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,15 +13,15 @@ import click
 
 from understudy.errors import UnderstudyError
 from understudy.runners.terminal import front_door, tell
+from understudy.store import layout
 from understudy.store.storage import Store, open_store
 
-NIGHT = re.compile(r"watch/date=(\d{4}-\d\d-\d\d)/understudy\.prom")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def newest(store: Store) -> bytes:
     """Return the figures of the night with the latest date; empty when there is none yet."""
-    keys = [key for key in store.list("watch/date=") if NIGHT.fullmatch(key)]
+    keys = [key for key in store.list(layout.WATCH_METRICS.prefix()) if layout.WATCH_METRICS.fields(key)]
     return store.read(max(keys)) if keys else b""
 
 

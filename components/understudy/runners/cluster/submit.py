@@ -32,6 +32,7 @@ from understudy.runners.local import run as local
 from understudy.runners.local.run import OWN, Request, ended_by_signals
 from understudy.runners.runs import Record
 from understudy.runners.terminal import front_door, tell
+from understudy.store import layout
 from understudy.store.manifests import night_of
 from understudy.store.runs import DECISION, FAULT, STARTED, key_of, read
 from understudy.store.storage import Store, open_store
@@ -258,7 +259,7 @@ def create_once(
 def record_of(request: Request, target: Target, store: Store) -> Record:
     """Put the card into the store, and write down what is asked for."""
     card, text = cards.read(request.card)
-    key = f"cards/{card.name}/{card.hash}.yaml"
+    key = layout.CARDS.key(card=card.name, path=f"{card.hash}.yaml")
     store.put_if_absent(key, text.encode())
     name = str(request.name)
     record = Record(

@@ -8,7 +8,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 Count = Annotated[int, Field(ge=0)]
@@ -35,8 +35,8 @@ class Checkpoint:
 
 def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
     """Put a checkpoint; its small JSON is put last, so that one that is listed is whole. Older ones are removed."""
-    older = store.list(f"checkpoints/{key}/")
-    name = f"checkpoints/{key}/{checkpoint.position.update:08d}"
+    older = store.list(layout.CHECKPOINTS.prefix(name=key))
+    name = f"{layout.CHECKPOINTS.prefix(name=key)}{checkpoint.position.update:08d}"
     store.put_if_absent(f"{name}.safetensors", save(checkpoint.tensors))
     store.put_if_absent(f"{name}.json", codecs.canonical(asdict(checkpoint.position)))
     for old in older:
@@ -50,7 +50,7 @@ def read_latest(store: Store, key: str) -> Checkpoint | None:
     Raises:
         BadArtifact: it is damaged.
     """
-    whole = [name for name in store.list(f"checkpoints/{key}/") if name.endswith(".json")]
+    whole = [name for name in store.list(layout.CHECKPOINTS.prefix(name=key)) if name.endswith(".json")]
     if not whole:
         return None
     position = codecs.read_as(Position, store.read(whole[-1]), store.locate(whole[-1]))
@@ -63,7 +63,7 @@ def read_latest(store: Store, key: str) -> Checkpoint | None:
 
 def remove(store: Store, key: str) -> None:
     """Remove the checkpoints of a training that has ended."""
-    for name in store.list(f"checkpoints/{key}/"):
+    for name in store.list(layout.CHECKPOINTS.prefix(name=key)):
         store.delete(name)
 
 
