@@ -32,7 +32,8 @@ from understudy.task.card import (
     load_config,
     parse_card,
 )
-from understudy.task.settings import STEPS, check_overrides, config_of, overrides_for, parse_overrides
+from understudy.task.settings import check_overrides, config_of, overrides_for, parse_overrides
+from understudy.task.steps import STEPS
 from understudy.task.template import new_card
 
 
@@ -319,7 +320,7 @@ def test_odd_cards_and_settings_make_no_traceback_and_no_wait(card_text, seed):
         with contextlib.suppress(BadCard):
             assert parse_card(mutated(rng.choice([card_text, new_card("a")]), rng)).hash
         with contextlib.suppress(BadSetting):
-            check_overrides(f"{rng.choice(STEPS)}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
+            check_overrides(f"{rng.choice([*STEPS])}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
         longest = max(longest, time.process_time() - began)
     assert longest < 10
 

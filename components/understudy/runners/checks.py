@@ -12,7 +12,8 @@ from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, 
 from understudy.store.address import Address, parse_address
 from understudy.store.storage import S3Store, Store, prepare_store
 from understudy.task.card import Card, load_config
-from understudy.task.settings import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
+from understudy.task.settings import build_config, check_overrides, config_of, field_names, parse_overrides
+from understudy.task.steps import STEPS
 
 Check = Callable[[], Any]
 
@@ -76,7 +77,7 @@ def _settings_of(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value_faults(step: str, given: Mapping[str, Any], card: Card | None) -> list[str]:
     """Judge a step's settings together; then again without those found faulty, which may have hidden others."""
-    section = getattr(card, step) if card else {}
+    section = getattr(card, step, {}) if card else {}
     try:
         build_config(config_of(step), {**section, **given} if given else {}, f"--set {step}.")
     except BadSetting as error:

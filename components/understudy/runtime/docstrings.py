@@ -2,7 +2,20 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
+
+from understudy.task.settings import field_types
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a config record, in words."""
+
+    name: str
+    type: str
+    default: str
+    text: str
 
 
 def first_line(documented: Any) -> str:
@@ -23,6 +36,20 @@ def arguments(run: Callable[..., Any]) -> dict[str, str]:
 def attributes(record: type[Any]) -> dict[str, str]:
     """Read the section `Attributes:`: name -> text."""
     return section(inspect.getdoc(record) or "", "Attributes:")
+
+
+def settings(config: type[Any]) -> list[Setting]:
+    """Describe every setting of a config record: its type, its default and what it means."""
+    described, types = attributes(config), field_types(config)
+    return [
+        Setting(
+            field.name,
+            types[field.name],
+            "required" if field.default is MISSING else str(field.default),
+            described.get(field.name, ""),
+        )
+        for field in fields(config)
+    ]
 
 
 def section(docstring: str, title: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
 from understudy.task.patterns import fault_of
-from understudy.task.settings import STEPS, build_config, config_of, fault_sentence, overrides_for
+from understudy.task.settings import build_config, config_of, fault_sentence, overrides_for
+from understudy.task.steps import STEPS
 
 CARD_FILE = "card.yaml"
 LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
@@ -170,7 +171,7 @@ class Card(Part):
     watch: dict[str, Any] = {}
     sample: dict[str, Any] = {}
 
-    @field_validator(*STEPS, mode="before")
+    @field_validator(*STEPS, mode="before", check_fields=False)
     @classmethod
     def _may_be_empty(cls, section: Any) -> Any:
         return {} if section is None else section
@@ -272,7 +273,7 @@ def load_config(step: str, card: Card, overrides: str = "") -> Any:
     Raises:
         BadSetting: an override breaks a rule.
     """
-    settings = {**getattr(card, step), **overrides_for(step, overrides)}
+    settings = {**getattr(card, step, {}), **overrides_for(step, overrides)}
     return build_config(config_of(step), settings, f"{step}.")
 
 

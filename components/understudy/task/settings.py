@@ -16,23 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from understudy.errors import BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
+from understudy.task.steps import STEPS
 
-STEPS = (
-    "ingest",
-    "label",
-    "audit",
-    "train",
-    "export",
-    "calibrate",
-    "evaluate",
-    "publish",
-    "mine",
-    "shard",
-    "infer",
-    "index",
-    "watch",
-    "sample",
-)
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
 LONGEST_NAME = 100  # of what is quoted in a sentence
