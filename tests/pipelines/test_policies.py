@@ -22,7 +22,7 @@ from tools.policies import EVERYONE, TABLE, bucket_policy
 from understudy.runtime.shell import execute
 from understudy.store.address import parse_address
 from understudy.store.storage import open_store
-from understudy.task.settings import STEPS
+from understudy.task.steps import STEPS
 from understudy.teacher.simulated import Plan, serve
 
 BUCKET, SOURCES = "understudy", "understudy-texts"
