@@ -5,11 +5,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 3
 ROLES := analysis train infer submit
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-attack test-cluster check lint types docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-attack test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -27,8 +28,8 @@ $(STAMP): requirements/dev.txt requirements/no-deps.txt pyproject.toml
 demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifier; under build/demo.
 	$(BIN)/python -m tools.demo
 
-test: $(STAMP)  ## Run all tests.
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the other.
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack
@@ -36,7 +37,7 @@ test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, ma
 test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
-check: lint types  ## Lint and type-check.
+check: lint types arrows  ## Lint, type-check, and hold the arrows between the rooms.
 
 lint: $(STAMP)  ## Lint and check the format.
 	$(BIN)/ruff check .
@@ -45,11 +46,15 @@ lint: $(STAMP)  ## Lint and check the format.
 types: $(STAMP)  ## Type-check strictly.
 	$(BIN)/mypy
 
+arrows: $(STAMP)  ## Check which room imports which, and that nothing is dead.
+	PYTHONPATH=.:components $(BIN)/lint-imports
+	$(BIN)/vulture
+
 docs: $(STAMP)  ## Refresh the generated parts of the docs.
 	$(BIN)/python -m tools.docs
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
-	$(BIN)/python -m understudy.pipelines.compile --out build/pipelines
+	$(BIN)/understudy compile --out build/pipelines
 
 benchmark-cascade: $(STAMP)  ## Measure what the first stage gains and loses on real sentences, and whether its promise holds.
 	$(BIN)/python -m benchmarks.cascade

@@ -173,7 +173,7 @@ def bundle_for(part: int, sentences: pl.DataFrame, student: Path) -> Path:
     pool = sentences.filter(pl.col("part") != part).with_columns(time=pl.lit(None, pl.String))
     tables.write(pool, tables.Texts, folder / "pool")
     tables.write(hotel.gold(), tables.Gold, folder / "gold")
-    given = {"card": hotel.TASK, "gold": folder / "gold", "overrides": f"infer.max_missed={PROMISE}"}
+    given = {"card": hotel.TASK, "gold": folder / "gold", "overrides": f"cascade.max_missed={PROMISE}"}
     graphs, bundle = folder / "graphs", folder / "bundle"
     execute("export", {**given, "pool": folder / "pool", "student": student, "graphs": graphs})
     execute("calibrate", {**given, "graphs": graphs, "bundle": bundle})

@@ -31,8 +31,8 @@ from understudy.search import opening
 from understudy.search.connection import open_client
 from understudy.search.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS, documents
 from understudy.search.elastic import MAPPING
+from understudy.search.settings import IndexConfig
 from understudy.search.sync import follow, list_segments, read_segment
-from understudy.steps.index.config import IndexConfig
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.storage import Store, open_store
 

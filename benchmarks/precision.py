@@ -42,7 +42,7 @@ def bundles() -> tuple[Bundle, Bundle]:
     pool = forum.learned().select("id", "group", "text").with_columns(time=pl.lit(None, pl.String))
     tables.write(pool, tables.Texts, FOLDER / "pool")
     tables.write(forum.gold(), tables.Gold, FOLDER / "gold")
-    given = {"card": forum.TASK, "gold": FOLDER / "gold", "overrides": "infer.max_missed=0"}
+    given = {"card": forum.TASK, "gold": FOLDER / "gold", "overrides": "cascade.max_missed=0"}
     graphs = FOLDER / "graphs"
     execute("export", {**given, "pool": FOLDER / "pool", "student": forum.student(), "graphs": graphs})
     return calibrated("fp32", given), calibrated("int8", given)

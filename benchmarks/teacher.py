@@ -14,9 +14,9 @@ import time
 import polars as pl
 
 from tests.conftest import card_yaml
-from understudy.steps.label.config import LabelConfig
 from understudy.store.storage import prepare_store
 from understudy.task.card import parse_card
+from understudy.task.sections import TeacherConfig
 from understudy.teacher.labeller import open_teacher
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         text=pl.format("Text {}.", pl.int_range(number)), weight=pl.lit(1.0)
     )
     store = prepare_store(f"{folder}/store")
-    with open_teacher(parse_card(card_yaml()), store, LabelConfig(concurrency=concurrency)) as teacher:
+    with open_teacher(parse_card(card_yaml()), store, TeacherConfig(concurrency=concurrency)) as teacher:
         begun, cpu = time.perf_counter(), time.process_time()
         judged = teacher.judge(texts)
     print(f"{len(judged.table)} texts, {time.perf_counter() - begun:.2f} s, {time.process_time() - cpu:.2f} s of CPU")

@@ -3,9 +3,9 @@
 import hashlib
 import io
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -13,22 +13,24 @@ from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.nights import prediction, put_segment, put_shard_end
+from tests.watched import KNOWN, make_texts, publish, put_night
 from understudy.cli.main import app
-from understudy.errors import BadInput, BadSetting, IndexFailed
+from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.privacy import erasure
+from understudy.privacy.watch_words import forget_words
 from understudy.reports import watch
-from understudy.reports.markup import render
 from understudy.review import labels
 from understudy.runtime.shell import execute
 from understudy.search import dead_letters, opening
 from understudy.search.backend import Letter
 from understudy.search.query import Query
+from understudy.search.settings import IndexConfig
 from understudy.search.sync import follow
-from understudy.steps.index.config import IndexConfig
-from understudy.steps.watch.records import NewWord
-from understudy.store import tombstones
+from understudy.steps.watch import quality
+from understudy.store import tombstones, watch_records
 from understudy.store.registry import Current
 from understudy.store.storage import open_store
+from understudy.store.watch_records import Quality
 from understudy.teacher.response_log import Purchase, PurchaseBook, content_key
 
 SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"
@@ -202,17 +204,89 @@ def test_an_index_that_is_away_is_said_after_all_else_has_forgotten(filled, tmp_
     assert SECRET.encode() not in everything(filled.root) + everything(tmp_path / "cache")
 
 
-def test_the_words_of_a_forgotten_text_leave_the_watch(filled):
-    words = [NewWord(word=word, groups=3, texts=1200) for word in ("traveller", "ferry")]
-    shown = watch._words(SimpleNamespace(words=words))  # the part of the page that shows words
-    for key in ("watch/page.html", "watch/date=2026-11-03/page.html"):
-        put(filled, key, f"<p>Traveller</p>{render(shown)}")
-    put(filled, "watch/date=2026-11-03/series.json", json.dumps({"words": [asdict(word) for word in words]}))
-    erasure.forget(filled, ["jane"], [], "2026-11-04")
-    left = b"".join(filled.read(key) for key in filled.list("watch/"))
-    assert b"<bdi>ferry</bdi> <small>1,200</small>" in left
-    assert b"traveller" not in left.replace(b"Traveller", b"")
-    assert left.count(b"ferry") == 3
+@pytest.fixture
+def watched(store, tmp_path, monkeypatch):
+    """Fill a store with three nights that the watch judged, the last one of other words."""
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ELASTICSEARCH_URL", raising=False)
+    version = publish(store, tmp_path / "bundle")
+    for day, topic in ((1, "hotel"), (2, "hotel"), (3, "ferry")):
+        night = f"2026-11-{day:02d}"
+        put_night(store, night, make_texts(300, 0.2, seed=day, topic=topic), version)
+        outputs = {"watched": tmp_path / f"{day}-watched", "page": tmp_path / f"{day}-page"}
+        execute("watch", {"card": tmp_path / "bundle", "store": store.uri, "date": night, **outputs})
+    return store
+
+
+LAST_PAGE, NEWEST_PAGE, RECORD = (
+    "watch/date=2026-11-03/page.html",
+    "watch/page.html",
+    "watch/date=2026-11-03/series.json",
+)
+
+
+def shown_words(store, key):
+    return re.findall(r"<bdi>(.*?)</bdi>", store.read(key).decode())
+
+
+def test_the_words_of_a_forgotten_text_leave_the_watch_and_all_else_stays(watched):
+    texts = make_texts(300, 0.2, seed=3, topic="ferry")
+    name, text = texts.filter(pl.col("text").str.contains("ferry")).select("id", "text").row(0)
+    before = {key: watched.read(key).decode() for key in watched.list("watch/")}
+    words = shown_words(watched, LAST_PAGE)
+    gone = [word for word in words if word in text.split()]
+    assert "ferry" in gone
+    assert len(gone) < len(words)
+    erasure.forget(watched, [name], [], "2026-11-04")
+    for key in (LAST_PAGE, NEWEST_PAGE):
+        left = before[key]
+        for word in gone:
+            left = re.sub(rf"<li><bdi>{word}</bdi> <small>[^<]*</small></li>\n", "", left)
+        assert watched.read(key).decode() == left
+    record, was = json.loads(watched.read(RECORD)), json.loads(before[RECORD])
+    assert record == {**was, "words": [word for word in was["words"] if word["word"] not in gone]}
+    touched = {key for key in before if watched.read(key).decode() != before[key]}
+    assert touched == {LAST_PAGE, NEWEST_PAGE, RECORD}
+
+
+def test_a_section_without_words_is_left_out_of_the_page(watched):
+    words = frozenset(shown_words(watched, LAST_PAGE))
+    forget_words(watched, words)
+    for key in (LAST_PAGE, NEWEST_PAGE):
+        page = watched.read(key).decode()
+        assert "Words that came up" not in page
+        assert "Learning curve" in page
+        assert shown_words(watched, key) == []
+
+
+def test_a_page_is_made_again_with_what_people_said_then(watched):
+    known = Quality(date="2026-11-03", card="hotel-tips", **KNOWN)
+    quality.put(watched, known)
+    nights = watch_records.read_nights(watched)
+    nights[-1] = replace(nights[-1], quality=quality.key_of(known))
+    for key, content in ((RECORD, watch_records.written(nights[-1])), (LAST_PAGE, watch.page(nights, known).encode())):
+        watched.compare_and_swap(key, content, watched.read_tagged(key).tag)
+    forget_words(watched, frozenset({"ferry"}))
+    for key in (LAST_PAGE, NEWEST_PAGE):
+        page = watched.read(key).decode()
+        assert "people answered 80 of 100 texts" in page
+        assert "ferry" not in shown_words(watched, key)
+
+
+def test_forgetting_words_again_after_a_kill_ends_what_is_left(watched):
+    record = watched.read(RECORD)
+    forget_words(watched, frozenset({"ferry"}))
+    page, done = watched.read(LAST_PAGE), watched.read(RECORD)
+    watched.compare_and_swap(RECORD, record, watched.read_tagged(RECORD).tag)  # killed before the record, which is last
+    forget_words(watched, frozenset({"ferry"}))
+    assert (watched.read(LAST_PAGE), watched.read(RECORD)) == (page, done)
+
+
+def test_a_page_without_its_record_is_removed_for_nothing_says_what_it_shows(watched):
+    watched.delete(RECORD)
+    forget_words(watched, frozenset({"anything"}))
+    assert watched.read_tagged(LAST_PAGE) is None
+    assert watched.read_tagged("watch/date=2026-11-02/page.html") is not None
 
 
 def test_a_store_that_does_not_exist_is_refused_and_not_made(tmp_path):
@@ -238,3 +312,15 @@ def test_the_command_says_what_went(filled):
     assert said.exit_code == 0, said.output
     assert "predictions/ 1" in said.output
     assert "from the index: 1 documents" in said.output
+
+
+def test_a_damaged_cache_is_to_be_deleted_and_any_other_object_to_be_restored(filled):
+    for key, remedy in {
+        "scored/v1/date=2026-11-03/00.parquet": "Delete it: what is lost is time",
+        f"queues/{CARD}/q1/queue.parquet": "Restore it.",
+    }.items():
+        found = filled.read_tagged(key)
+        assert filled.compare_and_swap(key, b"damaged", found.tag)
+        with pytest.raises(StorageError, match=rf"{key}\)\. {remedy}"):
+            erasure.forget(filled, ["jane"], [], "2026-11-30")
+        filled.delete(key)

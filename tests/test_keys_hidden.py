@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
+from tests.warm import Interpreter
 from understudy.store import tables
 
 ROOT = Path(__file__).parent.parent
@@ -40,11 +39,11 @@ class Setup:
 LABEL = (
     "label --card snapshot --pool pool --gold gold --test test --judgements out/a --test-judgements out/b --store store"
 )
-LABEL += " --set texts=6 --set concurrency=1"
+LABEL += " --set texts=6 --set teacher.concurrency=1"
 INDEX = "index --from-store --store store --card snapshot"
 ROLLBACK = "rollback --store s3://bucket/store"
-LOCAL = "understudy.runners.local.run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"  # noqa: E501
-SUBMIT = "understudy.runners.cluster.submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
+LOCAL = "run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"
+SUBMIT = "submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
 S3 = {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": KEY, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 TEACHER = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "{echo}/v1"}
 PYTHON = "from understudy.cli.main import main; import understudy.cli.main as cli, sys, logging, warnings; "
@@ -102,22 +101,23 @@ SETUPS = {
     "a run's teacher says the key back": Setup(LOCAL, {**TEACHER, "LATE": "yes"}, says="Log:"),
     "in a run of KFP's runner": Setup(f"{LOCAL} --runner kfp", {**TEACHER, "LATE": "yes"}, says="Log:"),
     "the token of the pipelines API is said back": Setup(
-        "python from understudy.runners.terminal import front_door; from understudy.runners.cluster.api import connect; "  # noqa: E501
-        "front_door(lambda: connect('{echo}'))",
+        "python from understudy.runners.terminal import front_door; from understudy.runners.cluster.api import "
+        "connect; front_door(lambda: connect('{echo}'))",
         {"KF_PIPELINES_SA_TOKEN_PATH": "{file}", "STATUS": "403"},
         key_file=KEY,
         says="403",
     ),
     "a component fails with the key in its error": Setup(
-        "python from understudy.runtime.shell import execute_component; from types import SimpleNamespace as A; from pathlib "  # noqa: E501
-        "import Path; p = {n: A(path=str(Path(n).resolve()) if n in 'pool gold test' else f'out/{n}/x', uri='') for n "
-        "in ['pool', 'gold', 'test', 'judgements', 'test_judgements']}; execute_component('label', {**p, 'card': "
-        "A(path='snapshot', uri=''), 'store': 'store'})",
+        "python from understudy.runtime.shell import execute_component; from types import SimpleNamespace as A; "
+        "from pathlib import Path; p = {n: A(path=str(Path(n).resolve()) if n in 'pool gold test' else f'out/{n}/x', "
+        "uri='') for n in ['pool', 'gold', 'test', 'judgements', 'test_judgements']}; "
+        "execute_component('label', {**p, 'card': A(path='snapshot', uri=''), 'store': 'store'})",
         TEACHER,
         says="Traceback",
     ),
     "an error that nobody expected has the key in its chain": Setup(
-        "python import os; from understudy.runners.terminal import front_door\ndef fail():\n k = os.environ['OPENAI_API_KEY']\n"  # noqa: E501
+        "python import os; from understudy.runners.terminal import front_door\ndef fail():\n"
+        " k = os.environ['OPENAI_API_KEY']\n"
         " try:\n  raise ValueError(f'Bearer {k!r}')\n except ValueError as e:\n  raise RuntimeError(k.encode()) from "
         "e\nfront_door(fail)",
         {"OPENAI_API_KEY": KEY},
@@ -209,12 +209,7 @@ def argv_of(command: str) -> list[str]:
     """Turn a setup's command into arguments of Python."""
     if command.startswith("python "):
         return ["-c", command.removeprefix("python ")]
-    words = command.split()
-    return (
-        ["-m", *words]
-        if words[0].startswith("pipelines.")
-        else ["-c", "from understudy.cli.main import main; main()", *words]
-    )
+    return ["-m", "understudy", *command.split()]
 
 
 def forms(secret: str) -> set[str]:
@@ -223,7 +218,7 @@ def forms(secret: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", SETUPS)
-def test_no_key_is_shown(name: str, folder: Path) -> None:
+def test_no_key_is_shown(name: str, folder: Path, warm: Interpreter) -> None:
     setup = SETUPS[name]
     (folder / "key").write_text(setup.key_file, encoding="utf-8")
     own = {"HOME": str(folder / "home"), "UNDERSTUDY_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
@@ -237,21 +232,9 @@ def test_no_key_is_shown(name: str, folder: Path) -> None:
             return text.replace("{echo}", echo).replace("{file}", str(folder / "key"))
 
         given = {key: filled(value) for key, value in setup.environment.items() if key not in options}
-        ended = subprocess.run(
-            [sys.executable, *argv_of(filled(setup.command))],
-            cwd=folder,
-            env={
-                **kept,
-                **own,
-                "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}",
-                "AWS_EC2_METADATA_DISABLED": "true",
-                **given,
-            },
-            capture_output=True,
-            check=False,
-            timeout=240,
-        )
-    said = ended.stdout.decode() + ended.stderr.decode()
+        path = {"PYTHONPATH": f"{ROOT / 'components'}:{ROOT}", "AWS_EC2_METADATA_DISABLED": "true"}
+        ended = warm.run(argv_of(filled(setup.command)), folder, {**kept, **own, **path, **given}, timeout=240)
+    said = ended.stdout + ended.stderr
     assert ended.returncode in setup.exit_codes, said
     assert setup.says in said
     assert said.strip()
@@ -266,8 +249,8 @@ def test_no_key_is_shown(name: str, folder: Path) -> None:
         assert setup.command.startswith("python "), said
 
 
-def test_the_test_finds_a_key_that_is_shown(folder: Path) -> None:
-    hidden: Callable[[], None] = lambda: test_no_key_is_shown("shown", folder)  # noqa: E731
+def test_the_test_finds_a_key_that_is_shown(folder: Path, warm: Interpreter) -> None:
+    hidden: Callable[[], None] = lambda: test_no_key_is_shown("shown", folder, warm)  # noqa: E731
     SETUPS["shown"] = Setup("python import os, sys; sys.exit(os.environ['OPENAI_API_KEY'])", {"OPENAI_API_KEY": KEY})
     try:
         with pytest.raises(AssertionError):

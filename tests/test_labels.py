@@ -87,6 +87,17 @@ def test_many_unknown_classes_end_it_and_nothing_is_added(known, tmp_path):
     assert known.list("labels/") == []
 
 
+@pytest.mark.parametrize(("share", "is_taken"), [(0.7, True), (0.6, False)])
+def test_the_share_of_faulty_answers_is_the_cards(known, tmp_path, make_card, share, is_taken):
+    known.put_if_absent("cards/hotel-tips/def.yaml", make_card(ingest={"max_refused_share": share}).encode())
+    path = answers(tmp_path, "r1,tip", "r2,yes", "r3,no")
+    if is_taken:
+        assert labels.add(known, path).labels == 1
+    else:
+        with pytest.raises(BadData, match=r"At most 60% .* got 2 of 3 .* raise ingest.max_refused_share in the card"):
+            labels.add(known, path)
+
+
 IDS = ["r1", "-7", "=1+1", "'=2", "'tis", "été"]
 
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadInput, BudgetSpent, TeacherError
-from understudy.steps.label.config import LabelConfig
 from understudy.store.storage import Store, open_store
 from understudy.task.card import Card, parse_card
+from understudy.task.sections import TeacherConfig
 from understudy.teacher import response_log
 from understudy.teacher.budget import Spending
 from understudy.teacher.client import read_reply, retry_after_s
@@ -58,7 +58,7 @@ def make(make_card: Callable[..., str], store: Store) -> Callable[..., Any]:
     @contextmanager
     def opened(config: dict[str, Any] | None = None, **changes: Any) -> Iterator[Teacher]:
         card = parse_card(make_card(**changes))
-        with open_teacher(card, store, LabelConfig(**(config or {}))) as teacher:
+        with open_teacher(card, store, TeacherConfig(**(config or {}))) as teacher:
             yield teacher
 
     return opened

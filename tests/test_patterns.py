@@ -1,5 +1,6 @@
 """A card's patterns: what they find, how long they may take, and what is refused."""
 
+import random
 import re
 import time
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.task.card import Card, load_card, parse_card
-from understudy.task.patterns import IGNORING_CASE, fault_of, matches
+from understudy.task.patterns import IGNORING_CASE, MOST_WORK, fault_of, matches, work_of
 from understudy.task.template import new_card
 
 DEMO = "pipelines/tasks/hotel-tips"
@@ -44,6 +45,57 @@ def test_no_pattern_takes_more_than_a_moment(pattern):
 
 
 @pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?s)(.{0,300}.{0,300}){1,8}b$",
+        "a[ab]{400}c",
+        r"(?s)(?:.?){400}\bz\b|q",
+        "a" + "[ab]" * 2_000 + "[xy]z",
+        "a" * 9_000 + "[bc]d",
+        r"(\W{0,5}){30}[zq]$",
+        "((a{0,10}){0,10}){0,10}b",
+    ],
+)
+def test_a_pattern_of_many_counts_is_refused_with_the_rule_and_the_remedy(pattern):
+    sentence = fault_of(pattern)
+    assert f"at most {MOST_WORK:,} of work" in sentence
+    assert f"got {work_of(pattern):,} ('{pattern[:60]}" in sentence
+    assert "Lower its counts" in sentence
+    assert len(sentence) < 400
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?s)(?:.?){99}\bz\b|q", r"a[ab]{99}c", r"(?:\w?){99}\bz\b|q", "[ab](.{0,9}){0,10}[zq].{0,7}"]
+)
+def test_a_pattern_at_the_bound_takes_about_a_second_for_a_hundred_thousand_letters(pattern):
+    draw = random.Random(0)  # noqa: S311 - no secret
+    texts = ["".join(draw.choice(signs) for _ in range(100_000)) for signs in ("ab", "abé ", "a")]
+    assert fault_of(pattern) == ""
+    assert work_of(pattern) > 0.95 * MOST_WORK
+    for text in texts:
+        began = time.process_time()
+        matches(pattern, [text])
+        assert time.process_time() - began < 3  # measured: 0.7 s; without the bound 25 s and more
+
+
+@pytest.mark.parametrize(
+    ("pattern", "work"),
+    [
+        (r"(?i:a)(?P<n>b)(?<m>c)(?:d){2}(?i)e", 6),
+        (r"[]a]{7}[^]b][[:alpha:]&&[^x\]]]{2}", 100),
+        (r"\x{41}{3}\b{start}\p{L}{4}\pL{2}\x41", 64),
+        ("a{ 3 , 5 }", 50),
+        (r"\({3}\{4", 5),
+        ("((ab){10}){10}", 200),
+        (r"\b(avoid|never|watch out)s?\b.*", 31),
+    ],
+)
+def test_work_is_counted_with_all_counts_written_out(pattern, work):
+    assert fault_of(pattern) == ""
+    assert work_of(pattern) == work
+
+
+@pytest.mark.parametrize(
     ("pattern", "why", "remedy"),
     [
         (r"avoid(?! it)", "look-around", r"\b is the edge of a word"),
@@ -55,6 +107,7 @@ def test_no_pattern_takes_more_than_a_moment(pattern):
         ("a{,3}", "repetition", r"is written \{."),
         ("(" * 300 + ")" * 300, "maximum number of nested", "Nest fewer brackets."),
         (r"\w{1000}", "size limit", "Shorten it"),
+        ("(?x) a # b", "without the flag x", "Leave out blanks and comments."),
         ("(", "unclosed group", "page 0009 of docs/decisions"),
         ("a" * 10_001, "at most 10,000 signs long", "Shorten it."),
     ],
@@ -96,13 +149,13 @@ def test_signs_beyond_ascii_are_read_as_the_page_says(pattern, text, before, now
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from(r"ab(|)[]{},*+?.\^$wd1:=!<P-"), max_size=12))
 def test_what_is_checked_is_what_is_run(pattern):
-    is_refused = bool(fault_of(pattern))
+    fault = fault_of(pattern)
     try:
         pl.Series(["ab1"]).str.contains(IGNORING_CASE + pattern)
     except pl.exceptions.ComputeError:
-        assert is_refused
+        assert fault
     else:
-        assert not is_refused
+        assert not fault or "of work" in fault
 
 
 def test_no_text_at_all_is_no_fault():

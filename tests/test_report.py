@@ -2,15 +2,13 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
 from tests.evaluations import measured
+from tests.html_pages import Page
 from understudy.reports import evaluation as report
-from understudy.reports import markup
-from understudy.reports.evaluation import STYLE
 from understudy.steps.evaluate import assemble
 from understudy.steps.evaluate.config import EvaluateConfig
 
@@ -21,41 +19,11 @@ KINDS = [
     (5, False, 0.7, False),
     (120, False, 0.1, False),
 ]
-VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 def evaluation(kinds=KINDS, **changes):
     config = EvaluateConfig(samples=100)
     return assemble.evaluation(measured(kinds, **{"config": config, **changes}))
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element that opens must close in its turn."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.words, self._open = [], [], []
-        self.feed(html)
-        assert self._open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes), tuple(self._open)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, text):
-        if self._open and self._open[-1] != "style":
-            self.words.append(text)
-
-    @property
-    def text(self):
-        return " ".join("".join(self.words).split())
-
-    def all(self, tag):
-        return [attributes for name, attributes, _ in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +175,9 @@ def _contrast(first, second):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast_in_both_colour_schemes(scheme):
-    light, dark = STYLE.read_text(encoding="utf-8").split("@media print")[0].split("prefers-color-scheme: dark")
+def test_text_has_enough_contrast_in_both_colour_schemes(scheme, found):
+    style = re.search(r"(?s)<style>(.*)</style>", report.page(found))[1]
+    light, dark = style.split("@media print")[0].split("prefers-color-scheme: dark")
     colours = _colours(light if scheme == "light" else dark)
     pairs = [(ink, sheet) for ink in ("ink", "soft", "student", "teacher") for sheet in ("page", "sheet", "faint")]
     pairs += [
@@ -230,8 +199,3 @@ def test_a_terminal_gets_an_aligned_table_and_the_verdict(found):
     assert any(line.startswith(found["comparison"]["sentence"]) for line in lines)
     assert any(line.startswith("Do not publish: ") for line in lines)
     assert lines[-1].startswith("Rehearsal")
-
-
-def test_markup_escapes_and_drops_what_no_page_may_hold():
-    tree = markup.element("p", "a < b \x07", [markup.element("b", "&"), None], title='"x"', aria_label=None)
-    assert markup.render(tree) == '<p title="&quot;x&quot;">a &lt; b \N{REPLACEMENT CHARACTER}<b>&amp;</b></p>'

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.services.lossy import losing_first_answer
 from understudy.errors import BadInput, Conflict, StorageError
+from understudy.search import dead_letters
 from understudy.store import base
 from understudy.store.folder import FolderStore
 from understudy.store.s3 import S3Store
@@ -147,6 +148,39 @@ def count_up(uri: str, times: int) -> None:
         won += store.compare_and_swap("counter", str(number + 1).encode(), found.tag if found else None)
 
 
+def test_an_update_with_nothing_to_say_takes_away_nothing_that_another_wrote_meanwhile(store):
+    store.put_if_absent("letters", b"old")
+
+    def overtaken(before: bytes | None) -> None:
+        assert store.compare_and_swap("letters", b"theirs", store.read_tagged("letters").tag)
+
+    update(store, "letters", overtaken, "Letters")
+    assert store.read("letters") == b"theirs"
+
+
+def test_an_update_that_is_overtaken_is_made_anew_from_what_the_other_wrote(store):
+    seen = []
+
+    def added(before: bytes | None) -> bytes:
+        seen.append(before)
+        if before is None:
+            assert store.put_if_absent("letters", b"theirs,")
+        return (before or b"") + b"ours"
+
+    update(store, "letters", added, "Letters")
+    assert (seen, store.read("letters")) == ([None, b"theirs,"], b"theirs,ours")
+
+
+def test_a_segment_whose_dead_letters_are_taken_keeps_a_record_of_none(store):
+    segment = "predictions/date=2026-11-01/v1/00-00000.parquet"
+    dead_letters.keep(store, "index", segment, [])
+    assert store.list() == []
+    dead_letters.keep(store, "index", segment, [dead_letters.Letter("jane", "too long")])
+    dead_letters.keep(store, "index", segment, [])
+    assert store.list() == [dead_letters.key_of("index", segment)]
+    assert dead_letters.read(store, "index", segment) == dead_letters.waiting(store, "index", ()) == []
+
+
 def test_two_processes_that_race_for_a_swap_lose_no_update(uri, store):
     racers = [FORK.Process(target=count_up, args=(uri, 25)) for _ in range(2)]
     for racer in racers:
@@ -210,6 +244,20 @@ def test_an_address_is_split_into_store_and_key(tmp_path):
     assert (store.uri, key) == (str(tmp_path), "card.yaml")
     store, key = split_uri("s3://bucket/card.yaml")
     assert (store.uri, key) == ("s3://bucket", "card.yaml")
+
+
+@pytest.mark.parametrize("address", ["s3://bucket//x.csv", "s3://bucket///deep/x.csv"])
+@pytest.mark.parametrize("read", [open_store, split_uri])
+def test_a_key_that_begins_with_a_slash_is_refused_and_not_taken_for_another(address, read):
+    with pytest.raises(BadInput, match=r"must not begin with a slash, got '/.*x\.csv'.*with one slash"):
+        read(address)
+
+
+def test_a_key_with_two_slashes_inside_is_named_as_it_is(s3_url):
+    store, key = split_uri(f"{s3_url}/a//x.csv")
+    store.put_if_absent(key, b"two")
+    assert store.locate(key) == f"{s3_url}/a//x.csv"
+    assert store.read(key) == b"two"
 
 
 def test_a_file_address_is_a_folder(tmp_path):
@@ -319,16 +367,3 @@ def test_a_write_at_which_others_are_always_faster_is_tried_a_bounded_number_of_
     with pytest.raises(Conflict, match=r"A counter must be free to write, got others writing .*/counter"):
         update(store, "counter", lambda before: (before or b"") + b"1", "A counter")
     assert (store.tries, store.read("counter")) == (3, b"3")
-
-
-def test_an_update_is_made_from_what_stands_when_it_is_written(tmp_path):
-    store = FolderStore(tmp_path)
-    store.put_if_absent("counter", b"1")
-    meanwhile = iter([b"5"])
-
-    def change(before: bytes | None) -> bytes:
-        for other in meanwhile:  # at the first try alone
-            assert store.compare_and_swap("counter", other, store.read_tagged("counter").tag)
-        return str(int(before or b"0") + 1).encode()
-
-    assert update(store, "counter", change, "A counter") == store.read("counter") == b"6"

@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import json
 import os
 import random
 import re
@@ -29,10 +30,11 @@ from understudy.task.card import (
     Teacher,
     WeakRule,
     load_card,
-    load_config,
     parse_card,
 )
-from understudy.task.settings import STEPS, check_overrides, config_of, overrides_for, parse_overrides
+from understudy.task.sections import CascadeConfig, TeacherConfig
+from understudy.task.settings import SHARED, Overrides, config_of, sections
+from understudy.task.steps import STEPS
 from understudy.task.template import new_card
 
 
@@ -98,7 +100,7 @@ def test_each_fault_of_a_section_is_found_though_another_hides_it(make_card):
 
 def test_a_section_is_judged_as_a_whole(make_card):
     shares = {"validation_share": 0.5, "calibration_share": 0.1, "test_share": 0.3}
-    assert load_config("ingest", parse_card(make_card(ingest=shares))).validation_share == 0.5
+    assert parse_card(make_card(ingest=shares)).settings().value("ingest.validation_share") == 0.5
     assert "must sum to less than 1, got 1.0" in fault(make_card(ingest={"validation_share": 0.3, "test_share": 0.5}))
 
 
@@ -319,7 +321,7 @@ def test_odd_cards_and_settings_make_no_traceback_and_no_wait(card_text, seed):
         with contextlib.suppress(BadCard):
             assert parse_card(mutated(rng.choice([card_text, new_card("a")]), rng)).hash
         with contextlib.suppress(BadSetting):
-            check_overrides(f"{rng.choice(STEPS)}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
+            Overrides.parse(f"{rng.choice([*STEPS])}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
         longest = max(longest, time.process_time() - began)
     assert longest < 10
 
@@ -361,7 +363,7 @@ def test_a_card_that_is_no_file_is_refused_without_waiting(tmp_path):
 )
 def test_an_override_that_would_fill_memory_or_time_is_refused_in_a_line(line, sentence):
     with pytest.raises(BadSetting) as caught:
-        check_overrides(line)
+        Overrides.parse(line)
     (found,) = caught.value.faults
     assert sentence in found
     assert len(found) < 500
@@ -373,7 +375,7 @@ def test_an_address_with_a_password_is_refused_and_not_shown(make_card):
         assert "An address must hold no password, got one (index.url; not shown)" in found
         assert "pa55word" not in redact(found)
         with pytest.raises(BadSetting, match="must hold no password, got one") as caught:
-            check_overrides(f"index.url={address}")
+            Overrides.parse(f"index.url={address}")
         assert "pa55word" not in str(caught.value)
     examples = [{"name": "other", "definition": "x", "examples": ["mail:me@host", "see https://host/@me"]}]
     assert parse_card(make_card(labels=[*examples, {"name": "tip", "definition": "y"}]))
@@ -435,47 +437,60 @@ def test_a_card_that_is_missing_or_not_utf8_is_refused(tmp_path):
 # Settings and overrides
 
 
+def settings_of(text, overrides="", step=""):
+    return parse_card(text).settings(Overrides.parse(overrides, step))
+
+
 def test_defaults_give_way_to_the_card_and_the_card_to_overrides(make_card):
-    card = parse_card(make_card(ingest={"seed": 1, "min_per_label": 2}))
-    config = load_config("ingest", card, "ingest.seed=3\ntrain.epochs=9")
+    card = make_card(ingest={"seed": 1, "min_per_label": 2})
+    config = settings_of(card, "ingest.seed=3\ntrain.epochs=9").of(config_of("ingest"))
     assert (config.seed, config.min_per_label, config.max_chars) == (3, 2, 100_000)
-    assert load_config("ingest", card, "seed=4").seed == 4
+    assert settings_of(card, "seed=4", step="ingest").value("ingest.seed") == 4
+
+
+def test_a_shared_section_of_the_card_gives_way_to_overrides(make_card):
+    teacher = {"model": "m", "input_usd_per_million": 1, "output_usd_per_million": 1, "concurrency": 3, "max_tries": 2}
+    card = make_card(teacher=teacher, cascade={"max_missed": 0.01})
+    settings = settings_of(card, "teacher.max_tries=9")
+    asking, cascade = settings.of(TeacherConfig), settings.of(CascadeConfig)
+    assert (asking.concurrency, asking.max_tries, asking.flush_s) == (3, 9, 5.0)
+    assert (cascade.max_missed, cascade.checked_share) == (0.01, 0.01)
 
 
 def test_an_override_is_judged_together_with_the_card(make_card):
-    card = parse_card(make_card(ingest={"test_share": 0.1}))
-    assert load_config("ingest", card, "ingest.validation_share=0.6").validation_share == 0.6
+    card = make_card(ingest={"test_share": 0.1})
+    assert settings_of(card, "ingest.validation_share=0.6").value("ingest.validation_share") == 0.6
     with pytest.raises(BadSetting, match="must sum to less than 1"):
-        load_config("ingest", card, "ingest.validation_share=0.7")
+        settings_of(card, "ingest.validation_share=0.7")
 
 
 @pytest.mark.parametrize("text", ["seed", "=5", "ingest.seed=[", "ingset.seed=1", "ingest.seed.deep=1"])
 def test_an_override_that_cannot_be_meant_is_refused(text):
     with pytest.raises(BadSetting, match=r"An override.*\(--set\)"):
-        overrides_for("ingest", text)
+        Overrides.parse(text, "ingest")
 
 
 def test_an_override_without_a_value_is_refused_with_an_example():
     with pytest.raises(BadSetting, match=r"must be key=value, got 'seed' \(--set\)\. Write it like train\.epochs=2"):
-        parse_overrides("seed")
+        Overrides.parse("seed")
 
 
-def test_every_setting_that_is_no_number_is_reported_at_once(card_text):
+def test_every_setting_that_cannot_be_meant_is_reported_at_once(card_text):
     with pytest.raises(BadSetting) as caught:
-        load_config("label", parse_card(card_text), "label.texts=true\nlabel.seed=.inf\nlabel.nothing=1")
-    assert len(caught.value.faults) == 3
+        settings_of(card_text, "label.texts=true\nlabel.seed=.inf\nlabel.nothing=1\ntrain.epochs=0")
+    assert len(caught.value.faults) == 4
 
 
-def test_overrides_of_a_pipeline_need_a_known_step_and_setting():
-    check_overrides("ingest.seed=1\ntrain.epochs=2")
+def test_overrides_of_a_pipeline_need_a_known_section():
+    Overrides.parse("ingest.seed=1\ntrain.epochs=2\ncascade.max_missed=0\nteacher.concurrency=2")
     with pytest.raises(BadSetting) as caught:
-        check_overrides("seed=1\ningset.seed=1\ningest.sede=1")
+        Overrides.parse("seed=1\ningset.seed=1\nx.y.z=1")
     assert len(caught.value.faults) == 3
-    assert "validation_share" in caught.value.faults[2]
 
 
 def test_override_values_are_yaml_scalars():
-    assert parse_overrides("a=1\nb=0.5\nc=true\nd=x=y\ne=\n\n f = two words ") == {
+    lines = "a=1\nb=0.5\nc=true\nd=x=y\ne=\n\n f = two words "
+    assert Overrides.parse(lines, "train").of("train") == {
         "a": 1,
         "b": 0.5,
         "c": True,
@@ -485,9 +500,43 @@ def test_override_values_are_yaml_scalars():
     }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_every_step_has_settings_that_stand_on_their_defaults(step, card_text):
-    assert load_config(step, parse_card(card_text)) == config_of(step)()
+@pytest.mark.parametrize("section", sections())
+def test_every_section_has_settings_that_stand_on_their_defaults(section, card_text):
+    assert parse_card(card_text).settings().of(config_of(section)) == config_of(section)()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "home"),
+    [
+        ("label", "concurrency", "teacher"),
+        ("mine", "timeout_s", "teacher"),
+        ("infer", "max_missed", "cascade"),
+        ("infer", "checked_share", "cascade"),
+        ("calibrate", "min_settled", "cascade"),
+    ],
+)
+def test_a_shared_setting_in_the_section_of_a_step_is_told_its_place(make_card, card_text, section, key, home):
+    says = f"The setting '{key}' must stand in the section '{home}', got it in '{section}' ("
+    told = fault(make_card(**{section: {key: 0.1}}))
+    assert told.endswith(f"{says}{section}.{key}). Move it there.")
+    with pytest.raises(BadSetting) as caught:
+        settings_of(card_text, f"{key}=0.1", step=section)
+    assert caught.value.faults == [f"{says}{section}.{key}). Move it there."]
+
+
+def test_a_key_of_the_teacher_that_nobody_knows_is_refused_beside_faulty_settings(make_card):
+    teacher = {"model": "m", "input_usd_per_million": 1, "output_usd_per_million": 1, "modle": "n", "max_tries": 0}
+    told = " ".join(faults(make_card(teacher=teacher)))
+    assert "A key must be one that the card knows, got 'teacher.modle'" in told
+    assert "max_tries must be at least 1, got 0. Mend it; `understudy card new` explains every setting." in told
+
+
+def test_shared_sections_leave_the_hash_of_a_card_that_does_not_use_them(make_card, card_text):
+    said = parse_card(card_text).model_dump(mode="json")
+    del said["cascade"]
+    before = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    assert parse_card(card_text).hash == parse_card(make_card(cascade={})).hash == before
+    assert parse_card(make_card(cascade={"max_missed": 0.01})).hash != before
 
 
 # The card to start from
@@ -508,9 +557,10 @@ def test_the_new_card_explains_every_key():
     text = new_card("my-task")
     parts = (Card, Label, WeakRule, Slice, Teacher, Budget, Prices, Goals, Retention)
     keys = {key for part in parts for key in part.model_fields}
+    keys |= {field.name for shared in SHARED for field in fields(config_of(shared))}
     missing = {key for key in keys if not re.search(rf"\b{key}\b", text)}
     assert missing == set()
-    assert all(comment_near(text, key) for key in Card.model_fields if key not in STEPS)
+    assert all(comment_near(text, key) for key in Card.model_fields if key not in {*STEPS, "cascade"})
 
 
 def comment_near(text: str, key: str) -> bool:

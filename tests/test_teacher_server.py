@@ -20,9 +20,9 @@ import pytest
 from tests.conftest import card_yaml
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadInput, TeacherError
-from understudy.steps.label.config import LabelConfig
 from understudy.store.storage import Store
 from understudy.task.card import parse_card
+from understudy.task.sections import TeacherConfig
 from understudy.teacher.labeller import open_teacher, probe
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import unmarked
@@ -44,7 +44,7 @@ def judge(store: Store, monkeypatch) -> Callable[..., Any]:
 
     def judged(url: str, number: int, config: dict[str, Any] | None = None, **changes: Any) -> tuple[Any, float]:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        with open_teacher(parse_card(card_yaml(**changes)), store, LabelConfig(**(config or {}))) as teacher:
+        with open_teacher(parse_card(card_yaml(**changes)), store, TeacherConfig(**(config or {}))) as teacher:
             return teacher.judge(texts(number)), teacher.spent_usd
 
     return judged
@@ -116,7 +116,7 @@ def test_a_server_with_one_slot_answers_all_texts_and_none_is_paid_twice(judge, 
     assert (len(judged.table), judged.failures) == (69, 0)
     assert max(asked.values()) == 1
     assert spent == pytest.approx(69 * ANSWER_USD)
-    assert "at once from here on (label.timeout_s" in capsys.readouterr().err
+    assert "at once from here on (teacher.timeout_s" in capsys.readouterr().err
 
 
 def test_a_connection_that_is_kept_alive_by_a_server_with_one_slot_starves_no_text(judge):
@@ -349,11 +349,11 @@ import resource, sys
 import polars as pl
 from tests.conftest import card_yaml
 from tests.test_teacher_server import texts
-from understudy.steps.label.config import LabelConfig
+from understudy.task.sections import TeacherConfig
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
 from understudy.teacher.labeller import open_teacher
-with open_teacher(parse_card(card_yaml()), open_store(sys.argv[1]), LabelConfig()) as teacher:
+with open_teacher(parse_card(card_yaml()), open_store(sys.argv[1]), TeacherConfig()) as teacher:
     resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
     print(len(teacher.judge(texts(40)).table))
 """
@@ -374,5 +374,5 @@ def test_a_cache_whose_disk_is_full_is_left_and_no_answer_is_lost(store, judge):
 def test_a_probe_asks_for_nothing_that_the_job_does_not_need(monkeypatch):
     with teacher_server(lambda *_: completion(TIP), error(403, "no listing")) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
-        assert probe(parse_card(card_yaml()), LabelConfig()) is False
+        assert probe(parse_card(card_yaml()), TeacherConfig()) is False
     assert log.texts == []

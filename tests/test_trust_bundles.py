@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.bundles import add_first_stage, make_bundle
 from understudy.errors import BadArtifact, BadInput
 from understudy.model.cascade import PAIRS
+from understudy.model.onnx.files import require_sound
 from understudy.model.scoring import Bundle
 from understudy.store import registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
@@ -126,6 +127,47 @@ def test_weights_that_are_not_in_the_file_are_refused_before_it_is_opened(bundle
     change(model)
     (bundle / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(BadArtifact, match="must be an ONNX model that holds its own weights"):
+        Bundle.open(seal(bundle))
+
+
+def endless(kind):
+    """A graph with a node of this kind, that goes round 2**62 times, as its author wants it to."""
+    scalar = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["still"]),
+            helper.make_node("Add", ["so_far", "so_far"], ["further"]),
+        ],
+        "body",
+        [scalar("at", TensorProto.INT64, []), scalar("going", TensorProto.BOOL, []), _mean_info("so_far")],
+        [scalar("still", TensorProto.BOOL, []), _mean_info("further")],
+    )
+    loop = helper.make_node("Loop", ["times", "", "mean"], ["more"], body=body)
+    if kind == "Scan":
+        loop = helper.make_node("Scan", ["mean"], ["more"], num_scan_inputs=1, body=body)
+    if kind == "in a branch":
+        branch = helper.make_graph([loop], "branch", [], [_mean_info("more")])
+        loop = helper.make_node("If", ["yes"], ["more"], then_branch=branch, else_branch=branch)
+    model = logits_by(loop, times=np.array(2**62, np.int64), yes=np.array(True))
+    if kind == "in a function":
+        opset = [helper.make_opsetid("", 17)]
+        model.functions.append(helper.make_function("own", "turn", ["mean", "times"], ["more"], [loop], opset))
+        (place,) = (at for at, node in enumerate(model.graph.node) if node.op_type == "Loop")
+        model.graph.node[place].CopyFrom(helper.make_node("turn", ["mean", "times"], ["more"], domain="own"))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
+def _mean_info(name):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["texts", 1])
+
+
+@pytest.mark.parametrize("kind", ["Loop", "Scan", "in a branch", "in a function"])
+def test_a_graph_that_may_run_without_end_is_refused_before_it_is_opened(bundle, kind):
+    (bundle / "model.onnx").write_bytes(endless(kind).SerializeToString())
+    with pytest.raises(BadArtifact, match=r"runs each node once, got the operator (Loop|Scan)"):
+        require_sound(bundle / "model.onnx")
+    with pytest.raises(BadArtifact, match="runs each node once"):
         Bundle.open(seal(bundle))
 
 

@@ -16,14 +16,15 @@ from understudy.review import labels, samples
 from understudy.runtime import provenance, shell
 from understudy.steps.ingest import splits
 from understudy.steps.train import checkpoints
-from understudy.steps.watch import nightly, records, testsets
-from understudy.store import codecs, manifests, registry, runs, segments
+from understudy.steps.watch import nightly, testsets
+from understudy.store import codecs, manifests, registry, runs, segments, watch_records
 from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
 from understudy.teacher.response_log import PurchaseBook
 
 DAY = "2026-11-01"
+QUALITY_KEY = f"watch/quality/{DAY}-000080-0123456789ab.json"
 DEEP = b"[" * 100_000
 HARD = {
     "deep": DEEP + b"]" * 100_000,
@@ -72,9 +73,15 @@ READERS = {
         "predictions/x/00.json",
         lambda store, key: segments.parse_record(store.read(key), store, key),
     ),
-    "a night's series": (f"watch/date={DAY}/series.json", lambda store, key: records.parse(store.read(key), key)),
+    "a night's series": (f"watch/date={DAY}/series.json", lambda store, key: watch_records.parse(store.read(key), key)),
+    "a record of quality": (QUALITY_KEY, watch_records.read_quality),
     "a test set": (f"{testsets.PREFIX}a/{testsets.ABOUT_FILE}", lambda store, key: testsets.read_all(store, "9999")),
-    "checkpoint": ("checkpoints/a/00000001.json", lambda store, key: checkpoints.read_latest(store, "a")),
+    "checkpoint": (
+        "checkpoints/a/00000001.json",
+        lambda store, key: (
+            store.put_if_absent("checkpoints/a/00000001.safetensors", b"") and checkpoints.read_latest(store, "a")
+        ),
+    ),
     "segment": ("predictions/x/00-00000.parquet", lambda store, key: list(nightly.tables(store, [key]))),
     "provenance": ("a/provenance.json", lambda store, key: provenance.read_file(store.root / key)),
     "cards": ("cards/hotel-tips/a.yaml", lambda store, key: labels.card_labels(store, "hotel-tips")),
@@ -221,11 +228,11 @@ def test_a_runs_name_leads_nowhere(tmp_path, name):
         runs.key_of(name, runs.STARTED)
 
 
-def test_a_page_that_is_no_text_stops_forgetting_with_a_sentence(tmp_path):
+@pytest.mark.parametrize("key", ["watch/page.html", "watch/quality/../../x", "current.json", ""])
+def test_a_night_names_no_object_but_a_record_of_quality(tmp_path, key):
     store = FolderStore(tmp_path / "store")
-    store.put_if_absent(f"watch/date={DAY}/page.html", b"\xff\xfe<p>")
-    with pytest.raises(BadArtifact, match="text in UTF-8"):
-        erasure.forget(store, ["a"], [], DAY)
+    with pytest.raises(BadArtifact, match="must lie under watch/quality/"):
+        watch_records.read_quality(store, key)
 
 
 def test_a_days_key_that_is_no_day_is_passed_over(tmp_path):

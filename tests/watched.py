@@ -25,6 +25,52 @@ TOPICS = {
 COMMON = "the a of and to in was we it for at on with had our but very"
 
 
+def _figure(value: float | None, low: float | None, high: float | None) -> dict[str, float | None]:
+    return {"value": value, "low": low, "high": high}
+
+
+KNOWN = {  # what is known of a model's quality, but for day and card
+    "samples": [
+        {
+            "date": "2026-11-03",
+            "version": "hotel-tips-1",
+            "drawn": 100,
+            "answered": 80,
+            "taught": 0,
+            "labels": {
+                "tip": {"precision": _figure(0.81, 0.7, 0.9), "recall": _figure(0.76, 0.6, 0.88)},
+                "other": {"precision": _figure(0.95, 0.9, 0.98), "recall": _figure(None, None, None)},
+            },
+            "f1": _figure(0.785, 0.68, 0.86),
+            "errors": {**_figure(0.06, 0.03, 0.12), "texts": 70.5},
+            "disagreement": {**_figure(None, 0.0, 1.0), "texts": 0.0},
+        }
+    ],
+    "months": [{"month": "2026-11", "texts": 80, "f1": _figure(0.785, 0.68, 0.86)}],
+    "cycles": [
+        {"version": "hotel-tips-1", "published": "2026-10-01T00:00:00Z", "trained_texts": 900, "f1": None},
+        {
+            "version": "hotel-tips-2",
+            "published": "2026-11-01T00:00:00Z",
+            "trained_texts": None,
+            "f1": _figure(0.82, 0.75, 0.88),
+        },
+    ],
+    "tests": [
+        {
+            "date": "2026-09-30",
+            "version": "hotel-tips-1",
+            "texts": 220,
+            "measured_on": 200,
+            "positives": 40,
+            "f1": _figure(0.79, 0.7, 0.86),
+            "published_f1": _figure(0.82, 0.75, 0.88),
+            "difference": _figure(-0.03, -0.12, 0.06),
+        }
+    ],
+}
+
+
 def make_texts(
     count: int, share: float, seed: int, topic: str = "hotel", per_group: int = 4, prefix: str = ""
 ) -> pl.DataFrame:

@@ -70,7 +70,7 @@ def _labels(folder: Path, uri: str, env: Mapping[str, str], number: int) -> Coun
             for one in range(number):
                 given = {**env, **teacher.env, "UNDERSTUDY_CACHE": str(own / f"cache{one}")}
                 words = world.label_words(
-                    own, f"{uri}-{cap_usd}", *kills.SETTINGS, "max_failed_share=1", name=f"judged{one}"
+                    own, f"{uri}-{cap_usd}", *kills.SETTINGS, "teacher.max_failed_share=1", name=f"judged{one}"
                 )
                 commands.append(Command(words, given, own))
             ended = at_once(commands, own)

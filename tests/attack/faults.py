@@ -108,7 +108,8 @@ def _night(folder: Path, uri: str, env: Mapping[str, str]):
     world.write_csv(folder / "texts.csv", ("id", "text"), rows)
     apart(_put, f"{uri}-in", {"texts.csv": folder / "texts.csv", "card.yaml": folder / "card.yaml"}, env=env)
     words = [
-        "understudy.runners.local.run",
+        "understudy",
+        "run",
         "nightly",
         "--card",
         f"{uri}-in/card.yaml",
@@ -130,7 +131,7 @@ def _labels(folder: Path, uri: str, env: Mapping[str, str]):
 def _label(folder: Path, uri: str, env: Mapping[str, str]):
     answers = world.label_inputs(folder, 40)
     (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
-    words = world.label_words(folder, uri, "texts=40", "concurrency=4")
+    words = world.label_words(folder, uri, "texts=40", "teacher.concurrency=4")
     return ["understudy", "label", "--dry-run", *words[2:]], Counts
 
 

@@ -47,7 +47,7 @@ def setups(desk: fuzz.Desk, s3: Mapping[str, str]) -> list[Setup]:
 def _teachers(desk: fuzz.Desk) -> Iterator[Setup]:
     """A server that says the key back, keys that no header takes, and addresses with a password."""
     ask = [word for word in desk.words("label") if word != "--dry-run"]
-    ask += ["--set", "max_tries=1", "--set", "timeout_s=5", "--set", "max_failed_share=1"]
+    ask += ["--set", "teacher.max_tries=1", "--set", "teacher.timeout_s=5", "--set", "teacher.max_failed_share=1"]
     for code in ("200", "201", "400", "401", "403", "404", "500", "told"):
         env = {"OPENAI_BASE_URL": f"{{echo}}/{code}/v1", "OPENAI_API_KEY": CANARY}
         yield Setup(f"teacher, key echoed, {code}", ask, env)

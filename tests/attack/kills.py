@@ -28,7 +28,7 @@ SLOTS = 4  # requests of a teacher in flight at once
 MOST_TRIES = 4
 LIMIT_S = 90.0
 SMALL = ("--set", "shard.texts_per_shard=40", "--set", "infer.texts_per_segment=8")
-SETTINGS = ("texts=120", f"concurrency={SLOTS}", "flush_s=1000")
+SETTINGS = ("texts=120", f"teacher.concurrency={SLOTS}", "teacher.flush_s=1000")
 TRAINING = {
     "label": {"texts": 60, "min_answers": 20, "concurrency": SLOTS},
     "train": {"epochs": 1, "max_length": 32, "checkpoint_s": 0},
@@ -138,7 +138,8 @@ def night(folder: Path, uri: str, env: Mapping[str, str], texts: int) -> tuple[C
 
     def command(is_begun: bool, name: str = "night") -> Command:
         words = [
-            "understudy.runners.local.run",
+            "understudy",
+            "run",
             "nightly",
             "--card",
             str(folder / "card.yaml"),
@@ -341,7 +342,8 @@ def training_case(
 
     def command(is_begun: bool, name: str = "train") -> Command:
         words = [
-            "understudy.runners.local.run",
+            "understudy",
+            "run",
             "training",
             "--store",
             uri,

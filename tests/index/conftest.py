@@ -3,7 +3,7 @@
 import pytest
 
 from understudy.search import opening
-from understudy.steps.index.config import IndexConfig
+from understudy.search.settings import IndexConfig
 
 QUICK = IndexConfig(retries=8, max_backoff_s=0.2, replicas=0)
 
@@ -15,7 +15,7 @@ def _own_cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=["sqlite", "elasticsearch"])
+@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.xdist_group("elasticsearch"))])
 def place(request):
     """Return an index's address and the card's name: SQLite's address is empty."""
     if request.param == "sqlite":

@@ -32,30 +32,31 @@ def command(place, store, tmp_path, monkeypatch):
     card.write_text(card_yaml(name=name), encoding="utf-8")
     out = tmp_path / "indexed"
     return [
-        *(sys.executable, "-m", "understudy", "index", "--card", str(card), "--store", store.uri),
+        *("-m", "understudy", "index", "--card", str(card), "--store", store.uri),
         *("--indexed", str(out), "--set", "index.replicas=0"),
     ]
 
 
-def test_killed_at_ten_random_moments_it_leaves_one_document_a_text(command, place, store):
+def test_killed_at_ten_random_moments_it_leaves_one_document_a_text(command, place, store, warm):
     chance = random.Random(5)  # noqa: S311 - moments, not secrets
     with opening.opened(store, place[1], place[0], QUICK) as index:
         left = killed = 0
         for _ in range(KILLS):
             left = len(index.missing(sync.list_segments(store)))
-            killed += kill_after(command, index, store, left - chance.randrange(1, 8), chance.random() * 0.02)
+            killed += kill_after(
+                warm.start(command), index, store, left - chance.randrange(1, 8), chance.random() * 0.02
+            )
         assert killed == KILLS, "every run was killed while it had work left"
         assert 0 < len(index.missing(sync.list_segments(store))) < SEGMENTS
-        subprocess.run(command, check=True, capture_output=True, env=environment())
+        warm.run(command, check=True)
         assert index.count() == SEGMENTS * ROWS
         answer = index.search(Query(limit=SEGMENTS * ROWS))
     assert len({found["id"] for found in answer.documents}) == answer.total == SEGMENTS * ROWS
 
 
-def kill_after(command, index, store, left, pause_s):
-    """Start a run, kill it some moments after it has brought the missing segments down to `left`; True when killed."""
+def kill_after(run, index, store, left, pause_s):
+    """Kill a run some moments after it has brought the missing segments down to `left`; True when killed."""
     segments = sync.list_segments(store)
-    run = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while run.poll() is None and len(index.missing(segments)) > left:
         time.sleep(0.001)
     time.sleep(pause_s)
@@ -64,27 +65,32 @@ def kill_after(command, index, store, left, pause_s):
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_a_disk_without_room_is_one_sentence_and_with_room_it_goes_on(command, place, store):
+def test_a_disk_without_room_is_one_sentence_and_with_room_it_goes_on(command, place, store, warm):
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     full = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=environment(), preexec_fn=little_room
+        [sys.executable, *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        preexec_fn=little_room,
     )
     assert full.returncode == 1
     assert "The index must be a file that SQLite can read and write" in full.stderr
     assert "Traceback" not in full.stderr
-    subprocess.run(command, check=True, capture_output=True, env=environment())
+    warm.run(command, check=True)
     with opening.opened(store, place[1], "", QUICK) as index:
         assert index.count() == SEGMENTS * ROWS
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_a_damaged_file_is_filled_again_from_the_store(command, place, store):
-    subprocess.run(command, check=True, capture_output=True, env=environment())
+def test_a_damaged_file_is_filled_again_from_the_store(command, place, store, warm):
+    warm.run(command, check=True)
     (file,) = Path(os.environ["UNDERSTUDY_CACHE"], "index").glob("*.sqlite")
     file.write_bytes(b"not a database" * 1000)
-    subprocess.run(command, check=True, capture_output=True, env=environment())
+    warm.run(command, check=True)
     with opening.opened(store, place[1], "", QUICK) as index:
         assert index.count() == SEGMENTS * ROWS
 

@@ -23,7 +23,7 @@ from understudy.runtime.shell import execute
 from understudy.store import layout
 from understudy.store.address import parse_address
 from understudy.store.storage import open_store
-from understudy.task.settings import STEPS
+from understudy.task.steps import STEPS
 from understudy.teacher.simulated import Plan, serve
 
 BUCKET, SOURCES = "understudy", "understudy-texts"

@@ -91,7 +91,8 @@ def start(desk, teacher, name, *options):
     command = [
         sys.executable,
         "-m",
-        "understudy.runners.local.run",
+        "understudy",
+        "run",
         "training",
         "--name",
         name,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import lacking
+from tests.services import alone, lacking
 
 VERSION = "9.2.4"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
@@ -137,8 +137,10 @@ def es_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def es_url(es_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+def es_url(es_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """Return the server's address; the environment of this test names it, and no key."""
+    group = request.node.get_closest_marker("xdist_group")
+    assert group and group.args == ("elasticsearch",), "mark the test so that one worker runs all that share the server"
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ELASTICSEARCH_URL", es_server.url)
@@ -251,8 +253,13 @@ def unpacked() -> Server:
 def fetched_zip() -> Path:
     """Return the server's archive, fetched once by Maven."""
     archive = CACHE / ZIP_FILE
-    if archive.exists():
-        return archive
+    with alone("elasticsearch"):
+        if not archive.exists():
+            _fetch(archive)
+    return archive
+
+
+def _fetch(archive: Path) -> None:
     maven = shutil.which("mvn")
     if not maven:
         raise Unavailable(f"no {archive}, no Maven to fetch it, and UNDERSTUDY_TEST_ES_URL is not set")
@@ -263,7 +270,6 @@ def fetched_zip() -> Path:
         if done.returncode:
             raise Unavailable(f"Maven could not fetch {ARTIFACT}: {(done.stdout + done.stderr).strip()[-500:]}")
         (Path(beside) / ZIP_FILE).replace(archive)
-    return archive
 
 
 def find_java() -> Path:

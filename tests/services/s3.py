@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import lacking
+from tests.services import alone, lacking
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 ACCESS_KEY, SECRET_KEY = "understudy-tests", "understudy-tests-secret"
@@ -83,6 +83,11 @@ def program(names: Sequence[str], module: str, variable: str) -> str:
     Raises:
         Unavailable: it cannot be had.
     """
+    with alone(names[0]):
+        return _found_or_built(names, module, variable)
+
+
+def _found_or_built(names: Sequence[str], module: str, variable: str) -> str:
     go = shutil.which("go")
     folder = Path(_output([go, "env", "GOPATH"]), "bin") if go else None
     found = [shutil.which(name) or (folder and shutil.which(name, path=str(folder))) for name in names]

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import BadArtifact
-from understudy.reports import audit as markdown
 from understudy.runtime import shell
 from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
@@ -144,10 +143,6 @@ def test_errors_are_named_by_kind_and_slice():
         for found in rules.error_categories(is_positive, judged, {"avoid": place == "avoid"})
     }
     assert named == {"missed positive, slice 'avoid'": 29, "missed positive, in no slice": 19}
-
-
-def test_a_table_cell_cannot_break_the_page():
-    assert markdown.table(["text"], [["a | b\n\n# c"]])[-1] == "| a \\| b # c |"
 
 
 def judgement_rows(ids, labels, **changes):

@@ -14,6 +14,7 @@ from transformers import DebertaV2Config
 
 from tests.students import SHAPES, VOCABULARY, random_model
 from understudy.model.onnx import export
+from understudy.model.onnx.files import require_sound
 from understudy.model.onnx.quantize import quantized, ranges_of, weights_of
 from understudy.model.scoring import positive_log_odds
 from understudy.steps.export import rules
@@ -48,6 +49,10 @@ def of_model(model, batch):
 
 def log_odds_of(session, batch):
     return positive_log_odds(session.run(None, batch)[0].astype(np.float64), 1)
+
+
+def test_no_graph_of_ours_holds_what_a_bundle_may_not(both):
+    require_sound(both[1])
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

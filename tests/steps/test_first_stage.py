@@ -12,6 +12,7 @@ from understudy.errors import BadArtifact
 from understudy.model import student
 from understudy.model.cascade import HELD_OUT_FILE, FirstStage
 from understudy.model.scoring import Bundle, exported_graph, positive_log_odds
+from understudy.runners import rerun
 from understudy.runtime.shell import execute
 from understudy.steps.export import first_stage
 from understudy.steps.export.config import ExportConfig
@@ -83,6 +84,15 @@ def calibrated(tmp_path, graphs, *sets):
     tables.write(gold, tables.Gold, tmp_path / "gold")
     given = {"card": tmp_path / "card", "gold": tmp_path / "gold", "graphs": graphs, "bundle": tmp_path / "bundle"}
     return execute("calibrate", {**given, "overrides": "\n".join(sets)})
+
+
+def test_another_threshold_comes_from_a_rerun(tmp_path, graphs, studied):
+    made(tmp_path, graphs, studied, pool_of(600))
+    calibrated(tmp_path, graphs, "cascade.max_missed=0")
+    changes = "objective=recall\nmin_precision=0.8"
+    done = rerun.carry_out(rerun.plan(tmp_path / "bundle", changes, tmp_path / "again"))
+    recorded = done.new["bundle"].record["settings"]
+    assert (recorded["objective"], recorded["min_precision"], recorded["cascade"]["max_missed"]) == ("recall", 0.8, 0)
 
 
 def test_a_bundle_settles_negatives_and_loses_no_more_than_it_promised(tmp_path, graphs, studied):
@@ -200,13 +210,13 @@ def test_a_small_pool_gives_no_first_stage_and_says_so(tmp_path, graphs, studied
 
 def test_none_is_made_when_none_is_asked_for(tmp_path, graphs, studied):
     found = made(tmp_path, graphs, studied, pool_of(3000), most=0.0)
-    assert found == {"reason": "none was asked for: infer.max_missed is 0"}
+    assert found == {"reason": "none was asked for: cascade.max_missed is 0"}
 
 
 def test_calibrate_leaves_out_a_first_stage_that_is_no_more_asked_for(tmp_path, graphs, studied):
     made(tmp_path, graphs, studied, pool_of(3000))
-    result = calibrated(tmp_path, graphs, "infer.max_missed=0")
-    assert result.parameters["first_stage"] == "none was asked for: infer.max_missed is 0"
+    result = calibrated(tmp_path, graphs, "cascade.max_missed=0")
+    assert result.parameters["first_stage"] == "none was asked for: cascade.max_missed is 0"
     assert Bundle.open(tmp_path / "bundle").cascade is None
 
 

@@ -20,7 +20,8 @@ from understudy.store import tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.s3 import s3_client
 from understudy.store.storage import open_store
-from understudy.task.card import load_config, parse_card
+from understudy.task.card import parse_card
+from understudy.task.settings import Overrides
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def test_a_night_that_was_not_indexed_is_added_by_the_next(index, store):
     assert index().metrics["segments"] == 0
 
 
-@pytest.mark.parametrize("is_served", [False, True])
+@pytest.mark.parametrize("is_served", [False, pytest.param(True, marks=pytest.mark.xdist_group("elasticsearch"))])
 def test_retention_counts_back_from_the_newest_night(index, store, request, monkeypatch, is_served):
     name = "hotel-tips"
     if is_served:
@@ -222,7 +223,7 @@ def test_an_index_that_refuses_too_much_fails_with_the_first_reason():
 )
 def test_settings_that_cannot_serve_are_refused(setting, says):
     with pytest.raises(BadSetting, match=says):
-        load_config("index", parse_card(card_yaml()), setting)
+        parse_card(card_yaml()).settings(Overrides.parse(setting, "index"))
 
 
 def test_a_store_on_s3_serves_as_a_folder_does_and_one_that_vanishes_is_one_sentence(s3_url, tmp_path):

@@ -62,14 +62,17 @@ def slowed(seconds):
     Bundle.score = slow
 
 
-def start(desk, shard, number=0, sets=(), slow=0.02, **options):
-    """Start infer in a process of its own."""
+def start(desk, shard, number=0, sets=(), slow=0.02, warm=None, **options):
+    """Start infer in a process of its own, by the warm interpreter when it is given."""
     given = {"card": desk.folder / "snapshot", "store": desk.uri, "shard": shard, "source": desk.source}
     given |= {"predictions": desk.folder / f"out-{number}"}
     words = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     words += [part for one in sets for part in ("--set", one)]
+    program = ["-c", WORKER, str(slow), "infer", *words]
+    if warm:
+        return warm.start(program)
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(slow), "infer", *words],
+        [sys.executable, *program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -188,6 +191,25 @@ def test_a_text_that_the_same_bundle_has_scored_is_not_scored_again(desk):
     assert second["probability"][0] == first["probability"][4]
 
 
+@pytest.mark.parametrize("damage", ["bytes", "no hashes"])
+def test_a_damaged_cached_score_says_to_delete_it_and_deleting_it_helps(desk, damage):
+    desk.write("a.csv", texts(0, 10))
+    desk.night("2026-11-01")
+    (key,) = desk.store.list("scored/")
+    path = Path(desk.uri) / key
+    if damage == "bytes":
+        path.write_bytes(b"damaged")
+    else:
+        pl.read_parquet(path).with_columns(content=pl.lit("x")).write_parquet(path)
+    desk.write("b.csv", texts(0, 10, prefix="again"))
+    desk.shard("2026-11-02")
+    with pytest.raises(BadArtifact, match=rf"{key}\)\. Delete it: what is lost is time") as refused:
+        desk.infer("2026-11-02/00")
+    assert "estore it" not in str(refused.value)
+    desk.store.delete(key)
+    assert desk.infer("2026-11-02/00").metrics["scored"] == 10
+
+
 def test_a_new_bundle_scores_known_texts_anew(desk):
     desk.write("a.csv", texts(0, 10))
     desk.night("2026-11-01")
@@ -268,14 +290,14 @@ def test_a_second_run_changes_nothing_and_says_the_same(desk):
     assert result.metrics == counts
 
 
-def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk):
+def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk, warm):
     desk.write("a.csv", texts(0, 600))
     desk.shard("2026-11-01")
     sets, moments = ["infer.texts_per_segment=10"], random.Random(5)  # noqa: S311 - moments
     manifest = manifests.read_manifest(desk.store, "2026-11-01")
     done = []
     for _ in range(10):
-        process = start(desk, "2026-11-01/00", sets=sets, slow=0.03)
+        process = start(desk, "2026-11-01/00", sets=sets, slow=0.03, warm=warm)
         before = len(desk.store.list("predictions/"))
         deadline = time.monotonic() + 30
         while len(desk.store.list("predictions/")) == before and process.poll() is None:
@@ -287,7 +309,7 @@ def test_killed_at_ten_random_moments_it_goes_on_and_labels_each_text_once(desk)
         done.append(len(desk.store.list("predictions/")))
     assert done == sorted(set(done)), "each try must have come further"
     assert desk.store.read_tagged(manifests.shard_key(manifest, 0)) is None
-    process = start(desk, "2026-11-01/00", sets=sets, slow=0)
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0, warm=warm)
     assert process.wait(60) == 0, process.communicate()
     assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 600)]
     assert desk.record("2026-11-01")["rows"] == 600
@@ -381,11 +403,11 @@ def test_a_refused_row_of_a_group_is_forgotten_with_it(desk):
     assert desk.refused("2026-11-01")["id"].to_list() == ["3"]
 
 
-def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk):
+def test_two_workers_on_one_shard_leave_one_prediction_a_text(desk, warm):
     desk.write("a.csv", texts(0, 200))
     desk.shard("2026-11-01")
     sets = ["infer.texts_per_segment=10"]
-    processes = [start(desk, "2026-11-01/00", number, sets) for number in range(2)]
+    processes = [start(desk, "2026-11-01/00", number, sets, warm=warm) for number in range(2)]
     outcomes = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     found = desk.predictions("2026-11-01")
@@ -456,14 +478,14 @@ def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_af
     assert len(desk.predictions("2026-11-01")) == 300
 
 
-def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path):
+def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path, warm):
     from understudy.store.s3 import s3_client
 
     desk = make_desk(tmp_path, s3_url)
     desk.write("a.csv", texts(0, 300))
     desk.shard("2026-11-01")
     sets = ["infer.texts_per_segment=10"]
-    process = start(desk, "2026-11-01/00", sets=sets, slow=0.05)
+    process = start(desk, "2026-11-01/00", sets=sets, slow=0.05, warm=warm)
     deadline = time.monotonic() + 30
     while not desk.store.list("predictions/"):
         assert time.monotonic() < deadline
@@ -491,12 +513,14 @@ def test_texts_outside_of_any_night_are_labelled_by_a_bundle_alone(desk):
     out = desk.folder / "out"
     words = ["--bundle", str(desk.bundle), "--texts", str(desk.source), "--predictions", str(out)]
     command = [sys.executable, "-m", "understudy", "infer", *words, "--date", "2026-11-01"]
-    command += ["--set", "shard.texts_per_shard=10"]
+    command += ["--set", "shard.texts_per_shard=10", "--set", "threads=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "25 texts labelled, 9 'tip'; 1 row refused: empty_id 1" in done.stdout
     found = pl.concat([pl.read_parquet(file) for file in sorted(out.glob("predictions/**/*.parquet"))])
     assert found["id"].to_list() == [name for name, _ in texts(0, 25)]
     assert json.loads((out / "summary.json").read_text())["refused"] == {"empty_id": 1}
+    recorded = json.loads((out / "provenance.json").read_text())["settings"]
+    assert (recorded["threads"], recorded["shard"]) == (1, {"texts_per_shard": 10})
 
 
 @pytest.mark.parametrize("given", [{}, {"store": "x", "shard": "2026-11-01/00"}, {"texts": "a.csv"}])
@@ -590,7 +614,7 @@ def test_every_prediction_says_which_stage_decided(cascaded):
 
 
 def test_what_the_first_stage_lost_is_counted_on_a_sample_of_what_it_settled(cascaded):
-    cascaded.night("2026-11-01", overrides="infer.checked_share=1")
+    cascaded.night("2026-11-01", overrides="cascade.checked_share=1")
     record = cascaded.record("2026-11-01")
     assert [record[name] for name in ("settled", "checked", "missed")] == [50, 50, 10]  # "stayed ask ask": -2 - 2 + 8
 
@@ -623,7 +647,7 @@ def test_copies_of_a_text_are_drawn_one_by_one(cascaded):
 
 
 def test_a_worker_that_goes_on_counts_what_was_lost_in_all_of_the_shard(cascaded):
-    sets = "infer.texts_per_segment=10\ninfer.checked_share=1"
+    sets = "infer.texts_per_segment=10\ncascade.checked_share=1"
     cascaded.night("2026-11-01", overrides=sets)
     manifest, whole = manifests.read_manifest(cascaded.store, "2026-11-01"), cascaded.record("2026-11-01")
     for key in (manifests.shard_key(manifest, 0), manifests.prediction_key(manifest, 0, 6)):

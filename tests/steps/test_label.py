@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import card_yaml
 from tests.teachers import error, teacher_server
+from tests.warm import Interpreter
 from understudy.errors import BadInput, BadSetting
 from understudy.runtime import shell
 from understudy.runtime.shell import Result
@@ -26,7 +27,9 @@ from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import Store, open_store
-from understudy.task.card import load_card, load_config, parse_card
+from understudy.task.card import load_card, parse_card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import Overrides
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
@@ -271,22 +274,22 @@ def test_a_store_that_cannot_be_written_is_found_before_anything_is_asked(folder
     ("setting", "words"),
     [
         ("texts=0", "texts must be at least 1, got 0"),
-        ("concurrency=-1", "concurrency must be at least 1, got -1"),
-        ("max_failed_share=1.5", r"max_failed_share must be in \[0, 1\], got 1.5"),
-        ("timeout_s=0", "timeout_s must be more than 0"),
+        ("teacher.concurrency=-1", "concurrency must be at least 1, got -1"),
+        ("teacher.max_failed_share=1.5", r"max_failed_share must be in \[0, 1\], got 1.5"),
+        ("teacher.timeout_s=0", "timeout_s must be more than 0"),
         ("tries=3", "A setting must be one of texts, "),
     ],
 )
 def test_a_setting_that_breaks_its_rule_is_refused(card_text: str, setting: str, words: str) -> None:
     with pytest.raises(BadSetting, match=words):
-        load_config("label", parse_card(card_text), setting)
+        parse_card(card_text).settings(Overrides.parse(setting, "label"))
 
 
 # Real processes
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    words = [sys.executable, "-m", "understudy", "label", "--store", str(folder / "store")]
+    words = ["-m", "understudy", "label", "--store", str(folder / "store")]
     names = {"card": "snapshot", **{name: name for name in ("pool", "gold", "test", "judgements", "test_judgements")}}
     for option, name in names.items():
         words += [f"--{option.replace('_', '-')}", str(folder / name)]
@@ -308,14 +311,14 @@ def shared(request: pytest.FixtureRequest, folder: Path) -> Store:
 
 @pytest.mark.parametrize("is_cache_lost", [False, True])
 def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_money(
-    folder: Path, shared: Store, monkeypatch: pytest.MonkeyPatch, is_cache_lost: bool
+    folder: Path, shared: Store, warm: Interpreter, monkeypatch: pytest.MonkeyPatch, is_cache_lost: bool
 ) -> None:
-    settings = ["--store", shared.uri, "--set", "texts=200", "--set", "concurrency=4"]
+    settings = ["--store", shared.uri, "--set", "texts=200", "--set", "teacher.concurrency=4"]
     moments, left = random.Random(int(is_cache_lost)), 0  # noqa: S311 - moments to kill at
     with serve(Plan(folder / "answers.csv", latency_s=0.04)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         for _ in range(3):
-            process = subprocess.Popen(command(folder, *settings), stderr=subprocess.DEVNULL)
+            process = warm.start(command(folder, *settings))
             begun = server.asked.total() + moments.randrange(1, 40)
             while server.asked.total() < begun and process.poll() is None:
                 time.sleep(0.002)
@@ -325,9 +328,9 @@ def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_mone
             assert left <= 3 * 4
             if is_cache_lost:
                 shutil.rmtree(folder / "cache", ignore_errors=True)
-            with open_teacher(load_card(folder / "snapshot"), shared, LabelConfig()) as teacher:
+            with open_teacher(load_card(folder / "snapshot"), shared, TeacherConfig()) as teacher:
                 assert teacher.spent_usd >= sum(cost(server, text) * times for text, times in server.asked.items())
-        ended = subprocess.run(command(folder, *settings), capture_output=True, text=True, check=True, timeout=60)
+        ended = warm.run(command(folder, *settings), check=True, timeout=60)
         spent = sum(cost(server, text) * times for text, times in server.asked.items())
     assert len(server.asked) == 220
     assert sum(server.asked.values()) - 220 <= left
@@ -347,11 +350,13 @@ def cost(server: RehearsalServer, text: str) -> float:
     return (usage["prompt_tokens"] * 1.0 + usage["completion_tokens"] * 4.0) / 1e6
 
 
-def test_several_runs_at_once_pay_once(folder: Path, shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_runs_at_once_pay_once(
+    folder: Path, shared: Store, warm: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = 3 if shared.uri.startswith("s3://") else 2
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        ended = at_once(folder, shared, runs, "--set", "texts=200")
+        ended = at_once(warm, folder, shared, runs, "--set", "texts=200")
     assert [code for code, _, _ in ended] == [0] * runs, ended
     assert set(server.asked.values()) == {1}
     assert len(server.asked) == 220
@@ -361,13 +366,13 @@ def test_several_runs_at_once_pay_once(folder: Path, shared: Store, monkeypatch:
 
 
 def test_several_runs_at_once_never_pass_the_budget(
-    folder: Path, shared: Store, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, shared: Store, make_card: Callable[..., str], warm: Interpreter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = make_card(budget={"teacher_usd": 0.03})
     (folder / "snapshot" / "card.yaml").write_text(card, encoding="utf-8")
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        ended = at_once(folder, shared, 3, "--set", "texts=200", "--set", "min_answers=5")
+        ended = at_once(warm, folder, shared, 3, "--set", "texts=200", "--set", "min_answers=5")
         spent = sum(cost(server, text) * times for text, times in server.asked.items())
     assert 0.02 < spent <= 0.03
     assert set(server.asked.values()) == {1}
@@ -375,7 +380,7 @@ def test_several_runs_at_once_never_pass_the_budget(
     assert {code for code, _, _ in ended} <= {0, 2}  # who comes late finds too little left
 
 
-def at_once(folder: Path, store: Store, runs: int, *more: str) -> list[tuple[int, str, str]]:
+def at_once(warm: Interpreter, folder: Path, store: Store, runs: int, *more: str) -> list[tuple[int | None, str, str]]:
     """Run label several times at once, each with a cache of its own, and return exit codes and outputs."""
     processes = []
     for number in range(runs):
@@ -384,15 +389,17 @@ def at_once(folder: Path, store: Store, runs: int, *more: str) -> list[tuple[int
         for name, place in places.items():
             words += [f"--{name.replace('_', '-')}", place]
         environment = {**os.environ, "UNDERSTUDY_CACHE": str(folder / f"cache-{number}")}
-        processes.append(subprocess.Popen(words, stdout=-1, stderr=-1, text=True, env=environment))
+        processes.append(warm.start(words, env=environment))
     outputs = [process.communicate(timeout=120) for process in processes]
     return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
-def test_sigterm_leaves_every_answer_in_the_store(folder: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+def test_sigterm_leaves_every_answer_in_the_store(
+    folder: Path, warm: Interpreter, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
     with serve(Plan(folder / "answers.csv", latency_s=0.02)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        process = subprocess.Popen(command(folder, "--set", "flush_s=1000"), stderr=subprocess.DEVNULL)
+        process = warm.start(command(folder, "--set", "teacher.flush_s=1000"))
         while server.asked.total() < 60 and process.poll() is None:
             time.sleep(0.005)
         process.terminate()
@@ -405,7 +412,9 @@ def test_a_wrong_key_ends_the_command_with_one_sentence(folder: Path, monkeypatc
     with teacher_server(lambda *_: refused, refused) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
-        ended = subprocess.run(command(folder), capture_output=True, text=True, check=False, timeout=60)
+        ended = subprocess.run(
+            [sys.executable, *command(folder)], capture_output=True, text=True, check=False, timeout=60
+        )
     assert (ended.returncode, ended.stdout, len(log.texts)) == (2, "", 1)
     assert ended.stderr.endswith(
         f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided: ***' ({log.url}). "

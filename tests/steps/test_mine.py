@@ -155,7 +155,7 @@ def test_probabilities_of_the_teacher_stand_above_its_label(tmp_path, store, run
     answer.body["choices"][0]["logprobs"] = logprobs
     with teacher_server(lambda *_: answer) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
-        mine(tmp_path, run, store.uri, "label.logprobs=true")
+        mine(tmp_path, run, store.uri, "teacher.logprobs=true")
     queue = queue_of(tmp_path).sort("id")
     assert queue["teacher_probability"].round(3).to_list() == [0.6] * len(queue)
     # |0.119 - 0.6| and |0.002 - 0.6| are above 0.3; |0.881 - 0.6| and |0.5 - 0.6| are not.
@@ -240,7 +240,7 @@ def test_a_spent_budget_asks_for_the_most_uncertain_first_and_is_no_error(tmp_pa
     (snapshot / "card.yaml").write_text(card)
     with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
-        settings = ("label.concurrency=1", "label.max_answer_tokens=10", "random_share=0")
+        settings = ("teacher.concurrency=1", "teacher.max_answer_tokens=10", "random_share=0")
         result = mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings)
         asked = list(log.texts)
         assert result.parameters["is_budget_spent"]

@@ -145,7 +145,7 @@ def test_the_model_card_says_what_a_user_must_know(evaluated, tmp_path):
     inputs = evaluated()
     found = json.loads((inputs["evaluation"] / "evaluation.json").read_text())
     settings = {**read_settings(inputs["bundle"]), "student": "minilm", "trained_texts": 1234}
-    text = model_card.write(settings, load_card(inputs["bundle"]), found, is_forced=False)
+    text = model_card.page(settings, load_card(inputs["bundle"]), found, is_forced=False)
     assert text.startswith(f"# {settings['version']}\n\n> **Rehearsal.**")
     assert "Is this sentence a tip for travellers?" in text
     assert "2. A warning to stay away is a tip." in text
@@ -164,7 +164,7 @@ def test_a_card_with_signs_of_markdown_keeps_the_tables_whole(evaluated, tmp_pat
     card = load_card(inputs["bundle"])
     odd = card.labels[0].model_copy(update={"definition": "a | b\nc"})
     card = card.model_copy(update={"labels": (odd, card.labels[1])})
-    text = model_card.write(read_settings(inputs["bundle"]), card, found, is_forced=False)
+    text = model_card.page(read_settings(inputs["bundle"]), card, found, is_forced=False)
     assert "| other | a \\| b c |" in text
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from tests.students import make_student
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.model import student
 from understudy.runtime.shell import execute
-from understudy.steps.train import rules
+from understudy.steps.train import checkpoints, rules
+from understudy.steps.train.learn import Learner
 from understudy.store import hashing, tables
+from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
 from understudy.text.normalise import content_hash
 
@@ -157,7 +160,7 @@ def inputs(tmp_path, make_card):
 
 def test_the_same_inputs_give_the_same_weights(tmp_path, inputs):
     first = execute("train", {**inputs, "student": tmp_path / "first"})
-    execute("train", {**inputs, "student": tmp_path / "second"})
+    execute("train", {**inputs, "store": str(tmp_path / "other-store"), "student": tmp_path / "second"})
     assert first.metrics["average_precision"] > 0.95
     assert hashing.hash_tree(tmp_path / "first") == hashing.hash_tree(tmp_path / "second")
 
@@ -171,7 +174,8 @@ def test_training_stops_when_validation_gains_no_more(tmp_path, inputs):
 
 def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(tmp_path, inputs):
     settings = "checkpoint_s=0\nepochs=40\npatience=40"
-    whole = execute("train", {**inputs, "student": tmp_path / "whole", "overrides": settings})
+    elsewhere = {**inputs, "store": str(tmp_path / "other-store")}
+    whole = execute("train", {**elsewhere, "student": tmp_path / "whole", "overrides": settings})
     command = [sys.executable, "-m", "understudy", "train"]
     command += [part for line in settings.splitlines() for part in ("--set", line)]
     command += [part for name, value in inputs.items() for part in (f"--{name}", str(value))]
@@ -181,7 +185,50 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_we
     resumed = execute("train", {**inputs, "student": tmp_path / "resumed", "overrides": settings})
     assert 0 < resumed.metrics["resumed_at"] < whole.metrics["updates"]
     assert hashing.hash_tree(tmp_path / "whole") == hashing.hash_tree(tmp_path / "resumed")
-    assert not list((Path(inputs["store"]) / "checkpoints").rglob("*.safetensors"))
+    assert kept_in(inputs["store"]) == ["ended.json", "ended.safetensors"]
+
+
+def kept_in(store: str) -> list[str]:
+    return sorted(path.name for path in (Path(store) / "checkpoints").rglob("*.*") if path.is_file())
+
+
+def test_a_training_whose_student_was_lost_on_its_way_gives_it_again_without_training(tmp_path, inputs, monkeypatch):
+    first = execute("train", {**inputs, "student": tmp_path / "lost"})
+    lost = hashing.hash_tree(tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost")
+    monkeypatch.setattr(Learner, "_learn", lambda *_: pytest.fail("it trained again"))
+    again = execute("train", {**inputs, "student": tmp_path / "again"})
+    assert hashing.hash_tree(tmp_path / "again") == lost
+    assert again.metrics["resumed_at"] == again.metrics["updates"] == first.metrics["updates"]
+    assert again.metrics["average_precision"] == first.metrics["average_precision"]
+
+
+def test_the_cards_next_training_removes_what_ended_and_nothing_that_may_go_on(tmp_path, inputs):
+    store = FolderStore(Path(inputs["store"]))
+    execute("train", {**inputs, "student": tmp_path / "first"})
+    (first,) = {key.split("/")[1] for key in store.list("checkpoints/")}
+    card_name = first.rpartition("-")[0]
+    others = [
+        f"checkpoints/{card_name}-{'0' * 16}/00000003.json",
+        f"checkpoints/{card_name}-more-{'0' * 16}/ended.json",
+    ]
+    for key in others:
+        store.put_if_absent(key, b"{}")
+    execute("train", {**inputs, "student": tmp_path / "second", "overrides": "epochs=2"})
+    assert not store.list(f"checkpoints/{first}/")
+    assert set(others) < set(store.list("checkpoints/"))
+    assert len(store.list("checkpoints/")) == 4
+
+
+@pytest.mark.parametrize("name", ["00000001.json", "00000001.safetensors"])
+def test_a_damaged_checkpoint_says_to_delete_it_and_is_passed_over_then(tmp_path, name):
+    store = FolderStore(tmp_path)
+    checkpoints.write(store, "a", checkpoints.Checkpoint(checkpoints.Position(update=1), {"a": torch.ones(1)}))
+    (tmp_path / "checkpoints/a" / name).write_bytes(b"damaged")
+    with pytest.raises(BadArtifact, match=rf"checkpoints/a/{name}\)\. Delete it.*is made again"):
+        checkpoints.read_latest(store, "a")
+    store.delete(f"checkpoints/a/{name}")
+    assert checkpoints.read_latest(store, "a") is None
 
 
 def kill_after_checkpoint(command: list[str], folder: Path) -> None:

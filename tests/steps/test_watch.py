@@ -11,9 +11,10 @@ from tests.services import local
 from tests.watched import make_texts, publish, put_night
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.runtime import shell
-from understudy.steps.watch import nightly, outlets, records
+from understudy.steps.watch import nightly, outlets
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
+from understudy.store import watch_records
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store
 from understudy.task.settings import build_config
@@ -27,8 +28,8 @@ def watch(folder: Path, store: Store, night: str, *overrides: str) -> shell.Resu
     )
 
 
-def record(store: Store, night: str) -> records.Night:
-    return records.parse(store.read(f"watch/date={night}/series.json"), night)
+def record(store: Store, night: str) -> watch_records.Night:
+    return watch_records.parse(store.read(watch_records.series_key(night)), night)
 
 
 @pytest.fixture

@@ -270,7 +270,7 @@ def test_texts_that_are_cut_are_an_error_for_whoever_reads_them(s3_url, s3_serve
             with pytest.raises(StorageError, match="must come whole"), sources.opened(f"{s3_url}/in", ["id"]):
                 pass
             with pytest.raises(StorageError, match="must come whole"):
-                labels.read_answers(f"{s3_url}/in/a.csv", ["tip"], {})
+                labels.read_answers(f"{s3_url}/in/a.csv", ["tip"], {}, 0.05)
 
 
 def test_labels_are_taken_whole_from_s3_or_not_at_all(s3_url, s3_server, monkeypatch, card_text):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import markupsafe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,6 +58,13 @@ def test_a_key_is_found_in_every_form(key, form):
     assert quote(key, safe="")[:14] not in shown
     assert shown.startswith("before ")
     assert shown.endswith(" after")
+
+
+def test_a_key_with_quotes_is_found_as_templates_write_it(monkeypatch):
+    key = """sk-Zq7'hid"den&42xwLm9tail"""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    shown = redact(f"<td>{markupsafe.escape(key)}</td>")
+    assert shown == f"<td>{HIDDEN}</td>"
 
 
 @given(before=st.binary(max_size=7), after=st.binary(max_size=7))

@@ -7,11 +7,10 @@ training again makes one that did not.
 
 import csv
 import hashlib
-import html
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Required
@@ -20,6 +19,7 @@ import polars as pl
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
+from understudy.privacy.watch_words import forget_words
 from understudy.progress import track
 from understudy.review.spreadsheet import raw_cell
 from understudy.search import opening
@@ -33,20 +33,6 @@ from understudy.store.s3 import MARKER
 from understudy.store.segments import parse_record
 from understudy.store.storage import Beaten, Store, contend, update
 from understudy.teacher.response_log import PurchaseBook, content_key
-
-SHOWN_WORD = re.compile(r"<li><bdi>([^<]*)</bdi> <small>[\d,]+</small></li>")
-
-
-class Word(TypedDict, total=False):
-    """A word that the watch shows."""
-
-    word: Required[str]
-
-
-class Series(TypedDict, total=False):
-    """What of a night's series names words of its texts."""
-
-    words: Required[list[Word]]
 
 
 class Answer(TypedDict, total=False):
@@ -106,7 +92,7 @@ def forget(
     tombstones.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if layout.erasure_of(key) in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
-    _forget_words(store, wanted)
+    forget_words(store, wanted.words)  # first: whoever does this again after a kill still finds the texts' words
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
@@ -133,7 +119,7 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    table = _table(store.read(key), store.locate(key))
+    table = _table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
     columns = [name for name in ("id", "group", "text") if name in table.columns]
     if "id" in columns or "group" in columns:
         yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
@@ -162,29 +148,6 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
         kind = BadInput if len(faults) == bool(unnamed) else IndexFailed
         raise kind("\n".join([*faults, told]))
     return removed
-
-
-def _forget_words(store: Store, wanted: Wanted) -> None:
-    """Take the texts' words out of what the watch shows as words that came up.
-
-    Before the texts themselves are erased: whoever does this again after a kill still finds their words.
-    """
-    for key in store.list(layout.WATCH_SERIES.folder):
-        if layout.erasure_of(key) is Erasure.WORDS:
-            _replace(store, key, partial(_without_words, wanted.words, store.locate(key)))
-        elif layout.erasure_of(key) is Erasure.MADE_AGAIN:
-            _replace(store, key, partial(_page_without_words, wanted.words, store.locate(key)))
-
-
-def _without_words(gone: frozenset[str], where: str, data: bytes) -> bytes:
-    record = codecs.read_mapping(data, where, Series)
-    new = {**record, "words": [one for one in record["words"] if one["word"] not in gone]}
-    return data if new == record else codecs.as_json(new)
-
-
-def _page_without_words(gone: frozenset[str], where: str, page: bytes) -> bytes:
-    text = codecs.read_text(page, where)
-    return SHOWN_WORD.sub(lambda found: "" if html.unescape(found[1]) in gone else found[0], text).encode()
 
 
 def _erase(store: Store, key: str, wanted: Wanted) -> int:
@@ -299,9 +262,10 @@ def _is_about(item: Any, wanted: Wanted) -> bool:
     )
 
 
-def _table(data: bytes, where: str) -> pl.DataFrame:
+def _table(data: bytes, where: str, *, is_cache: bool = False) -> pl.DataFrame:
     try:
-        return codecs.read_table(data, where)
+        with codecs.of_cache() if is_cache else nullcontext():
+            return codecs.read_table(data, where)
     except BadArtifact as error:
         raise StorageError(str(error)) from error
 

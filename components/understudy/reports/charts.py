@@ -1,20 +1,29 @@
-"""The report's two figures, as SVG that follows the page's colours, light or dark.
+"""The pages' figures, as SVG that follows the page's colours, light or dark: reliability, precision and recall, series.
 
 Drawn here and not by a plotting library: text stays text, colours are the page's CSS classes, the bytes are the same on
-every machine, and no font cache is built in a pod whose home cannot be written.
+every machine, and no font cache is built in a pod whose home cannot be written. A figure is a tree, so that every text
+is escaped by the library that writes it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
-from xml.etree.ElementTree import Element
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+from xml.etree.ElementTree import Element, tostring
 
-from understudy.reports.markup import element
+from markupsafe import Markup
+
+from understudy.reports.pages import clean
 from understudy.text import numbers
 
 WIDTH, PLOT, LEFT, TOP = 386, 300, 60, 14
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 STRIP = 44  # height of the histogram under the reliability diagram
+SERIES_WIDTH, SERIES_HEIGHT, SERIES_LEFT, SERIES_RIGHT, SERIES_TOP, SERIES_BOTTOM = 460, 190, 58, 10, 12, 28
+MOST_DOTS = 45
+MOST_STEPS = 4
+SMALLEST = 1e-9
+Child = Union[str, Element, None, Iterable["Child"]]  # noqa: UP007 - a string cannot stand in X | Y
 
 
 def x(share: float) -> float:
@@ -35,20 +44,22 @@ def y(share: float) -> float:
     return round(TOP + (1 - share) * PLOT, 1)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Element:
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw how often texts were positive against how likely they were called.
 
     Args:
         bins: `evaluation["reliability"]`.
     """
-    largest = max((found["texts"] for found in bins), default=1)
+    largest = max((part["texts"] for part in bins), default=1)
     base = y(0) + 34 + STRIP
-    marks = [mark for found in bins for mark in _bin_marks(found, largest)]
-    strip = [_strip_bar(found, largest, base) for found in bins]
-    return _figure(
-        base + 26,
+    marks = [mark for part in bins for mark in _bin_marks(part, largest)]
+    strip = [_strip_bar(part, largest, base) for part in bins]
+    return _svg(
+        "reliability-diagram",
         "Reliability diagram",
         f"Share of positive texts against the student's probability, in {len(bins)} bins; the diagonal is perfect.",
+        WIDTH,
+        base + 26,
         _grid(),
         element("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="ideal"),
         marks,
@@ -61,40 +72,42 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Element:
     )
 
 
-def _bin_marks(found: Mapping[str, Any], largest: int) -> list[Element]:
-    frequency, place = found["frequency"], x(found["probability"])
+def _bin_marks(part: Mapping[str, Any], largest: int) -> list[Element]:
+    frequency, place = part["frequency"], x(part["probability"])
     words = (
-        f"{numbers.count(found['texts'], 'text')} called {numbers.percent(found['probability'])} likely: "
+        f"{numbers.count(part['texts'], 'text')} called {numbers.percent(part['probability'])} likely: "
         f"{numbers.percent(frequency['value'])} positive "
         f"(95% interval {numbers.percent_interval(frequency['low'], frequency['high'])})"
     )
-    radius = round(3.5 + 5.5 * math.sqrt(found["texts"] / largest), 1)
+    radius = round(3.5 + 5.5 * math.sqrt(part["texts"] / largest), 1)
     return [
         element("line", x1=place, x2=place, y1=y(frequency["low"]), y2=y(frequency["high"]), class_="interval"),
         element("circle", element("title", words), cx=place, cy=y(frequency["value"]), r=radius, class_="student"),
     ]
 
 
-def _strip_bar(found: Mapping[str, Any], largest: int, base: float) -> Element:
-    height = round(max(1.5, STRIP * found["texts"] / largest), 1)
-    width = round(x(found["high"]) - x(found["low"]) - 3, 1)
-    words = element("title", numbers.count(found["texts"], "text"))
-    return element("rect", words, x=x(found["low"]) + 1.5, y=round(base - height, 1), width=width, height=height, rx=1)
+def _strip_bar(part: Mapping[str, Any], largest: int, base: float) -> Element:
+    height = round(max(1.5, STRIP * part["texts"] / largest), 1)
+    width = round(x(part["high"]) - x(part["low"]) - 3, 1)
+    words = element("title", numbers.count(part["texts"], "text"))
+    return element("rect", words, x=x(part["low"]) + 1.5, y=round(base - height, 1), width=width, height=height, rx=1)
 
 
-def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]]) -> Element:
+def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw precision against recall over all thresholds, with the operating points.
 
     Args:
         curve: `evaluation["curve"]`.
         points: name, title, precision and recall of each system that has both.
     """
-    known = [found for found in curve if found["recall"] is not None and found["precision"] is not None]
-    places = [f"{x(found['recall'])},{y(found['precision'])}" for found in known]
-    return _figure(
-        y(0) + 42,
+    known = [point for point in curve if point["recall"] is not None and point["precision"] is not None]
+    places = [f"{x(point['recall'])},{y(point['precision'])}" for point in known]
+    return _svg(
+        "precision-recall-curve",
         "Precision-recall curve",
         "Precision of the student against its recall over all thresholds. " + " ".join(map(_point_words, points)),
+        WIDTH,
+        y(0) + 42,
         _grid(),
         element("polyline", points=" ".join(places), class_="curve"),
         [_marker(point) for point in points],
@@ -121,17 +134,18 @@ def _marker(point: Mapping[str, Any]) -> Element:
     return element("rect", words, **shape, transform=turned, class_=f"marker {point['name']}")
 
 
-def _figure(height: float, title: str, description: str, *children: Any) -> Element:
-    name = title.lower().replace(" ", "-")
-    return element(
+def _svg(name: str, title: str, description: str, width: float, height: float, *children: Child) -> Markup:
+    """Draw a figure that is also told to those who hear the page."""
+    tree = element(
         "svg",
         element("title", title, id=f"{name}-title"),
         element("desc", description, id=f"{name}-words"),
         *children,
-        viewBox=f"0 0 {WIDTH} {round(height, 1)}",
+        viewBox=f"0 0 {width} {round(height, 1)}",
         role="img",
         aria_labelledby=f"{name}-title {name}-words",
     )
+    return Markup(tostring(tree, encoding="unicode", method="html"))  # noqa: S704 - the tree's writer escapes
 
 
 def _grid() -> list[Element]:
@@ -150,3 +164,143 @@ def _grid() -> list[Element]:
 def _axis_name(words: str) -> Element:
     place = f"translate(13 {y(0.5)}) rotate(-90)"
     return element("text", words, transform=place, class_="name")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A value over time.
+
+    Attributes:
+        date: below it.
+        value: with low and high, its interval.
+        low: lower end.
+        high: upper end.
+        expected: what was expected; none when nothing was.
+        is_alarm: an alarm was raised.
+        words: what a pointer over it shows.
+    """
+
+    date: str
+    value: float
+    low: float
+    high: float
+    expected: float | None
+    is_alarm: bool
+    words: str
+
+
+def series(name: str, title: str, marks: Sequence[Mark], ticks: Sequence[tuple[float, str]]) -> Markup:
+    """Draw a series: its values with their intervals, what was expected, and alarms.
+
+    Args:
+        name: of the figure, for its ids.
+        title: of the figure.
+        marks: oldest first, at least one.
+        ticks: values on the vertical axis with their words, lowest first.
+    """
+    low, high = ticks[0][0], ticks[-1][0]
+
+    def across(place: int) -> float:
+        return round(SERIES_LEFT + (place + 0.5) / len(marks) * (SERIES_WIDTH - SERIES_LEFT - SERIES_RIGHT), 1)
+
+    def down(value: float) -> float:
+        share = (min(high, max(low, value)) - low) / (high - low)
+        return round(SERIES_HEIGHT - SERIES_BOTTOM - share * (SERIES_HEIGHT - SERIES_TOP - SERIES_BOTTOM), 1)
+
+    band = [f"{across(i)},{down(mark.high)}" for i, mark in enumerate(marks)]
+    band += [f"{across(i)},{down(mark.low)}" for i, mark in reversed(list(enumerate(marks)))]
+    line = [f"{across(i)},{down(mark.value)}" for i, mark in enumerate(marks)]
+    ideal = [f"{across(i)},{down(mark.expected)}" for i, mark in enumerate(marks) if mark.expected is not None]
+    return _svg(
+        name,
+        title,
+        " ".join(mark.words for mark in marks[-3:]),
+        SERIES_WIDTH,
+        SERIES_HEIGHT,
+        [_tick(down(value), words) for value, words in ticks],
+        element("polygon", points=" ".join(band), class_="band") if len(marks) > 1 else None,
+        element("polyline", points=" ".join(ideal), class_="ideal") if ideal else None,
+        element("polyline", points=" ".join(line), class_="curve"),
+        [_dot(across(i), mark, down) for i, mark in enumerate(marks) if len(marks) <= MOST_DOTS or mark.is_alarm],
+        _dates(marks, across),
+    )
+
+
+def _tick(down: float, words: str) -> list[Element]:
+    return [
+        element("line", x1=SERIES_LEFT, x2=SERIES_WIDTH - SERIES_RIGHT, y1=down, y2=down, class_="grid"),
+        element("text", words, x=SERIES_LEFT - 8, y=down + 4, class_="tick down"),
+    ]
+
+
+def nice_ticks(low: float, high: float, lowest: float | None = None) -> list[float]:
+    """Choose three to six round values that hold an interval.
+
+    >>> nice_ticks(0.071, 0.148), nice_ticks(9.5, 9.5)
+    ([0.06, 0.08, 0.1, 0.12, 0.14, 0.16], [9.0, 9.5, 10.0])
+    """
+    if high - low < SMALLEST:
+        low, high = low - 0.5, high + 0.5
+    power = 10.0 ** math.floor(math.log10((high - low) / MOST_STEPS))
+    step = next(size * power for size in (1, 2, 5, 10, 20) if (high - low) / (size * power) <= MOST_STEPS)
+    first, last = math.floor(low / step + SMALLEST), math.ceil(high / step - SMALLEST)
+    ticks = [round(place * step, 10) for place in range(first, last + 1)]
+    return [tick for tick in ticks if lowest is None or tick >= lowest]
+
+
+def _dot(across: float, mark: Mark, down: Callable[[float], float]) -> list[Child]:
+    place = down(mark.value)
+    kind = "alarm" if mark.is_alarm else "student"
+    return [
+        element("circle", element("title", mark.words), cx=across, cy=place, r=6 if mark.is_alarm else 3, class_=kind)
+    ]
+
+
+def _dates(marks: Sequence[Mark], across: Callable[[int], float]) -> list[Element]:
+    places = sorted({0, len(marks) // 2, len(marks) - 1}) if len(marks) > 2 else range(len(marks))
+    return [
+        element(
+            "text",
+            marks[i].date[5:] if len(marks[i].date) > 7 else marks[i].date,
+            x=across(i),
+            y=SERIES_HEIGHT - 8,
+            class_="across",
+        )
+        for i in places
+    ]
+
+
+def element(tag: str, *children: Child, **attributes: object) -> Element:
+    """Build an element of a figure.
+
+    Args:
+        tag: its name.
+        children: texts, elements, or lists of them; None is left out.
+        attributes: underscores become hyphens, a last one is dropped (`class_`); None is left out.
+
+    >>> drawn = element("text", "1 < 2", element("title", "so"), class_="name", transform=None)
+    >>> tostring(drawn, encoding="unicode", method="html")
+    '<text class="name">1 &lt; 2<title>so</title></text>'
+    """
+    written = {
+        name.rstrip("_").replace("_", "-"): clean(str(value)) for name, value in attributes.items() if value is not None
+    }
+    parent = Element(tag, written)
+    for child in children:
+        _append(parent, child)
+    return parent
+
+
+def _append(parent: Element, child: Child) -> None:
+    if child is None:
+        return
+    if isinstance(child, Element):
+        parent.append(child)
+    elif isinstance(child, str):
+        if len(parent):
+            parent[-1].tail = (parent[-1].tail or "") + clean(child)
+        else:
+            parent.text = (parent.text or "") + clean(child)
+    else:
+        for part in child:
+            _append(parent, part)

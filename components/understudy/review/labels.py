@@ -23,10 +23,10 @@ from understudy.data.sources import WHOLE_FILE, Refusal, Source
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
-from understudy.steps.ingest.config import IngestConfig
 from understudy.store import codecs, layout
 from understudy.store.names import require_name
 from understudy.store.storage import Beaten, Store, contend
+from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped
 
@@ -150,7 +150,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     """
     card_name, names = card_labels(store, card_name)
     asked = _asked(store, card_name)
-    answers = read_answers(address, names, asked)
+    answers = read_answers(address, names, asked, most_refused(store, card_name))
     ids = set(answers.votes["id"])
     strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
     key = put(store, card_name, answers.votes, "queue")
@@ -158,13 +158,16 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
 
 
-def read_answers(address: str, names: Sequence[str], asked: Mapping[str, Sequence[str]]) -> Answers:
+def read_answers(
+    address: str, names: Sequence[str], asked: Mapping[str, Sequence[str]], most_refused: float
+) -> Answers:
     """Read people's answers to a queue.
 
     Args:
         address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
         names: the card's labels.
         asked: the texts that were put before people under each id; an answer beside another text is refused.
+        most_refused: in [0, 1]; largest share of faulty answers with which the others are taken.
 
     Raises:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
@@ -181,7 +184,7 @@ def read_answers(address: str, names: Sequence[str], asked: Mapping[str, Sequenc
     detail = "the file's text is not the one that this id was asked about"
     refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
     votes = known.filter(~others)
-    _require_answers(address, len(table), len(votes), refusals)
+    _require_answers(address, len(table), len(votes), refusals, most_refused)
     return Answers(votes, len(table) - len(answered), refusals, passed_over)
 
 
@@ -290,6 +293,24 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ..
     return name, sorted(versions)[0]
 
 
+def most_refused(store: Store, card_name: str) -> float:
+    """Return the card's ingest.max_refused_share: the largest of its versions, which have no order in a store.
+
+    Raises:
+        BadSetting: the card in the store says something that is no share.
+    """
+    keys = [key for key in store.list(f"cards/{card_name}/") if key.endswith(".yaml")]
+    return max(_refused_share(store.read(key), store.locate(key)) for key in keys)
+
+
+def _refused_share(card: bytes, where: str) -> float:
+    """Read one setting leniently, as the labels are read."""
+    content = yaml.safe_load(codecs.read_text(card, where))
+    section = content.get("ingest") if isinstance(content, dict) else None
+    said = {name: value for name, value in (section or {}).items() if name == "max_refused_share"}
+    return float(build_section("ingest", said, f"{where}: ingest.").max_refused_share)
+
+
 def tally(refusals: Iterable[Refusal]) -> str:
     """Write the reasons with their counts, most frequent first, each with its first row.
 
@@ -315,12 +336,12 @@ def _label_names(card: bytes, where: str) -> tuple[str, ...]:
         raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
 
 
-def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Refusal]) -> None:
-    most = IngestConfig().max_refused_share
+def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Refusal], most: float) -> None:
     if len(refusals) > most * (votes + len(refusals)):
         raise BadData(
-            f"At most {most:.0%} of the answers must be faulty, got {len(refusals):,} of {votes + len(refusals):,} "
-            f"({address}): {tally(refusals)}. Mend these rows; nothing was added."
+            f"At most {100 * most:g}% of the answers must be faulty, got {len(refusals):,} of "
+            f"{votes + len(refusals):,} ({address}): {tally(refusals)}. Mend these rows, or raise "
+            "ingest.max_refused_share in the card; nothing was added."
         )
     if not votes:
         raise BadData(f"A file of answers must hold labels, got {rows:,} rows and no label ({address}). Fill some in.")

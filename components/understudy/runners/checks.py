@@ -9,11 +9,13 @@ from typing import Any
 
 from understudy.data import cards
 from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
+from understudy.steps.publish.config import PublishConfig
 from understudy.store.address import Address, parse_address
 from understudy.store.s3 import S3Store
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_config
-from understudy.task.settings import STEPS, build_config, check_overrides, config_of, field_names, parse_overrides
+from understudy.task.card import Card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import Overrides, build_section, key_faults, parse_lines, sections
 
 Check = Callable[[], Any]
 
@@ -65,26 +67,23 @@ def check_settings(overrides: str, card: Card | None) -> None:
     Raises:
         BadSetting: with one sentence a fault.
     """
-    given = parse_overrides(overrides)
-    faults = [fault for step in STEPS for fault in _value_faults(step, _settings_of(step, given), card)]
-    all_of(partial(check_overrides, overrides), *([partial(refuse, BadSetting(faults))] if faults else []))
+    given = parse_lines(overrides)
+    faults = key_faults(given)
+    faults += [fault for name in sections() for fault in _value_faults(name, Overrides(given).of(name), card)]
+    if faults:
+        raise BadSetting(faults)
 
 
-def _settings_of(step: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    known = field_names(config_of(step))
-    return {name: given[f"{step}.{name}"] for name in known if f"{step}.{name}" in given}
-
-
-def _value_faults(step: str, given: Mapping[str, Any], card: Card | None) -> list[str]:
-    """Judge a step's settings together; then again without those found faulty, which may have hidden others."""
-    section = getattr(card, step) if card else {}
+def _value_faults(section: str, given: Mapping[str, Any], card: Card | None) -> list[str]:
+    """Judge a section's settings together; then again without those found faulty, which may have hidden others."""
+    written = card.section(section) if card else {}
     try:
-        build_config(config_of(step), {**section, **given} if given else {}, f"--set {step}.")
+        build_section(section, {**written, **given} if given else {}, f"--set {section}.")
     except BadSetting as error:
         found = error.faults
         named = {name for name in given for fault in found if re.search(rf"\b{re.escape(name)}\b", fault)}
         left = {name: value for name, value in given.items() if name not in named}
-        return [*found, *(_value_faults(step, left, card) if named else [])]
+        return [*found, *(_value_faults(section, left, card) if named else [])]
     return []
 
 
@@ -166,7 +165,7 @@ def check_teacher(card: Card) -> bool:
     """
     from understudy.teacher.labeller import probe
 
-    return probe(card, load_config("label", card))
+    return probe(card, card.settings().of(TeacherConfig))
 
 
 def check_rehearsal(store: Store, card: Card, overrides: str) -> None:
@@ -177,5 +176,5 @@ def check_rehearsal(store: Store, card: Card, overrides: str) -> None:
     """
     from understudy.store import registry
 
-    if not load_config("publish", card, overrides).force:
+    if not card.settings(Overrides.parse(overrides)).of(PublishConfig).force:
         registry.require_rehearsal_serves(store, "a run with a rehearsal teacher", registry.read_current(store))

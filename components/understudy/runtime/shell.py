@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -25,6 +25,7 @@ from understudy.store.faults import FULL, explain_os
 from understudy.store.leftovers import held_folder
 from understudy.store.runs import as_bytes
 from understudy.store.storage import split_uri
+from understudy.task.settings import Overrides
 
 Value = str | int | float | bool
 In = Annotated[Path, "input"]
@@ -61,7 +62,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of a step: where it reads and writes, and every parameter, defaults included."""
+    """One run of a step: where it reads and writes, and every parameter, defaults included, as its caller writes it."""
 
     step: str
     inputs: Mapping[str, Path]
@@ -117,11 +118,20 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
     started = time.time()
     with _beside(call.outputs) as beside:
         with _room_told(step):
-            result = _without_secrets(load_run(step)(**call.inputs, **beside, **call.parameters))
+            result = _without_secrets(load_run(step)(**call.inputs, **beside, **_parsed(call)))
         places = {**call.inputs, **beside}
-        record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
+        record = provenance.closing(opened, places, _addresses(call, uris or {}), asdict(result), started)
         _put_in_place(call, beside, record, uris or {})
     return result
+
+
+def _parsed(call: Call) -> dict[str, Any]:
+    """Return a step's parameters as its `run` takes them: what a run changes as a value, not as text."""
+    shape = signature(call.step).parameters
+    return {
+        name: Overrides.parse(value, call.step) if shape[name].annotation is Overrides else value
+        for name, value in call.parameters.items()
+    }
 
 
 @contextmanager
@@ -157,7 +167,11 @@ def is_done(step: str, arguments: Mapping[str, Any]) -> bool:
 def call_of(step: str, arguments: Mapping[str, Any]) -> Call:
     """Sort arguments by what they are for the step; parameters that are not given get their defaults."""
     shape = signature(step)
-    defaults = {name: it.default for name, it in shape.parameters.items() if it.default is not inspect.Parameter.empty}
+    defaults = {
+        name: "" if it.annotation is Overrides else it.default
+        for name, it in shape.parameters.items()
+        if it.default is not inspect.Parameter.empty
+    }
     given = {name: arguments[name] for name in shape.parameters if name in arguments}
     return Call(
         step,

@@ -2,6 +2,7 @@
 
 documents.py   what a document is: the fields, its id, its version
 query.py       what a search asks
+settings.py    how documents are sent: the settings of the step index
 backend.py     what an index must be able to do
 sqlite.py      the embedded one
 elastic.py     Elasticsearch: template, alias, search; bulk.py sends, connection.py opens and explains

@@ -14,7 +14,7 @@ from understudy.runtime.retry import BUSY, Patience, pauses
 from understudy.search.backend import Letter, Taken
 from understudy.search.connection import explained, explanation, is_busy
 from understudy.search.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS
-from understudy.steps.index.config import IndexConfig
+from understudy.search.settings import IndexConfig
 from understudy.text.numbers import count
 
 NEWER_STANDS, TOO_LARGE = 409, 413

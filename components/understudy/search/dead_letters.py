@@ -57,14 +57,14 @@ def key_of(index: str, segment: str) -> str:
 
 
 def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> None:
-    """Let the store hold just these letters of an index and a segment.
+    """Let the store hold just these letters of an index and a segment; a record of none where there were some.
 
     Raises:
         StorageError: others keep changing the object.
     """
     said = {"format": 1, "segment": segment, "letters": [{"id": one.id, "reason": one.reason} for one in letters]}
     data = codecs.as_json(said)
-    update(store, key_of(index, segment), lambda _: data if letters else None, "Dead letters")
+    update(store, key_of(index, segment), lambda before: data if letters or before else None, "Dead letters")
 
 
 def list_segments(store: Store, index: str) -> list[str]:

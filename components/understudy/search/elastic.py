@@ -26,7 +26,7 @@ from understudy.search.bulk import Sender, patience_of
 from understudy.search.connection import explained, is_busy, open_client
 from understudy.search.documents import FIELDS
 from understudy.search.query import Answer, Query
-from understudy.steps.index.config import IndexConfig
+from understudy.search.settings import IndexConfig
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten

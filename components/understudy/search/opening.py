@@ -19,9 +19,9 @@ from understudy.errors import BadArtifact, BadInput
 from understudy.progress import say
 from understudy.search.backend import Index
 from understudy.search.connection import URL
+from understudy.search.settings import IndexConfig
 from understudy.search.sqlite import SqliteIndex
 from understudy.search.sync import follow
-from understudy.steps.index.config import IndexConfig
 from understudy.store import codecs, identity, layout, tombstones
 from understudy.store.cache import cache_folder
 from understudy.store.names import CardName

@@ -276,6 +276,7 @@ def _forms(value: str) -> set[str]:
     percent = {quote(data, safe=""), quote(data), quote_plus(data)}
     written = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
     written |= {repr(data)[2:-1], html.escape(value), html.escape(value, quote=False), json.dumps(repr(value))[2:-2]}
+    written |= {html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}  # as templates write quotes
     percent |= {ESCAPED.sub(lambda found: found[0].lower(), form) for form in percent}
     return {value, *percent, *written, *_base64_forms(data), *_inside(value)}
 

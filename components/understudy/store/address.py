@@ -22,7 +22,7 @@ class Address:
 
     Attributes:
         bucket: of S3; empty for a path on this machine.
-        key: the key in the bucket, without slashes around it; empty for a path on this machine.
+        key: the key in the bucket, without slashes at its end; empty for a path on this machine.
         path: on this machine; None on S3.
     """
 
@@ -44,7 +44,8 @@ def parse_address(text: str, option: str = "the address") -> Address:
         option: what it was given as, in messages.
 
     Raises:
-        BadInput: it is empty, too long, of another scheme, names no bucket, or holds a NUL or a password.
+        BadInput: it is empty, too long, of another scheme, names no bucket, holds a NUL or a password, or its key
+            begins with a slash: `s3://b//x` is another object than `s3://b/x`, and few tools know it.
 
     >>> parse_address("s3://bucket/a#b?c/").key
     'a#b?c'
@@ -56,7 +57,7 @@ def parse_address(text: str, option: str = "the address") -> Address:
     _require_sound(text, scheme, option)
     if scheme == "s3":
         bucket, _, key = text[len("s3://") :].partition("/")
-        return _on_s3(text, bucket, key.strip("/"), option)
+        return _on_s3(text, bucket, key.rstrip("/"), option)
     if scheme == "file":
         parts = urlsplit(text.replace("?", "%3F").replace("#", "%23"))
         if parts.netloc not in {"", "localhost"}:
@@ -92,6 +93,11 @@ def _on_s3(text: str, bucket: str, key: str, option: str) -> Address:
         )
     if not bucket:
         raise BadInput(f"An address on S3 must name a bucket, got '{text}' ({option}). Write s3://bucket/key.")
+    if key.startswith("/"):
+        raise BadInput(
+            f"A key on S3 must not begin with a slash, got '{key[:40]}' ({option}). Write s3://bucket/key with one "
+            "slash, and rename an object whose key begins with one."
+        )
     if any("\ud800" <= sign <= "\udfff" for sign in bucket + key):
         raise BadInput(f"A key on S3 must be UTF-8, got {key[:40]!r} ({option}). Write it in UTF-8.")
     if len(key.encode()) > LONGEST_KEY:

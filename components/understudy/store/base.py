@@ -75,7 +75,7 @@ class Store(ABC):
 
     def locate(self, key: str) -> str:
         """Return the full address of a key."""
-        return f"{self.uri.rstrip('/')}/{key}"
+        return f"{self.uri}/{key}" if self.uri != "/" else f"/{key}"
 
     def _absent(self, key: str) -> StorageError:
         return StorageError(f"The object must exist, got nothing at {self.locate(key)}. Check the store's address.")
@@ -110,10 +110,13 @@ def contend(write: Callable[[], T], what: str, where: str) -> T:
 def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> bytes | None:
     """Renew an object from what it says now, again when another writer was first; None stands for no object.
 
+    Nothing is deleted: few servers keep a condition of a delete, so what another wrote meanwhile would go. Whoever has
+    nothing to say any more writes a record that says so.
+
     Args:
         store: holds it.
         key: where.
-        change: returns what it is to say; what it says already, for nothing to be done.
+        change: returns what it is to say; what it says already, or None, for nothing to be done.
         what: names it in an error.
 
     Returns:
@@ -127,11 +130,9 @@ def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None
         found = store.read_tagged(key)
         before = found.data if found else None
         data = change(before)
-        if data == before:
-            return data
-        if data is None:
-            store.delete(key)
-        elif not store.compare_and_swap(key, data, found.tag if found else None):
+        if data is None or data == before:
+            return before
+        if not store.compare_and_swap(key, data, found.tag if found else None):
             raise Beaten
         return data
 

@@ -11,6 +11,7 @@ import math
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,7 @@ MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4
 FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
 READ, RESTORE = "What is read from a store or an artifact", "Restore it."  # how the one sentence begins and ends
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+REMADE = "Delete it: what is lost is time, for it is made again."  # of a cache
 T = TypeVar("T")
 
 
@@ -83,6 +85,15 @@ def read_mapping(data: bytes, where: str, kind: Any = None, most_bytes: int = MO
     if kind is not None:
         _validated(kind, data, where)
     return value
+
+
+@contextmanager
+def of_cache() -> Iterator[None]:
+    """Let an error of what is read within tell to delete it: it can be made again."""
+    try:
+        yield
+    except BadArtifact as error:
+        raise BadArtifact(f"{str(error).removesuffix(RESTORE).rstrip()} {REMADE}") from error
 
 
 def read_as(kind: type[T], data: bytes, where: str, most_bytes: int = MOST_BYTES) -> T:

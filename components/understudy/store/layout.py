@@ -191,10 +191,10 @@ BUNDLES = Family(
 )
 CHECKPOINTS = Family(
     pattern="checkpoints/{name}/{path}",
-    what="where a training stands, until it has ended",
+    what="where a training stands, and its student once it has ended",
     owner="steps/train",
     reader="steps.train.checkpoints.read_latest",
-    retention=Stays("gone when its training has ended"),
+    retention=Stays("gone when a later training of its card has ended"),
     erasure=LEARNED,
 )
 CARDS = Family(
@@ -401,7 +401,7 @@ WATCH_SERIES = Family(
     pattern="watch/date={day}/series.json",
     what="what the watch measured in a night, and the words that came up",
     owner="steps/watch",
-    reader="steps.watch.records.parse",
+    reader="store.watch_records.parse",
     retention=LASTING,
     erasure=Erasure.WORDS,
 )

@@ -47,7 +47,7 @@ class S3Store(Store):
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = prefix
-        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self._client = s3_client()
 
     def open(self, key: str, offset: int = 0) -> BinaryIO:

@@ -16,7 +16,18 @@ from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
 from understudy.task.patterns import fault_of
-from understudy.task.settings import STEPS, build_config, config_of, fault_sentence, overrides_for
+from understudy.task.settings import (
+    NO_OVERRIDES,
+    Overrides,
+    Settings,
+    build_section,
+    build_settings,
+    config_of,
+    fault_sentence,
+    field_names,
+    sections,
+)
+from understudy.task.steps import STEPS
 
 CARD_FILE = "card.yaml"
 LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
@@ -92,7 +103,13 @@ class Slice(Part):
 
 
 class Teacher(Part):
-    """The LLM that labels, and its price; the key comes from OPENAI_API_KEY, never from the card."""
+    """The LLM that labels, and its price; the key comes from OPENAI_API_KEY, never from the card.
+
+    What else the section says are settings of how it is asked (sections.py), which a run may change; they are checked
+    with those of the steps.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     model: Words
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
@@ -161,6 +178,7 @@ class Card(Part):
     train: dict[str, Any] = {}
     export: dict[str, Any] = {}
     calibrate: dict[str, Any] = {}
+    cascade: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     publish: dict[str, Any] = {}
     mine: dict[str, Any] = {}
@@ -170,7 +188,7 @@ class Card(Part):
     watch: dict[str, Any] = {}
     sample: dict[str, Any] = {}
 
-    @field_validator(*STEPS, mode="before")
+    @field_validator(*STEPS, "cascade", mode="before", check_fields=False)
     @classmethod
     def _may_be_empty(cls, section: Any) -> Any:
         return {} if section is None else section
@@ -188,8 +206,21 @@ class Card(Part):
     @property
     def hash(self) -> str:
         """SHA-256 of what the card says; comments and key order do not count."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        said = self.model_dump(mode="json", exclude=None if self.cascade else {"cascade"})  # it came later than hashes
+        canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def settings(self, overrides: Overrides = NO_OVERRIDES) -> Settings:
+        """Build the settings of every section: defaults, then what the card says, then what one run changes.
+
+        Raises:
+            BadSetting: an override breaks a rule, alone or together with the card.
+        """
+        return build_settings({name: self.section(name) for name in sections()}, overrides)
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return the settings that the card has in a section, as they are written."""
+        return self.teacher.model_extra or {} if name == "teacher" else getattr(self, name)
 
 
 def parse_card(text: str, where: str = CARD_FILE) -> Card:
@@ -266,16 +297,6 @@ def require_size(size: int, where: str) -> None:
         raise BadCard(f"A card must be at most {LARGEST_FILE:,} bytes, got {size:,} ({where}). {NO_CARD}")
 
 
-def load_config(step: str, card: Card, overrides: str = "") -> Any:
-    """Return the step's config record: defaults, then the card's section, then the overrides.
-
-    Raises:
-        BadSetting: an override breaks a rule.
-    """
-    settings = {**getattr(card, step), **overrides_for(step, overrides)}
-    return build_config(config_of(step), settings, f"{step}.")
-
-
 def _regular_expression(pattern: str) -> str:
     if fault := fault_of(pattern):
         raise ValueError(fault)
@@ -326,9 +347,13 @@ def _sentence(path: tuple[str | int, ...], fault: Any) -> str:
     if fault["type"] == "missing" and key != "rules":
         return f"The key '{key}' must be there, got none. Add it; `understudy card new` shows it with a comment."
     if fault["type"] == "extra_forbidden":
-        return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
+        return _unknown_key(key)
     sentence = _own_words(key, fault["type"], fault["input"]) or fault_sentence(key, fault)
     return _with_remedy(sentence, "Mend it; `understudy card new` explains every key.")
+
+
+def _unknown_key(key: str) -> str:
+    return f"A key must be one that the card knows, got '{key}'. `understudy card new` lists them all."
 
 
 def _with_remedy(sentence: str, remedy: str) -> str:
@@ -352,22 +377,32 @@ def _own_words(key: str, kind: str, value: Any) -> str | None:
 
 def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
     """Judge each section whole; then again without the settings found faulty, which may have hidden others."""
-    for step in STEPS:
-        section = content.get(step)
-        left = {str(key): value for key, value in section.items()} if isinstance(section, dict) else {}
+    for section in sections():
+        written = content.get(section)
+        left = {str(key): value for key, value in written.items()} if isinstance(written, dict) else {}
         if len(left) > MOST_SETTINGS:
-            yield (step,), f"A section must have at most {MOST_SETTINGS} settings, got {len(left):,} ({step})."
+            yield (section,), f"A section must have at most {MOST_SETTINGS} settings, got {len(left):,} ({section})."
             continue
-        while left:
-            try:
-                build_config(config_of(step), left, f"{step}.")
-                break
-            except BadSetting as error:
-                named = {sentence: _named(left, step, sentence) for sentence in error.faults}
-            remedy = f"Mend it; `understudy {step} --help` explains every setting."
-            yield from (((step, *keys[:1]), _with_remedy(sentence, remedy)) for sentence, keys in named.items())
-            faulty = {key for keys in named.values() for key in keys}
-            left = {key: value for key, value in left.items() if key not in faulty} if faulty else {}
+        if section == "teacher":
+            left = {key: value for key, value in left.items() if key not in Teacher.model_fields}
+            unknown = [key for key in left if key not in field_names(config_of("teacher"))]
+            yield from (((section, key), _unknown_key(f"{section}.{key}")) for key in unknown)
+            left = {key: value for key, value in left.items() if key not in unknown}
+        yield from _settings_faults(section, left)
+
+
+def _settings_faults(section: str, left: Mapping[str, Any]) -> Iterator[Fault]:
+    explained = f"`understudy {section} --help`" if section in STEPS else "`understudy card new`"
+    while left:
+        try:
+            build_section(section, left, f"{section}.")
+            break
+        except BadSetting as error:
+            named = {sentence: _named(left, section, sentence) for sentence in error.faults}
+        remedy = f"Mend it; {explained} explains every setting."
+        yield from (((section, *keys[:1]), _with_remedy(sentence, remedy)) for sentence, keys in named.items())
+        faulty = {key for keys in named.values() for key in keys}
+        left = {key: value for key, value in left.items() if key not in faulty} if faulty else {}
 
 
 def _named(settings: Mapping[str, Any], step: str, sentence: str) -> list[str]:

@@ -1,14 +1,23 @@
-"""Load a step's settings: defaults from its config record, then the card's section, then one run's overrides."""
+r"""Build the settings of a run once and whole: defaults, then the card's sections, then what the run changes.
+
+    overrides = Overrides.parse("epochs=2\nteacher.concurrency=4", step="train")  # at the border, from --set
+    settings = card.settings(overrides)  # every section, checked together
+    config = settings.of(TrainConfig)
+
+A section of the card is a step's own, or shared: `teacher` and `cascade` (sections.py). A step's config.py names in
+`ALSO_READS` what it reads of other sections.
+"""
 
 import importlib
 import math
 import re
 import reprlib
 import types
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -16,23 +25,9 @@ from pydantic import TypeAdapter, ValidationError
 from understudy.errors import BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
+from understudy.task.steps import STEPS
 
-STEPS = (
-    "ingest",
-    "label",
-    "audit",
-    "train",
-    "export",
-    "calibrate",
-    "evaluate",
-    "publish",
-    "mine",
-    "shard",
-    "infer",
-    "index",
-    "watch",
-    "sample",
-)
+SHARED = ("teacher", "cascade")
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
 LONGEST_NAME = 100  # of what is quoted in a sentence
@@ -41,74 +36,233 @@ _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
 
 
-def config_of(step: str) -> type[Any]:
-    """Return the config record of a step, by the naming rule: `understudy.steps.<step>.config.<Step>Config`."""
-    module = importlib.import_module(f"understudy.steps.{step}.config")
-    return getattr(module, f"{step.capitalize()}Config")  # type: ignore[no-any-return]
+def sections() -> tuple[str, ...]:
+    """Return the names of the card's sections of settings: one a step, and those that steps share."""
+    return (*STEPS, *SHARED)
 
 
-def parse_overrides(text: str) -> dict[str, Any]:
-    r"""Read `key=value` lines; values are YAML scalars.
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What one run changes of the card's settings.
 
-    >>> parse_overrides("train.epochs=2\nseed=7")
-    {'train.epochs': 2, 'seed': 7}
+    Attributes:
+        values: what was set, by "<section>.<setting>".
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str, step: str = "") -> Self:
+        r"""Read `key=value` lines; values are YAML scalars.
+
+        >>> Overrides.parse("epochs=2\nlabel.texts=50", step="train").values
+        {'train.epochs': 2, 'label.texts': 50}
+
+        Args:
+            text: the lines.
+            step: whose settings the keys without a section are; without one each key needs its section.
+
+        Raises:
+            BadSetting: a line is not `key=value`, or a key has no section that the card knows.
+        """
+        values = parse_lines(text, step)
+        if faults := key_faults(values, step):
+            raise BadSetting(faults)
+        return cls(values)
+
+    def of(self, section: str) -> dict[str, Any]:
+        """Return what was set of a section, by setting.
+
+        >>> Overrides({"train.epochs": 2, "label.texts": 50}).of("train")
+        {'epochs': 2}
+        """
+        pairs = ((key.rpartition("."), value) for key, value in self.values.items())
+        return {name: value for (prefix, _, name), value in pairs if prefix == section}
+
+    def read_by(self, step: str) -> dict[str, Any]:
+        """Return what was set of all that a step reads, by section and setting.
+
+        >>> Overrides({"cascade.max_missed": 0.01, "cascade.checked_share": 1, "train.seed": 3}).read_by("export")
+        {'cascade.max_missed': 0.01}
+        """
+        return {key: value for key, value in self.values.items() if reads(step, key)}
+
+
+NO_OVERRIDES = Overrides()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of all sections, whole and sound.
+
+    Attributes:
+        records: the config record of each section, by its type.
+    """
+
+    records: Mapping[type[Any], Any]
+
+    def of(self, config: type[C]) -> C:
+        """Return the settings of a section, by the type of its config record."""
+        return self.records[config]  # type: ignore[no-any-return]
+
+    def value(self, key: str) -> Any:
+        """Return the setting <section>.<setting>, for a step that reads a single one of another step."""
+        section, _, name = key.rpartition(".")
+        return getattr(self.records[config_of(section)], name)
+
+    def read_by(self, step: str) -> dict[str, Any]:
+        """Return all that a step reads: its own settings by name, those of another section in a mapping of its name."""
+        own = config_of(step)
+        read = {name: getattr(self.records[own], name) for name in field_names(own)}
+        for section in (section for section in sections() if section != step):
+            config = config_of(section)
+            names = [name for name in field_names(config) if reads(step, f"{section}.{name}")]
+            if names:
+                read[section] = {name: getattr(self.records[config], name) for name in names}
+        return read
+
+
+def build_settings(written: Mapping[str, Mapping[str, Any]], overrides: Overrides) -> Settings:
+    """Build all settings from a card's sections and what a run changes, reporting every fault at once.
+
+    Raises:
+        BadSetting: a value breaks a rule, or a setting is unknown.
+    """
+    records, faults = {}, []
+    for section in sections():
+        try:
+            record = build_section(section, {**written.get(section, {}), **overrides.of(section)}, f"{section}.")
+            records[config_of(section)] = record
+        except BadSetting as error:
+            faults += error.faults
+    if faults:
+        raise BadSetting(faults)
+    return Settings(records)
+
+
+def build_section(section: str, settings: Mapping[str, Any], where: str) -> Any:
+    """Build the config record of a section; a shared setting that stands in a step's section is told its place.
+
+    Args:
+        section: a step or a shared section.
+        settings: what differs from the defaults.
+        where: named in the messages, as "<where><key>".
+
+    Raises:
+        BadSetting: with one sentence a fault.
+    """
+    homes = {key: home for key in settings if (home := _home_elsewhere(section, key))}
+    faults = [
+        f"The setting '{key}' must stand in the section '{home}', got it in '{section}' ({where}{key}). Move it there."
+        for key, home in homes.items()
+    ]
+    left = {key: value for key, value in settings.items() if key not in homes}
+    try:
+        record = build_config(config_of(section), left, where)
+    except BadSetting as error:
+        raise BadSetting([*faults, *error.faults]) from error
+    if faults:
+        raise BadSetting(faults)
+    return record
+
+
+def _home_elsewhere(section: str, key: str) -> str | None:
+    """Return the shared section that has a setting which this one lacks, as those do that once were a step's."""
+    if key in field_names(config_of(section)):
+        return None
+    return next((home for home in SHARED if key in field_names(config_of(home))), None)
+
+
+@cache
+def config_of(section: str) -> type[Any]:
+    """Return the config record of a section, by the naming rule: <Section>Config in the step's config.py.
+
+    That of a shared section is in `understudy.task.sections`.
+    """
+    home = "understudy.task.sections" if section in SHARED else f"understudy.steps.{section}.config"
+    return getattr(importlib.import_module(home), f"{section.capitalize()}Config")  # type: ignore[no-any-return]
+
+
+@cache
+def also_reads(step: str) -> tuple[str, ...]:
+    """Return what a step reads beside its own section: whole sections, and single settings as <section>.<setting>."""
+    if step not in STEPS:
+        return ()
+    return getattr(importlib.import_module(f"understudy.steps.{step}.config"), "ALSO_READS", ())
+
+
+def reads(step: str, key: str) -> bool:
+    """Tell whether a step reads the setting <section>.<setting>.
+
+    >>> reads("export", "export.int8"), reads("export", "cascade.max_missed"), reads("export", "train.epochs")
+    (True, True, False)
+    """
+    section = key.rpartition(".")[0]
+    return section == step or not {section, key}.isdisjoint(also_reads(step))
+
+
+def require_read(overrides: Overrides, step: str) -> None:
+    """Refuse to set what has nothing to do with the step that is run or rerun alone.
+
+    Raises:
+        BadSetting: a setting is one of other steps; they are named.
+    """
+    faults = [
+        f"A setting must be one that the step '{step}' reads, got '{key}' (--set), which {_listed(readers)} "
+        f"{'reads' if len(readers) == 1 else 'read'}. Leave it out, or run that step instead."
+        for key in overrides.values
+        if not reads(step, key) and (readers := [other for other in STEPS if reads(other, key)])
+    ]
+    if faults:
+        raise BadSetting(faults)
+
+
+def _listed(names: Sequence[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
+
+
+def parse_lines(text: str, step: str = "") -> dict[str, Any]:
+    r"""Read `key=value` lines; a key without a section gets the step's, where there is one.
 
     Raises:
         BadSetting: a line is not `key=value`.
     """
-    overrides: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
-        key, sign, value = line.partition("=")
-        if not sign or not key.strip():
+        key, sign, value = (part.strip() for part in line.partition("="))
+        if not sign or not key:
             raise BadSetting(
                 f"An override must be key=value, got {_SHORT.repr(line)} (--set). Write it like train.epochs=2."
             )
-        if has_password(value, is_address=key.strip().endswith("url")):
+        if has_password(value, is_address=key.endswith("url")):
             raise BadSetting(
-                f"An address must hold no password, got one (--set {key.strip()}; not shown). "
-                "Put it into the environment."
+                f"An address must hold no password, got one (--set {key}; not shown). Put it into the environment."
             )
         try:
-            overrides[key.strip()] = plain_yaml.load(value)
+            values[full_key(key, step)] = plain_yaml.load(value)
         except yaml.YAMLError as error:
             why = getattr(error, "problem", None) or getattr(error, "reason", "no YAML")
             raise BadSetting(
                 f"An override's value must be a YAML scalar, got {_SHORT.repr(line)} (--set): {why}. Put the value in "
                 "quotes."
             ) from error
-    return overrides
+    return values
 
 
-def overrides_for(step: str, text: str) -> dict[str, Any]:
-    r"""Keep the overrides that concern `step`, without their prefix; a key without prefix concerns every step.
+def full_key(key: str, step: str) -> str:
+    """Return a key with its section, which is the step's where it names none.
 
-    >>> overrides_for("train", "train.epochs=2\nlabel.texts=50")
-    {'epochs': 2}
-
-    Raises:
-        BadSetting: a line is not `key=value`, or its prefix is no step.
+    >>> full_key("epochs", "train"), full_key("label.texts", "train"), full_key("epochs", "")
+    ('train.epochs', 'label.texts', 'epochs')
     """
-    pairs = [(*key.rpartition(".")[::2], value) for key, value in parse_overrides(text).items()]
-    if strange := [f"{prefix}.{key}" for prefix, key, _ in pairs if prefix not in {"", step, *STEPS}]:
-        raise BadSetting([_no_step(key) for key in strange])
-    return {key: value for prefix, key, value in pairs if prefix in {"", step}}
+    return f"{step}.{key}" if step and "." not in key else key
 
 
-def check_overrides(text: str) -> None:
-    """Check the keys of a pipeline's overrides; `task.load_config` judges the values, together with the card's.
-
-    Raises:
-        BadSetting: a key without a step, an unknown step or an unknown setting.
-    """
-    faults = []
-    for key in parse_overrides(text):
-        step, _, name = key.rpartition(".")
-        if step not in STEPS:
-            faults.append(_no_step(key))
-        elif name not in (known := field_names(config_of(step))):
-            faults.append(_unknown(name, known, f"--set {key}"))
-    if faults:
-        raise BadSetting(faults)
+def key_faults(values: Mapping[str, Any], step: str = "") -> list[str]:
+    """Say which keys name no section."""
+    known = {*sections(), step} - {""}
+    return [_no_section(key) for key in values if key.rpartition(".")[0] not in known]
 
 
 def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
@@ -128,7 +282,7 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
     odd = _no_numbers(config, settings)
     faults += [f"{where}{sentence}" for sentence in odd.values()]
     try:
-        built = TypeAdapter(config).validate_python(
+        built: C = _adapter(cast("Hashable", config)).validate_python(
             {key: settings[key] for key in known if key in settings.keys() - odd}
         )
         faults += [
@@ -141,6 +295,11 @@ def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:
     if faults:
         raise BadSetting(faults)
     return built
+
+
+@cache
+def _adapter(config: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(config)
 
 
 def _without_date(value: Any) -> Any:
@@ -206,8 +365,9 @@ def _unknown(name: str, known: Sequence[str], where: str) -> str:
     return f"A setting must be one of {', '.join(known)}, got '{shown}' ({where if shown == name else 'cut'})."
 
 
-def _no_step(key: str) -> str:
-    return f"An override must be <step>.<setting>=<value>, got '{key}' (--set). Steps: {', '.join(STEPS)}."
+def _no_section(key: str) -> str:
+    listed = f"Steps: {', '.join(STEPS)}. Shared: {', '.join(SHARED)}"
+    return f"An override must be <step>.<setting>=<value>, got '{key}' (--set). {listed}."
 
 
 def type_name(annotation: object) -> str:

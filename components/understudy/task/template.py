@@ -80,6 +80,17 @@ teacher:
   input_usd_per_million: 0.4  # price of a million prompt tokens
   output_usd_per_million: 1.6  # price of a million answer tokens
   seconds_per_text: 1.2  # (default) how long it takes for one text, beside the student's time in the report
+  # How every step asks it (label, mine and sample); all of these are defaults, and --set teacher.concurrency=4 changes
+  # one for a run.
+  concurrency: 8  # most requests that are sent and not yet in the store; fewer on a server that is slow
+  logprobs: true  # ask for log-probabilities, which become the teacher's probabilities where the server gives them
+  rationale: false  # ask for a sentence of reason beside each label; about 30 tokens a text
+  max_answer_tokens: 200  # raise it for models that think before they answer
+  timeout_s: 60.0  # after so many seconds a server is slow, and fewer texts are asked at once
+  max_tries: 6  # a text, when the server is busy or fails
+  max_wait_s: 300.0  # longest Retry-After that is waited for
+  max_failed_share: 0.05  # a step fails when a larger share of its texts has no answer
+  flush_s: 5.0  # after so many seconds the store's small segments of answers are merged
 
 student: minilm  # (default) minilm, distilbert, deberta-v3-small, flan-t5-small, or a folder or hub name
 
@@ -105,7 +116,8 @@ retention:
   refusals_days: null
   samples_days: null
 
-# (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them.
+# (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them, with those
+# of other sections that the step reads.
 ingest:
   test_share: 0.35
 # label: {}
@@ -113,6 +125,10 @@ ingest:
 # train: {}
 # export: {}
 # calibrate: {}
+# cascade:  # shared by export, calibrate and infer: the first stage, which settles obvious negatives
+#   max_missed: 0.005  # most of all texts that it may lose, as a share; 0 for no first stage
+#   checked_share: 0.01  # of the texts that it settles, scored by the student too, for the watch
+#   min_settled: 0.05  # share of all texts that it must settle to be worth its time
 # evaluate: {}
 # publish: {}
 # mine: {}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from understudy.errors import BudgetSpent, TeacherError, UnderstudyError
 from understudy.secrets.keys import redact
-from understudy.steps.label.config import LabelConfig
 from understudy.task.card import Teacher
+from understudy.task.sections import TeacherConfig
 from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.crew import Crew
@@ -76,7 +76,7 @@ class Asker:
         endpoint: Endpoint,
         *,
         prices: Teacher,
-        config: LabelConfig,
+        config: TeacherConfig,
         spending: Spending,
         journal: Journal,
         throttle: Throttle,

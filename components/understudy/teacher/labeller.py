@@ -18,11 +18,11 @@ import polars as pl
 
 from understudy.errors import BadInput, TeacherError
 from understudy.progress import Track, say, track
-from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
 from understudy.task.card import Card
+from understudy.task.sections import TeacherConfig
 from understudy.teacher.asking import Asker, Order, Seat
 from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import REHEARSAL, Endpoint
@@ -146,7 +146,9 @@ class Judged:
 class Teacher:
     """An LLM that labels for one card into one store; made by `open_teacher`."""
 
-    def __init__(self, card: Card, config: LabelConfig, book: PurchaseBook, seat: Seat, runner: asyncio.Runner) -> None:
+    def __init__(
+        self, card: Card, config: TeacherConfig, book: PurchaseBook, seat: Seat, runner: asyncio.Runner
+    ) -> None:
         self.seat = seat
         self._card, self._config, self._book, self._runner = card, config, book, runner
         self._spending = self._counted(None)
@@ -301,13 +303,13 @@ async def _worked_off(crew: "Crew[str, Order, list[Purchase]]", missing: Sequenc
 
 
 @contextmanager
-def open_teacher(card: Card, store: Store, config: LabelConfig, *, is_dry_run: bool = False) -> Iterator[Teacher]:
+def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run: bool = False) -> Iterator[Teacher]:
     """Open the teacher of a card: find its server, learn whether it is a rehearsal, and what the store already has.
 
     Args:
         card: the task.
         store: keeps the answers.
-        config: label's settings.
+        config: how it is asked.
         is_dry_run: only estimate; a server that is away or a missing key is then no fault.
 
     Raises:
@@ -323,7 +325,7 @@ def open_teacher(card: Card, store: Store, config: LabelConfig, *, is_dry_run: b
         yield Teacher(card, config, book, seat, runner)
 
 
-def probe(card: Card, config: LabelConfig) -> bool:
+def probe(card: Card, config: TeacherConfig) -> bool:
     """Find a card's teacher, which costs nothing, and tell whether it is a rehearsal.
 
     Raises:
@@ -350,7 +352,7 @@ def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str
     return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
 
 
-def _take_seat(card: Card, config: LabelConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Seat:
+def _take_seat(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Seat:
     prompt = prompt_of(card, has_rationale=config.rationale)
     endpoint, rehearsal, absence = None, None, ""
     try:
@@ -395,11 +397,11 @@ def _row(text_id: str, weight: float, answer: Purchase) -> dict[str, object]:
     }
 
 
-def _is_bearable(failures: int, texts: int, config: LabelConfig) -> bool:
+def _is_bearable(failures: int, texts: int, config: TeacherConfig) -> bool:
     return failures <= config.max_failed_share * texts
 
 
-def _few_answers(judged: Judged, texts: int, config: LabelConfig, seat: Seat) -> str:
+def _few_answers(judged: Judged, texts: int, config: TeacherConfig, seat: Seat) -> str:
     reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in Counter(judged.failed).most_common(3))
     where = seat.endpoint.url if seat.endpoint else "no server"
     return (

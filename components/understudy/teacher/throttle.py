@@ -110,7 +110,7 @@ class Throttle:
             self.limit = max(1, self.limit // 2)
             self._tell(
                 f"The teacher's server needs longer than {self._timeout_s:g} s: {self.limit} at once from here on "
-                "(label.timeout_s, label.concurrency)."
+                "(teacher.timeout_s, teacher.concurrency)."
             )
 
     def _count_answer(self, turn: Turn) -> None:

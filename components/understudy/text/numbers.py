@@ -94,6 +94,15 @@ def p_value(p: float) -> str:
     return "p < 0.0001" if p < 0.0001 else f"p = {float(f'{p:.2g}'):.4g}"
 
 
+def p_value_alone(p: float | None) -> str:
+    """Write a p value under a heading that names it already.
+
+    >>> p_value_alone(0.0314), p_value_alone(0.00002), p_value_alone(None)
+    ('0.031', '< 0.0001', 'n/a')
+    """
+    return UNKNOWN if p is None else p_value(p).removeprefix("p ").removeprefix("= ")
+
+
 def usd(amount: float | None) -> str:
     """Write dollars: whole ones from 1,000, cents as people pay them, two figures that count below ten cents.
 
@@ -148,6 +157,15 @@ def clipped(name: str, length: int = 80) -> str:
     """
     plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
     return plain if len(plain) <= length else f"{plain[: length - 3]}..."
+
+
+def reasons(rows: Mapping[str, int]) -> str:
+    """List for which reasons rows were refused.
+
+    >>> reasons({"empty_text": 1200, "no_label": 2}), reasons({})
+    ('1,200 empty text, 2 no label', 'none')
+    """
+    return ", ".join(f"{count(number)} {reason.replace('_', ' ')}" for reason, number in rows.items()) or "none"
 
 
 def clip(text: str, length: int) -> str:

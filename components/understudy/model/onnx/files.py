@@ -2,7 +2,8 @@
 
 Whoever writes a bundle writes this file. A tensor of a few bytes may say that it holds 160 GB, and external weights may
 name any file of the machine; both are seen in the file's structure, which is read here without loading anything. What
-only running shows, memory above all, `within_memory` bounds.
+only running shows, memory above all, `within_memory` bounds. Time is bounded by what may stand in a graph: no operator
+that repeats a graph as often as a number says, so that each node runs once for a text.
 """
 
 import mmap
@@ -32,6 +33,11 @@ PARTS = {
 DIMENSIONS, EXTERNAL_DATA, DATA_LOCATION = 1, 13, 14
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 REFUSED = {"training", "sparse"}
+OPERATOR = 4  # of a node: the name of what it does
+LOOPS = {
+    *(b"Loop", b"Scan", b"SequenceMap"),
+    *(b"BeamSearch", b"GreedySearch", b"Sampling", b"WhisperBeamSearch"),  # onnxruntime's own
+}
 
 
 def require_sound(path: Path) -> None:
@@ -82,6 +88,8 @@ def _look(data: mmap.mmap, path: Path) -> None:
             seen += 1
             if seen > MOST_PARTS:
                 raise _unsound(path, f"more than {MOST_PARTS:,} parts")
+            if kind == "node" and number == OPERATOR and data[first:last] in LOOPS:
+                raise _unsound(path, f"the operator {data[first:last].decode()}, which may run without end")
             inner = PARTS[kind].get(number)
             if inner is not None and wire == BYTES:
                 waiting.append((inner, first, last, depth + (inner == "graph")))
@@ -140,6 +148,6 @@ def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
 
 def _unsound(path: Path, found: str) -> BadArtifact:
     return BadArtifact(
-        f"A graph must be an ONNX model that holds its own weights, got {found} ({path}). Export it again, or fetch it "
-        "from whoever published it."
+        f"A graph must be an ONNX model that holds its own weights and runs each node once, got {found} ({path}). "
+        "Export it again, or fetch it from whoever published it."
     )

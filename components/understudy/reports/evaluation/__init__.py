@@ -3,71 +3,99 @@
 Everything shown comes from the content of evaluation.json, so the same evaluation gives the same bytes.
 """
 
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.reports.evaluation import context, operation, quality, verdict
-from understudy.reports.markup import element, render
+from understudy.reports import charts, pages
+from understudy.reports.evaluation import sentences
 from understudy.text import numbers
 
-PARTS = (
-    quality.beside_the_teacher,
-    quality.goals,
-    quality.curves,
-    quality.slices,
-    operation.cost,
-    quality.thresholds,
-    context.errors,
-    context.task,
-    context.provenance,
-)
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing is fetched, no script runs
-STYLE = files("understudy.reports").joinpath("style.css")
+Evaluation = Mapping[str, Any]
 
 
-def page(evaluation: Mapping[str, Any]) -> str:
+@pages.from_record
+def page(evaluation: Evaluation) -> str:
     """Build the report: one HTML page that needs no other file, no network and no script.
 
     Args:
         evaluation: the content of evaluation.json.
+
+    Raises:
+        BadArtifact: it lacks something that the page shows.
     """
-    title = f"{verdict.BADGES[evaluation['decision']]}: {evaluation['card']['name']} (Understudy report)"
-    parts = [part(evaluation) for part in PARTS]
-    links = [element("a", part[0].text, href=f"#{part[0].get('id')}") for part in parts]
-    tree = element(
-        "html",
-        element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-            element("link", rel="icon", href="data:,"),
-            element("title", title),
-            element("style", STYLE.read_text(encoding="utf-8")),
-        ),
-        element(
-            "body",
-            verdict.banner(evaluation),
-            element(
-                "main",
-                verdict.head(evaluation),
-                verdict.tiles(evaluation),
-                element("nav", links, aria_label="On this page"),
-                parts,
-            ),
-        ),
-        lang="en",
+    return pages.render(
+        "evaluation.html.j2",
+        folder="evaluation",
+        sections=_sections(evaluation),
+        evaluation=evaluation,
+        tiles=_tiles(evaluation),
+        points=_operating_points(evaluation["systems"]),
+        charts=charts,
+        words=sentences,
     )
-    return f"<!doctype html>\n{render(tree)}\n"
 
 
-def headline(evaluation: Mapping[str, Any]) -> str:
+def _sections(evaluation: Evaluation) -> dict[str, str]:
+    """Name the parts of the page in their order, each by its template, with its title."""
+    return {
+        "beside": "Beside its teacher" if sentences.teacher_of(evaluation) else "Beside simple answers",
+        "goals": "Goals",
+        "curves": "Probabilities and thresholds",
+        "slices": "Slices",
+        "cost": "Cost and latency",
+        "thresholds": "Thresholds",
+        "errors": "Errors to read",
+        "task": "The task",
+        "method": "How this was measured",
+    }
+
+
+def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
+    """Choose the four figures that people ask for first, each beside the teacher's."""
+    student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
+    details = [*(_interval(student, name) for name in ("f1", "recall")), "one text, one thread", "in batches"]
+    sources = ["", "", " (by the card)", ""]
+    others = _headline_figures(teacher) if teacher else {}
+    return [
+        {
+            "name": name,
+            "number": number,
+            "detail": detail,
+            "beside": f"teacher {others[name]}{source}" if teacher else "",
+        }
+        for (name, number), detail, source in zip(_headline_figures(student).items(), details, sources, strict=True)
+    ]
+
+
+def _headline_figures(system: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "F1": numbers.figure(sentences.value(system, "f1")),
+        "Recall": numbers.figure(sentences.value(system, "recall")),
+        "P95 latency": numbers.milliseconds(system.get("p95_latency_ms")),
+        "Cost of 1,000": numbers.usd(system.get("cost_per_1k_usd")),
+    }
+
+
+def _interval(system: Mapping[str, Any], name: str) -> str:
+    interval = system["figures"].get(name)
+    return numbers.figure_interval(interval["low"], interval["high"]) if interval else "undefined"
+
+
+def _operating_points(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Take precision and recall of each system that has both."""
+    points = [
+        {**system, **{name: sentences.value(system, name) for name in ("precision", "recall")}}
+        for system in systems
+        if system["name"] != "student_taught"
+    ]
+    return [point for point in points if point["precision"] is not None and point["recall"] is not None]
+
+
+def headline(evaluation: Evaluation) -> str:
     """Say what the student is worth in a line."""
-    student, teacher = verdict.student_of(evaluation), verdict.teacher_of(evaluation)
+    student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
     f1 = student["figures"].get("f1", {"value": None, "low": None, "high": None})
-    beside = f", teacher {numbers.figure(verdict.value(teacher, 'f1'))}" if teacher else ""
+    beside = f", teacher {numbers.figure(sentences.value(teacher, 'f1'))}" if teacher else ""
     return (
         f"F1 {numbers.figure(f1['value'])} ({numbers.figure_interval(f1['low'], f1['high'])}){beside} on "
         f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; "
@@ -75,26 +103,26 @@ def headline(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
+def summary_lines(evaluation: Evaluation) -> list[str]:
     """Write the headline table and the verdict for a terminal, a line each."""
     header = ["", "F1 (95% interval)", "precision", "recall", "ECE", "P95 latency", "$ per 1,000"]
     rows = [header, *(_summary_row(system) for system in evaluation["systems"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stamp = ["Rehearsal: a rehearsal teacher stood in for the LLM."] if evaluation["is_rehearsal"] else []
-    decided = f"{verdict.BADGES[evaluation['decision']]}: {evaluation['reason']}"
-    return [*lines, "", verdict.comparison_words(evaluation), decided, *stamp]
+    decided = f"{sentences.BADGES[evaluation['decision']]}: {evaluation['reason']}"
+    return [*lines, "", sentences.comparison(evaluation), decided, *stamp]
 
 
 def _summary_row(system: Mapping[str, Any]) -> list[str]:
     f1 = system["figures"].get("f1")
     interval = f" ({numbers.figure_interval(f1['low'], f1['high'])})" if f1 else ""
-    shares = [numbers.figure(verdict.value(system, name)) for name in ("f1", "precision", "recall")]
+    shares = [numbers.figure(sentences.value(system, name)) for name in ("f1", "precision", "recall")]
     return [
         system["title"],
         shares[0] + interval,
         *shares[1:],
-        numbers.figure(verdict.value(system, "ece"), decimals=3),
+        numbers.figure(sentences.value(system, "ece"), decimals=3),
         numbers.milliseconds(system.get("p95_latency_ms")),
         numbers.usd(system.get("cost_per_1k_usd")),
     ]

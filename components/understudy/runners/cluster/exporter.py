@@ -1,20 +1,13 @@
 """Serve the watch's newest figures to Prometheus, from the store.
 
-python -m understudy.runners.cluster.exporter --store DIR_OR_S3 [--port 9100]
-
 /metrics is the newest night's `understudy.prom`; /healthz says that the server runs.
 """
 
-import signal
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import click
-
 from understudy.errors import UnderstudyError
-from understudy.runners.terminal import front_door, tell
 from understudy.store import layout
-from understudy.store.storage import Store, open_store
+from understudy.store.storage import Store
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -56,23 +49,3 @@ def server_of(store: Store, port: int) -> ThreadingHTTPServer:
             """Say nothing of each request."""
 
     return ThreadingHTTPServer(("", port), Handler)
-
-
-@click.command(context_settings={"show_default": True})
-@click.option("--store", required=True, help="The store: a folder or s3://bucket/prefix.")
-@click.option("--port", type=int, default=9100)
-def main(store: str, port: int) -> None:
-    """Serve the watch's newest figures until SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        opened = open_store(store)
-    except UnderstudyError as error:
-        tell(str(error))
-        sys.exit(error.exit_code)
-    with server_of(opened, port) as server:
-        click.echo(f"Serving {opened.uri} at :{server.server_address[1]}/metrics")
-        server.serve_forever()
-
-
-if __name__ == "__main__":
-    front_door(main)

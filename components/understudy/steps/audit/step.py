@@ -12,7 +12,8 @@ from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import tables
 from understudy.store.documents import write_json
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import in_slice
 from understudy.teacher.answers import teacher_answers
 from understudy.text import numbers
@@ -20,7 +21,7 @@ from understudy.text import numbers
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 
 
-def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str = "") -> Result:
+def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Compare the teacher with people, by label and by slice, and say in words where it is biased.
 
     It looks at the human labels of the splits train and validation only, and not at answers to review queues: these
@@ -32,10 +33,10 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: str
         gold: human labels.
         judgements: the teacher's answers.
         audit: audit.json, the same for people as audit.md, and queue.parquet with texts of biased slices to label.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
     """
     task = load_card(card)
-    config: AuditConfig = load_config("audit", task, overrides)
+    config = task.settings(overrides).of(AuditConfig)
     human = tables.read_gold(gold, "train", "validation").filter(pl.col("origin").cast(pl.String) == "labels")
     answers = teacher_answers(tables.read(judgements, tables.Judgements), task)
     judged = human.join(answers, on="id", how="inner").sort("id")

@@ -9,7 +9,7 @@ be of the heaviest kind, so there are as many as the heaviest text goes into all
 not independent: the number is divided by the design effect of groups. Lost texts are too few to measure theirs, so it
 is taken from the student's positives, of which they are a part. This trusts that groups which lose texts hold no more
 positives than other groups with positives (docs/decisions/0008-first-stage.md). Where that fails, so does the promise,
-and it is the nightly check of what was settled (`infer.checked_share`) that tells.
+and it is the nightly check of what was settled (`cascade.checked_share`) that tells.
 
 A higher cut never loses less. So the highest cut up to which every bound holds needs no correction for the choice among
 many: it is too high only if the bound at the one true limit failed. The 5% are the chance that there is a cut and it
@@ -97,7 +97,7 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
         return Cut(
             None,
             f"too few texts: the {len(held.scores):,} held out tell as much as {effective:,.0f} independent ones, too "
-            f"few to promise infer.max_missed {max_missed:g}",
+            f"few to promise cascade.max_missed {max_missed:g}",
         )
     scores, lost = lost_below(held)
     first_kept = next((place for place, share in enumerate(lost) if bound(share, effective) > max_missed), None)
@@ -105,7 +105,7 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
         share = held.share(held.is_positive)
         return Cut(
             None,
-            f"nothing to promise: the student calls {100 * share:.2g}% of the texts positive, and infer.max_missed "
+            f"nothing to promise: the student calls {100 * share:.2g}% of the texts positive, and cascade.max_missed "
             f"{max_missed:g} would let all of them go",
         )
     cut = float((scores[max(0, first_kept - 1)] + scores[first_kept]) / 2)
@@ -114,7 +114,7 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
     if settled < min_settled:
         return Cut(
             None,
-            f"it does not pay: it would settle {100 * settled:.1f}% of the texts, less than calibrate.min_settled "
+            f"it does not pay: it would settle {100 * settled:.1f}% of the texts, less than cascade.min_settled "
             f"{min_settled:g}",
         )
     most = bound(missed, effective)

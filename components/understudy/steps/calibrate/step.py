@@ -21,11 +21,13 @@ from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.store.documents import read_json, write_json
-from understudy.task.card import CARD_FILE, Card, load_card, load_config
+from understudy.task.card import CARD_FILE, Card, load_card
+from understudy.task.sections import CascadeConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.normalise import word_counts
 
 
-def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Result:
+def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Calibrate the graph that will serve on the calibration split, and write the bundle.
 
     Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model. With the
@@ -37,7 +39,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
         graphs: what export wrote.
         bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, threshold, hashes), and first_stage.npy
             where there is one.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself; settled, missed and
@@ -48,7 +50,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
         TooFewLabels: the split is smaller than the settings ask.
     """
     task = load_card(card)
-    config: CalibrateConfig = load_config("calibrate", task, overrides)
+    settings = task.settings(overrides)
+    config, promise = settings.of(CalibrateConfig), settings.of(CascadeConfig)
     split = tables.read_gold(gold, "calibration")
     is_positive = (split["label"] == task.positive_label).to_numpy()
     rules.require_labels(is_positive, task.positive_label, config.min_per_label)
@@ -59,13 +62,12 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
     calibrator = rules.fit_sigmoid(log_odds, is_positive, weights)
     student = calibrator.probability(log_odds)
     threshold = rules.choose_threshold(student, is_positive, weights, config)
-    most = load_config("infer", task, overrides).max_missed
-    cut, cascade = _cascade(graphs, about, calibrator, threshold, most, config.min_settled)
+    cut, cascade = _cascade(graphs, about, calibrator, threshold, promise)
     probability = _served(student, cascade, graph, texts, calibrator, threshold)
     reference = _reference(split, log_odds, probability, threshold, weights)
-    settings = _settings(task, about, calibrator, threshold, reference)
-    settings["cascade"] = _cascade_settings(cut, cascade, most)
-    _write_bundle(bundle, graphs, card, settings)
+    said = _settings(task, about, calibrator, threshold, reference)
+    said["cascade"] = _cascade_settings(cut, cascade, promise.max_missed)
+    _write_bundle(bundle, graphs, card, said)
     figures = _figures(probability, is_positive, weights, threshold)
     figures |= {"settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
     return Result(
@@ -77,14 +79,15 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: str = "") -> Res
 
 
 def _cascade(
-    graphs: Path, about: dict[str, Any], calibrator: Sigmoid, threshold: float, most: float, min_settled: float
+    graphs: Path, about: dict[str, Any], calibrator: Sigmoid, threshold: float, promise: CascadeConfig
 ) -> tuple[Cut, Cascade | None]:
     """Choose the first stage's cut on the texts that export held out; no cascade when there is a reason against it."""
     fitted = about.get("first_stage", {"reason": "export did not make one"})
-    if most == 0 or "intercept" not in fitted:
-        return Cut(None, fitted["reason"] if most else "none was asked for: infer.max_missed is 0"), None
+    is_asked_for = promise.max_missed > 0
+    if not is_asked_for or "intercept" not in fitted:
+        return Cut(None, fitted["reason"] if is_asked_for else "none was asked for: cascade.max_missed is 0"), None
     held = _held_out(graphs / HELD_OUT_FILE, calibrator, threshold)
-    cut = cuts.choose(held, most, min_settled)
+    cut = cuts.choose(held, promise.max_missed, promise.min_settled)
     if cut.cut is None:
         return cut, None
     first = FirstStage.open(graphs, fitted["intercept"])

@@ -11,7 +11,8 @@ from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
-from understudy.task.card import load_card, load_config
+from understudy.task.card import load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -24,7 +25,7 @@ def run(
     card: In | None = None,
     test_judgements: In | None = None,
     record: str = "",
-    overrides: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published.
 
@@ -40,13 +41,14 @@ def run(
         test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
         record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
             the run finds it there without asking the server. Empty for none.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
     """
     task = load_card(card or bundle)
-    config: EvaluateConfig = load_config("evaluate", task, overrides)
+    chosen = task.settings(overrides)
+    config, most_faulty = chosen.of(EvaluateConfig), chosen.value("ingest.max_refused_share")
     settings = read_settings(bundle)
     require_labels(settings, task)
-    texts = testset.read(test, task, test_judgements)
+    texts = testset.read(test, task, test_judgements, most_faulty)
     scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
     measured = assemble.Measured(task, settings, texts, scored, config)
     found = assemble.evaluation(measured)

@@ -12,7 +12,7 @@ from understudy.data.sources import Refusal
 from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
 from understudy.store import tables
-from understudy.task.card import Card, load_config
+from understudy.task.card import Card
 from understudy.teacher.answers import teacher_answers
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
@@ -34,7 +34,7 @@ class LabelledTexts:
     refused: dict[str, int]
 
 
-def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
+def read(test: Path, card: Card, test_judgements: Path | None, most_faulty: float) -> LabelledTexts:
     """Read the test texts, and put the teacher's answers beside them.
 
     Args:
@@ -42,6 +42,7 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
             of them, with the columns text and label, and id and group when there are.
         card: for its labels and slices.
         test_judgements: the teacher's answers to the same ids.
+        most_faulty: in [0, 1]; largest share of faulty rows with which the others are taken.
 
     Raises:
         BadData: no labelled text is there, or too many rows are faulty.
@@ -56,7 +57,7 @@ def read(test: Path, card: Card, test_judgements: Path | None) -> LabelledTexts:
             f"A test set must hold texts with a human label among {labels}, got none ({test}; refused: {why}). "
             "Use the card's names of the labels."
         )
-    _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), card)
+    _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), most_faulty)
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
     return LabelledTexts(found.name, table, found.refused)
 
@@ -99,9 +100,8 @@ def _faults(rows: pl.DataFrame, reason: str, detail: pl.Expr) -> list[Refusal]:
     return [Refusal(*row) for row in found.iter_rows()]
 
 
-def _require_few_faults(test: Path, faults: Sequence[Refusal], rows: int, card: Card) -> None:
+def _require_few_faults(test: Path, faults: Sequence[Refusal], rows: int, most: float) -> None:
     """End what would be measured on a file of which much is lost."""
-    most = load_config("ingest", card).max_refused_share
     if len(faults) > most * rows:
         raise BadData(
             f"At most {most:.0%} of the rows must be faulty, got {len(faults):,} of {rows:,} ({test}): "

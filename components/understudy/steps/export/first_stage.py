@@ -133,12 +133,12 @@ def learned_by(folder: Path) -> pl.Series:
 def why_not(fitted: int, held_out: int, most: float) -> str | None:
     """Say why there can be no first stage; None when there can."""
     if most == 0:
-        return "none was asked for: infer.max_missed is 0"
+        return "none was asked for: cascade.max_missed is 0"
     fewest = cascade.fewest_texts(most)
     if held_out < fewest or fitted < fewest:
         return (
             f"too few texts: the pool gave {fitted:,} to fit it, and {held_out:,} that the student has not seen to "
-            f"choose its cut; the promise of infer.max_missed {most:g} needs {fewest:,} of each at least"
+            f"choose its cut; the promise of cascade.max_missed {most:g} needs {fewest:,} of each at least"
         )
     return None
 

@@ -15,13 +15,15 @@ from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
 from understudy.store import tables
 from understudy.store.documents import write_json
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.sections import CascadeConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 GRAPHS_FILE = "graphs.json"
 MORE_TEXTS = 512  # of the pool, to see which values activations take
 
 
-def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str = "") -> Result:
+def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Export the student to ONNX in fp32 and int8, and choose the graph that will serve.
 
     The fp32 graph is refused when its scores differ from the student's on what a student reads of a text, its first
@@ -35,7 +37,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str =
         student: what train wrote.
         graphs: fp32/model.onnx, int8/model.onnx, mixed/model.onnx where int8 loses too much, tokenizer.json,
             graphs.json; first_stage.npy and held_out.parquet where the pool is large enough.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics log_odds_gap, batch_gap, and average_precision and texts_per_second of each graph; parameters graph,
@@ -45,7 +47,8 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str =
         NotTheSame: the fp32 graph is not the classifier that was trained.
     """
     task = load_card(card)
-    config: ExportConfig = load_config("export", task, overrides)
+    settings = task.settings(overrides)
+    config, most = settings.of(ExportConfig), settings.of(CascadeConfig).max_missed
     validation = tables.read_gold(gold, "validation")
     texts = validation["text"].to_list()
     trained, about = _export(student, graphs, task, texts, config)
@@ -61,11 +64,10 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: str =
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)
     choice = rules.choose(quality, speed, config)
     gap = precision.batch_gap(tried[choice.graph].graph, texts, task.positive_index)
-    settings = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
-    settings["batch_gap"] = round(gap, 6)
-    most = load_config("infer", task, overrides).max_missed
-    settings["first_stage"] = first_stage.make(pool, student, graphs, settings, task, config, most)
-    write_json(graphs / GRAPHS_FILE, settings)
+    record = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
+    record["batch_gap"] = round(gap, 6)
+    record["first_stage"] = first_stage.make(pool, student, graphs, record, task, config, most)
+    write_json(graphs / GRAPHS_FILE, record)
     return Result(
         headline=f"{choice.graph} will serve: {choice.reason}",
         metrics={

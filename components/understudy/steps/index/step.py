@@ -12,12 +12,13 @@ from understudy.steps.index import rules
 from understudy.steps.index.config import IndexConfig
 from understudy.store import codecs
 from understudy.store.storage import prepare_store
-from understudy.task.card import load_card, load_config
+from understudy.task.card import load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 COUNTED = ("segments", "documents", "written", "older", "refused", "waiting")
 
 
-def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "") -> Result:
+def run(card: In, store: str, indexed: Out, date: str = "", overrides: Overrides = NO_OVERRIDES) -> Result:
     """Put the nights' predictions into the searchable index: Elasticsearch where one is named, else SQLite.
 
     Every text has one document, by its newest answer; doing it again changes nothing, and after a kill it goes on where
@@ -29,7 +30,7 @@ def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "")
         store: folder or s3://bucket/prefix that holds the predictions.
         indexed: indexed.json: where the documents are, and what was done.
         date: the night, YYYY-MM-DD, for the record: nights that the index lacks for any reason are added as well.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics segments, documents, written, older, refused, waiting (dead letters of earlier runs), expired, total;
@@ -43,7 +44,7 @@ def run(card: In, store: str, indexed: Out, date: str = "", overrides: str = "")
         StorageError: a segment lacks rows that its shard's record counts.
     """
     task = load_card(card)
-    config: IndexConfig = load_config("index", task, overrides)
+    config = task.settings(overrides).of(IndexConfig)
     keep, url = prepare_store(store), opening.url_of(config)
     with opening.opened(keep, task.name, url, config) as index:
         moved = opening.change_of_server(keep, url)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from understudy.task.settings import require
 
+ALSO_READS = ("cascade.checked_share", "shard.texts_per_shard")
+
 
 @dataclass(frozen=True, slots=True)
 class InferConfig:
-    """How much a worker holds in memory, what it refuses, and what the first stage may lose.
+    """How much a worker holds in memory, and what it refuses.
 
     Attributes:
         texts_per_segment: texts of a segment, the unit that a killed worker loses at most.
@@ -16,12 +18,6 @@ class InferConfig:
         remembered_texts: how many of the texts last scored by the same bundle are not scored again; 40 bytes each.
         threads: that score batches at the same time; 0 for the fastest number on this machine.
         batch_tokens: most tokens of a batch, padding included; 0 for the fastest number on this machine.
-        max_missed: most of all texts, as a share, that the first stage may settle as negatives although the student
-            would call them positive, with 95% confidence for texts like the pool's, where groups that lose texts hold
-            no more positives than others with positives (docs/decisions/0008-first-stage.md); 0 for no first stage.
-            Export and calibrate read it.
-        checked_share: of the settled texts, scored by the student too, so that watch sees what is lost, also where
-            max_missed trusts too much.
     """
 
     texts_per_segment: int = 5_000
@@ -30,8 +26,6 @@ class InferConfig:
     remembered_texts: int = 2_000_000
     threads: int = 0
     batch_tokens: int = 0
-    max_missed: float = 0.005
-    checked_share: float = 0.01
 
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
@@ -39,5 +33,3 @@ class InferConfig:
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("remembered_texts", "threads", "batch_tokens"):
             require(getattr(self, name) >= 0, f"{name} must be at least 0, got {getattr(self, name)}.")
-        require(0 <= self.max_missed < 0.5, f"max_missed must be at least 0 and below 0.5, got {self.max_missed}.")
-        require(0 <= self.checked_share <= 1, f"checked_share must be 0 to 1, got {self.checked_share}.")

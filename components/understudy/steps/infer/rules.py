@@ -222,9 +222,9 @@ def scored(table: pl.DataFrame, where: str) -> pl.DataFrame:
             and not found["windows"].null_count()
         )
     except pl.exceptions.PolarsError as error:
-        raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}). Delete them.") from error
+        raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}).") from error
     if not is_sound:
-        raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}). Delete them.")
+        raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}).")
     return found
 
 

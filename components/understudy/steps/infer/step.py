@@ -26,7 +26,9 @@ from understudy.store.manifests import Manifest, Range
 from understudy.store.segments import Part, ShardRecord, find_record, parse
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
 from understudy.store.tombstones import Forgotten
-from understudy.task.card import load_card, load_config
+from understudy.task.card import load_card
+from understudy.task.sections import CascadeConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 SUMMARY = "summary.json"
 MOST = 10**12
@@ -49,6 +51,7 @@ class Job:
     shard: int
     bundle: Bundle
     config: InferConfig
+    checked_share: float
     store: Store
 
     @property
@@ -77,7 +80,7 @@ def run(
     bundle: In | None = None,
     texts: str = "",
     date: str = "",
-    overrides: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Label one shard of a night, or, with --bundle and --texts, a source of texts outside of any night.
 
@@ -98,7 +101,7 @@ def run(
         texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
             file, a folder or an s3:// address.
         date: written beside the predictions of `texts`, YYYY-MM-DD; empty for today's in UTC.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, positives, refused and scored; settled by the first stage, of these checked by the student too,
@@ -256,21 +259,22 @@ def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataF
     return rules.predicted(segment.rows, contents, answered, job.bundle, about)
 
 
-def _job(card: Path, store: Store, shard: str, source: str, overrides: str) -> Job:
+def _job(card: Path, store: Store, shard: str, source: str, overrides: Overrides) -> Job:
     night, _, number = shard.partition("/")
     manifest = manifests.read_manifest(store, manifests.night_of(night))
     if shard not in manifest.shard_names:
         raise BadInput(
             f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
         )
-    config: InferConfig = load_config("infer", load_card(card), overrides)
+    settings = load_card(card).settings(overrides)
+    config = settings.of(InferConfig)
     index = int(number)
     where = store.locate(manifests.manifest_key(manifest.date))
     given = manifests.source_on(source, manifest.date)
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    return Job(manifest, index, suited, config, store)
+    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store)
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
@@ -278,12 +282,12 @@ def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bun
     return bundle.tuned(sum(part.rows for part in ranges), config.threads, config.batch_tokens)
 
 
-def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: str) -> list[Job]:
+def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
     """Make the jobs that label texts outside of any night; they write to a folder of their own."""
     card = load_card(folder)
-    config: InferConfig = load_config("infer", card, overrides)
+    settings = card.settings(overrides)
+    config, size = settings.of(InferConfig), settings.value("shard.texts_per_shard")
     bundle = Bundle.open(folder)
-    shard_config = load_config("shard", card, overrides)
     about = {
         "date": night,
         "created": f"{night}T00:00:00Z",
@@ -294,10 +298,11 @@ def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides:
         "labels": bundle.labels,
         "positive_label": bundle.positive_label,
     }
-    looked = look(texts, {}, block_rows(shard_config.texts_per_shard))
-    manifest = next_manifest(None, looked, shard_config.texts_per_shard, about)
+    looked = look(texts, {}, block_rows(size))
+    manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    return [Job(manifest, number, suited, config, store) for number in range(len(manifest.shards))]
+    share = settings.of(CascadeConfig).checked_share
+    return [Job(manifest, number, suited, config, share, store) for number in range(len(manifest.shards))]
 
 
 def _require_one_form(card: Path | None, store: str, night: tuple[str, str], bundle: Path | None, texts: str) -> None:
@@ -321,7 +326,8 @@ def _remembered(job: Job) -> pl.DataFrame:
         if rows >= most:
             break
         where = job.store.locate(key)
-        cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
+        with codecs.of_cache():
+            cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
         parts.append(rules.keyed(cached.head(most - rows)))
         rows += len(parts[-1])
     return pl.concat(parts)
@@ -330,7 +336,7 @@ def _remembered(job: Job) -> pl.DataFrame:
 def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
     tally.texts += len(table)
     tally.positives += int((table["label"] == job.bundle.positive_label).sum())
-    settled, checked, missed = rules.checked(job.bundle, table, job.config.checked_share)
+    settled, checked, missed = rules.checked(job.bundle, table, job.checked_share)
     tally.settled += settled
     tally.checked += checked
     tally.missed += missed

@@ -22,7 +22,8 @@ from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
 from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
-from understudy.task.card import CARD_FILE, Card, load_config
+from understudy.task.card import CARD_FILE, Card
+from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
 
@@ -33,11 +34,15 @@ class Given:
 
     card: Card
     card_text: str
-    config: IngestConfig
-    calibrate_least: int
+    settings: Settings
     texts: Source
     labels: Source
     store: Store
+
+    @property
+    def config(self) -> IngestConfig:
+        """The step's own settings."""
+        return self.settings.of(IngestConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def run(
     gold: Out,
     test: Out,
     refused: Out,
-    overrides: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall.
 
@@ -81,7 +86,7 @@ def run(
             split (firewall.parquet).
         test: human labels of the test split (gold.parquet).
         refused: refused rows with file, row and reason (refusals.parquet).
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
     """
     with ExitStack() as stack:
         given = _look_at(stack, card, texts, labels, store, overrides)
@@ -100,18 +105,18 @@ def run(
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
-def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: str) -> Given:
+def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
         columns = rules.slice_columns(cards.read(card)[0])
-    (parsed, text, config, least), text_source, label_source, opened = together(
+    (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
         lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"]),
         lambda: prepare_store(store),
     )
-    return Given(parsed, text, config, least, text_source, label_source, opened)
+    return Given(parsed, text, settings, text_source, label_source, opened)
 
 
 def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str]) -> Source:
@@ -119,17 +124,11 @@ def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str]
     return stack.enter_context(sources.opened(address, required, optional))
 
 
-def _settings(address: str, overrides: str) -> tuple[Card, str, IngestConfig, int]:
+def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
     card, text = cards.read(address)
     if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
-    return card, text, load_config("ingest", card, overrides), _calibrate_least(card, overrides)
-
-
-def _calibrate_least(card: Card, overrides: str) -> int:
-    """Return the labels that calibrate will ask for; a key without a prefix is meant for this step alone."""
-    named = [line for line in overrides.splitlines() if line.partition("=")[0].strip().startswith("calibrate.")]
-    return int(load_config("calibrate", card, "\n".join(named)).min_per_label)
+    return card, text, card.settings(overrides)
 
 
 def _read(given: Given) -> Read:
@@ -197,7 +196,7 @@ def _refused_labels(read: Read, division: rules.Division) -> pl.DataFrame:
 
 def _least(given: Given) -> dict[Split, dict[str, int]]:
     ours = {"ingest.min_per_label": given.config.min_per_label}
-    both = {**ours, "calibrate.min_per_label": given.calibrate_least}
+    both = {**ours, "calibrate.min_per_label": given.settings.value("calibrate.min_per_label")}
     return {"validation": ours, "calibration": both, "test": ours}
 
 

@@ -11,7 +11,9 @@ from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import weak_positive
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
 from understudy.text.numbers import count, percent, usd
@@ -26,7 +28,7 @@ def run(
     test_judgements: Out,
     store: str,
     dry_run: bool = False,
-    overrides: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Ask the teacher for its answers to a balanced draw of the pool and to the human-labelled texts.
 
@@ -42,7 +44,7 @@ def run(
         test_judgements: the teacher's answers to the test texts, for evaluate alone.
         store: folder or s3://bucket/prefix that keeps the answers.
         dry_run: only say what asking will take; the outputs hold what the store already has.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
@@ -56,9 +58,10 @@ def run(
         BudgetSpent: the budget ended before `min_answers` texts of the draw had an answer.
     """
     task = load_card(card)
-    config: LabelConfig = load_config("label", task, overrides)
+    settings = task.settings(overrides)
+    config = settings.of(LabelConfig)
     drawn, wanted, held_out = _texts(task, config, pool, gold, test)
-    with open_teacher(task, prepare_store(store), config, is_dry_run=dry_run) as teacher:
+    with open_teacher(task, prepare_store(store), settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if dry_run:
             _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)

@@ -19,7 +19,9 @@ from understudy.store import hashing, layout, tables
 from understudy.store.bundles import require_labels
 from understudy.store.documents import write_json
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Judged, open_teacher
 from understudy.text.numbers import count, percent, usd
@@ -29,7 +31,14 @@ TEXTS_AT_ONCE = 1000
 
 
 def run(
-    card: In, pool: In, gold: In, judgements: In, bundle: In, store: str, queue: Out, overrides: str = ""
+    card: In,
+    pool: In,
+    gold: In,
+    judgements: In,
+    bundle: In,
+    store: str,
+    queue: Out,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
 
@@ -45,7 +54,7 @@ def run(
         bundle: what calibrate wrote.
         store: folder or s3://bucket/prefix that keeps the teacher's answers and the queue.
         queue: queue.parquet, queue.csv to fill in, label-studio.json with label-studio.xml, and queue.json about them.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics scored, asked, from_store, disagreements, disagreement_share (of the texts that the student has not
@@ -56,14 +65,15 @@ def run(
         BadArtifact: the pool holds a text of the test split, or the bundle has other labels than the card.
     """
     task = load_card(card)
-    config: MineConfig = load_config("mine", task, overrides)
+    settings = task.settings(overrides)
+    config = settings.of(MineConfig)
     keep = prepare_store(store)
     student = _open_student(bundle, task)
     unseen = _unseen(pool, gold, judgements, keep, task)
     drawn = rules.draw(unseen, config.texts, config.seed)
     rules.require_no_test_texts(drawn, tables.read(gold, tables.Firewall))
     scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
-    asked = _ask(task, keep, scored, student.threshold, config, overrides)
+    asked = _ask(task, keep, scored, student.threshold, config, settings.of(TeacherConfig))
     answers = teacher_answers(asked.judged.table, task)
     weighed = rules.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
     compared = rules.compare(weighed.join(answers, on="id"), config.min_disagreement)
@@ -118,14 +128,15 @@ def _score(student: Bundle, texts: pl.Series) -> Floats:
     return np.concatenate(parts)
 
 
-def _ask(card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, overrides: str) -> Asked:
+def _ask(
+    card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, asking: TeacherConfig
+) -> Asked:
     """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
     if not len(scored):
         return Asked(Judged(tables.empty(tables.Judgements)))
-    of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
     distance = np.abs(scored["student_probability"].to_numpy() - threshold)
     texts = scored[rules.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
-    with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
+    with open_teacher(card, store, asking) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
         return Asked(judged, teacher.seat.judge, teacher.seat.is_rehearsal)
 

@@ -13,12 +13,13 @@ from understudy.store.bundles import read_settings
 from understudy.store.documents import read_json, write_json
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import load_card, load_config
+from understudy.task.card import load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 EVALUATION, MODEL_CARD, RELEASE = "evaluation.json", "MODEL_CARD.md", "release.json"
 
 
-def run(bundle: In, evaluation: In, page: In, store: str, release: Out, overrides: str = "") -> Result:
+def run(bundle: In, evaluation: In, page: In, store: str, release: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Put a bundle with its report and model card into the registry, and let the store's current.json name it.
 
     Only what evaluate decided to publish. Publishing the same version again changes nothing.
@@ -30,7 +31,7 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
         page: its report.
         store: folder or s3://bucket/prefix that holds the registry.
         release: release.json (version, previous, generation, uri) and the model card.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics generation; parameters version, previous (empty when there is none) and uri of the bundle.
@@ -41,10 +42,10 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
         BadInput: the store serves another card, or what is learned from bought answers where this is a rehearsal.
     """
     card = load_card(bundle)
-    config: PublishConfig = load_config("publish", card, overrides)
+    config = card.settings(overrides).of(PublishConfig)
     settings, found = read_settings(bundle), read_json(evaluation / EVALUATION, "evaluate")
     rules.require_decision(settings, found, is_forced=config.force)
-    text = model_card.write(settings, card, found, is_forced=config.force)
+    text = model_card.page(settings, card, found, is_forced=config.force)
     papers = {
         registry.REPORT: page.read_bytes(),
         EVALUATION: (evaluation / EVALUATION).read_bytes(),

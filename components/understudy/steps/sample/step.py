@@ -18,7 +18,9 @@ from understudy.steps.sample.config import SampleConfig
 from understudy.store import codecs, layout, manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import CARD_FILE, Card, load_config
+from understudy.task.card import CARD_FILE, Card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Teacher, open_teacher
 from understudy.text.numbers import count, usd
@@ -37,7 +39,13 @@ class Night:
 
 
 def run(
-    card: str, store: str, snapshot: Out, sample: Out, answers: str = "", date: str = "", overrides: str = ""
+    card: str,
+    store: str,
+    snapshot: Out,
+    sample: Out,
+    answers: str = "",
+    date: str = "",
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Take people's answers in, draw texts of the last nights for people to label, and let the teacher label a few.
 
@@ -52,7 +60,7 @@ def run(
         answers: people's answers to earlier samples: CSV, JSONL or Parquet with id and label (and annotator), or Label
             Studio's JSON export; a file or an s3:// address. Empty for none.
         date: the day, YYYY-MM-DD; empty for today's in UTC.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics drawn, answers, taught and cost_usd; parameters date and is_new (of the answers).
@@ -64,12 +72,13 @@ def run(
     """
     day = manifests.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
-    config: SampleConfig = load_config("sample", task, overrides)
-    taken, is_new, passed_over = _take_in(keep, task, day, answers)
+    settings = task.settings(overrides)
+    config = settings.of(SampleConfig)
+    taken, is_new, passed_over = _take_in(keep, task, day, answers, settings.value("ingest.max_refused_share"))
     about = samples.read_about(keep, day)
     cost_usd = 0.0
     if about is None:
-        cost_usd = _make(keep, task, config, day, overrides)
+        cost_usd = _make(keep, task, config, day, settings.of(TeacherConfig))
         about = samples.read_about(keep, day) or {}
     snapshot.mkdir(parents=True)
     (snapshot / CARD_FILE).write_text(text, encoding="utf-8")
@@ -79,18 +88,18 @@ def run(
     return Result(headline, figures, {"date": day, "is_new": is_new})
 
 
-def _take_in(store: Store, card: Card, day: str, address: str) -> tuple[int, bool, Sequence[str]]:
+def _take_in(store: Store, card: Card, day: str, address: str, most_refused: float) -> tuple[int, bool, Sequence[str]]:
     """Keep people's answers; return how many there are, whether they are new, and files that are passed over."""
     if not address:
         return 0, False, ()
-    answers = labels.read_answers(address, card.label_names, samples.asked(store, day))
+    answers = labels.read_answers(address, card.label_names, samples.asked(store, day), most_refused)
     votes = answers.votes
     missing = [pl.lit(None, pl.String).alias("annotator")] if "annotator" not in votes.columns else []
     is_new = samples.put_answers(store, day, votes.with_columns(missing)) is not None
     return len(votes), is_new, answers.passed_over
 
 
-def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: str) -> float:
+def _make(store: Store, card: Card, config: SampleConfig, day: str, asking: TeacherConfig) -> float:
     """Draw the day's sample and put it into the store, sample.json last; return what the teacher cost."""
     recent, left_out = _recent(store, day, config.nights)
     texts, total = _texts(store, recent, config.max_texts)
@@ -102,7 +111,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, overrides: s
             f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
     drawn = rules.draw(texts, config, day, stand_for=total / len(texts))
-    drawn, about = _taught(store, card, config, drawn, overrides)
+    drawn, about = _taught(store, card, config, drawn, asking)
     said = {
         "format": FORMAT,
         "date": day,
@@ -164,7 +173,7 @@ def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFra
 
 
 def _taught(
-    store: Store, card: Card, config: SampleConfig, drawn: pl.DataFrame, overrides: str
+    store: Store, card: Card, config: SampleConfig, drawn: pl.DataFrame, asking: TeacherConfig
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Let the teacher label a few texts; when it is away, people still get their sample."""
     told = {"taught": 0, "cost_usd": 0.0, "judge": "", "is_rehearsal": False, "absence": ""}
@@ -172,7 +181,7 @@ def _taught(
     if not len(wanted) or not config.teacher_usd:
         return drawn, told
     try:
-        judged, seat = _ask(store, card, config, wanted, overrides)
+        judged, seat = _ask(store, card, config, wanted, asking)
     except (TeacherError, BadInput) as error:
         return drawn, {**told, "absence": str(error)}
     said = teacher_answers(judged.table, card).select("id", "teacher_label")
@@ -181,10 +190,11 @@ def _taught(
     return drawn.drop("teacher_label").join(said, on="id", how="left", maintain_order="left"), told
 
 
-def _ask(store: Store, card: Card, config: SampleConfig, texts: pl.DataFrame, overrides: str) -> tuple[Any, Teacher]:
+def _ask(
+    store: Store, card: Card, config: SampleConfig, texts: pl.DataFrame, asking: TeacherConfig
+) -> tuple[Any, Teacher]:
     """Ask within the sample's own budget, and within what is left of the card's."""
-    of_label = "\n".join(line for line in overrides.splitlines() if line.strip().startswith("label."))
-    with open_teacher(card, store, load_config("label", card, of_label)) as teacher:
+    with open_teacher(card, store, asking) as teacher:
         return teacher.judge(texts, "sample: texts judged", config.teacher_usd), teacher
 
 

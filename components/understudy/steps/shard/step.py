@@ -13,10 +13,13 @@ from understudy.store import manifests, registry
 from understudy.store.manifests import Manifest
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import CARD_FILE, Card, load_config
+from understudy.task.card import CARD_FILE, Card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
-def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overrides: str = "") -> Result:
+def run(
+    card: str, texts: str, store: str, snapshot: Out, date: str = "", overrides: Overrides = NO_OVERRIDES
+) -> Result:
     """Find the texts that no night has taken yet, pin the bundle that serves, and freeze the night's manifest.
 
     What counts is when a text arrives, not the time that it bears: a new file, or rows appended to a known one. A night
@@ -29,7 +32,7 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
         store: folder or s3://bucket/prefix that holds the registry, and gets the manifest.
         snapshot: the card as this night uses it (card.yaml).
         date: the night, YYYY-MM-DD; empty for today's in UTC.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, shards, number and passed_over (files whose names do not say how they read); parameters date,
@@ -43,7 +46,7 @@ def run(card: str, texts: str, store: str, snapshot: Out, date: str = "", overri
     """
     night = rules.require_begun(manifests.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
-    config: ShardConfig = load_config("shard", parsed, overrides)
+    config = parsed.settings(overrides).of(ShardConfig)
     manifest = manifests.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
     rules.require_same_card(manifest, parsed.name)
     ranges = (part.object for shard in manifest.shards for part in shard)

@@ -110,7 +110,8 @@ class Learner:
         return Learned(self.position.best_score, self.position.best_epoch, self.position.update)
 
     def checkpoint(self) -> Checkpoint:
-        """Return all that another process needs to go on as if nothing had happened."""
+        """Return all that another process needs to go on as if nothing had happened, or to give what came out."""
+        has_ended = self._is_over()
         moments = {
             f"{name}/{key}": value
             for name, weight in self.trained.items()
@@ -119,9 +120,11 @@ class Learner:
         random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state()
-        parts = {"weights": self._weights(), "best": self.best, "moments": moments, "random": random}
+        parts = {"best": self.best, "random": random}
+        if not has_ended:
+            parts |= {"weights": self._weights(), "moments": moments}
         tensors = {name: tensor for part, held in parts.items() for name, tensor in prefixed(part, held).items()}
-        return Checkpoint(self.position, tensors)
+        return Checkpoint(self.position, tensors, has_ended)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of a training with the same inputs and settings."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from understudy import __version__
 from understudy.progress import track
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.train import rules
@@ -15,19 +16,28 @@ from understudy.store import codecs
 from understudy.store import tables as records
 from understudy.store.documents import read_json
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 if TYPE_CHECKING:
     from understudy.steps.train.learn import Learner
 
 
 def run(
-    card: In, pool: In, gold: In, judgements: In, audit: In, student: Out, store: str, overrides: str = ""
+    card: In,
+    pool: In,
+    gold: In,
+    judgements: In,
+    audit: In,
+    student: Out,
+    store: str,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Train one student from soft teacher labels and human labels.
 
     The validation split decides which epoch is kept and when to stop. Progress is kept in the store: a training that
-    was killed goes on from its last checkpoint and ends with the same weights.
+    was killed goes on from its last checkpoint and ends with the same weights. What came out stays there until the
+    card's next training begins: where the student was lost on its way, the step gives it again without training.
 
     Args:
         card: snapshot of the task card.
@@ -37,7 +47,7 @@ def run(
         audit: what the audit measured of the teacher; corrects its answers where it is biased.
         student: the trained model in safetensors, with its tokenizer.
         store: folder or s3:// that keeps checkpoints.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics average_precision (validation), best_epoch, updates, resumed_at (0 from the
@@ -48,7 +58,7 @@ def run(
         BadArtifact: a training text stands in the test split.
     """
     task = load_card(card)
-    config: TrainConfig = load_config("train", task, overrides)
+    config = task.settings(overrides).of(TrainConfig)
     lesson = _lesson(task, config, pool, gold, judgements, audit)
     learned = _learn(lesson, task, config, prepare_store(store), student)
     return Result(
@@ -92,6 +102,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     from understudy.steps.train import checkpoints
 
     key = _training_key(lesson, task, config)
+    checkpoints.remove_ended(store, task.name, besides=key)
     learner, tokenizer = _learner(lesson, task, config)
     if (kept := checkpoints.read_latest(store, key)) is not None:
         learner.resume(kept)
@@ -101,10 +112,11 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
             keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
+    if kept is None or not kept.has_ended:
+        checkpoints.write(store, key, learner.checkpoint())
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
-    checkpoints.remove(store, key)
     return {
         "average_precision": learned.best_score,
         "best_epoch": learned.best_epoch + 1,
@@ -114,9 +126,12 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
 
 
 def _training_key(lesson: Lesson, task: Card, config: TrainConfig) -> str:
-    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one."""
+    """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one.
+
+    The release is a part of it: another one may train otherwise.
+    """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
-    parts = [*tables, repr(config), task.student, ",".join(task.label_names)]
+    parts = [*tables, __version__, repr(config), task.student, ",".join(task.label_names)]
     return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
 
 

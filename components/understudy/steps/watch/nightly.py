@@ -12,12 +12,12 @@ from understudy.errors import BadInput, StorageError
 from understudy.stats.drift import series, words
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary, describe, empty, summarise
-from understudy.steps.watch.records import NewWord
 from understudy.store import manifests, registry, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.segments import parse, require_rows, shard_records, spread
 from understudy.store.storage import Store
+from understudy.store.watch_records import NewWord
 
 COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little

@@ -1,10 +1,11 @@
-"""Where a verdict goes: the store, a file for Prometheus, and a webhook when there is an alarm."""
+"""Where a verdict goes: a search index, Prometheus, whoever trains next, and a webhook when there is an alarm."""
 
 import http.client
 import json
 import os
 import ssl
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -15,7 +16,8 @@ from understudy.errors import BadInput
 from understudy.progress import say
 from understudy.runtime.retry import BUSY, Patience, patiently
 from understudy.secrets.keys import redact
-from understudy.steps.watch.records import VERDICTS, Night
+from understudy.store.hashing import hash_json
+from understudy.store.watch_records import FORMAT, VERDICTS, Night
 
 WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
 TIMEOUT_S = 10
@@ -94,6 +96,33 @@ def webhook_url() -> str:
             f"({WEBHOOK}; the value is not shown). Mend it."
         )
     return url
+
+
+def documents(night: Night) -> list[dict[str, Any]]:
+    """Return the night as documents for a search index, one a series; `id` is the document's own.
+
+    The watch's series have an index of their own beside that of the texts.
+    """
+    shared = {
+        "date": night.date,
+        "card": night.card,
+        "version": night.version,
+        "generation": night.generation,
+        "verdict": night.verdict,
+        "reason": night.reason,
+        "texts": night.texts,
+        "refused": sum(night.refused.values()),
+    }
+    return [
+        {"id": f"{night.card}:{night.date}:{name}", "series": name, **shared, **asdict(value)}
+        for name, value in night.series.items()
+    ]
+
+
+def trigger(night: Night) -> dict[str, Any]:
+    """Return what `watch/retrain/<night>.json` says to whoever starts the next training run."""
+    said = {name: getattr(night, name) for name in ("date", "card", "version", "generation", "reason", "is_rehearsal")}
+    return {"format": FORMAT, **said, "evidence": list(night.evidence), "id": hash_json(said)[:12]}
 
 
 def message(night: Night, report: str) -> dict[str, Any]:

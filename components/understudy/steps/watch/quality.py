@@ -2,9 +2,7 @@
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -12,48 +10,24 @@ import polars as pl
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
 from understudy.stats.metrics import Bools, Floats, Interval
-from understudy.store import codecs, hashing, registry
+from understudy.store import hashing
 from understudy.store.storage import Store
+from understudy.store.watch_records import (
+    QUALITY,
+    DatedTestSet,
+    Figure,
+    LabelFigures,
+    Month,
+    Quality,
+    Rate,
+    Sample,
+    learning_curve,
+    quality_days,
+)
 from understudy.task.card import Card
 
-PREFIX = "watch/quality/"
-RECORD = re.compile(rf"{PREFIX}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
-FORMAT = 1
-Record = dict[str, float | None]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """What is known of the model's quality on a day.
-
-    Attributes:
-        date: the day.
-        card: name of the task card.
-        samples: one for each sample, oldest first; see `sample_record`.
-        months: F1 by month: month, texts and f1 with its interval.
-        cycles: the learning curve: version, published, trained_texts and f1 with its interval on its test set.
-        tests: dated test sets, each compared with the one that the bundle was published on; see `testsets`.
-    """
-
-    date: str
-    card: str
-    samples: Sequence[Mapping[str, Any]]
-    months: Sequence[Mapping[str, Any]]
-    cycles: Sequence[Mapping[str, Any]]
-    tests: Sequence[Mapping[str, Any]] = ()
-
-    def as_json(self) -> bytes:
-        """Write it."""
-        return codecs.as_json({"format": FORMAT, **asdict(self)})
-
-    @property
-    def key(self) -> str:
-        """Where it is kept; what people answer later on the same day has a key of its own."""
-        answered = sum(int(sample["answered"]) for sample in self.samples)
-        return f"{PREFIX}{self.date}-{answered:06d}-{hashing.hash_json(json.loads(self.as_json()))[:12]}.json"
-
-
-def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: Sequence[Mapping[str, Any]]) -> Quality:
+def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: Sequence[DatedTestSet]) -> Quality:
     """Measure the model by all answers up to a day.
 
     Args:
@@ -69,23 +43,32 @@ def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: 
         card=card.name,
         samples=[sample_record(str(name[0]), table, card) for name, table in by_day.items()],
         months=_months(answered, card),
-        cycles=cycles(store),
+        cycles=learning_curve(store),
         tests=tests,
     )
 
 
-def put(store: Store, found: Quality) -> None:
+def key_of(known: Quality) -> str:
+    """Return where it is kept; what people answer later on the same day has a key of its own. "" before a sample."""
+    if not known.samples:
+        return ""
+    answered = sum(sample["answered"] for sample in known.samples)
+    digest = hashing.hash_json(json.loads(known.as_json()))[:12]
+    return f"{QUALITY}{known.date}-{answered:06d}-{digest}.json"
+
+
+def put(store: Store, known: Quality) -> None:
     """Keep what was measured, once; nothing before there is a sample."""
-    if found.samples:
-        store.put_if_absent(found.key, found.as_json())
+    if key := key_of(known):
+        store.put_if_absent(key, known.as_json())
 
 
 def newest_day(store: Store) -> str:
     """Return the last day on which quality was measured; "" before the first."""
-    return max((one[1] for key in store.list(PREFIX) if (one := RECORD.fullmatch(key))), default="")
+    return max(quality_days(store), default="")
 
 
-def sample_record(day: str, sample: pl.DataFrame, card: Card) -> dict[str, Any]:
+def sample_record(day: str, sample: pl.DataFrame, card: Card) -> Sample:
     """Measure one sample.
 
     Args:
@@ -106,7 +89,7 @@ def sample_record(day: str, sample: pl.DataFrame, card: Card) -> dict[str, Any]:
         "answered": len(human),
         "taught": len(taught),
         "labels": {name: _of_label(human, name) for name in card.label_names},
-        "f1": _written(f1(human, card.positive_label)),
+        "f1": written(f1(human, card.positive_label)),
         "errors": _rate(human, "human_label"),
         "disagreement": _rate(taught, "teacher_label"),
     }
@@ -159,37 +142,17 @@ def f1(answered: pl.DataFrame, positive: str) -> Interval:
     return metrics.bootstrap(figure, truth, found, groups=answered["group"].to_list())
 
 
-def points(sample: Mapping[str, Any]) -> dict[str, Point]:
+def points(sample: Sample) -> dict[str, Point]:
     """Return a sample's values of the quality series, as angles."""
+    rates = {"errors": sample["errors"], "disagreement": sample["disagreement"]}
     return {
-        name: Point(angle(sample[name]["value"]), 1.0, sample[name]["texts"])
-        for name in ("errors", "disagreement")
-        if sample[name]["value"] is not None
+        name: Point(angle(rate["value"]), 1.0, rate["texts"])
+        for name, rate in rates.items()
+        if rate["value"] is not None
     }
 
 
-def cycles(store: Store) -> list[dict[str, Any]]:
-    """Return the learning curve: what each published version had learned from, and its F1 on its own test set."""
-    found = []
-    for version in dict.fromkeys(state.version for state in registry.read_history(store)):
-        manifest = registry.read_manifest(store, version)
-        settings = registry.fetch_settings(store, version)
-        paper = f"{manifest.papers}/evaluation.json"
-        figures = published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
-        published = next(state.published for state in registry.read_history(store) if state.version == version)
-        found.append(
-            {"version": version, "published": published, "trained_texts": settings.get("trained_texts"), "f1": figures}
-        )
-    return found
-
-
-def published_f1(evaluation: Mapping[str, Any]) -> Record | None:
-    """Return the student's F1 in an evaluation, with its interval."""
-    student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
-    return dict(student["figures"]["f1"]) if student and "f1" in student["figures"] else None
-
-
-def _months(answered: pl.DataFrame, card: Card) -> list[dict[str, Any]]:
+def _months(answered: pl.DataFrame, card: Card) -> list[Month]:
     """F1 by month, all samples of a month together."""
     human = [
         reweighted(part.filter(pl.col("human_label").is_not_null()), part)
@@ -200,27 +163,29 @@ def _months(answered: pl.DataFrame, card: Card) -> list[dict[str, Any]]:
         "month", as_dict=True, maintain_order=True
     )
     return [
-        {"month": str(name[0]), "texts": len(part), "f1": _written(f1(part, card.positive_label))}
+        Month(month=str(name[0]), texts=len(part), f1=written(f1(part, card.positive_label)))
         for name, part in by_month.items()
         if len(part)
     ]
 
 
-def _of_label(answered: pl.DataFrame, name: str) -> dict[str, Record]:
+def _of_label(answered: pl.DataFrame, name: str) -> LabelFigures:
     weights = answered["weight"].to_numpy()
     is_said, is_found = ((answered[column] == name).to_numpy() for column in ("human_label", "label"))
     return {
-        "precision": _written(weighted_share(is_said[is_found], weights[is_found])),
-        "recall": _written(weighted_share(is_found[is_said], weights[is_said])),
+        "precision": written(weighted_share(is_said[is_found], weights[is_found])),
+        "recall": written(weighted_share(is_found[is_said], weights[is_said])),
     }
 
 
-def _rate(answered: pl.DataFrame, column: str) -> Record:
+def _rate(answered: pl.DataFrame, column: str) -> Rate:
     """Share of the texts on which the model and another judge differ, with the number of texts that it rests on."""
     weights = answered["weight"].to_numpy()
     differs = (answered[column] != answered["label"]).to_numpy()
-    return {**_written(weighted_share(differs, weights)), "texts": round(effective(weights), 6)}
+    return {**written(weighted_share(differs, weights)), "texts": round(effective(weights), 6)}
 
 
-def _written(interval: Interval) -> Record:
-    return metrics.as_record(interval)
+def written(interval: Interval) -> Figure:
+    """Return an interval as it stands in a record; none where it is undefined."""
+    value, low, high = (metrics.as_record(interval)[end] for end in ("value", "low", "high"))
+    return Figure(value=value, low=low, high=high)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from understudy.reports.watch import sentences
 from understudy.stats.drift import attribution, detector, series
 from understudy.stats.drift import limit as limit_test
 from understudy.stats.drift.attribution import Explained
@@ -11,9 +12,8 @@ from understudy.stats.drift.detector import Baseline, Tolerance, Verdict
 from understudy.stats.drift.series import BY_NAME, CONTENT, MISSED, QUALITY, SERIES, Point, angle, share_of
 from understudy.stats.drift.summary import Summary, empty
 from understudy.stats.metrics import Interval
-from understudy.steps.watch import sentences
 from understudy.steps.watch.config import WatchConfig
-from understudy.steps.watch.records import Value
+from understudy.store.watch_records import Value
 
 FINE, LOOK, RETRAIN = "fine", "look", "retrain"
 

@@ -12,24 +12,29 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.drift import series
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary
-from understudy.steps.watch import nightly, outlets, quality, records, rules, testsets
+from understudy.steps.watch import nightly, outlets, quality, rules, testsets
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.nightly import Look
-from understudy.steps.watch.quality import Quality
-from understudy.steps.watch.records import FORMAT, Night
 from understudy.steps.watch.rules import Watched
-from understudy.store import codecs, manifests, segments
+from understudy.store import codecs, manifests, segments, watch_records
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card, load_config
+from understudy.store.watch_records import FORMAT, PAGE, SERIES_FILE, Night, Quality
+from understudy.task.card import Card, load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
-SERIES_FILE, DOCUMENTS_FILE, METRICS_FILE = "series.json", "documents.jsonl", "understudy.prom"
-PAGE = "watch/page.html"
+DOCUMENTS_FILE, METRICS_FILE = "documents.jsonl", "understudy.prom"
 
 
 def run(
-    card: In, store: str, watched: Out, page: Out, date: str = "", newest_whole: bool = False, overrides: str = ""
+    card: In,
+    store: str,
+    watched: Out,
+    page: Out,
+    date: str = "",
+    newest_whole: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Say whether the model may go on: fine, look or retrain, with the reason and what it rests on.
 
@@ -44,7 +49,7 @@ def run(
         date: the night, YYYY-MM-DD; empty for today's in UTC.
         newest_whole: take the newest night up to the date that is labelled whole, for a run beside one that goes on;
             without it, a night of this date that is not labelled whole is an error.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics texts, refused, and value and evidence of each series; parameters verdict, reason, date and webhook
@@ -57,9 +62,9 @@ def run(
     """
     outlets.webhook_url()
     task = load_card(card)
-    config: WatchConfig = load_config("watch", task, overrides)
+    config = task.settings(overrides).of(WatchConfig)
     keep, day = prepare_store(store), manifests.night_of(date)
-    judged = _judged_nights(keep)
+    judged = watch_records.read_nights(keep)
     config = _for_day(config, day, newest=max([day, *(one.date for one in judged)]))
     answered = _measured(keep, task, config, day)
     past = [one for one in judged if one.date <= day]
@@ -99,13 +104,6 @@ def _measured(store: Store, card: Card, config: WatchConfig, day: str) -> Qualit
     found = quality.measured(store, card, answered, day, testsets.read_all(store, day))
     quality.put(store, found)
     return found
-
-
-def _judged_nights(store: Store) -> list[Night]:
-    """Read the records of all nights, oldest first."""
-    keys = [key for key in store.list("watch/date=") if key.endswith(f"/{SERIES_FILE}")]
-    found = [records.parse(store.read(key), store.locate(key)) for key in keys]
-    return sorted(found, key=lambda night: night.date)
 
 
 def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, list[str]]:
@@ -173,7 +171,7 @@ def _judged(
         reference=seen.reference.as_record() if seen.is_own_reference else None,
         words=seen.words if judged.verdict != rules.FINE else (),
         settings=asdict(config),
-        quality=answered.key if answered.samples else "",
+        quality=quality.key_of(answered),
     )
 
 
@@ -214,8 +212,8 @@ def _files(night: Night) -> dict[str, bytes]:
     """Return what is kept of a night, by file name; series.json last: with it the night is judged."""
     return {
         METRICS_FILE: outlets.prometheus(night).encode(),
-        DOCUMENTS_FILE: codecs.as_lines(records.documents(night)),
-        SERIES_FILE: codecs.as_json(records.as_record(night)),
+        DOCUMENTS_FILE: codecs.as_lines(outlets.documents(night)),
+        SERIES_FILE: watch_records.written(night),
     }
 
 
@@ -223,12 +221,13 @@ def _put(store: Store, night: Night, html: str) -> str:
     """Leave the night in the store, then tell who wants to know; return whether the webhook was sent."""
     folder = f"watch/date={night.date}"
     files = _files(night)
-    store.put_if_absent(f"{folder}/page.html", html.encode())
     for name, data in files.items():
         store.put_if_absent(f"{folder}/{name}", data)
+    # after the record, which says what is on it: a page without one could not be made again by whoever erases texts
+    store.put_if_absent(watch_records.page_key(night.date), html.encode())
     if night.verdict == rules.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
-        store.put_if_absent(f"watch/retrain/{night.date}.json", codecs.as_json(records.trigger(night)))
-    return _tell(store, night, store.locate(f"{folder}/page.html"))
+        store.put_if_absent(f"watch/retrain/{night.date}.json", codecs.as_json(outlets.trigger(night)))
+    return _tell(store, night, store.locate(watch_records.page_key(night.date)))
 
 
 def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged: Sequence[Night], html: str) -> None:

@@ -5,36 +5,19 @@ testsets/<last day of the quarter>/about.json     put last: F1 on it beside F1 o
 """
 
 import math
-from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
 
 import polars as pl
-from typing_extensions import TypedDict
 
-from understudy.stats import metrics
 from understudy.stats.metrics import Interval
 from understudy.steps.watch import quality
 from understudy.store import codecs, tables
-from understudy.store.names import Version
 from understudy.store.storage import Store
+from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
 
 PREFIX = "testsets/"
 ABOUT_FILE = "about.json"
-
-
-class About(TypedDict):
-    """What is said of a test set."""
-
-    date: str
-    version: Version
-    texts: int
-    measured_on: int
-    positives: int
-    f1: dict[str, float | None]
-    published_f1: dict[str, float | None] | None
-    difference: dict[str, float | None] | None
 
 
 def quarter_before(day: str) -> tuple[str, str]:
@@ -84,25 +67,25 @@ def gold(rows: pl.DataFrame) -> bytes:
     return codecs.as_parquet(tables.Gold.validate(table, cast=True))
 
 
-def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> dict[str, Any]:
+def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> DatedTestSet:
     """Set F1 on the new test set beside F1 on the one that the bundle was published on."""
     version = str(rows["version"][-1])
     own = rows.filter(pl.col("version") == version).with_columns(weight=pl.lit(1.0))
     found = quality.f1(own, card.positive_label)
-    published = next((one["f1"] for one in quality.cycles(store) if one["version"] == version), None)
+    published = next((one["f1"] for one in learning_curve(store) if one["version"] == version), None)
     return {
         "date": name,
         "version": version,
         "texts": len(rows),
         "measured_on": len(own),
         "positives": int((rows["human_label"] == card.positive_label).sum()),
-        "f1": metrics.as_record(found),
+        "f1": quality.written(found),
         "published_f1": published,
-        "difference": metrics.as_record(difference(found, published)) if published else None,
+        "difference": quality.written(difference(found, published)) if published else None,
     }
 
 
-def difference(new: Interval, old: Mapping[str, float | None]) -> Interval:
+def difference(new: Interval, old: Figure) -> Interval:
     """Difference of two figures measured on different texts, with its 95% interval.
 
     >>> found = difference(Interval(0.70, 0.64, 0.76), {"value": 0.80, "low": 0.72, "high": 0.88})
@@ -111,7 +94,7 @@ def difference(new: Interval, old: Mapping[str, float | None]) -> Interval:
 
     Source: Newcombe, "Interval estimation for the difference between independent proportions", 1998, method 10.
     """
-    value, low, high = (math.nan if old[name] is None else float(old[name] or 0.0) for name in ("value", "low", "high"))
+    value, low, high = (math.nan if end is None else end for end in (old["value"], old["low"], old["high"]))
     change = new.value - value
     return Interval(
         change,
@@ -120,8 +103,8 @@ def difference(new: Interval, old: Mapping[str, float | None]) -> Interval:
     )
 
 
-def read_all(store: Store, until: str) -> list[dict[str, Any]]:
+def read_all(store: Store, until: str) -> list[DatedTestSet]:
     """Read what is said of every test set up to a day, oldest first."""
     keys = [key for key in store.list(PREFIX) if key.endswith(f"/{ABOUT_FILE}")]
-    found = [codecs.read_mapping(store.read(key), store.locate(key), About) for key in keys]
+    found = [codecs.read_as(DatedTestSet, store.read(key), store.locate(key)) for key in keys]
     return [about for about in found if about["date"] <= until]

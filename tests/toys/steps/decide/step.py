@@ -2,9 +2,10 @@
 
 from tests.toys.note import note
 from understudy.runtime.shell import In, Out, Result
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
-def run(doubled: In, evaluation: Out, page: Out, card: In | None = None, overrides: str = "") -> Result:
+def run(doubled: In, evaluation: Out, page: Out, card: In | None = None, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Publish when the sum is large enough."""
     note("decide")
     total = sum(map(int, (doubled / "numbers.txt").read_text().split()))

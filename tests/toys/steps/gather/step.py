@@ -5,10 +5,18 @@ from pathlib import Path
 from tests.toys.note import note
 from understudy.runtime.shell import Out, Result
 from understudy.task.card import load_card
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
 def run(
-    card: str, texts: str, labels: str, store: str, snapshot: Out, numbers: Out, extra: Out, overrides: str = ""
+    card: str,
+    texts: str,
+    labels: str,
+    store: str,
+    snapshot: Out,
+    numbers: Out,
+    extra: Out,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Count the lines of texts and labels.
 
@@ -20,7 +28,7 @@ def run(
         snapshot: the card.
         numbers: the counts.
         extra: a word.
-        overrides: key=value lines that change settings for this run.
+        overrides: settings that this run changes, by section and name.
     """
     note("gather")
     for folder in (snapshot, numbers, extra):

@@ -2,9 +2,10 @@
 
 from tests.toys.note import note
 from understudy.runtime.shell import In, Out, Result
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
-def run(evaluation: In, page: In, store: str, release: Out, overrides: str = "") -> Result:
+def run(evaluation: In, page: In, store: str, release: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Copy the sum."""
     note("ship")
     release.mkdir()

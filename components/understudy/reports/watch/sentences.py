@@ -1,14 +1,20 @@
 """The watch in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from understudy.stats.drift.attribution import Explained
 from understudy.stats.drift.series import BY_NAME
-from understudy.steps.watch.records import Value
+from understudy.store.watch_records import Figure, Night, Sample, Value
 from understudy.text import numbers
 
 Cause = Literal["content", "base rate", "scores"]
+BADGES = {"fine": "Fine", "look": "Look", "retrain": "Retrain"}
+ASKS = {
+    "fine": "The model may go on.",
+    "look": "A person should look at this.",
+    "retrain": "A training run should be started; a trigger lies in the store.",
+}
 SUBJECTS = {
     "positives": "The share of positives",
     "scores": "The mean score",
@@ -49,6 +55,53 @@ def evidence(value: Value) -> str:
     if value.is_standing:
         return "alarm" if value.is_alarm else "alarm stands"
     return "evidence under 0.01" if value.evidence < 0.01 else f"evidence {value.evidence:.2f}"
+
+
+def state(name: str, value: Value) -> str:
+    """Say in a line where a series stands."""
+    return f"{amount(name, value.value)}; expected {amount(name, value.expected)}; {evidence(value)}"
+
+
+def with_interval(name: str, value: Value) -> str:
+    """Write a night's value of a series beside what was expected."""
+    return (
+        f"{amount(name, value.value)} ({interval(name, value.low, value.high)}), expected "
+        f"{amount(name, value.expected)}"
+    )
+
+
+def strongest(night: Night) -> str:
+    """Name the series of a night that speaks most for a change."""
+    name = max(night.series, key=lambda one: night.series[one].evidence, default=None)
+    return f"{evidence(night.series[name])} ({name})" if name else numbers.UNKNOWN
+
+
+def positives(night: Night) -> str:
+    """Write a night's share of positives."""
+    share = night.series.get("positives")
+    return amount("positives", share.value if share else None)
+
+
+def of_sample(sample: Sample | None) -> str:
+    """Say how sure F1 is by people's answers, and of when it is."""
+    if sample is None:
+        return "no answers yet"
+    return f"{numbers.figure_interval(sample['f1']['low'], sample['f1']['high'])}, sample of {sample['date']}"
+
+
+def rate(judged: Figure | Mapping[str, float | None]) -> str:
+    """Write a rate of errors or disagreements."""
+    if judged["value"] is None:
+        return "nobody was asked"
+    return f"{numbers.percent(judged['value'])} ({numbers.percent_interval(judged['low'], judged['high'])})"
+
+
+def difference(between: Figure | None) -> str:
+    """Write a difference of two figures."""
+    if between is None or between["value"] is None:
+        return numbers.UNKNOWN
+    low, high = numbers.signed(between["low"]), numbers.signed(between["high"])
+    return f"{numbers.signed(between['value'])} ({low} to {high})"
 
 
 def change(name: str, value: Value) -> str:

@@ -1,0 +1,100 @@
+"""Write a page from a record by its template: every text is escaped, and a field that the record lacks is an error.
+
+HTML pages need no other file, no network and no script: style and figures lie in them. Markdown is escaped too, so that
+a text brings in no tag, no picture and no cell of its own.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, ParamSpec
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
+
+from understudy.errors import BadArtifact
+from understudy.text import numbers
+
+P = ParamSpec("P")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+MARKDOWN_SIGNS = re.compile(r"([\\`*<&|\[])")
+FILTERS: dict[str, Callable[..., str]] = {
+    "count": numbers.count,
+    "figure": numbers.figure,
+    "figure_interval": numbers.figure_interval,
+    "first_stage": numbers.first_stage,
+    "listed": numbers.listed,
+    "milliseconds": numbers.milliseconds,
+    "p_value_alone": numbers.p_value_alone,
+    "percent": numbers.percent,
+    "percent_interval": numbers.percent_interval,
+    "reasons": numbers.reasons,
+    "usd": numbers.usd,
+}
+
+
+def from_record(build: Callable[P, str]) -> Callable[P, str]:
+    """Let a page's builder say in a sentence that its record lacks something."""
+
+    @wraps(build)
+    def page(*arguments: P.args, **named: P.kwargs) -> str:
+        try:
+            return build(*arguments, **named)
+        except (UndefinedError, KeyError) as error:
+            raise BadArtifact(
+                f"A record must hold all that its page shows, got one that lacks something: {error} "
+                f"({build.__module__}). Run the step that made it again."
+            ) from error
+
+    return page
+
+
+def render(template: str, **values: Any) -> str:
+    """Write a page.
+
+    Args:
+        template: file in `templates/`; `.html.j2` or `.md.j2`.
+        values: what the template shows.
+    """
+    write = _markdown if template.endswith(".md.j2") else clean
+    return _environment(write).get_template(template).render(values)
+
+
+@cache
+def _environment(write: Callable[[Any], Any]) -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=write,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def clean(value: Any) -> Any:
+    r"""Replace what no page may hold: control characters and half characters.
+
+    >>> clean("a\x07b") == "a\N{REPLACEMENT CHARACTER}b"
+    True
+    """
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def _markdown(value: Any) -> Any:
+    return value if isinstance(value, Markup) or not isinstance(value, str) else escape_markdown(value)
+
+
+def escape_markdown(text: str) -> Markup:
+    r"""Write a text in one line of Markdown that shows it as it is, in a table's cell too.
+
+    >>> str(escape_markdown("a|b\n\n# <b>"))
+    'a\\|b # \\<b>'
+    """
+    flat = " ".join(str(clean(text)).split())
+    return Markup(MARKDOWN_SIGNS.sub(r"\\\1", flat))  # noqa: S704 - this is the escaping

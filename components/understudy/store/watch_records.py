@@ -1,0 +1,306 @@
+"""The watch's records: of a night, and of the model's quality on a day. Everything that is shown is made from them.
+
+watch/date=<night>/series.json   a night, written once; with it the night is judged
+watch/date=<night>/page.html     the page of that night, made from its record and those before it
+watch/page.html                  the page of the newest night
+watch/quality/<day>-<answers>-<hash>.json   what people and the teacher said up to a day
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from understudy.errors import BadArtifact
+from understudy.stats.drift.series import Point
+from understudy.stats.drift.summary import Reference, Summary
+from understudy.store import codecs, registry
+from understudy.store.names import CardName, Day, Version
+from understudy.store.storage import Store
+
+FORMAT = QUALITY_FORMAT = 1
+VERDICTS = ("fine", "look", "retrain")
+NIGHTS, PAGE = "watch/date=", "watch/page.html"
+SERIES_FILE, PAGE_FILE = "series.json", "page.html"
+QUALITY = "watch/quality/"
+QUALITY_RECORD = re.compile(rf"{QUALITY}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
+
+
+class Figure(TypedDict):
+    """A figure with its 95% interval; none where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Rate(Figure):
+    """A share of the texts on which the model and another judge differ, and the number of texts that it rests on."""
+
+    texts: float
+
+
+class LabelFigures(TypedDict):
+    """How well the model finds one label."""
+
+    precision: Figure
+    recall: Figure
+
+
+class Sample(TypedDict):
+    """A sample of predictions as people and the teacher judged it."""
+
+    date: Day
+    version: Version
+    drawn: int
+    answered: int
+    taught: int
+    labels: dict[str, LabelFigures]
+    f1: Figure
+    errors: Rate
+    disagreement: Rate
+
+
+class Month(TypedDict):
+    """F1 by all answers of a month."""
+
+    month: str
+    texts: int
+    f1: Figure
+
+
+class Cycle(TypedDict):
+    """A published bundle: what it had learned from, and F1 on its own test set."""
+
+    version: Version
+    published: str
+    trained_texts: int | None
+    f1: Figure | None
+
+
+class DatedTestSet(TypedDict):
+    """A test set of people's answers, and F1 on it beside F1 on the set the bundle was published on."""
+
+    date: str
+    version: Version
+    texts: int
+    measured_on: int
+    positives: int
+    f1: Figure
+    published_f1: Figure | None
+    difference: Figure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A series on one night, on the scale that people read.
+
+    Attributes:
+        value: of the night, or of the last one that had any; low and high are its 95% interval.
+        low: lower end.
+        high: upper end.
+        expected: by the nights before and the bundle's reference, with its interval; none on the first night.
+        expected_low: lower end.
+        expected_high: upper end.
+        evidence: against "nothing has changed"; 1 and more is an alarm.
+        since: night on which a change most likely began; none while nothing speaks for one.
+        is_alarm: an alarm stands that did not on the night before.
+        is_standing: an alarm of this night or before stands.
+    """
+
+    value: float
+    low: float
+    high: float
+    expected: float | None
+    expected_low: float | None
+    expected_high: float | None
+    evidence: float
+    since: str | None
+    is_alarm: bool
+    is_standing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWord:
+    """A word that came up: in how many groups and texts of the night; the reference hardly knew its bucket."""
+
+    word: str
+    groups: int
+    texts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One night's record: `watch/date=<night>/series.json`.
+
+    Attributes:
+        format: of this record.
+        date: the night.
+        card: name of the task card.
+        version: of the bundle.
+        generation: of current.json when the night was begun.
+        is_rehearsal: a rehearsal teacher had a part in the bundle.
+        positive_label: the label whose share is watched.
+        texts: labelled.
+        looked_at: of these, by the watch.
+        refused: rows, by reason.
+        verdict: "fine", "look" or "retrain".
+        reason: in a sentence or two.
+        evidence: sentences, one for each thing that speaks for the verdict.
+        series: by name.
+        points: of the nightly series, on their own scales.
+        summary: sums and cross products of the night (`drift.Summary`).
+        reference: `drift.Reference` of this night, where the bundle has none and no night before had.
+        words: that came up, where the words have changed.
+        settings: of the watch.
+        quality: key of the quality record that was known on this night; empty when there was none.
+    """
+
+    format: int
+    date: Day
+    card: CardName
+    version: Version
+    generation: int
+    is_rehearsal: bool
+    positive_label: str
+    texts: int
+    looked_at: int
+    refused: Mapping[str, int]
+    verdict: str
+    reason: str
+    evidence: Sequence[str]
+    series: Mapping[str, Value]
+    points: Mapping[str, Point]
+    summary: Mapping[str, Any]
+    reference: Mapping[str, Any] | None
+    words: Sequence[NewWord]
+    settings: Mapping[str, Any]
+    quality: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What is known of the model's quality on a day.
+
+    Attributes:
+        date: the day.
+        card: name of the task card.
+        samples: one for each sample, oldest first.
+        months: F1 by month.
+        cycles: the learning curve, a bundle each.
+        tests: dated test sets, oldest first.
+        format: of this record.
+    """
+
+    date: Day
+    card: CardName
+    samples: Sequence[Sample]
+    months: Sequence[Month]
+    cycles: Sequence[Cycle]
+    tests: Sequence[DatedTestSet] = ()
+    format: int = QUALITY_FORMAT
+
+    def as_json(self) -> bytes:
+        """Write it."""
+        return codecs.as_json(asdict(self))
+
+
+def parse(data: bytes, where: str) -> Night:
+    """Read a night's record.
+
+    Raises:
+        BadArtifact: it is damaged, of another format, or of another night than its key says.
+    """
+    night = codecs.read_as(Night, data, where)
+    try:
+        _require(night.format == FORMAT, f"format {night.format}")
+        _require(night.verdict in VERDICTS, f"the verdict '{night.verdict:.40}'")
+        for name in ("false_alarm_nights", "page_nights"):
+            value = night.settings.get(name)
+            _require(isinstance(value, int) and value >= 1, f"{name} {value!s:.40}")
+        Summary.of_record(night.summary)
+        if night.reference is not None:
+            Reference.of_record(night.reference)
+    except (BadArtifact, LookupError, TypeError, ValueError) as error:
+        raise BadArtifact(f"A night's series must be readable, got {error!s:.200} ({where}). Restore it.") from error
+    return night
+
+
+def _require(is_so: bool, got: str) -> None:
+    if not is_so:
+        raise ValueError(got)
+
+
+def written(night: Night) -> bytes:
+    """Write a night's record."""
+    return codecs.as_json(asdict(night))
+
+
+def series_key(date: str) -> str:
+    """Return the key of a night's record."""
+    return f"{NIGHTS}{date}/{SERIES_FILE}"
+
+
+def page_key(date: str) -> str:
+    """Return the key of a night's page."""
+    return f"{NIGHTS}{date}/{PAGE_FILE}"
+
+
+def read_nights(store: Store) -> list[Night]:
+    """Read the records of all nights, oldest first.
+
+    Raises:
+        BadArtifact: one is damaged.
+    """
+    keys = [key for key in store.list(NIGHTS) if key.endswith(f"/{SERIES_FILE}")]
+    return sorted((parse(store.read(key), store.locate(key)) for key in keys), key=lambda night: night.date)
+
+
+def read_quality(store: Store, key: str) -> Quality:
+    """Read what was known of the model's quality.
+
+    Raises:
+        BadArtifact: it is damaged, or of another format, or its key is that of no such record.
+    """
+    if not QUALITY_RECORD.fullmatch(key):
+        raise BadArtifact(f"A record of the model's quality must lie under {QUALITY}, got '{key:.80}'. Restore it.")
+    quality = codecs.read_as(Quality, store.read(key), store.locate(key))
+    if quality.format != QUALITY_FORMAT:
+        raise BadArtifact(
+            f"A record of the model's quality must be of format {QUALITY_FORMAT}, got {quality.format} "
+            f"({store.locate(key)}). Restore it."
+        )
+    return quality
+
+
+def quality_days(store: Store) -> dict[str, str]:
+    """Return the key of the last record of quality by its day, oldest day first."""
+    named = [(found[1], key) for key in sorted(store.list(QUALITY)) if (found := QUALITY_RECORD.fullmatch(key))]
+    return dict(named)
+
+
+def learning_curve(store: Store) -> list[Cycle]:
+    """Return what each published version had learned from, and its F1 on its own test set."""
+    published: dict[str, str] = {}
+    for state in registry.read_history(store):
+        published.setdefault(state.version, state.published)
+    return [_cycle(store, version, when) for version, when in published.items()]
+
+
+def _cycle(store: Store, version: str, published: str) -> Cycle:
+    manifest = registry.read_manifest(store, version)
+    settings = registry.fetch_settings(store, version)
+    paper = f"{manifest.papers}/evaluation.json"
+    f1 = _published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
+    return Cycle(version=version, published=published, trained_texts=settings.get("trained_texts"), f1=f1)
+
+
+def _published_f1(evaluation: Mapping[str, Any]) -> Figure | None:
+    """Return the student's F1 in an evaluation, with its interval."""
+    student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
+    if student is None or "f1" not in student["figures"]:
+        return None
+    f1 = student["figures"]["f1"]
+    return Figure(value=f1["value"], low=f1["low"], high=f1["high"])

@@ -1,0 +1,67 @@
+"""Settings that several steps share, each a section of the card of its own."""
+
+from dataclasses import dataclass
+
+from understudy.task.settings import require
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherConfig:
+    """How the teacher is asked, by every step that asks it; the card's section also says who it is and what it costs.
+
+    Attributes:
+        concurrency: requests that are sent and not yet in the store, at most; fewer on a server that is slow.
+        logprobs: ask for token log-probabilities, which become the teacher's probabilities where the server gives them.
+        rationale: ask for one short sentence of reason beside each label; it costs about 30 tokens a text.
+        max_answer_tokens: most tokens of one answer; raise it for models that think before they answer.
+        timeout_s: seconds after which a server is slow: fewer texts are asked at once. A late answer is waited for as
+            long as others come, or eight times as long.
+        max_tries: tries a text when the server is busy (429) or fails; then the text counts as failed.
+        max_wait_s: longest Retry-After, in seconds, that is waited for; beyond it the text counts as failed.
+        max_failed_share: in [0, 1]; the step fails when a larger share of the texts has no answer.
+        flush_s: seconds after which the store's small segments of answers are merged; each answer is there at once.
+    """
+
+    concurrency: int = 8
+    logprobs: bool = True
+    rationale: bool = False
+    max_answer_tokens: int = 200
+    timeout_s: float = 60.0
+    max_tries: int = 6
+    max_wait_s: float = 300.0
+    max_failed_share: float = 0.05
+    flush_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        for name in ("concurrency", "max_answer_tokens", "max_tries"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(self.concurrency <= 256, f"concurrency must be at most 256, got {self.concurrency}.")
+        for name in ("timeout_s", "max_wait_s", "flush_s"):
+            require(getattr(self, name) > 0, f"{name} must be more than 0 seconds, got {getattr(self, name)}.")
+        require(0 <= self.max_failed_share <= 1, f"max_failed_share must be in [0, 1], got {self.max_failed_share}.")
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeConfig:
+    """What the first stage, which settles the obvious negatives before the student, may lose and must save.
+
+    Attributes:
+        max_missed: most of all texts, as a share, that the first stage may settle as negatives although the student
+            would call them positive, with 95% confidence for texts like the pool's, where groups that lose texts hold
+            no more positives than others with positives (docs/decisions/0008-first-stage.md); 0 for no first stage.
+        checked_share: of the settled texts, scored by the student too, so that watch sees what is lost, also where
+            max_missed trusts too much.
+        min_settled: share of all texts that the first stage must settle to be worth its time, which is about a
+            hundredth of the smallest student's; below it the bundle has none.
+    """
+
+    max_missed: float = 0.005
+    checked_share: float = 0.01
+    min_settled: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        require(0 <= self.max_missed < 0.5, f"max_missed must be at least 0 and below 0.5, got {self.max_missed}.")
+        require(0 <= self.checked_share <= 1, f"checked_share must be 0 to 1, got {self.checked_share}.")
+        require(0 < self.min_settled < 1, f"min_settled must be between 0 and 1, got {self.min_settled}.")
