@@ -54,7 +54,7 @@ docs: $(STAMP)  ## Refresh the generated parts of the docs.
 	$(BIN)/python -m tools.docs
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
-	$(BIN)/python -m understudy.pipelines.compile --out build/pipelines
+	$(BIN)/understudy compile --out build/pipelines
 
 benchmark-cascade: $(STAMP)  ## Measure what the first stage gains and loses on real sentences, and whether its promise holds.
 	$(BIN)/python -m benchmarks.cascade

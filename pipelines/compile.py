@@ -1,21 +1,17 @@
-"""Compile the pipelines to the YAML that a KFP server runs.
-
-python -m understudy.pipelines.compile --out DIR
-"""
+"""Compile the pipelines to the YAML that a KFP server runs."""
 
 import hashlib
 import importlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
+import yaml
 
-from understudy.errors import BadInput, UnderstudyError
+from understudy.errors import BadInput
 from understudy.pipelines.pins import ROOT, Pins, pin, recorded_pins
-from understudy.runners.terminal import tell
 from understudy.store import codecs
+from understudy.task.steps import STEPS
 
 PIPELINES = ("training", "nightly", "quality")
 DIGITS = 10
@@ -62,36 +58,41 @@ def version_of(name: str, content: Mapping[str, Any]) -> str:
     return f"{name}-{hashlib.sha256(canonical).hexdigest()[:DIGITS]}"
 
 
+def pods() -> dict[str, Any]:
+    """Return the pod of every step that a pipeline wires, in the order of the registry."""
+    from understudy.pipelines.single import pods_of
+
+    there = pods_of(load_pipeline(name) for name in PIPELINES)
+    return {step: there[step] for step in STEPS if step in there}
+
+
 def compile_all(folder: Path) -> list[Path]:
-    """Write <folder>/<pipeline>.yaml for every pipeline; the same source gives the same bytes.
+    """Write the YAML of every pipeline, of every step's component, and of a pipeline of each step alone.
+
+    The same source gives the same bytes.
+
+    Returns:
+        <folder>/<pipeline>.yaml, <folder>/components/<step>.yaml and <folder>/steps/<step>.yaml.
 
     Raises:
         BadInput: the folder cannot be written.
     """
     from kfp.compiler import Compiler
 
-    files = [folder / f"{name}.yaml" for name in PIPELINES]
+    from understudy.pipelines.single import component_of, single
+
+    steps = pods()
+    compilable = {f"{name}.yaml": load_pipeline(name) for name in PIPELINES}
+    compilable |= {f"components/{step}.yaml": component_of(step) for step in steps}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, file in zip(PIPELINES, files, strict=True):
-            Compiler().compile(load_pipeline(name), str(file))
+        for part in ("components", "steps"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, pipeline in compilable.items():
+            Compiler().compile(pipeline, str(folder / name))
+        for step, pod in steps.items():
+            documents = single(step, pod).values()
+            text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
+            (folder / f"steps/{step}.yaml").write_text(text, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"The folder of the YAML must be writable, got {error} (--out). Name another.") from error
-    return files
-
-
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the YAML.")
-def main(out: Path) -> None:
-    """Compile every pipeline to OUT/<pipeline>.yaml."""
-    try:
-        files = compile_all(out)
-    except UnderstudyError as error:
-        tell(str(error))
-        sys.exit(error.exit_code)
-    for file in files:
-        click.echo(file)
-
-
-if __name__ == "__main__":
-    main()
+    return [folder / name for name in (*compilable, *(f"steps/{step}.yaml" for step in steps))]

@@ -1,6 +1,6 @@
 """One night: label every text that has arrived, make the answers searchable, and say whether the model may go on.
 
-python -m understudy.runners.local.run nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
+understudy run nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
 """
 
 from kfp import dsl

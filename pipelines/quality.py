@@ -1,6 +1,6 @@
 """One week's sample: draw texts for people, let the teacher label a few, take answers in, and say what they mean.
 
-python -m understudy.runners.local.run quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
+understudy run quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
 
 The month's trend and the quarter's test set come with it on their dates.
 """

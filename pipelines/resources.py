@@ -10,6 +10,7 @@ from typing import Any
 from kfp import kubernetes
 
 from understudy.runtime.shell import OWN_KEY, STORAGE_KEYS
+from understudy.task.steps import STEPS
 
 USER = 65532  # of the images: numeric, so that a kubelet can see that it is not root
 SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
@@ -17,40 +18,6 @@ ELASTICSEARCH, WEBHOOK = "understudy-elasticsearch", "understudy-webhook"
 TEACHER_CLIENT, ELASTICSEARCH_CLIENT = "understudy/teacher-client", "understudy/elasticsearch-client"
 LOST_PODS = 3  # how often a task is begun anew whose pod was lost
 PAUSES = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A step's share of a node.
-
-    Attributes:
-        cpu: cores that are kept for it, and the most that it may take.
-        memory: the same in Mi.
-    """
-
-    cpu: tuple[str, str]
-    memory: tuple[int, int]
-
-
-# A request is a step's peak on the demo's texts (`make benchmark-memory`; docs/log.md, "memory of the steps") and room
-# for more of them; a limit is what a large card may need. Only train, export and the steps that score texts use more
-# than one core.
-SHARES: Mapping[str, Share] = {
-    "ingest": Share(("500m", "2"), (512, 4096)),
-    "label": Share(("250m", "1"), (256, 1024)),
-    "audit": Share(("250m", "1"), (256, 1024)),
-    "train": Share(("2", "4"), (3072, 8192)),
-    "export": Share(("1", "2"), (2048, 6144)),
-    "calibrate": Share(("1", "2"), (512, 2048)),
-    "evaluate": Share(("1", "2"), (512, 2048)),
-    "publish": Share(("100m", "1"), (128, 512)),
-    "mine": Share(("500m", "2"), (512, 2048)),
-    "shard": Share(("250m", "1"), (128, 1024)),
-    "infer": Share(("1", "2"), (512, 2048)),
-    "index": Share(("250m", "1"), (256, 1024)),
-    "watch": Share(("250m", "1"), (256, 1024)),
-    "sample": Share(("250m", "1"), (256, 1024)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +47,9 @@ def place(*tasks: Any) -> None:
     """
     for task in tasks:
         task.set_retry(LOST_PODS, **PAUSES)
-        share = SHARES[task.name]
-        task.set_cpu_request(share.cpu[0]).set_cpu_limit(share.cpu[1])
-        task.set_memory_request(f"{share.memory[0]}Mi").set_memory_limit(f"{share.memory[1]}Mi")
+        step = STEPS[task.name]
+        task.set_cpu_request(step.cpu[0]).set_cpu_limit(step.cpu[1])
+        task.set_memory_request(f"{step.memory_mib[0]}Mi").set_memory_limit(f"{step.memory_mib[1]}Mi")
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         use_settings(task, "AWS_ENDPOINT_URL_S3", "AWS_REGION")
         kubernetes.use_secret_as_env(task, STORAGE, {key: key for key in STORAGE_KEYS}, optional=True)

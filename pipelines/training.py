@@ -1,6 +1,6 @@
 """One training run: from texts, human labels and a teacher to a published classifier and the next review queue.
 
-python -m understudy.runners.local.run training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
+understudy run training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
 """
 
 from typing import Any

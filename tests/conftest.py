@@ -1,6 +1,7 @@
 """What tests in several folders share: a small valid card, an empty store, and real servers."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,16 @@ def card_text() -> str:
 def store(tmp_path: Path) -> Store:
     """Open an empty store in a folder."""
     return open_store(str(tmp_path / "store"))
+
+
+def invoke(*words):
+    """Run the command `understudy` in this process: it ends with an exit code, and errors are sentences."""
+    from understudy.cli.main import app
+    from understudy.errors import UnderstudyError
+    from understudy.runners.terminal import tell
+
+    try:
+        app.main(list(words))
+    except UnderstudyError as error:
+        tell(str(error))
+        sys.exit(error.exit_code)

@@ -23,9 +23,10 @@ COMMANDS = {
     "ingest": f"understudy ingest --card {{card}} --texts texts.csv --labels labels.csv --store store {OUT} "
     "--pool o/pool --gold o/gold --test o/test --refused o/refused",
     "shard": f"understudy shard --card {{card}} --texts texts.csv --store store {OUT}",
-    "training": "understudy.runners.local.run training --card {card} --texts texts.csv --labels labels.csv --store store --work w",  # noqa: E501
-    "nightly": "understudy.runners.local.run nightly --card {card} --texts texts.csv --store store --work w",
-    "submit": "understudy.runners.cluster.submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store --host http://127.0.0.1:1",  # noqa: E501
+    "training": "understudy run training --card {card} --texts texts.csv --labels labels.csv --store store --work w",
+    "nightly": "understudy run nightly --card {card} --texts texts.csv --store store --work w",
+    "submit": "understudy submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store "
+    "--host http://127.0.0.1:1",
 }
 
 

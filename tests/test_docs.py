@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import understudy
-from tools.docs import refreshed
-from understudy.task.settings import STEPS
+from tools.docs import STEPS_PAGE, refreshed, steps_page
+from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
 ROOT = Path(__file__).parents[1]
@@ -19,6 +19,10 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 def test_the_readme_of_a_step_is_up_to_date(step):
     text = (STEPS_DIR / step / "README.md").read_text(encoding="utf-8")
     assert text == refreshed(step, text), "run `make docs`"
+
+
+def test_the_list_of_the_steps_is_up_to_date():
+    assert STEPS_PAGE.read_text(encoding="utf-8") == steps_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("step", STEPS)

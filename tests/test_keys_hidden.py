@@ -42,8 +42,8 @@ LABEL = (
 LABEL += " --set texts=6 --set teacher.concurrency=1"
 INDEX = "index --from-store --store store --card snapshot"
 ROLLBACK = "rollback --store s3://bucket/store"
-LOCAL = "understudy.runners.local.run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"  # noqa: E501
-SUBMIT = "understudy.runners.cluster.submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
+LOCAL = "run training --card snapshot/card.yaml --texts texts.csv --labels labels.csv --store store --work out"
+SUBMIT = "submit nightly --card snapshot/card.yaml --texts s3://bucket/texts --store s3://bucket/store"
 S3 = {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": KEY, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 TEACHER = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "{echo}/v1"}
 PYTHON = "from understudy.cli.main import main; import understudy.cli.main as cli, sys, logging, warnings; "
@@ -101,22 +101,23 @@ SETUPS = {
     "a run's teacher says the key back": Setup(LOCAL, {**TEACHER, "LATE": "yes"}, says="Log:"),
     "in a run of KFP's runner": Setup(f"{LOCAL} --runner kfp", {**TEACHER, "LATE": "yes"}, says="Log:"),
     "the token of the pipelines API is said back": Setup(
-        "python from understudy.runners.terminal import front_door; from understudy.runners.cluster.api import connect; "  # noqa: E501
-        "front_door(lambda: connect('{echo}'))",
+        "python from understudy.runners.terminal import front_door; from understudy.runners.cluster.api import "
+        "connect; front_door(lambda: connect('{echo}'))",
         {"KF_PIPELINES_SA_TOKEN_PATH": "{file}", "STATUS": "403"},
         key_file=KEY,
         says="403",
     ),
     "a component fails with the key in its error": Setup(
-        "python from understudy.runtime.shell import execute_component; from types import SimpleNamespace as A; from pathlib "  # noqa: E501
-        "import Path; p = {n: A(path=str(Path(n).resolve()) if n in 'pool gold test' else f'out/{n}/x', uri='') for n "
-        "in ['pool', 'gold', 'test', 'judgements', 'test_judgements']}; execute_component('label', {**p, 'card': "
-        "A(path='snapshot', uri=''), 'store': 'store'})",
+        "python from understudy.runtime.shell import execute_component; from types import SimpleNamespace as A; "
+        "from pathlib import Path; p = {n: A(path=str(Path(n).resolve()) if n in 'pool gold test' else f'out/{n}/x', "
+        "uri='') for n in ['pool', 'gold', 'test', 'judgements', 'test_judgements']}; "
+        "execute_component('label', {**p, 'card': A(path='snapshot', uri=''), 'store': 'store'})",
         TEACHER,
         says="Traceback",
     ),
     "an error that nobody expected has the key in its chain": Setup(
-        "python import os; from understudy.runners.terminal import front_door\ndef fail():\n k = os.environ['OPENAI_API_KEY']\n"  # noqa: E501
+        "python import os; from understudy.runners.terminal import front_door\ndef fail():\n"
+        " k = os.environ['OPENAI_API_KEY']\n"
         " try:\n  raise ValueError(f'Bearer {k!r}')\n except ValueError as e:\n  raise RuntimeError(k.encode()) from "
         "e\nfront_door(fail)",
         {"OPENAI_API_KEY": KEY},
@@ -208,12 +209,7 @@ def argv_of(command: str) -> list[str]:
     """Turn a setup's command into arguments of Python."""
     if command.startswith("python "):
         return ["-c", command.removeprefix("python ")]
-    words = command.split()
-    return (
-        ["-m", *words]
-        if words[0].startswith("pipelines.")
-        else ["-c", "from understudy.cli.main import main; main()", *words]
-    )
+    return ["-m", "understudy", *command.split()]
 
 
 def forms(secret: str) -> set[str]:

@@ -95,13 +95,15 @@ def test_the_records_of_a_folder_of_artifacts_are_found(tmp_path):
 
 
 def test_card_and_settings_of_the_run_are_recorded(tmp_path, card_text):
+    from dataclasses import asdict
+
     from understudy.runtime.shell import Result
     from understudy.task.card import parse_card
 
     (tmp_path / "card.yaml").write_text(card_text)
     places = {"card": tmp_path}
     opened = provenance.opening("calibrate", places, {"overrides": "calibrate.min_per_label=7\ntrain.seed=1"})
-    record = provenance.closing(opened, places, {"card": "x"}, Result(), 0.0)
+    record = provenance.closing(opened, places, {"card": "x"}, asdict(Result()), 0.0)
 
     assert record["card_hash"] == parse_card(card_text).hash
     assert record["settings"]["min_per_label"] == 7

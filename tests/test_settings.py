@@ -22,15 +22,15 @@ from understudy.runtime import provenance, shell
 from understudy.runtime.shell import Result
 from understudy.task.card import load_card, parse_card
 from understudy.task.settings import (
-    SECTIONS,
-    STEPS,
     Overrides,
     also_reads,
     build_config,
     config_of,
     reads,
     require_read,
+    sections,
 )
+from understudy.task.steps import STEPS
 
 
 def another(section, field):
@@ -49,7 +49,7 @@ def another(section, field):
 
 
 OTHERS = {
-    f"{section}.{field.name}": another(section, field) for section in SECTIONS for field in fields(config_of(section))
+    f"{section}.{field.name}": another(section, field) for section in sections() for field in fields(config_of(section))
 }
 
 
@@ -102,7 +102,7 @@ def arrived(given, text):
     return {key: settings.value(key) for key in OTHERS}
 
 
-DEFAULTS = {f"{section}.{it.name}": it.default for section in SECTIONS for it in fields(config_of(section))}
+DEFAULTS = {f"{section}.{it.name}": it.default for section in sections() for it in fields(config_of(section))}
 
 
 def test_every_setting_has_a_default_and_another_value():

@@ -33,7 +33,8 @@ from understudy.task.card import (
     parse_card,
 )
 from understudy.task.sections import CascadeConfig, TeacherConfig
-from understudy.task.settings import SECTIONS, SHARED, STEPS, Overrides, config_of
+from understudy.task.settings import SHARED, Overrides, config_of, sections
+from understudy.task.steps import STEPS
 from understudy.task.template import new_card
 
 
@@ -320,7 +321,7 @@ def test_odd_cards_and_settings_make_no_traceback_and_no_wait(card_text, seed):
         with contextlib.suppress(BadCard):
             assert parse_card(mutated(rng.choice([card_text, new_card("a")]), rng)).hash
         with contextlib.suppress(BadSetting):
-            Overrides.parse(f"{rng.choice(STEPS)}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
+            Overrides.parse(f"{rng.choice([*STEPS])}.seed={mutated(rng.choice(PIECES) + ' 3', rng)}")
         longest = max(longest, time.process_time() - began)
     assert longest < 10
 
@@ -499,7 +500,7 @@ def test_override_values_are_yaml_scalars():
     }
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", sections())
 def test_every_section_has_settings_that_stand_on_their_defaults(section, card_text):
     assert parse_card(card_text).settings().of(config_of(section)) == config_of(section)()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.runners.local import run as local
+from understudy.runners.request import REFUSED, Request
 from understudy.runners.terminal import duration, front_door, tell
 from understudy.text import numbers
 
@@ -38,7 +39,7 @@ def main() -> int:
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
-    if code in {0, local.REFUSED}:
+    if code in {0, REFUSED}:
         shutil.copyfile(BUILD / "runs/demo/report.html", BUILD / "report.html")
         print("\n".join(closing_lines(planted, is_published=code == 0)))
         code = code or run_nights()
@@ -57,9 +58,9 @@ def run_nights() -> int:
     return 0
 
 
-def night_request(night: str) -> local.Request:
+def night_request(night: str) -> Request:
     """Say what a night of the demo runs."""
-    return local.Request(
+    return Request(
         pipeline="nightly",
         card=str(TASK / "card.yaml"),
         texts=str(TASK / "nights" / "{date}.csv"),
@@ -70,9 +71,9 @@ def night_request(night: str) -> local.Request:
     )
 
 
-def request() -> local.Request:
+def request() -> Request:
     """Say what the demo runs."""
-    return local.Request(
+    return Request(
         pipeline="training",
         card=str(TASK / "card.yaml"),
         texts=str(TASK / "texts.csv"),

@@ -1,40 +1,23 @@
-"""The parts of a step's README that are generated from the code: what it is for, inputs, outputs, settings."""
+"""Generate docs from the code: the list of the steps, and in a step's README what it reads, writes and obeys."""
 
-from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
 
 import understudy
 from understudy.runtime import docstrings, shell
-from understudy.task.settings import SECTIONS, STEPS, config_of, field_types, reads
+from understudy.task.steps import STEPS
 
-Row = tuple[str, str, str, str]
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
+STEPS_PAGE = Path(understudy.__file__).parents[1] / "README.md"
+STEPS_INTRO = """# The steps
+
+<!-- generated: `make docs` -->
+
+In the order in which they run. Each is a KFP component of its own: `understudy compile --out DIR` writes it to
+`DIR/components/<step>.yaml`, and to `DIR/steps/<step>.yaml` a pipeline of that step alone, which imports its input
+artifacts from the addresses that it is given (`<input>_uri`). A step here is the command `understudy <step>`. What is
+listed as inputs and outputs are artifacts; a step's page says its parameters and settings.
+"""
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
-
-
-def settings_lines(step: str) -> list[str]:
-    """One line a setting that the step reads: name, with its section where that is not the step's, default, meaning."""
-    return [f"  {name}={default}  {text}" for name, _, default, text in [*_own(step), *_of_others(step)]]
-
-
-def _own(step: str) -> list[Row]:
-    return _rows(step, "")
-
-
-def _of_others(step: str) -> list[Row]:
-    rows = [row for section in SECTIONS if section != step for row in _rows(section, f"{section}.")]
-    return [row for row in rows if reads(step, row[0])]
-
-
-def _rows(section: str, prefix: str) -> list[Row]:
-    """Return name, type, default and meaning of each setting of a section."""
-    config = config_of(section)
-    described, types = docstrings.attributes(config), field_types(config)
-    return [
-        (f"{prefix}{field.name}", types[field.name], _default(field), described.get(field.name, ""))
-        for field in fields(config)
-    ]
 
 
 def generated_part(step: str) -> str:
@@ -57,7 +40,7 @@ def refreshed(step: str, readme: str) -> str:
 
 
 def _settings_table(step: str) -> str:
-    own, others = _own(step), _of_others(step)
+    own, others = docstrings.settings(step)
     if not own and not others:
         return "No settings."
     told = [f"Settings, in the card's section `{step}` or by `--set`:", "", *_table(own)]
@@ -66,17 +49,28 @@ def _settings_table(step: str) -> str:
     return "\n".join(told)
 
 
-def _table(rows: list[Row]) -> list[str]:
-    lines = [f"| `{name}` | {kind} | `{default}` | {text} |" for name, kind, default, text in rows]
+def _table(rows: list[docstrings.Setting]) -> list[str]:
+    lines = [f"| `{it.name}` | {it.type} | `{it.default}` | {it.text} |" for it in rows]
     return ["| setting | type | default | what |", "|---|---|---|---|", *lines]
 
 
-def _default(field: Any) -> str:
-    return "required" if field.default is MISSING else str(field.default)
+def steps_page() -> str:
+    """Return components/README.md: every step with its image, what it reads and writes, and what it is for."""
+    rows = [step_row(name, step.image) for name, step in STEPS.items()]
+    return "\n".join([STEPS_INTRO, "| step | image | inputs | outputs | what |", "|---|---|---|---|---|", *rows, ""])
+
+
+def step_row(name: str, image: str) -> str:
+    """Return a step's row: the artifacts that it reads and writes by name, or a dash."""
+    shape = shell.signature(name)
+    inputs, outputs = (", ".join(f"`{it}`" for it in names) or "-" for names in (shape.inputs, shape.outputs))
+    link = f"[{name}](understudy/steps/{name}/README.md)"
+    return f"| {link} | {image} | {inputs} | {outputs} | {docstrings.first_line(shell.load_run(name))} |"
 
 
 def main() -> None:
-    """Bring the README of every step up to date."""
+    """Bring the list of the steps and the README of every step up to date."""
+    STEPS_PAGE.write_text(steps_page(), encoding="utf-8")
     for step in STEPS:
         path = STEPS_DIR / step / "README.md"
         path.write_text(refreshed(step, path.read_text(encoding="utf-8")), encoding="utf-8")

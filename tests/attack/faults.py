@@ -108,7 +108,8 @@ def _night(folder: Path, uri: str, env: Mapping[str, str]):
     world.write_csv(folder / "texts.csv", ("id", "text"), rows)
     apart(_put, f"{uri}-in", {"texts.csv": folder / "texts.csv", "card.yaml": folder / "card.yaml"}, env=env)
     words = [
-        "understudy.runners.local.run",
+        "understudy",
+        "run",
         "nightly",
         "--card",
         f"{uri}-in/card.yaml",

@@ -34,7 +34,8 @@ HEAVY = (
 TRAINING = ("train", "export")  # they bring torch, which only the lane that trains needs
 OURS = (
     "understudy.cli.main",
-    "understudy.cli.steps",
+    "understudy.cli.step",
+    "understudy.cli.run",
     "understudy.runners.local.run",
     "understudy.runners.local.direct",
     "understudy.cli.predict",
@@ -47,7 +48,7 @@ OURS += (
     "tests.bundles",
 )
 CLEAN = ("PATH", "HOME", "LANG", "TMPDIR", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "PYTHONPATH", "OMP_NUM_THREADS")
-PROGRAMS = {"understudy": "understudy.__main__", "understudy.runners.local.run": "understudy.runners.local.run"}
+PROGRAM = "understudy.__main__"
 PAUSE_S = 0.002
 WRITING = os.O_WRONLY | os.O_RDWR
 TOUCHES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "http.client.send", "shutil.rmtree"}
@@ -56,7 +57,7 @@ TOUCHES = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "http.cl
 def warm() -> None:
     """Import and compile all that a command needs, and keep the garbage collector from copying the shared pages."""
     from understudy.pipelines.compile import pipeline_spec
-    from understudy.task.settings import STEPS
+    from understudy.task.steps import STEPS
 
     steps = [f"understudy.steps.{step}.step" for step in STEPS if step not in TRAINING]
     for name in (*HEAVY, *OURS, *steps):
@@ -81,7 +82,7 @@ class Command:
     """A command as a person types it.
 
     Attributes:
-        words: "understudy" or "understudy.runners.local.run", and its arguments.
+        words: "understudy", and its arguments.
         env: variables beside those that every command gets.
         folder: where it runs.
         stdin: what it is given.
@@ -295,9 +296,9 @@ def _become(command: Command, sink: Path) -> int:
 def _call(words: list[str]) -> int:
     """Run a program as `python -m` does, and return its exit code."""
     sys.argv = words
-    sys.modules.pop(PROGRAMS[words[0]], None)
+    sys.modules.pop(PROGRAM, None)
     try:
-        runpy.run_module(PROGRAMS[words[0]], run_name="__main__", alter_sys=True)
+        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         if isinstance(error.code, str):
             sys.stderr.write(f"{error.code}\n")

@@ -87,8 +87,7 @@ class Desk:
 
     def words(self, name: str) -> list[str]:
         """Return a command on sound input."""
-        program = "understudy.runners.local.run" if name == "nightly" else "understudy"
-        return [program, *SOUND[name].split()]
+        return ["understudy", *(["run"] if name == "nightly" else []), *SOUND[name].split()]
 
     def command(self, words: list[str]) -> Command:
         """Return a command at this desk; it has an index in SQLite and no teacher."""

@@ -138,7 +138,8 @@ def night(folder: Path, uri: str, env: Mapping[str, str], texts: int) -> tuple[C
 
     def command(is_begun: bool, name: str = "night") -> Command:
         words = [
-            "understudy.runners.local.run",
+            "understudy",
+            "run",
             "nightly",
             "--card",
             str(folder / "card.yaml"),
@@ -341,7 +342,8 @@ def training_case(
 
     def command(is_begun: bool, name: str = "train") -> Command:
         words = [
-            "understudy.runners.local.run",
+            "understudy",
+            "run",
             "training",
             "--store",
             uri,

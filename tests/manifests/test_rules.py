@@ -20,10 +20,10 @@ from tests.manifests.kustomize import (
 from tools.manifests import GPU, NOTE
 from understudy.pipelines.compile import PIPELINES
 from understudy.pipelines.pins import recorded_pins
-from understudy.pipelines.resources import SHARES
 from understudy.runtime.images import read_images
 from understudy.store.manifests import MOST_SHARDS
 from understudy.task.card import load_card
+from understudy.task.steps import STEPS
 
 TEACHER = {"understudy/teacher-client": "true"}
 ELASTICSEARCH = {"understudy/elasticsearch-client": "true"}
@@ -91,8 +91,10 @@ def test_a_step_is_neither_root_nor_without_limits(documents):
     for (_, step), (container, told) in executors(documents).items():
         assert told["securityContext"] == {"runAsUser": "65532", "runAsGroup": "65532", "runAsNonRoot": True}
         given = container["resources"]
-        share = SHARES[step]
-        assert (given["resourceMemoryRequest"], given["resourceMemoryLimit"]) == tuple(f"{it}Mi" for it in share.memory)
+        share = STEPS[step]
+        assert (given["resourceMemoryRequest"], given["resourceMemoryLimit"]) == tuple(
+            f"{it}Mi" for it in share.memory_mib
+        )
         assert (given["resourceCpuRequest"], given["resourceCpuLimit"]) == share.cpu
         assert given["memoryRequest"] <= given["memoryLimit"] and given["cpuRequest"] <= given["cpuLimit"]
 
@@ -280,18 +282,19 @@ def test_a_cronjob_names_only_what_is_there(composed):
 
 
 def test_submit_takes_the_arguments_of_every_cronjob(documents):
-    from understudy.runners.cluster.submit import main
+    from understudy.cli.submit import command
 
-    known = {option for parameter in main.params for option in parameter.opts}
+    known = {option for parameter in command.params for option in parameter.opts}
     for (kind, _), template in pod_templates(documents).items():
         if kind == "CronJob":
             container = template["spec"]["containers"][0]
-            module, pipeline, *options = container["args"][1:]
-            assert (container["command"], container["args"][0], module) == (
-                ["python"],
+            module, name, pipeline, *options = container["args"][1:]
+            assert [*container["command"], container["args"][0], module, name] == [
+                "python",
                 "-m",
-                "understudy.runners.cluster.submit",
-            )
+                "understudy",
+                "submit",
+            ]
             assert pipeline in PIPELINES
             assert {option.partition("=")[0] for option in options} <= known
 
@@ -352,10 +355,10 @@ def test_the_quota_holds_a_night_of_all_workers_beside_a_step_of_a_training(tmp_
     documents = production_with("quota", tmp_path)
     hard = of_kind(documents, "ResourceQuota")["understudy"]["spec"]["hard"]
     (sidecar,) = of_kind(documents, "LimitRange")["understudy"]["spec"]["limits"]
-    infer, train = SHARES["infer"], SHARES["train"]
+    infer, train = STEPS["infer"], STEPS["train"]
     for place, (side, default) in enumerate({"requests": "defaultRequest", "limits": "default"}.items()):
-        for kind, unit in (("cpu", ""), ("memory", "Mi")):
-            shares = [amount(f"{getattr(share, kind)[place]}{unit}") for share in (infer, train)]
+        for kind, field, unit in (("cpu", "cpu", ""), ("memory", "memory_mib", "Mi")):
+            shares = [amount(f"{getattr(step, field)[place]}{unit}") for step in (infer, train)]
             extra = amount(sidecar[default][kind])
             assert MOST_SHARDS * (shares[0] + extra) + shares[1] + extra <= amount(hard[f"{side}.{kind}"]), (side, kind)
     disk = amount(sidecar["defaultRequest"]["ephemeral-storage"])  # of the step, which names none, and of its sidecar

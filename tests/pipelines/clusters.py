@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import card_yaml
+from tests.conftest import card_yaml, invoke
 from tests.services import kfp_api, lacking
 from understudy.pipelines.compile import PIPELINES, pipeline_spec, version_name
-from understudy.runners.cluster import api, claims, follow, submit
+from understudy.runners.cluster import api, claims, follow
 from understudy.store import runs
 from understudy.store.storage import open_store
 
@@ -73,13 +73,14 @@ class Cluster:
     def start(self, pipeline, *more, lease_s=3, **changes):
         """Start the command in a process of its own, with a short lease."""
         code = (
-            "from understudy.runners.cluster import api, claims, follow, submit\n"
+            "from understudy.cli.main import main\n"
+            "from understudy.runners.cluster import api, claims, follow\n"
             f"claims.LEASE_S, claims.MARGIN_S, claims.SETTLE_S, claims.LOOK_S = {lease_s}, 0, 0.5, 0.1\n"
             "api.TIMEOUTS_S, follow.POLL_S = (0.5, 1), 0.1\n"
-            "submit.main()"
+            "main()"
         )
         return subprocess.Popen(
-            [sys.executable, "-c", code, *self.options(pipeline, *more, **changes)],
+            [sys.executable, "-c", code, "submit", *self.options(pipeline, *more, **changes)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}"},
             stdout=subprocess.PIPE,
@@ -136,7 +137,7 @@ def command(capfd):
 
     def command(cluster, pipeline, *more, **changes):
         with pytest.raises(SystemExit) as ended:
-            submit.main.main(cluster.options(pipeline, *more, **changes))
+            invoke("submit", *cluster.options(pipeline, *more, **changes))
         out, err = capfd.readouterr()
         return subprocess.CompletedProcess(more, ended.value.code, out, err)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import toys
-from tests.conftest import card_yaml
+from tests.conftest import card_yaml, invoke
 from tests.pipelines.clusters import catalogue, cluster, command, definition_here  # noqa: F401 - fixtures
 
 
@@ -36,7 +36,7 @@ class Desk:
     def start(self, *options, **env):
         """Start a run in a process of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "understudy.runners.local.run", *self.options(*options)],
+            [sys.executable, "-m", "understudy", "run", *self.options(*options)],
             cwd=self.folder,
             env=toys.environment(TOY_LOG=self.log, **env),
             stdout=subprocess.PIPE,
@@ -88,7 +88,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Run the command at a desk, in this process."""
-    from understudy.runners.local import run as local
 
     def run(desk, *options, env=None, **changes):
         with monkeypatch.context() as patch, toys.installed():
@@ -96,7 +95,7 @@ def run(monkeypatch, capfd):
             for name, value in {"TOY_LOG": desk.log, **(env or {})}.items():
                 patch.setenv(name, str(value))
             with pytest.raises(SystemExit) as ended:
-                local.main.main(desk.options(*options, **changes))
+                invoke("run", *desk.options(*options, **changes))
         out, err = capfd.readouterr()
         return subprocess.CompletedProcess(options, ended.value.code, out, err)
 

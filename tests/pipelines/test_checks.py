@@ -6,14 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from tests.conftest import card_yaml
+from tests.conftest import card_yaml, invoke
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.model.architectures import require_student
-from understudy.pipelines import compile as compiling
-from understudy.runners import runs
+from understudy.runners import request, runs
 from understudy.runners.local import run as local
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
@@ -31,7 +29,7 @@ def request_of(tmp_path):
         (tmp_path / "labels.csv").write_text("id,label\n1,tip\n")
         paths = {name: str(tmp_path / f"{name}.csv") for name in ("texts", "labels")}
         given = {"card": str(tmp_path / "card.yaml"), **paths, "store": str(tmp_path / "store")}
-        return local.Request(**{"pipeline": "training", "work": tmp_path / "runs", **given, **changes})
+        return request.Request(**{"pipeline": "training", "work": tmp_path / "runs", **given, **changes})
 
     return make
 
@@ -162,9 +160,9 @@ def test_a_folder_of_runs_that_cannot_be_made_is_one_sentence(request_of, teache
 
 
 def test_a_folder_of_yaml_that_cannot_be_made_ends_with_2():
-    done = CliRunner().invoke(compiling.main, ["--out", "/proc/zz"])
-    assert done.exit_code == 2
-    assert isinstance(done.exception, SystemExit)
+    with pytest.raises(SystemExit) as ended:
+        invoke("compile", "--out", "/proc/zz")
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"name": "mine"}', '{"started": 5}'])
@@ -207,8 +205,8 @@ def test_an_s3_address_that_names_no_object_is_told_by_its_own_flag(request_of, 
     assert f"got 's3://' (--{given})" in fault
 
 
-def test_two_runs_that_start_in_the_same_second_have_different_names(request_of, monkeypatch):
-    monkeypatch.setattr(local.time, "strftime", lambda *_: "20260101-000000")
+def test_two_runs_that_start_in_the_same_second_have_different_names(request_of, monkeypatch, tmp_path):
+    monkeypatch.setattr(request.time, "strftime", lambda *_: "20260101-000000")
     card = parse_card(card_yaml())
-    opened = [local.open_run(request_of(), card) for _ in range(2)]
+    opened = [runs.start(tmp_path / "runs", local.record_of(request_of(), card)) for _ in range(2)]
     assert len({run.record.name for run in opened}) == 2

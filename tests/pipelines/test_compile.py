@@ -7,10 +7,12 @@ import yaml
 from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 
-from understudy.pipelines.compile import PIPELINES, compile_all, main, pipeline_spec
+from understudy.cli.compile import command
+from understudy.pipelines.compile import PIPELINES, compile_all, pipeline_spec
 from understudy.pipelines.resources import Accelerator
 from understudy.pipelines.training import training_on
 from understudy.runtime.images import IMAGES_FILE
+from understudy.task.steps import STEPS
 
 ROLES = {
     "ingest": "analysis",
@@ -50,7 +52,7 @@ def tasks_of(spec):
 
 def test_the_same_source_gives_the_same_bytes(tmp_path):
     for folder in ("first", "second"):
-        assert CliRunner().invoke(main, ["--out", str(tmp_path / folder)]).exit_code == 0
+        assert CliRunner().invoke(command, ["--out", str(tmp_path / folder)]).exit_code == 0
     first, second = ((tmp_path / folder / "training.yaml").read_bytes() for folder in ("first", "second"))
     assert first == second
 
@@ -166,8 +168,9 @@ def test_every_component_declares_what_its_step_takes():
 
 
 def test_the_yaml_is_written_where_it_is_asked_to(tmp_path):
-    result = CliRunner().invoke(main, ["--out", str(tmp_path / "a/b")])
-    files = [tmp_path / f"a/b/{name}.yaml" for name in PIPELINES]
+    result = CliRunner().invoke(command, ["--out", str(tmp_path / "a/b")])
+    names = [*PIPELINES, *(f"{part}/{step}" for part in ("components", "steps") for step in STEPS)]
+    files = [tmp_path / f"a/b/{name}.yaml" for name in names]
     assert result.output.split() == list(map(str, files))
     assert all(file.is_file() for file in files)
 

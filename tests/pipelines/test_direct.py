@@ -85,7 +85,7 @@ def test_what_the_runner_does_not_know_is_refused_before_anything_runs(spec, arg
 
 
 def test_an_executor_that_is_no_function_is_refused_before_anything_runs(spec, arguments, tmp_path):
-    spec["deploymentSpec"]["executors"]["exec-ship"] = {"importer": {"artifactUri": {"constant": "s3://b/x"}}}
+    spec["deploymentSpec"]["executors"]["exec-ship"] = {"resolver": {}}
     with pytest.raises(Unsupported, match="exec-ship"):
         run(spec, arguments, tmp_path)
     assert toys.ran(tmp_path / "toys.log") == []

@@ -194,7 +194,8 @@ def claimed(*given):
 point = os.environ["KILL_AT"]
 runs._write = {"folder": killed, "half": half}.get(point, write)
 runs.put = {"record": killed, "claim": claimed}.get(point, put)
-local.main()
+from understudy.cli.main import main
+main()
 """
 
 
@@ -206,7 +207,7 @@ def test_wherever_a_beginning_is_killed_its_name_is_free_or_can_be_resumed(desk,
     for name, code, options in (("a", new, []), ("b", resumed, ["--resume"])):
         env = toys.environment(TOY_LOG=desk.log, KILL_AT=point)
         begun = subprocess.run(
-            [sys.executable, "-c", KILL, *desk.options("--name", name)],
+            [sys.executable, "-c", KILL, "run", *desk.options("--name", name)],
             cwd=desk.folder, env=env, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert begun.returncode == -signal.SIGKILL, begun.stderr

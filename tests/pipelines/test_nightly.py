@@ -28,7 +28,7 @@ def start(desk, *options, **changes):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri, "work": desk.folder / "runs"}
     pairs = [part for name, value in {**given, **changes}.items() for part in (f"--{name}", str(value))]
     return subprocess.Popen(
-        [sys.executable, "-m", "understudy.runners.local.run", "nightly", *pairs, *options],
+        [sys.executable, "-m", "understudy", "run", "nightly", *pairs, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -124,7 +124,7 @@ def test_what_cannot_serve_is_told_before_anything_runs(desk, changes, told):
 def test_training_still_asks_for_labels(desk):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri}
     pairs = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "understudy.runners.local.run", "training", *pairs]
+    command = [sys.executable, "-m", "understudy", "run", "training", *pairs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "training must be given human labels, got none (--labels)" in done.stderr

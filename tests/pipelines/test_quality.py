@@ -8,6 +8,7 @@ import pytest
 
 from tests.watched import make_texts, publish, put_night
 from understudy.runners.local import run as local
+from understudy.runners.request import Request
 from understudy.store.storage import open_store
 
 
@@ -30,7 +31,7 @@ def store(tmp_path, monkeypatch) -> str:
 
 def run(tmp_path, store, day, **given) -> int:
     card = str(tmp_path / "card.yaml")
-    request = local.Request(
+    request = Request(
         pipeline="quality", card=card, store=store, date=day, work=tmp_path / "runs", name=f"week-{day}", **given
     )
     return local.run(request)

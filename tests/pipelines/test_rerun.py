@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from tests import toys
+from tests.conftest import invoke
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.runners import rerun
 
@@ -116,18 +116,20 @@ def test_what_is_no_artifact_is_refused(made):
 
 def test_a_rerun_by_the_command_prints_what_changed_and_keeps_the_noise_in_a_log(made, capfd):
     with pytest.raises(SystemExit) as ended:
-        rerun.main.main([str(made / "double/doubled"), "--set", "factor=5"])
+        invoke("rerun", str(made / "double/doubled"), "--set", "factor=5")
     out = capfd.readouterr().out
     assert ended.value.code == 0
-    assert out.startswith("double: x2: [8, 4]  ->  x5: [20, 10]\n")
+    assert out.startswith(f"Made anew: double, in {made}/double-rerun-1.\nKept: card, numbers.\n")
+    assert "double: x2: [8, 4]  ->  x5: [20, 10]\n" in out
     assert "noise" not in out
     assert "noise of double" in (made / "double-rerun-1/run.log").read_text()
 
 
 def test_the_command_ends_with_2_and_a_sentence_on_bad_input(made, capfd):
-    result = CliRunner().invoke(rerun.main, [str(made / "double/doubled"), "--set", "factor=0"])
-    assert result.exit_code == 2
-    assert "factor must be above 0" in capfd.readouterr().err + result.stderr
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made / "double/doubled"), "--set", "factor=0")
+    assert ended.value.code == 2
+    assert "factor must be above 0" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -141,9 +143,10 @@ def test_the_command_ends_with_2_and_a_sentence_on_bad_input(made, capfd):
 )
 def test_a_damaged_provenance_ends_with_2_and_a_sentence(made, capfd, record):
     (made / "double/doubled/provenance.json").write_text(json.dumps(record))
-    result = CliRunner().invoke(rerun.main, [str(made / "double/doubled")])
-    assert result.exit_code == 2
-    assert "Run the pipeline again, or restore that file." in capfd.readouterr().err + result.stderr
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made / "double/doubled"))
+    assert ended.value.code == 2
+    assert "Run the pipeline again, or restore that file." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("change", [{"inputs": {"numbers": 5}}, {"sources": {"card": "0"}, "arguments": {}}])
@@ -152,3 +155,65 @@ def test_a_provenance_that_does_not_say_where_its_inputs_were_is_refused(made, c
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(BadArtifact, match=r"must say where each input was|inputs\.numbers"):
         rerun.plan(made / "double/doubled", "")
+
+
+def test_a_step_is_run_again_by_the_name_of_its_run(made, capfd, monkeypatch):
+    for run, place in ((str(made), made.parent), ("first", made.parent)):
+        with pytest.raises(SystemExit) as ended:
+            invoke("rerun", run, "--work", str(place), "--from", "double", "--set", "factor=5")
+        assert ended.value.code == 0
+    assert (made / "double-rerun-2/doubled/numbers.txt").read_text() == "20 10"
+    assert "Made anew: double, in" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere", "--from", "double"], "A run must be there, got no nowhere here or in"),
+        (["first", "--from", "train"], "got 'train' where decide, double, gather, ship did"),
+        (["first", "--from", "train", "--downstream"], "Its steps: gather, double, decide, ship."),
+        (["first", "--from", "decide", "--downstream", "--set", "double.factor=2"], "got 'double.factor' (--set)"),
+        (["first", "--from", "double", "--downstream", "--set", "factor=0"], "factor must be above 0"),
+    ],
+)
+def test_what_cannot_be_run_again_is_told_before_anything_runs(made, capfd, words, told):
+    before = sorted(made.parent.iterdir())
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", *words, "--work", str(made.parent))
+    assert ended.value.code == 2
+    assert told in capfd.readouterr().err
+    assert sorted(made.parent.iterdir()) == before
+
+
+def test_all_that_follows_from_a_step_is_run_again_as_a_run_of_its_own(made, desk, capfd, monkeypatch):
+    monkeypatch.setenv("TOY_LOG", str(desk.log))
+    ran = len(desk.ran())
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made), "--from", "double", "--downstream", "--set", "factor=5")
+    out = capfd.readouterr().out
+    assert ended.value.code == 0
+    assert out.startswith("Made anew: double, decide, ship.\nKept from 'first': gather.\n")
+    assert desk.ran()[ran:] == ["double", "decide", "ship"]
+    (again,) = made.parent.glob("rerun-double-*")
+    assert (again / "ship/release/sum.txt").read_text() == "30"
+    assert (made / "ship/release/sum.txt").read_text() == "12"
+    record = json.loads((again / "run.json").read_text())
+    assert record["arguments"]["overrides"] == "export.int8=false\ndouble.factor=5"
+    inputs = json.loads((again / "double/doubled/provenance.json").read_text())["inputs"]
+    assert inputs["numbers"]["uri"] == str(made / "gather/numbers")
+
+
+def test_a_condition_is_decided_again(made, desk, capfd):
+    """What the first run has published, a rerun need not: its own decision counts."""
+    (made / "gather/numbers/numbers.txt").write_text("1 1")
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made), "--from", "double", "--downstream")
+    assert ended.value.code == 2
+    assert "got changed content at" in capfd.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made), "--from", "gather", "--downstream", "--set", "double.factor=1")
+    out = capfd.readouterr().out
+    assert ended.value.code == 3
+    assert "Not published (refuse): the sum is 6" in out
+    (again,) = made.parent.glob("rerun-gather-*")
+    assert not (again / "ship").exists()

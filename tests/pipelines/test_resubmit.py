@@ -5,15 +5,17 @@ import os
 import shutil
 import subprocess
 import uuid
+from dataclasses import asdict
 
 import boto3
 import pytest
 
-from tests.conftest import card_yaml
+from tests.conftest import card_yaml, invoke
 from tests.services import s3
+from understudy.pipelines.compile import pods
 from understudy.pipelines.resources import LOST_PODS
-from understudy.runners import rerun
-from understudy.runners.cluster.rerun import one_step, pod_of
+from understudy.runners.cluster.rerun import one_step
+from understudy.runners.runs import Record
 from understudy.store import runs
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
@@ -56,7 +58,7 @@ def fill(store, uri, cluster):
 def again(cluster, capfd):
     def again(artifact, *more):
         with pytest.raises(SystemExit) as ended:
-            rerun.main.main([artifact, "--submit", "--host", cluster.server.url, *more])
+            invoke("rerun", artifact, "--submit", "--host", cluster.server.url, *more)
         out, err = capfd.readouterr()
         return subprocess.CompletedProcess(more, ended.value.code, out, err)
 
@@ -76,8 +78,9 @@ def test_a_step_is_submitted_again_from_its_address_with_other_settings(cluster,
         "importer-4",
         "importer-5",
     }
-    overrides = tasks["train"]["inputs"]["parameters"]["overrides"]["runtimeValue"]["constant"]
-    assert overrides == "label.texts=9\nepochs=2"
+    arguments = run["runtime_config"]["parameters"]
+    assert arguments["overrides"] == "label.texts=9\nepochs=2"
+    assert arguments["pool_uri"].endswith("/pool")
     assert tasks["train"]["cachingOptions"] == {}
     assert cluster.backend.experiments[0]["display_name"] == "hotel-tips"
 
@@ -95,13 +98,18 @@ def test_the_run_is_listed_with_its_card(cluster, bucket, again):
 
 def test_the_compiled_step_has_the_pod_of_its_pipeline():
     artifacts = {name: f"s3://b/{name}" for name in ("card", "pool", "gold", "judgements", "audit")}
-    made = one_step("train", artifacts, {"store": "s3://b/store", "overrides": "", "unknown": 1})
-    executor, platform = pod_of("train")
-    assert executor["container"]["resources"]
-    assert made["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"] == executor
+    made, arguments = one_step("train", artifacts, {"store": "s3://b/store", "overrides": "", "unknown": 1})
+    pod = pods()["train"]
+    assert pod.executor["container"]["resources"]
+    assert arguments == {
+        **{f"{name}_uri": uri for name, uri in artifacts.items()},
+        "store": "s3://b/store",
+        "overrides": "",
+    }
+    assert made["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"] == pod.executor
     assert made["pipeline_spec"]["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == LOST_PODS
     kubernetes = made["platform_spec"]["platforms"]["kubernetes"]
-    assert kubernetes["deploymentSpec"]["executors"] == {"exec-train": platform}
+    assert kubernetes["deploymentSpec"]["executors"] == {"exec-train": pod.platform}
 
 
 def test_an_input_that_is_gone_is_told_before_anything_is_created(cluster, bucket, again):
@@ -145,7 +153,7 @@ def test_an_artifact_made_here_cannot_be_rerun_there(cluster, again, tmp_path):
 
 def test_an_address_is_not_rerun_here(capfd):
     with pytest.raises(SystemExit) as ended:
-        rerun.main.main(["s3://bucket/artifact"])
+        invoke("rerun", "s3://bucket/artifact")
     assert ended.value.code == 2
     assert "Add --submit to run its step on the cluster" in capfd.readouterr().err
 
@@ -221,3 +229,79 @@ def test_a_provenance_that_names_no_step_of_ours_is_refused(cluster, bucket, aga
     done = again(bucket)
     assert (done.returncode, cluster.backend.requests) == (2, [])
     assert "must have a readable provenance.json" in done.stderr or "provenance.json must be" in done.stderr
+
+
+def submitted_run(cluster, bucket, **about):
+    """Write into the store what submit leaves of the run whose artifacts lie in the bucket."""
+    record = Record(
+        name="first",
+        pipeline="training",
+        runner="cluster",
+        card="hotel-tips",
+        card_hash=parse_card(card_yaml()).hash,
+        arguments={"card": "s3://c", "texts": "s3://t", "labels": "s3://l", "store": cluster.store_uri}
+        | {"overrides": "train.epochs=3\nlabel.texts=9", "record": "s3://old", "fault": "s3://old"},
+        started="2026-11-01T00:00:00Z",
+        artifacts="",
+        target={"host": cluster.server.url, "namespace": "", "experiment": "x", "version": "v", "service_account": ""},
+    )
+    runs.put(cluster.store, "first", runs.STARTED, asdict(record))
+    place = {"artifacts": f"{bucket.partition(RUN)[0]}{RUN}", **about}
+    runs.put(cluster.store, "first", runs.SUBMITTED, {"run_id": RUN, "url": "u", "host": cluster.server.url, **place})
+
+
+def test_a_step_is_submitted_again_by_the_name_of_its_run(cluster, bucket, again):
+    submitted_run(cluster, bucket)
+    done = again("first", "--from", "train", "--store", cluster.store_uri, "--set", "epochs=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Made anew: train.\nKept: audit, card, gold, judgements, pool.\n")
+    [run] = cluster.backend.runs
+    assert run["runtime_config"]["parameters"]["overrides"] == "label.texts=9\nepochs=2"
+
+
+def test_all_that_follows_from_a_step_is_submitted_again(cluster, bucket, again):
+    submitted_run(cluster, bucket)
+    fill_test_split(bucket)
+    done = again("first", "--from", "train", "--downstream", "--store", cluster.store_uri, "--set", "epochs=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    made, kept = done.stdout.splitlines()[:2]
+    assert made == "Made anew: train, export, calibrate, evaluate, publish, mine."
+    assert kept == "Kept from 'first': ingest, label, audit."
+    [run] = cluster.backend.runs
+    tasks = run["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    assert {"train", "export", "calibrate", "evaluate", "condition-1", "mine"} == {
+        name for name in tasks if not name.startswith("import-")
+    }
+    assert tasks["import-ingest-pool"]["inputs"]["parameters"]["uri"]["runtimeValue"]["constant"].endswith("/pool")
+    arguments = run["runtime_config"]["parameters"]
+    assert arguments["overrides"] == "label.texts=9\ntrain.epochs=2"
+    assert arguments["record"].startswith(f"{cluster.store_uri}/runs/rerun-train-")
+    platform = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert platform["exec-train"] == pods()["train"].platform
+    assert {it.started["pipeline"] for it in runs.read_all(cluster.store)} == {"training"}
+
+
+def fill_test_split(bucket):
+    """Put the two artifacts that only evaluate reads, as ingest and label do."""
+    store = open_store(f"{bucket.partition(RUN)[0]}{RUN}")
+    for step, output in (("ingest", "test"), ("label", "test_judgements")):
+        about = {"step": step, "output": output, "inputs": {}, "arguments": {}, "sources": {}}
+        store.put_if_absent(f"{step}/x/{output}/provenance.json", json.dumps(about).encode())
+
+
+@pytest.mark.parametrize(
+    ("about", "words", "told"),
+    [
+        ({"artifacts": ""}, ["--from", "train"], "which was submitted without --root"),
+        ({}, ["--from", "mine"], "got 'mine', which 'first' did not"),
+        ({}, ["--from", "evaluate", "--downstream"], "got no test of the step ingest. Begin with --from ingest."),
+        ({}, ["--from", "train", "--downstream", "--set", "label.texts=1"], "of a step that is made anew"),
+    ],
+)
+def test_a_run_that_cannot_be_made_again_is_told_before_anything_is_created(cluster, bucket, again, about, words, told):
+    submitted_run(cluster, bucket, **about)
+    if "--set" in words:
+        fill_test_split(bucket)
+    done = again("first", "--store", cluster.store_uri, *words)
+    assert (done.returncode, cluster.backend.requests) == (2, [])
+    assert told in done.stderr

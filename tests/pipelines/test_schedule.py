@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runners.cluster.schedule import day_of, zone_of
-from understudy.runners.cluster.submit import main
+from understudy.cli.submit import command, zone_of
+from understudy.runners.cluster.schedule import day_of
 
 MOMENTS = st.datetimes(datetime(2020, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC))
 ZONES = st.sampled_from(["UTC", "Etc/UTC", "Europe/Berlin", "Asia/Tokyo", "Pacific/Kiritimati", "America/New_York"])
 
 
 def zone(name):
-    return zone_of(click.Context(main), main.params[0], name)
+    return zone_of(click.Context(command), command.params[0], name)
 
 
 @given(MOMENTS, ZONES, st.floats(0, 400))

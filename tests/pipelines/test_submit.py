@@ -17,7 +17,7 @@ from tests.pipelines.clusters import ROOT
 from tests.services import kfp_api
 from understudy.pipelines.compile import version_name
 from understudy.runners.cluster import submit
-from understudy.runners.local.run import Request
+from understudy.runners.request import Request
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
 
@@ -352,7 +352,7 @@ def test_submitting_needs_none_of_the_libraries_that_its_image_lacks():
         "from understudy.pipelines import compile\n"
         "from understudy.runners import checks\n"
         "from understudy.runners.cluster import submit\n"
-        "from understudy.runners.local.run import Request\n"
+        "from understudy.runners.request import Request\n"
         "from understudy.errors import BadInput\n"
         "[compile.version_name(name) for name in compile.PIPELINES]\n"
         f"request = Request('nightly', {str(ROOT / 'pipelines/tasks/hotel-tips/card.yaml')!r}, 'store', 'texts')\n"

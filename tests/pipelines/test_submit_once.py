@@ -10,7 +10,7 @@ import pytest
 from understudy.errors import BadInput
 from understudy.runners.cluster import claims, submit
 from understudy.runners.cluster.api import Unanswered
-from understudy.runners.local.run import Request
+from understudy.runners.request import Request
 from understudy.runners.runs import Record
 from understudy.store import runs
 from understudy.store.runs import STARTED, SUBMITTED, key_of

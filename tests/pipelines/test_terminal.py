@@ -16,7 +16,7 @@ def seen_on_a_terminal(desk, **env):
     """Run the toy pipeline on a pseudo-terminal; return all that was written to it."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "understudy.runners.local.run", *desk.options()],
+        [sys.executable, "-m", "understudy", "run", *desk.options()],
         cwd=desk.folder,
         env=toys.environment(TERM="xterm", COLUMNS=100, **env),
         stdin=slave,

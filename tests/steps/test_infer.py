@@ -28,8 +28,8 @@ from understudy.runtime.shell import execute
 from understudy.steps.infer import rules
 from understudy.store import manifests, registry, tables, tombstones
 from understudy.store.bundles import version_of
+from understudy.store.folder import FolderStore
 from understudy.store.predictions import PREDICTIONS
-from understudy.store.storage import FolderStore
 
 WORKER = """
 import atexit, pathlib, re, sys
@@ -479,7 +479,7 @@ def test_a_disk_with_no_space_left_is_told_in_a_sentence_and_the_work_goes_on_af
 
 
 def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_it_is_back(s3_url, tmp_path, warm):
-    from understudy.store.storage import s3_client
+    from understudy.store.s3 import s3_client
 
     desk = make_desk(tmp_path, s3_url)
     desk.write("a.csv", texts(0, 300))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+TOYS = ("gather", "double", "decide", "ship")
 PIPELINE = "understudy.pipelines.training"
 
 
@@ -20,18 +21,30 @@ def environment(**extra):
     return {**os.environ, "PYTHONPATH": path, **{key: str(value) for key, value in extra.items()}}
 
 
+def register():
+    """Write the toy steps into the registry: an entry and a folder is all that a step is."""
+    from understudy.task.steps import STEPS, Step
+
+    STEPS.update(dict.fromkeys(TOYS, Step("analysis", ("100m", "1"), (64, 128))))
+
+
 @contextmanager
 def installed():
     """Let this process find these steps, and this pipeline in the place of the real one."""
     import understudy.steps
     from understudy import pipelines
+    from understudy.task.steps import STEPS
 
+    before = dict(STEPS)
+    register()
     real = sys.modules.pop(PIPELINE, None)
     understudy.steps.__path__.append(str(HERE / "steps"))
     pipelines.__path__.insert(0, str(HERE / "pipelines"))
     try:
         yield
     finally:
+        STEPS.clear()
+        STEPS.update(before)
         understudy.steps.__path__.remove(str(HERE / "steps"))
         pipelines.__path__.remove(str(HERE / "pipelines"))
         sys.modules.pop(PIPELINE, None)

@@ -1,1 +1,1 @@
-"""Command-line interface: `understudy ...`, and what each command reads and prints."""
+"""The command `understudy`: a module for each command or group of commands, with what it reads and prints."""

@@ -1,4 +1,4 @@
-"""Label texts by a bundle, on the command line: what `understudy predict` reads and prints."""
+"""Label texts by a bundle: `understudy predict`."""
 
 import json
 import sys
@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import click
 
 from understudy.data.limits import MOST_PREDICT_BYTES
 from understudy.errors import BadInput
@@ -51,6 +53,28 @@ class Unlabelled:
 
     text: str
     reason: str
+
+
+@click.command("predict")
+@click.argument("texts", nargs=-1)
+@click.option("--store", help="Store whose published bundle answers: a folder or s3://bucket/prefix.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a bundle that answers, published or not.")
+@click.option("--file", help="File with one text a line; - for standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def command(texts: tuple[str, ...], store: str | None, bundle: Path | None, file: str | None, as_json: bool) -> None:
+    """Label texts: TEXT..., or - for one a line of standard input.
+
+    A line holds the label, its probability, the probability of the positive label, and the text. A blank line, and any
+    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end.
+    """
+    given = read_texts(texts, file)
+    opened = open_bundle(store, bundle)
+    click.echo(introduction(opened), err=True)
+    predictions = predict(opened, given)
+    for prediction in predictions:
+        click.echo(json_line(prediction) if as_json else line(prediction, opened))
+    if remark := left_out(predictions):
+        click.echo(remark, err=True)
 
 
 def open_bundle(store: str | None, bundle: Path | None) -> Bundle:

@@ -22,10 +22,12 @@ from understudy.data.sources import START, File, Part, Place, Reading, Refusal, 
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
 from understudy.store.address import parse_address
+from understudy.store.folder import FolderStore
 from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
 from understudy.store.manifests import FORMAT, MOST_SHARDS, Consumed, Manifest, Range, TextObject
-from understudy.store.storage import FolderStore, S3Store, Store, copy, split_uri
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, copy, split_uri
 from understudy.text.numbers import clipped
 
 REQUIRED = ("id", "text")

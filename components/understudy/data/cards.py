@@ -2,7 +2,7 @@
 
 from understudy.errors import BadCard
 from understudy.store.address import Address, parse_address
-from understudy.store.storage import S3Store
+from understudy.store.s3 import S3Store
 from understudy.task.card import NO_CARD, Card, parse_card, read_text, require_size
 
 

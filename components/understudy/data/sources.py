@@ -38,7 +38,8 @@ from understudy.errors import BadData, BadInput, together
 from understudy.store.address import parse_address
 from understudy.store.hashing import hash_file
 from understudy.store.leftovers import temporary_folder
-from understudy.store.storage import S3Store, Store, copy
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, copy
 from understudy.text.numbers import clipped
 
 FOREIGN = {

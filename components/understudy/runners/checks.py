@@ -11,10 +11,11 @@ from understudy.data import cards
 from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
 from understudy.steps.publish.config import PublishConfig
 from understudy.store.address import Address, parse_address
-from understudy.store.storage import S3Store, Store, prepare_store
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card
 from understudy.task.sections import TeacherConfig
-from understudy.task.settings import SECTIONS, Overrides, build_section, key_faults, parse_lines
+from understudy.task.settings import Overrides, build_section, key_faults, parse_lines, sections
 
 Check = Callable[[], Any]
 
@@ -68,7 +69,7 @@ def check_settings(overrides: str, card: Card | None) -> None:
     """
     given = parse_lines(overrides)
     faults = key_faults(given)
-    faults += [fault for name in SECTIONS for fault in _value_faults(name, Overrides(given).of(name), card)]
+    faults += [fault for name in sections() for fault in _value_faults(name, Overrides(given).of(name), card)]
     if faults:
         raise BadSetting(faults)
 

@@ -1,21 +1,19 @@
-"""Run one step again from the provenance of what it made, with other settings, and say what that makes stale.
+"""Plan to make a step again with other settings, alone or with all that follows from it, here or on a cluster.
 
-python -m understudy.runners.rerun ARTIFACT --set key=value [--out DIR]
-python -m understudy.runners.rerun s3://ARTIFACT --set key=value --submit [--wait]
+One step is planned from the provenance of what it made. With what follows, the run's pipeline is cut to these steps.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-import click
-
-from understudy.errors import BadArtifact, BadInput, BadSetting, UnderstudyError
-from understudy.runners.runs import LOG_FILE, RECORD_FILE
-from understudy.runners.terminal import front_door, noise_to, tell
+from understudy.errors import BadArtifact, BadInput, BadSetting
+from understudy.pipelines.compile import PIPELINES, pipeline_spec
+from understudy.runners.downstream import Cut, Returned, cut
+from understudy.runners.request import stamp
+from understudy.runners.runs import RECORD_FILE, Record
 from understudy.runtime import provenance, shell
 from understudy.store import hashing
 from understudy.task.settings import (
@@ -25,8 +23,10 @@ from understudy.task.settings import (
     field_names,
     full_key,
     parse_lines,
+    reads,
     require_read,
 )
+from understudy.task.steps import STEPS
 
 Place = TypeVar("Place")
 NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
@@ -159,7 +159,7 @@ def inputs_of(made: Artifact) -> dict[str, str]:
         BadInput: some are gone, changed or not on this machine; one sentence each.
     """
     inputs, sources, expected = inputs_and_sources(made.record)
-    faults = [_fault(name, place, expected[name]) for name, place in {**sources, **inputs}.items()]
+    faults = [fault_of(name, place, expected[name]) for name, place in {**sources, **inputs}.items()]
     if any(faults):
         raise BadInput([fault for fault in faults if fault])
     return inputs
@@ -173,7 +173,8 @@ def inputs_and_sources(record: Mapping[str, Any]) -> tuple[dict[str, str], dict[
     return inputs, sources, {**hashes, **record["sources"]}
 
 
-def _fault(name: str, place: str, sha256: str) -> str | None:
+def fault_of(name: str, place: str, sha256: str) -> str | None:
+    """Say why an input cannot be read as it was; None when it can."""
     if "://" in place:
         return f"An input must lie on this machine, got {place} ({name}). Copy it here first."
     path = Path(place)
@@ -280,73 +281,66 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-@click.command()
-@click.argument("artifact")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be given again.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: <run>/<task>-rerun-N]")
-@click.option("--submit", "is_submitted", is_flag=True, help="Run the step on the cluster, not here.")
-@click.option("--store", default="", help="With --submit: s3://bucket/prefix. [default: the one of the first run]")
-@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", help="With --submit: URL of the pipelines API.")
-@click.option("--namespace", default="", help="With --submit: of the run, for an API that serves several.")
-@click.option("--root", default="", help="With --submit: address for the artifacts. [default: the server's]")
-@click.option("--service-account", default="", help="With --submit: account of the step's pod.")
-@click.option("--wait", "is_waiting", is_flag=True, help="With --submit: wait until the run has ended.")
-def main(
-    artifact: str,
-    settings: tuple[str, ...],
-    out: Path | None,
-    is_submitted: bool,
-    store: str,
-    is_waiting: bool,
-    **place: str,
-) -> None:
-    """Run the step that made ARTIFACT again, from the inputs that its provenance names.
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """A run that is to be made again from a step on, here or on a cluster.
 
-    ARTIFACT is a folder that a step wrote; with --submit it may be an s3:// address.
+    Attributes:
+        first: what the run before was given.
+        cut: the pipeline from that step on, and which steps are made anew and kept.
+        arguments: of the pipeline, with the new settings.
     """
-    overrides = "\n".join(settings)
-    try:
-        if is_submitted:
-            sys.exit(_submit(artifact, overrides, store, place, is_waiting=is_waiting))
-        planned = plan(_here(artifact), overrides, out)
-        make_folder(planned.folder)
-    except UnderstudyError as error:
-        tell(str(error))
-        sys.exit(error.exit_code)
-    _run_here(planned)
+
+    first: Record
+    cut: Cut
+    arguments: Mapping[str, str]
+
+    def lines(self) -> Iterator[str]:
+        """Say what is made anew and what is kept, before anything is."""
+        yield f"Made anew: {', '.join(self.cut.anew)}."
+        yield f"Kept from '{self.first.name}': {', '.join(self.cut.kept) or 'nothing'}."
 
 
-def _submit(artifact: str, overrides: str, store: str, place: Mapping[str, str], *, is_waiting: bool) -> int:
-    from understudy.runners.cluster import rerun
-    from understudy.runners.cluster.submit import Target
-    from understudy.runners.local.run import ended_by_signals
+def plan_downstream(
+    first: Record, step: str, overrides: str, places: Mapping[tuple[str, str], str], returned: Returned
+) -> Downstream:
+    """Plan a step of a run and all that follows from it.
 
-    with ended_by_signals():
-        return rerun.run(artifact, overrides, store, Target(**place), is_waiting=is_waiting)
+    Args:
+        first: what the run was given.
+        step: where to begin.
+        overrides: step.key=value lines on top of those of the first run; a key without a step is the first step's.
+        places: addresses of the run's artifacts, by step and output.
+        returned: what the run's tasks have returned, as far as it is known.
 
-
-def _here(artifact: str) -> Path:
-    if "://" in artifact:
-        raise BadInput(
-            f"An artifact must lie on this machine, got {artifact}. Add --submit to run its step on the cluster, or "
-            "copy it here."
+    Raises:
+        BadInput: the pipeline has no such step, or something that is to be kept is not there.
+        BadSetting: a setting is of a step that is kept, unknown, or breaks a rule.
+    """
+    if first.pipeline not in PIPELINES:
+        raise BadInput(f"A run that is made again must be of {', '.join(PIPELINES)}, got {first.pipeline} (RUN).")
+    part = cut(pipeline_spec(first.pipeline), step, places, returned, STEPS)
+    changes = Overrides.parse(overrides, step)
+    if unread := [key for key in changes.values if not any(reads(name, key) for name in part.anew)]:
+        raise BadSetting(
+            f"A setting must be of a step that is made anew, got '{unread[0]}' (--set). Begin with that step (--from)."
         )
-    return Path(artifact)
+    for section in dict.fromkeys(key.rpartition(".")[0] for key in changes.values):
+        build_section(section, changes.of(section), f"--set {section}.")
+    lines = merged(step, first.arguments.get("overrides", ""), overrides)
+    return Downstream(first, part, {**first.arguments, "overrides": with_sections(lines, step)})
 
 
-def _run_here(planned: Plan) -> None:
-    try:
-        with noise_to(planned.folder / LOG_FILE):
-            done = carry_out(planned)
-    except UnderstudyError as error:
-        tell(str(error))
-        sys.exit(error.exit_code)
-    except Exception as error:
-        tell(f"{planned.step} failed: {type(error).__name__}: {error}\nLog: {planned.folder / LOG_FILE}")
-        sys.exit(1)
-    for line in report_lines(done):
-        click.echo(line)
+def with_sections(lines: str, step: str) -> str:
+    r"""Write override lines as a pipeline takes them: a key without a section is the step's.
+
+    >>> with_sections("epochs=2\nlabel.texts=9", "train")
+    'train.epochs=2\nlabel.texts=9'
+    """
+    pairs = (line.partition("=") for line in lines.splitlines() if line.strip())
+    return "\n".join(f"{full_key(key.strip(), step)}={value.strip()}" for key, _, value in pairs)
 
 
-if __name__ == "__main__":
-    front_door(main)
+def new_name(step: str) -> str:
+    """Name the run of a step that is made again."""
+    return f"rerun-{step}-{stamp()}"

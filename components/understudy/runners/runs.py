@@ -13,7 +13,7 @@ from understudy.errors import BadArtifact, BadInput
 from understudy.store import codecs
 from understudy.store.names import RUN_NAME, CardName, RunName
 from understudy.store.runs import ENDED, STARTED, as_bytes, key_of, put, read
-from understudy.store.storage import open_store
+from understudy.store.storage import Store, open_store
 
 NAME = re.compile(RUN_NAME)
 RECORD_FILE, ENDED_FILE, LOG_FILE, LOCK_FILE = "run.json", ENDED, "run.log", ".lock"
@@ -235,6 +235,27 @@ def read_record(data: bytes, where: object) -> Record:
         return codecs.read_as(Record, data, str(where))
     except BadArtifact as error:
         raise _damaged(error, where) from error
+
+
+def require_run(store: Store, name: str) -> str:
+    """Return the name of a run that the store knows.
+
+    Raises:
+        BadInput: it knows none of that name.
+    """
+    check_name(name)
+    if read(store, name, STARTED) is None:
+        raise BadInput(f"A run must be in the store, got no '{name}' ({store.uri}). `understudy runs` lists them.")
+    return name
+
+
+def open_folder(folder: Path) -> Run:
+    """Open the run whose folder this is.
+
+    Raises:
+        BadArtifact: it holds no run's record.
+    """
+    return Run(_read(folder / RECORD_FILE), folder)
 
 
 def _read(file: Path) -> Record:

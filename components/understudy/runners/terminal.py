@@ -7,16 +7,18 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from understudy.errors import UnderstudyError
-from understudy.runners.events import Event
 from understudy.secrets.keys import redact
 from understudy.secrets.sinks import guard_streams, hiding
+
+if TYPE_CHECKING:  # the list of commands shall not wait for what events need
+    from understudy.runners.events import Event
 
 TAIL_BYTES = 4096
 
@@ -63,7 +65,7 @@ class Board:
         self._since = time.monotonic()
         self._task = ""
 
-    def show(self, event: Event) -> None:
+    def show(self, event: "Event") -> None:
         """Show what happened to a task."""
         self.rest()
         if event.state == "started":
@@ -152,6 +154,11 @@ def last_progress(log: Path, task: str) -> str:
         file.seek(max(0, log.stat().st_size - TAIL_BYTES))
         lines = file.read().decode("utf-8", errors="replace").splitlines()
     return next((line.partition(": ")[2] for line in reversed(lines) if line.startswith(f"{task}: ")), "")
+
+
+def say(text: str) -> None:
+    """Print a text on standard output as it is, at once."""
+    print(redact(text), flush=True)  # noqa: T201 - what a command answers
 
 
 def tell(text: str) -> None:

@@ -2,7 +2,20 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
+
+from understudy.task.settings import config_of, field_types, reads, sections
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a config record, in words."""
+
+    name: str
+    type: str
+    default: str
+    text: str
 
 
 def first_line(documented: Any) -> str:
@@ -23,6 +36,25 @@ def arguments(run: Callable[..., Any]) -> dict[str, str]:
 def attributes(record: type[Any]) -> dict[str, str]:
     """Read the section `Attributes:`: name -> text."""
     return section(inspect.getdoc(record) or "", "Attributes:")
+
+
+def settings(step: str) -> tuple[list[Setting], list[Setting]]:
+    """Describe every setting that a step reads: its own, and those of other sections, named with their section."""
+    others = (it for section in sections() if section != step for it in _described(config_of(section), f"{section}."))
+    return _described(config_of(step)), [it for it in others if reads(step, it.name)]
+
+
+def _described(config: type[Any], prefix: str = "") -> list[Setting]:
+    texts, types = attributes(config), field_types(config)
+    return [
+        Setting(
+            f"{prefix}{field.name}",
+            types[field.name],
+            "required" if field.default is MISSING else str(field.default),
+            texts.get(field.name, ""),
+        )
+        for field in fields(config)
+    ]
 
 
 def section(docstring: str, title: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Required
+from typing import Annotated, Any, Required
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -16,9 +16,6 @@ from understudy.data import listing
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.secrets.keys import redact_values
 from understudy.store import codecs, hashing
-
-if TYPE_CHECKING:
-    from understudy.runtime.shell import Result
 
 FILE = hashing.PROVENANCE
 NOT_SOURCES = {"store", "source", "overrides"}  # a night's source only grows; its manifest says what was read
@@ -96,7 +93,7 @@ def closing(
     opened: Mapping[str, Any],
     places: Mapping[str, Path],
     uris: Mapping[str, str],
-    result: "Result",
+    measured: Mapping[str, Any],
     started: float,
 ) -> dict[str, Any]:
     """Describe one run of a step, for each of its outputs.
@@ -105,7 +102,7 @@ def closing(
         opened: what `opening` returned before the run.
         places: where the step's inputs and outputs can be read now.
         uris: their lasting addresses.
-        result: what the step measured and decided.
+        measured: headline, metrics and parameters, as the step returned them.
         started: seconds since the epoch.
 
     Raises:
@@ -118,9 +115,9 @@ def closing(
         "inputs": {name: {"uri": uris[name], "sha256": hashes[name]} for name in hashes},
         "card_hash": card and card.hash,
         "settings": _settings(opened["step"], card, str(opened["arguments"].get("overrides", ""))),
-        "headline": result.headline,
-        "metrics": {name: _finite(opened["step"], name, value) for name, value in result.metrics.items()},
-        "parameters": dict(result.parameters),
+        "headline": measured["headline"],
+        "metrics": {name: _finite(opened["step"], name, value) for name, value in measured["metrics"].items()},
+        "parameters": dict(measured["parameters"]),
         "started": _utc(started),
         "ended": _utc(time.time()),
         "seconds": round(time.time() - started, 3),
@@ -248,7 +245,8 @@ def _card(places: Mapping[str, Path]) -> Any:
 
 def _settings(step: str, card: Any, text: str) -> dict[str, Any]:
     """Return all settings that a step reads: its own by name, others in a mapping of their section's name."""
-    from understudy.task.settings import STEPS, Overrides
+    from understudy.task.settings import Overrides
+    from understudy.task.steps import STEPS
 
     return card.settings(Overrides.parse(text, step)).read_by(step) if card is not None and step in STEPS else {}
 

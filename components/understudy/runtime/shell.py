@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -120,7 +120,7 @@ def execute(step: str, arguments: Mapping[str, Any], uris: Mapping[str, str] | N
         with _room_told(step):
             result = _without_secrets(load_run(step)(**call.inputs, **beside, **_parsed(call)))
         places = {**call.inputs, **beside}
-        record = provenance.closing(opened, places, _addresses(call, uris or {}), result, started)
+        record = provenance.closing(opened, places, _addresses(call, uris or {}), asdict(result), started)
         _put_in_place(call, beside, record, uris or {})
     return result
 

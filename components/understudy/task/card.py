@@ -18,8 +18,6 @@ from understudy.task import plain_yaml
 from understudy.task.patterns import fault_of
 from understudy.task.settings import (
     NO_OVERRIDES,
-    SECTIONS,
-    STEPS,
     Overrides,
     Settings,
     build_section,
@@ -27,7 +25,9 @@ from understudy.task.settings import (
     config_of,
     fault_sentence,
     field_names,
+    sections,
 )
+from understudy.task.steps import STEPS
 
 CARD_FILE = "card.yaml"
 LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
@@ -188,7 +188,7 @@ class Card(Part):
     watch: dict[str, Any] = {}
     sample: dict[str, Any] = {}
 
-    @field_validator(*STEPS, "cascade", mode="before")
+    @field_validator(*STEPS, "cascade", mode="before", check_fields=False)
     @classmethod
     def _may_be_empty(cls, section: Any) -> Any:
         return {} if section is None else section
@@ -216,7 +216,7 @@ class Card(Part):
         Raises:
             BadSetting: an override breaks a rule, alone or together with the card.
         """
-        return build_settings({name: self.section(name) for name in SECTIONS}, overrides)
+        return build_settings({name: self.section(name) for name in sections()}, overrides)
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return the settings that the card has in a section, as they are written."""
@@ -377,7 +377,7 @@ def _own_words(key: str, kind: str, value: Any) -> str | None:
 
 def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
     """Judge each section whole; then again without the settings found faulty, which may have hidden others."""
-    for section in SECTIONS:
+    for section in sections():
         written = content.get(section)
         left = {str(key): value for key, value in written.items()} if isinstance(written, dict) else {}
         if len(left) > MOST_SETTINGS:

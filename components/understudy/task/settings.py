@@ -25,31 +25,20 @@ from pydantic import TypeAdapter, ValidationError
 from understudy.errors import BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
+from understudy.task.steps import STEPS
 
-STEPS = (
-    "ingest",
-    "label",
-    "audit",
-    "train",
-    "export",
-    "calibrate",
-    "evaluate",
-    "publish",
-    "mine",
-    "shard",
-    "infer",
-    "index",
-    "watch",
-    "sample",
-)
 SHARED = ("teacher", "cascade")
-SECTIONS = (*STEPS, *SHARED)
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
 LONGEST_NAME = 100  # of what is quoted in a sentence
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
+
+
+def sections() -> tuple[str, ...]:
+    """Return the names of the card's sections of settings: one a step, and those that steps share."""
+    return (*STEPS, *SHARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +114,7 @@ class Settings:
         """Return all that a step reads: its own settings by name, those of another section in a mapping of its name."""
         own = config_of(step)
         read = {name: getattr(self.records[own], name) for name in field_names(own)}
-        for section in (section for section in SECTIONS if section != step):
+        for section in (section for section in sections() if section != step):
             config = config_of(section)
             names = [name for name in field_names(config) if reads(step, f"{section}.{name}")]
             if names:
@@ -133,16 +122,16 @@ class Settings:
         return read
 
 
-def build_settings(sections: Mapping[str, Mapping[str, Any]], overrides: Overrides) -> Settings:
+def build_settings(written: Mapping[str, Mapping[str, Any]], overrides: Overrides) -> Settings:
     """Build all settings from a card's sections and what a run changes, reporting every fault at once.
 
     Raises:
         BadSetting: a value breaks a rule, or a setting is unknown.
     """
     records, faults = {}, []
-    for section in SECTIONS:
+    for section in sections():
         try:
-            record = build_section(section, {**sections.get(section, {}), **overrides.of(section)}, f"{section}.")
+            record = build_section(section, {**written.get(section, {}), **overrides.of(section)}, f"{section}.")
             records[config_of(section)] = record
         except BadSetting as error:
             faults += error.faults
@@ -272,8 +261,8 @@ def full_key(key: str, step: str) -> str:
 
 def key_faults(values: Mapping[str, Any], step: str = "") -> list[str]:
     """Say which keys name no section."""
-    sections = {*SECTIONS, step} - {""}
-    return [_no_section(key) for key in values if key.rpartition(".")[0] not in sections]
+    known = {*sections(), step} - {""}
+    return [_no_section(key) for key in values if key.rpartition(".")[0] not in known]
 
 
 def build_config(config: type[C], settings: Mapping[str, Any], where: str) -> C:

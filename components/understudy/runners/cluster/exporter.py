@@ -1,28 +1,20 @@
 """Serve the watch's newest figures to Prometheus, from the store.
 
-python -m understudy.runners.cluster.exporter --store DIR_OR_S3 [--port 9100]
-
 /metrics is the newest night's `understudy.prom`; /healthz says that the server runs.
 """
 
-import re
-import signal
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import click
-
 from understudy.errors import UnderstudyError
-from understudy.runners.terminal import front_door, tell
-from understudy.store.storage import Store, open_store
+from understudy.store import layout
+from understudy.store.storage import Store
 
-NIGHT = re.compile(r"watch/date=(\d{4}-\d\d-\d\d)/understudy\.prom")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def newest(store: Store) -> bytes:
     """Return the figures of the night with the latest date; empty when there is none yet."""
-    keys = [key for key in store.list("watch/date=") if NIGHT.fullmatch(key)]
+    keys = [key for key in store.list(layout.WATCH_METRICS.prefix()) if layout.WATCH_METRICS.fields(key)]
     return store.read(max(keys)) if keys else b""
 
 
@@ -57,23 +49,3 @@ def server_of(store: Store, port: int) -> ThreadingHTTPServer:
             """Say nothing of each request."""
 
     return ThreadingHTTPServer(("", port), Handler)
-
-
-@click.command(context_settings={"show_default": True})
-@click.option("--store", required=True, help="The store: a folder or s3://bucket/prefix.")
-@click.option("--port", type=int, default=9100)
-def main(store: str, port: int) -> None:
-    """Serve the watch's newest figures until SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        opened = open_store(store)
-    except UnderstudyError as error:
-        tell(str(error))
-        sys.exit(error.exit_code)
-    with server_of(opened, port) as server:
-        click.echo(f"Serving {opened.uri} at :{server.server_address[1]}/metrics")
-        server.serve_forever()
-
-
-if __name__ == "__main__":
-    front_door(main)

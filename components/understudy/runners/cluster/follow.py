@@ -6,19 +6,16 @@ step itself, under the name that was claimed for the run.
 """
 
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-import click
-
 from understudy.errors import BadInput
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
-from understudy.runners.local.run import REFUSED
+from understudy.runners.request import REFUSED
 from understudy.runners.runs import Record, utc_now
-from understudy.runners.terminal import tell
+from understudy.runners.terminal import say, tell
 from understudy.store.runs import DECISION, ENDED, PUBLISH, STARTED, key_of, put, read
 from understudy.store.storage import Store
 
@@ -100,8 +97,7 @@ def until_final(api: Api, run_id: str) -> Any:
             time.sleep(POLL_S)
             continue
         for line in news(run, told):
-            click.echo(line)
-            sys.stdout.flush()
+            say(line)
         if run.state in FINAL:
             return run
         time.sleep(POLL_S)
@@ -128,7 +124,7 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     if run.state != SUCCEEDED:
         return _tell_failure(run)
     if record.pipeline != "training":
-        click.echo(f"Done: {record.name}")
+        say(f"Done: {record.name}")
         return 0
     if "decision" not in decision:
         raise ApiFailed(
@@ -136,9 +132,9 @@ def conclude(store: Store, record: Record, run: Any) -> int:
             f"({store.locate(key_of(record.name, DECISION))}). Look at the run's report."
         )
     if decision["decision"] == PUBLISH:
-        click.echo(f"Published: {decision.get('headline') or record.name}")
+        say(f"Published: {decision.get('headline') or record.name}")
         return 0
-    click.echo(f"Not published ({decision['decision']}): {decision.get('reason') or 'evaluate gave no reason'}")
+    say(f"Not published ({decision['decision']}): {decision.get('reason') or 'evaluate gave no reason'}")
     return REFUSED
 
 

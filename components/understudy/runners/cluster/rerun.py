@@ -1,30 +1,27 @@
-"""One step again on the cluster: a pipeline of that step and an importer for each of its inputs."""
+"""Make a step again on the cluster, alone or with all that follows from it; importers bring what is kept."""
 
-import importlib
 import re
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
 from understudy.errors import BadArtifact, BadInput
-from understudy.pipelines.compile import PIPELINES, load_pipeline
-from understudy.pipelines.resources import LOST_PODS, PAUSES
+from understudy.pipelines.compile import load_pipeline, pods
+from understudy.pipelines.single import ADDRESS, component_of, single
 from understudy.runners import rerun, runs
 from understudy.runners.cluster import artifacts, claims, follow
-from understudy.runners.cluster.api import connect
+from understudy.runners.cluster.api import Api, connect
 from understudy.runners.cluster.submit import Target, claimed_target, create_once
 from understudy.runners.runs import Record
-from understudy.runners.terminal import tell
+from understudy.runners.terminal import say, tell
 from understudy.runtime import provenance
 from understudy.store.names import require_name
-from understudy.store.runs import DECISION, key_of
+from understudy.store.runs import DECISION, FAULT, SUBMITTED, key_of, read
 from understudy.store.storage import Store, prepare_store
-from understudy.task.settings import STEPS
+from understudy.task.steps import STEPS
 
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -42,7 +39,7 @@ class Found:
         return str(self.record["step"])
 
 
-def run(artifact: str, overrides: str, store_uri: str, target: Target, *, is_waiting: bool) -> int:
+def run_step(artifact: str, overrides: str, store_uri: str, target: Target, *, is_waiting: bool) -> int:
     """Submit the step that made an artifact again, with other settings.
 
     Args:
@@ -64,18 +61,136 @@ def run(artifact: str, overrides: str, store_uri: str, target: Target, *, is_wai
     place = store_uri or str(made.record["arguments"].get("store", ""))
     inputs = inputs_of(made, place)
     store = prepare_store(on_s3(place))
-    name = f"rerun-{made.step}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    name = rerun.new_name(made.step)
     parameters = parameters_of(made, overrides, store.locate(key_of(name, DECISION)))
-    spec = one_step(made.step, inputs, parameters)
     stale = list(stale_lines(made, place))
+    say(f"Made anew: {made.step}.\nKept: {', '.join(inputs) or 'no artifact'}.")
     api = connect(target.host, target.namespace)
     record = record_of(name, made, store, parameters, replace(target, host=api.host))
-    first = claims.claim(store, record, tell)
-    about, _ = create_once(api, store, first, spec, {}, target.ui)
-    click.echo(f"Submitted: {name}\nRun: {about['run_id']}\n{about['url']}")
+    spec, arguments = one_step(made.step, inputs, parameters)
+    code = submit(api, store, record, spec, arguments, target.ui, is_waiting=is_waiting)
     for line in stale:
-        click.echo(line)
+        say(line)
+    return code
+
+
+def run_downstream(name: str, step: str, overrides: str, store_uri: str, target: Target, *, is_waiting: bool) -> int:
+    """Submit a step of a run and all that follows from it, as a run of its own.
+
+    Args:
+        name: of the run in the store.
+        step: where to begin.
+        overrides: step.key=value lines, on top of those of the first run.
+        store_uri: that the run was submitted with.
+        target: where the run is to be created.
+        is_waiting: wait until it has ended.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        BadInput: something that is to be kept is not there, or a setting breaks a rule.
+        ApiFailed: the pipelines API is out of order.
+    """
+    store = prepare_store(on_s3(store_uri))
+    first, made = claims.claimed(store, runs.require_run(store, name)), made_in(store, name)
+    places = {(it.step, str(it.record["output"])): it.uri for it in made}
+    planned = rerun.plan_downstream(first, step, overrides, places, {})
+    new = rerun.new_name(step)
+    arguments = {**planned.arguments, "fault": store.locate(key_of(new, FAULT))}
+    if "record" in arguments:
+        arguments["record"] = store.locate(key_of(new, DECISION))
+    for line in planned.lines():
+        say(line)
+    api = connect(target.host, target.namespace)
+    there = claimed_target(replace(target, host=api.host), target.experiment or first.card, "")
+    record = replace(
+        first, name=new, arguments=arguments, started=runs.utc_now(), artifacts=target.root, target=there, inputs=""
+    )
+    platform = MessageToDict(load_pipeline(first.pipeline).platform_spec)
+    spec = {"pipeline_spec": planned.cut.spec, "platform_spec": of_executors(platform, planned.cut.spec)}
+    return submit(api, store, record, spec, arguments, target.ui, is_waiting=is_waiting)
+
+
+def submit(
+    api: Api,
+    store: Store,
+    record: Record,
+    spec: Mapping[str, Any],
+    arguments: Mapping[str, str],
+    ui: str,
+    *,
+    is_waiting: bool,
+) -> int:
+    """Claim the name of a rerun, create its run once, and wait for it when asked to; returns the exit code."""
+    first = claims.claim(store, record, tell)
+    about, _ = create_once(api, store, first, spec, arguments, ui)
+    say(f"Submitted: {record.name}\nRun: {about['run_id']}\n{about['url']}")
     return follow.wait(api, store, record, about) if is_waiting else 0
+
+
+def artifact_of(name: str, step: str, store_uri: str) -> str:
+    """Find the address of an artifact that a step of a run has made.
+
+    Raises:
+        BadInput: there is none, or the step ran several times.
+    """
+    made = [it for it in made_in(prepare_store(on_s3(store_uri)), name) if it.step == step]
+    tasks = sorted({it.uri.rpartition("/")[0] for it in made})
+    if not made:
+        raise BadInput(f"A step that is run again must have run, got '{step}', which '{name}' did not (--from).")
+    if len(tasks) > 1:
+        raise BadInput(
+            f"A step that is run again alone must have run once, got {len(tasks)} times ({step}, --from). Add "
+            f"--downstream, or give an artifact of one of them: {tasks[0]}/..."
+        )
+    return made[0].uri
+
+
+def made_in(store: Store, name: str) -> list[Found]:
+    """Find the artifacts of a submitted run; of a step that was tried again, the newest come last.
+
+    Raises:
+        BadInput: the store does not say where they lie.
+    """
+    about = read(store, runs.require_run(store, name), SUBMITTED) or {}
+    if not (root := str(about.get("artifacts", ""))):
+        raise BadInput(
+            f"A run must say where its artifacts lie, got nothing of '{name}', which was submitted without --root. "
+            "Give the address of an artifact, which its page shows."
+        )
+    return sorted(artifacts_below(root, store.uri), key=lambda it: str(it.record.get("ended", "")))
+
+
+def one_step(
+    step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compile the pipeline of one step; its pod is the one that the step has in its own pipeline.
+
+    Args:
+        step: name of the step.
+        inputs: addresses of its input artifacts.
+        parameters: its parameters; what its component does not know is left out.
+
+    Returns:
+        pipeline_spec and platform_spec as a run is created from them, and its arguments.
+
+    Raises:
+        BadArtifact: no pipeline has the step.
+    """
+    there = pods()
+    if step not in there:
+        raise BadArtifact(f"A step must belong to a pipeline, got '{step}'. Rerun it here, without --submit.")
+    known = component_of(step).component_spec.inputs or {}
+    given = {name: value for name, value in parameters.items() if name in known}
+    return single(step, there[step], inputs), {**{f"{name}{ADDRESS}": uri for name, uri in inputs.items()}, **given}
+
+
+def of_executors(platform: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a platform spec what is of executors that a pipeline has."""
+    on_kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    kept = {key: it for key, it in on_kubernetes.items() if key in spec["deploymentSpec"]["executors"]}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": kept}}}}
 
 
 def find(artifact: str, store_uri: str = "") -> Found:
@@ -185,64 +300,6 @@ def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any
     )
 
 
-def one_step(step: str, inputs: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the pipeline of one step; its pod is the one that the step has in its own pipeline.
-
-    Args:
-        step: name of the step.
-        inputs: addresses of its input artifacts.
-        parameters: its parameters; what its component does not know is left out.
-
-    Returns:
-        pipeline_spec and platform_spec, as a run is created from them.
-    """
-    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
-    from kfp import dsl
-
-    component = getattr(importlib.import_module(f"understudy.steps.{step}.component"), step)
-    known = component.component_spec.inputs
-    given = {name: value for name, value in parameters.items() if name in known}
-
-    def rerun_step() -> None:
-        imported = {
-            name: dsl.importer(artifact_uri=uri, artifact_class=kind_of(known[name].type)).output
-            for name, uri in inputs.items()
-        }
-        task = component(**imported, **given).set_caching_options(False)
-        task.set_retry(LOST_PODS, **PAUSES)
-
-    spec = MessageToDict(dsl.pipeline(rerun_step, name=f"rerun-{step}").pipeline_spec)
-    executor, platform = pod_of(step)
-    spec["deploymentSpec"]["executors"][f"exec-{step}"] = executor
-    return {
-        "pipeline_spec": spec,
-        "platform_spec": {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {f"exec-{step}": platform}}}}},
-    }
-
-
-def kind_of(schema: str) -> Any:
-    """Return the class of artifacts of a type, such as "system.Model@0.0.1"."""
-    from kfp import dsl
-
-    kinds = (dsl.Artifact, dsl.Dataset, dsl.Model, dsl.HTML, dsl.Metrics)
-    return next(kind for kind in kinds if kind.schema_title == schema.partition("@")[0])
-
-
-def pod_of(step: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the executor of a step and what Kubernetes is to give its pod, from the pipeline that it belongs to."""
-    from google.protobuf.json_format import MessageToDict
-
-    key = f"exec-{step}"
-    for name in PIPELINES:
-        pipeline = load_pipeline(name)
-        executors = MessageToDict(pipeline.pipeline_spec)["deploymentSpec"]["executors"]
-        if key in executors:
-            platforms = MessageToDict(pipeline.platform_spec).get("platforms", {})
-            of_kubernetes = platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-            return executors[key], of_kubernetes.get(key, {})
-    raise BadArtifact(f"A step must belong to a pipeline, got '{step}'. Rerun it here, without --submit.")
-
-
 def stale_lines(made: Found, store_uri: str) -> Iterator[str]:
     """Say what was made from the old outputs of the step, at any distance, and is stale once they are replaced."""
     around = {it.uri: it for it in artifacts_of_run(made, store_uri)}
@@ -264,9 +321,12 @@ def artifacts_of_run(made: Found, store_uri: str) -> Iterator[Found]:
     """Find the artifacts of the run that an artifact belongs to: all below the first folder named by a run's id."""
     parts = made.uri.split("/")
     index = next((at for at, part in enumerate(parts) if RUN_ID.fullmatch(part)), None)
-    if index is None or not artifacts.is_reachable(made.uri):
-        return
-    root = "/".join(parts[: index + 1])
+    if index is not None and artifacts.is_reachable(made.uri):
+        yield from artifacts_below("/".join(parts[: index + 1]), store_uri)
+
+
+def artifacts_below(root: str, store_uri: str) -> Iterator[Found]:
+    """Find the artifacts below an address."""
     store = artifacts.open_artifact(root, store_uri)
     for key in store.list():
         if key.endswith(f"/{provenance.FILE}"):

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-import click
+from understudy.errors import BadInput
 
 JOB = re.compile(r".+-(\d{8})")
 FIRST_MINUTE = 26_297_280  # of 2020: eight digits that a person writes for a date, as in rerun-20261101, are less
@@ -32,17 +32,17 @@ def day_of(job: str, zone: tzinfo, now: datetime) -> str:
     return moment.astimezone(zone).date().isoformat()
 
 
-def zone_of(_context: click.Context, _option: click.Parameter, name: str) -> tzinfo:
-    """Return the time zone that an option names.
+def zone_named(name: str) -> tzinfo:
+    """Return the time zone of a name.
 
     Raises:
-        BadParameter: it is unknown here.
+        BadInput: it is unknown here.
     """
     if name in {"UTC", "Etc/UTC"}:  # known without the system's files too
         return UTC
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise click.BadParameter(
+        raise BadInput(
             f"A time zone must be known to the system, got '{name}'. Write it like Europe/Berlin, or install tzdata."
         ) from error

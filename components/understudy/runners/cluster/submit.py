@@ -12,26 +12,22 @@ was waited for.
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date
 from functools import partial
 from typing import Any
 
-import click
-
 from understudy.data import cards
 from understudy.errors import BadInput, StorageError, UnderstudyError
-from understudy.pipelines.compile import PIPELINES, version_name
+from understudy.pipelines.compile import version_name
 from understudy.runners import checks, runs
 from understudy.runners.cluster import claims, follow, repeats, retrain
 from understudy.runners.cluster.api import Api, NewRun, Version, connect
-from understudy.runners.cluster.schedule import day_of, zone_of
-from understudy.runners.local import run as local
-from understudy.runners.local.run import OWN, Request, ended_by_signals
+from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, new_name
 from understudy.runners.runs import Record
-from understudy.runners.terminal import front_door, tell
+from understudy.runners.terminal import say, tell
+from understudy.store import layout
 from understudy.store.manifests import night_of
 from understudy.store.runs import DECISION, FAULT, STARTED, key_of, read
 from understudy.store.storage import Store, open_store
@@ -103,7 +99,7 @@ def run(
             if most_days is not None:
                 answer = retrain.answer(store, card.name, most_days, api)
                 if not answer.name:
-                    click.echo(answer.reason)
+                    say(answer.reason)
                     return 0
                 name = answer.name
             name = repeats.name_to_enter(store, api, name, repeating.tries)
@@ -168,8 +164,8 @@ def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], .
     """Return the checks of all that a request names but the card."""
     return (
         partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card)),
-        partial(on_s3, "--texts", request.texts, partial(local.check_texts, request)),
-        partial(on_s3, "--labels", request.labels, partial(local.check_own, request)),
+        partial(on_s3, "--texts", request.texts, partial(check_texts, request)),
+        partial(on_s3, "--labels", request.labels, partial(check_own, request)),
         partial(on_s3, "--answers", request.answers, partial(night_of, request.date)),
         partial(checks.check_settings, request.overrides, card),
         partial(runs.check_name, request.name),
@@ -198,7 +194,7 @@ def default_name(request: Request, card: Card) -> str:
     if request.pipeline == "quality":
         year, week, _ = date.fromisoformat(day).isocalendar()
         return f"{card.name}-quality-{year}-W{week:02}"
-    return local.default_name(card)
+    return new_name(card)
 
 
 def submit(
@@ -218,8 +214,8 @@ def submit(
     about, is_new = claims.submitted(store, record), False
     if about is None:
         about, is_new = create(record, target, store, api, repeating)
-    click.echo(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
-    click.echo(f"Run: {about['run_id']}\n{about['url']}")
+    say(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
+    say(f"Run: {about['run_id']}\n{about['url']}")
     return record, about, is_new
 
 
@@ -258,7 +254,7 @@ def create_once(
 def record_of(request: Request, target: Target, store: Store) -> Record:
     """Put the card into the store, and write down what is asked for."""
     card, text = cards.read(request.card)
-    key = f"cards/{card.name}/{card.hash}.yaml"
+    key = layout.CARDS.key(card=card.name, path=f"{card.hash}.yaml")
     store.put_if_absent(key, text.encode())
     name = str(request.name)
     record = Record(
@@ -313,64 +309,3 @@ def describe(api: Api, record: Record, ui: str, run: Any) -> dict[str, Any]:
         "experiment_id": run.experiment_id,
         "artifacts": f"{record.artifacts.rstrip('/')}/{record.pipeline}/{run.run_id}" if record.artifacts else "",
     }
-
-
-@click.command(context_settings={"show_default": True})
-@click.argument("pipeline", type=click.Choice(PIPELINES))
-@click.option("--card", required=True, help="The task card: a file or s3:// address. It is put into the store.")
-@click.option("--texts", default="", help="Texts: an s3:// address; for training and nightly.")
-@click.option("--labels", default="", help="Human labels: an s3:// address; for training.")
-@click.option("--store", required=True, help="What outlives the run: s3://bucket/prefix.")
-@click.option("--answers", default="", help="People's answers to a sample: an s3:// address; for quality.")
-@click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: --job's, or today]")
-@click.option("--job", default="", envvar="UNDERSTUDY_JOB", show_envvar=True, help="A CronJob's Job: its day counts.")
-@click.option("--time-zone", default="UTC", envvar="TIME_ZONE", show_envvar=True, callback=zone_of, help="Of that day.")
-@click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
-@click.option("--name", help="Name of the run. [default: <card>-<pipeline>-<night or week>; of a training a new one]")
-@click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", show_envvar=True, help="URL of the pipelines API.")
-@click.option("--ui", default="", help="URL of the pages of Kubeflow Pipelines, for the link. [default: --host]")
-@click.option("--namespace", default="", help="Namespace of the runs, for an API that serves several.")
-@click.option("--experiment", default="", help="Experiment of the run. [default: the card's name]")
-@click.option("--version", default="", help="Name of the pipeline version. [default: the one of this source]")
-@click.option("--root", default="", help="Address for the artifacts. [default: the server's]")
-@click.option("--service-account", default="", help="Account of the steps' pods. [default: the server's]")
-@click.option(
-    "--when-asked", is_flag=True, help="Train only when a night has asked for it (watch), and none is under way."
-)
-@click.option("--at-most-every-days", type=click.IntRange(min=0), default=7, help="With --when-asked: days between.")
-@click.option(
-    "--tries",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Enter what failed again, until so many runs were made for it.",
-)
-@click.option("--again", "is_mended", is_flag=True, help="What a run with the same inputs has found was mended.")
-@click.option("--wait", "is_waiting", is_flag=True, help="Wait until the run has ended; the exit code says how.")
-def main(
-    pipeline: str,
-    settings: tuple[str, ...],
-    job: str,
-    time_zone: tzinfo,
-    when_asked: bool,
-    at_most_every_days: int,
-    tries: int,
-    is_mended: bool,
-    is_waiting: bool,
-    **given: Any,
-) -> None:
-    """Submit a run of PIPELINE to Kubeflow Pipelines."""
-    target = Target(**{field: given.pop(field) for field in Target.__slots__})
-    if when_asked and (pipeline != "training" or given["name"]):
-        raise click.UsageError("--when-asked is for training, and names the run itself.")
-    if tries > 1 and pipeline not in PERIODIC:
-        raise click.UsageError("--tries is for nightly and quality; --when-asked has its own rule.")
-    if "date" in OWN[pipeline]:
-        given["date"] = given["date"] or day_of(job, time_zone, datetime.now(UTC))
-    request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
-    most_days = at_most_every_days if when_asked else None
-    repeating = Repeating(tries=tries, is_mended=is_mended)
-    sys.exit(run(request, target, most_days, repeating, is_waiting=is_waiting))
-
-
-if __name__ == "__main__":
-    front_door(main)

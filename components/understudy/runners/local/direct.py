@@ -66,7 +66,7 @@ def run(spec: Spec, arguments: Mapping[str, Any], folder: Path) -> Generator[Eve
     for name, component in {"root": spec["root"], **spec["components"]}.items():
         if "dag" in component:
             require_known(component["dag"]["tasks"])
-        else:
+        elif not is_importer(spec, component):
             step_of(spec, name, component["executorLabel"])
     yield from run_dag(spec, spec["root"], arguments, folder)
 
@@ -106,6 +106,9 @@ def run_dag(
             yield from run_loop(spec, tasks[name]["parameterIterator"], inner, values, folder)
         elif "dag" in inner:
             yield from run_dag(spec, inner, values, folder, suffix)
+        elif is_importer(spec, inner):
+            declared = inner["outputDefinitions"]["artifacts"]["artifact"]
+            made[name] = {"artifact": artifact(name, declared, Path(values["uri"]))}
         else:
             made[name] = yield from run_task(prepare(spec, name, inner, values, folder, suffix))
 
@@ -209,8 +212,13 @@ def prepare(spec: Spec, task: str, component: Spec, given: Mapping[str, Any], fo
     )
 
 
+def is_importer(spec: Spec, component: Spec) -> bool:
+    """Tell whether a component takes in an artifact that lies somewhere already."""
+    return "importer" in spec["deploymentSpec"]["executors"][component["executorLabel"]]
+
+
 def artifact(name: str, declared: Spec, path: Path) -> dsl.Artifact:
-    """Make an output artifact of the declared type."""
+    """Make an artifact of the declared type."""
     kinds = {kind.schema_title: kind for kind in (dsl.Dataset, dsl.Model, dsl.Metrics, dsl.HTML, dsl.Markdown)}
     kind = kinds.get(declared["artifactType"].get("schemaTitle"), dsl.Artifact)
     return kind(name=name, uri=str(path))

@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 from understudy.runtime.component import component
 
 
-@component("analysis")
+@component
 def evaluate(
     bundle: Input[Model],
     test: Input[Dataset],

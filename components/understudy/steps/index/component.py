@@ -5,7 +5,7 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 from understudy.runtime.component import component
 
 
-@component("infer")
+@component
 def index(
     card: Input[Artifact],
     store: str,

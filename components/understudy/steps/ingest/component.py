@@ -5,7 +5,7 @@ from kfp.dsl import Artifact, Dataset, Metrics, Output
 from understudy.runtime.component import component
 
 
-@component("analysis")
+@component
 def ingest(
     card: str,
     texts: str,

@@ -5,7 +5,7 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 from understudy.runtime.component import component
 
 
-@component("analysis")
+@component
 def mine(
     card: Input[Artifact],
     pool: Input[Dataset],

@@ -15,7 +15,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import hashing, tables
+from understudy.store import hashing, layout, tables
 from understudy.store.bundles import require_labels
 from understudy.store.documents import write_json
 from understudy.store.storage import Store, prepare_store
@@ -81,7 +81,7 @@ def run(
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
     if len(chosen):
-        _put(keep, f"queues/{task.name}/{name}", queue)
+        _put(keep, f"{layout.QUEUE_TABLES.prefix(card=task.name)}{name}", queue)
     return Result(
         headline=_headline(figures, asked.judged.is_budget_spent),
         metrics=figures,

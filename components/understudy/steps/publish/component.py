@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Artifact, Input, Metrics, Model, Output
 from understudy.runtime.component import component
 
 
-@component("submit")
+@component
 def publish(
     bundle: Input[Model],
     evaluation: Input[Artifact],

@@ -8,7 +8,7 @@ from understudy.runtime import provenance
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.publish import rules
 from understudy.steps.publish.config import PublishConfig
-from understudy.store import registry
+from understudy.store import layout, registry
 from understudy.store.bundles import read_settings
 from understudy.store.documents import read_json, write_json
 from understudy.store.registry import Current
@@ -72,7 +72,7 @@ def _write_release(folder: Path, store: Store, current: Current, text: str) -> d
         "version": current.version,
         "previous": current.previous,
         "generation": current.generation,
-        "uri": store.locate(f"bundles/{current.version}"),
+        "uri": store.locate(layout.BUNDLES.prefix(version=current.version).rstrip("/")),
         "report": store.locate(current.report),
         "is_rehearsal": current.is_rehearsal,
         "is_forced": current.is_forced,

@@ -15,7 +15,7 @@ from understudy.review.samples import SAMPLE, TEACHER_LABELS
 from understudy.runtime.shell import Out, Result
 from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.store import manifests, segments, tombstones
+from understudy.store import layout, manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
@@ -116,7 +116,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         kind = StorageError if left_out else BadInput  # a night that is running ends by itself
         raise kind(
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
-            f"({store.locate('predictions/')}). Run the nightly pipeline first."
+            f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
     sample = rules.draw(texts, config, day, stand_for=total / len(texts))
     samples.put_drawn(store, day, sample, queue.files(sample, card))
@@ -219,7 +219,7 @@ def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config:
 def _copy(store: Store, day: str, folder: Path) -> None:
     """Bring the day's sample from the store to where the pipeline shows it."""
     folder.mkdir(parents=True)
-    prefix = f"samples/{day}/"
+    prefix = f"{samples.FOLDER}{day}/"
     for key in store.list(prefix):
         name = key.removeprefix(prefix)
         if "/" not in name and not name.startswith("answers-"):

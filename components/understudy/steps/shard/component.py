@@ -7,7 +7,7 @@ from kfp.dsl import Artifact, Metrics, Output
 from understudy.runtime.component import component
 
 
-@component("infer")
+@component
 def shard(
     card: str,
     texts: str,

@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 from understudy.runtime.component import component
 
 
-@component("analysis")
+@component
 def watch(
     card: Input[Artifact],
     store: str,

@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output  # noqa: F40
 from understudy.runtime.component import component
 
 
-@component("analysis")
+@component
 def ship(
     evaluation: Input[Artifact],
     page: Input[HTML],

@@ -1,4 +1,4 @@
-"""Build the command of a step from the signature and docstring of its `run`."""
+"""Build the command of a step from the signature and docstring of its `run`: `understudy <step>`."""
 
 import inspect
 from collections.abc import Mapping
@@ -6,19 +6,19 @@ from typing import Any
 
 import click
 
-from tools.docs import settings_lines
-from understudy.errors import BadInput
 from understudy.runtime import docstrings, shell
 from understudy.task.settings import Overrides, require_read
 
 
 def step_command(step: str) -> click.Command:
-    """Return the command `understudy <step>`: an option for each input, output and parameter, and `--set`."""
-    try:
-        run = shell.load_run(step)
-    except ModuleNotFoundError as error:
-        return _command_elsewhere(step, error)
-    settings = "\n".join(settings_lines(step))
+    """Return the command `understudy <step>`: an option for each input, output and parameter, and `--set`.
+
+    Raises:
+        ModuleNotFoundError: another image holds the step's libraries.
+    """
+    run = shell.load_run(step)
+    own, others = docstrings.settings(step)
+    settings = "\n".join(f"  {it.name}={it.default}  {it.text}" for it in [*own, *others])
     return click.Command(
         step,
         callback=lambda **given: _call(step, given),
@@ -26,20 +26,6 @@ def step_command(step: str) -> click.Command:
         help=f"{docstrings.intro(run)}\n\n\b\nSettings (the card's section '{step}', or --set):\n{settings}",
         short_help=docstrings.first_line(run),
     )
-
-
-def _command_elsewhere(step: str, error: ModuleNotFoundError) -> click.Command:
-    """Return the command of a step whose libraries another image holds: it says so."""
-
-    def refuse() -> None:
-        raise BadInput(
-            f"The libraries of the step '{step}' must be installed, got none named '{error.name}'. "
-            "Run the step in its own image, or install them (pyproject.toml names them by image)."
-        ) from error
-
-    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    short = f"Not here: it needs {error.name}."
-    return click.Command(step, callback=refuse, short_help=short, context_settings=anything)
 
 
 def _call(step: str, given: Mapping[str, Any]) -> None:

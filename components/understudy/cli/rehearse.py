@@ -1,0 +1,34 @@
+"""Run a rehearsal teacher: `understudy rehearse`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from understudy.teacher import simulated
+
+
+@click.command("rehearse")
+@click.option("--answers", required=True, type=click.Path(path_type=Path), help="CSV with columns text and label.")
+@click.option("--card", type=click.Path(path_type=Path), help="Card that names labels and slices; needed with --bias.")
+@click.option("--flip", type=float, default=0.0, show_default=True, help="Chance that a text gets a wrong label.")
+@click.option("--bias", multiple=True, metavar="SLICE=P", help="Chance that a positive text of a slice is missed.")
+@click.option("--logprobs", is_flag=True, help="Give log-probabilities to who asks for them.")
+@click.option("--unknown", type=click.Choice(["guess", "refuse"]), default="guess", help="For texts not in the file.")
+@click.option("--planted", type=click.Path(path_type=Path), help="File that takes what was planted, as JSON lines.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed plants errors in other texts.")
+@click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Answer every n-th request with 429.")
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to think about each request.")
+@click.option("--port", type=int, default=0, show_default=True, help="0 takes any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def command(**options: Any) -> None:
+    """Run a rehearsal teacher: an OpenAI-compatible server that answers from a labelled file, errors planted.
+
+    Its URL is the first line of output; put it into OPENAI_BASE_URL. It costs nothing, and its answers never mix with
+    bought ones.
+    """
+    ended = simulated.told_to_end()
+    with simulated.serve(simulated.plan_of(options), options["host"], options["port"]) as server:
+        click.echo(server.url)
+        click.echo(f"Rehearsing with {simulated.summary(server.script)}; Ctrl-C ends it.", err=True)
+        ended.wait()
