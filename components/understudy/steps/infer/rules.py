@@ -1,4 +1,4 @@
-"""Rows in, segments out: what is scored, what is known already, and what the tables say."""
+"""Cut rows into segments, tell the texts that are known from those to score, and make the tables of both."""
 
 import hashlib
 from collections import Counter
@@ -16,7 +16,7 @@ from understudy.model.cascade import FIRST, STUDENT
 from understudy.model.scoring import Bundle, Scored
 from understudy.stats import draw
 from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
-from understudy.store.segments import is_probability
+from understudy.store.segments import ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
 from understudy.text.numbers import count
 
@@ -31,6 +31,7 @@ KEYED = pl.Schema(
         "is_settled": pl.Boolean(),
     }
 )
+COUNTED = ("positives", "settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
 MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
 
 
@@ -49,9 +50,9 @@ class Segment:
     refusals: Sequence[Refusal]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Tally:
-    """What a shard came to."""
+    """What a segment, a shard or several came to, in texts; `refused` by reason, and `kept` from an earlier try."""
 
     texts: int = 0
     positives: int = 0
@@ -62,6 +63,27 @@ class Tally:
     checked: int = 0
     missed: int = 0
     unread_times: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Add up two tallies."""
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+
+    @classmethod
+    def of_record(cls, record: ShardRecord) -> "Tally":
+        """Return what the record of a complete shard says: nothing is scored, all is kept."""
+        counts = {name: getattr(record, name) for name in COUNTED}
+        return cls(texts=record.rows, kept=record.rows, refused=Counter(record.refused), **counts)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what the shard's record says."""
+        counts = {name: getattr(self, name) for name in COUNTED}
+        return {"rows": self.texts, "refused": dict(sorted(self.refused.items())), **counts}
+
+    def metrics(self) -> dict[str, float]:
+        """Return the step's metrics; times that cannot be read only where there are any."""
+        counts = {name: getattr(self, name) for name in ("scored", "settled", "checked", "missed")}
+        unread = {"unread_times": self.unread_times} if self.unread_times else {}
+        return {"texts": self.texts, "positives": self.positives, "refused": self.refused.total(), **counts, **unread}
 
 
 class Answer(NamedTuple):
@@ -104,28 +126,29 @@ def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
     """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
     if not forgotten.hashes:
         return segment
-    texts = _covered([(row.cells["id"], row.cells.get("group")) for row in segment.rows], forgotten)
-    others = _covered([(one.id, one.group) for one in segment.refusals], forgotten)
-    kept = [row for row, gone in zip(segment.rows, texts, strict=True) if not gone]
+    is_gone = _covered([(row.cells["id"], row.cells.get("group")) for row in segment.rows], forgotten)
+    is_nameless = _covered([(refusal.id, refusal.group) for refusal in segment.refusals], forgotten)
+    rows = [row for row, gone in zip(segment.rows, is_gone, strict=True) if not gone]
     refusals = [
-        replace(one, id=None, group=None) if gone else one for one, gone in zip(segment.refusals, others, strict=True)
+        replace(refusal, id=None, group=None) if nameless else refusal
+        for refusal, nameless in zip(segment.refusals, is_nameless, strict=True)
     ]
     refusals += [
         Refusal(row.file, row.number, None, FORGOTTEN, "somebody asked to forget it", is_fault=False)
-        for row, gone in zip(segment.rows, texts, strict=True)
+        for row, gone in zip(segment.rows, is_gone, strict=True)
         if gone
     ]
-    return Segment(segment.index, kept, refusals)
+    return Segment(segment.index, rows, refusals)
 
 
 def _covered(names: Sequence[tuple[str | None, str | None]], forgotten: Forgotten) -> list[bool]:
-    """Tell for each id and group whether it must be forgotten."""
+    """Find for each id and group whether it must be forgotten."""
     table = pl.DataFrame(names, schema={"id": pl.String, "group": pl.String}, orient="row")
     return forgotten.covers(table).to_list()
 
 
 def content_of(text: str) -> str:
-    """SHA-256 of a text as it stands, hex: what counts as the same text here, where case and signs matter."""
+    """Hash a text as it stands, SHA-256 in hex: what counts as the same text here, where case and signs matter."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -144,17 +167,17 @@ class Known:
         self._here: dict[str, Answer] = {}
 
     def find(self, content: str) -> Answer | None:
-        """Return what was said of a text; None when it is not known."""
-        if (here := self._here.get(content)) is not None:
-            return here
+        """Return the answer to a text; None when it is not known."""
+        if (answer := self._here.get(content)) is not None:
+            return answer
         if not len(self._first):
             return None
         first, second = key_of(content)
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                said = self._probability[position], self._windows[position], self._is_settled[position]
-                return Answer(float(said[0]), int(said[1]), bool(said[2]))
+                probability, windows = self._probability[position], self._windows[position]
+                return Answer(float(probability), int(windows), bool(self._is_settled[position]))
             position += 1
         return None
 
@@ -175,15 +198,15 @@ def key_of(content: str) -> tuple[int, int]:
 
 
 def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
-    """Return what the bundle says of texts, and how many of them were scored: each content that is not known, once."""
+    """Answer texts by the bundle; return also how many of them were scored: each content that is not known, once."""
     new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
     probabilities, windows, is_settled = require_answers(bundle.score(list(new.values())), len(new), bundle)
-    said = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
-    fresh = {content: Answer(*one) for content, one in zip(new, said, strict=True)}
-    found = [fresh.get(content) or known.find(content) for content in contents]
+    cells = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
+    fresh = {content: Answer(*values) for content, values in zip(new, cells, strict=True)}
+    every = [fresh.get(content) or known.find(content) for content in contents]
     for content, answer in fresh.items():
         known.learn(content, answer)
-    return [answer for answer in found if answer is not None], len(new)
+    return [answer for answer in every if answer is not None], len(new)
 
 
 def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
@@ -193,15 +216,16 @@ def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
         BadArtifact: the bundle does not give every text a finite probability of each label in [0, 1].
     """
     shape = (texts, len(bundle.labels))
-    found = scored.probabilities
+    probabilities = scored.probabilities
     is_sound = (
-        found.shape == shape
+        probabilities.shape == shape
         and scored.windows.shape == scored.is_settled.shape == shape[:1]
-        and bool(np.all((found >= 0) & (found <= 1)))  # false for NaN
+        and bool(np.all((probabilities >= 0) & (probabilities <= 1)))  # false for NaN
     )
     if is_sound:
         return scored
-    got = f"shape {found.shape} for {shape}" if found.shape != shape else "NaN, or one out of range"
+    is_shaped = probabilities.shape == shape
+    got = "NaN, or one out of range" if is_shaped else f"shape {probabilities.shape} for {shape}"
     raise BadArtifact(
         f"A bundle must give every text a probability of each label in [0, 1], got {got} ({bundle.version}). Train and "
         "publish it again."
@@ -215,17 +239,17 @@ def scored(table: pl.DataFrame, where: str) -> pl.DataFrame:
         BadArtifact: a column is missing or of another kind, a hash is none, or a probability is no number in [0, 1].
     """
     try:
-        found = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
+        rows = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
         is_sound = (
-            is_probability(found["probability"])
-            and bool(found["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
-            and not found["windows"].null_count()
+            is_probability(rows["probability"])
+            and bool(rows["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
+            and not rows["windows"].null_count()
         )
     except pl.exceptions.PolarsError as error:
         raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}).") from error
     if not is_sound:
         raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}).")
-    return found
+    return rows
 
 
 def predicted(
@@ -240,7 +264,7 @@ def predicted(
     Args:
         rows: the texts, in order.
         contents: their content hashes.
-        answered: what it says of each.
+        answered: the bundle's answer to each.
         bundle: what answered.
         about: generation, date, scored_at.
     """
@@ -281,13 +305,45 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
     settled = table.filter(pl.col("stage") == FIRST)
     lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
     drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
-    said = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
-    return len(settled), len(drawn), int((said >= bundle.threshold).sum())
+    probability = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
+    return len(settled), len(drawn), int((probability >= bundle.threshold).sum())
+
+
+def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float) -> Tally:
+    """Count what a segment came to, but for what was scored and kept.
+
+    Args:
+        segment: its rows and refusals.
+        table: its predictions.
+        bundle: what answered.
+        share: of the settled texts, to be scored by the student too.
+    """
+    settled, drawn, missed = checked(bundle, table, share)
+    return Tally(
+        texts=len(table),
+        positives=int((table["label"] == bundle.positive_label).sum()),
+        refused=Counter(refusal.reason for refusal in segment.refusals),
+        settled=settled,
+        checked=drawn,
+        missed=missed,
+        unread_times=unread_times(table["time"]),
+    )
 
 
 def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
     """Make the table of a segment's refused rows."""
-    rows = [(one.file, one.row, one.id, one.reason, one.detail, one.is_fault, one.group or one.id) for one in refusals]
+    rows = [
+        (
+            refusal.file,
+            refusal.row,
+            refusal.id,
+            refusal.reason,
+            refusal.detail,
+            refusal.is_fault,
+            refusal.group or refusal.id,
+        )
+        for refusal in refusals
+    ]
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 
@@ -309,21 +365,21 @@ def keyed(scored: pl.DataFrame) -> pl.DataFrame:
 
 
 def headline(name: str, tally: Tally, positive_label: str) -> str:
-    """Say what a shard came to.
+    """Write what a shard came to.
 
     >>> headline("2026-11-01/00", Tally(texts=498, positives=41, refused=Counter(empty_text=2), scored=400), "tip")
     "2026-11-01/00: 498 texts labelled, 41 'tip', 98 known already; 2 rows refused: empty_text 2"
     """
-    said = f"{name}: {count(tally.texts, 'text')} labelled, {count(tally.positives)} '{positive_label}'"
+    sentence = f"{name}: {count(tally.texts, 'text')} labelled, {count(tally.positives)} '{positive_label}'"
     if known := tally.texts - tally.scored - tally.kept:
-        said += f", {count(known)} known already"
+        sentence += f", {count(known)} known already"
     if tally.kept:
-        said += f", {count(tally.kept)} kept from an earlier try"
+        sentence += f", {count(tally.kept)} kept from an earlier try"
     if tally.settled:
-        said += f", {count(tally.settled)} settled by the first stage"
+        sentence += f", {count(tally.settled)} settled by the first stage"
     if tally.unread_times:
-        said += f", {count(tally.unread_times, 'time')} that cannot be read (the night's day stands for them)"
+        sentence += f", {count(tally.unread_times, 'time')} that cannot be read (the night's day stands for them)"
     if not tally.refused:
-        return said
+        return sentence
     reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(tally.refused.items()))
-    return f"{said}; {count(tally.refused.total(), 'row')} refused: {reasons}"
+    return f"{sentence}; {count(tally.refused.total(), 'row')} refused: {reasons}"

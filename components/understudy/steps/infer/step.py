@@ -1,37 +1,30 @@
-"""The step infer: read one shard of a night, score it, and put it into the store segment by segment."""
+"""Label one shard: read it, score it, and put it into the store segment by segment."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.listing import told
-from understudy.data.sources import Refusal, Row
-from understudy.errors import BadInput, StorageError
-from understudy.model.scoring import Bundle
-from understudy.progress import Track, track
+from understudy.errors import StorageError
+from understudy.progress import track
 from understudy.runtime.shell import In, Out, Result
-from understudy.steps.infer import rules
-from understudy.steps.infer.config import InferConfig
+from understudy.steps.infer import jobs, rules
+from understudy.steps.infer.jobs import Job
 from understudy.steps.infer.rules import Known, Segment, Tally
-from understudy.store import codecs, layout, manifests, registry, tombstones
+from understudy.store import codecs, layout, manifests, tombstones
 from understudy.store.folder import FolderStore
-from understudy.store.manifests import Manifest, Range
-from understudy.store.segments import Part, ShardRecord, find_record, parse
+from understudy.store.segments import find_record, parse
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
 from understudy.store.tombstones import Forgotten
-from understudy.task.card import load_card
-from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 SUMMARY = "summary.json"
 MOST = 10**12
+Stored = tuple[pl.DataFrame, bytes]  # a segment, and its bytes in the store
 
 
 class Limits(BaseModel):
@@ -41,34 +34,6 @@ class Limits(BaseModel):
     texts_per_segment: int = Field(ge=1, le=MOST)
     chars_per_segment: int = Field(ge=1, le=MOST)
     max_chars: int = Field(ge=1, le=MOST)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One shard, and all that is needed to label it."""
-
-    manifest: Manifest
-    shard: int
-    bundle: Bundle
-    config: InferConfig
-    checked_share: float
-    store: Store
-
-    @property
-    def name(self) -> str:
-        """The shard's name, "<date>/<two digits>"."""
-        return self.manifest.shard_names[self.shard]
-
-    @property
-    def size(self) -> int:
-        """Rows of the shard, by the night's manifest."""
-        return sum(part.rows for part in self.manifest.shards[self.shard])
-
-    def rows(self) -> Iterator[Row | Refusal]:
-        """Read the shard's rows, in order; `read_range` sees to it that each range gives what the manifest counts."""
-        for part in self.manifest.shards[self.shard]:
-            about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
-            yield from read_range(part, about, consumed, self.config.max_chars)
 
 
 def run(
@@ -113,22 +78,25 @@ def run(
         BadData: the texts have changed since the night was begun, or cannot be read.
         StorageError: what was read, or what stands of an earlier try, is not as many rows as the night counts.
     """
-    _require_one_form(card, store, (shard, source), bundle, texts)
+    jobs.require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
     if bundle is not None:
-        jobs = _jobs_outside(bundle, texts, manifests.night_of(date), FolderStore(predictions), overrides)
+        shards = jobs.outside(bundle, texts, manifests.night_of(date), FolderStore(predictions), overrides)
     else:
-        assert card is not None  # noqa: S101 - _require_one_form has seen to it
-        jobs = [_job(card, prepare_store(store, must_exist=True), shard, source, overrides)]
-    total = Tally()
-    for job in jobs:
-        _add(total, label_shard(job))
-    manifest = jobs[0].manifest
-    done = _told(jobs[0] if len(jobs) == 1 else None, total, manifest, predictions)
+        assert card is not None  # noqa: S101 - require_one_form has seen to it
+        shards = [jobs.of_night(card, prepare_store(store, must_exist=True), shard, source, overrides)]
+
+    total = sum((label_shard(job) for job in shards), start=Tally())
+
+    manifest = shards[0].manifest
+    summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
+    summary |= {"refused": dict(sorted(total.refused.items()))}
+    (predictions / SUMMARY).write_bytes(codecs.as_json(summary))
+    name = shards[0].name if len(shards) == 1 else manifest.date
+    headline = rules.headline(name, total, manifest.positive_label)
     if bundle is not None and manifest.passed_over:  # of a night, the step shard has said it
-        beside = told(manifest.passed_over_names, manifest.passed_over)
-        return replace(done, headline=f"{done.headline}; {beside}")
-    return done
+        headline += f"; {told(manifest.passed_over_names, manifest.passed_over)}"
+    return Result(headline, total.metrics(), {"shard": name})
 
 
 def label_shard(job: Job) -> Tally:
@@ -137,8 +105,9 @@ def label_shard(job: Job) -> Tally:
     A text that somebody asks to forget meanwhile may be written until the shard's end; what stands is then gone over
     once more, before the worker ends. A worker that is killed before that leaves it to the one that goes on.
     """
-    if (told := _complete(job, tombstones.read(job.store))) is not None:
-        return told
+    complete = _complete(job, tombstones.read(job.store))
+    if complete is not None:
+        return complete
     begun, known = _as_begun(job), Known(_remembered(job))
 
     def label() -> Tally:
@@ -156,14 +125,13 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
     record = find_record(job.store, manifests.shard_key(job.manifest, job.shard))
     if record is None or record.read_rows != job.size:
         return None
-    return _tally_of(record) if all(_stands(job.store, part, forgotten) for part in record.segments) else None
-
-
-def _stands(store: Store, part: Part, forgotten: Forgotten) -> bool:
-    found = store.read_tagged(part.key)
-    if found is None or hashlib.sha256(found.data).hexdigest() != part.sha256:
-        return False
-    return not forgotten.covers(parse(found.data, store.locate(part.key))).any() if forgotten.hashes else True
+    for part in record.segments:
+        stored = job.store.read_tagged(part.key)
+        if stored is None or hashlib.sha256(stored.data).hexdigest() != part.sha256:
+            return None
+        if forgotten.hashes and forgotten.covers(parse(stored.data, job.store.locate(part.key))).any():
+            return None
+    return Tally.of_record(record)
 
 
 def _as_begun(job: Job) -> Job:
@@ -172,147 +140,6 @@ def _as_begun(job: Job) -> Job:
     job.store.put_if_absent(key, codecs.as_json({name: getattr(job.config, name) for name in Limits.model_fields}))
     begun = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
     return replace(job, config=replace(job.config, **begun.model_dump()))
-
-
-def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
-    """Label what no segment holds yet, and put what the shard scored and its record."""
-    tally, written, scored = Tally(), [], []
-    with track(job.size, "infer: texts labelled") as progress:
-        for part in rules.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
-            segment = rules.without_forgotten(part, forgotten)
-            table, about = _label(job, segment, known, forgotten, tally)
-            written.append(about)
-            scored.append(table.select(rules.SCORED))
-            _count(tally, segment, table, job, progress)
-    known_answers, record = codecs.as_parquet(pl.concat(scored)), codecs.as_json(_record(job, tally, written))
-    update(job.store, manifests.scored_key(job.manifest, job.shard), lambda _: known_answers, "What a shard scored")
-    update(job.store, manifests.shard_key(job.manifest, job.shard), lambda _: record, "A shard's record")
-    return tally
-
-
-def _label(
-    job: Job, segment: Segment, known: Known, forgotten: Forgotten, tally: Tally
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
-    key = manifests.prediction_key(job.manifest, job.shard, segment.index)
-    refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
-    standing = _without(job.store, key, forgotten, parse)
-    tally.kept += len(standing[0]) if standing else 0
-    table, data = standing or _put_segment(job, segment, known, forgotten, tally)
-    if forgotten.hashes:
-        _without(job.store, refusals, forgotten, _read_refused)
-    if len(table) != len(segment.rows) and tombstones.read(job.store) == forgotten:  # else it is gone over again
-        raise StorageError(
-            f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "
-            f"({job.store.locate(key)}). Delete it, and run the night again."
-        )
-    return table, {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _put_segment(
-    job: Job, segment: Segment, known: Known, forgotten: Forgotten, tally: Tally
-) -> tuple[pl.DataFrame, bytes]:
-    """Label a segment and put it; when another worker on this shard was first, its segment stands."""
-    key = manifests.prediction_key(job.manifest, job.shard, segment.index)
-    data = codecs.as_parquet(_predict(job, segment, known, tally))
-    if segment.refusals:
-        refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
-        job.store.put_if_absent(refusals, codecs.as_parquet(rules.refused(segment.refusals)))
-
-    def write() -> tuple[pl.DataFrame, bytes]:
-        job.store.put_if_absent(key, data)
-        if (standing := _without(job.store, key, forgotten, parse)) is None:
-            raise Beaten
-        return standing
-
-    return contend(write, "A segment of predictions", job.store.locate(key))
-
-
-def _without(
-    store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]
-) -> tuple[pl.DataFrame, bytes] | None:
-    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none."""
-
-    def write() -> tuple[pl.DataFrame, bytes] | None:
-        found = store.read_tagged(key)
-        if found is None:
-            return None
-        table = read(found.data, store.locate(key))
-        kept = forgotten.without(table)
-        if len(kept) == len(table):
-            return table, found.data
-        data = codecs.as_parquet(kept)
-        if not store.compare_and_swap(key, data, found.tag):
-            raise Beaten
-        return kept, data
-
-    return contend(write, "A segment", store.locate(key))
-
-
-def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
-    texts = [str(row.cells["text"]) for row in segment.rows]
-    contents = [rules.content_of(text) for text in texts]
-    answered, scored = rules.answers(job.bundle, texts, contents, known)
-    tally.scored += scored
-    manifest = job.manifest
-    about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
-    return rules.predicted(segment.rows, contents, answered, job.bundle, about)
-
-
-def _job(card: Path, store: Store, shard: str, source: str, overrides: Overrides) -> Job:
-    night, _, number = shard.partition("/")
-    manifest = manifests.read_manifest(store, manifests.night_of(night))
-    if shard not in manifest.shard_names:
-        raise BadInput(
-            f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
-        )
-    settings = load_card(card).settings(overrides)
-    config = settings.of(InferConfig)
-    index = int(number)
-    where = store.locate(manifests.manifest_key(manifest.date))
-    given = manifests.source_on(source, manifest.date)
-    require_under((part.object for part in manifest.shards[index]), given, where)
-    bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
-    suited = _suited(bundle, config, manifest.shards[index])
-    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store)
-
-
-def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
-    """Run the bundle with the settings that suit this machine and so many texts."""
-    return bundle.tuned(sum(part.rows for part in ranges), config.threads, config.batch_tokens)
-
-
-def _jobs_outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
-    """Make the jobs that label texts outside of any night; they write to a folder of their own."""
-    card = load_card(folder)
-    settings = card.settings(overrides)
-    config, size = settings.of(InferConfig), settings.value("shard.texts_per_shard")
-    bundle = Bundle.open(folder)
-    about = {
-        "date": night,
-        "created": f"{night}T00:00:00Z",
-        "source": texts,
-        "card": card.name,
-        "bundle": bundle.version,
-        "generation": 0,
-        "labels": bundle.labels,
-        "positive_label": bundle.positive_label,
-    }
-    looked = look(texts, {}, block_rows(size))
-    manifest = next_manifest(None, looked, size, about)
-    suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share = settings.of(CascadeConfig).checked_share
-    return [Job(manifest, number, suited, config, share, store) for number in range(len(manifest.shards))]
-
-
-def _require_one_form(card: Path | None, store: str, night: tuple[str, str], bundle: Path | None, texts: str) -> None:
-    is_night = bool(card and store and all(night) and not bundle and not texts)
-    is_outside = bool(bundle and texts and not store and not any(night))
-    if not is_night and not is_outside:
-        raise BadInput(
-            "What to label must be --card, --store, --shard and --source, or --bundle and --texts, got another set of "
-            "options. Give one of the two."
-        )
 
 
 def _remembered(job: Job) -> pl.DataFrame:
@@ -333,76 +160,95 @@ def _remembered(job: Job) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _count(tally: Tally, segment: Segment, table: pl.DataFrame, job: Job, progress: Track) -> None:
-    tally.texts += len(table)
-    tally.positives += int((table["label"] == job.bundle.positive_label).sum())
-    settled, checked, missed = rules.checked(job.bundle, table, job.checked_share)
-    tally.settled += settled
-    tally.checked += checked
-    tally.missed += missed
-    tally.refused.update(refusal.reason for refusal in segment.refusals)
-    tally.unread_times += rules.unread_times(table["time"])
-    progress.advance(len(table) + len(segment.refusals))
+def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
+    """Label what no segment holds yet, and put what the shard scored and its record."""
+    tally, parts, scored = Tally(), [], []
+    with track(job.size, "infer: texts labelled") as progress:
+        for rows in rules.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+            segment = rules.without_forgotten(rows, forgotten)
+            table, part, figures = _label(job, segment, known, forgotten)
+            parts.append(part)
+            scored.append(table.select(rules.SCORED))
+            tally += figures
+            progress.advance(len(table) + len(segment.refusals))
 
-
-def _record(job: Job, tally: Tally, written: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "format": manifests.FORMAT,
-        "shard": job.name,
-        "bundle": job.manifest.bundle,
-        "rows": tally.texts,
-        "positives": tally.positives,
-        "refused": dict(sorted(tally.refused.items())),
-        "settled": tally.settled,
-        "checked": tally.checked,
-        "missed": tally.missed,
-        "unread_times": tally.unread_times,
-        "segments": written,
-    }
-
-
-def _tally_of(record: ShardRecord) -> Tally:
-    tally = Tally(
-        texts=record.rows,
-        positives=record.positives,
-        kept=record.rows,
-        settled=record.settled,
-        checked=record.checked,
-        missed=record.missed,
-        unread_times=record.unread_times,
-    )
-    tally.refused.update(record.refused)
+    about = {"format": manifests.FORMAT, "shard": job.name, "bundle": job.manifest.bundle, "segments": parts}
+    answers, record = codecs.as_parquet(pl.concat(scored)), codecs.as_json({**about, **tally.as_record()})
+    update(job.store, manifests.scored_key(job.manifest, job.shard), lambda _: answers, "What a shard scored")
+    update(job.store, manifests.shard_key(job.manifest, job.shard), lambda _: record, "A shard's record")
     return tally
 
 
-def _add(total: Tally, tally: Tally) -> None:
-    total.texts += tally.texts
-    total.positives += tally.positives
-    total.scored += tally.scored
-    total.kept += tally.kept
-    total.settled += tally.settled
-    total.checked += tally.checked
-    total.missed += tally.missed
-    total.unread_times += tally.unread_times
-    total.refused.update(tally.refused)
+def _label(
+    job: Job, segment: Segment, known: Known, forgotten: Forgotten
+) -> tuple[pl.DataFrame, dict[str, Any], Tally]:
+    """Label a segment unless it stands from an earlier try.
+
+    Returns:
+        its predictions as the store holds them, what the shard's record says of them, and its figures.
+    """
+    key = manifests.prediction_key(job.manifest, job.shard, segment.index)
+    refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
+    stored, scored = _without(job.store, key, forgotten, parse), 0
+    kept = len(stored[0]) if stored else 0
+    if stored is None:
+        predicted, scored = _predict(job, segment, known)
+        if segment.refusals:
+            job.store.put_if_absent(refusals, codecs.as_parquet(rules.refused(segment.refusals)))
+        stored = _put(job.store, key, codecs.as_parquet(predicted), forgotten)
+    if forgotten.hashes:
+        _without(job.store, refusals, forgotten, _read_refused)
+
+    table, data = stored
+    if len(table) != len(segment.rows) and tombstones.read(job.store) == forgotten:  # else it is gone over again
+        raise StorageError(
+            f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "
+            f"({job.store.locate(key)}). Delete it, and run the night again."
+        )
+    part = {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
+    figures = rules.figures(segment, table, job.bundle, job.checked_share)
+    return table, part, replace(figures, kept=kept, scored=scored)
 
 
-def _told(job: Job | None, total: Tally, manifest: Manifest, folder: Path) -> Result:
-    metrics = {
-        "texts": total.texts,
-        "positives": total.positives,
-        "refused": total.refused.total(),
-        "scored": total.scored,
-        "settled": total.settled,
-        "checked": total.checked,
-        "missed": total.missed,
-        **({"unread_times": total.unread_times} if total.unread_times else {}),
-    }
-    summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
-    summary |= {"refused": dict(sorted(total.refused.items()))}
-    (folder / SUMMARY).write_bytes(codecs.as_json(summary))
-    name = job.name if job else manifest.date
-    return Result(rules.headline(name, total, manifest.positive_label), metrics, {"shard": name})
+def _predict(job: Job, segment: Segment, known: Known) -> tuple[pl.DataFrame, int]:
+    """Return a segment's predictions, and how many texts were scored for them."""
+    texts = [str(row.cells["text"]) for row in segment.rows]
+    contents = [rules.content_of(text) for text in texts]
+    answers, scored = rules.answers(job.bundle, texts, contents, known)
+    manifest = job.manifest
+    about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
+    return rules.predicted(segment.rows, contents, answers, job.bundle, about), scored
+
+
+def _put(store: Store, key: str, data: bytes, forgotten: Forgotten) -> Stored:
+    """Put a segment; when another worker on this shard was first, its segment stands."""
+
+    def write() -> Stored:
+        store.put_if_absent(key, data)
+        if (stored := _without(store, key, forgotten, parse)) is None:
+            raise Beaten
+        return stored
+
+    return contend(write, "A segment of predictions", store.locate(key))
+
+
+def _without(store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]) -> Stored | None:
+    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none."""
+
+    def write() -> Stored | None:
+        stored = store.read_tagged(key)
+        if stored is None:
+            return None
+        table = read(stored.data, store.locate(key))
+        rest = forgotten.without(table)
+        if len(rest) == len(table):
+            return table, stored.data
+        data = codecs.as_parquet(rest)
+        if not store.compare_and_swap(key, data, stored.tag):
+            raise Beaten
+        return rest, data
+
+    return contend(write, "A segment", store.locate(key))
 
 
 def _read_refused(data: bytes, where: str) -> pl.DataFrame:

@@ -1,0 +1,112 @@
+"""What one worker of the step infer is given: a shard of a night, or of a source outside of any night."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
+from understudy.data.sources import Refusal, Row
+from understudy.errors import BadInput
+from understudy.model.scoring import Bundle
+from understudy.steps.infer.config import InferConfig
+from understudy.store import manifests, registry
+from understudy.store.manifests import Manifest, Range
+from understudy.store.storage import Store
+from understudy.task.card import load_card
+from understudy.task.sections import CascadeConfig
+from understudy.task.settings import Overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One shard, and all that is needed to label it."""
+
+    manifest: Manifest
+    shard: int
+    bundle: Bundle
+    config: InferConfig
+    checked_share: float
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The shard's name, "<date>/<two digits>"."""
+        return self.manifest.shard_names[self.shard]
+
+    @property
+    def size(self) -> int:
+        """Rows of the shard, by the night's manifest."""
+        return sum(part.rows for part in self.manifest.shards[self.shard])
+
+    def rows(self) -> Iterator[Row | Refusal]:
+        """Read the shard's rows, in order; `read_range` sees to it that each range gives what the manifest counts."""
+        for part in self.manifest.shards[self.shard]:
+            about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
+            yield from read_range(part, about, consumed, self.config.max_chars)
+
+
+def require_one_form(card: Path | None, store: str, night: tuple[str, str], bundle: Path | None, texts: str) -> None:
+    """Refuse options that name neither a shard of a night nor a bundle and texts.
+
+    Raises:
+        BadInput: they do.
+    """
+    is_night = bool(card and store and all(night) and not bundle and not texts)
+    is_outside = bool(bundle and texts and not store and not any(night))
+    if not is_night and not is_outside:
+        raise BadInput(
+            "What to label must be --card, --store, --shard and --source, or --bundle and --texts, got another set of "
+            "options. Give one of the two."
+        )
+
+
+def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overrides) -> Job:
+    """Make the job of one shard of a night, by the store's manifest and bundle.
+
+    Raises:
+        BadInput: the night has no such shard, or its texts do not lie under the source.
+    """
+    night, _, number = shard.partition("/")
+    manifest = manifests.read_manifest(store, manifests.night_of(night))
+    if shard not in manifest.shard_names:
+        raise BadInput(
+            f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."
+        )
+    settings = load_card(card).settings(overrides)
+    config = settings.of(InferConfig)
+    index = int(number)
+    where = store.locate(manifests.manifest_key(manifest.date))
+    given = manifests.source_on(source, manifest.date)
+    require_under((part.object for part in manifest.shards[index]), given, where)
+    bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
+    suited = _suited(bundle, config, manifest.shards[index])
+    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store)
+
+
+def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
+    """Make the jobs that label texts outside of any night; they write to a folder of their own."""
+    card = load_card(folder)
+    settings = card.settings(overrides)
+    config, size = settings.of(InferConfig), settings.value("shard.texts_per_shard")
+    bundle = Bundle.open(folder)
+    about = {
+        "date": night,
+        "created": f"{night}T00:00:00Z",
+        "source": texts,
+        "card": card.name,
+        "bundle": bundle.version,
+        "generation": 0,
+        "labels": bundle.labels,
+        "positive_label": bundle.positive_label,
+    }
+    looked = look(texts, {}, block_rows(size))
+    manifest = next_manifest(None, looked, size, about)
+    suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
+    share = settings.of(CascadeConfig).checked_share
+    return [Job(manifest, number, suited, config, share, store) for number in range(len(manifest.shards))]
+
+
+def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
+    """Run the bundle with the settings that suit this machine and so many texts."""
+    return bundle.tuned(sum(part.rows for part in ranges), config.threads, config.batch_tokens)
