@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import understudy
-from tools.docs import STEPS_PAGE, refreshed, steps_page
+from tools.docs import STEPS_PAGE, STORE_PAGE, refreshed, steps_page, store_page
 from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
@@ -23,6 +23,10 @@ def test_the_readme_of_a_step_is_up_to_date(step):
 
 def test_the_list_of_the_steps_is_up_to_date():
     assert STEPS_PAGE.read_text(encoding="utf-8") == steps_page(), "run `make docs`"
+
+
+def test_the_list_of_the_stores_keys_is_up_to_date():
+    assert STORE_PAGE.read_text(encoding="utf-8") == store_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("step", STEPS)

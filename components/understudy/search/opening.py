@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from understudy.data import cards
 from understudy.errors import BadArtifact, BadInput
 from understudy.progress import say
 from understudy.search.backend import Index
@@ -27,7 +28,7 @@ from understudy.store.cache import cache_folder
 from understudy.store.names import CardName
 from understudy.store.registry import read_current
 from understudy.store.storage import Store, update
-from understudy.task.card import CARD_FILE, Card, parse_card
+from understudy.task.card import CARD_FILE, Card
 
 SERVING = layout.SERVING.key()
 LARGEST_BYTES = 64 << 10
@@ -238,7 +239,7 @@ def published_card(store: Store) -> Card:
     if current is None:
         raise BadInput(f"A store must hold a published bundle, got none ({store.uri}). Name the card with --card.")
     key = layout.BUNDLES.key(version=current.version, path=CARD_FILE)
-    return parse_card(store.read(key).decode("utf-8", "replace"), store.locate(key))
+    return cards.parse(store.read(key), store.locate(key))[0]
 
 
 def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Index:
