@@ -108,7 +108,13 @@ def label_shard(job: Job) -> Tally:
     complete = _complete(job, tombstones.read(job.store))
     if complete is not None:
         return complete
-    begun, known = _as_begun(job), Known(_remembered(job))
+
+    # the limits of whoever began the shard hold: with others, segments would hold other rows
+    key = manifests.limits_key(job.manifest, job.shard)
+    job.store.put_if_absent(key, codecs.as_json({name: getattr(job.config, name) for name in Limits.model_fields}))
+    limits = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
+    begun = replace(job, config=replace(job.config, **limits.model_dump()))
+    known = Known(_remembered(job))
 
     def label() -> Tally:
         forgotten = tombstones.read(job.store)
@@ -132,14 +138,6 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
         if forgotten.hashes and forgotten.covers(parse(stored.data, job.store.locate(part.key))).any():
             return None
     return Tally.of_record(record)
-
-
-def _as_begun(job: Job) -> Job:
-    """Take the limits of segments from whoever began the shard: with others, segments would hold other rows."""
-    key = manifests.limits_key(job.manifest, job.shard)
-    job.store.put_if_absent(key, codecs.as_json({name: getattr(job.config, name) for name in Limits.model_fields}))
-    begun = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
-    return replace(job, config=replace(job.config, **begun.model_dump()))
 
 
 def _remembered(job: Job) -> pl.DataFrame:

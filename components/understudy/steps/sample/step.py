@@ -146,7 +146,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
     Returns:
         the nights, and the dates of newer ones that are left out because a shard is missing.
     """
-    found: list[Night] = []
+    nights: list[Night] = []
     left_out: list[str] = []
     for date in segments.begun(store, day)[: most + FURTHER_NIGHTS]:
         manifest = manifests.read_manifest(store, date)
@@ -155,12 +155,12 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
         if len(whole) < len(records):
             left_out.append(date)
             continue
-        found.append(Night(manifest, {part.key: part.rows for record in whole for part in record.segments}))
-        if len(found) == most:
+        nights.append(Night(manifest, {part.key: part.rows for record in whole for part in record.segments}))
+        if len(nights) == most:
             break
-    if found:  # an older one is no news: its predictions may be past their retention
-        left_out = [date for date in left_out if date > found[-1].manifest.date]
-    return [one for one in found if one.manifest.bundle == found[0].manifest.bundle], sorted(left_out)
+    if nights:  # an older one is no news: its predictions may be past their retention
+        left_out = [date for date in left_out if date > nights[-1].manifest.date]
+    return [night for night in nights if night.manifest.bundle == nights[0].manifest.bundle], sorted(left_out)
 
 
 def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:

@@ -90,7 +90,9 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         looked_at += len(table)
 
     missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
-    new_words = _new_words(mentions)
+    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
+    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
+    new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
     return Look(counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
 
 
@@ -158,10 +160,3 @@ def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 def _few(column: str) -> pl.Expr:
     """Keep of each list as many different values as are needed."""
     return pl.col(column).list.unique().list.sort().list.head(FEWEST_GROUPS)
-
-
-def _new_words(mentions: pl.DataFrame) -> tuple[NewWord, ...]:
-    """Name the new words of enough groups, those of the most groups first."""
-    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
-    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
-    return tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))

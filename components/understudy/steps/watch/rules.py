@@ -165,7 +165,10 @@ def find(
     last = replace(last, is_alarm=last.is_standing and name not in alarmed)
     since = last.since if last.evidence > 1 else None
     change = _mean([later for later in values[since:] if later]) - last.expected if since is not None else 0.0
-    is_share = name == "positives" and last.is_standing and since is not None
+    explained = None
+    if name == "positives" and last.is_standing and since is not None:
+        before, after = _total(days[:since], reference), _total(days[since:], None)
+        explained = attribution.explain(before, after) if before.texts and after.texts else None
     is_known = math.isfinite(last.expected)
     interval = BY_NAME[name].interval(point.value, point.variance, point.degrees)
     expected = BY_NAME[name].interval(last.expected, last.expected_variance) if is_known else None
@@ -174,7 +177,7 @@ def find(
         value=_rounded(interval, expected, last, None if since is None else days[since].date, config),
         change=change,
         tolerance=tolerance(last.expected) if is_known else math.inf,
-        explained=_explained(days, since, reference) if is_share and since is not None else None,
+        explained=explained,
     )
 
 
@@ -215,16 +218,13 @@ def _cause(alarms: Sequence[Finding]) -> sentences.Cause | None:
     return "base rate" if explained.is_base_rate else "scores"
 
 
-def _explained(days: Sequence[Watched], since: int, reference: Summary | None) -> Explained | None:
-    before, after = _total(days[:since], reference), _total(days[since:], None)
-    return attribution.explain(before, after) if before.texts and after.texts else None
-
-
 def _total(days: Sequence[Watched], start: Summary | None) -> Summary:
+    """Add up the nights' summaries."""
     return sum((day.summary for day in days if day.summary is not None), start or empty())
 
 
 def _mean(points: Sequence[Point]) -> float:
+    """Average points by their texts."""
     mean = Baseline()
     for point in points:
         mean = mean.plus(point.value, 1 / point.texts)

@@ -85,11 +85,8 @@ def run(
     figures: dict[str, float] = {"texts": night.texts, "refused": sum(night.refused.values())}
     for name, value in night.series.items():
         figures |= {name: value.value, f"{name}_evidence": value.evidence}
-    return Result(
-        headline=f"{night.verdict}: {night.reason}{stands_in if running else ''}",
-        metrics=figures,
-        parameters={"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": webhook},
-    )
+    verdict = {"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": webhook}
+    return Result(f"{night.verdict}: {night.reason}{stands_in if running else ''}", figures, verdict)
 
 
 def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, list[str]]:
@@ -203,6 +200,18 @@ def _put(store: Store, night: Night, html: str) -> str:
     return _tell(store, night, store.locate(watch_records.page_key(night.date)))
 
 
+def _tell(store: Store, night: Night, report: str) -> str:
+    """Call the webhook for a night with an alarm, until it took the message once."""
+    url, key = outlets.webhook_url(), layout.WATCH_WEBHOOKS.key(day=night.date)
+    if not url or not any(value.is_alarm for value in night.series.values()) or store.read_tagged(key) is not None:
+        return "none"
+    content = outlets.message(night, report)
+    if not outlets.call(url, content):
+        return "failed"
+    store.put_if_absent(key, codecs.as_json(content))
+    return "sent"
+
+
 def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged: Sequence[Night], html: str) -> None:
     """Let watch/page.html and Prometheus' file be of the newest night, also when an older one is backfilled.
 
@@ -222,15 +231,3 @@ def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged
         measured = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
         html = pages.page(judged[-config.page_nights :], measured)
     update(store, PAGE, lambda _: html.encode(), "The watch's newest page")
-
-
-def _tell(store: Store, night: Night, report: str) -> str:
-    """Call the webhook for a night with an alarm, until it took the message once."""
-    url, key = outlets.webhook_url(), layout.WATCH_WEBHOOKS.key(day=night.date)
-    if not url or not any(value.is_alarm for value in night.series.values()) or store.read_tagged(key) is not None:
-        return "none"
-    content = outlets.message(night, report)
-    if not outlets.call(url, content):
-        return "failed"
-    store.put_if_absent(key, codecs.as_json(content))
-    return "sent"
