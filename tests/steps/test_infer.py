@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
 from understudy.data import sources
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.model.scoring import Bundle
 from understudy.privacy import erasure

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.listing import told
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput, StorageError
 from understudy.model.scoring import Bundle
 from understudy.progress import Track, track
