@@ -25,6 +25,8 @@ COMMANDS = {
     "shard": f"understudy shard --card {{card}} --texts texts.csv --store store {OUT}",
     "training": "understudy run training --card {card} --texts texts.csv --labels labels.csv --store store --work w",
     "nightly": "understudy run nightly --card {card} --texts texts.csv --store store --work w",
+    "reindex": "understudy reindex --from-store --card {card} --store store",
+    "rehearse": "understudy rehearse --card {card} --answers answers.csv --host no.such.host.invalid",
     "submit": "understudy submit nightly --card {card} --texts s3://no-bucket/texts --store s3://no-bucket/store "
     "--host http://127.0.0.1:1",
 }
@@ -64,7 +66,13 @@ def run_all(folder: Path, card: str, **environment: str) -> dict[str, tuple[int,
     """Run the commands side by side in a folder with texts and labels; return exit codes and standard errors."""
     (folder / "texts.csv").write_text("id,text\n1,a\n", encoding="utf-8")
     (folder / "labels.csv").write_text("id,label\n1,tip\n", encoding="utf-8")
-    own = {**os.environ, "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}", **environment}
+    (folder / "answers.csv").write_text("text,label\na,tip\n", encoding="utf-8")
+    own = {
+        **os.environ,
+        "UNDERSTUDY_CACHE": str(folder / "cache"),
+        "PYTHONPATH": f"{ROOT / 'components'}:{ROOT}",
+        **environment,
+    }
     begun = {
         name: subprocess.Popen(
             [sys.executable, "-m", *command.format(card=card).split()],
@@ -125,3 +133,30 @@ def test_what_a_store_holds_in_the_place_of_a_card_is_told(s3_url: str) -> None:
     store.put_if_absent("cards/a card.yaml", card_yaml().encode())
     card, text = cards.read(f"{s3_url}/cards/a card.yaml")
     assert (card.name, text) == ("hotel-tips", card_yaml())
+
+
+@pytest.mark.parametrize("form", ["{folder}", "{folder}/card.yaml", "file://{folder}", "file://{folder}/card.yaml"])
+def test_a_card_is_a_file_or_a_folder_by_path_or_url(form: str, tmp_path: Path) -> None:
+    (tmp_path / "card.yaml").write_text(card_yaml(), encoding="utf-8")
+    card, text = cards.read(form.format(folder=tmp_path))
+    assert (card.name, text) == ("hotel-tips", card_yaml())
+
+
+@pytest.mark.parametrize("form", ["{url}/snapshot", "{url}/snapshot/", "{url}/snapshot/card.yaml"])
+def test_a_card_on_s3_is_an_object_or_a_folder(form: str, s3_url: str) -> None:
+    open_store(s3_url).put_if_absent("snapshot/card.yaml", card_yaml().encode())
+    card, text = cards.read(form.format(url=s3_url))
+    assert (card.name, text) == ("hotel-tips", card_yaml())
+
+
+@pytest.mark.parametrize("form", ["file://{folder}/snapshot", "{url}/snapshot"])
+def test_every_command_takes_a_card_in_a_folder(form: str, s3_url: str, tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    (snapshot / "card.yaml").write_text(card_yaml(), encoding="utf-8")
+    open_store(s3_url).put_if_absent("snapshot/card.yaml", card_yaml().encode())
+    for name, (code, told) in run_all(tmp_path, form.format(folder=tmp_path, url=s3_url)).items():
+        assert "A card must" not in told, (name, told)
+        assert "Traceback" not in told, (name, told)
+        assert code in {0, 2}, (name, told)
+        assert (code == 0) == (name in {"card check", "reindex"}), (name, told)

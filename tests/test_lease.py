@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import Conflict, StorageError
+from understudy.store.folder import FolderStore
 from understudy.store.lease import Lease, held, read_record
-from understudy.store.storage import FolderStore, Store, open_store
+from understudy.store.storage import Store, open_store
 
 KEY = "leases/teacher/card.json"
 TERM_S = 1.0

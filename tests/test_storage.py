@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.services.lossy import losing_first_answer
-from understudy.errors import BadInput, StorageError
+from understudy.errors import BadInput, Conflict, StorageError
 from understudy.search import dead_letters
-from understudy.store.storage import FolderStore, S3Store, Store, open_store, prepare_store, split_uri, update
+from understudy.store import base
+from understudy.store.folder import FolderStore
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, open_store, prepare_store, split_uri, update
 
 FORK = multiprocessing.get_context("fork")
 
@@ -343,3 +346,24 @@ def test_a_write_whose_answer_was_lost_counts_as_ours(s3_url, s3_server, monkeyp
         assert open_store(s3_url).put_if_absent("claim", b"mine")  # boto3 tries again and meets its own object
         assert not open_store(s3_url).put_if_absent("claim", b"mine")  # without a lost answer it is somebody else's
         assert open_store(s3_url).read("claim") == b"mine"
+
+
+class Busy(FolderStore):
+    """A folder in which somebody else is always faster."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.tries = 0
+
+    def compare_and_swap(self, key: str, data: bytes, tag: str | None) -> bool:
+        self.tries += 1
+        super().compare_and_swap(key, str(self.tries).encode(), tag)
+        return False
+
+
+def test_a_write_at_which_others_are_always_faster_is_tried_a_bounded_number_of_times(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "ATTEMPTS", 3)
+    store = Busy(tmp_path)
+    with pytest.raises(Conflict, match=r"A counter must be free to write, got others writing .*/counter"):
+        update(store, "counter", lambda before: (before or b"") + b"1", "A counter")
+    assert (store.tries, store.read("counter")) == (3, b"3")

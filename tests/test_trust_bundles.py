@@ -18,7 +18,7 @@ from understudy.model.onnx.files import require_sound
 from understudy.model.scoring import Bundle
 from understudy.store import registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
-from understudy.store.storage import FolderStore
+from understudy.store.folder import FolderStore
 
 MOST_MB, MOST_S = 200, 10  # beyond what a good bundle takes
 

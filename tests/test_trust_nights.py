@@ -10,7 +10,8 @@ from tests.night_desk import make_desk, texts
 from understudy.data.arrivals import require_under
 from understudy.errors import BadArtifact
 from understudy.store import manifests
-from understudy.store.storage import open_store, s3_client
+from understudy.store.s3 import s3_client
+from understudy.store.storage import open_store
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from understudy.steps.ingest import splits
 from understudy.steps.train import checkpoints
 from understudy.steps.watch import nightly, testsets
 from understudy.store import codecs, manifests, registry, runs, segments, watch_records
+from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
-from understudy.store.storage import FolderStore
 from understudy.teacher.response_log import PurchaseBook
 
 DAY = "2026-11-01"

@@ -1,11 +1,13 @@
-"""Generate docs from the code: the list of the steps, and in a step's README what it reads, writes and obeys."""
+"""Generate docs from the code: the lists of the steps and of the store's keys, and what each step reads and obeys."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import understudy
 from understudy.runtime import docstrings, shell
+from understudy.store.layout import FAMILIES, Family, Stays
 from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
@@ -46,6 +48,15 @@ ROOMS = [
     "stats",
     "secrets",
 ]
+STORE_PAGE = Path(understudy.__file__).parents[2] / "docs/store.md"
+STORE_INTRO = """# The store's keys
+
+<!-- generated: `make docs` -->
+
+Everything that outlives a run lies in one store, a folder or `s3://bucket/prefix`. Each kind of key is defined once, in
+`components/understudy/store/layout.py`, with the room whose code writes it, the setting of the card's `retention` that
+removes it, and how a text leaves it when `understudy forget` names it.
+"""
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 
 
@@ -126,8 +137,24 @@ def first_line_of(file: Path) -> str:
     return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
+def store_page() -> str:
+    """Return docs/store.md: every family of keys in the store, and what becomes of it."""
+    head = ["| key | what | written by | retention | a text that is forgotten |", "|---|---|---|---|---|"]
+    return "\n".join([STORE_INTRO, *head, *map(family_row, FAMILIES), ""])
+
+
+def family_row(family: Family) -> str:
+    """Return a family's row."""
+    retention, erasure = family.retention, family.erasure
+    stays = f"stays: {retention.why}" if isinstance(retention, Stays) else f"`{retention}`"
+    leaves = f"stays: {erasure.why}" if isinstance(erasure, Stays) else erasure.value
+    key = re.sub(r":\d+d", "", family.pattern)
+    return f"| `{key}` | {family.what} | {family.owner} | {stays} | {leaves} |"
+
+
 def main() -> None:
-    """Bring the lists of rooms and steps and the README of every step up to date."""
+    """Bring the lists of rooms, steps and keys and the README of every step up to date."""
+    STORE_PAGE.write_text(store_page(), encoding="utf-8")
     STEPS_PAGE.write_text(steps_page(), encoding="utf-8")
     ROOMS_PAGE.write_text(rooms_page(), encoding="utf-8")
     for step in STEPS:

@@ -16,13 +16,14 @@ import click
 
 from understudy.errors import BadInput, UnderstudyError
 from understudy.runners.terminal import tell
-from understudy.store import codecs
+from understudy.store import codecs, layout, runs
 from understudy.store.address import Address, parse_address
 
-EVERYONE = ("runs/*/fault.json",)  # what only a person can mend is told there by every step
-MARKER = "store.json"  # by which a step proves that it can write
-TEACHER = ("judgements/", "leases/teacher/")  # answers that were bought, and who may buy now
-MERGED = ("judgements/",)  # small segments of answers, once they stand in a larger one
+EVERYONE = (layout.RUNS.key(run="*", name=runs.FAULT),)  # what only a person can mend is told there by every step
+MARKER = layout.MARKER.folder  # by which a step proves that it can write
+TEACHER = (layout.JUDGEMENTS.folder, layout.TEACHER_LEASES.prefix())  # answers that were bought, and who may buy now
+MERGED = (layout.JUDGEMENTS.folder,)  # small segments of answers, once they stand in a larger one
+STORE_ID = layout.STORE_ID.key()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,57 +43,64 @@ class Access:
     has_sources: bool = False
 
 
-NIGHT = ("manifests/", "predictions/", "current.json", "bundles/", "forgotten/")
-RETAINED = ("predictions/", "scored/", "samples/", "dead-letters/", "indexed/")  # what a card's retention removes
+NIGHT = layout.folders(layout.MANIFESTS, layout.SEGMENTS, layout.CURRENT, layout.BUNDLES, layout.TOMBSTONES)
+RETAINED = layout.folders(*(family for family in layout.FAMILIES if isinstance(family.retention, str)))
+LABELS, SAMPLES, QUEUES = layout.LABELS.folder, layout.SAMPLE_TABLES.folder, layout.QUEUE_TABLES.folder
+CARDS, SPLITS, WATCH = layout.CARDS.folder, layout.SPLITS.folder, layout.WATCH_SERIES.folder
+MANIFESTS, PREDICTIONS, CHECKPOINTS = layout.MANIFESTS.folder, layout.SEGMENTS.folder, layout.CHECKPOINTS.folder
+REFUSALS, SCORED, TEST_SETS = layout.REFUSALS.folder, layout.SCORED.folder, layout.TEST_SETS.folder
+INDEXED, DEAD_LETTERS, RUNS = layout.INDEXED.folder, layout.DEAD_LETTERS.folder, layout.RUNS.folder
+FORGOTTEN, CURRENT, HISTORY = layout.TOMBSTONES.folder, layout.CURRENT.folder, layout.HISTORY.folder
+PUBLISHED = (layout.BUNDLES.folder, CURRENT, HISTORY)
 TABLE: Mapping[str, Access] = {
     "ingest": Access(
-        reads=(MARKER, "cards/", "splits/", "labels/", "queues/", "samples/", "forgotten/", "current.json", "history/"),
-        writes=(MARKER, "cards/", "splits/", "labels/"),
+        reads=(MARKER, CARDS, SPLITS, LABELS, QUEUES, SAMPLES, FORGOTTEN, CURRENT, HISTORY),
+        writes=(MARKER, CARDS, SPLITS, LABELS),
         has_sources=True,
     ),
-    "label": Access(reads=(MARKER, *TEACHER, "forgotten/"), writes=(MARKER, *TEACHER), deletes=MERGED),
+    "label": Access(reads=(MARKER, *TEACHER, FORGOTTEN), writes=(MARKER, *TEACHER), deletes=MERGED),
     "audit": Access(),
-    "train": Access(reads=(MARKER, "checkpoints/"), writes=(MARKER, "checkpoints/"), deletes=("checkpoints/",)),
+    "train": Access(reads=(MARKER, CHECKPOINTS), writes=(MARKER, CHECKPOINTS), deletes=(CHECKPOINTS,)),
     "export": Access(),
     "calibrate": Access(),
-    "evaluate": Access(writes=("runs/*/decision.json",)),
+    "evaluate": Access(writes=(layout.RUNS.key(run="*", name=runs.DECISION),)),
     "publish": Access(
-        reads=(MARKER, "bundles/", "current.json", "history/"),
-        writes=(MARKER, "bundles/", "current.json", "history/"),
+        reads=(MARKER, *PUBLISHED),
+        writes=(MARKER, *PUBLISHED),
     ),
     "mine": Access(
-        reads=(MARKER, *TEACHER, "queues/", "forgotten/"),
-        writes=(MARKER, *TEACHER, "queues/"),
+        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN),
+        writes=(MARKER, *TEACHER, QUEUES),
         deletes=MERGED,
     ),
     "shard": Access(
-        reads=(MARKER, "manifests/", "current.json", "bundles/", "cards/"),
-        writes=(MARKER, "manifests/"),
+        reads=(MARKER, MANIFESTS, CURRENT, layout.BUNDLES.folder, CARDS),
+        writes=(MARKER, MANIFESTS),
         has_sources=True,
     ),
     "infer": Access(
-        reads=(MARKER, *NIGHT, "refusals/", "scored/"),
-        writes=(MARKER, "manifests/", "predictions/", "refusals/", "scored/"),
+        reads=(MARKER, *NIGHT, REFUSALS, SCORED),
+        writes=(MARKER, MANIFESTS, PREDICTIONS, REFUSALS, SCORED),
         has_sources=True,
     ),
     "index": Access(
-        reads=(MARKER, *NIGHT, "indexed/", "dead-letters/", "scored/", "samples/", "cards/", "judgements/.store-id"),
-        writes=(MARKER, "indexed/", "dead-letters/", "judgements/.store-id"),
+        reads=(MARKER, *NIGHT, *(key for key in RETAINED if key not in NIGHT), CARDS, STORE_ID),
+        writes=(MARKER, INDEXED, DEAD_LETTERS, STORE_ID),
         deletes=RETAINED,
     ),
     "watch": Access(
-        reads=(MARKER, *NIGHT, "refusals/", "watch/", "samples/", "labels/", "testsets/", "history/"),
-        writes=(MARKER, "watch/", "testsets/"),
+        reads=(MARKER, *NIGHT, REFUSALS, WATCH, SAMPLES, LABELS, TEST_SETS, HISTORY),
+        writes=(MARKER, WATCH, TEST_SETS),
     ),
     "sample": Access(
-        reads=(MARKER, *NIGHT, *TEACHER, "samples/", "labels/", "queues/", "cards/", "testsets/"),
-        writes=(MARKER, *TEACHER, "samples/", "labels/"),
+        reads=(MARKER, *NIGHT, *TEACHER, SAMPLES, LABELS, QUEUES, CARDS, TEST_SETS),
+        writes=(MARKER, *TEACHER, SAMPLES, LABELS),
         deletes=MERGED,
         has_sources=True,
     ),
     "submit": Access(
-        reads=(MARKER, "cards/", "runs/", "current.json", "history/", "watch/retrain/", "labels/", "manifests/order/"),
-        writes=(MARKER, "cards/", "runs/"),
+        reads=(MARKER, CARDS, RUNS, CURRENT, HISTORY, layout.RETRAIN.prefix(), LABELS, layout.ORDER.prefix()),
+        writes=(MARKER, CARDS, RUNS),
         has_sources=True,
     ),
 }

@@ -78,7 +78,7 @@ def make_bucket(env: Mapping[str, str], name: str) -> str:
     """Make a bucket; returns its address."""
 
     def make() -> None:
-        from understudy.store.storage import s3_client
+        from understudy.store.s3 import s3_client
 
         s3_client().create_bucket(Bucket=name)
 

@@ -20,6 +20,7 @@ from tests.services import lacking, s3
 from tools import manifests, policies
 from tools.policies import EVERYONE, TABLE, bucket_policy
 from understudy.runtime.shell import execute
+from understudy.store import layout
 from understudy.store.address import parse_address
 from understudy.store.storage import open_store
 from understudy.task.steps import STEPS
@@ -123,7 +124,7 @@ def test_a_night_and_a_week_run_with_each_steps_own_key(server, by, tmp_path):
     by()
     desk = make_desk(tmp_path, STORE)
     card = tmp_path / "card.yaml"
-    card.write_text(card.read_text() + "retention: {predictions_days: 1, samples_days: 1}\n")
+    card.write_text(card.read_text() + "retention: {predictions_days: 1, refusals_days: 1, samples_days: 1}\n")
 
     def run(step, **arguments):
         by(step)
@@ -131,7 +132,7 @@ def test_a_night_and_a_week_run_with_each_steps_own_key(server, by, tmp_path):
         return execute(step, {"store": STORE, "card": tmp_path / "snapshot", **outputs, **arguments}).parameters
 
     for first, night in ((0, NIGHT), (60, "2026-11-02")):
-        source = desk.write(f"{night}.csv", texts(first, first + 60))
+        source = desk.write(f"{night}.csv", [*texts(first, first + 60), (f"empty-{first}", "")])
         server.client().upload_file(str(source), SOURCES, f"{night}/texts.csv")
         told = run("shard", card=str(card), texts=f"s3://{SOURCES}/{night}", date=night)
         shutil.copytree(tmp_path / "shard" / night / "snapshot", tmp_path / "snapshot", dirs_exist_ok=True)
@@ -141,7 +142,10 @@ def test_a_night_and_a_week_run_with_each_steps_own_key(server, by, tmp_path):
         run("watch", date=night)
         run("sample", card=str(card), date=night, overrides="sample.teacher_texts=0")
     by()
-    assert not open_store(STORE).list(f"predictions/date={NIGHT}/")  # retention has removed the first night's
+    store = open_store(STORE)
+    assert store.list("refusals/date=2026-11-02/")
+    for family in (layout.SEGMENTS, layout.REFUSALS, layout.SAMPLE_TABLES):
+        assert not store.list(family.prefix(day=NIGHT)), family  # retention has removed the first night's
 
 
 def test_texts_are_taken_in_and_the_teacher_asked_with_each_steps_own_key(server, by, tmp_path, monkeypatch):

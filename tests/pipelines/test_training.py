@@ -6,6 +6,7 @@ The rehearsal teacher answers over HTTP, the student is the real MiniLM.
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +14,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
 from tests.toys import ROOT
+from understudy.review import samples
 from understudy.runtime import provenance
-from understudy.store import hashing
+from understudy.runtime.shell import execute
+from understudy.store import hashing, layout
+from understudy.store.storage import open_store
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.simulated import Plan, serve
 
@@ -210,3 +215,26 @@ def test_every_artifact_knows_what_it_was_made_from(resumed):
         assert record["card_hash"] == provenance.read(folder / "ingest/pool")["card_hash"]
         for place in record["inputs"].values():
             assert hashing.hash_tree(Path(place["uri"])) == place["sha256"]
+
+
+def test_every_key_that_a_training_run_and_a_night_leave_is_of_one_family(desk, resumed, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(desk / "store-direct", tmp_path / "store")
+    given = {"store": str(tmp_path / "store"), "card": str(desk / "card.yaml")}
+    frozen = {**given, "card": tmp_path / "snapshot"}
+    night = {"date": "2026-11-01", "overrides": ""}
+    begun = execute("shard", {**given, **night, "texts": str(desk / "texts.csv"), "snapshot": tmp_path / "snapshot"})
+    for number, shard in enumerate(begun.parameters["shards"].split(",")):
+        source = {"shard": shard, "source": str(desk / "texts.csv"), "predictions": tmp_path / f"predicted-{number}"}
+        execute("infer", {**frozen, **source})
+    execute("index", {**frozen, **night, "indexed": tmp_path / "indexed"})
+    drawn = {"snapshot": tmp_path / "again", "sample": tmp_path / "sample", "overrides": "sample.teacher_texts=0"}
+    execute("sample", {**given, **night, **drawn})
+    store = open_store(given["store"])
+    table = samples.read_sample(store, "2026-11-01").head(5)
+    samples.put_answers(store, "2026-11-01", table.select("id", "label").with_columns(annotator=pl.lit("ann")))
+    execute("watch", {**frozen, **night, "watched": tmp_path / "watched", "page": tmp_path / "page"})
+    families = {key: layout.families_of(key) for key in store.list()}
+    assert {key: found for key, found in families.items() if len(found) != 1} == {}
+    met = {found[0].pattern for found in families.values()}
+    assert len(met) > 25, met

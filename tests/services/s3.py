@@ -60,7 +60,7 @@ def s3_url(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    from understudy.store.storage import s3_client
+    from understudy.store.s3 import s3_client
 
     bucket = f"test-{uuid.uuid4().hex[:20]}"
     s3_client().create_bucket(Bucket=bucket)

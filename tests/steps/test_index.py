@@ -17,7 +17,9 @@ from understudy.search.sqlite import SqliteIndex
 from understudy.search.sync import Followed
 from understudy.steps.index import rules
 from understudy.store import tombstones
-from understudy.store.storage import FolderStore, open_store, s3_client
+from understudy.store.folder import FolderStore
+from understudy.store.s3 import s3_client
+from understudy.store.storage import open_store
 from understudy.task.card import parse_card
 from understudy.task.settings import Overrides
 

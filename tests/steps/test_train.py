@@ -23,7 +23,7 @@ from understudy.runtime.shell import execute
 from understudy.steps.train import checkpoints, rules
 from understudy.steps.train.learn import Learner
 from understudy.store import hashing, tables
-from understudy.store.storage import FolderStore
+from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
 from understudy.text.normalise import content_hash
 

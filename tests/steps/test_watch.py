@@ -15,7 +15,8 @@ from understudy.steps.watch import nightly, outlets
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
 from understudy.store import watch_records
-from understudy.store.storage import FolderStore, Store
+from understudy.store.folder import FolderStore
+from understudy.store.storage import Store
 from understudy.task.settings import build_config
 
 

@@ -10,8 +10,9 @@ from tests.steps.test_ingest import Desk
 from understudy.data import sources
 from understudy.errors import BadData, BadInput, StorageError
 from understudy.review import labels
-from understudy.store import manifests, storage
-from understudy.store.storage import FolderStore, copy, open_store
+from understudy.store import manifests, s3
+from understudy.store.folder import FolderStore
+from understudy.store.storage import copy, open_store
 
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(8000))  # 256,000 bytes
 HALF = Fault(keeps=128_000)
@@ -87,7 +88,7 @@ def test_an_object_that_is_cut_again_and_again_is_an_error_and_never_a_part(behi
 
 
 def test_a_body_that_hangs_is_gone_on_with_after_the_time_out(behind, monkeypatch):
-    monkeypatch.setattr(storage, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(s3, "READ_TIMEOUT_S", 0.5)
     store, log = behind(times(1, Fault(keeps=128_000, stalls_s=3), about="/big"))
     assert in_pieces(store) == DATA
     assert "if-match" in log[1].headers

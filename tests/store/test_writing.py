@@ -25,9 +25,11 @@ from understudy.data import cards
 from understudy.errors import BadCard, BadInput, StorageError, UnderstudyError
 from understudy.store import cache
 from understudy.store.address import parse_address
+from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.leftovers import temporary_folder
-from understudy.store.storage import FolderStore, copy, open_store, prepare_store, s3_client, split_uri
+from understudy.store.s3 import s3_client
+from understudy.store.storage import copy, open_store, prepare_store, split_uri
 from understudy.teacher import response_log
 
 FORK = multiprocessing.get_context("fork")

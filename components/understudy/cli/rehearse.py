@@ -10,7 +10,7 @@ from understudy.teacher import simulated
 
 @click.command("rehearse")
 @click.option("--answers", required=True, type=click.Path(path_type=Path), help="CSV with columns text and label.")
-@click.option("--card", type=click.Path(path_type=Path), help="Card that names labels and slices; needed with --bias.")
+@click.option("--card", help="Card (file, folder or s3:// address) that names labels and slices; needed with --bias.")
 @click.option("--flip", type=float, default=0.0, show_default=True, help="Chance that a text gets a wrong label.")
 @click.option("--bias", multiple=True, metavar="SLICE=P", help="Chance that a positive text of a slice is missed.")
 @click.option("--logprobs", is_flag=True, help="Give log-probabilities to who asks for them.")

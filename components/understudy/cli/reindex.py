@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import click
 
+from understudy.data import cards
 from understudy.errors import BadInput
 from understudy.search import opening, sync
 from understudy.search.connection import URL
 from understudy.search.settings import IndexConfig
 from understudy.steps.index import rules
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import Card, load_card
+from understudy.task.card import Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, require_read
 
 
@@ -20,9 +20,9 @@ from understudy.task.settings import NO_OVERRIDES, Overrides, require_read
 @click.option("--store", required=True, help="Folder or s3://bucket/prefix that holds the predictions.")
 @click.option("--from-store", "is_whole", is_flag=True, help="Send every prediction that the store holds.")
 @click.option("--replay", "is_replay", is_flag=True, help="Send again only what the index refused.")
-@click.option("--card", type=click.Path(path_type=Path), help="Task card; without it the published bundle's.")
+@click.option("--card", help="The task card: a file, a folder or s3:// address; without it the published bundle's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
-def command(store: str, is_whole: bool, is_replay: bool, card: Path | None, overrides: tuple[str, ...]) -> None:
+def command(store: str, is_whole: bool, is_replay: bool, card: str | None, overrides: tuple[str, ...]) -> None:
     """Fill an empty index from the store; `index --from-store` and `index --replay` are the same."""
     if is_whole == is_replay:
         raise click.UsageError("Give one of --from-store and --replay.")
@@ -32,7 +32,7 @@ def command(store: str, is_whole: bool, is_replay: bool, card: Path | None, over
     click.echo(f"index: {send(store, card, changes)}.")
 
 
-def from_store(address: str, card: Path | None, overrides: Overrides = NO_OVERRIDES) -> str:
+def from_store(address: str, card: str | None, overrides: Overrides = NO_OVERRIDES) -> str:
     """Send every prediction of a store to its index again, and say how many there are then.
 
     The index is the one that the nights go to; another one that is named takes its place.
@@ -52,7 +52,7 @@ def from_store(address: str, card: Path | None, overrides: Overrides = NO_OVERRI
         return rules.headline(done, index.count(), index.place) + now
 
 
-def replay(address: str, card: Path | None, overrides: Overrides = NO_OVERRIDES) -> str:
+def replay(address: str, card: str | None, overrides: Overrides = NO_OVERRIDES) -> str:
     """Send the dead letters again to the index that refused them, and say how many are left.
 
     The index is the one that the nights go to, unless another is named.
@@ -91,14 +91,14 @@ def _require(given: _Given, place: str, done: sync.Followed) -> None:
     rules.require_taken(done, given.config.max_refused_share, place)
 
 
-def _given(address: str, card: Path | None, overrides: Overrides) -> _Given:
+def _given(address: str, card: str | None, overrides: Overrides) -> _Given:
     """Take the index that whoever runs names; the store's own card names no server, and neither does its last night.
 
     Raises:
         BadInput: the nights go to a server, and nobody here names one.
     """
     store = prepare_store(address)
-    task = load_card(card) if card else _without_server(opening.published_card(store))
+    task = cards.read(card)[0] if card else _without_server(opening.published_card(store))
     config = task.settings(overrides).of(IndexConfig)
     named, serving = opening.url_of(config), opening.find_serving(store)
     if serving is not None and serving.url and not named:

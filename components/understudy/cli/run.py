@@ -13,7 +13,7 @@ from understudy.runners.request import Request
 
 @click.command("run", context_settings={"show_default": True})
 @click.argument("pipeline", type=click.Choice(PIPELINES))
-@click.option("--card", required=True, help="The task card: a file or s3:// address.")
+@click.option("--card", required=True, help="The task card: a file, a folder or s3:// address.")
 @click.option("--texts", default="", help="Texts: a file, folder or s3:// address; for training and nightly.")
 @click.option("--labels", default="", help="Human labels: a file, folder or s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")

@@ -27,7 +27,9 @@ def zone_of(_context: click.Context, _option: click.Parameter, name: str) -> tzi
 
 @click.command("submit", context_settings={"show_default": True})
 @click.argument("pipeline", type=click.Choice(PIPELINES))
-@click.option("--card", required=True, help="The task card: a file or s3:// address. It is put into the store.")
+@click.option(
+    "--card", required=True, help="The task card: a file, a folder or s3:// address. It is put into the store."
+)
 @click.option("--texts", default="", help="Texts: an s3:// address; for training and nightly.")
 @click.option("--labels", default="", help="Human labels: an s3:// address; for training.")
 @click.option("--store", required=True, help="What outlives the run: s3://bucket/prefix.")

@@ -2,15 +2,15 @@
 
 from understudy.errors import BadCard
 from understudy.store.address import Address, parse_address
-from understudy.store.storage import S3Store
-from understudy.task.card import NO_CARD, Card, parse_card, read_text, require_size
+from understudy.store.s3 import S3Store
+from understudy.task.card import CARD_FILE, NO_CARD, Card, parse_card, read_text, require_size
 
 
 def read(address: str) -> tuple[Card, str]:
     """Read a card and its text.
 
     Args:
-        address: a file, a snapshot folder, or its s3:// address.
+        address: a file, a snapshot folder, or the s3:// address of one; a path may be written as file:///path.
 
     Raises:
         BadCard: it is missing or unreadable, or has faults.
@@ -18,19 +18,32 @@ def read(address: str) -> tuple[Card, str]:
         StorageError: its store does not answer.
     """
     place = parse_address(address, "--card")
-    text, where = (_on_s3(place, address), address) if place.path is None else read_text(place.path)
+    if place.path is None:
+        return parse(*_on_s3(place, address))
+    text, where = read_text(place.path)
     return parse_card(text, where), text
 
 
-def _on_s3(place: Address, address: str) -> str:
-    """Read a card's object; an outage of the store is no fault of the card's."""
+def parse(data: bytes, where: str) -> tuple[Card, str]:
+    """Read a card from the bytes of an object, and return its text too.
+
+    Raises:
+        BadCard: it is too large, no UTF-8, or has faults.
+    """
+    require_size(len(data), where)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({where}). {NO_CARD}") from error
+    return parse_card(text, where), text
+
+
+def _on_s3(place: Address, address: str) -> tuple[bytes, str]:
+    """Read a card's object and say which it was; an outage of the store is no fault of the card's."""
     if not place.key:
         raise BadCard(f"A card must be one object, got '{address}' (--card). Write s3://bucket/card.yaml.")
-    found = S3Store(place.bucket, "").read_tagged(place.key)
-    if found is None:
-        raise BadCard(f"A card must exist, got nothing at {address} (--card). {NO_CARD}")
-    require_size(len(found.data), address)
-    try:
-        return found.data.decode()
-    except UnicodeDecodeError as error:
-        raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({address}). {NO_CARD}") from error
+    store = S3Store(place.bucket, "")
+    for key in (place.key, f"{place.key}/{CARD_FILE}"):
+        if (found := store.read_tagged(key)) is not None:
+            return found.data, store.locate(key)
+    raise BadCard(f"A card must exist, got nothing at {address} (--card). {NO_CARD}")

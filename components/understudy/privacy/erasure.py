@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from typing import Any, Required
 
 import polars as pl
@@ -25,17 +24,15 @@ from understudy.progress import track
 from understudy.review.spreadsheet import raw_cell
 from understudy.search import opening
 from understudy.stats.drift.words import words_of
-from understudy.store import codecs, tombstones
+from understudy.store import codecs, layout, tombstones
+from understudy.store.layout import Erasure
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.names import require_name
 from understudy.store.predictions import FORGOTTEN
+from understudy.store.s3 import MARKER
 from understudy.store.segments import parse_record
-from understudy.store.storage import MARKER, Store, update
+from understudy.store.storage import Beaten, Store, contend, update
 from understudy.teacher.response_log import PurchaseBook, content_key
-
-KEPT = ("bundles/", "checkpoints/", "cards/", "history/", "runs/", "manifests/", "indexed/", "forgotten/")
-PREDICTIONS, JUDGEMENTS, SCORED = "predictions/", "judgements/", "scored/"
-ATTEMPTS = 20
 
 
 class Answer(TypedDict, total=False):
@@ -93,7 +90,7 @@ def forget(
     sweep_temporary()
     tombstones.remember_to_forget(store, "id", ids, today)
     tombstones.remember_to_forget(store, "group", groups, today)
-    keys = [key for key in store.list() if not key.startswith(KEPT) and PurePath(key).suffix in ERASERS]
+    keys = [key for key in store.list() if layout.erasure_of(key) in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
     forget_words(store, wanted.words)  # first: whoever does this again after a kill still finds the texts' words
     rows: Counter[str] = Counter()
@@ -113,7 +110,7 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
     """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words."""
     ids, texts = set(wanted.ids), set()
     for key in keys:
-        if key.endswith(".parquet"):
+        if layout.erasure_of(key) is Erasure.ROWS:
             for row in _named(store, key, wanted):
                 ids |= {row["id"]} if row.get("id") else set()
                 texts |= {row["text"]} if row.get("text") else set()
@@ -122,7 +119,7 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    table = _table(store.read(key), store.locate(key), is_cache=key.startswith(SCORED))
+    table = _table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
     columns = [name for name in ("id", "group", "text") if name in table.columns]
     if "id" in columns or "group" in columns:
         yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
@@ -155,34 +152,42 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
 
 def _erase(store: Store, key: str, wanted: Wanted) -> int:
     """Write one object anew without the texts, and return how many rows went."""
-    for _ in range(ATTEMPTS):
+    if (erasure := layout.erasure_of(key)) is None:
+        return 0
+
+    def write() -> int:
         found = store.read_tagged(key)
         if found is None:
             return 0
-        erase = _blank_answers if key.startswith(JUDGEMENTS) else ERASERS[PurePath(key).suffix]
         try:
-            data, rows = erase(found.data, wanted, store.locate(key))
+            data, rows = ERASERS[erasure](found.data, wanted, store.locate(key))
         except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
             raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
         if not rows:
             return 0
-        if key.startswith(JUDGEMENTS):  # under a new name, so that every cache of it is renewed
+        if erasure is Erasure.BLANKED:  # under a new name, so that every cache of it is renewed
             digest = hashlib.sha256(data).hexdigest()[:32]
             store.put_if_absent(f"{key.rpartition('/')[0]}/{digest}.jsonl", data)
             store.delete(key)
             return rows
-        if store.compare_and_swap(key, data, found.tag):
-            return rows
-    raise StorageError(f"An object must be free to write, got others writing ({store.locate(key)}). Run it again.")
+        if not store.compare_and_swap(key, data, found.tag):
+            raise Beaten
+        return rows
+
+    return contend(write, "An object", store.locate(key))
 
 
 def _erase_merged(store: Store, known: Collection[str], wanted: Wanted) -> int:
     """Go on with segments of answers that came meanwhile: a run that asks merges small ones into new ones."""
     rows, seen = 0, set(known)
-    while new := [key for key in store.list(JUDGEMENTS) if key.endswith(".jsonl") and key not in seen]:
+    while new := [key for key in store.list(layout.JUDGEMENTS.folder) if key not in seen and _is_answers(key)]:
         rows += sum(_erase(store, key, wanted) for key in new)
         seen |= set(new)
     return rows
+
+
+def _is_answers(key: str) -> bool:
+    return layout.erasure_of(key) is Erasure.BLANKED
 
 
 def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
@@ -242,11 +247,12 @@ def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
     return codecs.as_lines(blank), changed
 
 
-ERASERS: Mapping[str, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
-    ".parquet": _without_rows,
-    ".jsonl": _without_lines,
-    ".csv": _without_cells,
-    ".json": _without_items,
+ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
+    Erasure.ROWS: _without_rows,
+    Erasure.LINES: _without_lines,
+    Erasure.CELLS: _without_cells,
+    Erasure.ITEMS: _without_items,
+    Erasure.BLANKED: _blank_answers,
 }
 
 
@@ -277,7 +283,8 @@ def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
 
 def _mend_records(store: Store) -> None:
     """Let the records of shards say again what their segments hold."""
-    for key in [key for key in store.list(PREDICTIONS) if key.endswith(".json")]:
+    folder = layout.SHARD_RECORDS.folder
+    for key in [key for key in store.list(folder) if layout.erasure_of(key) is Erasure.RECOUNTED]:
         _replace(store, key, partial(_mended, store, key))
 
 
@@ -306,5 +313,6 @@ def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
 
 def _follow_judgements(store: Store) -> None:
     """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
-    for card_name in sorted({key.split("/")[1] for key in store.list(JUDGEMENTS) if key.count("/") > 1}):
-        PurchaseBook(store, require_name("card", card_name, store.locate(JUDGEMENTS))).close()
+    folder = layout.JUDGEMENTS.folder
+    for card_name in sorted({key.split("/")[1] for key in store.list(folder) if key.count("/") > 1}):
+        PurchaseBook(store, require_name("card", card_name, store.locate(folder))).close()

@@ -1,35 +1,33 @@
 """Remove what the nights left once the card's retention is past, from the store and from the index."""
 
-import re
 from datetime import UTC, date, datetime, timedelta
 
 from understudy.search.backend import Index
+from understudy.store import layout
 from understudy.store.names import is_day
 from understudy.store.storage import Store
 from understudy.task.card import Retention
-
-NIGHT = re.compile(r"date=(\d{4}-\d{2}-\d{2})/")
-SAMPLE = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/")
 
 
 def expire(store: Store, index: Index, retention: Retention) -> int:
     """Apply a card's retention, and return how many documents left the index.
 
-    Days are counted back from the newest night in the store, not from the clock: a store that nobody adds to keeps
-    what it has, and a re-run removes the same. A night whose date is still to come counts as today's.
+    Which settings remove which keys, the store's layout says. Days are counted back from the newest night in the store,
+    not from the clock: a store that nobody adds to keeps what it has, and a re-run removes the same. A night whose date
+    is still to come counts as today's.
     """
-    found = newest_night(store)
-    if found is None:
+    newest_known = newest_night(store)
+    if newest_known is None:
         return 0
-    newest = min(found, datetime.now(UTC).date().isoformat())
-    _remove(store, "refusals/", NIGHT, first_kept(newest, retention.refusals_days))
-    _remove(store, "samples/", SAMPLE, first_kept(newest, retention.samples_days))
-    kept = first_kept(newest, retention.predictions_days)
-    if not kept:
-        return 0
-    removed = index.expire(kept)
-    for prefix in ("predictions/", "scored/", "dead-letters/", "indexed/"):
-        _remove(store, prefix, NIGHT, kept)
+    newest = min(newest_known, datetime.now(UTC).date().isoformat())
+    removed = 0
+    for setting in Retention.model_fields:
+        oldest = first_kept(newest, getattr(retention, setting))
+        if not oldest:
+            continue
+        if setting == layout.SEGMENTS.retention:
+            removed = index.expire(oldest)
+        _remove(store, setting, oldest)
     return removed
 
 
@@ -44,13 +42,21 @@ def first_kept(newest: str, days: int | None) -> str:
 
 def newest_night(store: Store) -> str | None:
     """Return the date of the newest night; None before the first."""
-    found = (NIGHT.search(key) for prefix in ("manifests/", "predictions/") for key in store.list(prefix))
-    return max((one[1] for one in found if one and is_day(one[1])), default=None)
+    families = (layout.MANIFESTS, layout.SEGMENTS)
+    days = (family.day_of(key) for family in families for key in store.list(family.folder))
+    return max((day for day in days if day and is_day(day)), default=None)
 
 
-def _remove(store: Store, prefix: str, pattern: re.Pattern[str], kept: str) -> None:
-    """Delete the objects of nights before `kept`; JSON first, for it is what says that a shard is whole."""
-    found = [(key, pattern.search(key)) for key in store.list(prefix)] if kept else []
-    old = [key for key, night in found if night and night[1] < kept]
-    for key in sorted(old, key=lambda name: (not name.endswith(".json"), name)):
-        store.delete(key)
+def _remove(store: Store, setting: str, oldest: str) -> None:
+    """Delete what a setting removes of days before `oldest`; JSON first, for it is what says that a shard is whole."""
+    families = layout.retained_by(setting)
+    for folder in layout.folders(*families):
+        own = [family for family in families if family.folder == folder]
+        old = [key for key in store.list(folder) if _is_before(oldest, key, own)]
+        for key in sorted(old, key=lambda name: (not name.endswith(".json"), name)):
+            store.delete(key)
+
+
+def _is_before(oldest: str, key: str, families: list[layout.Family]) -> bool:
+    days = (family.day_of(key) for family in families)
+    return any(day is not None and day < oldest for day in days)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from understudy.reports import watch
-from understudy.store import watch_records
+from understudy.store import layout, watch_records
 from understudy.store.storage import Store, update
-from understudy.store.watch_records import NIGHTS, PAGE, PAGE_FILE, Night, Quality
+from understudy.store.watch_records import PAGE, Night, Quality
 
 
 def forget_words(store: Store, words: frozenset[str]) -> None:
@@ -58,9 +58,8 @@ def _newest_known(store: Store) -> str:
 
 def _remove_unrecorded(store: Store, judged: set[str]) -> None:
     """Remove pages of nights without a record: nothing says which words they show, and the watch judges them anew."""
-    pages = [key for key in store.list(NIGHTS) if key.endswith(f"/{PAGE_FILE}")]
-    for key in pages:
-        if key.removeprefix(NIGHTS).removesuffix(f"/{PAGE_FILE}") not in judged:
+    for key in store.list(layout.WATCH_PAGES.prefix()):
+        if (fields := layout.WATCH_PAGES.fields(key)) and fields["day"] not in judged:
             store.delete(key)
     if not judged:
         store.delete(PAGE)

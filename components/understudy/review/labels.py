@@ -19,13 +19,14 @@ import yaml
 from typing_extensions import TypedDict
 
 from understudy.data import sources
-from understudy.data.sources import WHOLE_FILE, Refusal, Source
+from understudy.data.rows import WHOLE_FILE, Refusal
+from understudy.data.sources import Source
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.names import require_name
-from understudy.store.storage import Store
+from understudy.store.storage import Beaten, Store, contend
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped
@@ -94,7 +95,7 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
     Raises:
         BadArtifact: a segment was altered.
     """
-    keys = store.list(f"labels/{card_name}/")
+    keys = store.list(layout.LABELS.prefix(card=card_name))
     parts = [_segment(store, key, number) for number, key in enumerate(keys)]
     return pl.concat([pl.DataFrame(schema=VOTES), *parts])
 
@@ -121,16 +122,19 @@ def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labe
         The new segment's key, or None when there are no votes or nothing new is said.
     """
     data = codecs.as_lines({**said, "origin": origin} for said in _said(votes))
-    while data:
-        keys = store.list(f"labels/{card_name}/")
+
+    def write() -> str | None:
+        keys = store.list(layout.LABELS.prefix(card=card_name))
         newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
         if newest is not None and store.read(newest) == data:
             return None
         number = max((int(found[1]) for key in keys if (found := NUMBERED.fullmatch(Path(key).name))), default=0) + 1
-        key = f"labels/{card_name}/{number:06d}-{origin}.jsonl"
-        if store.put_if_absent(key, data):
-            return key
-    return None
+        key = layout.LABELS.key(card=card_name, number=number, name=origin)
+        if not store.put_if_absent(key, data):
+            raise Beaten
+        return key
+
+    return contend(write, "Human labels", store.locate(layout.LABELS.prefix(card=card_name))) if data else None
 
 
 def add(store: Store, address: str, card_name: str | None = None) -> Added:
@@ -234,7 +238,7 @@ def require_no_export(source: Source) -> None:
 
 def _asked(store: Store, card_name: str) -> dict[str, list[str]]:
     """Return the texts that the store's review queues ask about, by id."""
-    keys = store.list(f"queues/{card_name}/")
+    keys = store.list(layout.QUEUE_TABLES.prefix(card=card_name))
     queues = {key.rpartition("/")[0]: key for key in keys if key.endswith(("/queue.csv", "/queue.parquet"))}
     asked: dict[str, list[str]] = {}
     for key in queues.values():
@@ -272,14 +276,15 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ..
     Raises:
         BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
     """
-    keys = [key for key in store.list("cards/") if key.endswith(".yaml")]
+    keys = [key for key in store.list(layout.CARDS.folder) if key.endswith(".yaml")]
     known = sorted({key.split("/")[1] for key in keys})
     if card_name not in known and not (card_name is None and len(known) == 1):
         got = f"'{card_name}'" if card_name else "none"
         there = ", ".join(known) or "no card yet: run ingest first"
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
     name = require_name("card", card_name or known[0], f"{store.uri}/cards")
-    versions = {_label_names(store.read(key), store.locate(key)) for key in keys if key.startswith(f"cards/{name}/")}
+    own = [key for key in keys if key.startswith(layout.CARDS.prefix(card=name))]
+    versions = {_label_names(store.read(key), store.locate(key)) for key in own}
     if len({frozenset(version) for version in versions}) > 1:
         listed = " and ".join(sorted("/".join(version) for version in versions))
         raise BadInput(

@@ -16,9 +16,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from understudy.review import labels
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
-from understudy.store.storage import Store
+from understudy.store.storage import Beaten, Store, contend
 
 SAMPLE = pl.Schema(
     {
@@ -38,7 +38,7 @@ SAMPLE = pl.Schema(
     }
 )
 SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
-KEY = re.compile(r"samples/(\d{4}-\d{2}-\d{2})/(.+)")
+FOLDER = layout.SAMPLE_TABLES.folder
 ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
 ANSWER = ("id", "annotator", "label")
 Count = Annotated[int, Field(ge=0)]
@@ -72,8 +72,8 @@ class Answer(TypedDict):
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
     """Read what is said of a day's sample; None when there is none, or none that is whole."""
-    found = store.read_tagged(f"samples/{day}/{ABOUT_FILE}")
-    where = store.locate(f"samples/{day}/{ABOUT_FILE}")
+    found = store.read_tagged(f"{FOLDER}{day}/{ABOUT_FILE}")
+    where = store.locate(f"{FOLDER}{day}/{ABOUT_FILE}")
     return None if found is None else codecs.read_mapping(found.data, where, About)
 
 
@@ -88,7 +88,7 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
     Raises:
         BadArtifact: it is damaged.
     """
-    key = f"samples/{day}/{SAMPLE_FILE}"
+    key = f"{FOLDER}{day}/{SAMPLE_FILE}"
     return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
 
 
@@ -116,13 +116,18 @@ def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
     """
     rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
     data = codecs.as_lines(rows.iter_rows(named=True))
-    while not _is_known(store, day, rows):
+
+    def write() -> str | None:
+        if _is_known(store, day, rows):
+            return None
         taken = [name for known, name in _keys(store) if known == day and ANSWERS.fullmatch(name)]
         number = max((int(name[len("answers-") : -len(".jsonl")]) for name in taken), default=0) + 1
-        key = f"samples/{day}/answers-{number:06d}.jsonl"
-        if store.put_if_absent(key, data):
-            return key
-    return None
+        key = layout.SAMPLE_ANSWERS.key(day=day, number=number)
+        if not store.put_if_absent(key, data):
+            raise Beaten
+        return key
+
+    return contend(write, "The answers to a sample", store.locate(f"{FOLDER}{day}/"))
 
 
 def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
@@ -135,7 +140,7 @@ def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
 def _current(store: Store, until: str) -> pl.DataFrame:
     """Read each person's newest answers."""
     keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
-    parts = [_votes(store, f"samples/{day}/{name}", number) for number, (day, name) in enumerate(keys)]
+    parts = [_votes(store, f"{FOLDER}{day}/{name}", number) for number, (day, name) in enumerate(keys)]
     return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
 
 
@@ -167,8 +172,8 @@ def read_answered(store: Store, until: str) -> pl.DataFrame:
 
 
 def _keys(store: Store) -> Sequence[tuple[str, str]]:
-    found = (KEY.fullmatch(key) for key in store.list("samples/"))
-    return sorted((one[1], one[2]) for one in found if one and is_day(one[1]))
+    named = (key.removeprefix(FOLDER).partition("/") for key in store.list(FOLDER))
+    return sorted((day, name) for day, _, name in named if name and is_day(day))
 
 
 def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:

@@ -11,7 +11,8 @@ from understudy.data import cards
 from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, together
 from understudy.steps.publish.config import PublishConfig
 from understudy.store.address import Address, parse_address
-from understudy.store.storage import S3Store, Store, prepare_store
+from understudy.store.s3 import S3Store
+from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides, build_section, key_faults, parse_lines, sections

@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy.errors import IndexFailed, StorageError
 from understudy.search.backend import Letter
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.segments import PREFIX as SEGMENTS
 from understudy.store.segments import is_segment
 from understudy.store.storage import Store, update
 
-PREFIX = "dead-letters/"
+PREFIX = layout.DEAD_LETTERS.folder
 INDEX = re.compile(r"[A-Za-z0-9_-]{1,64}")  # Elasticsearch's name of an index that stays when its contents change
 LARGEST_BYTES = 64 << 20
 

@@ -27,7 +27,7 @@ from understudy.search.connection import explained, is_busy, open_client
 from understudy.search.documents import FIELDS
 from understudy.search.query import Answer, Query
 from understudy.search.settings import IndexConfig
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
 
@@ -52,7 +52,7 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
 MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES[name] for name in FIELDS}}
 PRIORITY = 500
 PAGE = 5000
-MARKS = "indexed"
+MARKS = layout.INDEXED.folder
 Answered = TypeVar("Answered")
 
 
@@ -109,7 +109,7 @@ class ElasticIndex:
 
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added to the index of this uuid."""
-        known = set(self._store.list(f"{MARKS}/{self.key}/"))
+        known = set(self._store.list(f"{MARKS}{self.key}/"))
         return [segment for segment in segments if self._mark(segment) not in known]
 
     def add(self, segment: str, documents: pl.DataFrame, *, is_whole: bool = True) -> Taken:
@@ -168,7 +168,7 @@ class ElasticIndex:
 
     def forget_progress(self) -> None:
         """Take it that no segment was added yet."""
-        for key in self._store.list(f"{MARKS}/{self.key}/"):
+        for key in self._store.list(f"{MARKS}{self.key}/"):
             self._store.delete(key)
 
     def finish(self) -> None:
@@ -192,7 +192,7 @@ class ElasticIndex:
         self._client.close()
 
     def _mark(self, segment: str) -> str:
-        return f"{MARKS}/{self.key}/{segment}.json"
+        return f"{MARKS}{self.key}/{segment}.json"
 
     def _served(self) -> list[str]:
         """Return the indices behind the alias."""
@@ -211,7 +211,7 @@ class ElasticIndex:
     def _forget_notes(self, uuids: Collection[str]) -> None:
         """Delete what the store notes about indices that are no more."""
         for uuid in uuids:
-            for key in self._store.list(f"{MARKS}/{uuid}/") + self._store.list(f"{dead_letters.PREFIX}{uuid}/"):
+            for key in self._store.list(f"{MARKS}{uuid}/") + self._store.list(f"{dead_letters.PREFIX}{uuid}/"):
                 self._store.delete(key)
 
     def _delete(self, query: Mapping[str, Any]) -> int:

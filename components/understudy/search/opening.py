@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from understudy.data import cards
 from understudy.errors import BadArtifact, BadInput
 from understudy.progress import say
 from understudy.search.backend import Index
@@ -22,14 +23,14 @@ from understudy.search.connection import URL
 from understudy.search.settings import IndexConfig
 from understudy.search.sqlite import SqliteIndex
 from understudy.search.sync import follow
-from understudy.store import codecs, identity, tombstones
+from understudy.store import codecs, identity, layout, tombstones
 from understudy.store.cache import cache_folder
 from understudy.store.names import CardName
 from understudy.store.registry import read_current
 from understudy.store.storage import Store, update
-from understudy.task.card import Card, parse_card
+from understudy.task.card import CARD_FILE, Card
 
-SERVING = "indexed/serving.json"
+SERVING = layout.SERVING.key()
 LARGEST_BYTES = 64 << 10
 Server = Annotated[
     str, StringConstraints(pattern=r"^(https?://[!-?A-~]{1,500})?\z")
@@ -237,8 +238,8 @@ def published_card(store: Store) -> Card:
     current = read_current(store)
     if current is None:
         raise BadInput(f"A store must hold a published bundle, got none ({store.uri}). Name the card with --card.")
-    key = f"bundles/{current.version}/card.yaml"
-    return parse_card(store.read(key).decode("utf-8", "replace"), store.locate(key))
+    key = layout.BUNDLES.key(version=current.version, path=CARD_FILE)
+    return cards.parse(store.read(key), store.locate(key))[0]
 
 
 def _elastic(store: Store, card_name: str, url: str, config: IndexConfig) -> Index:

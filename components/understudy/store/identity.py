@@ -5,10 +5,11 @@ import re
 import uuid
 
 from understudy.errors import BadArtifact
-from understudy.store.storage import Store
+from understudy.store import layout
+from understudy.store.storage import Beaten, Store, contend
 
-STORE_ID = "judgements/.store-id"
-FIRST_NIGHT = "manifests/order/00000001.json"
+STORE_ID = layout.STORE_ID.key()
+FIRST_NIGHT = layout.ORDER.key(number=1)
 ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -32,9 +33,14 @@ def find_id(store: Store) -> str | None:
 
 def make_id(store: Store) -> str:
     """Return a store's id, which is made where there is none: only for what writes into the store anyway."""
-    store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
-    found = find_id(store)
-    return found if found is not None else make_id(store)
+
+    def write() -> str:
+        store.put_if_absent(STORE_ID, uuid.uuid4().hex.encode())
+        if (found := find_id(store)) is None:
+            raise Beaten
+        return found
+
+    return contend(write, "A store's id", store.locate(STORE_ID))
 
 
 def stand_in(store: Store) -> str:

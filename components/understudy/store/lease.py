@@ -21,14 +21,14 @@ from typing import Any
 
 from understudy.errors import Conflict, StorageError
 from understudy.store import codecs
-from understudy.store.storage import Store, Tagged
+from understudy.store.base import Tagged
+from understudy.store.storage import Beaten, Store, contend
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term
 LOOK_S = 0.5
 FORMAT = 1
 LONGEST_NAME = 128
-RENEWALS = 3  # tries of one write: an answer that was lost makes a write of ours look like another's
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +122,20 @@ class Lease:
                 self._fault = fault
 
     def _put(self, state: State) -> None:
-        for _ in range(RENEWALS):
+        """Write the lease's object; an answer that was lost makes a write of ours look like another's."""
+
+        def write() -> None:
             if self._store.compare_and_swap(self._key, state.data(), self._tag):
                 self._state, self._fault = state, None
             found, holder = _read(self._store, self._key)
             if found is None or holder is None or holder.nonce != state.nonce:
                 raise self._lost(holder)
             self._tag = found.tag
-            if found.data == state.data():
-                self._state = state
-                return
-        raise StorageError(
-            f"A lease must be free to renew, got others writing ({self._store.locate(self._key)}). Run it again."
-        )
+            if found.data != state.data():
+                raise Beaten
+            self._state = state
+
+        contend(write, "A lease", self._store.locate(self._key))
 
     def _lost(self, now: State | None) -> Conflict:
         who = f"got it taken over by {now.holder}" if now and now.holder else "got it given away"

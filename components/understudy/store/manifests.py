@@ -16,16 +16,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from understudy.errors import BadInput, Conflict
-from understudy.store import codecs
+from understudy.errors import BadInput
+from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version
-from understudy.store.storage import Store
+from understudy.store.storage import Beaten, Store, contend
 
 FORMAT = 1
 DATE = "{date}"
-ORDER = "manifests/order/"
+ORDER = layout.ORDER.prefix()
 MOST_SHARDS = 64  # KFP's loop breaks etcd's limit on an object's size from some thousands on
-FREEZE_ATTEMPTS = 40
 MOST_COLUMNS = 10_000  # of a source
 Address = Annotated[str, Field(min_length=1, max_length=5120)]  # of a file or object; S3 and Linux end before
 Count = Annotated[int, Field(ge=0)]
@@ -178,32 +177,32 @@ def _same(read: str, given: str) -> str:
 
 def manifest_key(night: str) -> str:
     """Key of a night's manifest."""
-    return f"manifests/date={night}/manifest.json"
+    return layout.MANIFESTS.key(day=night)
 
 
 def prediction_key(manifest: Manifest, shard: int, segment: int) -> str:
     """Key of one segment of predictions."""
-    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+    return layout.SEGMENTS.key(day=manifest.date, version=manifest.bundle, shard=shard, segment=segment)
 
 
 def refusal_key(manifest: Manifest, shard: int, segment: int) -> str:
     """Key of one segment of refused rows; there is none when nothing was refused."""
-    return f"refusals/date={manifest.date}/{manifest.bundle}/{shard:02d}-{segment:05d}.parquet"
+    return layout.REFUSALS.key(day=manifest.date, version=manifest.bundle, shard=shard, segment=segment)
 
 
 def shard_key(manifest: Manifest, shard: int) -> str:
     """Key of the record that is put when a shard is complete."""
-    return f"predictions/date={manifest.date}/{manifest.bundle}/{shard:02d}.json"
+    return layout.SHARD_RECORDS.key(day=manifest.date, version=manifest.bundle, shard=shard)
 
 
 def limits_key(manifest: Manifest, shard: int) -> str:
     """Key of the limits by which a shard is cut into segments, as its first worker was given them."""
-    return f"manifests/date={manifest.date}/{shard:02d}.json"
+    return layout.LIMITS.key(day=manifest.date, shard=shard)
 
 
 def scored_key(manifest: Manifest, shard: int) -> str:
     """Key of what one shard scored, by content hash: a cache, by which no text is scored twice."""
-    return f"scored/{manifest.bundle}/date={manifest.date}/{shard:02d}.parquet"
+    return layout.SCORED.key(version=manifest.bundle, day=manifest.date, shard=shard)
 
 
 def find_manifest(store: Store, night: str) -> Manifest | None:
@@ -238,17 +237,20 @@ def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]
     Raises:
         Conflict: other nights took the next place again and again.
     """
-    for _ in range(FREEZE_ATTEMPTS):
+
+    def write() -> Manifest:
         newest = newest_manifest(store)
         if newest is not None:
             store.put_if_absent(manifest_key(newest.date), as_bytes(newest))
         if (standing := find_manifest(store, night)) is not None:
             return standing
         made = make(newest)
-        if store.put_if_absent(f"{ORDER}{made.number:08d}.json", as_bytes(made)):
-            store.put_if_absent(manifest_key(night), as_bytes(made))
-            return made
-    raise Conflict(f"A night must get a place in the order, got others in it ({store.locate(ORDER)}). Run it again.")
+        if not store.put_if_absent(layout.ORDER.key(number=made.number), as_bytes(made)):
+            raise Beaten
+        store.put_if_absent(manifest_key(night), as_bytes(made))
+        return made
+
+    return contend(write, "A night's place in the order", store.locate(ORDER))
 
 
 def as_bytes(manifest: Manifest) -> bytes:

@@ -12,7 +12,6 @@ anything replaces it, so neither a kill nor a second publisher can lose one.
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact, BadInput, Conflict
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.bundles import (
     BUNDLE_FILE,
     MOST_FILE_BYTES,
@@ -36,13 +35,12 @@ from understudy.store.cache import cache_folder, caching
 from understudy.store.hashing import hash_file
 from understudy.store.leftovers import held_folder
 from understudy.store.names import PATTERNS, CardName, Digest, FilePath, Version, inside
-from understudy.store.storage import Store
+from understudy.store.storage import Beaten, Store, contend
 from understudy.task.card import load_card
 
-CURRENT = "current.json"
+CURRENT = layout.CURRENT.key()
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-SWAP_ATTEMPTS = 40
 MOST_FILES = 1000  # of a version; a bundle and its papers have about ten
 
 
@@ -245,7 +243,7 @@ def require_rehearsal_serves(store: Store, what: str, current: Current | None) -
 
 def read_history(store: Store) -> list[Current]:
     """Read every state that `current.json` had, oldest first, what serves now last."""
-    keys = store.list("history/")
+    keys = store.list(layout.HISTORY.folder)
     kept = (_current_of(store.read(key), store.locate(key)) for key in keys)
     current = read_current(store)
     states = {state.generation: state for state in (*kept, *filter(None, (current,)))}
@@ -254,7 +252,7 @@ def read_history(store: Store) -> list[Current]:
 
 def list_versions(store: Store) -> list[str]:
     """List the versions that are whole in the store, by name."""
-    keys = (key.split("/") for key in store.list("bundles/"))
+    keys = (key.split("/") for key in store.list(layout.BUNDLES.folder))
     return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST)
 
 
@@ -265,7 +263,7 @@ def read_manifest(store: Store, version: str) -> Manifest:
         BadInput: the store has no such version.
         BadArtifact: its manifest is damaged, or another version's.
     """
-    key = f"bundles/{_safe_version(version)}/{MANIFEST}"
+    key = layout.BUNDLES.key(version=_safe_version(version), path=MANIFEST)
     found = store.read_tagged(key)
     if found is None:
         listed = ", ".join(list_versions(store)) or "none"
@@ -284,7 +282,7 @@ def fetch_settings(store: Store, version: str) -> dict[str, Any]:
         BadArtifact: it is not what was published.
     """
     expected = read_manifest(store, version).files.get(BUNDLE_FILE)
-    key = f"bundles/{version}/{BUNDLE_FILE}"
+    key = layout.BUNDLES.key(version=version, path=BUNDLE_FILE)
     data = store.read(key)
     _require_hash(data, expected, store.locate(key))
     settings = parse_settings(data, store.locate(key))
@@ -299,7 +297,7 @@ def read_paper(store: Store, manifest: Manifest, name: str) -> dict[str, Any]:
     Raises:
         BadArtifact: it is not what was published.
     """
-    key = f"bundles/{manifest.version}/{name}"
+    key = layout.BUNDLES.key(version=manifest.version, path=name)
     data = store.read(key)
     _require_hash(data, manifest.files[name], store.locate(key))
     return codecs.read_mapping(data, store.locate(key), Paper)
@@ -349,12 +347,12 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
 
 def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
     """Put what is missing of a version, the manifest last, and return the manifest that stands."""
-    root = f"bundles/{manifest.version}"
-    key = f"{root}/{MANIFEST}"
+    root = layout.BUNDLES.prefix(version=manifest.version)
+    key = f"{root}{MANIFEST}"
     if store.read_tagged(key) is None:
         for name, digest in manifest.files.items():
-            if not store.put_if_absent(f"{root}/{name}", contents[name]):
-                _require_same(store, f"{root}/{name}", digest)
+            if not store.put_if_absent(f"{root}{name}", contents[name]):
+                _require_same(store, f"{root}{name}", digest)
         store.put_if_absent(key, codecs.as_json(asdict(manifest)))
     stored = read_manifest(store, manifest.version)
     if stored.bundle_files != manifest.bundle_files:
@@ -399,7 +397,7 @@ def _pointer(manifest: Manifest, previous: str | None, generation: int) -> Curre
         published=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         card=manifest.card,
         card_hash=manifest.card_hash,
-        report=f"bundles/{manifest.version}/{manifest.papers}/{REPORT}",
+        report=layout.BUNDLES.key(version=manifest.version, path=f"{manifest.papers}/{REPORT}"),
         is_rehearsal=manifest.is_rehearsal,
         is_forced=manifest.is_forced,
     )
@@ -431,26 +429,24 @@ def _replaced_by(store: Store, version: str, current: Current) -> str | None:
 
 def _swap(store: Store, change: Callable[[Current | None], Current]) -> Current:
     """Move `current.json` to what `change` makes of it, again when somebody else was first."""
-    for attempt in range(SWAP_ATTEMPTS):
+
+    def write() -> Current:
         found = store.read_tagged(CURRENT)
         current = None if found is None else _current_of(found.data, store.locate(CURRENT))
         wanted = change(current)
         if current is not None:
             _keep(store, current)
-        if wanted == current:
-            return wanted
-        if store.compare_and_swap(CURRENT, codecs.as_json(asdict(wanted)), found.tag if found else None):
+        if wanted != current:
+            if not store.compare_and_swap(CURRENT, codecs.as_json(asdict(wanted)), found.tag if found else None):
+                raise Beaten
             _keep(store, wanted)
-            return wanted
-        time.sleep(0.02 * attempt)
-    raise Conflict(
-        f"The pointer must be free within {SWAP_ATTEMPTS} attempts, got others moving it ({store.locate(CURRENT)}). "
-        "Run it again."
-    )
+        return wanted
+
+    return contend(write, "The pointer to the bundle that serves", store.locate(CURRENT))
 
 
 def _keep(store: Store, state: Current) -> None:
-    store.put_if_absent(f"history/{state.generation:08d}.json", codecs.as_json(asdict(state)))
+    store.put_if_absent(layout.HISTORY.key(number=state.generation), codecs.as_json(asdict(state)))
 
 
 def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
@@ -467,7 +463,7 @@ def _download(store: Store, manifest: Manifest, folder: Path, where: str) -> Non
     for name in manifest.bundle_files:
         target = inside(folder, name, where)
         target.parent.mkdir(parents=True, exist_ok=True)
-        data = store.read(f"bundles/{manifest.version}/{name}")
+        data = store.read(layout.BUNDLES.key(version=manifest.version, path=name))
         codecs.require_size(len(data), f"{where}/{name}", MOST_FILE_BYTES)
         target.write_bytes(data)
     check_files(folder, manifest.bundle_files)
@@ -499,6 +495,6 @@ def _safe_version(version: str) -> str:
 
 def _current_of(data: bytes, where: str) -> Current:
     current = codecs.read_as(Current, data, where)
-    if not current.report.startswith(f"bundles/{current.version}/"):
+    if not current.report.startswith(layout.BUNDLES.prefix(version=current.version)):
         raise codecs.unreadable("the pointer to a version and its own report", f"'{current.report}'", where)
     return current

@@ -17,12 +17,12 @@ from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact
 from understudy.secrets.keys import redact, redact_values
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.names import CardName, RunName, require_name
 from understudy.store.storage import Store
 from understudy.text.numbers import clipped
 
-ROOT = "runs/"
+ROOT = layout.RUNS.folder
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
 FAULT = "fault.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
@@ -90,7 +90,7 @@ def key_of(name: str, file: str) -> str:
     Raises:
         BadArtifact: it is no name of a run.
     """
-    return f"{ROOT}{require_name('run', name, ROOT)}/{file}"
+    return layout.RUNS.key(run=require_name("run", name, ROOT), name=file)
 
 
 def read(store: Store, name: str, file: str) -> dict[str, Any] | None:

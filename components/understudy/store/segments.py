@@ -4,7 +4,6 @@ What is read here was written by the step infer, but who can write the store can
 checked before anything is made of them.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -12,16 +11,13 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from understudy.errors import BadArtifact, StorageError
-from understudy.store import codecs, manifests
+from understudy.store import codecs, layout, manifests
 from understudy.store.manifests import Manifest
-from understudy.store.names import VERSION, Digest, Version
+from understudy.store.names import Digest, Version
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.storage import Store
 
-PREFIX = "predictions/"
-NIGHT = rf"predictions/date=\d{{4}}-\d{{2}}-\d{{2}}/{VERSION}/"
-SEGMENT = re.compile(rf"{NIGHT}(\d{{2,}})-\d{{5,}}\.parquet")
-MANIFEST = re.compile(r"manifests/date=(\d{4}-\d{2}-\d{2})/manifest\.json")
+PREFIX = layout.SEGMENTS.folder
 MOST_GENERATIONS = 900_000
 MOST_ROWS = 20_000_000
 SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
@@ -33,7 +29,7 @@ class Part(BaseModel):
     """What a shard's record says of one segment."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")  # what is written anew loses nothing
-    key: Annotated[str, StringConstraints(pattern=rf"^{NIGHT}\d{{2,}}-\d{{5,}}\.parquet\z", max_length=300)]
+    key: Annotated[str, StringConstraints(pattern=rf"^{layout.SEGMENTS.expression}\z", max_length=300)]
     rows: Count
     sha256: Digest
 
@@ -65,7 +61,7 @@ def is_segment(key: str) -> bool:
     >>> is_segment("predictions/date=2026-11-01/v1/00-00003.parquet"), is_segment("predictions/../x.parquet")
     (True, False)
     """
-    return SEGMENT.fullmatch(key) is not None
+    return layout.SEGMENTS.fields(key) is not None
 
 
 def record_key(segment: str) -> str:
@@ -117,8 +113,8 @@ def shard_records(store: Store, manifest: Manifest) -> list[ShardRecord | None]:
 
 def begun(store: Store, until: str) -> list[str]:
     """List the dates of the nights that were begun, up to a day, the newest first."""
-    found = (MANIFEST.fullmatch(key) for key in store.list("manifests/date="))
-    return sorted({one[1] for one in found if one and one[1] <= until}, reverse=True)
+    named = (layout.MANIFESTS.fields(key) for key in store.list(layout.MANIFESTS.prefix()))
+    return sorted({fields["day"] for fields in named if fields and fields["day"] <= until}, reverse=True)
 
 
 def is_whole(store: Store, manifest: Manifest) -> bool:

@@ -12,11 +12,11 @@ from typing import Literal
 
 import polars as pl
 
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 Kind = Literal["id", "group"]
-PREFIX = "forgotten/"
+PREFIX = layout.TOMBSTONES.folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +59,4 @@ def remember_to_forget(store: Store, kind: Kind, names: Iterable[str], today: st
     """Put tombstones; from then on no step takes these texts."""
     for name in names:
         said = codecs.canonical({"format": 1, "kind": kind, "asked": today})
-        store.put_if_absent(f"{PREFIX}{tombstone(kind, name)}.json", said)
+        store.put_if_absent(layout.TOMBSTONES.key(hash=tombstone(kind, name)), said)

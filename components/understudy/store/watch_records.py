@@ -6,7 +6,6 @@ watch/page.html                  the page of the newest night
 watch/quality/<day>-<answers>-<hash>.json   what people and the teacher said up to a day
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,16 +15,13 @@ from typing_extensions import TypedDict
 from understudy.errors import BadArtifact
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary
-from understudy.store import codecs, registry
+from understudy.store import codecs, layout, registry
 from understudy.store.names import CardName, Day, Version
 from understudy.store.storage import Store
 
 FORMAT = QUALITY_FORMAT = 1
 VERDICTS = ("fine", "look", "retrain")
-NIGHTS, PAGE = "watch/date=", "watch/page.html"
-SERIES_FILE, PAGE_FILE = "series.json", "page.html"
-QUALITY = "watch/quality/"
-QUALITY_RECORD = re.compile(rf"{QUALITY}(\d{{4}}-\d{{2}}-\d{{2}})-\d+-[0-9a-f]+\.json")
+PAGE = layout.WATCH_NEWEST.key()
 
 
 class Figure(TypedDict):
@@ -240,12 +236,12 @@ def written(night: Night) -> bytes:
 
 def series_key(date: str) -> str:
     """Return the key of a night's record."""
-    return f"{NIGHTS}{date}/{SERIES_FILE}"
+    return layout.WATCH_SERIES.key(day=date)
 
 
 def page_key(date: str) -> str:
     """Return the key of a night's page."""
-    return f"{NIGHTS}{date}/{PAGE_FILE}"
+    return layout.WATCH_PAGES.key(day=date)
 
 
 def read_nights(store: Store) -> list[Night]:
@@ -254,7 +250,7 @@ def read_nights(store: Store) -> list[Night]:
     Raises:
         BadArtifact: one is damaged.
     """
-    keys = [key for key in store.list(NIGHTS) if key.endswith(f"/{SERIES_FILE}")]
+    keys = [key for key in store.list(layout.WATCH_SERIES.prefix()) if layout.WATCH_SERIES.fields(key)]
     return sorted((parse(store.read(key), store.locate(key)) for key in keys), key=lambda night: night.date)
 
 
@@ -264,8 +260,8 @@ def read_quality(store: Store, key: str) -> Quality:
     Raises:
         BadArtifact: it is damaged, or of another format, or its key is that of no such record.
     """
-    if not QUALITY_RECORD.fullmatch(key):
-        raise BadArtifact(f"A record of the model's quality must lie under {QUALITY}, got '{key:.80}'. Restore it.")
+    if layout.QUALITY.fields(key) is None:
+        raise BadArtifact(f"A record of the model's quality must lie in its place, got '{key:.80}'. Restore it.")
     quality = codecs.read_as(Quality, store.read(key), store.locate(key))
     if quality.format != QUALITY_FORMAT:
         raise BadArtifact(
@@ -277,8 +273,8 @@ def read_quality(store: Store, key: str) -> Quality:
 
 def quality_days(store: Store) -> dict[str, str]:
     """Return the key of the last record of quality by its day, oldest day first."""
-    named = [(found[1], key) for key in sorted(store.list(QUALITY)) if (found := QUALITY_RECORD.fullmatch(key))]
-    return dict(named)
+    listed = sorted(store.list(layout.QUALITY.prefix()))
+    return {fields["day"]: key for key in listed if (fields := layout.QUALITY.fields(key))}
 
 
 def learning_curve(store: Store) -> list[Cycle]:

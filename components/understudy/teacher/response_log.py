@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from understudy.errors import BadInput, StorageError
 from understudy.progress import say
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.cache import cache_folder, open_database
 from understudy.store.identity import make_id
 from understudy.store.lease import read_record
@@ -134,7 +134,7 @@ def intents_in(record: Mapping[str, Any], where: str) -> list[Intent]:
 
 def lease_key(card_name: str) -> str:
     """Name the lease of whoever asks for one card's labels; its record holds what may be under way."""
-    return f"leases/teacher/{card_name}.json"
+    return layout.TEACHER_LEASES.key(card=card_name)
 
 
 def content_key(text: str) -> str:
@@ -156,7 +156,7 @@ class PurchaseBook:
 
     def __init__(self, store: Store, card_name: str) -> None:
         self.store, self.lease_key = store, lease_key(card_name)
-        self._prefix = f"judgements/{card_name}/"
+        self._prefix = layout.JUDGEMENTS.prefix(card=card_name)
         self._lock = threading.RLock()
         self._unstored: dict[str, Purchase] = {}
         self._is_in_memory = False

@@ -22,9 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
-from understudy.task.card import load_card
 from understudy.teacher.injected_errors import Errors, Planted, confidence, guess, plant, read_answers, write_planted
 from understudy.teacher.prompt import unmarked
 from understudy.text.normalise import content_hash
@@ -45,7 +45,7 @@ class Plan:
     Attributes:
         answers: CSV with columns text and label.
         errors: errors to plant.
-        card: card file; needed when `errors` has a bias.
+        card: where the card lies; needed when `errors` has a bias.
         has_logprobs: give log-probabilities to who asks for them.
         unknown: what a text gets that is not in the file: a seeded guess, or a refusal.
         planted: file that takes every answer and why it was changed, one JSON object a line.
@@ -55,7 +55,7 @@ class Plan:
 
     answers: Path
     errors: Errors = field(default_factory=Errors)
-    card: Path | None = None
+    card: Path | str = ""
     has_logprobs: bool = False
     unknown: Literal["guess", "refuse"] = "guess"
     planted: Path | None = None
@@ -72,7 +72,7 @@ class Script:
 
     def __init__(self, plan: Plan) -> None:
         answers = read_answers(plan.answers)
-        card = load_card(plan.card) if plan.card else None
+        card = cards.read(str(plan.card))[0] if plan.card else None
         self.plan = plan
         self.planted = plant(answers, plan.errors, card)
         self.labels = sorted(set(answers["label"]) | set(card.label_names if card else ()))
@@ -264,7 +264,7 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
     return Plan(
         answers=options["answers"],
         errors=Errors(options["flip"], parse_bias(options["bias"]), options["seed"]),
-        card=options["card"],
+        card=options["card"] or "",
         has_logprobs=options["logprobs"],
         unknown=options["unknown"],
         planted=options["planted"],

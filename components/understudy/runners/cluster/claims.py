@@ -33,8 +33,9 @@ from understudy.runners.cluster import api
 from understudy.runners.cluster.api import Unanswered
 from understudy.runners.runs import Record, read_record, utc_now
 from understudy.store import codecs
+from understudy.store.base import Tagged
 from understudy.store.runs import STARTED, SUBMITTED, as_bytes, key_of, put, read
-from understudy.store.storage import Store, Tagged
+from understudy.store.storage import Store
 
 LEASE_S = 120.0
 SETTLE_S = 15.0

@@ -3,19 +3,18 @@
 /metrics is the newest night's `understudy.prom`; /healthz says that the server runs.
 """
 
-import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from understudy.errors import UnderstudyError
+from understudy.store import layout
 from understudy.store.storage import Store
 
-NIGHT = re.compile(r"watch/date=(\d{4}-\d\d-\d\d)/understudy\.prom")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def newest(store: Store) -> bytes:
     """Return the figures of the night with the latest date; empty when there is none yet."""
-    keys = [key for key in store.list("watch/date=") if NIGHT.fullmatch(key)]
+    keys = [key for key in store.list(layout.WATCH_METRICS.prefix()) if layout.WATCH_METRICS.fields(key)]
     return store.read(max(keys)) if keys else b""
 
 

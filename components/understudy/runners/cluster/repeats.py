@@ -18,7 +18,7 @@ from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.runs import Record
-from understudy.store import manifests, registry
+from understudy.store import layout, manifests, registry
 from understudy.store.address import parse_address
 from understudy.store.hashing import hash_json
 from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, fault_line, key_of, read
@@ -101,7 +101,8 @@ def inputs_of(record: Record, store: Store) -> str:
     given = {name: value for name, value in record.arguments.items() if name not in OF_THE_RUN}
     sources = [state_at(given[name].replace("{date}", given.get("date", ""))) for name in SOURCES if given.get(name)]
     is_quality = record.pipeline == "quality"
-    answers = [] if is_quality else [key for key in store.list(f"labels/{record.card}/") if PEOPLES in key]
+    said = [] if is_quality else store.list(layout.LABELS.prefix(card=record.card))
+    answers = [key for key in said if PEOPLES in key]
     begun = store.list(manifests.ORDER) if is_quality else []
     serving = store.tag_of(registry.CURRENT)
     return hash_json([record.card_hash, given, record.target.get("version"), sources, answers, begun, serving])

@@ -17,12 +17,12 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all
 from understudy.store.storage import Store
 
-TRIGGERS = "watch/retrain/"
+TRIGGERS = layout.RETRAIN.prefix()
 DAYS_AFTER_FAILURE = 1
 
 

@@ -27,6 +27,7 @@ from understudy.runners.cluster.api import Api, NewRun, Version, connect
 from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, new_name
 from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
+from understudy.store import layout
 from understudy.store.manifests import night_of
 from understudy.store.runs import DECISION, FAULT, STARTED, key_of, read
 from understudy.store.storage import Store, open_store
@@ -253,7 +254,7 @@ def create_once(
 def record_of(request: Request, target: Target, store: Store) -> Record:
     """Put the card into the store, and write down what is asked for."""
     card, text = cards.read(request.card)
-    key = f"cards/{card.name}/{card.hash}.yaml"
+    key = layout.CARDS.key(card=card.name, path=f"{card.hash}.yaml")
     store.put_if_absent(key, text.encode())
     name = str(request.name)
     record = Record(

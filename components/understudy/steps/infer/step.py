@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.listing import told
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput, StorageError
 from understudy.model.scoring import Bundle
 from understudy.progress import Track, track
@@ -20,10 +20,11 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.steps.infer import rules
 from understudy.steps.infer.config import InferConfig
 from understudy.steps.infer.rules import Known, Segment, Tally
-from understudy.store import codecs, manifests, registry, tombstones
+from understudy.store import codecs, layout, manifests, registry, tombstones
+from understudy.store.folder import FolderStore
 from understudy.store.manifests import Manifest, Range
 from understudy.store.segments import Part, ShardRecord, find_record, parse
-from understudy.store.storage import FolderStore, Store, prepare_store
+from understudy.store.storage import Beaten, Store, contend, prepare_store, update
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import load_card
 from understudy.task.sections import CascadeConfig
@@ -139,11 +140,15 @@ def label_shard(job: Job) -> Tally:
     if (told := _complete(job, tombstones.read(job.store))) is not None:
         return told
     begun, known = _as_begun(job), Known(_remembered(job))
-    while True:
+
+    def label() -> Tally:
         forgotten = tombstones.read(job.store)
         tally = _label_segments(begun, known, forgotten)
-        if tombstones.read(job.store) == forgotten:
-            return tally
+        if tombstones.read(job.store) != forgotten:
+            raise Beaten
+        return tally
+
+    return contend(label, "A shard's record", job.store.locate(manifests.shard_key(job.manifest, job.shard)))
 
 
 def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
@@ -179,8 +184,9 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
             written.append(about)
             scored.append(table.select(rules.SCORED))
             _count(tally, segment, table, job, progress)
-    _replace(job.store, manifests.scored_key(job.manifest, job.shard), codecs.as_parquet(pl.concat(scored)))
-    _replace(job.store, manifests.shard_key(job.manifest, job.shard), codecs.as_json(_record(job, tally, written)))
+    known_answers, record = codecs.as_parquet(pl.concat(scored)), codecs.as_json(_record(job, tally, written))
+    update(job.store, manifests.scored_key(job.manifest, job.shard), lambda _: known_answers, "What a shard scored")
+    update(job.store, manifests.shard_key(job.manifest, job.shard), lambda _: record, "A shard's record")
     return tally
 
 
@@ -190,17 +196,11 @@ def _label(
     """Return a segment's predictions as the store holds them, and what the shard's record says of them."""
     key = manifests.prediction_key(job.manifest, job.shard, segment.index)
     refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
-    found = _kept_segment(job.store, key, forgotten)
-    tally.kept += len(found[0]) if found else 0
-    while found is None:
-        data = codecs.as_parquet(_predict(job, segment, known, tally))
-        if segment.refusals:
-            job.store.put_if_absent(refusals, codecs.as_parquet(rules.refused(segment.refusals)))
-        job.store.put_if_absent(key, data)  # when another worker on this shard was first, its segment stands
-        found = _kept_segment(job.store, key, forgotten)
+    standing = _without(job.store, key, forgotten, parse)
+    tally.kept += len(standing[0]) if standing else 0
+    table, data = standing or _put_segment(job, segment, known, forgotten, tally)
     if forgotten.hashes:
-        _kept(job.store, refusals, forgotten, _read_refused)
-    table, data = found
+        _without(job.store, refusals, forgotten, _read_refused)
     if len(table) != len(segment.rows) and tombstones.read(job.store) == forgotten:  # else it is gone over again
         raise StorageError(
             f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "
@@ -209,28 +209,44 @@ def _label(
     return table, {"key": key, "rows": len(table), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _kept_segment(store: Store, key: str, forgotten: Forgotten) -> tuple[pl.DataFrame, bytes] | None:
-    return _kept(store, key, forgotten, parse)
+def _put_segment(
+    job: Job, segment: Segment, known: Known, forgotten: Forgotten, tally: Tally
+) -> tuple[pl.DataFrame, bytes]:
+    """Label a segment and put it; when another worker on this shard was first, its segment stands."""
+    key = manifests.prediction_key(job.manifest, job.shard, segment.index)
+    data = codecs.as_parquet(_predict(job, segment, known, tally))
+    if segment.refusals:
+        refusals = manifests.refusal_key(job.manifest, job.shard, segment.index)
+        job.store.put_if_absent(refusals, codecs.as_parquet(rules.refused(segment.refusals)))
+
+    def write() -> tuple[pl.DataFrame, bytes]:
+        job.store.put_if_absent(key, data)
+        if (standing := _without(job.store, key, forgotten, parse)) is None:
+            raise Beaten
+        return standing
+
+    return contend(write, "A segment of predictions", job.store.locate(key))
 
 
-def _kept(
+def _without(
     store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]
 ) -> tuple[pl.DataFrame, bytes] | None:
-    """Read a segment, without what was to be forgotten after it was put; None when there is none."""
-    while (found := store.read_tagged(key)) is not None:
+    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none."""
+
+    def write() -> tuple[pl.DataFrame, bytes] | None:
+        found = store.read_tagged(key)
+        if found is None:
+            return None
         table = read(found.data, store.locate(key))
         kept = forgotten.without(table)
         if len(kept) == len(table):
             return table, found.data
-        store.compare_and_swap(key, codecs.as_parquet(kept), found.tag)
-    return None
+        data = codecs.as_parquet(kept)
+        if not store.compare_and_swap(key, data, found.tag):
+            raise Beaten
+        return kept, data
 
-
-def _replace(store: Store, key: str, data: bytes) -> None:
-    """Put an object, or renew it."""
-    while (found := store.read_tagged(key)) is None or found.data != data:
-        if store.compare_and_swap(key, data, found.tag if found else None):
-            return
+    return contend(write, "A segment", store.locate(key))
 
 
 def _predict(job: Job, segment: Segment, known: Known, tally: Tally) -> pl.DataFrame:
@@ -303,7 +319,8 @@ def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
     most = job.config.remembered_texts
     own = f"/date={job.manifest.date}/"
-    keys = [key for key in job.store.list(f"scored/{job.manifest.bundle}/") if own not in key] if most else []
+    listed = job.store.list(layout.SCORED.prefix(version=job.manifest.bundle)) if most else []
+    keys = [key for key in listed if own not in key]
     parts, rows = [rules.KEYED.to_frame()], 0
     for key in reversed(keys):
         if rows >= most:

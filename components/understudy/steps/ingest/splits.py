@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from understudy.stats.draw import lot
 from understudy.steps.ingest.config import IngestConfig
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tables import Split
 
@@ -136,12 +136,12 @@ def _shared_out(
 
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
     """Read all assignments of a card; with them the key that the next segment takes."""
-    keys = store.list(f"splits/{card_name}/")
+    keys = store.list(layout.SPLITS.prefix(card=card_name))
     lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Line))
     assignments: dict[str, Assignment] = {}
     for line in lines:
         assignments.setdefault(line["group"], Assignment(line["split"], line["by"]))
-    return assignments, f"splits/{card_name}/{len(keys) + 1:06d}.jsonl"
+    return assignments, layout.SPLITS.key(card=card_name, number=len(keys) + 1)
 
 
 def put(store: Store, key: str, assignments: Mapping[str, Assignment]) -> bool:

@@ -9,7 +9,8 @@ import polars as pl
 
 from understudy.data import cards, sources
 from understudy.data.listing import told
-from understudy.data.sources import Refusal, Source
+from understudy.data.rows import Refusal
+from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, together
 from understudy.review import labels
 from understudy.runtime.shell import Out, Result
@@ -18,9 +19,9 @@ from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
-from understudy.store import tables, tombstones
+from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
-from understudy.store.storage import Store, prepare_store
+from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
@@ -172,14 +173,18 @@ def _require_few_faults(given: Given, read: Read, refused_votes: pl.DataFrame) -
 
 def _divided(given: Given, read: Read) -> rules.Division:
     """Divide, and keep the new groups' splits in the store; when another run was first there, divide again."""
-    while True:
+
+    def divide() -> rules.Division:
         stored, key = splits.read(given.store, given.card.name)
         division = rules.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
         _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
         refused = _refused_labels(read, division)
         rules.require_labels(division.gold, given.card.label_names, _least(given), refused, given.labels.address)
-        if not division.assigned or splits.put(given.store, key, division.assigned):
-            return division
+        if division.assigned and not splits.put(given.store, key, division.assigned):
+            raise Beaten
+        return division
+
+    return contend(divide, "The splits of a card's groups", given.store.locate(layout.SPLITS.folder))
 
 
 def _refused_labels(read: Read, division: rules.Division) -> pl.DataFrame:
@@ -200,7 +205,7 @@ def _remember(given: Given, read: Read) -> None:
     """Keep the card and the file's sound votes in the store; the same ones are kept once."""
     name = given.card.name
     labels.put(given.store, name, read.votes.kept.filter("is_new"), "labels")
-    given.store.put_if_absent(f"cards/{name}/{given.card.hash}.yaml", given.card_text.encode())
+    given.store.put_if_absent(layout.CARDS.key(card=name, path=f"{given.card.hash}.yaml"), given.card_text.encode())
 
 
 def _write(division: rules.Division, card_text: str, snapshot: Path, pool: Path, gold: Path, test: Path) -> None:

@@ -15,7 +15,7 @@ from understudy.review.samples import ABOUT_FILE, SAMPLE, SAMPLE_FILE
 from understudy.runtime.shell import Out, Result
 from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.store import codecs, manifests, segments, tombstones
+from understudy.store import codecs, layout, manifests, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
@@ -108,7 +108,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, asking: Teac
         kind = StorageError if left_out else BadInput  # a night that is running ends by itself
         raise kind(
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
-            f"({store.locate('predictions/')}). Run the nightly pipeline first."
+            f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
     drawn = rules.draw(texts, config, day, stand_for=total / len(texts))
     drawn, about = _taught(store, card, config, drawn, asking)
@@ -126,7 +126,7 @@ def _make(store: Store, card: Card, config: SampleConfig, day: str, asking: Teac
     }
     contents = {SAMPLE_FILE: samples.as_parquet(drawn), **queue.files(drawn, card), ABOUT_FILE: codecs.as_json(said)}
     for name, data in contents.items():
-        store.put_if_absent(f"samples/{day}/{name}", data)
+        store.put_if_absent(f"{samples.FOLDER}{day}/{name}", data)
     return float(about["cost_usd"])
 
 
@@ -201,7 +201,7 @@ def _ask(
 def _copy(store: Store, day: str, folder: Path) -> None:
     """Bring the day's sample from the store to where the pipeline shows it."""
     folder.mkdir(parents=True)
-    prefix = f"samples/{day}/"
+    prefix = f"{samples.FOLDER}{day}/"
     for key in store.list(prefix):
         name = key.removeprefix(prefix)
         if "/" not in name and not name.startswith("answers-"):

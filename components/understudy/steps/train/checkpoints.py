@@ -17,7 +17,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from understudy.store import codecs
+from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 ENDED = "ended"  # sorts after every number of an update
@@ -50,9 +50,9 @@ class Checkpoint:
 
 def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
     """Put a checkpoint; its small JSON is put last, so that one that is listed is whole. Older ones are removed."""
-    older = store.list(f"checkpoints/{key}/")
+    older = store.list(layout.CHECKPOINTS.prefix(name=key))
     number = ENDED if checkpoint.has_ended else f"{checkpoint.position.update:08d}"
-    name = f"checkpoints/{key}/{number}"
+    name = f"{layout.CHECKPOINTS.prefix(name=key)}{number}"
     store.put_if_absent(f"{name}.safetensors", save(checkpoint.tensors))
     store.put_if_absent(f"{name}.json", codecs.canonical(asdict(checkpoint.position)))
     for old in older:
@@ -66,7 +66,7 @@ def read_latest(store: Store, key: str) -> Checkpoint | None:
     Raises:
         BadArtifact: it is damaged.
     """
-    names = store.list(f"checkpoints/{key}/")
+    names = store.list(layout.CHECKPOINTS.prefix(name=key))
     stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
     whole = [stem for stem in stems if f"{stem}.safetensors" in names]  # what was deleted for its damage is passed over
     if not whole:
@@ -82,7 +82,7 @@ def read_latest(store: Store, key: str) -> Checkpoint | None:
 
 def remove_ended(store: Store, card_name: str, besides: str) -> None:
     """Remove what trainings of a card left that have ended, but of one; those that run, or may go on, stay."""
-    found = [(name, TRAINING.fullmatch(name)) for name in store.list(f"checkpoints/{card_name}-")]
+    found = [(name, TRAINING.fullmatch(name)) for name in store.list(f"{layout.CHECKPOINTS.folder}{card_name}-")]
     of_card = [(name, one[1]) for name, one in found if one and one[2] == card_name and one[1] != besides]
     over = {training for name, training in of_card if name.endswith(f"/{ENDED}.json")}
     for name, training in of_card:

@@ -10,10 +10,9 @@ import polars as pl
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
 from understudy.stats.metrics import Bools, Floats, Interval
-from understudy.store import hashing
+from understudy.store import hashing, layout
 from understudy.store.storage import Store
 from understudy.store.watch_records import (
-    QUALITY,
     DatedTestSet,
     Figure,
     LabelFigures,
@@ -54,7 +53,7 @@ def key_of(known: Quality) -> str:
         return ""
     answered = sum(sample["answered"] for sample in known.samples)
     digest = hashing.hash_json(json.loads(known.as_json()))[:12]
-    return f"{QUALITY}{known.date}-{answered:06d}-{digest}.json"
+    return layout.QUALITY.key(day=known.date, number=answered, name=digest)
 
 
 def put(store: Store, known: Quality) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from understudy.errors import BadInput
 from understudy.reports import watch as pages
@@ -16,15 +16,13 @@ from understudy.steps.watch import nightly, outlets, quality, rules, testsets
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.nightly import Look
 from understudy.steps.watch.rules import Watched
-from understudy.store import codecs, manifests, segments, watch_records
+from understudy.store import codecs, layout, manifests, segments, watch_records
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
-from understudy.store.storage import Store, prepare_store
-from understudy.store.watch_records import FORMAT, PAGE, SERIES_FILE, Night, Quality
+from understudy.store.storage import Store, prepare_store, update
+from understudy.store.watch_records import FORMAT, PAGE, Night, Quality
 from understudy.task.card import Card, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
-
-DOCUMENTS_FILE, METRICS_FILE = "documents.jsonl", "understudy.prom"
 
 
 def run(
@@ -201,32 +199,30 @@ def _points(seen: Look) -> dict[str, Point]:
 
 def _write(folder: Path, page: Path, night: Night, answered: Quality, html: str) -> None:
     folder.mkdir(parents=True)
-    for name, data in _files(night).items():
-        (folder / name).write_bytes(data)
+    for key, data in _files(night).items():
+        (folder / PurePosixPath(key).name).write_bytes(data)
     (folder / "quality.json").write_bytes(answered.as_json())
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8")
 
 
 def _files(night: Night) -> dict[str, bytes]:
-    """Return what is kept of a night, by file name; series.json last: with it the night is judged."""
+    """Return what is kept of a night, by key; series.json last: with it the night is judged."""
     return {
-        METRICS_FILE: outlets.prometheus(night).encode(),
-        DOCUMENTS_FILE: codecs.as_lines(outlets.documents(night)),
-        SERIES_FILE: watch_records.written(night),
+        layout.WATCH_METRICS.key(day=night.date): outlets.prometheus(night).encode(),
+        layout.WATCH_DOCUMENTS.key(day=night.date): codecs.as_lines(outlets.documents(night)),
+        layout.WATCH_SERIES.key(day=night.date): watch_records.written(night),
     }
 
 
 def _put(store: Store, night: Night, html: str) -> str:
     """Leave the night in the store, then tell who wants to know; return whether the webhook was sent."""
-    folder = f"watch/date={night.date}"
-    files = _files(night)
-    for name, data in files.items():
-        store.put_if_absent(f"{folder}/{name}", data)
+    for key, data in _files(night).items():
+        store.put_if_absent(key, data)
     # after the record, which says what is on it: a page without one could not be made again by whoever erases texts
     store.put_if_absent(watch_records.page_key(night.date), html.encode())
     if night.verdict == rules.RETRAIN:  # after the record: one that is judged anew after a kill may say otherwise
-        store.put_if_absent(f"watch/retrain/{night.date}.json", codecs.as_json(outlets.trigger(night)))
+        store.put_if_absent(layout.RETRAIN.key(day=night.date), codecs.as_json(outlets.trigger(night)))
     return _tell(store, night, store.locate(watch_records.page_key(night.date)))
 
 
@@ -248,19 +244,12 @@ def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged
         answered = samples.read_answered(store, newest)
         found = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
         html = pages.page(judged[-config.page_nights :], found)
-    _replace(store, html)
-
-
-def _replace(store: Store, html: str) -> None:
-    """Put the newest page; whoever comes first at the same moment may win."""
-    found = store.read_tagged(PAGE)
-    if found is None or found.data != html.encode():
-        store.compare_and_swap(PAGE, html.encode(), found.tag if found else None)
+    update(store, PAGE, lambda _: html.encode(), "The watch's newest page")
 
 
 def _tell(store: Store, night: Night, report: str) -> str:
     """Call the webhook for a night with an alarm, until it took the message once."""
-    url, key = outlets.webhook_url(), f"watch/date={night.date}/webhook.json"
+    url, key = outlets.webhook_url(), layout.WATCH_WEBHOOKS.key(day=night.date)
     if not url or not any(value.is_alarm for value in night.series.values()) or store.read_tagged(key) is not None:
         return "none"
     content = outlets.message(night, report)

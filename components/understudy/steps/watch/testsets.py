@@ -11,12 +11,12 @@ import polars as pl
 
 from understudy.stats.metrics import Interval
 from understudy.steps.watch import quality
-from understudy.store import codecs, tables
+from understudy.store import codecs, layout, tables
 from understudy.store.storage import Store
 from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
 
-PREFIX = "testsets/"
+PREFIX = layout.TEST_SETS.folder
 ABOUT_FILE = "about.json"
 
 
@@ -42,15 +42,15 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
         fewest: answered random texts that a test set must have.
     """
     first, last = quarter_before(day)
-    folder = f"{PREFIX}{last}"
-    if store.read_tagged(f"{folder}/{ABOUT_FILE}") is not None:
+    about = layout.TEST_SET_RECORDS.key(day=last)
+    if store.read_tagged(about) is not None:
         return
     is_in = pl.col("day").is_between(pl.lit(first), pl.lit(last)) & (pl.col("drawn") == "random")
     rows = answered.filter(is_in & pl.col("human_label").is_not_null()).unique("id", keep="last", maintain_order=True)
     if len(rows) < fewest:
         return
-    store.put_if_absent(f"{folder}/gold.parquet", gold(rows))
-    store.put_if_absent(f"{folder}/{ABOUT_FILE}", codecs.as_json(compared(store, card, rows, last)))
+    store.put_if_absent(layout.TEST_SETS.key(day=last), gold(rows))
+    store.put_if_absent(about, codecs.as_json(compared(store, card, rows, last)))
 
 
 def gold(rows: pl.DataFrame) -> bytes:

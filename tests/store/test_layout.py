@@ -1,0 +1,132 @@
+"""The store's layout: every key is of one family, and each family says what becomes of it."""
+
+import importlib
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+import understudy
+from tests.nights import prediction, put_segment
+from understudy.privacy import erasure, retention
+from understudy.search import dead_letters
+from understudy.store import layout
+from understudy.store.folder import FolderStore
+from understudy.store.layout import FAMILIES, FIELDS, Erasure, Family, Stays
+from understudy.task.card import Retention
+
+DAY = "2026-11-01"
+FIELD = {
+    "day": DAY,
+    "version": "hotel-tips-0a1b2c3d",
+    "card": "hotel-tips",
+    "run": "hotel-tips-20261101-020000-ab12",
+    "hash": "0a" * 32,
+    "index": "Xr3k-_9",
+    "shard": 7,
+    "segment": 3,
+    "number": 12,
+    "name": "one",
+    "path": "some/file-1",
+}
+OWN = {"pattern": "new/{day}/{name}.json", "what": "x", "owner": "store", "reader": "store.codecs.read_json"}
+
+
+class NoIndex:
+    """An index without documents."""
+
+    def expire(self, oldest: str) -> int:
+        return 0
+
+
+def made(family: Family) -> str:
+    names = [field for _, field, _, _ in Formatter().parse(family.pattern) if field]
+    return family.key(**{name: FIELD[name] for name in names})
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.pattern)
+def test_a_familys_keys_are_its_own_and_no_others(family):
+    key = made(family)
+    assert layout.families_of(key) == [family]
+    fields = {name: str(value) for name, value in family.fields(key).items()}
+    assert family.key(**{name: int(value) if value.isdecimal() else value for name, value in fields.items()}) == key
+    assert key.startswith(family.folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.pattern)
+def test_what_a_family_names_is_there(family):
+    assert (Path(understudy.__path__[0]) / family.owner).is_dir()
+    module, _, name = f"understudy.{family.reader}".rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_fields_of_patterns_are_all_defined():
+    used = {field for family in FAMILIES for _, field, _, _ in Formatter().parse(family.pattern) if field}
+    assert used == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"retention": "texts_days"}, "must be a setting of the card"),
+        ({"pattern": "new/{day}.json", "retention": "samples_days"}, "must have a folder a day"),
+        ({"retention": Stays("")}, "must say why"),
+        ({"erasure": Stays("")}, "must say why"),
+    ],
+)
+def test_a_decision_that_cannot_be_kept_is_refused(changes, says):
+    with pytest.raises(ValueError, match=says):
+        Family(**{**OWN, "retention": Stays("x"), "erasure": Stays("x"), **changes})
+
+
+@pytest.mark.parametrize("decision", ["retention", "erasure"])
+def test_a_family_without_a_decision_cannot_be_made(decision):
+    with pytest.raises(TypeError, match=decision):
+        Family(**OWN, **{name: Stays("x") for name in ("retention", "erasure") if name != decision})
+
+
+def test_every_way_in_which_a_text_leaves_is_one_that_erasure_knows():
+    by_others = {Erasure.WORDS, Erasure.RECOUNTED, Erasure.MADE_AGAIN}
+    assert {*erasure.ERASERS} | by_others == {*Erasure}
+    assert not {*erasure.ERASERS} & by_others
+
+
+def test_families_in_one_folder_of_a_day_stay_as_long_as_each_other():
+    days = {}
+    for family in FAMILIES:
+        if layout.DAYS in family.pattern:
+            days.setdefault(family.pattern.partition(layout.DAYS)[0], set()).add(family.retention)
+    assert {folder: len(settings) for folder, settings in days.items()} == dict.fromkeys(days, 1)
+
+
+@pytest.mark.parametrize("setting", Retention.model_fields)
+def test_a_setting_of_retention_removes_its_families_and_nothing_else(tmp_path, setting):
+    store = FolderStore(tmp_path)
+    for family in FAMILIES:
+        store.put_if_absent(made(family), b"x")
+    store.put_if_absent(layout.MANIFESTS.key(day="2026-11-05"), b"x")
+    before = set(store.list())
+    retention.expire(store, NoIndex(), Retention(**{setting: 2}))
+    assert before - set(store.list()) == {made(family) for family in layout.retained_by(setting)} != set()
+
+
+def test_what_an_older_release_left_in_a_nights_folder_goes_with_its_night(tmp_path):
+    store = FolderStore(tmp_path)
+    store.put_if_absent("refusals/date=2026-11-01/of-another-release.csv", b"x")
+    store.put_if_absent(layout.MANIFESTS.key(day="2026-11-05"), b"x")
+    retention.expire(store, NoIndex(), Retention(refusals_days=1))
+    assert store.list() == [layout.MANIFESTS.key(day="2026-11-05")]
+
+
+def test_a_key_of_no_family_loses_the_text_by_what_its_name_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    store = FolderStore(tmp_path / "store")
+    put_segment(store, [prediction("jane", "My name is Jane.")])
+    store.put_if_absent("of-an-older-release/rows.jsonl", b'{"id": "jane"}\n{"id": "other"}\n')
+    erasure.forget(store, ["jane"], [], "2026-11-04")
+    assert store.read("of-an-older-release/rows.jsonl") == b'{"id": "other"}\n'
+
+
+def test_dead_letters_of_a_segment_lie_where_the_layout_says():
+    key = dead_letters.key_of("Xr3k", made(layout.SEGMENTS))
+    assert layout.families_of(key) == [layout.DEAD_LETTERS]
