@@ -30,8 +30,7 @@ from understudy.model.scoring import Bundle
 from understudy.runtime.shell import execute
 from understudy.stats import metrics
 from understudy.stats.metrics import Column
-from understudy.store import tables
-from understudy.store.documents import read_json, write_json
+from understudy.store import codecs, tables
 
 FOLDER = BUILD / "benchmark-precision"
 SEED = 20261121
@@ -50,8 +49,8 @@ def bundles() -> tuple[Bundle, Bundle]:
 
 def calibrated(graph: str, given: Mapping[str, Any]) -> Bundle:
     """Calibrate a graph as if export had chosen it."""
-    about = read_json(FOLDER / "graphs/graphs.json", "export")
-    write_json(FOLDER / "graphs/graphs.json", {**about, "graph": graph})
+    about = codecs.read_document(FOLDER / "graphs/graphs.json", "export")
+    codecs.write_document(FOLDER / "graphs/graphs.json", {**about, "graph": graph})
     execute("calibrate", {**given, "graphs": FOLDER / "graphs", "bundle": FOLDER / graph})
     return Bundle.open(FOLDER / graph)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.sources import Refusal, opened
+from understudy.data.rows import Refusal
+from understudy.data.sources import opened
 from understudy.errors import BadCard, BadData, BadInput, together
 from understudy.store.storage import open_store
 

@@ -10,8 +10,10 @@ from collections import Counter
 import polars as pl
 import pytest
 
+from understudy.data.detection import inspect
 from understudy.data.limits import LONGEST_LINE, LONGEST_NAME, MOST_COLUMNS, MOST_LINES
-from understudy.data.sources import START, inspect, opened, parts, rows_from
+from understudy.data.rows import START
+from understudy.data.sources import opened, parts, rows_from
 from understudy.errors import BadData, BadInput
 
 NEEDED = ["id", "text"]

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from tests.bundles import add_first_stage, make_bundle
 from tests.night_desk import make_desk, texts
 from understudy.data import sources
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.model.scoring import Bundle
 from understudy.privacy import erasure
 from understudy.runtime.shell import execute
 from understudy.steps.infer import rules
-from understudy.store import manifests, registry, tables, tombstones
+from understudy.store import codecs, manifests, registry, segments, tombstones
 from understudy.store.bundles import version_of
 from understudy.store.folder import FolderStore
 from understudy.store.predictions import PREDICTIONS
@@ -110,13 +110,8 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
         "scored_at": manifest.created,
     }
     assert (second["group"], second["time"], second["label"]) == ("2", None, "other")
-    tables.Predictions.validate(found, cast=True)
-
-
-def test_the_two_schemas_of_predictions_agree():
-    assert tables.Predictions.column_names() == PREDICTIONS.names()
-    kinds = tables.empty(tables.Predictions).with_columns(pl.col("stage").cast(pl.String)).schema
-    assert kinds == PREDICTIONS
+    assert segments.parse(codecs.as_parquet(found), "here").equals(found)
+    assert found.schema == PREDICTIONS
 
 
 def test_predictions_are_those_of_predict(desk):

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy.data import sources
+from understudy.data.detection import inspect
 from understudy.data.listing import SHOWN_FILES
-from understudy.data.sources import START, File, Part, Place, Reading, Refusal, Row
+from understudy.data.rows import START, File, Place, Reading, Refusal, Row
+from understudy.data.sources import Part
+from understudy.data.text_files import is_blank
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
 from understudy.store.address import parse_address
@@ -111,10 +114,10 @@ def _looked_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived
     if before is not None and before.tag == tag:
         return None
     with copied(name) as path:
-        if sources.is_blank(path):
+        if is_blank(path):
             say(f"A file of the source is empty: {name}")
             return None
-        file = sources.inspect(name, path, REQUIRED, COLUMNS)
+        file = inspect(name, path, REQUIRED, COLUMNS)
         start = _start(file, before)
         parts = list(sources.parts(file, start, rows_a_block))
         blocks = tuple(_blocks(name, start, parts))

@@ -1,14 +1,21 @@
-"""Parquet files that users name: their columns, their length, and some of their rows."""
+"""Read the rows of a Parquet file, and its columns and length."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from understudy.data.limits import LONGEST_LINE
+from understudy.data.rows import TOO_LONG_LINE, Cells, File, Place, Read, Refusal
+from understudy.errors import BadData
 from understudy.store.parquet import scanned
+from understudy.text.numbers import clipped
+
+FIRST_ROWS, ROWS_AT_ONCE = 1_000, 20_000
+BYTES_AT_ONCE = 1 << 24  # of Parquet's cells that become Python's strings together
 
 
-def schema(path: Path) -> pl.Schema:
+def schema_of(path: Path) -> pl.Schema:
     """Read the names and types of a file's columns."""
     with scanned(path) as table:
         return table.collect_schema()
@@ -20,7 +27,54 @@ def length(path: Path) -> int:
         return int(table.select(pl.len()).collect().item())
 
 
-def rows(path: Path, columns: Sequence[str], offset: int, most: int) -> pl.DataFrame:
+def some_rows(path: Path, columns: Sequence[str], offset: int, most: int) -> pl.DataFrame:
     """Read some columns of some rows of a file, from one of them on."""
     with scanned(path) as table:
         return table.select(columns).slice(offset, most).collect()
+
+
+def parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
+    """Read the names of a file's columns.
+
+    Raises:
+        BadData: the texts are no strings, or a wanted column holds lists, mappings or bytes.
+    """
+    schema = schema_of(file.path)
+    kind = schema.get("text", pl.String())
+    if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+        raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
+    for name in sorted({*wanted} & {*schema}):
+        if schema[name].is_nested() or isinstance(schema[name], pl.Binary | pl.Object):
+            raise BadData(
+                f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
+                "Convert it to strings first."
+            )
+    return tuple(schema)
+
+
+def _said_kind(kind: pl.DataType) -> str:
+    return clipped(str(kind))
+
+
+def parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
+    """Read the wanted cells of each row from a place on."""
+    columns = [name for name in wanted if name in file.columns]
+    offset, rows = start.row, FIRST_ROWS
+    while len(part := some_rows(file.path, columns, offset, rows)):
+        for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):
+            yield Read(0, number, cells)
+        offset += len(part)
+        rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE * len(part) // max(1, int(part.estimated_size()))))
+
+
+def _named_cells(file: File, part: pl.DataFrame, before: int) -> Iterator[Cells]:
+    """Yield the cells of each row; few at once where a string is long, which a file may hold once for many rows."""
+    strings = [name for name, kind in part.schema.items() if isinstance(kind, pl.String)]
+    sizes = part.select(pl.col(strings).str.len_bytes().fill_null(0))
+    is_long = (sizes > LONGEST_LINE).sum_horizontal() > 0 if strings else pl.repeat(False, len(part), eager=True)
+    part = part.with_columns(pl.when(~is_long).then(pl.col(strings)).name.keep()) if is_long.any() else part
+    most = min(int(sizes.max_horizontal().max() or 0), LONGEST_LINE) if strings else 0  # type: ignore[arg-type]
+    rows = part.iter_rows(named=True, buffer_size=max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, most))))
+    for number, (cells, is_refused) in enumerate(zip(rows, is_long, strict=True), start=before + 1):
+        detail = f"a cell of more than {LONGEST_LINE:,} bytes"
+        yield Refusal(file.name, number, None, TOO_LONG_LINE, detail) if is_refused else cells

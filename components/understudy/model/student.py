@@ -25,7 +25,6 @@ from understudy.model.architectures import STUDENTS, locate, unknown_student
 from understudy.model.engine import Floats, encodable, length_batches
 from understudy.store import codecs
 from understudy.store.bundles import MOST_TOKENS
-from understudy.store.documents import write_json
 
 STUDENT_FILE = "student.json"
 LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
@@ -93,7 +92,7 @@ def save(model: Any, tokenizer: Any, about: dict[str, Any], folder: Path) -> Non
     """Write a student: safetensors, tokenizer, and what it was trained on."""
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-    write_json(folder / STUDENT_FILE, about)
+    codecs.write_document(folder / STUDENT_FILE, about)
 
 
 def open_student(folder: Path) -> tuple[Any, Any, dict[str, Any]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from understudy.data import sources
+from understudy.data import rows
 from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES, MOST_TASK_BYTES
-from understudy.data.sources import Refusal
+from understudy.data.rows import Refusal
 from understudy.errors import BadData
 from understudy.text.numbers import clipped
 
@@ -116,11 +116,11 @@ def _subject(task: Any) -> tuple[str, Person]:
     if identity is None:
         raise NotATask(f"the task has neither data.{ID_FIELD} nor data.id", "empty_id")
     text = data.get("text")
-    return identity, sources.mended(text) if isinstance(text, str) else None
+    return identity, rows.mended(text) if isinstance(text, str) else None
 
 
 def _plain(name: str, value: Any) -> str | None:
-    cell, fault = sources.cell_of(name, value)
+    cell, fault = rows.cell_of(name, value)
     if fault:
         raise NotATask(fault[1], fault[0])
     return cell

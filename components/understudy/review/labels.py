@@ -19,7 +19,8 @@ import yaml
 from typing_extensions import TypedDict
 
 from understudy.data import sources
-from understudy.data.sources import WHOLE_FILE, Refusal, Source
+from understudy.data.rows import WHOLE_FILE, Refusal
+from understudy.data.sources import Source
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell

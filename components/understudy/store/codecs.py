@@ -206,6 +206,27 @@ def _require_form(table: "pl.LazyFrame", schema: "Mapping[str, Any] | None", mos
         raise ValueError(f"no column {lacking[0]}")
 
 
+def read_document(path: Path, maker: str) -> dict[str, Any]:
+    """Read a JSON document of an artifact folder.
+
+    Args:
+        path: where it lies.
+        maker: the step that writes it, named in the error.
+
+    Raises:
+        BadArtifact: it is missing, unreadable or no mapping.
+    """
+    try:
+        return read_mapping(read_file(path), str(path))
+    except BadArtifact as error:
+        raise BadArtifact(f"The document must be readable JSON ({path}). Run {maker} again. {error}") from error
+
+
+def write_document(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON document of an artifact folder; the same content gives the same bytes."""
+    path.write_bytes(as_json(content, is_ascii=False))
+
+
 def as_json(content: Any, *, is_sorted: bool = True, is_ascii: bool = True, errors: str = "strict") -> bytes:
     r"""Write a JSON record, indented, with a line break at its end; the same content gives the same bytes.
 

@@ -1,7 +1,6 @@
 """The tables that the nightly run writes for every text: its prediction, or why it was refused; as Parquet segments.
 
-Needs polars only: the images that score and index have no dataframely. `records.Predictions` states the rules of the
-same table for the steps that check it.
+Needs polars only: the images that score and index have no dataframely. `segments.parse` checks what is read of it.
 """
 
 import polars as pl

@@ -110,25 +110,6 @@ class Evaluated(dy.Schema):
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
 
 
-class Predictions(dy.Schema):
-    """What the nightly run says of each text; see `predictions.PREDICTIONS` for the columns, one by one."""
-
-    id = dy.String(primary_key=True, min_length=1)
-    group = dy.String(min_length=1)
-    time = dy.String(nullable=True)
-    text = dy.String(min_length=1)
-    content = dy.String(regex="^[0-9a-f]{64}$")
-    label = dy.String(min_length=1)
-    probability = dy.Float64(min=0, max=1)
-    threshold = dy.Float64(min=0, max=1)
-    version = dy.String(min_length=1)
-    generation = dy.Int64(min=0)
-    date = dy.String(primary_key=True, regex=r"^\d{4}-\d{2}-\d{2}$")
-    stage = dy.Enum(["first", "student"])
-    windows = dy.Int64(min=1)
-    scored_at = dy.String(min_length=1)
-
-
 FILES: dict[type[dy.Schema], str] = {
     Texts: "texts.parquet",
     Gold: "gold.parquet",

@@ -10,8 +10,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, defined
 from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
-from understudy.store import tables
-from understudy.store.documents import write_json
+from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import in_slice
@@ -75,7 +74,7 @@ def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config:
 
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / AUDIT_FILE, found)
+    codecs.write_document(folder / AUDIT_FILE, found)
     (folder / PAGE_FILE).write_text(markdown.page(found), encoding="utf-8")
     tables.write(queue, tables.AuditQueue, folder)
 

@@ -20,7 +20,6 @@ from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
-from understudy.store.documents import read_json, write_json
 from understudy.task.card import CARD_FILE, Card, load_card
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -55,7 +54,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     split = tables.read_gold(gold, "calibration")
     is_positive = (split["label"] == task.positive_label).to_numpy()
     rules.require_labels(is_positive, task.positive_label, config.min_per_label)
-    about = read_json(graphs / "graphs.json", "export")
+    about = codecs.read_document(graphs / "graphs.json", "export")
     graph, texts = exported_graph(graphs, about, about["graph"]), split["text"].to_list()
     log_odds = positive_log_odds(graph.logits(texts), task.positive_index)
     weights = rules.prior_weights(is_positive, task.prior)
@@ -169,7 +168,7 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     files = {path.name: hashing.hash_file(path) for path in sorted(bundle.iterdir())}
     content = {**settings, "files": files}
     content["version"] = version_of(load_card(card).name, content)
-    write_json(bundle / BUNDLE_FILE, content)
+    codecs.write_document(bundle / BUNDLE_FILE, content)
 
 
 def _figures(probability: Floats, is_positive: Bools, weights: Floats, threshold: float) -> dict[str, float]:

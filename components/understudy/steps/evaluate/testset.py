@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from understudy.data import sources
-from understudy.data.sources import Refusal
+from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
 from understudy.store import tables

@@ -13,8 +13,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
-from understudy.store import tables
-from understudy.store.documents import write_json
+from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -67,7 +66,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     record = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
     record["batch_gap"] = round(gap, 6)
     record["first_stage"] = first_stage.make(pool, student, graphs, record, task, config, most)
-    write_json(graphs / GRAPHS_FILE, record)
+    codecs.write_document(graphs / GRAPHS_FILE, record)
     return Result(
         headline=f"{choice.graph} will serve: {choice.reason}",
         metrics={

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from understudy.data.sources import Refusal, Row
+from understudy.data.rows import Refusal, Row
 from understudy.data.times import moment_of
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST, STUDENT

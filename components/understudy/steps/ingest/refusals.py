@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.data.sources import WHOLE_FILE, Refusal, Source
+from understudy.data.rows import WHOLE_FILE, Refusal
+from understudy.data.sources import Source
 from understudy.review.labels import tally
 from understudy.text.numbers import clipped
 

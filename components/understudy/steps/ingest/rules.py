@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.data.sources import Refusal
+from understudy.data.rows import Refusal
 from understudy.errors import TooFewLabels
 from understudy.review import labels
 from understudy.review.labels import tally

@@ -9,7 +9,8 @@ import polars as pl
 
 from understudy.data import cards, sources
 from understudy.data.listing import told
-from understudy.data.sources import Refusal, Source
+from understudy.data.rows import Refusal
+from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, together
 from understudy.review import labels
 from understudy.runtime.shell import Out, Result

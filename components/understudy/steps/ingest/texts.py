@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from understudy.data.sources import Refusal
+from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import GUARD
 from understudy.store.tombstones import Forgotten

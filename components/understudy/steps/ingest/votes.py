@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from understudy.data.sources import Refusal
+from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import GUARD, Group, most_guarded
 from understudy.store.tables import SPLITS

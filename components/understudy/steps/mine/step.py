@@ -15,9 +15,8 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import hashing, layout, tables
+from understudy.store import codecs, hashing, layout, tables
 from understudy.store.bundles import require_labels
-from understudy.store.documents import write_json
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.sections import TeacherConfig
@@ -184,7 +183,7 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
         (folder / file).write_text(text, encoding="utf-8", newline="")
     digest = hashing.hash_json({**about, **texts})[:12]
     name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
-    write_json(folder / QUEUE_FILE, {"queue": name, **about})
+    codecs.write_document(folder / QUEUE_FILE, {"queue": name, **about})
     return name
 
 

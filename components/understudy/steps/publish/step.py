@@ -8,9 +8,8 @@ from understudy.runtime import provenance
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.publish import rules
 from understudy.steps.publish.config import PublishConfig
-from understudy.store import layout, registry
+from understudy.store import codecs, layout, registry
 from understudy.store.bundles import read_settings
-from understudy.store.documents import read_json, write_json
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import load_card
@@ -43,7 +42,7 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
     """
     card = load_card(bundle)
     config = card.settings(overrides).of(PublishConfig)
-    settings, found = read_settings(bundle), read_json(evaluation / EVALUATION, "evaluate")
+    settings, found = read_settings(bundle), codecs.read_document(evaluation / EVALUATION, "evaluate")
     rules.require_decision(settings, found, is_forced=config.force)
     text = model_card.page(settings, card, found, is_forced=config.force)
     papers = {
@@ -78,6 +77,6 @@ def _write_release(folder: Path, store: Store, current: Current, text: str) -> d
         "is_forced": current.is_forced,
     }
     folder.mkdir(parents=True)
-    write_json(folder / RELEASE, about)
+    codecs.write_document(folder / RELEASE, about)
     (folder / MODEL_CARD).write_text(text, encoding="utf-8")
     return about

@@ -14,7 +14,6 @@ from understudy.steps.train import rules
 from understudy.steps.train.config import TrainConfig
 from understudy.store import codecs
 from understudy.store import tables as records
-from understudy.store.documents import read_json
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -89,7 +88,7 @@ class Lesson:
 def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements: Path, audit: Path) -> Lesson:
     human = records.read_gold(gold, "train")
     judged = records.read(judgements, records.Judgements)
-    found = read_json(audit / "audit.json", "audit")
+    found = codecs.read_document(audit / "audit.json", "audit")
     table = rules.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
     rules.require_fenced(table, records.read(gold, records.Firewall))
     is_rehearsal = bool(judged["is_rehearsal"].any())

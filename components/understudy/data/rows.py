@@ -1,0 +1,176 @@
+"""Check one row of a user's file: what its cells say, or why it is refused."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from understudy.data.limits import LONGEST_NAME
+
+MOST_EXACT = 2**53  # the largest whole numbers that a float holds apart
+BROKEN_QUOTES, TOO_LONG_LINE = "broken_quotes", "too_long"
+WHOLE_FILE = 0  # the row of a refusal that is about a file
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that was refused, and why. `is_fault` is False for what is merely redundant or fenced off."""
+
+    file: str
+    row: int
+    id: str | None
+    reason: str
+    detail: str
+    is_fault: bool = True
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sound row: its wanted cells, stripped; None for an empty one."""
+
+    file: str
+    number: int
+    cells: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a source: its name for messages, where its bytes are, and how they read."""
+
+    name: str
+    path: Path
+    kind: str
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading begins: the number of the row before, and the byte after it (0 in Parquet)."""
+
+    row: int = 0
+    offset: int = 0
+
+
+START = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How strictly cells are read.
+
+    Attributes:
+        max_chars: longest `text`, in characters.
+        lenient: columns that are read as far as they can be, and cost no row.
+    """
+
+    max_chars: int | None = None
+    lenient: Collection[str] = ()
+
+
+STRICT = Reading()
+Cells = Mapping[str, Any] | Refusal
+
+
+class Read(NamedTuple):
+    """A row as it stands: the byte after it, its number, its cells, and whether a reader may begin after it."""
+
+    offset: int
+    number: int
+    cells: Cells
+    is_fresh: bool = True
+
+
+def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str], reading: Reading) -> Row | Refusal:
+    """Return a row of stripped strings, or the first thing that is wrong with it."""
+    cells = row.cells
+    if isinstance(cells, Refusal):
+        return cells
+    values = {name: _string(cells.get(name), name) for name in wanted}
+    for name in reading.lenient:
+        if name in values:
+            value = values[name]
+            values[name] = mended(value) if isinstance(value, str) else None
+    for name, value in values.items():
+        found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
+        if found is None and name in filled and value is None:
+            found = f"empty_{name}", f"the cell '{name}' is empty"
+        if found:
+            return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))
+    return Row(file, row.number, values)  # type: ignore[arg-type]  # no _Odd is left
+
+
+def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:
+    """Return a value as a cell: a stripped string, None for an empty one; and what is wrong with it.
+
+    Args:
+        name: of the column.
+        value: as JSON or Parquet has it.
+
+    Returns:
+        the cell, and the reason and detail of a refusal, or None.
+    """
+    cell = _string(value, name)
+    if isinstance(cell, _Odd):
+        return None, ("not_a_string", cell.what)
+    return cell, _fault(name, cell, None)
+
+
+def mended(text: str) -> str:
+    """Return a text that every table can hold, with a question mark for each sign that is none."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def _sound(values: Mapping[str, "str | _Odd | None"], name: str) -> str | None:
+    """Return a value when nothing is wrong with it."""
+    value = values.get(name)
+    return value if isinstance(value, str) and not _fault(name, value, None) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """A value that is neither a string nor can stand for one."""
+
+    what: str
+
+
+def _string(value: Any, name: str) -> str | _Odd | None:
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is None:
+        return None
+    if name == "text" or isinstance(value, dict | list | bytes):
+        return _Odd(f"the cell '{name}' must be a string, got {type(value).__name__}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _written(value, name) if isinstance(value, float) else str(value)
+
+
+def _written(value: float, name: str) -> str | _Odd | None:
+    """Write a float as a string; what stands for no number is an empty cell."""
+    if math.isnan(value):
+        return None
+    if math.isinf(value) or abs(value) > MOST_EXACT:
+        return _Odd(f"the cell '{name}' must be a string or a whole number, got {value!r}, which has lost its digits")
+    return str(int(value)) if value.is_integer() else str(value)
+
+
+def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    if name == "text" and max_chars is not None and len(value) > max_chars:
+        return "too_long", f"{len(value):,} characters where {max_chars:,} are allowed"
+    if name != "text" and len(value) > LONGEST_NAME:
+        return "too_long", f"{len(value):,} characters in '{name}' where {LONGEST_NAME:,} are allowed"
+    if "\0" in value:
+        return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        sign = ord(value[error.start])
+        what = f"byte 0x{sign - 0xDC00:02x}" if 0xDC80 <= sign <= 0xDCFF else f"half a character (U+{sign:04X})"
+        return "not_utf8", f"{what} at character {error.start + 1} of '{name}': save the file as UTF-8"
+    return None
