@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.figures import BUILD, Figure, report
 from tools import demo
 from understudy.runners.local import run
+from understudy.runners.request import Request
 
 FOLDER = BUILD / "memory"
 STEP = re.compile(r"\0--function_to_execute\0(\w+)")
@@ -40,13 +41,13 @@ def main() -> int:
     return 0
 
 
-def requests() -> Iterator[run.Request]:
+def requests() -> Iterator[Request]:
     """Say what is run: each pipeline once."""
     store, night = str(FOLDER / "store"), demo.NIGHTS[0]
     here: dict[str, Any] = {"store": store, "work": FOLDER / "runs", "runner": "kfp"}
     yield replace(demo.request(), **here)
     yield replace(demo.night_request(night), **here)
-    yield run.Request(pipeline="quality", card=str(demo.TASK / "card.yaml"), date=night, name="quality", **here)
+    yield Request(pipeline="quality", card=str(demo.TASK / "card.yaml"), date=night, name="quality", **here)
 
 
 @contextmanager

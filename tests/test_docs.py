@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import understudy
-from tools.docs import STEPS_PAGE, STORE_PAGE, refreshed, steps_page, store_page
+from tools.docs import ROOMS_PAGE, STEPS_PAGE, STORE_PAGE, refreshed, rooms_page, steps_page, store_page
 from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
@@ -27,6 +27,11 @@ def test_the_list_of_the_steps_is_up_to_date():
 
 def test_the_list_of_the_stores_keys_is_up_to_date():
     assert STORE_PAGE.read_text(encoding="utf-8") == store_page(), "run `make docs`"
+
+
+def test_the_list_of_files_is_up_to_date_and_no_file_is_without_a_line():
+    assert ROOMS_PAGE.read_text(encoding="utf-8") == rooms_page(), "run `make docs`"
+    assert not [line for line in rooms_page().splitlines() if line.endswith("`: ")]
 
 
 @pytest.mark.parametrize("step", STEPS)

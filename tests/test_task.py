@@ -577,7 +577,7 @@ def test_the_new_card_shows_the_defaults(make_card):
             if name in {"student", "texts_per_month", "prior", "human_labels", "seconds_per_text"}:
                 assert getattr(part, name) == field.default, name
     assert card.prices == Prices()
-    assert set(card.ingest) <= {field.name for field in fields(config_of("ingest"))}
+    assert set(card.section("ingest")) <= {field.name for field in fields(config_of("ingest"))}
 
 
 def test_the_command_writes_a_card_and_finds_it_sound(tmp_path):

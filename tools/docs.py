@@ -1,6 +1,8 @@
 """Generate docs from the code: the lists of the steps and of the store's keys, and what each step reads and obeys."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import understudy
@@ -28,6 +30,33 @@ Everything that outlives a run lies in one store, a folder or `s3://bucket/prefi
 `components/understudy/store/layout.py`, with the room whose code writes it, the setting of the card's `retention` that
 removes it, and how a text leaves it when `understudy forget` names it.
 """
+ROOMS_PAGE = Path(understudy.__file__).parents[2] / "docs" / "rooms.md"
+ROOMS_INTRO = """# Where everything is
+
+<!-- generated: `make docs` -->
+
+One line a file, from its own first line. Rooms stand from the top floor down: an import may only go down
+(decisions/0013-rooms-and-arrows.md). CONTRIBUTING.md says where new code goes.
+"""
+ROOMS = [
+    "cli",
+    "runners",
+    "pipelines",
+    "steps",
+    "privacy",
+    "review",
+    "reports",
+    "search",
+    "teacher",
+    "model",
+    "runtime",
+    "data",
+    "store",
+    "task",
+    "text",
+    "stats",
+    "secrets",
+]
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 
 
@@ -94,10 +123,40 @@ def family_row(family: Family) -> str:
     return f"| `{key}` | {family.what} | {family.owner} | {stays} | {leaves} |"
 
 
+def rooms_page() -> str:
+    """Return docs/rooms.md: every room from the top floor down, and every file with its first line."""
+    package = Path(understudy.__file__).parent
+    rooms = [line for room in ROOMS for line in room_lines(package / room, package)]
+    hall = [file_line(package / name, package) for name in ("errors.py", "progress.py")]
+    tools = room_lines(Path(__file__).parent, Path(__file__).parents[1])
+    return "\n".join([ROOMS_INTRO, *tools, *rooms, "## The hall", "", *hall, ""])
+
+
+def room_lines(room: Path, root: Path) -> Iterator[str]:
+    """Yield a room's lines: what it is for, and its files; a step's component.py and settings go without saying."""
+    yield from (f"## {room.name}/", "", first_line_of(room / "__init__.py"), "")
+    files = [file for file in sorted(room.rglob("*.py")) if not file.is_relative_to(room / "tasks")]
+    untold = {room / "__init__.py", *room.glob("*/component.py"), *room.glob("*/config.py")}
+    yield from (file_line(file, root) for file in files if file not in untold)
+    yield ""
+
+
+def file_line(file: Path, root: Path) -> str:
+    """Return a file's line; a package's is that of its `__init__.py`."""
+    place = file.parent if file.name == "__init__.py" else file
+    return f"- `{place.relative_to(root).as_posix()}`: {first_line_of(file)}"
+
+
+def first_line_of(file: Path) -> str:
+    """Read the first line of a module's docstring without importing it."""
+    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
 def main() -> None:
-    """Bring the list of the steps, that of the store's keys and the README of every step up to date."""
+    """Bring the lists of rooms, steps and keys and the README of every step up to date."""
     STORE_PAGE.write_text(store_page(), encoding="utf-8")
     STEPS_PAGE.write_text(steps_page(), encoding="utf-8")
+    ROOMS_PAGE.write_text(rooms_page(), encoding="utf-8")
     for step in STEPS:
         path = STEPS_DIR / step / "README.md"
         path.write_text(refreshed(step, path.read_text(encoding="utf-8")), encoding="utf-8")

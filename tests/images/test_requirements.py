@@ -105,6 +105,6 @@ def test_an_image_that_lacks_the_libraries_of_a_step_says_so_instead_of_failing(
     refused = run_with_the_libraries_of("submit", COMMAND, ["infer", "--card", "card.yaml"])
     assert refused.returncode == 2
     assert refused.stderr.startswith("The libraries of the step 'infer' must be installed, got none named 'polars'.")
-    refused = run_with_the_libraries_of("infer", COMMAND, ["submit", "nightly"])
+    refused = run_with_the_libraries_of("submit", COMMAND, ["predict", "Ask."])
     assert refused.returncode == 2
-    assert refused.stderr.startswith("The libraries of the command 'submit' must be installed, got none named")
+    assert refused.stderr.startswith("The libraries of the command 'predict' must be installed, got none named")

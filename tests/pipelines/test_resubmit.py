@@ -254,7 +254,7 @@ def test_a_step_is_submitted_again_by_the_name_of_its_run(cluster, bucket, again
     submitted_run(cluster, bucket)
     done = again("first", "--from", "train", "--store", cluster.store_uri, "--set", "epochs=2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Made anew: train.\nKept: audit, card, gold, judgements, pool.\n")
+    assert done.stdout.startswith("Made anew: train.\nKept: card, pool, gold, judgements, audit.\n")
     [run] = cluster.backend.runs
     assert run["runtime_config"]["parameters"]["overrides"] == "label.texts=9\nepochs=2"
 

@@ -133,7 +133,7 @@ def test_a_failed_night_is_repeated_as_documented():
     nightly = json.dumps(next(it for it in jobs if it["metadata"]["name"] == "understudy-nightly"), indent=4)
     changed = subprocess.run(["sed", script[1]], input=nightly, capture_output=True, text=True, check=True).stdout
     args = json.loads(changed)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert args[2:5] == ["nightly", "--name=hotel-tips-nightly-2026-11-01-2", "--date=2026-11-01"]
+    assert args[3:6] == ["nightly", "--name=hotel-tips-nightly-2026-11-01-2", "--date=2026-11-01"]
 
 
 def test_a_root_says_where_the_artifacts_will_lie(cluster, command):

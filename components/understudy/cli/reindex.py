@@ -111,5 +111,5 @@ def _given(address: str, card: str | None, overrides: Overrides) -> _Given:
 
 
 def _without_server(card: Card) -> Card:
-    settings = {name: value for name, value in card.index.items() if name != "url"}
+    settings = {name: value for name, value in card.section("index").items() if name != "url"}
     return card.model_copy(update={"index": settings})

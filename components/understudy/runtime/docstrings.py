@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from docstring_parser import google
+
 from understudy.task.settings import config_of, field_types, reads, sections
 
 
@@ -30,12 +32,12 @@ def intro(documented: Any) -> str:
 
 def arguments(run: Callable[..., Any]) -> dict[str, str]:
     """Read the section `Args:`: name -> text."""
-    return section(inspect.getdoc(run) or "", "Args:")
+    return _section(inspect.getdoc(run) or "", "param")
 
 
 def attributes(record: type[Any]) -> dict[str, str]:
     """Read the section `Attributes:`: name -> text."""
-    return section(inspect.getdoc(record) or "", "Attributes:")
+    return _section(inspect.getdoc(record) or "", "attribute")
 
 
 def settings(step: str) -> tuple[list[Setting], list[Setting]]:
@@ -57,21 +59,11 @@ def _described(config: type[Any], prefix: str = "") -> list[Setting]:
     ]
 
 
-def section(docstring: str, title: str) -> dict[str, str]:
+def _section(docstring: str, kind: str) -> dict[str, str]:
     r"""Read one section of a docstring: name -> text, lines joined.
 
-    >>> section("Do it.\n\nArgs:\n    speed: how fast,\n        at most 9.\n    name: whose.\n", "Args:")
+    >>> _section("Do it.\n\nArgs:\n    speed: how fast,\n        at most 9.\n    name: whose.\n", "param")
     {'speed': 'how fast, at most 9.', 'name': 'whose.'}
     """
-    docs: dict[str, str] = {}
-    name, is_inside = "", False
-    for line in docstring.splitlines():
-        indent = len(line) - len(line.lstrip())
-        if not is_inside or (line.strip() and indent == 0):
-            is_inside = line.strip() == title
-        elif indent == 4 and ":" in line:
-            name, _, text = line.strip().partition(":")
-            docs[name] = text.strip()
-        elif line.strip():
-            docs[name] = f"{docs[name]} {line.strip()}"
-    return docs
+    entries = (entry for entry in google.parse(docstring).params if entry.args[0] == kind)
+    return {entry.arg_name: " ".join((entry.description or "").split()) for entry in entries}

@@ -7,10 +7,19 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
@@ -153,7 +162,13 @@ class Retention(Part):
     samples_days: Days | None = None
 
 
-class Card(Part):
+if TYPE_CHECKING:
+    Sections = Part
+else:  # a section of settings for each step of the registry, which alone knows them, and the shared ones
+    Sections = create_model("Sections", __base__=Part, **{name: (dict[str, Any], {}) for name in (*STEPS, "cascade")})
+
+
+class Card(Sections):
     """The whole card; see `understudy card new` for a commented one."""
 
     name: Name
@@ -172,21 +187,6 @@ class Card(Part):
     prices: Prices = Prices()
     goals: Goals = Goals()
     retention: Retention = Retention()
-    ingest: dict[str, Any] = {}
-    label: dict[str, Any] = {}
-    audit: dict[str, Any] = {}
-    train: dict[str, Any] = {}
-    export: dict[str, Any] = {}
-    calibrate: dict[str, Any] = {}
-    cascade: dict[str, Any] = {}
-    evaluate: dict[str, Any] = {}
-    publish: dict[str, Any] = {}
-    mine: dict[str, Any] = {}
-    shard: dict[str, Any] = {}
-    infer: dict[str, Any] = {}
-    index: dict[str, Any] = {}
-    watch: dict[str, Any] = {}
-    sample: dict[str, Any] = {}
 
     @field_validator(*STEPS, "cascade", mode="before", check_fields=False)
     @classmethod
@@ -206,7 +206,9 @@ class Card(Part):
     @property
     def hash(self) -> str:
         """SHA-256 of what the card says; comments and key order do not count."""
-        said = self.model_dump(mode="json", exclude=None if self.cascade else {"cascade"})  # it came later than hashes
+        said = self.model_dump(
+            mode="json", exclude=None if self.section("cascade") else {"cascade"}
+        )  # it came later than hashes
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -220,7 +222,7 @@ class Card(Part):
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return the settings that the card has in a section, as they are written."""
-        return self.teacher.model_extra or {} if name == "teacher" else getattr(self, name)
+        return self.teacher.model_extra or {} if name == "teacher" else getattr(self, name, {})
 
 
 def parse_card(text: str, where: str = CARD_FILE) -> Card:
