@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 IMPORTED = ("polars", "boto3", "onnxruntime", "tokenizers", "elasticsearch", "openai", "anyio", "scipy.stats")
-IMPORTED += ("understudy.cli.main", "understudy.cli.steps", "understudy.cli.search", "understudy.cli.predict")
+IMPORTED += ("understudy.cli.main", "understudy.cli.step", "understudy.cli.search", "understudy.cli.predict")
 IMPORTED += (
     "kfp",
     "understudy.runners.local.run",
