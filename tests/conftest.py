@@ -14,6 +14,7 @@ from understudy.store.storage import Store, open_store
 
 os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # a server that is away on purpose is not waited for so long
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a model hub; set before transformers is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the step train has it; set before a test imports torch
 
 pytest_plugins = ["tests.services.s3", "tests.services.elasticsearch"]
 

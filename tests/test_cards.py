@@ -1,8 +1,6 @@
 """A card that lies in a store: what passes ends a command with 1, what its user must change with 2."""
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import card_yaml
+from tests.warm import Interpreter
 from understudy.data import cards
 from understudy.errors import BadCard, StorageError
 from understudy.store.storage import open_store
@@ -62,7 +61,7 @@ def failing(request: pytest.FixtureRequest) -> Iterator[str]:
     server.server_close()
 
 
-def run_all(folder: Path, card: str, **environment: str) -> dict[str, tuple[int, str]]:
+def run_all(warm: Interpreter, folder: Path, card: str, **environment: str) -> dict[str, tuple[int, str]]:
     """Run the commands side by side in a folder with texts and labels; return exit codes and standard errors."""
     (folder / "texts.csv").write_text("id,text\n1,a\n", encoding="utf-8")
     (folder / "labels.csv").write_text("id,label\n1,tip\n", encoding="utf-8")
@@ -74,32 +73,28 @@ def run_all(folder: Path, card: str, **environment: str) -> dict[str, tuple[int,
         **environment,
     }
     begun = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", *command.format(card=card).split()],
-            cwd=folder,
-            env=own,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name, command in COMMANDS.items()
+        name: warm.start(["-m", *command.format(card=card).split()], folder, own) for name, command in COMMANDS.items()
     }
     told = {name: process.communicate(timeout=200)[1] for name, process in begun.items()}
     return {name: (process.returncode, told[name]) for name, process in begun.items()}
 
 
 @pytest.mark.parametrize("failing", ["SlowDown"], indirect=True)
-def test_a_store_that_is_out_of_order_ends_every_command_with_1(failing: str, tmp_path: Path) -> None:
+def test_a_store_that_is_out_of_order_ends_every_command_with_1(
+    failing: str, tmp_path: Path, warm: Interpreter
+) -> None:
     keys = {"AWS_ENDPOINT_URL": failing, "AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "a-secret-key"}
-    for name, (code, told) in run_all(tmp_path, "s3://b/card.yaml", **keys).items():
+    for name, (code, told) in run_all(warm, tmp_path, "s3://b/card.yaml", **keys).items():
         assert code == 1, (name, told)
         assert "The store must answer, got" in told
         assert "A card must" not in told
         assert "Traceback" not in told
 
 
-def test_a_card_that_is_not_in_the_store_ends_every_command_with_2(s3_url: str, tmp_path: Path) -> None:
-    for name, (code, told) in run_all(tmp_path, f"{s3_url}/card.yaml").items():
+def test_a_card_that_is_not_in_the_store_ends_every_command_with_2(
+    s3_url: str, tmp_path: Path, warm: Interpreter
+) -> None:
+    for name, (code, told) in run_all(warm, tmp_path, f"{s3_url}/card.yaml").items():
         assert code == 2, (name, told)
         assert f"A card must exist, got nothing at {s3_url}/card.yaml (--card)." in told
 

@@ -124,8 +124,9 @@ SETUPS = {
         says="RuntimeError",
     ),
     "logs, warnings and pieces of lines": Setup(
-        "python import os, sys, logging, warnings, json, base64; from urllib.parse import quote; from understudy.store."
-        "sinks import guard_streams; guard_streams(); k = os.environ['OPENAI_API_KEY']; logging.warning('key %s', k); "
+        "python import os, sys, logging, warnings, json, base64; from urllib.parse import quote; "
+        "from understudy.secrets.sinks import guard_streams; guard_streams(); k = os.environ['OPENAI_API_KEY']; "
+        "logging.warning('key %s', k); "
         "warnings.warn(k); print(k[:5], end=''); print(k[5:]); print(quote(k, safe=''), json.dumps(k), repr(k)); "
         "print('Basic', base64.b64encode(b'me:' + k.encode()).decode()); sys.exit(k)",
         {"OPENAI_API_KEY": KEY},
@@ -238,6 +239,7 @@ def test_no_key_is_shown(name: str, folder: Path, warm: Interpreter) -> None:
     assert ended.returncode in setup.exit_codes, said
     assert setup.says in said
     assert said.strip()
+    assert "No such command" not in said
     (folder / "key").unlink()
     (folder / "odd/card.yaml").unlink()
     written = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

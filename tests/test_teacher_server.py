@@ -4,8 +4,6 @@ import json
 import math
 import os
 import socketserver
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -359,11 +357,10 @@ with open_teacher(parse_card(card_yaml()), open_store(sys.argv[1]), TeacherConfi
 """
 
 
-def test_a_cache_whose_disk_is_full_is_left_and_no_answer_is_lost(store, judge):
+def test_a_cache_whose_disk_is_full_is_left_and_no_answer_is_lost(store, judge, warm):
     with teacher_server(lambda *_: completion(TIP)) as log:
         environment = {**os.environ, "OPENAI_BASE_URL": log.url}
-        command = [sys.executable, "-c", FULL, store.uri]
-        ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        ended = warm.run(["-c", FULL, store.uri], env=environment, check=True)
         assert ended.stdout == "40\n"
         assert "cache of the teacher's answers cannot be written" in ended.stderr
         judged, spent = judge(log.url, 40)

@@ -21,15 +21,6 @@ In the order in which they run. Each is a KFP component of its own: `understudy 
 artifacts from the addresses that it is given (`<input>_uri`). A step here is the command `understudy <step>`. What is
 listed as inputs and outputs are artifacts; a step's page says its parameters and settings.
 """
-STORE_PAGE = Path(understudy.__file__).parents[2] / "docs/store.md"
-STORE_INTRO = """# The store's keys
-
-<!-- generated: `make docs` -->
-
-Everything that outlives a run lies in one store, a folder or `s3://bucket/prefix`. Each kind of key is defined once, in
-`components/understudy/store/layout.py`, with the room whose code writes it, the setting of the card's `retention` that
-removes it, and how a text leaves it when `understudy forget` names it.
-"""
 ROOMS_PAGE = Path(understudy.__file__).parents[2] / "docs" / "rooms.md"
 ROOMS_INTRO = """# Where everything is
 
@@ -57,6 +48,15 @@ ROOMS = [
     "stats",
     "secrets",
 ]
+STORE_PAGE = Path(understudy.__file__).parents[2] / "docs/store.md"
+STORE_INTRO = """# The store's keys
+
+<!-- generated: `make docs` -->
+
+Everything that outlives a run lies in one store, a folder or `s3://bucket/prefix`. Each kind of key is defined once, in
+`components/understudy/store/layout.py`, with the room whose code writes it, the setting of the card's `retention` that
+removes it, and how a text leaves it when `understudy forget` names it.
+"""
 BEGIN, END = "<!-- generated: `make docs` -->", "<!-- end of generated -->"
 
 
@@ -108,21 +108,6 @@ def step_row(name: str, image: str) -> str:
     return f"| {link} | {image} | {inputs} | {outputs} | {docstrings.first_line(shell.load_run(name))} |"
 
 
-def store_page() -> str:
-    """Return docs/store.md: every family of keys in the store, and what becomes of it."""
-    head = ["| key | what | written by | retention | a text that is forgotten |", "|---|---|---|---|---|"]
-    return "\n".join([STORE_INTRO, *head, *map(family_row, FAMILIES), ""])
-
-
-def family_row(family: Family) -> str:
-    """Return a family's row."""
-    retention, erasure = family.retention, family.erasure
-    stays = f"stays: {retention.why}" if isinstance(retention, Stays) else f"`{retention}`"
-    leaves = f"stays: {erasure.why}" if isinstance(erasure, Stays) else erasure.value
-    key = re.sub(r":\d+d", "", family.pattern)
-    return f"| `{key}` | {family.what} | {family.owner} | {stays} | {leaves} |"
-
-
 def rooms_page() -> str:
     """Return docs/rooms.md: every room from the top floor down, and every file with its first line."""
     package = Path(understudy.__file__).parent
@@ -150,6 +135,21 @@ def file_line(file: Path, root: Path) -> str:
 def first_line_of(file: Path) -> str:
     """Read the first line of a module's docstring without importing it."""
     return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def store_page() -> str:
+    """Return docs/store.md: every family of keys in the store, and what becomes of it."""
+    head = ["| key | what | written by | retention | a text that is forgotten |", "|---|---|---|---|---|"]
+    return "\n".join([STORE_INTRO, *head, *map(family_row, FAMILIES), ""])
+
+
+def family_row(family: Family) -> str:
+    """Return a family's row."""
+    retention, erasure = family.retention, family.erasure
+    stays = f"stays: {retention.why}" if isinstance(retention, Stays) else f"`{retention}`"
+    leaves = f"stays: {erasure.why}" if isinstance(erasure, Stays) else erasure.value
+    key = re.sub(r":\d+d", "", family.pattern)
+    return f"| `{key}` | {family.what} | {family.owner} | {stays} | {leaves} |"
 
 
 def main() -> None:

@@ -196,6 +196,8 @@ def done(name, day, state="SUCCEEDED"):
         (["2026-11-08", "2026-11-09"], [training("c-retrain-2026-11-08", "2026-11-08")], "c-retrain-2026-11-08"),
         (["2026-11-09"], [training("by-hand", "2026-11-08")], "c-retrain-2026-11-09"),  # which was never created
         (["2026-11-08"], [training("c-retrain-2026-11-08", "2026-11-08"), done("x", "2026-11-09")], ""),
+        (["2026-11-08"], [done("rerun-train-20261109", "2026-11-09")], ""),
+        (["2026-11-08"], [done("rerun-evaluate-20261109", "2026-11-09")], "c-retrain-2026-11-08"),  # the old student
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "FAILED")], "c-retrain-2026-11-09-2"),
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-10", "FAILED")], ""),  # today
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "CANCELED")], ""),  # by a person

@@ -29,6 +29,7 @@ from understudy.task.settings import (
 from understudy.task.steps import STEPS
 
 Place = TypeVar("Place")
+RERUN = "rerun"  # how the names of runs that make a step again begin
 NEEDED = {"arguments": dict, "inputs": dict, "sources": dict, "metrics": dict, "output": str, "version": str}
 
 
@@ -343,4 +344,4 @@ def with_sections(lines: str, step: str) -> str:
 
 def new_name(step: str) -> str:
     """Name the run of a step that is made again."""
-    return f"rerun-{step}-{stamp()}"
+    return f"{RERUN}-{step}-{stamp()}"

@@ -17,10 +17,12 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
+from understudy.runners.rerun import RERUN
 from understudy.store import codecs, layout
 from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all
 from understudy.store.storage import Store
+from understudy.task.steps import STEPS
 
 TRIGGERS = layout.RETRAIN.prefix()
 DAYS_AFTER_FAILURE = 1
@@ -104,7 +106,9 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     if not nights:
         return Answer("", "Nothing to do: no night has asked for a training of the model that serves.")
     night = max(nights)
-    answers = [it for it in trainings if not is_only_claimed(it) and it.ended.get("state") != FAILED]
+    answers = [
+        it for it in trainings if not is_only_claimed(it) and it.ended.get("state") != FAILED and learns(it.name)
+    ]
     begun = max(map(_day, answers), default="")
     claims = {it.name for it in trainings if is_only_claimed(it)}
     if left := [it for ask in nights if ask > begun for it in claims if it.startswith(name_of(card, ask))]:
@@ -130,6 +134,17 @@ def _new_name(name: str, trainings: Sequence[Told]) -> str:
 
 def _day(told: Told) -> str:
     return str(told.started["started"])[:10]
+
+
+def learns(name: str) -> bool:
+    """Tell whether a run's model learns anew: one that makes a later step again keeps the student of another run.
+
+    >>> learns("nightly-42"), learns("rerun-label-20261101"), learns("rerun-evaluate-20261101")
+    (True, True, False)
+    """
+    order = list(STEPS)
+    first = name.split("-")[1] if name.startswith(f"{RERUN}-") and name.count("-") > 1 else "train"
+    return first not in order or order.index(first) <= order.index("train")
 
 
 def is_only_claimed(told: Told) -> bool:
