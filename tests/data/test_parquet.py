@@ -53,7 +53,7 @@ def test_a_damaged_file_is_one_error_and_says_nothing_on_standard_error(tmp_path
         for garbled in (whole[:place] + b"\xff" * 8 + whole[place + 8 :], whole[:place] + whole[place + 8 :]):
             (tmp_path / "b.parquet").write_bytes(garbled)
             try:
-                parquet.schema(tmp_path / "b.parquet")
+                parquet.schema_of(tmp_path / "b.parquet")
                 codecs.read_table(tmp_path / "b.parquet", "b.parquet")
             except (BadArtifact, OSError, pl.exceptions.PolarsError):
                 refused += 1

@@ -300,7 +300,7 @@ def most_refused(store: Store, card_name: str) -> float:
     Raises:
         BadSetting: the card in the store says something that is no share.
     """
-    keys = [key for key in store.list(f"cards/{card_name}/") if key.endswith(".yaml")]
+    keys = [key for key in store.list(layout.CARDS.prefix(card=card_name)) if key.endswith(".yaml")]
     return max(_refused_share(store.read(key), store.locate(key)) for key in keys)
 
 

@@ -18,6 +18,7 @@ from understudy.runners.cluster.submit import Target, claimed_target, create_onc
 from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
 from understudy.runtime import provenance
+from understudy.store import layout
 from understudy.store.names import require_name
 from understudy.store.runs import DECISION, FAULT, SUBMITTED, key_of, read
 from understudy.store.storage import Store, prepare_store
@@ -285,8 +286,8 @@ def parameters_of(made: Found, overrides: str, record: str) -> dict[str, Any]:
 def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any], target: Target) -> Record:
     """Write down what is asked for, as `understudy runs` lists it."""
     card_hash = str(made.record.get("card_hash") or "")
-    cards = [key.split("/") for key in store.list("cards/") if key.endswith(f"/{card_hash}.yaml")]
-    card = require_name("card", cards[0][1], store.locate("cards/")) if cards else "understudy"
+    cards = [key.split("/") for key in store.list(layout.CARDS.folder) if key.endswith(f"/{card_hash}.yaml")]
+    card = require_name("card", cards[0][1], store.locate(layout.CARDS.folder)) if cards else "understudy"
     return Record(
         name=name,
         pipeline=f"rerun-{made.step}",

@@ -21,7 +21,7 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 ENDED = "ended"  # sorts after every number of an update
-TRAINING = re.compile(r"checkpoints/((.+)-[0-9a-f]{16})/.*")
+TRAINING = re.compile(rf"{layout.CHECKPOINTS.folder}((.+)-[0-9a-f]{{16}})/.*")
 Count = Annotated[int, Field(ge=0)]
 
 
