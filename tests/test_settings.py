@@ -140,8 +140,9 @@ def test_every_setting_arrives_from_a_pipeline(step, tmp_path, given, card_text)
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_every_step_of_a_pipeline_is_given_its_settings(pipeline):
-    handed = re.findall(r"'overrides': \{'componentInputParameter': '([\w-]+)'", str(pipeline_spec(pipeline)))
-    components = re.findall(r"execute_component\(", str(pipeline_spec(pipeline)))
+    spec = str(pipeline_spec(pipeline))
+    handed = re.findall(r"'overrides': \{'componentInputParameter': '([\w-]+)'", spec)
+    components = re.findall(r"execute_component\(", spec)
     assert len(handed) >= len(components) > 0
     assert all(name.endswith("overrides") for name in handed)
 

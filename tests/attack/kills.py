@@ -30,7 +30,7 @@ LIMIT_S = 90.0
 SMALL = ("--set", "shard.texts_per_shard=40", "--set", "infer.texts_per_segment=8")
 SETTINGS = ("texts=120", f"teacher.concurrency={SLOTS}", "teacher.flush_s=1000")
 TRAINING = {
-    "label": {"texts": 60, "min_answers": 20, "concurrency": SLOTS},
+    "label": {"texts": 60, "min_answers": 20},
     "train": {"epochs": 1, "max_length": 32, "checkpoint_s": 0},
     "evaluate": {"latency_texts": 20, "samples": 100},
     "mine": {"texts": 20, "queue_size": 5},
@@ -327,6 +327,7 @@ def make_training(folder: Path) -> None:
         make_student(folder / "student")
         card = yaml.safe_load((folder / "card.yaml").read_text(encoding="utf-8"))
         card |= {**TRAINING, "student": str(folder / "student")}
+        card["teacher"]["concurrency"] = SLOTS
         (folder / "card.yaml").write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     apart(make)

@@ -503,13 +503,12 @@ def test_a_bucket_that_vanishes_is_told_in_a_sentence_and_the_work_goes_on_when_
     assert desk.predictions("2026-11-01")["id"].to_list() == [name for name, _ in texts(0, 300)]
 
 
-def test_texts_outside_of_any_night_are_labelled_by_a_bundle_alone(desk):
+def test_texts_outside_of_any_night_are_labelled_by_a_bundle_alone(desk, warm):
     desk.write("a.csv", [*texts(0, 25), ("", "no id")])
     out = desk.folder / "out"
     words = ["--bundle", str(desk.bundle), "--texts", str(desk.source), "--predictions", str(out)]
-    command = [sys.executable, "-m", "understudy", "infer", *words, "--date", "2026-11-01"]
-    command += ["--set", "shard.texts_per_shard=10", "--set", "threads=1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words += ["--date", "2026-11-01", "--set", "shard.texts_per_shard=10", "--set", "threads=1"]
+    done = warm.run(["-m", "understudy", "infer", *words], check=True)
     assert "25 texts labelled, 9 'tip'; 1 row refused: empty_id 1" in done.stdout
     found = pl.concat([pl.read_parquet(file) for file in sorted(out.glob("predictions/**/*.parquet"))])
     assert found["id"].to_list() == [name for name, _ in texts(0, 25)]

@@ -3,8 +3,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -342,10 +340,12 @@ def test_killed_runs_pay_twice_at_most_for_what_was_in_flight_and_forget_no_mone
     assert json.loads(shared.read("leases/teacher/hotel-tips.json"))["record"] == {"open": []}
 
 
+PROMPT = prompt_of(parse_card(card_yaml()))
+
+
 def cost(server: RehearsalServer, text: str) -> float:
     """Return what the server bills for a text, at the card's prices."""
-    request = {"messages": prompt_of(parse_card(card_yaml())).messages(text)}
-    request["response_format"] = prompt_of(parse_card(card_yaml())).response_format
+    request = {"messages": PROMPT.messages(text), "response_format": PROMPT.response_format}
     usage = server.script.completion(request, text)["usage"]
     return (usage["prompt_tokens"] * 1.0 + usage["completion_tokens"] * 4.0) / 1e6
 
@@ -407,14 +407,14 @@ def test_sigterm_leaves_every_answer_in_the_store(
     assert len(rows_in(store)) == server.asked.total() < 220
 
 
-def test_a_wrong_key_ends_the_command_with_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_ends_the_command_with_one_sentence(
+    folder: Path, warm: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused = error(401, "Incorrect API key provided: sk-wrong")
     with teacher_server(lambda *_: refused, refused) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
-        ended = subprocess.run(
-            [sys.executable, *command(folder)], capture_output=True, text=True, check=False, timeout=60
-        )
+        ended = warm.run(command(folder), timeout=60)
     assert (ended.returncode, ended.stdout, len(log.texts)) == (2, "", 1)
     assert ended.stderr.endswith(
         f"The teacher's key must be accepted, got 'Error code: 401 - Incorrect API key provided: ***' ({log.url}). "

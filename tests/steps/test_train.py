@@ -173,9 +173,10 @@ def test_training_stops_when_validation_gains_no_more(tmp_path, inputs):
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(tmp_path, inputs):
-    settings = "checkpoint_s=0\nepochs=40\npatience=40"
+    longer = "epochs=15\npatience=15"
+    settings = f"{longer}\ncheckpoint_s=0"
     elsewhere = {**inputs, "store": str(tmp_path / "other-store")}
-    whole = execute("train", {**elsewhere, "student": tmp_path / "whole", "overrides": settings})
+    whole = execute("train", {**elsewhere, "student": tmp_path / "whole", "overrides": longer})
     command = [sys.executable, "-m", "understudy", "train"]
     command += [part for line in settings.splitlines() for part in ("--set", line)]
     command += [part for name, value in inputs.items() for part in (f"--{name}", str(value))]
