@@ -1,1 +1,1 @@
-"""Wiring of the pipelines, and the commands that compile them and run them here."""
+"""Wire the pipelines, and compile them."""

@@ -1,4 +1,4 @@
-"""One night: label every text that has arrived, make the answers searchable, and say whether the model may go on.
+"""Wire the nightly pipeline: label every text that has arrived, index it, and watch.
 
 understudy run nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
 """

@@ -1,4 +1,4 @@
-"""The digests of images that manifests/ is pinned to: read, checked, and put into compiled pipelines."""
+"""Pin images by the digests that manifests/ records."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One week's sample: draw texts for people, let the teacher label a few, take answers in, and say what they mean.
+"""Wire the quality pipeline: draw a week's sample, take answers in, and say what they mean.
 
 understudy run quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YYYY-MM-DD]
 

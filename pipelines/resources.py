@@ -1,4 +1,4 @@
-"""What a step's pod is given on Kubernetes: its user, its share of a node, and what it may read and reach.
+"""Give a step's pod its user, its share of a node, and what it may read and reach.
 
 KFP's local runner and the direct runner ignore all of it.
 """

@@ -1,4 +1,4 @@
-"""A pipeline of one step alone, whose input artifacts are imported from the addresses that it is given."""
+"""Wire a pipeline of one step alone, with its input artifacts imported from given addresses."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""One training run: from texts, human labels and a teacher to a published classifier and the next review queue.
+"""Wire the training pipeline: from texts, human labels and a teacher to a published classifier.
 
 understudy run training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
 """

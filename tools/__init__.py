@@ -1,1 +1,1 @@
-"""Tools that a release needs and no user calls: images, manifests, policies, advisories, the demo and the docs."""
+"""Build what a release needs and no user calls: images, manifests, policies, advisories, demo, docs."""

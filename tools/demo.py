@@ -1,4 +1,4 @@
-"""The whole way once, on the demo's own texts: `make demo`. A training run, then three nights.
+"""Run the demo: a training run on its own texts, then three nights.
 
 A rehearsal teacher stands in for the LLM, so it costs nothing. It gives some wrong answers on purpose, most of them on
 texts that warn ("avoid ..."), and the end says whether the audit has found that out. Everything is under build/demo.

@@ -1,4 +1,4 @@
-"""What each step needs of the store, and policies for S3 that give it no more.
+"""Write policies for S3 that give each step what it needs of the store and no more.
 
 python -m tools.policies --store s3://bucket/prefix [--source s3://bucket/texts]... --out DIR
 

@@ -1,4 +1,4 @@
-"""Every error that Understudy raises on purpose; catch `UnderstudyError` for all of them.
+"""Define every error that Understudy raises on purpose; catch `UnderstudyError` for all of them.
 
     UnderstudyError               exit 1: something failed that is not the user's input
     ├── BadInput                  exit 2: a file, a card or a setting must be changed

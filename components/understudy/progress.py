@@ -1,4 +1,4 @@
-"""Show that long work moves: a bar on a terminal, a plain line every few seconds in a pod's log; on standard error."""
+"""Show progress: a bar on a terminal, a plain line every few seconds in a pod's log."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What has arrived in a source since it was last looked at: new files, and rows appended to known ones.
+"""Find what has arrived in a source since the last night, and make the night's manifest of it.
 
 A file is known by its address and tag. Where the tag has changed, the bytes that were consumed are compared by their
 hash: when they still stand, only what follows is new, and the last row where it was cut; when they do not, the whole

@@ -1,4 +1,4 @@
-"""How much of a user's file is taken in, so that no file, however it was made, holds a step up or fills its memory.
+"""Bound how much of a user's file is read, so that no file holds a step up or fills its memory.
 
 Every limit lies far above what texts and labels need; what passes one is refused with its row, or the file with a
 sentence.

@@ -1,4 +1,4 @@
-"""Lines of a text file and records of CSV, each with the byte after it, within limits and in linear time.
+"""Read lines and CSV records with the byte after each, within limits and in linear time.
 
 A line that is too long costs itself alone, and so does a quote that is never closed: what follows it is read again from
 the next line on. Were a record of many lines read again after each of them, a file could hold a reader up for days; the

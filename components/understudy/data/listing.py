@@ -1,4 +1,4 @@
-"""What lies in a folder or under a prefix: files of data, and those beside them that are passed over and named."""
+"""List the files of data in a folder or under a prefix, and name those that are passed over."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Read the rows of a Parquet file, and its columns and length."""
+"""Read users' Parquet files: columns, length, and some of the rows."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""When a text was written, from what its row says: ISO 8601, or a count since 1970 whose unit is beyond doubt."""
+"""Parse the time of a text: ISO 8601, or a count since 1970 whose unit is beyond doubt."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,1 +1,1 @@
-"""The student that serves: what is looked at in its files before any library opens them."""
+"""Run and train students: transformers classifiers, their graphs and their calibration."""

@@ -1,4 +1,4 @@
-"""The students by name, and where their weights are: all that can be known without loading torch."""
+"""List the students by name and find their weights, without loading torch."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The first stage of a bundle: a table of weights that settles the obvious negatives, so the student reads the rest.
+"""Filter obvious negatives by a table of weights, the first stage of a bundle, so that the student reads the rest.
 
 A text's score is a sum over its tokens and pairs of neighbouring tokens, an estimate of the student's log-odds. Texts
 below the cut are settled: they are taken for negatives without the student. Export fits the table, calibrate chooses

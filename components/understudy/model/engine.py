@@ -1,4 +1,4 @@
-"""Run an ONNX classifier over texts as fast as this machine can: tokens, batches, threads.
+"""Run an ONNX classifier over texts in length-sorted batches, as fast as this machine can.
 
     texts -> pieces that fit into memory -> Tokens -> batches of like length -> logits, in the order of the texts
 

@@ -1,4 +1,4 @@
-"""Fetch a student's files from the model hub: the one place that may ask it, and only where its user allows it.
+"""Download a student's files from the model hub, the one place that may, where its user allows it.
 
 Everything else runs with HF_HUB_OFFLINE=1, which `understudy` sets before any library of the hub is loaded. Whoever
 sets HF_HUB_OFFLINE=0 allows this download, in a process of its own, and nothing else.

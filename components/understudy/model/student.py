@@ -1,4 +1,4 @@
-"""The students: small transformers by name, loaded from safetensors with a fresh classification head."""
+"""Load a student from safetensors with a fresh classification head, and save it."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Look into a tokenizer.json before a library opens it: a text must not grow by it, nor take time without bound.
+"""Check a tokenizer.json before a library opens it: bounded growth of a text, bounded time.
 
 A tokenizer's normalizers rewrite the text one after another, so twenty that each double a letter turn one letter into a
 million; a pattern may backtrack for hours. What the tokenizers of encoders need is known, and anything else is refused.

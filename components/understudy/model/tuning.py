@@ -1,4 +1,4 @@
-"""Settings of the engine that suit this machine and graph: measured for a few seconds, once, and remembered.
+"""Tune the engine to this machine and graph: measure for a few seconds, once, and remember.
 
 They change how fast texts are scored, and not what is said of them.
 """

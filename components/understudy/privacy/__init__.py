@@ -1,1 +1,1 @@
-"""Privacy: erase a text and all derived from it, and remove what is past its retention."""
+"""Erase a text and all derived from it, and remove what is past its retention."""

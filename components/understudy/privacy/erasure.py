@@ -1,4 +1,4 @@
-"""Remove a text and all derived from it: from the store, from the teacher's cache and from the index.
+"""Erase a text and all derived from it from the store, the teacher's cache and the search index.
 
 The tombstone comes first, so that a run that goes on meanwhile does not bring the text back. Every object that can name
 a text is read and, where it does, written anew without it. A model that learned from the text is no such object: only

@@ -1,4 +1,4 @@
-"""Remove what the nights left once the card's retention is past, from the store and from the index."""
+"""Remove what the nights left once the card's retention is past, from store and index."""
 
 from datetime import UTC, date, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Take words of forgotten texts out of the watch's records, and make the pages that showed them anew from these."""
+"""Erase words of forgotten texts from the watch's records, and render its pages again."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Reports: every page for people, made from a record."""
+"""Render pages for people, each from a record."""

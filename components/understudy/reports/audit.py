@@ -1,4 +1,4 @@
-"""The audit as a page for people: audit.md."""
+"""Render the audit as Markdown: audit.md."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages' figures, as SVG that follows the page's colours, light or dark: reliability, precision and recall, series.
+"""Draw the pages' charts as SVG: reliability, precision and recall, series.
 
 Drawn here and not by a plotting library: text stays text, colours are the page's CSS classes, the bytes are the same on
 every machine, and no font cache is built in a pod whose home cannot be written. A figure is a tree, so that every text

@@ -1,4 +1,4 @@
-"""The model card: what a published classifier is for, what it is worth, how it decides, and where it came from."""
+"""Render the model card: what a classifier is for, what it is worth, how it decides, where it came from."""
 
 from collections.abc import Mapping
 from typing import Any

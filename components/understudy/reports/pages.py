@@ -1,4 +1,4 @@
-"""Write a page from a record by its template: every text is escaped, and a field that the record lacks is an error.
+"""Render a template over a record: every text escaped, a missing field an error.
 
 HTML pages need no other file, no network and no script: style and figures lie in them. Markdown is escaped too, so that
 a text brings in no tag, no picture and no cell of its own.

@@ -1,1 +1,1 @@
-"""Review queues and people's answers to them, as the tools of people write them."""
+"""Exchange review queues, samples and human labels with people's tools."""

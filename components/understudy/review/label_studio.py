@@ -1,4 +1,4 @@
-"""People's answers as Label Studio exports them: JSON, the one of its exports that leaves a task's data as it was.
+"""Read people's answers from Label Studio's JSON export, the one that leaves a task's data as it was.
 
 Its CSV and its JSON-MIN write the number of the task over a field `id` of the data, so an answer from there may stand
 for another text; they are known by their columns and refused. The id that counts is in a field that no export writes.

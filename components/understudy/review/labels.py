@@ -1,4 +1,4 @@
-"""Human labels in the store: every labels file and every answered queue is a segment, put once, the newest last.
+"""Store and read human labels: each labels file and each answered queue is a segment, put once.
 
 A vote is one person's label for one text. Votes of origin "labels" come from a labels file, which is a whole statement
 about the texts in it: the newest file that names a text counts for it. Votes of origin "queue" are answers to a review

@@ -1,4 +1,4 @@
-"""A review queue as people's tools take it: a CSV for spreadsheets, tasks and a labelling page for Label Studio."""
+"""Write a review queue for people's tools: CSV for spreadsheets, tasks and a page for Label Studio."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The samples in the store: texts of the nights, drawn with known weights, and what people and the teacher said.
+"""Store and read samples of the nights: texts drawn with known weights, and what people and teacher said.
 
     samples/<day>/sample.parquet             the texts, by `SAMPLE`
     samples/<day>/sample.json                put last: with it the sample is whole

@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet shows as text and never runs as a formula; `raw_cell` takes the protection off again.
+"""Guard spreadsheet cells against formulas; `raw_cell` takes the guard off again.
 
 A spreadsheet may part a line by another sign than we wrote it with (a semicolon, a tab), so a formula may begin in the
 middle of a cell too: after any sign that could part two cells, a quote or a line break.

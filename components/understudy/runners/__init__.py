@@ -1,1 +1,1 @@
-"""Runners: whatever starts a pipeline or a step, on this machine or on a cluster."""
+"""Start pipelines and steps, on this machine or on a cluster."""

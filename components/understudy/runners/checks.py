@@ -1,4 +1,4 @@
-"""What can be checked of a run before its first step, so that nobody pays for what cannot end well."""
+"""Check a run before its first step, so that nobody pays for what cannot end well."""
 
 import re
 import tempfile

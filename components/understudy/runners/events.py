@@ -1,4 +1,4 @@
-"""What a runner tells while it runs a pipeline: a task has started, was kept from an earlier try, or has ended."""
+"""Define what a runner reports while a pipeline runs: a task started, was kept, or ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a person or a CronJob asks a pipeline to do, and what of it can be checked wherever it is to run."""
+"""Parse what a person or a CronJob asks a pipeline to do, and check it."""
 
 import secrets
 import signal

@@ -1,4 +1,4 @@
-"""A run's name, folder and record: who may work on it, whether it has ended, and how an unfinished one is found."""
+"""Name, lock and find runs: who may work on one, whether it has ended, and how it is resumed."""
 
 import fcntl
 import re

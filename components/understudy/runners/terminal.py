@@ -1,4 +1,4 @@
-"""One tidy line a step on the terminal; everything that steps and libraries print goes to a log file."""
+"""Print one line a step on the terminal, and send what steps and libraries print to a log file."""
 
 import contextlib
 import os

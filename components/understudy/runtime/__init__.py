@@ -1,1 +1,1 @@
-"""What every step runs on, whatever it does: so far, how long it keeps trying when a network fails it for a moment."""
+"""Run steps: signatures, provenance, images and retries that all of them share."""

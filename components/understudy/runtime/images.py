@@ -1,4 +1,4 @@
-"""The images by role, as components/understudy/runtime/images.yaml names them."""
+"""Read the images by role from images.yaml."""
 
 from dataclasses import dataclass
 from pathlib import Path

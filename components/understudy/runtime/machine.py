@@ -1,4 +1,4 @@
-"""What this process may use of the machine; a pod with a CPU limit sees all of its node's cores."""
+"""Measure what this process may use of the machine; a pod with a CPU limit sees all of its node's cores."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Where an artifact came from: `provenance.json` in every artifact folder, or beside an artifact that is one file."""
+"""Record where an artifact came from: `provenance.json` in its folder, or beside an artifact that is one file."""
 
 import hashlib
 import math

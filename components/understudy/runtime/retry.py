@@ -1,4 +1,4 @@
-"""Try again what may pass: a name that is not found for a moment, a refused or cut connection, a busy server.
+"""Retry what may pass: a name that is not found for a moment, a refused or cut connection, a busy server.
 
 The one loop that does so, bounded in number and in time. Only calls that may be made twice belong in it: reads, and
 writes that leave the same whichever of them arrived.

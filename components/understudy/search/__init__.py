@@ -1,4 +1,4 @@
-"""The searchable index of what the nightly run says: SQLite with no server, or Elasticsearch 9; the store is the truth.
+"""Index and search labelled texts: SQLite with no server, or Elasticsearch 9; the store is the truth.
 
 documents.py   what a document is: the fields, its id, its version
 query.py       what a search asks

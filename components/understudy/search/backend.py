@@ -1,4 +1,4 @@
-"""What an index must be able to do, whichever it is."""
+"""Define what every index can do."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

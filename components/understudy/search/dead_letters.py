@@ -1,4 +1,4 @@
-"""Dead letters: documents that the index refused, each with its reason; the texts stay in the predictions.
+"""Keep dead letters: documents that the index refused, each with its reason.
 
 dead-letters/<index>/date=<night>/<bundle>/<segment>.json   for predictions/date=<night>/<bundle>/<segment>.parquet
 

@@ -1,4 +1,4 @@
-"""What a document of the index is: the fields of a prediction, an id of its own, and a version that never goes back."""
+"""Make documents of predictions: fields, id, and a version that never goes back."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The index in Elasticsearch 9: one concrete index a mapping, an alias that searches go through, a strict template.
+"""Index and search in Elasticsearch 9: one concrete index a mapping, an alias, a strict template.
 
     understudy.<card>            the alias
     understudy.<card>.<hash>     an index; the hash is that of its settings and mapping

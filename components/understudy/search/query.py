@@ -1,4 +1,4 @@
-"""What a search asks, the same of every index."""
+"""Parse what a search asks, the same for every index."""
 
 import re
 from dataclasses import dataclass

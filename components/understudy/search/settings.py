@@ -1,4 +1,4 @@
-"""How documents are sent to the search index: the settings of the step index, and of all that opens an index."""
+"""Define the settings of the search index, for the step index and all that opens an index."""
 
 from dataclasses import dataclass
 

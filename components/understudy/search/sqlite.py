@@ -1,4 +1,4 @@
-"""The embedded index: one SQLite file with full-text search, a cache that is filled again from the store when lost."""
+"""Index and search in one SQLite file with full-text search, a cache of the store."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""Secrets: keys and passwords as they are read, and the streams on which none is shown."""
+"""Read secrets, and keep them off every stream."""

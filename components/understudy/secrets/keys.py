@@ -1,4 +1,4 @@
-"""Keys and passwords: read from the environment or mounted files, checked, and never shown.
+"""Read keys and passwords from the environment or mounted files, and redact them everywhere else.
 
 Every sink of text goes through this module: standard error and output by `store.sinks`, records by `redact_values`. A
 secret is known by its value, not by its looks: what the environment holds under a name such as OPENAI_API_KEY, what was

@@ -1,4 +1,4 @@
-"""Where text leaves the program: streams on which no known secret is shown."""
+"""Guard the streams where text leaves the program: no known secret is shown."""
 
 import codecs
 import io

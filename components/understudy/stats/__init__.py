@@ -1,1 +1,1 @@
-"""Seeded draws: pure functions of what they are given."""
+"""Compute statistics: metrics with intervals, seeded draws, drift; pure functions of what they are given."""

@@ -1,4 +1,4 @@
-"""Figures of merit and their 95% intervals, in plain numpy so that the nightly image can compute them too.
+"""Compute metrics and their 95% intervals in plain numpy, so that the nightly image can too.
 
 Conventions. Arrays have shape (texts,). A figure takes `weights` of shape (..., texts) and then has shape (...): with
 one row of weights a resample, a bootstrap is a single product. A share of nothing is undefined and is nan (the recall

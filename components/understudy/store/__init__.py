@@ -1,1 +1,1 @@
-"""What is known about a store before it is opened: addresses, the names of what lies in it, and keys that open it."""
+"""Store objects in a folder or a bucket: addresses, names, codecs, and each family of records."""

@@ -1,4 +1,4 @@
-"""Addresses of data: a path on this machine, or `s3://bucket/key`. The one place that takes them apart.
+"""Parse addresses of data: a path on this machine, or `s3://bucket/key`; the one place that does.
 
 An S3 key may hold any character, `#`, `?` and `%` too: nothing is cut off and nothing is unquoted. A `file://` address
 is a URL, so its path is unquoted.

@@ -1,4 +1,4 @@
-"""A bundle's folder: its settings, and the check of its files' hashes; needs no numpy, so that submit can publish."""
+"""Read and check a bundle's folder: settings, names and hashes; without numpy, so that submit can publish."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A folder on this machine for what can be had again: answers that the store holds, bundles that it serves.
+"""Keep a cache folder on this machine for what can be had again.
 
 Files in it hold texts: they are read and written by their owner alone, whatever the process's umask.
 """

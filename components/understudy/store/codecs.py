@@ -1,4 +1,4 @@
-"""Typed JSON and tables, into a store, a bundle or a folder and out of it: the one way to write and to read them.
+"""Read and write typed JSON, JSON lines and tables, bounded, with one error sentence each.
 
 Others may write there too, so what is read is sound and of bounded size. A record is read only below a limit on bytes,
 depth and digits; it has no key twice, no NaN and no half of a surrogate pair, and it has the type that its reader asked

@@ -1,4 +1,4 @@
-"""What went wrong with a store, sorted: what passes is a StorageError, what somebody must change a BadInput."""
+"""Sort faults of a store: what passes is a StorageError, what somebody must change a BadInput."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""SHA-256 of files, folders and JSON values; a provenance is no part of what it describes."""
+"""Hash files, folders and JSON values by SHA-256; a provenance is no part of what it describes."""
 
 import hashlib
 import os

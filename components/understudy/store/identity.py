@@ -1,4 +1,4 @@
-"""What tells a store from another one that was made anew at its address: the name of what this machine keeps of it."""
+"""Identify a store, to tell it from another one that was made anew at its address."""
 
 import hashlib
 import re

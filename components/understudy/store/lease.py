@@ -1,4 +1,4 @@
-"""A lease in the store: one process at a time may do a thing, and who is killed is followed by the next.
+"""Hold a lease in the store: one process at a time may do a thing, and a dead one is followed by the next.
 
 The object is taken, renewed and given back by compare and swap. Its holder renews it in the background; whoever waits
 watches that it changes, by its own clock alone: an object that stayed the same for a whole term has lost its holder.

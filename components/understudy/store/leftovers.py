@@ -1,4 +1,4 @@
-"""Temporary files that do not outlive their process: what a killed one leaves, the next one removes.
+"""Remove temporary files that their killed process left.
 
 A temporary file or folder is held by a lock (flock) for as long as its process lives; the system lets go of the lock
 however the process ends. What can be locked by somebody else is therefore nobody's, and is removed: whenever a

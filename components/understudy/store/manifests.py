@@ -1,4 +1,4 @@
-"""A night's manifest: which texts it labels, by which bundle, in how many shards; frozen once, for every later run.
+"""Read and freeze a night's manifest: which texts it labels, by which bundle, in how many shards.
 
     manifests/order/<number>.json            every manifest, in the order in which the nights were begun
     manifests/date=<night>/manifest.json     the same bytes, by night

@@ -1,4 +1,4 @@
-"""Names that come out of a store, a bundle, a manifest or a provenance: parsed before they touch a path or a key.
+"""Parse names that come out of a store, a bundle or a manifest, before they touch a path or a key.
 
 Who can write the store chooses these names. Each kind has one strict type, for pydantic models and for plain calls, and
 a path made of them is resolved and proven to lie in its folder.

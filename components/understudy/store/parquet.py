@@ -1,4 +1,4 @@
-"""Parquet opened as it stands, from bytes or a path: no sign of a path is a pattern, a home or a cloud.
+"""Open Parquet from bytes or a path, taking no sign of the path for a pattern, a home or a cloud.
 
 A damaged file can make polars panic, which is no `Exception` and writes pages of its own to standard error; here it
 becomes one of polars' errors, and what its threads wrote is dropped.

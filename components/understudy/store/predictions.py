@@ -1,4 +1,4 @@
-"""The tables that the nightly run writes for every text: its prediction, or why it was refused; as Parquet segments.
+"""Define the tables that a night writes for every text: its prediction, or why it was refused.
 
 Needs polars only: the images that score and index have no dataframely. `segments.parse` checks what is read of it.
 """

@@ -1,4 +1,4 @@
-"""An object's bytes as they come in: counted, and gone on with where a connection is cut.
+"""Read an object's bytes: counted, and resumed where a connection is cut.
 
 A connection that is cut looks like the end of an object to whoever reads it. Here the end is where the server said that
 it would be: what comes short is asked for again from the byte reached, a bounded number of times, and is an error then.

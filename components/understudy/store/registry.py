@@ -1,4 +1,4 @@
-"""The registry of bundles in a store: whole versions, one pointer to the one that serves, and the pointer's history.
+"""Publish bundles in a registry: whole versions, one pointer to the one that serves, and its history.
 
     bundles/<version>/<file>                 the bundle
     bundles/<version>/papers/<hash>/<file>   what was published with it: report, evaluation, model card

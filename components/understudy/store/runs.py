@@ -1,4 +1,4 @@
-"""What ran, as the store tells it: a few small objects a run, each written once.
+"""Record runs: a few small objects a run, each written once.
 
 runs/<name>/started.json      the claim: pipeline, card, arguments; whoever puts it owns the name
 runs/<name>/creator.json      of a run on a cluster: who may create it now (a lease)

@@ -1,4 +1,4 @@
-"""What the workers left of a night: its segments of predictions, and whether all of them are there.
+"""Read a night's segments of predictions, and check that all of them are there.
 
 What is read here was written by the step infer, but who can write the store can alter it: names, records and tables are
 checked before anything is made of them.

@@ -1,4 +1,4 @@
-"""Open the store that an address names: a folder, or a bucket on S3."""
+"""Open a store, a folder or an S3 bucket, and prove that it keeps its conditions."""
 
 from understudy.errors import BadInput
 from understudy.store.address import parse_address

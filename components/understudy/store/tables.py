@@ -1,4 +1,4 @@
-"""The tables that steps hand to one another: their schemas, and reading and writing them as Parquet."""
+"""Define the tables that steps hand to one another, and read and write them as Parquet."""
 
 from pathlib import Path
 from typing import Literal

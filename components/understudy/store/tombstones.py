@@ -1,4 +1,4 @@
-"""Texts that somebody asked to forget: the store keeps a tombstone of each, by hash, so that none comes back.
+"""Keep tombstones of texts that somebody asked to forget, by hash, so that none comes back.
 
     forgotten/<SHA-256 of "id:<id>" or "group:<group>">.json
 

@@ -1,4 +1,4 @@
-"""The watch's records: of a night, and of the model's quality on a day. Everything that is shown is made from them.
+"""Read and write the watch's records: of a night, and of the model's quality on a day.
 
 watch/date=<night>/series.json   a night, written once; with it the night is judged
 watch/date=<night>/page.html     the page of that night, made from its record and those before it
@@ -261,7 +261,9 @@ def read_quality(store: Store, key: str) -> Quality:
         BadArtifact: it is damaged, or of another format, or its key is that of no such record.
     """
     if layout.QUALITY.fields(key) is None:
-        raise BadArtifact(f"A record of the model's quality must lie in its place, got '{key:.80}'. Restore it.")
+        raise BadArtifact(
+            f"A record of the model's quality must lie under {layout.QUALITY.prefix()}, got '{key:.80}'. Restore it."
+        )
     quality = codecs.read_as(Quality, store.read(key), store.locate(key))
     if quality.format != QUALITY_FORMAT:
         raise BadArtifact(

@@ -1,1 +1,1 @@
-"""Task card: the card, its settings, and the patterns in it."""
+"""Define the task: the card, its settings, its patterns and the steps."""

@@ -1,4 +1,4 @@
-"""The task card: one YAML file that defines the task, its decision rules, budgets, goals and every step's settings."""
+"""Parse the task card: one YAML file with the task, its decision rules, budgets, goals and settings."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-r"""The patterns of a card: regular expressions whose time grows with the text and not beyond.
+r"""Match a card's patterns: regular expressions whose time grows with the text and not beyond.
 
 Texts and patterns come from different people, and an engine that goes back, such as Python's `re`, can take hours for
 one text (`^(a+)+$`). Rust's `regex` does not. It is in two libraries that are there already: polars finds with it, and

@@ -1,4 +1,4 @@
-"""YAML as a card or a setting may hold it: bounded in size, depth and aliases, and plain values only.
+"""Parse YAML of cards and settings: bounded in size, depth and aliases, plain values only.
 
 YAML lets a few lines stand for millions of values (aliases, merges), nest without end, hold itself, or make objects by
 tags. One border refuses all of that before anything is built, with the line where it begins.

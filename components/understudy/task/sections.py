@@ -1,4 +1,4 @@
-"""Settings that several steps share, each a section of the card of its own."""
+"""Define the settings that several steps share, each a section of the card of its own."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which texts a card's weak rules call positive, and which belong to its slices."""
+"""Find which texts a card's weak rules call positive, and which belong to its slices."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A commented card to start from; it is sound as it stands."""
+"""Write a commented card to start from."""
 
 import re
 

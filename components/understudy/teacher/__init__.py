@@ -1,1 +1,1 @@
-"""The LLM teacher: its client, its paid answers, and the rehearsal teacher that stands in for it."""
+"""Ask the LLM teacher: client, prompt, budget, response log, and the simulated teacher."""

@@ -1,4 +1,4 @@
-"""A teacher's answers as columns that can stand beside human labels."""
+"""Tabulate a teacher's answers beside human labels."""
 
 import polars as pl
 

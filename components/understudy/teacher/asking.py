@@ -1,4 +1,4 @@
-"""Get one text's answer from the teacher: patient with a busy server, strict with garbage, and never over budget."""
+"""Ask the teacher about one text: patient with a busy server, strict with garbage, never over budget."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""One OpenAI-compatible server: is it there, is it a rehearsal, and one request to it, with every failure named."""
+"""Send requests to one OpenAI-compatible server, with every failure named."""
 
 import contextlib
 import email.utils

@@ -1,4 +1,4 @@
-"""What a rehearsal teacher answers: the labels of a file, with errors planted on purpose, all decided beforehand.
+"""Plan a simulated teacher's answers: the labels of a file, with errors injected on purpose.
 
 Every decision is drawn from a hash of the seed and the text, so the same text always gets the same answer.
 """

@@ -1,4 +1,4 @@
-"""What is written to the store around each request: that it may be sent, before it is, and its answer, before the next.
+"""Journal each request in the store: that it may be sent, before it is, and its answer, before the next.
 
 A request keeps its place until the store has its answer, so what is sent and not yet stored is never more than
 `concurrency`; a kill at any moment costs at most those a second time. Many requests share one write: while the store

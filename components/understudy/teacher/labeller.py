@@ -1,4 +1,4 @@
-"""The teacher: asks an LLM for labels, keeps every answer that was bought, and never asks for one twice.
+"""Label texts by the teacher: keep every answer that was bought, and never ask for one twice.
 
     with open_teacher(card, store, config) as teacher:
         teacher.estimate(texts)          # texts, tokens and dollars; nothing is spent

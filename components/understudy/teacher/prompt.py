@@ -1,4 +1,4 @@
-"""The prompt that a card makes, the answer it asks for, and how an answer is read.
+"""Write the prompt of a card, and parse the teacher's answer.
 
 The text stands between two lines with a code made of its own hash, so no text can hold the line that ends it:
 

@@ -1,4 +1,4 @@
-"""The teacher's answers, kept as they arrive: in the store, and in a SQLite file that is a cache of it.
+"""Log the teacher's answers as they arrive: in the store, with a SQLite file as its cache.
 
 A segment is an immutable object `judgements/<card>/<judge>/<id>.jsonl` with one answer a line. While a run asks, each
 segment holds what arrived since the last one; every few seconds they are merged into one. The SQLite file can be lost:

@@ -1,4 +1,4 @@
-"""A rehearsal teacher: a local HTTP server that speaks the OpenAI chat API and answers from a labelled file.
+"""Serve a simulated teacher: a local server that speaks the OpenAI chat API and answers from a labelled file.
 
 It costs nothing and says so: its model is `rehearsal`, and whoever asks it stamps that on every answer.
 

@@ -1,4 +1,4 @@
-"""How many requests are under way at once: as many as the card says, fewer on a server that is slow, one pause for all.
+"""Throttle requests: as many at once as the card says, fewer on a slow server, one pause for all.
 
 A request that waits longer than `timeout_s` is not cut off at once, for the server may work on it and bill it: the
 limit halves, nothing new is sent above it, and the request is waited for as long as the server answers others. It is

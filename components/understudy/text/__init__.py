@@ -1,1 +1,1 @@
-"""Text: what counts as the same text, near-duplicates, and how numbers are written."""
+"""Compare texts and write numbers: normalising, near-duplicates, numbers in sentences."""

@@ -1,4 +1,4 @@
-"""What counts as the same text, and which texts stand in the test split."""
+"""Normalise texts, to tell which are the same and which stand in the test split."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""How numbers are written in sentences, so that a log line, the audit and the report say the same."""
+"""Write numbers in sentences, so that a log line, the audit and the report say the same."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""ONNX graphs of the students: written by hand for CPUs, quantised, and looked into before they are loaded."""
+"""Build and check ONNX graphs of the students."""

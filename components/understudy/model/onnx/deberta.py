@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and v3 for CPUs: the same function, with the work that depends on weights alone done at export.
+"""Write DeBERTa-v2 and v3 as a graph for CPUs, with what depends on weights alone computed at export.
 
 Each layer adds to q.k two terms that look up the signed distance of two tokens: c2p, the query against the distance's
 projected key, and p2c, the key against its projected query. The model projects the table of distances anew for every

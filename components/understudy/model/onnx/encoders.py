@@ -1,4 +1,4 @@
-"""BERT and DistilBERT for CPUs, and what every encoder with a first token for the whole text shares.
+"""Write BERT and DistilBERT as graphs for CPUs, and what encoders with a first token for the text share.
 
 A classifier reads the last layer's first token alone. So in that layer every token still gives a key and a value, but
 the first alone asks, and goes through the layers that follow: of six layers the last costs a sixth of the others.

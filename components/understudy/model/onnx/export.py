@@ -1,4 +1,4 @@
-"""Make ONNX graphs of a student: written by hand where its architecture is covered, by its exporter where it is not."""
+"""Export a student to ONNX graphs: written by hand where its architecture is covered, else by its exporter."""
 
 import shutil
 import warnings

@@ -1,4 +1,4 @@
-"""Look into an ONNX file before a library opens it: no weights outside of it, no tensor larger than its own bytes.
+"""Check an ONNX file before a library opens it: no outside weights, no loops, no tensor larger than its bytes.
 
 Whoever writes a bundle writes this file. A tensor of a few bytes may say that it holds 160 GB, and external weights may
 name any file of the machine; both are seen in the file's structure, which is read here without loading anything. What

@@ -1,4 +1,4 @@
-"""Products in 8-bit integers: one scale a column for weights, one range a tensor for activations, both fixed at export.
+"""Quantise products to 8-bit integers: one scale a column for weights, one range a tensor for activations.
 
 A range found at export instead of in every batch makes a text's score the same whatever it is batched with; it was as
 accurate and as fast (docs/log.md). Values beyond the range are cut to it.

@@ -1,4 +1,4 @@
-"""T5's encoder with the head of `student.T5EncoderClassifier`, for CPUs.
+"""Write T5's encoder with its classification head as a graph for CPUs.
 
 The bias of each signed distance is looked up once a batch for all layers, and the tokens are averaged before the head
 instead of after it: the head is linear.

@@ -1,4 +1,4 @@
-"""The evaluation for people: one self-contained HTML page, and a few lines for a terminal.
+"""Render the evaluation: one self-contained HTML page, and a few lines for a terminal.
 
 Everything shown comes from the content of evaluation.json, so the same evaluation gives the same bytes.
 """

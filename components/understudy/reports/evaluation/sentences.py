@@ -1,4 +1,4 @@
-"""The evaluation in words: the decision, on what it rests, and what could not be measured."""
+"""Write the evaluation in words: the decision, its reasons, and what could not be measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

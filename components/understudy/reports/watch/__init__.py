@@ -1,4 +1,4 @@
-"""The watch for people: one self-contained HTML page, in the look of the report, from the records of nights."""
+"""Render the watch page from the records of nights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

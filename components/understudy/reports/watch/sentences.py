@@ -1,4 +1,4 @@
-"""The watch in words."""
+"""Write the watch's verdict and evidence in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

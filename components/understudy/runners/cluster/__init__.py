@@ -1,1 +1,1 @@
-"""Cluster runner: submit a pipeline to Kubeflow Pipelines, follow it, and enter it again."""
+"""Submit pipelines to Kubeflow Pipelines, follow them, and enter them again."""

@@ -1,4 +1,4 @@
-"""The Kubeflow Pipelines API as submit uses it: each call with a time limit, bounded retries and one sentence an error.
+"""Call the Kubeflow Pipelines API: a time limit, bounded retries and one sentence an error.
 
 The generated client (kfp_server_api) does the calls and kfp's credentials carry the token. `kfp.Client` stands between
 the two and is left out: it has no time limits, prints, logs tracebacks, and writes into HOME, which a pod may not.

@@ -1,4 +1,4 @@
-"""Artifacts that KFP keeps, read from this machine: its storage may be another than the store's, with its own keys.
+"""Read KFP's artifacts from this machine; its storage and keys may be others than the store's.
 
 Kubeflow Pipelines writes `minio://bucket/..` for the storage that it brings along, and `s3://` for others. Settings of
 the store (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, ...) serve both unless the same names with ARTIFACTS_ before them say

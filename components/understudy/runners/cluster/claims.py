@@ -1,4 +1,4 @@
-"""One run for each name, however often and by however many at once it is asked for.
+"""Claim a run's name, so that it is created once however often and by however many it is asked for.
 
 The pipelines API has no key that would make a second creation harmless, so the store says who may create:
 

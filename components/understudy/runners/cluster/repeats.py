@@ -1,4 +1,4 @@
-"""Runs that failed: which are entered again without a person, and which would only fail again.
+"""Decide which failed runs are entered again without a person, and which would only fail again.
 
 The run of a night or a week has a base name, and each further try adds its number: `<base>-2`, `<base>-3`. The next one
 is entered when the one before has failed, until there are as many as were asked for. Tries are claimed like any other

@@ -1,4 +1,4 @@
-"""Whether a training run is to be submitted because a night has asked for one.
+"""Decide whether a training run is submitted because a night has asked for one.
 
 `watch` leaves `watch/retrain/<night>.json` when the model should learn again. The run that answers is named after that
 night, so that its claim is the answer: nothing else has to be written down, and asking twice makes one run. A claim

@@ -1,4 +1,4 @@
-"""The day that a run is of when nobody names one."""
+"""Choose the day that a run is of when nobody names one."""
 
 import re
 from datetime import UTC, datetime, tzinfo

@@ -1,1 +1,1 @@
-"""Local runner: a compiled pipeline on this machine, by direct calls or by KFP's own runner."""
+"""Run compiled pipelines on this machine, by direct calls or by KFP's own runner."""

@@ -1,4 +1,4 @@
-"""Told apart: a changed base rate, and changed content.
+"""Tell a changed base rate from changed content.
 
 When only the share of positives moves, texts of either label stay as they are, so each part of the range of
 probabilities gains or loses in proportion to how positive it is (label shift). What is left over when that is taken

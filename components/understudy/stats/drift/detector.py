@@ -1,4 +1,4 @@
-"""A sequential test for one series: has it changed, since when, and how sure is that?
+"""Test one series sequentially: has it changed, since when, and how sure is that?
 
 The rule. Each night's value is compared with the mean of all before it, in units of the standard error of the
 difference: a recursive residual. While nothing changes, these are independent and about standard normal, however little

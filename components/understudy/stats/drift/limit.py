@@ -1,4 +1,4 @@
-"""A sequential test for one rate: has it passed a limit, since when, and how sure is that?
+"""Test one rate against a limit sequentially: has it passed, since when, and how sure is that?
 
 For every night on which it might have begun, and a few sizes of excess, a bet is kept. Its capital is multiplied each
 night by the likelihood of the night's count under that excess over its likelihood at the limit; it grows no more than 1

@@ -1,4 +1,4 @@
-"""The series that the watch follows: one number a night each, on a scale where it is about normal, and its variance.
+"""Compute the series that the watch follows: one number a night each, about normal, with its variance.
 
 `positives` is the share of texts that got the positive label. The other three speak of content: the mean log-odds, the
 mean logarithm of the length in words, and the mean surprise of the words in bits, each taken among the texts of either

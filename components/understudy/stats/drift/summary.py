@@ -1,4 +1,4 @@
-"""A night in a few numbers: sums and cross products by group, which add up over segments and shards.
+"""Summarise a night: sums and cross products by group, which add up over segments and shards.
 
 A text is described by eight numbers: for texts of either label, whether it is one, its log-odds, the logarithm of its
 length and the surprise of its words. From the sums come means and shares, from the cross products of the groups' sums

@@ -1,4 +1,4 @@
-"""How surprising a text's words are, from hashed counts of the words of the reference: no word list is kept."""
+"""Measure how surprising a text's words are, by hashed counts of the reference; no word list is kept."""
 
 import math
 import zlib

@@ -1,1 +1,1 @@
-"""The teacher against human labels, per class and slice, with a verdict in words."""
+"""Audit the teacher against human labels, per class and slice, with a verdict in words."""

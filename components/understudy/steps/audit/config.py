@@ -1,4 +1,4 @@
-"""Settings of the step audit."""
+"""Define the settings of the step audit."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Test the teacher against people: folders in, a folder out."""
+"""Run the step audit: test the teacher against people."""
 
 from pathlib import Path
 from typing import Any

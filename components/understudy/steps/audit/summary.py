@@ -1,4 +1,4 @@
-"""What the audit found, as the content of audit.json, and the sentences in it."""
+"""Summarise the audit: the content of audit.json, and the sentences in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Settings of the step calibrate."""
+"""Define the settings of the step calibrate."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The step calibrate: files in, files out."""
+"""Run the step calibrate: fit calibrator, threshold and first stage, and write the bundle."""
 
 import shutil
 from dataclasses import asdict

@@ -1,1 +1,1 @@
-"""What a bundle is worth on human labels, beside its teacher, and whether to publish it."""
+"""Evaluate a bundle on human labels, beside its teacher, and decide whether to publish it."""

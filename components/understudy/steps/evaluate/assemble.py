@@ -1,4 +1,4 @@
-"""Put everything that was measured into evaluation.json: all that the report shows, and nothing else."""
+"""Assemble evaluation.json: all that the report shows, and nothing else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Settings of the step evaluate."""
+"""Define the settings of the step evaluate."""
 
 from dataclasses import dataclass
 

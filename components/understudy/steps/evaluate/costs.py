@@ -1,4 +1,4 @@
-"""What the student costs beside its teacher, with the arithmetic in words."""
+"""Compute what the student costs beside its teacher, with the arithmetic in words."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The card's goals as gates, and the decision.
+"""Judge the card's goals as gates, and decide.
 
 The rule. "keep-the-teacher" when the teacher's F1 is certainly higher (the whole 95% interval of the student's minus
 the teacher's lies below 0) and the teacher is cheaper at the card's texts a month. Else "refuse" when a goal is missed.

@@ -1,4 +1,4 @@
-"""What a system is worth on human labels: figures with intervals, comparison, thresholds, slices, curves, errors.
+"""Compute what a system is worth on human labels: figures, comparison, thresholds, slices, curves, errors.
 
 Texts count once each, unweighted; intervals are 95% bootstrap intervals that draw whole groups with replacement.
 """

@@ -1,4 +1,4 @@
-"""How fast a bundle scores on this machine: one text at a time on one thread, and in batches on all cores."""
+"""Measure how fast a bundle scores on this machine: one text on one thread, and batches on all cores."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Measure a bundle on human labels: a folder and a file in, a folder and a page out."""
+"""Run the step evaluate: measure a bundle on human labels, and render the report."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The human-labelled texts to measure on: the test artifact of a run, or anybody's labelled file."""
+"""Read the test set: the test artifact of a run, or anybody's labelled file."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Settings of the step export."""
+"""Define the settings of the step export."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Fit the first stage of the cascade: what the student says of the pool, learned by a table of weights.
+"""Fit the first stage of the cascade to the student's own answers on the pool.
 
 The regression is ridge on the log-odds. A text's columns are its tokens, its pairs of neighbours and the sum of its
 tokens' embeddings as the student holds them, each divided by the square root of the tokens. The sum of embeddings is

@@ -1,4 +1,4 @@
-"""The graphs with integers, and what decides among them: how they rank the validation texts, and how fast they are."""
+"""Choose the precision of the graph by how it ranks the validation texts, and how fast it is."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""When a graph is still the same classifier: parity, label order and quality; pure functions over arrays."""
+"""Judge whether a graph is still the same classifier: parity, label order and quality."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The step export: files in, files out."""
+"""Run the step export: turn a student into ONNX graphs."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,1 +1,1 @@
-"""The step index: predictions into the searchable index."""
+"""Index predictions into the search index."""

@@ -1,4 +1,4 @@
-"""Settings of the step index: those of the search index that it fills."""
+"""Define the settings of the step index: those of the search index that it fills."""
 
 from understudy.search.settings import IndexConfig
 

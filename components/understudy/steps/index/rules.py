@@ -1,4 +1,4 @@
-"""When the index took enough of a night, and the sentence about it."""
+"""Judge whether the index took enough of a night."""
 
 from understudy.errors import IndexFailed
 from understudy.search.sync import Followed

@@ -1,4 +1,4 @@
-"""The step index: the store's predictions into the searchable index."""
+"""Run the step index: send the store's predictions to the search index."""
 
 from functools import partial
 from pathlib import Path

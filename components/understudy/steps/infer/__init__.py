@@ -1,1 +1,1 @@
-"""The step infer: label one shard of a night."""
+"""Label one shard of a night."""

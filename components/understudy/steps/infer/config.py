@@ -1,4 +1,4 @@
-"""Settings of the step infer."""
+"""Define the settings of the step infer."""
 
 from dataclasses import dataclass
 

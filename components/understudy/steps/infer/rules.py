@@ -1,4 +1,4 @@
-"""Cut rows into segments, tell the texts that are known from those to score, and make the tables of both."""
+"""Turn rows into segments of predictions: what is scored, what is known already, what the tables say."""
 
 import hashlib
 from collections import Counter

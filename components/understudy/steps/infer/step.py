@@ -1,4 +1,4 @@
-"""Label one shard: read it, score it, and put it into the store segment by segment."""
+"""Run the step infer: read one shard of a night, score it, and store it segment by segment."""
 
 import hashlib
 from collections.abc import Callable

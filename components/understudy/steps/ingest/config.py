@@ -1,4 +1,4 @@
-"""Settings of the step ingest."""
+"""Define the settings of the step ingest."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Rows that were refused, as a table; and the share of faults from which a run ends."""
+"""Tabulate refused rows, and judge the share of faults from which a run ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which split a group of texts belongs to: asked for by the author, or assigned by a seeded hash; once, and for good.
+"""Assign each group of texts to a split, by its author or a seeded hash; once, and for good.
 
 The store keeps the assignments as numbered segments, each put once: of two runs at once one writes the next number,
 and the other reads it and divides again.

@@ -1,4 +1,4 @@
-"""The step ingest: read the user's files and the store's labels, divide them, and write what later steps may see."""
+"""Run the step ingest: read the user's files and the store's labels, divide them, write pool, gold and test."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress

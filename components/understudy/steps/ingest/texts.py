@@ -1,4 +1,4 @@
-"""Where each text goes: the pool, the held-out splits of gold, or the refusals."""
+"""Place each text: the pool, the held-out splits of gold, or the refusals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What people's votes count: which are sound, which split they may speak in, and what the majority says."""
+"""Count people's votes: which are sound, which split they may speak in, what the majority says."""
 
 from collections.abc import Sequence
 

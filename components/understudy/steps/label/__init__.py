@@ -1,1 +1,1 @@
-"""Label: ask the teacher for its answers, within a budget, never twice."""
+"""Ask the teacher for its answers, within a budget, never twice."""

@@ -1,4 +1,4 @@
-"""Settings of label."""
+"""Define the settings of the step label."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which texts the teacher is asked for, and how much of the pool each of them stands for."""
+"""Choose which texts the teacher is asked for, and how much of the pool each stands for."""
 
 import polars as pl
 

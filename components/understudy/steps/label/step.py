@@ -1,4 +1,4 @@
-"""The step label: files in, files out, and the teacher between them."""
+"""Run the step label: ask the teacher for a sample of the pool and for the test split."""
 
 from pathlib import Path
 

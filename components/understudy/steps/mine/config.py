@@ -1,4 +1,4 @@
-"""Settings of mine."""
+"""Define the settings of the step mine."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which unlabelled texts the teacher is asked for, and which of them go to people because the student disagrees."""
+"""Choose which unlabelled texts the teacher is asked for, and which of them go to people."""
 
 from collections.abc import Collection
 

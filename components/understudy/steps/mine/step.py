@@ -1,4 +1,4 @@
-"""The step mine: files in, files out, and the queue into the store."""
+"""Run the step mine: find disagreements of student and teacher, and put the queue into the store."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,1 +1,1 @@
-"""Put a bundle that passed its evaluation into the registry, and let it serve."""
+"""Publish a bundle that passed its evaluation, and let it serve."""

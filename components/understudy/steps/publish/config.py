@@ -1,4 +1,4 @@
-"""Settings of publish."""
+"""Define the settings of the step publish."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Whether a bundle may be published."""
+"""Judge whether a bundle may be published."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The step publish: folders in, the registry moved, and a folder that says how."""
+"""Run the step publish: put the bundle into the registry, and let it serve."""
 
 from pathlib import Path
 from typing import Any

@@ -1,1 +1,1 @@
-"""The step sample: texts of the last nights for people to label, drawn with known weights."""
+"""Draw texts of the last nights for people to label, with known weights."""

@@ -1,4 +1,4 @@
-"""Settings of sample."""
+"""Define the settings of the step sample."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A sample as people's tools take it; no model's answer is in it, for people who see one tend to agree with it."""
+"""Write a sample for people's tools, without any model's answer: people tend to agree with one they see."""
 
 import csv
 import io

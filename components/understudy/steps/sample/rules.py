@@ -1,4 +1,4 @@
-"""Which texts of the last nights people are asked for, and how many texts each of them stands for."""
+"""Choose which texts of the last nights people are asked for, and how many texts each stands for."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""The step sample: take answers in, draw the day's sample, and leave it in the store for people."""
+"""Run the step sample: take answers in, draw the day's sample, and leave it in the store for people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,1 +1,1 @@
-"""The step shard: find the texts that have arrived, pin the bundle, and freeze the night's manifest."""
+"""Find the texts that have arrived, pin the bundle, and freeze the night's manifest."""

@@ -1,4 +1,4 @@
-"""Settings of the step shard."""
+"""Define the settings of the step shard."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a night's manifest says, from what has arrived and what serves."""
+"""Judge whether a night may be begun, and say what it holds."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The step shard: look at source and registry, and freeze the night."""
+"""Run the step shard: look at source and registry, and freeze the night."""
 
 from datetime import UTC, datetime
 from typing import Any

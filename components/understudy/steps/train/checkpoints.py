@@ -1,4 +1,4 @@
-"""Checkpoints of a training in the store: tensors as safetensors, counters as JSON, never a pickle.
+"""Store checkpoints of a training: tensors as safetensors, counters as JSON, never a pickle.
 
     checkpoints/<training>/<update>.json, .safetensors    while it trains; the newest stays
     checkpoints/<training>/ended.json, .safetensors       its outcome

@@ -1,4 +1,4 @@
-"""Settings of the step train."""
+"""Define the settings of the step train."""
 
 from dataclasses import dataclass
 

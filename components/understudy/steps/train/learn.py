@@ -1,4 +1,4 @@
-"""The training loop: deterministic, stopped by the validation split, and able to go on from a checkpoint."""
+"""Train a student: deterministic, stopped by the validation split, resumable from a checkpoint."""
 
 import os
 import time

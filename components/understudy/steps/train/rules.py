@@ -1,4 +1,4 @@
-"""What the student learns from: soft targets, weights and batches; pure functions over arrays and tables."""
+"""Build what the student learns from: soft targets, weights and batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

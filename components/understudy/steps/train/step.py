@@ -1,4 +1,4 @@
-"""The step train: files in, files out."""
+"""Run the step train: train one student from teacher and human labels."""
 
 import hashlib
 from dataclasses import dataclass

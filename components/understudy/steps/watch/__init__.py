@@ -1,1 +1,1 @@
-"""The step watch: whether the model may go on."""
+"""Judge each night whether the model may go on."""

@@ -1,4 +1,4 @@
-"""Settings of watch."""
+"""Define the settings of the step watch."""
 
 from dataclasses import dataclass
 from datetime import date

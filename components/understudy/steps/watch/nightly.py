@@ -1,4 +1,4 @@
-"""Read what a night left in the store, and put it into numbers, a segment at a time."""
+"""Summarise what a night left in the store, a segment at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

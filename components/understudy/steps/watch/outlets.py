@@ -1,4 +1,4 @@
-"""Where a verdict goes: a search index, Prometheus, whoever trains next, and a webhook when there is an alarm."""
+"""Send a verdict on: to a search index, Prometheus, whoever trains next, and a webhook on an alarm."""
 
 import http.client
 import json

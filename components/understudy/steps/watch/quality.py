@@ -1,4 +1,4 @@
-"""What people and the teacher say of the model: precision and recall by label, errors, disagreement, and the trend."""
+"""Measure the model by what people and the teacher say: precision and recall, disagreement, trend."""
 
 import json
 import math

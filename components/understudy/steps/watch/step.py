@@ -1,4 +1,4 @@
-"""The step watch: judge a night by those before it, and leave the verdict in the store."""
+"""Run the step watch: judge a night by those before it, and leave the verdict in the store."""
 
 import math
 from collections.abc import Sequence

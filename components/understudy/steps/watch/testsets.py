@@ -1,4 +1,4 @@
-"""Every quarter, the texts drawn at random that people have answered become a new dated test set.
+"""Build dated test sets, every quarter, of texts drawn at random that people have answered.
 
 testsets/<last day of the quarter>/gold.parquet   human labels, as `understudy evaluate --test` reads them
 testsets/<last day of the quarter>/about.json     put last: F1 on it beside F1 on the set the bundle was published on
