@@ -5,8 +5,10 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from tests.night_desk import make_desk, texts
+from understudy.cli.main import app
 from understudy.store import manifests
 
 SMALL = ("--set", "shard.texts_per_shard=20", "--set", "infer.texts_per_segment=5")
@@ -24,11 +26,15 @@ def desk(tmp_path):
     return made
 
 
-def start(desk, *options, **changes):
+def words(desk, *options, **changes):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri, "work": desk.folder / "runs"}
     pairs = [part for name, value in {**given, **changes}.items() for part in (f"--{name}", str(value))]
+    return ["-m", "understudy", "run", "nightly", *pairs, *options]
+
+
+def start(desk, *options, **changes):
     return subprocess.Popen(
-        [sys.executable, "-m", "understudy", "run", "nightly", *pairs, *options],
+        [sys.executable, *words(desk, *options, **changes)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -46,8 +52,9 @@ def ids(desk, date):
 
 
 def search(desk, *words):
-    command = [sys.executable, "-m", "understudy", "search", *words, "--store", desk.uri]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = CliRunner().invoke(app, ["search", *words, "--store", desk.uri], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 @pytest.mark.parametrize("runner", ["direct", "kfp"])
@@ -114,17 +121,16 @@ def test_a_failing_worker_is_told_by_both_runners(desk):
         ({"texts": "nothing.csv"}, "nothing.csv"),
     ],
 )
-def test_what_cannot_serve_is_told_before_anything_runs(desk, changes, told):
-    done = run(desk, **changes)
+def test_what_cannot_serve_is_told_before_anything_runs(desk, warm, changes, told):
+    done = warm.run(words(desk, **changes), timeout=120)
     assert done.returncode == 2
     assert told in done.stderr
     assert not (desk.folder / "runs").exists()
 
 
-def test_training_still_asks_for_labels(desk):
+def test_training_still_asks_for_labels(desk, warm):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri}
     pairs = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "understudy", "run", "training", *pairs]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = warm.run(["-m", "understudy", "run", "training", *pairs], timeout=120)
     assert done.returncode == 2
     assert "training must be given human labels, got none (--labels)" in done.stderr
