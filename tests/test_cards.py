@@ -145,12 +145,12 @@ def test_a_card_on_s3_is_an_object_or_a_folder(form: str, s3_url: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["file://{folder}/snapshot", "{url}/snapshot"])
-def test_every_command_takes_a_card_in_a_folder(form: str, s3_url: str, tmp_path: Path) -> None:
+def test_every_command_takes_a_card_in_a_folder(form: str, s3_url: str, tmp_path: Path, warm: Interpreter) -> None:
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
     (snapshot / "card.yaml").write_text(card_yaml(), encoding="utf-8")
     open_store(s3_url).put_if_absent("snapshot/card.yaml", card_yaml().encode())
-    for name, (code, told) in run_all(tmp_path, form.format(folder=tmp_path, url=s3_url)).items():
+    for name, (code, told) in run_all(warm, tmp_path, form.format(folder=tmp_path, url=s3_url)).items():
         assert "A card must" not in told, (name, told)
         assert "Traceback" not in told, (name, told)
         assert code in {0, 2}, (name, told)
