@@ -261,9 +261,8 @@ def read_quality(store: Store, key: str) -> Quality:
         BadArtifact: it is damaged, or of another format, or its key is that of no such record.
     """
     if layout.QUALITY.fields(key) is None:
-        raise BadArtifact(
-            f"A record of the model's quality must lie under {layout.QUALITY.prefix()}, got '{key:.80}'. Restore it."
-        )
+        folder = layout.QUALITY.prefix()
+        raise BadArtifact(f"A record of the model's quality must lie under {folder}, got '{key:.80}'. Restore it.")
     quality = codecs.read_as(Quality, store.read(key), store.locate(key))
     if quality.format != QUALITY_FORMAT:
         raise BadArtifact(
