@@ -15,6 +15,7 @@ from understudy.errors import BadArtifact, BadInput, IndexFailed
 from understudy.runtime.shell import execute
 from understudy.search import opening
 from understudy.store.identity import STORE_ID
+from understudy.task.card import parse_card
 
 KEY = "c2VjcmV0OmtleQ=="
 
@@ -98,7 +99,7 @@ def test_a_server_that_a_tampered_store_names_is_sent_nothing(
 def test_the_card_of_a_bundle_in_the_store_names_no_server(store, card, monkeypatch):
     with listening() as (theirs, met):
         text = card_yaml(index={"url": theirs})
-        published = opening.parse_card(text, "card.yaml")
+        published = parse_card(text, "card.yaml")
         monkeypatch.setattr(opening, "published_card", lambda _: published)
         put_segment(store, [prediction("a")])
         done = CliRunner().invoke(app, ["index", "--from-store", "--store", store.uri])
