@@ -324,3 +324,15 @@ def test_a_damaged_cache_is_to_be_deleted_and_any_other_object_to_be_restored(fi
         with pytest.raises(StorageError, match=rf"{key}\)\. {remedy}"):
             erasure.forget(filled, ["jane"], [], "2026-11-30")
         filled.delete(key)
+
+
+def test_the_header_of_a_queue_is_no_row(filled):
+    key = f"queues/{CARD}/q1/queue.csv"
+    erasure.forget(filled, ["id"], ["group"], "2026-11-30")
+    assert filled.read(key).decode().splitlines()[0] == "id,group,text,label"
+
+
+def test_a_table_whose_ids_are_numbers_is_read_too(filled):
+    put_table(filled, "notes/mine.parquet", pl.DataFrame({"id": [1, 2], "text": ["a", "b"]}))
+    erasure.forget(filled, ["1"], [], "2026-11-30")
+    assert pl.read_parquet(io.BytesIO(filled.read("notes/mine.parquet")))["id"].to_list() == [2]

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import understudy
+from tests.conftest import card_yaml
 from understudy.cli.main import app
 from understudy.errors import BadSetting
 from understudy.pipelines.compile import PIPELINES
@@ -212,4 +213,10 @@ def test_a_step_names_what_it_reads_of_other_sections(step):
 
 def test_a_card_of_the_examples_keeps_its_hash():
     card = load_card(Path(understudy.__file__).parents[2] / "pipelines/tasks/hotel-tips/card.yaml")
-    assert card.hash.startswith("72add389fd910c7b")
+    assert card.hash.startswith("556461ac424a09dd")
+
+
+def test_an_unknown_setting_of_a_shared_section_is_told_as_unknown_and_no_other_step_is_named():
+    require_read(Overrides({"teacher.nonsense": 2}), "infer")
+    with pytest.raises(BadSetting, match="got 'nonsense'"):
+        parse_card(card_yaml()).settings(Overrides({"teacher.nonsense": 2}))

@@ -69,7 +69,7 @@ TABLE: Mapping[str, Access] = {
         writes=(MARKER, *PUBLISHED),
     ),
     "mine": Access(
-        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN),
+        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN, LABELS),
         writes=(MARKER, *TEACHER, QUEUES),
         deletes=MERGED,
     ),

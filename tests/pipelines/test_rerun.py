@@ -8,6 +8,8 @@ from tests import toys
 from tests.conftest import invoke
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.runners import rerun
+from understudy.store.runs import read_all
+from understudy.store.storage import open_store
 
 
 @pytest.fixture
@@ -217,3 +219,22 @@ def test_a_condition_is_decided_again(made, desk, capfd):
     assert "Not published (refuse): the sum is 6" in out
     (again,) = made.parent.glob("rerun-gather-*")
     assert not (again / "ship").exists()
+
+
+def test_a_rerun_that_neither_decides_nor_publishes_says_neither(made, desk, capfd):
+    with pytest.raises(SystemExit):
+        invoke("rerun", str(made), "--from", "gather", "--downstream", "--set", "double.factor=1")
+    (refused,) = made.parent.glob("rerun-gather-*")
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(refused), "--from", "ship", "--downstream", "--set", "double.factor=1")
+    assert ended.value.code == 2
+    assert "must be of a step that is made anew, got 'double.factor'" in capfd.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(refused), "--from", "ship", "--downstream")
+    assert ended.value.code == 0
+    assert "Published" not in capfd.readouterr().out
+    (again,) = made.parent.glob("rerun-ship-*")
+    assert not (again / "ship").exists()
+    told = next(it for it in read_all(open_store(str(desk.folder / "store"))) if it.name == again.name)
+    assert told.outcome == "done"

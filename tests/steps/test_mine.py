@@ -22,7 +22,7 @@ from understudy.review.spreadsheet import raw_cell, safe_cell
 from understudy.runtime import shell
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import tables
+from understudy.store import tables, tombstones
 from understudy.store.storage import open_store
 from understudy.task.card import load_card, parse_card
 from understudy.teacher import simulated
@@ -204,6 +204,13 @@ def test_texts_with_a_human_label_are_not_mined(tmp_path, store, teacher):
     result = mine(tmp_path, run, store.uri)
     assert result.metrics["scored"] == 4
     assert queue_of(tmp_path)["id"].to_list() == ["u4", "u3"]
+
+
+def test_a_text_that_was_forgotten_since_ingest_is_not_mined(tmp_path, store, teacher):
+    run = write_run(tmp_path, {name: row[:2] for name, row in UNLABELLED.items()})
+    tombstones.remember_to_forget(store, "id", ["u1", "u5"], "2026-11-30")
+    assert mine(tmp_path, run, store.uri).metrics["scored"] == len(UNLABELLED) - 2
+    assert not {"u5", "u1"} & set(queue_of(tmp_path)["id"])
 
 
 def test_a_text_of_the_test_split_stops_the_step_before_anything_is_asked(tmp_path, store, teacher):

@@ -112,8 +112,8 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
     for key in keys:
         if layout.erasure_of(key) is Erasure.ROWS:
             for row in _named(store, key, wanted):
-                ids |= {row["id"]} if row.get("id") else set()
-                texts |= {row["text"]} if row.get("text") else set()
+                ids |= {str(row["id"])} if row.get("id") else set()
+                texts |= {str(row["text"])} if row.get("text") else set()
     words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
     return Wanted(frozenset(ids), wanted.groups, frozenset(map(content_key, texts)), frozenset(words))
 
@@ -121,8 +121,13 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
     table = _table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
     columns = [name for name in ("id", "group", "text") if name in table.columns]
-    if "id" in columns or "group" in columns:
-        yield from table.select(columns).filter(_mask(table, wanted)).iter_rows(named=True)
+    if "id" not in columns and "group" not in columns:
+        return
+    try:
+        named = table.select(columns).filter(_mask(table, wanted))
+    except pl.exceptions.PolarsError as error:
+        raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+    yield from named.iter_rows(named=True)
 
 
 def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -> int:
@@ -210,8 +215,8 @@ def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
     text = codecs.read_text(data, where, codecs.MOST_LINES_BYTES).removeprefix("\ufeff")
     records = list(csv.reader(io.StringIO(text, newline="")))
     header = records[0] if records else []
-    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records]
-    kept = [record for record, row in zip(records, rows, strict=True) if not wanted.names(row)]
+    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records[1:]]
+    kept = records[:1] + [record for record, row in zip(records[1:], rows, strict=True) if not wanted.names(row)]
     if len(kept) == len(records):
         return data, 0
     written = io.StringIO(newline="")
@@ -274,7 +279,11 @@ def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
     """Tell which rows are about a text, as `Wanted.names` does."""
     by_content = {} if "id" in table.columns else {"content": wanted.contents}
     named = {"id": wanted.ids, "group": wanted.groups, **by_content}
-    masks = [table[name].is_in(sorted(names)) for name, names in named.items() if name in table.columns and names]
+    masks = [
+        table[name].cast(pl.String, strict=False).is_in(sorted(names))
+        for name, names in named.items()
+        if name in table.columns and names
+    ]
     found = pl.Series([False] * len(table), dtype=pl.Boolean)
     for mask in masks:
         found = found | mask.fill_null(value=False)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.pipelines.compile import PIPELINES, pipeline_spec
+from understudy.runners import checks
 from understudy.runners.downstream import Cut, Returned, cut
 from understudy.runners.request import stamp
 from understudy.runners.runs import RECORD_FILE, Record
@@ -326,10 +327,10 @@ def plan_downstream(
         raise BadSetting(
             f"A setting must be of a step that is made anew, got '{unread[0]}' (--set). Begin with that step (--from)."
         )
-    for section in dict.fromkeys(key.rpartition(".")[0] for key in changes.values):
-        build_section(section, changes.of(section), f"--set {section}.")
-    lines = merged(step, first.arguments.get("overrides", ""), overrides)
-    return Downstream(first, part, {**first.arguments, "overrides": with_sections(lines, step)})
+    lines = with_sections(merged(step, first.arguments.get("overrides", ""), overrides), step)
+    snapshots = (place for (_, output), place in places.items() if output == "snapshot" and "://" not in place)
+    checks.check_settings(lines, checks.check_card(next(snapshots, first.arguments["card"])))
+    return Downstream(first, part, {**first.arguments, "overrides": lines})
 
 
 def with_sections(lines: str, step: str) -> str:
@@ -340,6 +341,17 @@ def with_sections(lines: str, step: str) -> str:
     """
     pairs = (line.partition("=") for line in lines.splitlines() if line.strip())
     return "\n".join(f"{full_key(key.strip(), step)}={value.strip()}" for key, _, value in pairs)
+
+
+def runs_step(name: str, step: str) -> bool:
+    """Tell whether a run of a pipeline with a step runs it; one that makes a later step again does not.
+
+    >>> runs_step("nightly-42", "train"), runs_step("rerun-label-1", "train"), runs_step("rerun-mine-1", "train")
+    (True, True, False)
+    """
+    order = list(STEPS)
+    first = name.split("-")[1] if name.startswith(f"{RERUN}-") and name.count("-") > 1 else ""
+    return first not in order or order.index(first) <= order.index(step)
 
 
 def new_name(step: str) -> str:

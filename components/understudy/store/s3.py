@@ -21,7 +21,6 @@ from understudy.store.reading import Changed, ObjectStream, Rest
 
 if TYPE_CHECKING:
     from boto3.session import Session
-    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 MARKER = layout.MARKER.key()
@@ -195,17 +194,19 @@ class S3Store(Store):
         """Put under a condition, again while the server calls two writers at once a conflict and keeps neither."""
         from botocore.exceptions import ClientError
 
+        may_stand = False  # a request of ours that was tried again met a conflict: with the first one, maybe
         with self._translated(key):
             for pause_s in CONFLICT_PAUSES_S:
                 try:
                     self._put_once(key, data, tag)
                 except ClientError as error:
                     code = error.response["Error"]["Code"]
+                    may_stand = may_stand or bool(error.response["ResponseMetadata"].get("RetryAttempts"))
                     if code in CONFLICT_CODES:
                         time.sleep(pause_s)
                         continue
                     if code in LOST_CODES:
-                        return self._was_ours(error, key, data)
+                        return may_stand and self._stands(key, data)
                     raise
                 return True
         raise StorageError(f"The store must take a write, got conflicts alone ({self.locate(key)}). Try again later.")
@@ -216,10 +217,8 @@ class S3Store(Store):
         else:
             self._client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data, IfMatch=tag)
 
-    def _was_ours(self, error: "ClientError", key: str, data: bytes) -> bool:
-        """Tell a lost race from a write of ours whose answer was lost and which boto3 then tried again."""
-        if not error.response["ResponseMetadata"].get("RetryAttempts"):
-            return False
+    def _stands(self, key: str, data: bytes) -> bool:
+        """Tell a write of ours, whose answer was lost and which boto3 then tried again, from a lost race."""
         found = self.read_tagged(key)
         return found is not None and found.data == data
 

@@ -205,10 +205,8 @@ class Card(Sections):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the card says; comments and key order do not count."""
-        said = self.model_dump(
-            mode="json", exclude=None if self.section("cascade") else {"cascade"}
-        )  # it came later than hashes
+        """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count."""
+        said = self.model_dump(mode="json", exclude={name for name in (*STEPS, "cascade") if not self.section(name)})
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

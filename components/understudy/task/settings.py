@@ -211,10 +211,16 @@ def require_read(overrides: Overrides, step: str) -> None:
         f"A setting must be one that the step '{step}' reads, got '{key}' (--set), which {_listed(readers)} "
         f"{'reads' if len(readers) == 1 else 'read'}. Leave it out, or run that step instead."
         for key in overrides.values
-        if not reads(step, key) and (readers := [other for other in STEPS if reads(other, key)])
+        if not reads(step, key) and _is_setting(key) and (readers := [other for other in STEPS if reads(other, key)])
     ]
     if faults:
         raise BadSetting(faults)
+
+
+def _is_setting(key: str) -> bool:
+    """Tell whether a section that there is has a setting; one that it has not is told as unknown."""
+    section, _, name = key.rpartition(".")
+    return name in field_names(config_of(section))
 
 
 def _listed(names: Sequence[str]) -> str:

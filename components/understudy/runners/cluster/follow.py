@@ -14,6 +14,7 @@ from typing import Any
 from understudy.errors import BadInput
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
 from understudy.runners.request import REFUSED
+from understudy.runners.rerun import runs_step
 from understudy.runners.runs import Record, utc_now
 from understudy.runners.terminal import say, tell
 from understudy.store.runs import DECISION, ENDED, PUBLISH, STARTED, key_of, put, read
@@ -123,7 +124,7 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     decision = write_end(store, record.name, run.state)
     if run.state != SUCCEEDED:
         return _tell_failure(run)
-    if record.pipeline != "training":
+    if record.pipeline != "training" or ("decision" not in decision and not runs_step(record.name, "evaluate")):
         say(f"Done: {record.name}")
         return 0
     if "decision" not in decision:

@@ -17,12 +17,11 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
-from understudy.runners.rerun import RERUN
+from understudy.runners.rerun import runs_step
 from understudy.store import codecs, layout
 from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all
 from understudy.store.storage import Store
-from understudy.task.steps import STEPS
 
 TRIGGERS = layout.RETRAIN.prefix()
 DAYS_AFTER_FAILURE = 1
@@ -107,7 +106,9 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
         return Answer("", "Nothing to do: no night has asked for a training of the model that serves.")
     night = max(nights)
     answers = [
-        it for it in trainings if not is_only_claimed(it) and it.ended.get("state") != FAILED and learns(it.name)
+        it
+        for it in trainings
+        if not is_only_claimed(it) and it.ended.get("state") != FAILED and runs_step(it.name, "train")
     ]
     begun = max(map(_day, answers), default="")
     claims = {it.name for it in trainings if is_only_claimed(it)}
@@ -134,17 +135,6 @@ def _new_name(name: str, trainings: Sequence[Told]) -> str:
 
 def _day(told: Told) -> str:
     return str(told.started["started"])[:10]
-
-
-def learns(name: str) -> bool:
-    """Tell whether a run's model learns anew: one that makes a later step again keeps the student of another run.
-
-    >>> learns("nightly-42"), learns("rerun-label-20261101"), learns("rerun-evaluate-20261101")
-    (True, True, False)
-    """
-    order = list(STEPS)
-    first = name.split("-")[1] if name.startswith(f"{RERUN}-") and name.count("-") > 1 else "train"
-    return first not in order or order.index(first) <= order.index("train")
 
 
 def is_only_claimed(told: Told) -> bool:

@@ -106,7 +106,7 @@ def run(
             record, about, is_new = submit(replace(request, name=name), target, store, api, repeating)
             code = 0 if request.name else enter_earlier(request, card, target, store, api, repeating)
             if is_waiting:
-                return follow.wait(api, store, record, about)
+                return follow.wait(api, store, record, about) or code
             if not is_new:
                 follow.require_no_failure(api, store, record, about)
             return code

@@ -32,6 +32,7 @@ from understudy.runners.request import (
 )
 from understudy.runners.terminal import Board, noise_to, tell
 from understudy.store.address import parse_address
+from understudy.store.manifests import night_of
 from understudy.store.storage import open_store
 from understudy.task.card import Card
 
@@ -94,6 +95,7 @@ def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], .
         partial(checks.check_settings, request.overrides, card),
         partial(check_texts, request),
         partial(check_own, request),
+        *([partial(night_of, request.date)] if request.date else []),
         partial(checks.check_work, request.work),
         partial(runs.check_name, request.name),
     )
@@ -169,12 +171,14 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
 def conclude(opened: runs.Run, board: Board, records: Mapping[str, Mapping[str, Any]]) -> int:
     """Say how a run ended that came to its end, and write it down."""
     decided = {task: record["parameters"] for task, record in records.items() if record["parameters"]}
-    gate = next((given for given in decided.values() if "decision" in given), {"decision": PUBLISH})
+    is_published = opened.record.pipeline != "training" or "publish" in records
+    unasked = {"decision": PUBLISH if is_published else ""}  # a run from a later step on has none of evaluate
+    gate = next((given for given in decided.values() if "decision" in given), unasked)
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if pages := sorted(opened.folder.glob(f"**/{PAGE}")):
         # under a name that a browser opens as a page
         board.say(f"Report: {Path(shutil.copyfile(pages[-1], opened.folder / 'report.html'))}")
-    if opened.record.pipeline != "training":
+    if opened.record.pipeline != "training" or not gate["decision"]:
         board.say(f"Done: {records.get('watch', {}).get('headline', opened.record.name)}")
         return 0
     if gate["decision"] == PUBLISH:

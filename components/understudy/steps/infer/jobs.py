@@ -53,7 +53,7 @@ def require_one_form(card: Path | None, store: str, night: tuple[str, str], bund
         BadInput: they do.
     """
     is_night = bool(card and store and all(night) and not bundle and not texts)
-    is_outside = bool(bundle and texts and not store and not any(night))
+    is_outside = bool(bundle and texts and not card and not store and not any(night))
     if not is_night and not is_outside:
         raise BadInput(
             "What to label must be --card, --store, --shard and --source, or --bundle and --texts, got another set of "

@@ -15,7 +15,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import codecs, hashing, layout, tables
+from understudy.store import codecs, hashing, layout, tables, tombstones
 from understudy.store.bundles import require_labels
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
@@ -113,7 +113,7 @@ def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) 
     )
     for table in known:
         texts = texts.join(table, on="id", how="anti")
-    return texts
+    return tombstones.read(store).without(texts)
 
 
 def _score(student: Bundle, texts: pl.Series) -> Floats:
