@@ -15,11 +15,14 @@ from tests.pipelines.test_training import TASK, write_task
 ROOT = Path(__file__).parents[1]
 NIGHTS = ("2026-11-01", "2026-11-02", "2026-11-03")
 UV = Path(sys.executable).with_name("uv")
-pytestmark = pytest.mark.skipif(not UV.exists(), reason="uv builds the wheel, and is not beside Python")
+pytestmark = [
+    pytest.mark.skipif(not UV.exists(), reason="uv builds the wheel, and is not beside Python"),
+    pytest.mark.timeout(900),
+]
 
 
 def run(*words, **given):
-    return subprocess.run([*map(str, words)], check=False, capture_output=True, text=True, timeout=280, **given)
+    return subprocess.run([*map(str, words)], check=False, capture_output=True, text=True, timeout=600, **given)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def start(desk, *options, **changes):
 
 def run(desk, *options, **changes):
     process = start(desk, *options, **changes)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -79,7 +79,7 @@ def test_the_same_night_again_changes_nothing_and_the_next_one_takes_what_is_new
 
 def test_two_runs_of_one_date_at_once_leave_one_prediction_a_text(desk):
     processes = [start(desk, *SMALL, date="2026-11-01", name=f"run-{number}") for number in range(2)]
-    outcomes = [process.communicate(timeout=120) for process in processes]
+    outcomes = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 60)]
     assert len(desk.store.list(manifests.ORDER)) == 1
@@ -122,7 +122,7 @@ def test_a_failing_worker_is_told_by_both_runners(desk):
     ],
 )
 def test_what_cannot_serve_is_told_before_anything_runs(desk, warm, changes, told):
-    done = warm.run(words(desk, **changes), timeout=120)
+    done = warm.run(words(desk, **changes), timeout=300)
     assert done.returncode == 2
     assert told in done.stderr
     assert not (desk.folder / "runs").exists()
@@ -131,6 +131,6 @@ def test_what_cannot_serve_is_told_before_anything_runs(desk, warm, changes, tol
 def test_training_still_asks_for_labels(desk, warm):
     given = {"card": desk.folder / "card.yaml", "texts": desk.source, "store": desk.uri}
     pairs = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    done = warm.run(["-m", "understudy", "run", "training", *pairs], timeout=120)
+    done = warm.run(["-m", "understudy", "run", "training", *pairs], timeout=300)
     assert done.returncode == 2
     assert "training must be given human labels, got none (--labels)" in done.stderr

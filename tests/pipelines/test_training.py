@@ -27,6 +27,7 @@ from understudy.store.storage import open_store
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.simulated import Plan, serve
 
+pytestmark = pytest.mark.timeout(900)  # KFP's runner starts a process a task, beside other tests
 TASK = ROOT / "pipelines/tasks/hotel-tips"
 LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}
 UNLABELLED_KEPT = 160

@@ -52,7 +52,7 @@ def measured(tmp_path_factory) -> Path:
     tables.write(gold, tables.Gold, folder / "test")
     bundle = make_bundle(folder / "bundle", threshold=0.4)
     card, config = load_card(bundle), EvaluateConfig(samples=200)
-    texts = testset.read(folder / "test", card, None)
+    texts = testset.read(folder / "test", card, None, 0.0)
     scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
     found = assemble.evaluation(assemble.Measured(card, read_settings(bundle), texts, scored, config))
     (folder / "evaluation").mkdir()
