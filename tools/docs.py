@@ -26,8 +26,9 @@ ROOMS_INTRO = """# Where everything is
 
 <!-- generated: `make docs` -->
 
-One line a file, from its own first line; pages for people are templates in `reports/templates/`. Rooms stand from the
-top floor down: an import may only go down (decisions/0013-rooms-and-arrows.md). CONTRIBUTING.md says where new code goes.
+One line a file, from its own first line; pages for people are templates in `reports/templates/`. Rooms stand from
+the top floor down: an import may only go down (decisions/0013-rooms-and-arrows.md). CONTRIBUTING.md says where new code
+goes.
 """
 ROOMS = [
     "cli",
