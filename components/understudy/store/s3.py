@@ -222,6 +222,12 @@ class S3Store(Store):
         found = self.read_tagged(key)
         return found is not None and found.data == data
 
+    def _redirected(self, key: str) -> BadInput:
+        """Return the error of a server that answers with redirects alone, which boto3 follows without end."""
+        return BadInput(
+            f"The store's server must answer, got redirects alone ({self.locate(key)}). Mend the address or region."
+        )
+
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         """Turn the errors of boto3 and of what it is built on into one sentence each."""
@@ -235,12 +241,12 @@ class S3Store(Store):
             if error.response["Error"]["Code"] in ABSENT_CODES:
                 raise self._absent(key) from error
             raise explain_answer(error, self.bucket, self.locate(key)) from error
+        except RecursionError as error:
+            raise self._redirected(key) from error
         except BotoCoreError as error:
+            if isinstance(error.kwargs.get("error"), RecursionError):
+                raise self._redirected(key) from error
             raise explain_connection(error, self.locate(key)) from error
-        except RecursionError as error:  # boto3 follows a server that answers with redirects alone without end
-            raise BadInput(
-                f"The store's server must answer, got redirects alone ({self.locate(key)}). Mend the address or region."
-            ) from error
         except (ResponseParserError, HTTPError, OSError) as error:
             raise StorageError(f"The store must answer, got {error} ({self.locate(key)}). Try again later.") from error
         except ValueError as error:  # a key or tag that no header or URL can hold
