@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,25 +31,7 @@ One line a file, from its own first line; pages for people are templates in `rep
 the top floor down: an import may only go down (decisions/0013-rooms-and-arrows.md). CONTRIBUTING.md says where new code
 goes.
 """
-ROOMS = [
-    "cli",
-    "runners",
-    "pipelines",
-    "steps",
-    "privacy",
-    "review",
-    "reports",
-    "search",
-    "teacher",
-    "model",
-    "runtime",
-    "data",
-    "store",
-    "task",
-    "text",
-    "stats",
-    "secrets",
-]
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 STORE_PAGE = Path(understudy.__file__).parents[2] / "docs/store.md"
 STORE_INTRO = """# The store's keys
 
@@ -112,10 +95,18 @@ def step_row(name: str, image: str) -> str:
 def rooms_page() -> str:
     """Return docs/rooms.md: every room from the top floor down, and every file with its first line."""
     package = Path(understudy.__file__).parent
-    rooms = [line for room in ROOMS for line in room_lines(package / room, package)]
+    rooms = [
+        line for room in rooms_of(PROJECT) if (package / room).is_dir() for line in room_lines(package / room, package)
+    ]
     hall = [file_line(package / name, package) for name in ("errors.py", "progress.py")]
     tools = room_lines(Path(__file__).parent, Path(__file__).parents[1])
     return "\n".join([ROOMS_INTRO, *tools, *rooms, "## The hall", "", *hall, ""])
+
+
+def rooms_of(project: Path) -> list[str]:
+    """Read the rooms from the top floor down, as import-linter holds them."""
+    (floors,) = (it for it in tomllib.loads(project.read_text())["tool"]["importlinter"]["contracts"] if "layers" in it)
+    return re.findall(r"understudy\.(\w+)", " ".join(floors["layers"]))
 
 
 def room_lines(room: Path, root: Path) -> Iterator[str]:

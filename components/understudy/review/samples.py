@@ -38,7 +38,7 @@ SAMPLE = pl.Schema(
         "teacher_label": pl.String(),  # null where the teacher was not asked
     }
 )
-SAMPLE_FILE, ABOUT_FILE = "sample.parquet", "sample.json"
+ABOUT_FILE = "sample.json"
 TEACHER_LABELS = pl.Schema({"id": pl.String(), "teacher_label": pl.String()})
 FOLDER = layout.SAMPLE_TABLES.folder
 ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
@@ -74,9 +74,9 @@ class Answer(TypedDict):
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
     """Read what is said of a day's sample; None when there is none, or none that is whole."""
-    found = store.read_tagged(f"{FOLDER}{day}/{ABOUT_FILE}")
-    where = store.locate(f"{FOLDER}{day}/{ABOUT_FILE}")
-    return None if found is None else codecs.read_mapping(found.data, where, About)
+    key = layout.SAMPLE_RECORDS.key(day=day, name="sample")
+    found = store.read_tagged(key)
+    return None if found is None else codecs.read_mapping(found.data, store.locate(key), About)
 
 
 def days(store: Store, until: str) -> list[str]:
@@ -90,7 +90,7 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
     Raises:
         BadArtifact: it is damaged.
     """
-    key = f"{FOLDER}{day}/{SAMPLE_FILE}"
+    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
     return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
 
 
@@ -117,7 +117,7 @@ def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, 
         sample: by `SAMPLE`; labels of the teacher that another run added to the same draw stay.
         files: what people fill in, by file name.
     """
-    key = f"{FOLDER}{day}/{SAMPLE_FILE}"
+    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
     draw = sample.select(SAMPLE.names())
 
     def renewed(data: bytes | None) -> bytes | None:
@@ -142,7 +142,7 @@ def put_teacher_labels(store: Store, day: str, answers: pl.DataFrame) -> None:
         day: of the sample.
         answers: by `TEACHER_LABELS`.
     """
-    key = f"{FOLDER}{day}/{SAMPLE_FILE}"
+    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
 
     def labelled(data: bytes | None) -> bytes | None:
         if data is None:
@@ -161,7 +161,7 @@ def put_about(store: Store, day: str, about: Mapping[str, Any]) -> dict[str, Any
 
     It stays once the teacher has labelled its texts, or was not to: until then a repeat may say more.
     """
-    key, content = f"{FOLDER}{day}/{ABOUT_FILE}", codecs.as_json(about)
+    key, content = layout.SAMPLE_RECORDS.key(day=day, name="sample"), codecs.as_json(about)
 
     def renewed(data: bytes | None) -> bytes | None:
         if data is None:

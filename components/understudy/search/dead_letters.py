@@ -19,7 +19,6 @@ from understudy.store.segments import is_segment
 from understudy.store.storage import Store, update
 
 PREFIX = layout.DEAD_LETTERS.folder
-INDEX = re.compile(r"[A-Za-z0-9_-]{1,64}")  # Elasticsearch's name of an index that stays when its contents change
 LARGEST_BYTES = 64 << 20
 
 
@@ -42,7 +41,7 @@ def require_index(name: object, where: str) -> str:
     Raises:
         IndexFailed: it is none that Elasticsearch gives, and might lead elsewhere in the store.
     """
-    if not isinstance(name, str) or not INDEX.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(layout.FIELDS["index"], name):
         raise IndexFailed(f"An index must have a uuid, got {str(name)[:80]!r} ({where}). Check what answers there.")
     return name
 

@@ -17,7 +17,7 @@ from understudy.runners.rerun import Artifact, Downstream
 from understudy.runners.runs import LOG_FILE, RECORD_FILE
 from understudy.runners.terminal import noise_to, say, tell
 
-RERUN = re.compile(r".+-rerun-\d+")  # a folder that a rerun of one step has made beside the task's
+BESIDE = re.compile(r".+-rerun-\d+")  # a folder that a rerun of one step has made beside the task's
 
 
 def find_run(name: str, work: Path) -> Path | None:
@@ -46,7 +46,7 @@ def artifact_of(run: Path, step: str) -> Path:
 
 def first_artifacts(run: Path) -> list[Artifact]:
     """Find the artifacts of a run's own tasks, not those of reruns beside them."""
-    return [it for it in rerun.artifacts_of_run(run / "task") if not RERUN.fullmatch(it.path.parent.name)]
+    return [it for it in rerun.artifacts_of_run(run / "task") if not BESIDE.fullmatch(it.path.parent.name)]
 
 
 def run_step(artifact: Path, overrides: str, out: Path | None) -> int:
@@ -107,7 +107,7 @@ def run_downstream(run: Path, step: str, overrides: str) -> int:
 def returned_in(run: Path) -> Returned:
     """Read what the tasks of a run have returned, which the direct runner keeps beside their outputs."""
     files = run.glob(f"*/{direct.OUTPUTS_FILE}")
-    return {file.parent.name: _json(file) for file in files if not RERUN.fullmatch(file.parent.name)}
+    return {file.parent.name: _json(file) for file in files if not BESIDE.fullmatch(file.parent.name)}
 
 
 def _json(file: Path) -> dict[str, Any]:
