@@ -239,7 +239,12 @@ def submitted_run(cluster, bucket, **about):
         runner="cluster",
         card="hotel-tips",
         card_hash=parse_card(card_yaml()).hash,
-        arguments={"card": "s3://c", "texts": "s3://t", "labels": "s3://l", "store": cluster.store_uri}
+        arguments={
+            "card": cluster.store.locate(f"cards/hotel-tips/{parse_card(card_yaml()).hash}.yaml"),
+            "texts": "s3://t",
+            "labels": "s3://l",
+            "store": cluster.store_uri,
+        }
         | {"overrides": "train.epochs=3\nlabel.texts=9", "record": "s3://old", "fault": "s3://old"},
         started="2026-11-01T00:00:00Z",
         artifacts="",
