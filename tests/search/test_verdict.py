@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment, put_shard_end
+from tests.search.conftest import QUICK
 from tests.services import proxy
 from tests.services.elasticsearch import request
 from understudy.cli.main import app

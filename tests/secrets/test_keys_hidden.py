@@ -17,7 +17,7 @@ from tests.conftest import card_yaml
 from tests.warm import Interpreter
 from understudy.store import tables
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEY = "sk-Zq7hidden42x+w/Lm9="
 SPLIT = ("sk-Zq7hidden", "42xwLm9tail")  # the two halves of a key that was copied with a line break in it
 PASSWORD = "p4ss-Word9"

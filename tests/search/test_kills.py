@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import card_yaml
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
+from tests.search.conftest import QUICK
 from understudy.search import opening, sync
 from understudy.search.query import Query
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import card_yaml
-from tests.pipelines.clusters import ROOT
+from tests.runners.clusters import ROOT
 from tests.services import kfp_api
 from understudy.pipelines.compile import version_name
 from understudy.runners.cluster import submit

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
+from tests.search.conftest import QUICK
 from understudy.search import opening
 from understudy.search.documents import FIELDS, documents
 from understudy.search.query import Query, parse

@@ -11,7 +11,7 @@ from tools.docs import ROOMS_PAGE, STEPS_PAGE, STORE_PAGE, refreshed, rooms_page
 from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 

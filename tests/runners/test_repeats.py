@@ -5,7 +5,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
-from tests.pipelines.clusters import ROOT
+from tests.runners.clusters import ROOT
 from understudy.cli.main import app
 from understudy.runners.cluster import repeats
 from understudy.store import runs

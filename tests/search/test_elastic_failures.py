@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
+from tests.search.conftest import QUICK
 from tests.services import proxy
 from tests.services.elasticsearch import request
 from understudy.errors import BadInput, IndexFailed

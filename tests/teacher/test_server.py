@@ -346,7 +346,7 @@ FULL = """
 import resource, sys
 import polars as pl
 from tests.conftest import card_yaml
-from tests.test_teacher_server import texts
+from tests.teacher.test_server import texts
 from understudy.task.sections import TeacherConfig
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card

@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
+from tests.search.conftest import QUICK
 from tests.services import proxy
 from understudy.errors import BadInput
 from understudy.search import opening, sync

@@ -15,7 +15,7 @@ from understudy.errors import BadCard, StorageError
 from understudy.store.storage import open_store
 from understudy.task.card import LARGEST_FILE
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OUT = "--snapshot o/snapshot"
 COMMANDS = {
     "card check": "understudy card check {card}",

@@ -10,7 +10,7 @@ import pytest
 
 from tests import toys
 from tests.conftest import card_yaml, invoke
-from tests.pipelines.clusters import catalogue, cluster, command, definition_here  # noqa: F401 - fixtures
+from tests.runners.clusters import catalogue, cluster, command, definition_here  # noqa: F401 - fixtures
 
 
 @dataclass

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
-from tests.index.conftest import QUICK
 from tests.nights import prediction, put_segment
+from tests.search.conftest import QUICK
 from tests.services import local, proxy
 from understudy.cli.main import app
 from understudy.errors import BadArtifact, BadInput, IndexFailed
