@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 3
 ROLES := analysis train infer submit
+KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
@@ -28,7 +29,7 @@ $(STAMP): requirements/dev.txt requirements/no-deps.txt pyproject.toml
 demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifier; under build/demo.
 	$(BIN)/python -m tools.demo
 
-test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the other.
+test: $(STAMP) $(KUSTOMIZE)  ## Run all tests, some at once: WORKERS=1 for one after the other.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
@@ -106,8 +107,6 @@ audit: $(STAMP)  ## Ask an advisory service about every part of each image.
 	$(BIN)/python -m tools.advisories $(ROLES:%=images/%/requirements.txt) $(OSV_URL:%=--osv-url %)
 
 # Manifests. IMAGES=build/images.json pins the digests that `make images PUSH=1` wrote; without it those that are pinned stay. UNPIN=1: tags.
-KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
-
 manifests: $(STAMP)  ## Write the generated part of manifests/: make manifests [IMAGES=build/images.json | UNPIN=1].
 	$(BIN)/python -m tools.manifests $(IMAGES:%=--images %) $(UNPIN:%=--unpin)
 

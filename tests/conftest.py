@@ -43,6 +43,7 @@ CARD: dict[str, Any] = {
 SERVERS = {"secured_es": "secured", "es_server": "elasticsearch", "registry": "registry", "warm": "warm"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which writes the groups into the tests' names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that share what is dear to make to one worker of `make test`: a server, or what a file makes once."""
     for item in items:

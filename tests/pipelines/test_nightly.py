@@ -1,7 +1,5 @@
 """The nightly pipeline as a person runs it: both runners, again, at once, after a kill, over dates."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -32,19 +30,14 @@ def words(desk, *options, **changes):
     return ["-m", "understudy", "run", "nightly", *pairs, *options]
 
 
-def start(desk, *options, **changes):
-    return subprocess.Popen(
-        [sys.executable, *words(desk, *options, **changes)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def run(desk, warm):
+    """Run a night in a process of its own to its end."""
 
+    def run(*options, **changes):
+        return warm.run(words(desk, *options, **changes), timeout=300)
 
-def run(desk, *options, **changes):
-    process = start(desk, *options, **changes)
-    out, err = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return run
 
 
 def ids(desk, date):
@@ -58,8 +51,8 @@ def search(desk, *words):
 
 
 @pytest.mark.parametrize("runner", ["direct", "kfp"])
-def test_a_night_labels_every_text_once_and_makes_it_searchable(desk, runner):
-    done = run(desk, *SMALL, date="2026-11-01", runner=runner, name="n1")
+def test_a_night_labels_every_text_once_and_makes_it_searchable(desk, run, runner):
+    done = run(*SMALL, date="2026-11-01", runner=runner, name="n1")
     assert done.returncode == 0, done.stderr
     assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 60)]
     steps = dict.fromkeys(line.split()[0].partition("-")[0] for line in done.stdout.splitlines())
@@ -67,48 +60,48 @@ def test_a_night_labels_every_text_once_and_makes_it_searchable(desk, runner):
     assert "room number 42" in search(desk, "42", "--label", "tip")
 
 
-def test_the_same_night_again_changes_nothing_and_the_next_one_takes_what_is_new(desk):
-    assert run(desk, date="2026-11-01", name="first").returncode == 0
+def test_the_same_night_again_changes_nothing_and_the_next_one_takes_what_is_new(desk, run):
+    assert run(date="2026-11-01", name="first").returncode == 0
     before = {key: desk.store.read(key) for key in desk.store.list("predictions/")}
     desk.write("b.csv", texts(60, 70))
-    assert run(desk, date="2026-11-01", name="again").returncode == 0
+    assert run(date="2026-11-01", name="again").returncode == 0
     assert {key: desk.store.read(key) for key in desk.store.list("predictions/")} == before
-    assert run(desk, date="2026-11-02", name="next").returncode == 0
+    assert run(date="2026-11-02", name="next").returncode == 0
     assert ids(desk, "2026-11-02") == [name for name, _ in texts(60, 70)]
 
 
-def test_two_runs_of_one_date_at_once_leave_one_prediction_a_text(desk):
-    processes = [start(desk, *SMALL, date="2026-11-01", name=f"run-{number}") for number in range(2)]
+def test_two_runs_of_one_date_at_once_leave_one_prediction_a_text(desk, warm):
+    processes = [warm.start(words(desk, *SMALL, date="2026-11-01", name=f"run-{number}")) for number in range(2)]
     outcomes = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 60)]
     assert len(desk.store.list(manifests.ORDER)) == 1
 
 
-def test_a_night_that_was_killed_goes_on_by_resume(desk):
+def test_a_night_that_was_killed_goes_on_by_resume(desk, run, warm):
     desk.write("a.csv", texts(0, 800))
-    process = start(desk, *SMALL, date="2026-11-01", name="killed")
+    process = warm.start(words(desk, *SMALL, date="2026-11-01", name="killed"))
     deadline = time.monotonic() + 60
     while len(desk.store.list("predictions/")) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    done = run(desk, *SMALL, "--resume", date="2026-11-01")
+    done = run(*SMALL, "--resume", date="2026-11-01")
     assert done.returncode == 0, done.stderr
     assert "kept" in done.stdout
     assert ids(desk, "2026-11-01") == [name for name, _ in texts(0, 800)]
 
 
-def test_a_failing_worker_is_told_by_both_runners(desk):
-    assert run(desk, *SMALL, date="2026-11-01", name="first").returncode == 0
+def test_a_failing_worker_is_told_by_both_runners(desk, run):
+    assert run(*SMALL, date="2026-11-01", name="first").returncode == 0
     manifest = manifests.read_manifest(desk.store, "2026-11-01")
     for shard in range(3):
         desk.store.delete(manifests.shard_key(manifest, shard))
     desk.store.delete(manifests.prediction_key(manifest, 1, 0))
     desk.store.put_if_absent(manifests.prediction_key(manifest, 1, 0), b"rubbish")
     for runner in ("direct", "kfp"):
-        done = run(desk, *SMALL, date="2026-11-01", name=f"by-{runner}", runner=runner)
+        done = run(*SMALL, date="2026-11-01", name=f"by-{runner}", runner=runner)
         assert done.returncode == 2
         assert "A segment of predictions must be a Parquet table" in done.stderr
 
@@ -121,8 +114,8 @@ def test_a_failing_worker_is_told_by_both_runners(desk):
         ({"texts": "nothing.csv"}, "nothing.csv"),
     ],
 )
-def test_what_cannot_serve_is_told_before_anything_runs(desk, warm, changes, told):
-    done = warm.run(words(desk, **changes), timeout=300)
+def test_what_cannot_serve_is_told_before_anything_runs(desk, run, changes, told):
+    done = run(**changes)
     assert done.returncode == 2
     assert told in done.stderr
     assert not (desk.folder / "runs").exists()

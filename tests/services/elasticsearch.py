@@ -71,7 +71,7 @@ class Server:
             **SETTINGS,
             **self.settings,
             "http.port": self.url.rpartition(":")[2],
-            "transport.port": str(free_port()),
+            "transport.port": "0",  # one that is free
         }
         command = [str(self.folder / "bin" / "elasticsearch")]
         command += [word for name, value in settings.items() for word in ("-E", f"{name}={value}")]
@@ -141,6 +141,7 @@ def es_url(es_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.F
     """Return the server's address; the environment of this test names it, and no key."""
     group = request.node.get_closest_marker("xdist_group")
     assert group and group.args == ("elasticsearch",), "mark the test so that one worker runs all that share the server"
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@elasticsearch"), "xdist saw none"
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ELASTICSEARCH_URL", es_server.url)

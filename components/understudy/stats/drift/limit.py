@@ -20,6 +20,7 @@ from understudy.stats.drift.series import Point
 from understudy.stats.metrics import Floats
 
 EXCESSES = np.array([0.25, 0.5, 1.0, 2.0, 4.0])  # of the rate over the limit, relative to it
+NO_BETS: Floats = np.empty((0, len(EXCESSES)))
 LARGEST = 690.0  # exponent that a float holds
 
 
@@ -39,7 +40,7 @@ def follow(points: Sequence[Point | None], limit: float, nights_between: float) 
     >>> [(one.is_alarm, one.is_standing, one.since) for one in found if one]
     [(False, False, None), (False, False, None), (True, True, 2), (False, True, 2)]
     """
-    capital: dict[int, Floats] = {}
+    capital, starts = NO_BETS, list[int]()  # logarithms, shape (starts, excesses), and the night on which each began
     standing: list[Point] | None = None
     since = 0
     verdicts: list[Verdict | None] = []
@@ -52,14 +53,14 @@ def follow(points: Sequence[Point | None], limit: float, nights_between: float) 
             standing = None if is_back else standing
             verdicts.append(_verdict(limit, nights_between, since, is_alarm=False, is_standing=not is_back))
         else:
-            capital = {start: bet + gain(point, limit) for start, bet in {**capital, night: 0.0 * EXCESSES}.items()}
-            evidence = _evidence(list(capital.values()))
-            since = max(capital, key=lambda start: float(capital[start].max()))
+            capital, starts = np.vstack([capital, 0.0 * EXCESSES]) + gain(point, limit), [*starts, night]
+            evidence = _evidence(capital)
+            since = starts[int(capital.max(axis=1).argmax())]
             is_alarm = evidence >= nights_between
             begun = since if evidence > 1 else None
             verdicts.append(_verdict(limit, evidence, begun, is_alarm=is_alarm, is_standing=is_alarm))
             if is_alarm:
-                capital, standing = {}, []
+                capital, starts, standing = NO_BETS, [], []
     return verdicts
 
 
@@ -77,8 +78,7 @@ def rate(points: Sequence[Point]) -> float:
     return sum(point.value * point.texts for point in points) / sum(point.texts for point in points)
 
 
-def _evidence(bets: Sequence[Floats]) -> float:
-    capital = np.stack(bets)
+def _evidence(capital: Floats) -> float:
     top = float(capital.max())
     return math.exp(min(LARGEST, top)) * float(np.exp(capital - top).sum()) / len(EXCESSES)
 
