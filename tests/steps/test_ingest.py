@@ -124,7 +124,7 @@ def test_the_test_split_is_in_no_folder_but_its_own(desk):
     held = desk.gold().filter(split="test")
     assert set(records.read(desk.out / "test", records.Gold)["split"]) == {"test"}
     assert "test" not in set(records.read(desk.out / "gold", records.Gold)["split"].cast(pl.String))
-    wall = records.read(desk.out / "gold", records.Firewall)
+    wall = records.read(desk.out / "gold", records.LeakageGuard)
     assert dict(wall.select("id", "content").iter_rows()) == {
         identity: content_hash(text) for identity, text in held.select("id", "text").iter_rows()
     }
@@ -298,7 +298,7 @@ def vote_table(*rows) -> pl.DataFrame:
 
 
 def outcome(*rows) -> list[tuple]:
-    decided = vote_rules.decided(vote_rules.fenced(vote_table(*rows)).kept)
+    decided = vote_rules.decided(vote_rules.guarded(vote_table(*rows)).kept)
     return decided.kept.select("id", "label", "split", "annotators").rows()
 
 
@@ -319,10 +319,10 @@ def test_an_answer_to_a_review_queue_never_touches_a_held_out_text():
         ("copied", "train", "other", "queue"),
         ("free", "train", "tip", "queue"),
     )
-    fenced = vote_rules.fenced(votes)
-    assert sorted(fenced.refused["id"]) == ["i0", "i2"]
-    assert set(fenced.refused["reason"]) == {"fenced"}
-    assert vote_rules.decided(fenced.kept).kept.select("id", "label", "split", "origin").rows() == [
+    guarded = vote_rules.guarded(votes)
+    assert sorted(guarded.refused["id"]) == ["i0", "i2"]
+    assert set(guarded.refused["reason"]) == {"leakage"}
+    assert vote_rules.decided(guarded.kept).kept.select("id", "label", "split", "origin").rows() == [
         ("i1", "tip", "validation", "labels"),
         ("i3", "tip", "train", "queue"),
     ]
@@ -354,7 +354,7 @@ def test_answers_put_beside_the_queue_are_in_the_next_run_in_train_only(desk):
     mined = after.filter(origin="queue")
     assert set(mined["id"]) == {f"r{i}" for i in range(60, 80)}
     assert set(mined["split"]) == {"train"}
-    assert desk.refused() == {"fenced": [held]}
+    assert desk.refused() == {"leakage": [held]}
     assert after.filter(id=kept)["annotators"].item() == 2
     assert after.filter(id=kept)["origin"].item() == "labels"
 
@@ -407,7 +407,7 @@ def test_unlabelled_texts_are_pooled_except_beside_held_out_ones(desk):
     assert {identity for identity in desk.pool() if identity.startswith("b")} == in_train
     assert "free" in desk.pool()
     assert set(desk.refused()["group_held_out"]) == {f"b{i}" for i in range(60)} - in_train
-    wall = set(records.read(desk.out / "gold", records.Firewall)["id"])
+    wall = set(records.read(desk.out / "gold", records.LeakageGuard)["id"])
     assert wall == {name for i in range(60) if split[f"r{i}"] == "test" for name in (f"r{i}", f"b{i}")}
 
 

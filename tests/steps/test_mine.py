@@ -43,7 +43,7 @@ def write_run(
     folder: Path,
     texts: dict[str, tuple[str, str]],
     labelled: Sequence[str] = (),
-    fenced: Sequence[str] = (),
+    guarded: Sequence[str] = (),
     taught: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Write what mine reads: texts by id with group, ids with a human label, texts of the test split, ids learned."""
@@ -64,9 +64,9 @@ def write_run(
     ]
     table = pl.DataFrame(gold) if gold else tables.empty(tables.Gold)
     tables.write(table, tables.Gold, folder / "gold")
-    wall = [{"id": f"test-{number}", "content": content_hash(text)} for number, text in enumerate(fenced)]
-    table = pl.DataFrame(wall) if wall else tables.empty(tables.Firewall)
-    tables.write(table, tables.Firewall, folder / "gold")
+    wall = [{"id": f"test-{number}", "content": content_hash(text)} for number, text in enumerate(guarded)]
+    table = pl.DataFrame(wall) if wall else tables.empty(tables.LeakageGuard)
+    tables.write(table, tables.LeakageGuard, folder / "gold")
     tables.write(answers_to(taught), tables.Judgements, folder / "judgements")
     bundle = make_bundle(folder / "bundle")
     places = {name: folder / name for name in ("pool", "gold", "judgements")}
@@ -215,10 +215,10 @@ def test_a_text_that_was_forgotten_since_ingest_is_not_mined(tmp_path, store, te
 
 def test_a_text_of_the_test_split_stops_the_step_before_anything_is_asked(tmp_path, store, teacher):
     texts = {name: row[:2] for name, row in UNLABELLED.items()}
-    run = write_run(tmp_path, texts, fenced=["nice VIEW of the harbour!"])
+    run = write_run(tmp_path, texts, guarded=["nice VIEW of the harbour!"])
     with pytest.raises(BadArtifact, match=r"no text of the test split, got 1, the first 'u5'"):
         mine(tmp_path, run, store.uri)
-    run = write_run(tmp_path / "other", {**texts, "test-0": ("g9", "Another one")}, fenced=["Something else"])
+    run = write_run(tmp_path / "other", {**texts, "test-0": ("g9", "Another one")}, guarded=["Something else"])
     with pytest.raises(BadArtifact, match="the first 'test-0'"):
         mine(tmp_path, run, store.uri)
     assert not teacher.asked

@@ -1,4 +1,4 @@
-"""Training: targets worked by hand, early stopping, the firewall, and a kill in the middle."""
+"""Training: targets worked by hand, early stopping, the leakage guard, and a kill in the middle."""
 
 import json
 import os
@@ -119,9 +119,9 @@ def test_one_class_only_cannot_be_learned(make_card):
 
 def test_a_copy_of_a_test_text_is_refused():
     table = table_of(id=["a"], text=["Ask for  ROOM 5!"])
-    firewall = table_of(id=["t1"], content=[content_hash("ask for room 5")])
+    guard = table_of(id=["t1"], content=[content_hash("ask for room 5")])
     with pytest.raises(BadArtifact, match="must not stand in the test split, got 1, first a"):
-        rules.require_fenced(table, firewall)
+        rules.require_no_leakage(table, guard)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def inputs(tmp_path, make_card):
     judgements = texts.head(80).with_columns(label, **{name: pl.lit(value) for name, value in answers.items()})
     tables.write(texts.head(80), tables.Texts, tmp_path / "pool")
     tables.write(gold, tables.Gold, tmp_path / "gold")
-    tables.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), tables.Firewall, tmp_path / "gold")
+    tables.write(pl.DataFrame({"id": ["t"], "content": ["x"]}), tables.LeakageGuard, tmp_path / "gold")
     tables.write(judgements, tables.Judgements, tmp_path / "judgements")
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit/audit.json").write_text(json.dumps(NOTHING_PROVEN))

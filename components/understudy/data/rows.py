@@ -15,7 +15,7 @@ WHOLE_FILE = 0  # the row of a refusal that is about a file
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row that was refused, and why. `is_fault` is False for what is merely redundant or fenced off."""
+    """A row that was refused, and why. `is_fault` is False for what is merely redundant or kept out of training."""
 
     file: str
     row: int

@@ -34,7 +34,7 @@ class Gold(dy.Schema):
     origin = dy.Enum(["labels", "queue"])
 
 
-class Firewall(dy.Schema):
+class LeakageGuard(dy.Schema):
     """What may enter no training input: ids and content hashes of the test split."""
 
     id = dy.String(primary_key=True)
@@ -62,7 +62,7 @@ class Judgements(dy.Schema):
 
 
 class Refusals(dy.Schema):
-    """Rows of the user's files that were refused. `is_fault` is False for what is merely redundant or fenced off."""
+    """Rows of the user's files that were refused. `is_fault` is False for what is redundant or kept out of training."""
 
     file = dy.String()
     row = dy.Int64(min=0)  # 0: the whole file
@@ -113,7 +113,7 @@ class Evaluated(dy.Schema):
 FILES: dict[type[dy.Schema], str] = {
     Texts: "texts.parquet",
     Gold: "gold.parquet",
-    Firewall: "firewall.parquet",
+    LeakageGuard: "leakage_guard.parquet",
     Judgements: "judgements.parquet",
     Refusals: "refusals.parquet",
     Queue: "queue.parquet",

@@ -22,14 +22,14 @@ def content_hash(text: str) -> str:
     return hashlib.sha256((normalise(text) or text).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def fenced_ids(table: pl.DataFrame, firewall: pl.DataFrame) -> list[str]:
+def guarded_ids(table: pl.DataFrame, guard: pl.DataFrame) -> list[str]:
     """Ids of the texts that stand in the test split, by id or by content.
 
     Args:
         table: columns id and text.
-        firewall: `records.Firewall`.
+        guard: `records.LeakageGuard`.
     """
-    ids, contents = set(firewall["id"]), set(firewall["content"])
+    ids, contents = set(guard["id"]), set(guard["content"])
     rows = zip(table["id"], table["text"], strict=True)
     return [row_id for row_id, text in rows if row_id in ids or content_hash(text) in contents]
 

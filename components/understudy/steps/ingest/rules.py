@@ -16,8 +16,8 @@ from understudy.review.labels import tally
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
-from understudy.steps.ingest.splits import GUARD, Assignment, assign
-from understudy.store.tables import Firewall, Gold, Split, Texts
+from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
+from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
 
 
@@ -28,14 +28,14 @@ class Division:
     Attributes:
         pool: texts that may be trained on and mined.
         gold: labelled texts of all four splits.
-        firewall: ids and content hashes of all texts of the test split's groups.
+        guard: ids and content hashes of all texts of the test split's groups.
         refused: texts and votes that are in neither.
         assigned: splits of the groups that the store did not know.
     """
 
     pool: pl.DataFrame
     gold: pl.DataFrame
-    firewall: pl.DataFrame
+    guard: pl.DataFrame
     refused: pl.DataFrame
     assigned: Mapping[str, Assignment]
 
@@ -61,16 +61,16 @@ def divide(
     assigned = assign(vote_rules.groups(votes, card.positive_label), stored, config)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
     placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
-    fenced = vote_rules.fenced(placed.kept)
-    decided = vote_rules.decided(fenced.kept)
+    guarded = vote_rules.guarded(placed.kept)
+    decided = vote_rules.decided(guarded.kept)
     gold = texts.join(decided.kept, on="id").sort("order")
     texts = texts.with_columns(split=_split_of_group(splits))
     parted = text_rules.part(texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates)
     return Division(
         pool=_with_slices(parted.pool, list(Texts.column_names()), card),
         gold=_with_slices(parted.gold, list(Gold.column_names()), card),
-        firewall=texts.filter(pl.col("split") == "test").select(Firewall.column_names()),
-        refused=pl.concat([placed.refused, fenced.refused, decided.refused, parted.refused]),
+        guard=texts.filter(pl.col("split") == "test").select(LeakageGuard.column_names()),
+        refused=pl.concat([placed.refused, guarded.refused, decided.refused, parted.refused]),
         assigned=assigned,
     )
 
@@ -104,7 +104,7 @@ def require_labels(
     """
     counts = {(split, label): count for split, label, count in gold.group_by("split", "label").len().iter_rows()}
     faults = []
-    for split in reversed(GUARD[:-1]):
+    for split in reversed(MOST_GUARDED_FIRST[:-1]):
         got = {name: counts.get((split, name), 0) for name in names}
         if broken := [name for name, asked in least[split].items() if min(got.values()) < asked]:
             asked = max(least[split].values())
@@ -130,7 +130,9 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         card: its positive label and budget.
     """
     gold = division.gold
-    sizes: dict[str, float] = {split: len(gold.filter(pl.col("split") == split)) for split in reversed(GUARD)}
+    sizes: dict[str, float] = {
+        split: len(gold.filter(pl.col("split") == split)) for split in reversed(MOST_GUARDED_FIRST)
+    }
     test = gold.filter(pl.col("split") == "test")
     reasons = refused.group_by("reason").len().sort("reason").iter_rows()
     return {
@@ -150,7 +152,7 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
 def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str) -> str:
     """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
 
-    Refusals follow with their reasons, faults apart: "12 refused (9 fenced; 3 faulty: 3 empty_text)".
+    Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)".
     """
     parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
     faults = refused.filter("is_fault")
@@ -164,7 +166,7 @@ def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str)
 
 
 def _most_frequent(refused: pl.DataFrame, shown: int = 3) -> str:
-    """Write the most frequent reasons: "925 duplicate_text, 25 near_duplicate, 4 fenced, ..."."""
+    """Write the most frequent reasons: "925 duplicate_text, 25 near_duplicate, 4 leakage, ..."."""
     counts = refused.group_by("reason").len().sort("len", "reason", descending=[True, False]).rows()
     listed = [f"{count:,} {reason}" for reason, count in counts[:shown]]
     return ", ".join([*listed, "..."] if len(counts) > shown else listed)

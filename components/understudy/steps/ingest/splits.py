@@ -16,7 +16,7 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tables import Split
 
-GUARD: tuple[Split, ...] = ("test", "calibration", "validation", "train")  # the most guarded first
+MOST_GUARDED_FIRST: tuple[Split, ...] = ("test", "calibration", "validation", "train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def most_guarded(splits: Iterable[Split]) -> Split:
     >>> most_guarded(["train", "test", "validation"])
     'test'
     """
-    return min(splits, key=GUARD.index)
+    return min(splits, key=MOST_GUARDED_FIRST.index)
 
 
 def shares(config: IngestConfig, by_author: Iterable[Split] = ()) -> dict[Split, float]:
@@ -121,14 +121,14 @@ def _shared_out(
     the exam alone, and placed last it would leave the other splits short.
     """
     total = sum(group.weight for group in [*groups, *before])
-    room = {split: wanted[split] * total for split in GUARD if split in wanted}
+    room = {split: wanted[split] * total for split in MOST_GUARDED_FIRST if split in wanted}
     smallest = min(room.values())
     for group, split in before.items():
         room[split] = room.get(split, 0.0) - group.weight
     decided: dict[str, Assignment] = {}
     for group in sorted(groups, key=lambda group: group.weight <= smallest):
         is_huge = group.weight > smallest and "train" in wanted and room["train"] >= group.weight / 2
-        most_room = max(wanted, key=lambda name: (round(room[name], 9), -GUARD.index(name)))
+        most_room = max(wanted, key=lambda name: (round(room[name], 9), -MOST_GUARDED_FIRST.index(name)))
         decided[group.name] = Assignment("train" if is_huge else most_room, "hash")
         room[decided[group.name].split] -= group.weight
     return decided

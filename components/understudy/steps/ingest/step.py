@@ -84,7 +84,7 @@ def run(
         snapshot: the card as this run uses it (card.yaml).
         pool: texts that may be trained on and mined (texts.parquet).
         gold: human labels of train, validation and calibration (gold.parquet), and ids and content hashes of the test
-            split (firewall.parquet).
+            split (leakage_guard.parquet).
         test: human labels of the test split (gold.parquet).
         refused: refused rows with file, row and reason (refusals.parquet).
         overrides: settings that this run changes, by section and name.
@@ -214,5 +214,5 @@ def _write(division: rules.Division, card_text: str, snapshot: Path, pool: Path,
     is_test = pl.col("split") == "test"
     tables.write(division.pool, tables.Texts, pool)
     tables.write(division.gold.filter(~is_test), tables.Gold, gold)
-    tables.write(division.firewall, tables.Firewall, gold)
+    tables.write(division.guard, tables.LeakageGuard, gold)
     tables.write(division.gold.filter(is_test), tables.Gold, test)

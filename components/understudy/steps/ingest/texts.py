@@ -7,7 +7,7 @@ import polars as pl
 
 from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
-from understudy.steps.ingest.splits import GUARD
+from understudy.steps.ingest.splits import MOST_GUARDED_FIRST
 from understudy.store.tombstones import Forgotten
 from understudy.text.duplicates import Match, fold, nearest
 from understudy.text.normalise import content_hash
@@ -77,7 +77,7 @@ def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: boo
 def held_out(gold: pl.DataFrame, near: float) -> Sorted:
     """Keep of calibration what is not near the test split, and of validation what is near neither."""
     kept, refused = gold.clear(), [as_table([])]
-    for split in GUARD[:-1]:
+    for split in MOST_GUARDED_FIRST[:-1]:
         rows = gold.filter(pl.col("split") == split)
         sorted_rows = _without(rows, kept, nearest(rows["text"].to_list(), kept["text"].to_list(), near))
         kept = pl.concat([kept, sorted_rows.kept])

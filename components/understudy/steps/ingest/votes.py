@@ -72,7 +72,7 @@ def in_their_split(votes: pl.DataFrame) -> Sorted:
     return Sorted(votes.filter(~is_misplaced).drop("straddles"), pl.concat(refused))
 
 
-def fenced(votes: pl.DataFrame) -> Sorted:
+def guarded(votes: pl.DataFrame) -> Sorted:
     """Keep answers from review queues, which were chosen by disagreement, out of every split but train.
 
     Returns:
@@ -86,8 +86,8 @@ def fenced(votes: pl.DataFrame) -> Sorted:
     is_copy = is_mined & (pl.col("content_split") != "train")
     detail = pl.format("an answer to a review queue, but the text is held out in '{}'", "held_in")
     refused = [
-        refuse(own.with_columns(held_in="in_split"), "fenced", detail),
-        refuse(votes.filter(is_copy).with_columns(held_in="content_split"), "fenced", detail),
+        refuse(own.with_columns(held_in="in_split"), "leakage", detail),
+        refuse(votes.filter(is_copy).with_columns(held_in="content_split"), "leakage", detail),
     ]
     return Sorted(votes.filter(~is_copy), pl.concat(refused))
 

@@ -10,7 +10,7 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.text.duplicates import fold
-from understudy.text.normalise import fenced_ids
+from understudy.text.normalise import guarded_ids
 
 PARTS = 10
 
@@ -25,16 +25,16 @@ def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
     return pool.with_columns(pl.Series("lot", lots, dtype=pl.String)).sort("lot", "id").drop("lot").head(texts)
 
 
-def require_no_test_texts(drawn: pl.DataFrame, firewall: pl.DataFrame) -> None:
+def require_no_test_texts(drawn: pl.DataFrame, guard: pl.DataFrame) -> None:
     """Refuse texts of the test split, by id and by content.
 
     Raises:
         BadArtifact: naming the first of them.
     """
-    if found := fenced_ids(drawn, firewall):
+    if found := guarded_ids(drawn, guard):
         raise BadArtifact(
             f"The pool must hold no text of the test split, got {len(found)}, the first '{found[0]}' "
-            "(firewall.parquet). Run ingest again."
+            "(leakage_guard.parquet). Run ingest again."
         )
 
 

@@ -48,7 +48,7 @@ def run(
     Args:
         card: snapshot of the task card.
         pool: texts that may be used for training.
-        gold: human labels, and the firewall around the test split.
+        gold: human labels, and the leakage guard of the test split.
         judgements: the teacher's answers that the student learned from.
         bundle: what calibrate wrote.
         store: folder or s3://bucket/prefix that keeps the teacher's answers and the queue.
@@ -70,7 +70,7 @@ def run(
     student = _open_student(bundle, task)
     unseen = _unseen(pool, gold, judgements, keep, task)
     drawn = rules.draw(unseen, config.texts, config.seed)
-    rules.require_no_test_texts(drawn, tables.read(gold, tables.Firewall))
+    rules.require_no_test_texts(drawn, tables.read(gold, tables.LeakageGuard))
     scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
     asked = _ask(task, keep, scored, student.threshold, config, settings.of(TeacherConfig))
     answers = teacher_answers(asked.judged.table, task)

@@ -11,7 +11,7 @@ from understudy.errors import BadArtifact, TooFewLabels
 from understudy.model.engine import Bools, Floats, Integers, length_batches
 from understudy.task.card import Card, Slice
 from understudy.task.slices import in_slice
-from understudy.text.normalise import fenced_ids
+from understudy.text.normalise import guarded_ids
 
 FEWEST_TEXTS = 10
 CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")
@@ -139,13 +139,13 @@ def both_columns(positive: Floats, card: Card) -> Floats:
     return np.stack([positive if name == card.positive_label else 1 - positive for name in card.label_names], axis=1)
 
 
-def require_fenced(table: pl.DataFrame, firewall: pl.DataFrame) -> None:
+def require_no_leakage(table: pl.DataFrame, guard: pl.DataFrame) -> None:
     """Refuse training texts that stand in the test split.
 
     Raises:
         BadArtifact: with the ids of the first of them.
     """
-    if inside := fenced_ids(table, firewall):
+    if inside := guarded_ids(table, guard):
         raise BadArtifact(
             f"Training texts must not stand in the test split, got {len(inside)}, first {', '.join(inside[:3])} "
             "(judgements or gold). Run ingest again on all files together."

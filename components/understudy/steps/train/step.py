@@ -90,7 +90,7 @@ def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements:
     judged = records.read(judgements, records.Judgements)
     found = codecs.read_document(audit / "audit.json", "audit")
     table = rules.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
-    rules.require_fenced(table, records.read(gold, records.Firewall))
+    rules.require_no_leakage(table, records.read(gold, records.LeakageGuard))
     is_rehearsal = bool(judged["is_rehearsal"].any())
     return Lesson(table, records.read_gold(gold, "validation"), len(human), is_rehearsal)
 
