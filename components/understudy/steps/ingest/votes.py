@@ -6,10 +6,10 @@ import polars as pl
 
 from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
-from understudy.steps.ingest.splits import GUARD, Group, most_guarded
+from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
 from understudy.store.tables import SPLITS
 
-RANKS = {split: rank for rank, split in enumerate(GUARD)}
+RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
 def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Sequence[Refusal]) -> Sorted:
