@@ -27,7 +27,6 @@ from understudy.stats.drift.words import words_of
 from understudy.store import codecs, layout, tombstones
 from understudy.store.layout import Erasure
 from understudy.store.leftovers import sweep_temporary
-from understudy.store.names import require_name
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.s3 import MARKER
 from understudy.store.segments import parse_record
@@ -96,9 +95,9 @@ def forget(
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
-            rows[key.partition("/")[0]] += _erase(store, key, wanted)
+            rows[_top(key)] += _erase(store, key, wanted)
             progress.advance()
-    rows["judgements"] += _erase_merged(store, keys, wanted)
+    rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
     _mend_records(store)
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
@@ -172,7 +171,7 @@ def _erase(store: Store, key: str, wanted: Wanted) -> int:
             return 0
         if erasure is Erasure.BLANKED:  # under a new name, so that every cache of it is renewed
             digest = hashlib.sha256(data).hexdigest()[:32]
-            store.put_if_absent(f"{key.rpartition('/')[0]}/{digest}.jsonl", data)
+            store.put_if_absent(layout.JUDGEMENTS.key_from(layout.JUDGEMENTS, key, name=digest), data)
             store.delete(key)
             return rows
         if not store.compare_and_swap(key, data, found.tag):
@@ -292,8 +291,7 @@ def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
 
 def _mend_records(store: Store) -> None:
     """Let the records of shards say again what their segments hold."""
-    folder = layout.SHARD_RECORDS.folder
-    for key in [key for key in store.list(folder) if layout.erasure_of(key) is Erasure.RECOUNTED]:
+    for key, _ in layout.SHARD_RECORDS.listed(store):
         _replace(store, key, partial(_mended, store, key))
 
 
@@ -322,6 +320,9 @@ def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
 
 def _follow_judgements(store: Store) -> None:
     """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
-    folder = layout.JUDGEMENTS.folder
-    for card_name in sorted({key.split("/")[1] for key in store.list(folder) if key.count("/") > 1}):
-        PurchaseBook(store, require_name("card", card_name, store.locate(folder))).close()
+    for card_name in sorted({fields["card"] for _, fields in layout.JUDGEMENTS.listed(store)}):
+        PurchaseBook(store, card_name).close()
+
+
+def _top(key: str) -> str:
+    return layout.folder_of(key).rstrip("/")

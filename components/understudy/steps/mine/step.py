@@ -80,7 +80,7 @@ def run(
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
     if len(chosen):
-        _put(keep, f"{layout.QUEUE_TABLES.prefix(card=task.name)}{name}", queue)
+        _put(keep, task, name, queue)
     return Result(
         headline=_headline(figures, asked.judged.is_budget_spent),
         metrics=figures,
@@ -187,11 +187,12 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     return name
 
 
-def _put(store: Store, prefix: str, folder: Path) -> None:
+def _put(store: Store, card: Card, name: str, folder: Path) -> None:
     """Put a queue's files into the store, queue.json last: with it the queue is whole."""
     files = sorted(path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
     for file in [*files, QUEUE_FILE]:
-        store.put_if_absent(f"{prefix}/{file}", (folder / file).read_bytes())
+        key = layout.file_key(layout.QUEUE, file, card=card.name, queue=name)
+        store.put_if_absent(key, (folder / file).read_bytes())
 
 
 def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:

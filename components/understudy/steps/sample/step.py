@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -219,11 +219,8 @@ def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config:
 def _copy(store: Store, day: str, folder: Path) -> None:
     """Bring the day's sample from the store to where the pipeline shows it."""
     folder.mkdir(parents=True)
-    prefix = f"{samples.FOLDER}{day}/"
-    for key in store.list(prefix):
-        name = key.removeprefix(prefix)
-        if "/" not in name and not name.startswith("answers-"):
-            (folder / name).write_bytes(store.read(key))
+    for key in [key for family in layout.SAMPLE for key, _ in family.listed(store, day=day)]:
+        (folder / PurePosixPath(key).name).write_bytes(store.read(key))
 
 
 def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:
