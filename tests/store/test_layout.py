@@ -9,6 +9,7 @@ import pytest
 import understudy
 from tests.nights import prediction, put_segment
 from understudy.privacy import erasure, retention
+from understudy.privacy.objects import ERASERS
 from understudy.store import layout
 from understudy.store.folder import FolderStore
 from understudy.store.layout import FAMILIES, FIELDS, Erasure, Family, Stays
@@ -88,8 +89,8 @@ def test_a_family_without_a_decision_cannot_be_made(decision):
 
 def test_every_way_in_which_a_text_leaves_is_one_that_erasure_knows():
     by_others = {Erasure.WORDS, Erasure.RECOUNTED, Erasure.MADE_AGAIN}
-    assert {*erasure.ERASERS} | by_others == {*Erasure}
-    assert not {*erasure.ERASERS} & by_others
+    assert {*ERASERS} | by_others == {*Erasure}
+    assert not {*ERASERS} & by_others
 
 
 def test_families_in_one_folder_of_a_day_stay_as_long_as_each_other():

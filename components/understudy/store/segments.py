@@ -24,13 +24,26 @@ REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage
 Count = Annotated[int, Field(ge=0)]
 
 
+class Rewrite(BaseModel):
+    """What forgetting is about to make of a segment: its hash before and after, and what the rows that go count."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    before: Digest
+    after: Digest
+    rows: Count
+    positives: Count
+    settled: Count
+    unread_times: Count
+
+
 class Part(BaseModel):
-    """What a shard's record says of one segment."""
+    """What a shard's record says of one segment; `rewrites` until they are counted (privacy/shard_records.py)."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")  # what is written anew loses nothing
     key: Annotated[str, StringConstraints(pattern=rf"^{layout.SEGMENTS.expression}\z", max_length=300)]
     rows: Count
     sha256: Digest
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 class ShardRecord(BaseModel):
