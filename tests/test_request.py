@@ -71,7 +71,7 @@ def test_budget_and_store_agree_on_how_a_request_ended(
     failures: list[str],
 ):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
-    store, spending = FolderStore(tmp_path / "store"), Spending(MOST_USD, 0.0)
+    store, spending = FolderStore(tmp_path / "store"), Spending(2 * MOST_USD, 0.0)
     intent = Intent("1", "judge", MOST_USD, is_rehearsal=False)
 
     async def live(journal: Journal) -> None:
@@ -80,6 +80,11 @@ def test_budget_and_store_agree_on_how_a_request_ended(
         assert [one["id"] for one in read_record(store, lease_key(CARD))[OPEN]] == ["1"]
         await end(request)
         request.take_back()
+        spending.promise_now(MOST_USD)
+        other = await Request("b", Intent("2", "judge", MOST_USD, is_rehearsal=False), spending, journal).tell()
+        open_ids = [one["id"] for one in read_record(store, lease_key(CARD))[OPEN]]
+        assert open_ids == (["1", "2"] if end is cut_off else ["2"])
+        other.take_back()
         await journal.drain()
 
     with held(store, lease_key(CARD), "label", print) as lease, closing(PurchaseBook(store, CARD)) as book:
@@ -91,7 +96,7 @@ def test_budget_and_store_agree_on_how_a_request_ended(
         assert [failure for (failure,) in book._rows("SELECT line ->> '$.failure' FROM purchases")] == failures
     assert read_record(store, lease_key(CARD))[OPEN] == []
     if end is not cut_off:
-        spending.promise_now(MOST_USD - spent_usd)  # all that was not spent is free again
+        spending.promise_now(2 * MOST_USD - spent_usd)  # all that was not spent is free again
 
 
 def test_a_request_that_the_store_cannot_be_told_of_gives_its_money_back(tmp_path, monkeypatch):
@@ -107,4 +112,4 @@ def test_a_request_that_the_store_cannot_be_told_of_gives_its_money_back(tmp_pat
         spending.promise_now(MOST_USD)
         with pytest.raises(Conflict, match="given away"):
             asyncio.run(Request("a text", intent, spending, Journal(book, lease, merge_s=60)).tell())
-        spending.promise_now(MOST_USD)  # there is no room for both
+    spending.promise_now(MOST_USD)  # there is no room for both
