@@ -22,7 +22,7 @@ numbers = itertools.count()
 
 def add(index, *rows):
     table = documents(pl.DataFrame(rows, schema=PREDICTIONS), "card")
-    taken = index.add(f"predictions/date=2026-11-03/v1/{next(numbers):05d}.parquet", table)
+    taken = index.add(f"predictions/date=2026-11-03/v1/00-{next(numbers):05d}.parquet", table)
     index.finish()
     return taken
 

@@ -440,6 +440,14 @@ def test_a_corrupt_bundle_whose_hashes_were_made_to_fit_is_refused(desk):
         execute("infer", {"bundle": desk.bundle, "texts": str(desk.source), "predictions": desk.folder / "out"})
 
 
+def test_predictions_outside_of_any_night_hold_nothing_that_was_only_needed_to_write_them(desk):
+    desk.write("a.csv", texts(0, 5))
+    out = desk.folder / "out"
+    execute("infer", {"bundle": desk.bundle, "texts": str(desk.source), "predictions": out})
+    assert list(out.rglob("*.parquet"))
+    assert [path for path in out.rglob("*") if path.name.startswith((".~", "lock-", "written-"))] == []
+
+
 def test_texts_that_changed_since_the_night_was_begun_are_refused(desk):
     file = desk.write("a.csv", texts(0, 5))
     desk.shard("2026-11-01")

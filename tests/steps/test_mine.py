@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle, make_card
 from tests.teachers import completion, teacher_server
 from understudy.errors import BadArtifact
+from understudy.privacy import erasure
 from understudy.review import labels, queues
 from understudy.review.spreadsheet import raw_cell, safe_cell
 from understudy.runtime import shell
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
 from understudy.store import tables, tombstones
+from understudy.store.folder import FolderStore
 from understudy.store.storage import open_store
 from understudy.task.card import load_card, parse_card
 from understudy.teacher import simulated
@@ -211,6 +213,42 @@ def test_a_text_that_was_forgotten_since_ingest_is_not_mined(tmp_path, store, te
     tombstones.remember_to_forget(store, "id", ["u1", "u5"], "2026-11-30")
     assert mine(tmp_path, run, store.uri).metrics["scored"] == len(UNLABELLED) - 2
     assert not {"u5", "u1"} & set(queue_of(tmp_path)["id"])
+
+
+def everything(folder: Path) -> bytes:
+    """Return all that lies below a folder, Parquet as JSON."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    tables = [pl.read_parquet(path).write_json().encode() for path in files if path.suffix == ".parquet"]
+    return b"\n".join([*tables, *(path.read_bytes() for path in files if path.suffix != ".parquet")])
+
+
+def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_path, store, run, teacher, monkeypatch):
+    put, done = FolderStore.put_if_absent, []
+
+    def hooked(to, key, data):
+        if key.startswith("queues/") and not done:
+            done.append(key)
+            erasure.forget(store, ["u5"], [], "2026-11-30")
+        return put(to, key, data)
+
+    monkeypatch.setattr(FolderStore, "put_if_absent", hooked)
+    name = mine(tmp_path, run, store.uri).parameters["queue"]
+    assert queue_of(tmp_path)["id"].to_list() == ["u1", "u4", "u3"]
+    for place in (tmp_path / "queue", store.root / f"queues/hotel-tips/{name}"):
+        assert b"Nice view" not in everything(place)
+        assert b"swim before" in everything(place)
+
+
+def test_a_text_that_is_forgotten_while_the_teacher_answers_is_not_queued(tmp_path, store, run, teacher, monkeypatch):
+    choose = rules.choose
+
+    def hooked(*given):
+        erasure.forget(store, [], ["g5"], "2026-11-30")
+        return choose(*given)
+
+    monkeypatch.setattr(rules, "choose", hooked)
+    assert mine(tmp_path, run, store.uri).metrics["queued"] == 3
+    assert queue_of(tmp_path)["id"].to_list() == ["u1", "u4", "u3"]
 
 
 def test_a_text_of_the_test_split_stops_the_step_before_anything_is_asked(tmp_path, store, teacher):

@@ -12,6 +12,7 @@ import pytest
 from tests.teachers import Answer, completion, error, teacher_server
 from tests.watched import make_texts, publish, put_night
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
+from understudy.privacy import erasure
 from understudy.review import samples
 from understudy.runtime import shell
 from understudy.steps.sample import rules
@@ -94,6 +95,30 @@ def make_nights(store: Store, folder: Path) -> str:
     for number in range(1, 4):
         put_night(store, f"2026-11-0{number}", make_texts(300, 0.2, seed=number), made)
     return made
+
+
+@pytest.mark.parametrize("by", ["id", "group"])
+def test_a_text_that_is_forgotten_while_it_is_drawn_is_in_no_sample(tmp_path, store, version, monkeypatch, by):
+    put, gone = samples.put_drawn, {}
+
+    def hooked(to, day, drawn, files):
+        if not gone:
+            gone.update(drawn.row(0, named=True))
+            ids, groups = ([gone["id"]], []) if by == "id" else ([], [gone["group"]])
+            erasure.forget(store, ids, groups, DAY)
+        put(to, day, drawn, files)
+
+    monkeypatch.setattr(samples, "put_drawn", hooked)
+    result = sample(tmp_path, store)
+    drawn = samples.read_sample(store, DAY)
+    assert gone[by] not in drawn[by].to_list()
+    assert result.metrics["drawn"] == samples.read_about(store, DAY)["drawn"] == len(drawn) >= 50
+    for folder in (store.root / f"samples/{DAY}", tmp_path / f"{DAY}-sample"):
+        said = [path.read_text(encoding="utf-8-sig") for path in folder.iterdir() if path.suffix != ".parquet"]
+        assert gone["id"] not in {
+            row["id"] for row in csv.DictReader(io.StringIO((folder / "queue.csv").read_text(encoding="utf-8-sig")))
+        }
+        assert not any(gone["text"] in text for text in said)
 
 
 def test_weights_add_up_to_all_texts_of_each_part():

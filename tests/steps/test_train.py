@@ -224,12 +224,14 @@ def test_the_cards_next_training_removes_what_ended_and_nothing_that_may_go_on(t
 @pytest.mark.parametrize("name", ["00000001.json", "00000001.safetensors"])
 def test_a_damaged_checkpoint_says_to_delete_it_and_is_passed_over_then(tmp_path, name):
     store = FolderStore(tmp_path)
-    checkpoints.write(store, "a", checkpoints.Checkpoint(checkpoints.Position(update=1), {"a": torch.ones(1)}))
-    (tmp_path / "checkpoints/a" / name).write_bytes(b"damaged")
-    with pytest.raises(BadArtifact, match=rf"checkpoints/a/{name}\)\. Delete it.*is made again"):
-        checkpoints.read_latest(store, "a")
-    store.delete(f"checkpoints/a/{name}")
-    assert checkpoints.read_latest(store, "a") is None
+    training = checkpoints.Training("a", "0" * 16)
+    folder = f"checkpoints/a-{training.training}"
+    checkpoints.write(store, training, checkpoints.Checkpoint(checkpoints.Position(update=1), {"a": torch.ones(1)}))
+    (tmp_path / folder / name).write_bytes(b"damaged")
+    with pytest.raises(BadArtifact, match=rf"{folder}/{name}\)\. Delete it.*is made again"):
+        checkpoints.read_latest(store, training)
+    store.delete(f"{folder}/{name}")
+    assert checkpoints.read_latest(store, training) is None
 
 
 def kill_after_checkpoint(command: list[str], folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import understudy
 from tests.nights import prediction, put_segment
 from understudy.privacy import erasure, retention
-from understudy.search import dead_letters
+from understudy.privacy.objects import ERASERS
 from understudy.store import layout
 from understudy.store.folder import FolderStore
 from understudy.store.layout import FAMILIES, FIELDS, Erasure, Family, Stays
@@ -22,6 +22,9 @@ FIELD = {
     "card": "hotel-tips",
     "run": "hotel-tips-20261101-020000-ab12",
     "hash": "0a" * 32,
+    "training": "0a" * 8,
+    "judge": "acme-teller-2-0a1b2c3d4e5f",
+    "queue": "0a1b2c3d4e5f",
     "index": "Xr3k-_9",
     "shard": 7,
     "segment": 3,
@@ -48,8 +51,7 @@ def made(family: Family) -> str:
 def test_a_familys_keys_are_its_own_and_no_others(family):
     key = made(family)
     assert layout.families_of(key) == [family]
-    fields = {name: str(value) for name, value in family.fields(key).items()}
-    assert family.key(**{name: int(value) if value.isdecimal() else value for name, value in fields.items()}) == key
+    assert family.key(**family.fields(key)) == key
     assert key.startswith(family.folder)
 
 
@@ -87,8 +89,8 @@ def test_a_family_without_a_decision_cannot_be_made(decision):
 
 def test_every_way_in_which_a_text_leaves_is_one_that_erasure_knows():
     by_others = {Erasure.WORDS, Erasure.RECOUNTED, Erasure.MADE_AGAIN}
-    assert {*erasure.ERASERS} | by_others == {*Erasure}
-    assert not {*erasure.ERASERS} & by_others
+    assert {*ERASERS} | by_others == {*Erasure}
+    assert not {*ERASERS} & by_others
 
 
 def test_families_in_one_folder_of_a_day_stay_as_long_as_each_other():
@@ -127,6 +129,26 @@ def test_a_key_of_no_family_loses_the_text_by_what_its_name_says(tmp_path, monke
     assert store.read("of-an-older-release/rows.jsonl") == b'{"id": "other"}\n'
 
 
-def test_dead_letters_of_a_segment_lie_where_the_layout_says():
-    key = dead_letters.key_of("Xr3k", made(layout.SEGMENTS))
-    assert layout.families_of(key) == [layout.DEAD_LETTERS]
+def test_a_family_lists_its_own_keys_with_the_fields_that_are_asked_for(tmp_path):
+    store = FolderStore(tmp_path)
+    for family in FAMILIES:
+        store.put_if_absent(made(family), b"x")
+    store.put_if_absent(layout.SEGMENTS.key(day=DAY, version="v2", shard=7, segment=3), b"x")
+    for family in FAMILIES:
+        assert (made(family), family.fields(made(family))) in family.listed(store)
+    assert [fields["version"] for _, fields in layout.SEGMENTS.listed(store, day=DAY)] == [FIELD["version"], "v2"]
+    assert [key for key, _ in layout.SEGMENTS.listed(store, version="v2", shard="07")] == [
+        store.list("predictions/")[-1]
+    ]
+    assert layout.SEGMENTS.listed(store, shard="08") == []
+
+
+def test_the_key_of_another_family_with_the_same_fields_needs_a_key_of_its_source():
+    assert layout.SEGMENTS.key_from(layout.INDEXED, made(layout.INDEXED)) == made(layout.SEGMENTS)
+    with pytest.raises(ValueError, match=r"must be one of the family predictions/.*got 'predictions/\.\./x'"):
+        layout.DEAD_LETTERS.key_from(layout.SEGMENTS, "predictions/../x", index="i")
+
+
+def test_a_file_that_no_family_keeps_has_no_key():
+    with pytest.raises(ValueError, match=r"got 'queue\.xls'"):
+        layout.file_key(layout.QUEUE, "queue.xls", card="hotel-tips", queue="q1")

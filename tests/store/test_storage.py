@@ -227,6 +227,12 @@ def test_a_process_killed_in_the_middle_of_a_swap_does_not_lock_the_others_out(t
     assert FolderStore(tmp_path).compare_and_swap("pointer", b"1", None)
 
 
+def test_a_folder_of_objects_is_no_object(store):
+    store.put_if_absent("a/b", b"1")
+    assert store.tag_of("a/b") is not None
+    assert [store.tag_of("a"), store.read_tagged("a"), store.tag_of("a/b/c")] == [None, None, None]
+
+
 def test_prepare_marks_the_store_and_may_be_called_again(uri):
     prepare_store(uri)
     assert prepare_store(uri).list() == ["store.json"]

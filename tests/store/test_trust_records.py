@@ -2,6 +2,7 @@
 
 import json
 import string
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,14 @@ from understudy.runtime import provenance, shell
 from understudy.steps.ingest import splits
 from understudy.steps.train import checkpoints
 from understudy.steps.watch import nightly, testsets
-from understudy.store import codecs, manifests, registry, runs, segments, watch_records
+from understudy.store import codecs, layout, manifests, registry, runs, segments, watch_records
 from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
 from understudy.teacher.response_log import PurchaseBook
 
 DAY = "2026-11-01"
+TRAINING = checkpoints.Training("hotel-tips", "0" * 16)
 QUALITY_KEY = f"watch/quality/{DAY}-000080-0123456789ab.json"
 DEEP = b"[" * 100_000
 HARD = {
@@ -75,11 +77,12 @@ READERS = {
     ),
     "a night's series": (f"watch/date={DAY}/series.json", lambda store, key: watch_records.parse(store.read(key), key)),
     "a record of quality": (QUALITY_KEY, watch_records.read_quality),
-    "a test set": (f"{testsets.PREFIX}a/{testsets.ABOUT_FILE}", lambda store, key: testsets.read_all(store, "9999")),
+    "a test set": (f"testsets/{DAY}/about.json", lambda store, key: testsets.read_all(store, "9999")),
     "checkpoint": (
-        "checkpoints/a/00000001.json",
+        layout.CHECKPOINTS.key(**asdict(TRAINING), name="00000001"),
         lambda store, key: (
-            store.put_if_absent("checkpoints/a/00000001.safetensors", b"") and checkpoints.read_latest(store, "a")
+            store.put_if_absent(layout.CHECKPOINT_TENSORS.key_from(layout.CHECKPOINTS, key), b"")
+            and checkpoints.read_latest(store, TRAINING)
         ),
     ),
     "segment": ("predictions/x/00-00000.parquet", lambda store, key: list(nightly.tables(store, [key]))),

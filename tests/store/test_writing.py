@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.leftovers import temporary_folder
 from understudy.store.s3 import s3_client
-from understudy.store.storage import copy, open_store, prepare_store, split_uri
+from understudy.store.storage import copy, open_store, prepare_store, split_uri, update
 from understudy.teacher import response_log
 
 FORK = multiprocessing.get_context("fork")
@@ -300,14 +301,38 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     assert holding(tmp_path) == []
 
 
-def test_forget_removes_what_earlier_versions_left_beside_objects(tmp_path):
+def test_the_lock_file_of_a_spreadsheet_that_is_open_is_no_object_and_stays(tmp_path):
     store = prepare_store(str(tmp_path))
     store.put_if_absent("queues/a.csv", b"id,text\n1,other\n")
-    (tmp_path / "queues/.~k3j2").write_bytes(b"a secret text")
-    assert store.list() == ["queues/a.csv", "store.json"]
+    lock = tmp_path / "queues/.~lock.a.csv#"  # of LibreOffice
+    lock.write_text(",me,host,30.11.2026 09:00,file:///home/me;")
+    prepare_store(str(tmp_path))
     assert CliRunner().invoke(app, ["forget", "--id", "x", "--store", str(tmp_path)]).exit_code == 0
-    assert holding(tmp_path) == []
-    assert "queues/a.csv" in store.list()
+    assert lock.exists()
+    assert [key for key in store.list() if key.startswith("queues/")] == ["queues/a.csv"]
+
+
+def test_a_finished_writer_leaves_nothing_but_the_objects(tmp_path):
+    store = FolderStore(tmp_path)
+    store.put_if_absent("a/one", b"1")
+    store.put_if_absent("a/one", b"2")
+    store.compare_and_swap("a/two", b"1", None)
+    store.compare_and_swap("a/two", b"2", "another")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/one", "a/two"]
+
+
+def test_writers_that_remove_the_folder_of_what_they_write_do_not_disturb_each_other(tmp_path):
+    def add(number):
+        store = FolderStore(tmp_path)
+        for turn in range(10):
+            store.put_if_absent(f"objects/{number}-{turn}", b"x")
+            update(store, "counter", lambda before: str(int(before or 0) + 1).encode(), "A counter")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(8)))
+    assert FolderStore(tmp_path).read("counter") == b"80"
+    assert len(FolderStore(tmp_path).list("objects/")) == 80
+    assert not (tmp_path / ".~").exists()
 
 
 def test_files_of_the_cache_are_their_owners_alone_and_the_stores_follow_the_umask(tmp_path):

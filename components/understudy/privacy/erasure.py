@@ -5,55 +5,27 @@ a text is read and, where it does, written anew without it. A model that learned
 training again makes one that did not.
 """
 
-import csv
-import hashlib
-import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Required
+from typing import Any
 
 import polars as pl
-from typing_extensions import TypedDict
 
-from understudy.errors import BadArtifact, BadInput, BadSetting, IndexFailed, StorageError
+from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
+from understudy.privacy import shard_records
+from understudy.privacy.objects import ERASERS, Wanted, erase, mask, read_table
 from understudy.privacy.watch_words import forget_words
 from understudy.progress import track
-from understudy.review.spreadsheet import raw_cell
 from understudy.search import opening
 from understudy.stats.drift.words import words_of
-from understudy.store import codecs, layout, tombstones
+from understudy.store import layout, tombstones
 from understudy.store.layout import Erasure
 from understudy.store.leftovers import sweep_temporary
-from understudy.store.names import require_name
-from understudy.store.predictions import FORGOTTEN
 from understudy.store.s3 import MARKER
-from understudy.store.segments import parse_record
-from understudy.store.storage import Beaten, Store, contend, update
+from understudy.store.storage import Store
 from understudy.teacher.response_log import PurchaseBook, content_key
-
-
-class Answer(TypedDict, total=False):
-    """What of a teacher's answer is about a text."""
-
-    content: Required[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
-
-    ids: frozenset[str]
-    groups: frozenset[str]
-    contents: frozenset[str] = frozenset()
-    words: frozenset[str] = frozenset()
-
-    def names(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
-        is_its_answer = "id" not in row and row.get("content") in self.contents
-        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+from understudy.text.numbers import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +52,14 @@ def forget(
         BadSetting: nothing is named.
         BadInput: there is no store; or it says that a server holds its texts which nobody named: all else is removed.
         IndexFailed: an index cannot be reached; all else is removed then.
-        StorageError: an object is damaged, or others keep changing it.
+        StorageError: an object is damaged, or others keep changing it; or a segment is not what its shard's record
+            names: all else is removed then.
     """
     if not ids and not groups:
         raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
     if store.read_tagged(MARKER) is None and not store.list():
         raise BadInput(f"A store to forget in must exist, got nothing ({store.uri}). Mend its address (--store).")
-    store.remove_leftovers(everywhere=True)
+    store.remove_leftovers()
     sweep_temporary()
     tombstones.remember_to_forget(store, "id", ids, today)
     tombstones.remember_to_forget(store, "group", groups, today)
@@ -96,13 +69,14 @@ def forget(
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
-            rows[key.partition("/")[0]] += _erase(store, key, wanted)
+            rows[_top(key)] += erase(store, key, wanted)
             progress.advance()
-    rows["judgements"] += _erase_merged(store, keys, wanted)
-    _mend_records(store)
+    rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
+    altered = shard_records.book(store)
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
     documents = _forget_in_indices(store, wanted, servers)
+    _require_unaltered(store, altered)
     return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
 
 
@@ -119,15 +93,24 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    table = _table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
+    table = read_table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
     columns = [name for name in ("id", "group", "text") if name in table.columns]
     if "id" not in columns and "group" not in columns:
         return
     try:
-        named = table.select(columns).filter(_mask(table, wanted))
+        named = table.select(columns).filter(mask(table, wanted))
     except pl.exceptions.PolarsError as error:
         raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
     yield from named.iter_rows(named=True)
+
+
+def _require_unaltered(store: Store, altered: Sequence[str]) -> None:
+    if altered:
+        raise StorageError(
+            f"A segment must be what its shard's record names, or what forgetting made of it, got "
+            f"{count(len(altered), 'other')} ({store.locate(altered[0])}). All else has forgotten. A night that is "
+            "running mends it by itself; else delete it, and run the night again."
+        )
 
 
 def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -> int:
@@ -155,38 +138,11 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
     return removed
 
 
-def _erase(store: Store, key: str, wanted: Wanted) -> int:
-    """Write one object anew without the texts, and return how many rows went."""
-    if (erasure := layout.erasure_of(key)) is None:
-        return 0
-
-    def write() -> int:
-        found = store.read_tagged(key)
-        if found is None:
-            return 0
-        try:
-            data, rows = ERASERS[erasure](found.data, wanted, store.locate(key))
-        except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
-            raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
-        if not rows:
-            return 0
-        if erasure is Erasure.BLANKED:  # under a new name, so that every cache of it is renewed
-            digest = hashlib.sha256(data).hexdigest()[:32]
-            store.put_if_absent(f"{key.rpartition('/')[0]}/{digest}.jsonl", data)
-            store.delete(key)
-            return rows
-        if not store.compare_and_swap(key, data, found.tag):
-            raise Beaten
-        return rows
-
-    return contend(write, "An object", store.locate(key))
-
-
 def _erase_merged(store: Store, known: Collection[str], wanted: Wanted) -> int:
     """Go on with segments of answers that came meanwhile: a run that asks merges small ones into new ones."""
     rows, seen = 0, set(known)
     while new := [key for key in store.list(layout.JUDGEMENTS.folder) if key not in seen and _is_answers(key)]:
-        rows += sum(_erase(store, key, wanted) for key in new)
+        rows += sum(erase(store, key, wanted) for key in new)
         seen |= set(new)
     return rows
 
@@ -195,133 +151,11 @@ def _is_answers(key: str) -> bool:
     return layout.erasure_of(key) is Erasure.BLANKED
 
 
-def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
-    """Parquet."""
-    table = _table(data, where)
-    kept = table.filter(~_mask(table, wanted))
-    return codecs.as_parquet(kept), len(table) - len(kept)
-
-
-def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
-    """JSON lines."""
-    rows = codecs.read_lines(data, where, dict[str, Any])
-    lines = [line for line in data.decode().split("\n") if line.strip()]
-    kept = [line for line, row in zip(lines, rows, strict=True) if not wanted.names(row)]
-    return "".join(f"{line}\n" for line in kept).encode(), len(lines) - len(kept)
-
-
-def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
-    """CSV."""
-    text = codecs.read_text(data, where, codecs.MOST_LINES_BYTES).removeprefix("\ufeff")
-    records = list(csv.reader(io.StringIO(text, newline="")))
-    header = records[0] if records else []
-    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records[1:]]
-    kept = records[:1] + [record for record, row in zip(records[1:], rows, strict=True) if not wanted.names(row)]
-    if len(kept) == len(records):
-        return data, 0
-    written = io.StringIO(newline="")
-    written.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
-    csv.writer(written).writerows(kept)
-    return written.getvalue().encode(), len(records) - len(kept)
-
-
-def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
-    """JSON: an item of a list that names a text, itself or in its `data`, goes."""
-    gone = 0
-
-    def pruned(value: Any) -> Any:
-        nonlocal gone
-        if isinstance(value, dict):
-            return {name: pruned(item) for name, item in value.items()}
-        if not isinstance(value, list):
-            return value
-        kept = [item for item in value if not _is_about(item, wanted)]
-        gone += len(value) - len(kept)
-        return [pruned(item) for item in kept]
-
-    content = pruned(codecs.read_json(data, where, codecs.MOST_LINES_BYTES))
-    return codecs.as_json(content, is_sorted=False, is_ascii=False), gone
-
-
-def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
-    """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
-    answers = codecs.read_mappings(data, where, Answer)
-    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
-    blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
-    changed = sum(one != other for one, other in zip(answers, blank, strict=True))
-    return codecs.as_lines(blank), changed
-
-
-ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
-    Erasure.ROWS: _without_rows,
-    Erasure.LINES: _without_lines,
-    Erasure.CELLS: _without_cells,
-    Erasure.ITEMS: _without_items,
-    Erasure.BLANKED: _blank_answers,
-}
-
-
-def _is_about(item: Any, wanted: Wanted) -> bool:
-    return isinstance(item, dict) and (
-        wanted.names(item) or (isinstance(item.get("data"), dict) and wanted.names(item["data"]))
-    )
-
-
-def _table(data: bytes, where: str, *, is_cache: bool = False) -> pl.DataFrame:
-    try:
-        with codecs.of_cache() if is_cache else nullcontext():
-            return codecs.read_table(data, where)
-    except BadArtifact as error:
-        raise StorageError(str(error)) from error
-
-
-def _mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
-    """Tell which rows are about a text, as `Wanted.names` does."""
-    by_content = {} if "id" in table.columns else {"content": wanted.contents}
-    named = {"id": wanted.ids, "group": wanted.groups, **by_content}
-    masks = [
-        table[name].cast(pl.String, strict=False).is_in(sorted(names))
-        for name, names in named.items()
-        if name in table.columns and names
-    ]
-    found = pl.Series([False] * len(table), dtype=pl.Boolean)
-    for mask in masks:
-        found = found | mask.fill_null(value=False)
-    return found
-
-
-def _mend_records(store: Store) -> None:
-    """Let the records of shards say again what their segments hold."""
-    folder = layout.SHARD_RECORDS.folder
-    for key in [key for key in store.list(folder) if layout.erasure_of(key) is Erasure.RECOUNTED]:
-        _replace(store, key, partial(_mended, store, key))
-
-
-def _mended(store: Store, key: str, data: bytes) -> bytes:
-    record = parse_record(data, store, key).model_dump(mode="json", exclude_unset=True)
-    segments = [_described(store, part) for part in record["segments"]]
-    if segments == record["segments"]:
-        return data
-    rows = sum(part["rows"] for part in segments)
-    gone = record["refused"].get(FORGOTTEN, 0) + record["rows"] - rows  # labelled and refused stay all that was read
-    refused = {**record["refused"], **({FORGOTTEN: gone} if gone else {})}
-    return codecs.as_json({**record, "segments": segments, "rows": rows, "refused": refused})
-
-
-def _described(store: Store, part: dict[str, Any]) -> dict[str, Any]:
-    found = store.read_tagged(part["key"])
-    if found is None or hashlib.sha256(found.data).hexdigest() == part["sha256"]:
-        return part
-    rows = len(_table(found.data, store.locate(part["key"])))
-    return {**part, "sha256": hashlib.sha256(found.data).hexdigest(), "rows": rows}
-
-
-def _replace(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:
-    update(store, key, lambda data: None if data is None else change(data), "A record")
-
-
 def _follow_judgements(store: Store) -> None:
     """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
-    folder = layout.JUDGEMENTS.folder
-    for card_name in sorted({key.split("/")[1] for key in store.list(folder) if key.count("/") > 1}):
-        PurchaseBook(store, require_name("card", card_name, store.locate(folder))).close()
+    for card_name in sorted({fields["card"] for _, fields in layout.JUDGEMENTS.listed(store)}):
+        PurchaseBook(store, card_name).close()
+
+
+def _top(key: str) -> str:
+    return layout.folder_of(key).rstrip("/")

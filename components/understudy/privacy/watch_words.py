@@ -58,8 +58,8 @@ def _newest_known(store: Store) -> str:
 
 def _remove_unrecorded(store: Store, judged: set[str]) -> None:
     """Remove pages of nights without a record: nothing says which words they show, and the watch judges them anew."""
-    for key in store.list(layout.WATCH_PAGES.prefix()):
-        if (fields := layout.WATCH_PAGES.fields(key)) and fields["day"] not in judged:
+    for key, fields in layout.WATCH_PAGES.listed(store):
+        if fields["day"] not in judged:
             store.delete(key)
     if not judged:
         store.delete(PAGE)

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -25,7 +24,6 @@ from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
-from understudy.store.names import require_name
 from understudy.store.storage import Beaten, Store, contend
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
@@ -40,7 +38,6 @@ VOTES = {
     "segment": pl.Int64,
 }
 COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
-NUMBERED = re.compile(r"(\d{1,12})-(?:labels|queue)\.jsonl")
 ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
 
@@ -124,11 +121,11 @@ def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labe
     data = codecs.as_lines({**said, "origin": origin} for said in _said(votes))
 
     def write() -> str | None:
-        keys = store.list(layout.LABELS.prefix(card=card_name))
-        newest = max((key for key in keys if Path(key).stem.endswith(f"-{origin}")), default=None)
+        kept = layout.LABELS.listed(store, card=card_name)
+        newest = max((key for key, fields in kept if fields["name"] == origin), default=None)
         if newest is not None and store.read(newest) == data:
             return None
-        number = max((int(found[1]) for key in keys if (found := NUMBERED.fullmatch(Path(key).name))), default=0) + 1
+        number = max((int(fields["number"]) for _, fields in kept), default=0) + 1
         key = layout.LABELS.key(card=card_name, number=number, name=origin)
         if not store.put_if_absent(key, data):
             raise Beaten
@@ -238,10 +235,10 @@ def require_no_export(source: Source) -> None:
 
 def _asked(store: Store, card_name: str) -> dict[str, list[str]]:
     """Return the texts that the store's review queues ask about, by id."""
-    keys = store.list(layout.QUEUE_TABLES.prefix(card=card_name))
-    queues = {key.rpartition("/")[0]: key for key in keys if key.endswith(("/queue.csv", "/queue.parquet"))}
+    families = (layout.QUEUE_SHEETS, layout.QUEUE_TABLES)  # a table stands for its sheet
+    kept = [it for family in families for it in family.listed(store, card=card_name, name="queue")]
     asked: dict[str, list[str]] = {}
-    for key in queues.values():
+    for key in {fields["queue"]: key for key, fields in kept}.values():
         for identity, text in _queue_rows(store, key):
             asked.setdefault(identity, []).extend([text] if text else [])
     return asked
@@ -251,7 +248,7 @@ def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
     """Read ids and texts of a queue; no text where it has none."""
     data = store.read(key)
     try:
-        if key.endswith(".parquet"):
+        if layout.QUEUE_TABLES.fields(key):
             table = codecs.read_table(data, store.locate(key)).with_columns(pl.col("id").cast(pl.String))
             texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
             return list(zip(table["id"].drop_nulls(), texts, strict=True))
@@ -276,14 +273,14 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ..
     Raises:
         BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
     """
-    keys = [key for key in store.list(layout.CARDS.folder) if key.endswith(".yaml")]
-    known = sorted({key.split("/")[1] for key in keys})
+    kept = layout.CARDS.listed(store)
+    known = sorted({fields["card"] for _, fields in kept})
     if card_name not in known and not (card_name is None and len(known) == 1):
         got = f"'{card_name}'" if card_name else "none"
         there = ", ".join(known) or "no card yet: run ingest first"
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
-    name = require_name("card", card_name or known[0], f"{store.uri}/cards")
-    own = [key for key in keys if key.startswith(layout.CARDS.prefix(card=name))]
+    name = card_name or known[0]
+    own = [key for key, fields in kept if fields["card"] == name]
     versions = {_label_names(store.read(key), store.locate(key)) for key in own}
     if len({frozenset(version) for version in versions}) > 1:
         listed = " and ".join(sorted("/".join(version) for version in versions))
@@ -300,8 +297,8 @@ def most_refused(store: Store, card_name: str) -> float:
     Raises:
         BadSetting: the card in the store says something that is no share.
     """
-    keys = [key for key in store.list(layout.CARDS.prefix(card=card_name)) if key.endswith(".yaml")]
-    return max(_refused_share(store.read(key), store.locate(key)) for key in keys)
+    kept = layout.CARDS.listed(store, card=card_name)
+    return max(_refused_share(store.read(key), store.locate(key)) for key, _ in kept)
 
 
 def _refused_share(card: bytes, where: str) -> float:

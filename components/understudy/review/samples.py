@@ -7,8 +7,7 @@
 These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Required
 
@@ -38,10 +37,8 @@ SAMPLE = pl.Schema(
         "teacher_label": pl.String(),  # null where the teacher was not asked
     }
 )
-ABOUT_FILE = "sample.json"
 TEACHER_LABELS = pl.Schema({"id": pl.String(), "teacher_label": pl.String()})
-FOLDER = layout.SAMPLE_TABLES.folder
-ANSWERS = re.compile(r"answers-\d{6}\.jsonl")
+NAME = "sample"
 ANSWER = ("id", "annotator", "label")
 Count = Annotated[int, Field(ge=0)]
 
@@ -74,14 +71,15 @@ class Answer(TypedDict):
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
     """Read what is said of a day's sample; None when there is none, or none that is whole."""
-    key = layout.SAMPLE_RECORDS.key(day=day, name="sample")
+    key = layout.SAMPLE_RECORDS.key(day=day, name=NAME)
     found = store.read_tagged(key)
     return None if found is None else codecs.read_mapping(found.data, store.locate(key), About)
 
 
 def days(store: Store, until: str) -> list[str]:
     """List the days that have a whole sample, oldest first."""
-    return [day for day, name in _keys(store) if name == ABOUT_FILE and day <= until]
+    kept = (fields["day"] for _, fields in layout.SAMPLE_RECORDS.listed(store, name=NAME))
+    return [day for day in kept if is_day(day) and day <= until]
 
 
 def read_sample(store: Store, day: str) -> pl.DataFrame:
@@ -90,7 +88,7 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
     Raises:
         BadArtifact: it is damaged.
     """
-    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
+    key = layout.SAMPLE_TABLES.key(day=day, name=NAME)
     return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
 
 
@@ -117,7 +115,7 @@ def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, 
         sample: by `SAMPLE`; labels of the teacher that another run added to the same draw stay.
         files: what people fill in, by file name.
     """
-    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
+    key = layout.SAMPLE_TABLES.key(day=day, name=NAME)
     draw = sample.select(SAMPLE.names())
 
     def renewed(data: bytes | None) -> bytes | None:
@@ -127,7 +125,7 @@ def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, 
 
     update(store, key, renewed, "A sample")
     for name, content in files.items():
-        update(store, f"{FOLDER}{day}/{name}", partial(_replaced, content), "A sample's queue")
+        update(store, layout.file_key(layout.SAMPLE, name, day=day), partial(_replaced, content), "A sample's queue")
 
 
 def _replaced(content: bytes, _: bytes | None) -> bytes:
@@ -142,7 +140,7 @@ def put_teacher_labels(store: Store, day: str, answers: pl.DataFrame) -> None:
         day: of the sample.
         answers: by `TEACHER_LABELS`.
     """
-    key = layout.SAMPLE_TABLES.key(day=day, name="sample")
+    key = layout.SAMPLE_TABLES.key(day=day, name=NAME)
 
     def labelled(data: bytes | None) -> bytes | None:
         if data is None:
@@ -161,7 +159,7 @@ def put_about(store: Store, day: str, about: Mapping[str, Any]) -> dict[str, Any
 
     It stays once the teacher has labelled its texts, or was not to: until then a repeat may say more.
     """
-    key, content = layout.SAMPLE_RECORDS.key(day=day, name="sample"), codecs.as_json(about)
+    key, content = layout.SAMPLE_RECORDS.key(day=day, name=NAME), codecs.as_json(about)
 
     def renewed(data: bytes | None) -> bytes | None:
         if data is None:
@@ -188,14 +186,14 @@ def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
     def write() -> str | None:
         if _is_known(store, day, rows):
             return None
-        taken = [name for known, name in _keys(store) if known == day and ANSWERS.fullmatch(name)]
-        number = max((int(name[len("answers-") : -len(".jsonl")]) for name in taken), default=0) + 1
+        taken = layout.SAMPLE_ANSWERS.listed(store, day=day)
+        number = max((int(fields["number"]) for _, fields in taken), default=0) + 1
         key = layout.SAMPLE_ANSWERS.key(day=day, number=number)
         if not store.put_if_absent(key, data):
             raise Beaten
         return key
 
-    return contend(write, "The answers to a sample", store.locate(f"{FOLDER}{day}/"))
+    return contend(write, "The answers to a sample", store.locate(layout.SAMPLE_TABLES.prefix(day=day)))
 
 
 def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
@@ -207,8 +205,9 @@ def _is_known(store: Store, day: str, rows: pl.DataFrame) -> bool:
 
 def _current(store: Store, until: str) -> pl.DataFrame:
     """Read each person's newest answers."""
-    keys = [(day, name) for day, name in _keys(store) if ANSWERS.fullmatch(name) and day <= until]
-    parts = [_votes(store, f"{FOLDER}{day}/{name}", number) for number, (day, name) in enumerate(keys)]
+    kept = layout.SAMPLE_ANSWERS.listed(store)
+    keys = [key for key, fields in kept if is_day(fields["day"]) and fields["day"] <= until]
+    parts = [_votes(store, key, number) for number, key in enumerate(keys)]
     return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
 
 
@@ -237,11 +236,6 @@ def read_answered(store: Store, until: str) -> pl.DataFrame:
     is_first = pl.col("id").is_first_distinct()
     known = asked.join(read_answers(store, until), on="id", how="left", maintain_order="left")
     return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
-
-
-def _keys(store: Store) -> Sequence[tuple[str, str]]:
-    named = (key.removeprefix(FOLDER).partition("/") for key in store.list(FOLDER))
-    return sorted((day, name) for day, _, name in named if name and is_day(day))
 
 
 def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:

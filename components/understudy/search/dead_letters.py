@@ -14,11 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from understudy.errors import IndexFailed, StorageError
 from understudy.search.backend import Letter
 from understudy.store import codecs, layout
-from understudy.store.segments import PREFIX as SEGMENTS
-from understudy.store.segments import is_segment
 from understudy.store.storage import Store, update
 
-PREFIX = layout.DEAD_LETTERS.folder
 LARGEST_BYTES = 64 << 20
 
 
@@ -52,7 +49,7 @@ def key_of(index: str, segment: str) -> str:
     >>> key_of("Xr3k", "predictions/date=2026-11-01/v1/00-00003.parquet")
     'dead-letters/Xr3k/date=2026-11-01/v1/00-00003.json'
     """
-    return f"{PREFIX}{index}/{segment.removeprefix(SEGMENTS).removesuffix('.parquet')}.json"
+    return layout.DEAD_LETTERS.key_from(layout.SEGMENTS, segment, index=index)
 
 
 def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> None:
@@ -68,9 +65,8 @@ def keep(store: Store, index: str, segment: str, letters: Sequence[Letter]) -> N
 
 def list_segments(store: Store, index: str) -> list[str]:
     """List the segments that have dead letters of an index."""
-    start = f"{PREFIX}{index}/"
-    named = (f"{SEGMENTS}{key.removeprefix(start).removesuffix('.json')}.parquet" for key in store.list(start))
-    return [segment for segment in named if is_segment(segment)]
+    kept = layout.DEAD_LETTERS.listed(store, index=index)
+    return [layout.SEGMENTS.key_from(layout.DEAD_LETTERS, key) for key, _ in kept]
 
 
 def waiting(store: Store, index: str, besides: Collection[str]) -> list[Letter]:

@@ -52,7 +52,6 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
 MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES[name] for name in FIELDS}}
 PRIORITY = 500
 PAGE = 5000
-MARKS = layout.INDEXED.folder
 Answered = TypeVar("Answered")
 
 
@@ -109,7 +108,7 @@ class ElasticIndex:
 
     def missing(self, segments: Sequence[str]) -> list[str]:
         """Return those of the segments that were not added to the index of this uuid."""
-        known = set(self._store.list(f"{MARKS}{self.key}/"))
+        known = set(self._store.list(layout.INDEXED.prefix(index=self.key)))
         return [segment for segment in segments if self._mark(segment) not in known]
 
     def add(self, segment: str, documents: pl.DataFrame, *, is_whole: bool = True) -> Taken:
@@ -168,7 +167,7 @@ class ElasticIndex:
 
     def forget_progress(self) -> None:
         """Take it that no segment was added yet."""
-        for key in self._store.list(f"{MARKS}{self.key}/"):
+        for key in self._store.list(layout.INDEXED.prefix(index=self.key)):
             self._store.delete(key)
 
     def finish(self) -> None:
@@ -192,7 +191,7 @@ class ElasticIndex:
         self._client.close()
 
     def _mark(self, segment: str) -> str:
-        return f"{MARKS}{self.key}/{segment}.json"
+        return layout.INDEXED.key_from(layout.SEGMENTS, segment, index=self.key)
 
     def _served(self) -> list[str]:
         """Return the indices behind the alias."""
@@ -210,9 +209,9 @@ class ElasticIndex:
 
     def _forget_notes(self, uuids: Collection[str]) -> None:
         """Delete what the store notes about indices that are no more."""
-        for uuid in uuids:
-            for key in self._store.list(f"{MARKS}{uuid}/") + self._store.list(f"{dead_letters.PREFIX}{uuid}/"):
-                self._store.delete(key)
+        prefixes = [family.prefix(index=uuid) for uuid in uuids for family in (layout.INDEXED, layout.DEAD_LETTERS)]
+        for key in [key for prefix in prefixes for key in self._store.list(prefix)]:
+            self._store.delete(key)
 
     def _delete(self, query: Mapping[str, Any]) -> int:
         """Delete what a query finds, page by page; a document that was replaced meanwhile is looked at again."""

@@ -14,8 +14,8 @@ from understudy.progress import say, track
 from understudy.search import dead_letters
 from understudy.search.backend import Index, Letter, Taken
 from understudy.search.documents import documents
-from understudy.store import tombstones
-from understudy.store.segments import PREFIX, ShardRecord, find_record, is_segment, parse, record_key, require_rows
+from understudy.store import layout, tombstones
+from understudy.store.segments import ShardRecord, find_record, is_segment, parse, record_key, require_rows
 from understudy.store.storage import Store
 from understudy.text.numbers import count
 
@@ -58,7 +58,7 @@ def accept(_: Followed) -> None:
 
 def list_segments(store: Store) -> list[str]:
     """List the store's segments of predictions, night by night; what bears another name is said and left out."""
-    keys = [key for key in store.list(PREFIX) if key.endswith(".parquet")]
+    keys = [key for key in store.list(layout.SEGMENTS.folder) if key.endswith(".parquet")]
     found = [key for key in keys if is_segment(key)]
     if len(found) < len(keys):
         other = next(key for key in keys if not is_segment(key))

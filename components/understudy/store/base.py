@@ -63,8 +63,8 @@ class Store(ABC):
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
 
-    def remove_leftovers(self, *, everywhere: bool = False) -> None:  # noqa: B027 - most stores have none
-        """Remove what killed writers left; `everywhere` looks through the whole store."""
+    def remove_leftovers(self) -> None:  # noqa: B027 - most stores have none
+        """Remove what killed writers left."""
 
     def read(self, key: str) -> bytes:
         """Read an object whole. Raises StorageError when there is none."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.errors import BadArtifact
+from understudy.text.numbers import clipped
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ MOST_NIGHT_BYTES = 512 << 20  # of a night's manifest, which names every object 
 MOST_LINES_BYTES = 256 << 20  # of a segment of JSON lines
 MOST_DEPTH = 32  # Python recurses on a few hundred; no record of ours nests deeper than eight
 MOST_INTEGER = 2**63 - 1  # what tables hold; Python itself takes no more than 4,300 digits
-FAULTS_SHOWN, SIGNS_SHOWN = 3, 80
+FAULTS_SHOWN = 3
 READ, RESTORE = "What is read from a store or an artifact", "Restore it."  # how the one sentence begins and ends
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 REMADE = "Delete it: what is lost is time, for it is made again."  # of a cache
@@ -288,7 +289,7 @@ def unreadable(rule: str, value: str, where: str, what: str = READ, advice: str 
 def faults_of(error: ValidationError) -> str:
     """Say the first faults that pydantic found, each with its place, without the values."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    said = [f"{_shown('.'.join(map(str, fault['loc'])))}: {_rule(fault)}" for fault in faults[:FAULTS_SHOWN]]
+    said = [f"{clipped('.'.join(map(str, fault['loc'])))}: {_rule(fault)}" for fault in faults[:FAULTS_SHOWN]]
     more = len(faults) - len(said)
     return "; ".join([*said, *([f"{more:,} more"] if more else [])])
 
@@ -297,17 +298,11 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def _rule(fault: Mapping[str, Any]) -> str:
-    return "no name of its kind" if fault["type"] == "string_pattern_mismatch" else _shown(str(fault["msg"]))
-
-
-def _shown(text: str) -> str:
-    """Shorten a text that others chose, on one line and without control signs."""
-    short = text if len(text) <= SIGNS_SHOWN else f"{text[:SIGNS_SHOWN]}..."
-    return "".join(sign if sign.isprintable() else "?" for sign in short)
+    return "no name of its kind" if fault["type"] == "string_pattern_mismatch" else clipped(str(fault["msg"]))
 
 
 def _plain(error: BaseException) -> str:
-    return _shown(str(error) or type(error).__name__)
+    return clipped(str(error) or type(error).__name__)
 
 
 def _integer(digits: str) -> int:

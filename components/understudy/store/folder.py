@@ -1,8 +1,10 @@
 """A store in a local folder: writes are atomic by rename or link, swaps are serialised by a lock file."""
 
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,19 +14,20 @@ from typing import BinaryIO, cast
 from understudy.errors import BadInput
 from understudy.store.base import Store, Tagged, buffered, too_short
 from understudy.store.faults import explain_os
-from understudy.store.leftovers import hold, is_there, remove_if_dead, sweep
+from understudy.store.leftovers import hold, is_there, sweep
 from understudy.store.reading import Body, ObjectStream, Rest
 
 ABSENT_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-TEMPORARY, WRITTEN = ".~", "written-"  # of a folder store: where its unfinished files lie, and how they are called
+OWN = ".~"  # folder of a store in which what is being written lies; files that begin so are other programs' locks
 LOCKS = 64
+ATTEMPTS = 1000  # to open a file in a folder that whoever is done removes
 
 
 class FolderStore(Store):
     """A store in a local folder; writes are atomic by rename or link, swaps are serialised by a lock file.
 
-    What is being written lies in the folder ".~" below the store, each file held by a lock: what a killed writer left
-    there is nobody's, and goes when the store is next opened for writing.
+    What is being written lies in the folder ".~" below the store, each file held by a lock. The last writer removes the
+    folder; what a killed one left there is nobody's, and goes when the store is next opened for writing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,6 +55,8 @@ class FolderStore(Store):
                 found = path.stat()
             except ABSENT_ERRORS:
                 return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
         return f"{found.st_size}-{found.st_mtime_ns}"
 
     def read_tagged(self, key: str) -> Tagged | None:
@@ -83,9 +88,9 @@ class FolderStore(Store):
         return True
 
     def list(self, prefix: str = "") -> list[str]:
-        """List keys, leaving out what is still being written and lock files."""
+        """List keys, leaving out what is still being written, and the lock files of people's programs."""
         with self._reading(prefix.rpartition("/")[0]) as start:
-            keys = (str(path.relative_to(self.root)) for path in _files_below(start) if not _is_temporary(path.name))
+            keys = (str(path.relative_to(self.root)) for path in _files_below(start) if not path.name.startswith(OWN))
             return sorted(key for key in keys if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
@@ -93,14 +98,10 @@ class FolderStore(Store):
         with self._writing(key) as path, suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
 
-    def remove_leftovers(self, *, everywhere: bool = False) -> None:
-        """Remove what killed writers left: in the folder of what is being written, or beside any object."""
-        sweep(self.root / TEMPORARY, WRITTEN)
-        if everywhere:
-            with self._reading("") as start:
-                for path in _files_below(start):
-                    if _is_temporary(path.name):
-                        remove_if_dead(path)
+    def remove_leftovers(self) -> None:
+        """Remove what killed writers left in the folder of what is being written."""
+        sweep(self.root / OWN)
+        _remove_empty(self.root / OWN)
 
     def _path(self, key: str) -> Path:
         """Return the file of a key; a key that leads out of the store, or that no file can have, is refused."""
@@ -127,39 +128,58 @@ class FolderStore(Store):
     @contextmanager
     def _written_beside(self, key: str, data: bytes) -> Iterator[tuple[Path, Path]]:
         """Give the path of a file that holds the data, on the disk, and the object's own."""
-        with self._writing(key) as target:
+        with self._writing(key) as target, self._own_file(f"written-{uuid.uuid4().hex}") as (temporary, handle):
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary, handle = self._temporary_file()
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    yield temporary, target
-            finally:
-                temporary.unlink(missing_ok=True)
-
-    def _temporary_file(self) -> tuple[Path, int]:
-        """Make a file that is ours as long as it is open, with the rights that this process gives its files."""
-        folder = self.root / TEMPORARY
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{WRITTEN}{uuid.uuid4().hex}"
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-            hold(handle, is_patient=True)
-            if is_there(handle):
-                return path, handle
-            os.close(handle)  # another process took it for nobody's before it was held
+            with os.fdopen(handle, "wb", closefd=False) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+                yield temporary, target
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
         with self._writing(key) as target:
-            folder = self.root / TEMPORARY
-            folder.mkdir(parents=True, exist_ok=True)
             number = int(hashlib.sha256(os.fsencode(target)).hexdigest(), 16) % LOCKS
-            with (folder / f"lock-{number:02d}").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._own_file(f"lock-{number:02d}") as (_, handle):
+                fcntl.flock(handle, fcntl.LOCK_EX)  # held already; a file system without locks ends here
                 yield
+
+    @contextmanager
+    def _own_file(self, name: str) -> Iterator[tuple[Path, int]]:
+        """Hold a file of what is being written, which goes when the block ends, and its folder when it is empty then.
+
+        A file that was removed before it was held was another's, who is done: another one is made in its place.
+        """
+        path = self.root / OWN / name
+        while True:
+            handle = _opened(path)
+            hold(handle, is_patient=True)
+            if is_there(handle):
+                break
+            os.close(handle)
+        try:
+            yield path, handle
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(handle)
+            _remove_empty(path.parent)
+
+
+def _opened(path: Path) -> int:
+    """Open a file in a folder that others remove when they are done, with the rights that this process gives files."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(ATTEMPTS):
+        with suppress(FileExistsError):
+            path.parent.mkdir()
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
+    raise FileNotFoundError(errno.ENOENT, "a folder that others remove", str(path.parent))
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of what is being written unless others are writing."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -174,9 +194,5 @@ def _files_below(folder: Path) -> Iterator[Path]:
             raise error
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if name != TEMPORARY]
+        folders[:] = [name for name in folders if name != OWN]
         yield from (path for name in files if (path := Path(parent, name)).is_file())
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(TEMPORARY)

@@ -1,17 +1,18 @@
 """Name every family of keys in the store once: what it is, who owns it, how it is read, and when a text leaves it.
 
-A key is made by its family (`SEGMENTS.key(day=..., ...)`) and taken apart by it (`SEGMENTS.fields(key)`). Retention,
-erasure and the policies for S3 read this table and have no list of their own; a family without a decision on both
-cannot be made.
+A key is made by its family (`SEGMENTS.key(day=..., ...)`), taken apart by it (`SEGMENTS.fields(key)`) and listed by it
+(`SEGMENTS.listed(store, day=...)`), nowhere else. Retention, erasure and the policies for S3 read this table and have
+no list of their own; a family without a decision on both cannot be made.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from string import Formatter
 
+from understudy.store.base import Store
 from understudy.store.names import CARD_NAME, DIGEST, RUN_NAME, VERSION
 from understudy.task.card import Retention
 
@@ -22,6 +23,9 @@ FIELDS: Mapping[str, str] = {
     "card": CARD_NAME,
     "run": RUN_NAME,
     "hash": DIGEST,
+    "training": r"[0-9a-f]{16}",  # of all that decides its outcome
+    "judge": r"[A-Za-z0-9._-]+",
+    "queue": r"[^/]+",
     "index": r"[A-Za-z0-9_-]{1,64}",  # its own name, as Elasticsearch gives it
     "shard": r"\d{2,}",
     "segment": r"\d{5,}",
@@ -29,6 +33,7 @@ FIELDS: Mapping[str, str] = {
     "name": r"[^/]+",
     "path": r".+",
 }
+NUMBERS = {"shard", "segment", "number"}
 
 
 class Erasure(Enum):
@@ -92,16 +97,29 @@ class Family:
     @property
     def folder(self) -> str:
         """The store's top folder that the family lies in, with its slash; the key itself where it lies in none."""
-        top, slash, _ = self.pattern.partition("/")
-        return top + slash
+        return folder_of(self.pattern)
 
     def key(self, **fields: str | int) -> str:
-        """Make a key.
+        """Make a key; fields that the family does not have are passed over.
 
-        >>> SEGMENTS.key(day="2026-11-01", version="v1", shard=0, segment=3)
+        >>> SEGMENTS.key(day="2026-11-01", version="v1", shard=0, segment="00003")
         'predictions/date=2026-11-01/v1/00-00003.parquet'
         """
-        return self.pattern.format(**fields)
+        return self.pattern.format(**{name: int(it) if name in NUMBERS else it for name, it in fields.items()})
+
+    def key_from(self, source: "Family", key: str, **fields: str | int) -> str:
+        """Make the key that goes with a key of another family: it has the same fields, but for those that are given.
+
+        >>> SHARD_RECORDS.key_from(SEGMENTS, "predictions/date=2026-11-01/v1/00-00003.parquet")
+        'predictions/date=2026-11-01/v1/00.json'
+
+        Raises:
+            ValueError: the key is of no such family.
+        """
+        known = source.fields(key)
+        if known is None:
+            raise ValueError(f"A key must be one of the family {source.pattern}, got {key!r}.")
+        return self.key(**{**known, **fields})
 
     def prefix(self, **fields: str) -> str:
         """Return what all keys with these fields begin with, as far as the first field that is not given.
@@ -125,6 +143,11 @@ class Family:
         """
         found = _compiled(self.pattern).fullmatch(key)
         return found.groupdict() if found else None
+
+    def listed(self, store: Store, **fields: str) -> list[tuple[str, dict[str, str]]]:
+        """List the family's keys with these fields, in their order, each with all its fields."""
+        found = ((key, self.fields(key)) for key in store.list(self.prefix(**fields)))
+        return [(key, known) for key, known in found if known is not None and fields.items() <= known.items()]
 
     def day_of(self, key: str) -> str | None:
         """Read the day of whatever lies in the family's folder of a day; None for what lies elsewhere.
@@ -190,15 +213,23 @@ BUNDLES = Family(
     erasure=LEARNED,
 )
 CHECKPOINTS = Family(
-    pattern="checkpoints/{name}/{path}",
-    what="where a training stands, and its student once it has ended",
+    pattern="checkpoints/{card}-{training}/{name}.json",
+    what="where a training stands, and says that its tensors are whole",
+    owner="steps/train",
+    reader="steps.train.checkpoints.read_latest",
+    retention=Stays("gone when a later training of its card has ended"),
+    erasure=LEARNED,
+)
+CHECKPOINT_TENSORS = Family(
+    pattern="checkpoints/{card}-{training}/{name}.safetensors",
+    what="what a training has learned so far, and its student once it has ended",
     owner="steps/train",
     reader="steps.train.checkpoints.read_latest",
     retention=Stays("gone when a later training of its card has ended"),
     erasure=LEARNED,
 )
 CARDS = Family(
-    pattern="cards/{card}/{path}",
+    pattern="cards/{card}/{name}.yaml",
     what="every version of a card, by its hash",
     owner="steps/ingest",
     reader="data.cards.read",
@@ -222,7 +253,7 @@ LABELS = Family(
     erasure=Erasure.LINES,
 )
 QUEUE_TABLES = Family(
-    pattern="queues/{card}/{path}.parquet",
+    pattern="queues/{card}/{queue}/{name}.parquet",
     what="texts for people to label",
     owner="steps/mine",
     reader="review.labels.read_all",
@@ -230,7 +261,7 @@ QUEUE_TABLES = Family(
     erasure=Erasure.ROWS,
 )
 QUEUE_SHEETS = Family(
-    pattern="queues/{card}/{path}.csv",
+    pattern="queues/{card}/{queue}/{name}.csv",
     what="the same texts, to fill in",
     owner="steps/mine",
     reader="review.labels.read_all",
@@ -238,7 +269,7 @@ QUEUE_SHEETS = Family(
     erasure=Erasure.CELLS,
 )
 QUEUE_RECORDS = Family(
-    pattern="queues/{card}/{path}.json",
+    pattern="queues/{card}/{queue}/{name}.json",
     what="the same texts as Label Studio's tasks, and what is said of the queue",
     owner="steps/mine",
     reader="store.codecs.read_json",
@@ -246,7 +277,7 @@ QUEUE_RECORDS = Family(
     erasure=Erasure.ITEMS,
 )
 QUEUE_PAGES = Family(
-    pattern="queues/{card}/{path}.xml",
+    pattern="queues/{card}/{queue}/{name}.xml",
     what="Label Studio's page for a queue",
     owner="steps/mine",
     reader="review.queues.label_studio_page",
@@ -262,7 +293,7 @@ STORE_ID = Family(
     erasure=NO_TEXT,
 )
 JUDGEMENTS = Family(
-    pattern="judgements/{card}/{path}.jsonl",
+    pattern="judgements/{card}/{judge}/{name}.jsonl",
     what="the teacher's answers, with what each cost",
     owner="teacher",
     reader="teacher.response_log.PurchaseBook",
@@ -500,6 +531,7 @@ FAMILIES: tuple[Family, ...] = (
     HISTORY,
     BUNDLES,
     CHECKPOINTS,
+    CHECKPOINT_TENSORS,
     CARDS,
     SPLITS,
     LABELS,
@@ -538,6 +570,8 @@ FAMILIES: tuple[Family, ...] = (
     RUNS,
     TOMBSTONES,
 )
+QUEUE = (QUEUE_TABLES, QUEUE_SHEETS, QUEUE_RECORDS, QUEUE_PAGES)  # files that lie in one folder, each by its suffix
+SAMPLE = (SAMPLE_TABLES, SAMPLE_SHEETS, SAMPLE_RECORDS, SAMPLE_PAGES)
 OTHERS = {  # a key of no family is an older release's, or somebody's own: its name says how it is read
     ".parquet": Erasure.ROWS,
     ".jsonl": Erasure.LINES,
@@ -546,13 +580,29 @@ OTHERS = {  # a key of no family is an older release's, or somebody's own: its n
 }
 
 
+def file_key(families: Sequence[Family], file: str, **fields: str) -> str:
+    """Make the key of a file in a folder that families share, of the family that keeps files of its kind.
+
+    >>> file_key(SAMPLE, "label-studio.json", day="2026-11-01")
+    'samples/2026-11-01/label-studio.json'
+
+    Raises:
+        ValueError: none of them does.
+    """
+    for family in families:
+        name, suffix = file, family.pattern.rpartition("{name}")[2]
+        if name.endswith(suffix):
+            return family.key(name=name.removesuffix(suffix), **fields)
+    raise ValueError(f"A file must be one that the store keeps, got {file!r} ({families[0].pattern}).")
+
+
 def families_of(key: str) -> list[Family]:
     """Find the family of a key: one, or none for what this release writes nowhere.
 
     >>> [family.what for family in families_of("current.json")]
     ['names the bundle that serves']
     """
-    return [family for family in _by_folder().get(_folder(key), ()) if family.fields(key) is not None]
+    return [family for family in _by_folder().get(folder_of(key), ()) if family.fields(key) is not None]
 
 
 def erasure_of(key: str) -> Erasure | None:
@@ -580,7 +630,8 @@ def folders(*families: Family) -> tuple[str, ...]:
     return tuple(dict.fromkeys(family.folder for family in families))
 
 
-def _folder(key: str) -> str:
+def folder_of(key: str) -> str:
+    """Return the top folder that a key lies in, with its slash; the key itself where it lies in none."""
     top, slash, _ = key.partition("/")
     return top + slash
 

@@ -23,6 +23,7 @@ from understudy.errors import Conflict, StorageError
 from understudy.store import codecs
 from understudy.store.base import Tagged
 from understudy.store.storage import Beaten, Store, contend
+from understudy.text.numbers import clipped
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term
@@ -211,9 +212,8 @@ def _read(store: Store, key: str) -> tuple[Tagged | None, State | None]:
 
 def _holder(content: Mapping[str, Any]) -> Holder:
     """Read who holds a lease; what others wrote is printed, so it is cut and made printable."""
-    texts = {name: str(content[name])[:LONGEST_NAME] for name in ("host", "run", "place", "started")}
-    printable = {name: "".join(sign if sign.isprintable() else "?" for sign in text) for name, text in texts.items()}
-    return Holder(pid=int(content["pid"]), **printable)
+    names = ("host", "run", "place", "started")
+    return Holder(pid=int(content["pid"]), **{name: clipped(str(content[name]), LONGEST_NAME) for name in names})
 
 
 def _place() -> str:

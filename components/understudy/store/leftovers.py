@@ -64,17 +64,17 @@ def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
         os.close(lock)
 
 
-def sweep(parent: Path, prefix: str) -> None:
+def sweep(parent: Path, prefix: str = "") -> None:
     """Remove the files and folders in a folder whose name begins so and whose process is dead."""
     try:
         found = [Path(entry.path) for entry in os.scandir(parent) if entry.name.startswith(prefix)]
     except OSError:
         return  # no such folder yet, or one that may be written but not listed
     for path in found:
-        remove_if_dead(path)
+        _remove_if_dead(path)
 
 
-def remove_if_dead(path: Path) -> None:
+def _remove_if_dead(path: Path) -> None:
     """Remove a file or folder of ours that no process holds."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -252,8 +252,7 @@ def read_history(store: Store) -> list[Current]:
 
 def list_versions(store: Store) -> list[str]:
     """List the versions that are whole in the store, by name."""
-    keys = (key.split("/") for key in store.list(layout.BUNDLES.folder))
-    return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST)
+    return sorted(fields["version"] for _, fields in layout.BUNDLES.listed(store) if fields["path"] == MANIFEST)
 
 
 def read_manifest(store: Store, version: str) -> Manifest:
@@ -347,17 +346,18 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
 
 def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
     """Put what is missing of a version, the manifest last, and return the manifest that stands."""
-    root = layout.BUNDLES.prefix(version=manifest.version)
-    key = f"{root}{MANIFEST}"
-    if store.read_tagged(key) is None:
+    whole = layout.BUNDLES.key(version=manifest.version, path=MANIFEST)
+    if store.read_tagged(whole) is None:
         for name, digest in manifest.files.items():
-            if not store.put_if_absent(f"{root}{name}", contents[name]):
-                _require_same(store, f"{root}{name}", digest)
-        store.put_if_absent(key, codecs.as_json(asdict(manifest)))
+            key = layout.BUNDLES.key(version=manifest.version, path=name)
+            if not store.put_if_absent(key, contents[name]):
+                _require_same(store, key, digest)
+        store.put_if_absent(whole, codecs.as_json(asdict(manifest)))
     stored = read_manifest(store, manifest.version)
     if stored.bundle_files != manifest.bundle_files:
+        where = store.locate(layout.BUNDLES.prefix(version=manifest.version))
         raise BadArtifact(
-            f"A version must keep its content, got other files under the same name ({store.locate(root)}). "
+            f"A version must keep its content, got other files under the same name ({where}). "
             "Calibrate again, so that the bundle gets a version of its own."
         )
     return stored
@@ -495,6 +495,7 @@ def _safe_version(version: str) -> str:
 
 def _current_of(data: bytes, where: str) -> Current:
     current = codecs.read_as(Current, data, where)
-    if not current.report.startswith(layout.BUNDLES.prefix(version=current.version)):
+    report = layout.BUNDLES.fields(current.report)
+    if report is None or report["version"] != current.version:
         raise codecs.unreadable("the pointer to a version and its own report", f"'{current.report}'", where)
     return current

@@ -22,7 +22,6 @@ from understudy.store.names import CardName, RunName, require_name
 from understudy.store.storage import Store
 from understudy.text.numbers import clipped
 
-ROOT = layout.RUNS.folder
 STARTED, SUBMITTED, DECISION, ENDED = "started.json", "submitted.json", "decision.json", "ended.json"
 FAULT = "fault.json"
 NEEDED = ("pipeline", "card", "card_hash", "started", "artifacts")
@@ -90,7 +89,7 @@ def key_of(name: str, file: str) -> str:
     Raises:
         BadArtifact: it is no name of a run.
     """
-    return layout.RUNS.key(run=require_name("run", name, ROOT), name=file)
+    return layout.RUNS.key(run=require_name("run", name, layout.RUNS.folder), name=file)
 
 
 def read(store: Store, name: str, file: str) -> dict[str, Any] | None:
@@ -129,9 +128,8 @@ def fault_line(fault: Mapping[str, Any]) -> str:
 def read_all(store: Store) -> list[Told]:
     """Read the records of all runs, the newest first."""
     files = defaultdict[str, set[str]](set)
-    for key in store.list(ROOT):
-        name, _, file = key.removeprefix(ROOT).partition("/")
-        files[name].add(file)
+    for _, fields in layout.RUNS.listed(store):
+        files[fields["run"]].add(fields["name"])
     found = [_told(store, name, there) for name, there in files.items() if STARTED in there]
     return sorted(found, key=lambda told: (str(told.started["started"]), told.name), reverse=True)
 

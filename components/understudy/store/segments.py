@@ -17,7 +17,6 @@ from understudy.store.names import Digest, Version
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.storage import Store
 
-PREFIX = layout.SEGMENTS.folder
 MOST_GENERATIONS = 900_000
 MOST_ROWS = 20_000_000
 SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
@@ -25,13 +24,26 @@ REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage
 Count = Annotated[int, Field(ge=0)]
 
 
+class Rewrite(BaseModel):
+    """What forgetting is about to make of a segment: its hash before and after, and what the rows that go count."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    before: Digest
+    after: Digest
+    rows: Count
+    positives: Count
+    settled: Count
+    unread_times: Count
+
+
 class Part(BaseModel):
-    """What a shard's record says of one segment."""
+    """What a shard's record says of one segment; `rewrites` until they are counted (privacy/shard_records.py)."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")  # what is written anew loses nothing
     key: Annotated[str, StringConstraints(pattern=rf"^{layout.SEGMENTS.expression}\z", max_length=300)]
     rows: Count
     sha256: Digest
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 class ShardRecord(BaseModel):
@@ -70,8 +82,7 @@ def record_key(segment: str) -> str:
     >>> record_key("predictions/date=2026-11-01/v1/07-00003.parquet")
     'predictions/date=2026-11-01/v1/07.json'
     """
-    folder, _, name = segment.rpartition("/")
-    return f"{folder}/{name.partition('-')[0]}.json"
+    return layout.SHARD_RECORDS.key_from(layout.SEGMENTS, segment)
 
 
 def find_record(store: Store, key: str) -> ShardRecord | None:
@@ -94,8 +105,7 @@ def parse_record(data: bytes, store: Store, key: str) -> ShardRecord:
     """
     where = store.locate(key)
     record = codecs.read_as(ShardRecord, data, where)
-    beside = key.removesuffix(".json") + "-"
-    if strange := next((part.key for part in record.segments if not part.key.startswith(beside)), None):
+    if strange := next((part.key for part in record.segments if record_key(part.key) != key), None):
         raise codecs.unreadable("a record of its own shard's segments", f"'{strange}'", where)
     rows = sum(part.rows for part in record.segments)
     if rows != record.rows:
@@ -113,8 +123,8 @@ def shard_records(store: Store, manifest: Manifest) -> list[ShardRecord | None]:
 
 def begun(store: Store, until: str) -> list[str]:
     """List the dates of the nights that were begun, up to a day, the newest first."""
-    named = (layout.MANIFESTS.fields(key) for key in store.list(layout.MANIFESTS.prefix()))
-    return sorted({fields["day"] for fields in named if fields and fields["day"] <= until}, reverse=True)
+    days = {fields["day"] for _, fields in layout.MANIFESTS.listed(store)}
+    return sorted((day for day in days if day <= until), reverse=True)
 
 
 def is_whole(store: Store, manifest: Manifest) -> bool:

@@ -16,7 +16,6 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 Kind = Literal["id", "group"]
-PREFIX = layout.TOMBSTONES.folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def tombstone(kind: Kind, name: str) -> str:
 
 def read(store: Store) -> Forgotten:
     """Read which texts must be forgotten; one listing, for the keys say it."""
-    return Forgotten(frozenset(key.removeprefix(PREFIX).removesuffix(".json") for key in store.list(PREFIX)))
+    return Forgotten(frozenset(fields["hash"] for _, fields in layout.TOMBSTONES.listed(store)))
 
 
 def remember_to_forget(store: Store, kind: Kind, names: Iterable[str], today: str) -> None:

@@ -250,8 +250,8 @@ def read_nights(store: Store) -> list[Night]:
     Raises:
         BadArtifact: one is damaged.
     """
-    keys = [key for key in store.list(layout.WATCH_SERIES.prefix()) if layout.WATCH_SERIES.fields(key)]
-    return sorted((parse(store.read(key), store.locate(key)) for key in keys), key=lambda night: night.date)
+    nights = (parse(store.read(key), store.locate(key)) for key, _ in layout.WATCH_SERIES.listed(store))
+    return sorted(nights, key=lambda night: night.date)
 
 
 def read_quality(store: Store, key: str) -> Quality:
@@ -274,8 +274,7 @@ def read_quality(store: Store, key: str) -> Quality:
 
 def quality_days(store: Store) -> dict[str, str]:
     """Return the key of the last record of quality by its day, oldest day first."""
-    listed = sorted(store.list(layout.QUALITY.prefix()))
-    return {fields["day"]: key for key in listed if (fields := layout.QUALITY.fields(key))}
+    return {fields["day"]: key for key, fields in layout.QUALITY.listed(store)}
 
 
 def learning_curve(store: Store) -> list[Cycle]:

@@ -37,6 +37,7 @@ from understudy.task.settings import (
     sections,
 )
 from understudy.task.steps import STEPS
+from understudy.text.numbers import without_middle
 
 CARD_FILE = "card.yaml"
 LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
@@ -246,7 +247,9 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
     faults = [*twice, *(fault for check in checks for fault in check)]
     if faults:
         keys: Keys = {}
-        lines = sorted({(_line(root, path, keys), _cut(sentence)) for path, sentence in faults})
+        lines = sorted(
+            {(_line(root, path, keys), without_middle(sentence, LONGEST_SENTENCE)) for path, sentence in faults}
+        )
         told = [f"{where}:{line}: {sentence}" for line, sentence in lines[:MOST_FAULTS]]
         more = [f"{where}: {len(lines) - MOST_FAULTS:,} more faults. Mend these first."]
         raise BadCard([*told, *(more if len(lines) > MOST_FAULTS else [])])
@@ -447,11 +450,6 @@ def _passwords(root: yaml.Node) -> Iterator[Fault]:
         elif has_password(str(node.value), is_address=bool(path) and str(path[-1]).endswith("url")):
             key = ".".join(map(str, path))
             yield path, f"An address must hold no password, got one ({key}; not shown). Put it into the environment."
-
-
-def _cut(sentence: str) -> str:
-    """Leave out the middle of a sentence that quotes something long."""
-    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[:500]} ... {sentence[-300:]}"
 
 
 def _parts(content: Mapping[str, Any], part: str) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from understudy.teacher.prompt import (
     most_prompt_tokens,
     read_verdict,
 )
+from understudy.teacher.request import Request
 from understudy.teacher.response_log import BOOKED, Intent, Purchase, content_key
 from understudy.teacher.throttle import Pause, Throttle
 
@@ -47,14 +48,6 @@ class Seat:
     is_rehearsal: bool
     endpoint: Endpoint | None
     absence: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A text that may be asked for: the money is set aside, and the store knows of it."""
-
-    text: str
-    intent: Intent
 
 
 class Asker:
@@ -86,11 +79,11 @@ class Asker:
         self._journal, self._throttle, self._pause = journal, throttle, Pause()
         self.is_budget_spent = False
 
-    async def order(self, texts: Sequence[str]) -> list[Order]:
+    async def prepare(self, texts: Sequence[str]) -> list[Request]:
         """Set the money for the first texts aside, and write to the store, once for all, that they may be asked for.
 
         Returns:
-            one order at least; fewer than texts where the money is short until others settle.
+            one request at least; fewer than texts where the money is short until others settle.
 
         Raises:
             BudgetSpent: the first request would pass the budget.
@@ -98,10 +91,10 @@ class Asker:
         amounts = [self._most_usd(text) for text in texts]
         await self._spending.promise(amounts[0])
         promised = amounts[: 1 + self._spending.promise_more(amounts[1:])]
-        intents = await asyncio.gather(*map(self._intend, promised))
-        return [Order(text, intent) for text, intent in zip(texts, intents, strict=False)]
+        requests = [self._request(text, most_usd) for text, most_usd in zip(texts, promised, strict=False)]
+        return await asyncio.gather(*(request.tell() for request in requests))
 
-    async def ask(self, order: Order, crew: "Crew[str, Order, list[Purchase]]") -> list[Purchase]:
+    async def ask(self, request: Request, crew: "Crew[str, Request, list[Purchase]]") -> list[Purchase]:
         """Ask for one text, a second time when the first answer is garbage.
 
         Returns:
@@ -113,54 +106,42 @@ class Asker:
             TeacherError: the server went away for good, or is not what it was.
         """
         answers: list[Purchase] = []
-        intent: Intent | None = order.intent
         tries = 0
         try:
             while not crew.is_stopping:
                 await self._pause.hold()
-                intent = sent = intent or await self._intend_again(order.text)
+                if request.purchase is not None:
+                    request = await self._request_again(request.text)
                 try:
-                    answers.append(await self._buy(order.text, sent, crew))
-                    intent = None
+                    answers.append(await self._buy(request, crew))
                     if answers[-1].label is not None or _garbage(answers) == GARBAGE_TRIES:
                         break
                 except (Busy, Garbled) as fault:
                     tries += 1
-                    if fault.may_be_billed:
-                        answers.append(sent.booked(content_key(order.text)))
-                        intent = None
+                    answers += [request.purchase] if request.purchase else []
                     await self._wait(fault, tries)
         except Unusable as reason:
-            answers.append(self._purchase(uuid.uuid4().hex, order.text, None, str(reason)))
+            answers.append(self._purchase(uuid.uuid4().hex, request.text, None, str(reason)))
         except BudgetSpent:
             self.is_budget_spent = True
         finally:
-            if intent is not None and not self._journal.is_sent(intent):
-                self._journal.drop(intent)
-                self._spending.settle(intent.most_usd, 0.0)
+            request.take_back()
         return answers
 
-    async def _buy(self, text: str, intent: Intent, crew: "Crew[str, Order, list[Purchase]]") -> Purchase:
+    async def _buy(self, request: Request, crew: "Crew[str, Request, list[Purchase]]") -> Purchase:
         """Send one request and keep its answer, or what it may have cost."""
         async with self._throttle.place() as turn:
             if crew.is_stopping:  # it stopped just now, and its word to cancel is on the way
                 raise asyncio.CancelledError
             with crew.busy():
-                self._journal.send(intent)
+                request.send()
                 try:
-                    reply = await self._throttle.patiently(turn, self._send(text))
-                except (Busy, Garbled) as fault:
-                    if fault.may_be_billed:
-                        self._spending.settle(intent.most_usd, intent.most_usd)
-                        await self._journal.keep(intent.booked(content_key(text)))
-                    self._journal.unsend(intent)
+                    reply = await self._throttle.patiently(turn, self._send(request.text))
+                except UnderstudyError as fault:
+                    await request.fail(fault)
                     raise
-                except UnderstudyError:
-                    self._journal.unsend(intent)
-                    raise
-                answer = self._purchase(intent.id, text, reply, reply.failure)
-                self._spending.settle(intent.most_usd, answer.cost_usd)
-                await self._journal.keep(answer)
+                answer = self._purchase(request.id, request.text, reply, reply.failure)
+                await request.settle(answer)
         return answer
 
     async def _send(self, text: str) -> Reply:
@@ -172,21 +153,16 @@ class Asker:
             is_rehearsal=self._seat.is_rehearsal,
         )
 
-    async def _intend_again(self, text: str) -> Intent:
+    async def _request_again(self, text: str) -> Request:
         """Set money aside for one more request for a text; others wait for money, this one must not wait for them."""
         most_usd = self._most_usd(text)
         self._spending.promise_now(most_usd)
-        return await self._intend(most_usd)
+        return await self._request(text, most_usd).tell()
 
-    async def _intend(self, most_usd: float) -> Intent:
+    def _request(self, text: str, most_usd: float) -> Request:
+        """Make a request whose money is set aside."""
         intent = Intent(uuid.uuid4().hex, self._seat.judge, most_usd, self._seat.is_rehearsal)
-        try:
-            await self._journal.intend(intent)
-        except BaseException:
-            self._journal.drop(intent)
-            self._spending.settle(most_usd, 0.0)
-            raise
-        return intent
+        return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
         """Wait as the server asks, or a little longer each time; give up after the last try, or at what is garbled."""

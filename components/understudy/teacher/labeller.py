@@ -23,7 +23,7 @@ from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
 from understudy.task.card import Card
 from understudy.task.sections import TeacherConfig
-from understudy.teacher.asking import Asker, Order, Seat
+from understudy.teacher.asking import Asker, Seat
 from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import REHEARSAL, Endpoint
 from understudy.teacher.crew import Crew
@@ -35,6 +35,7 @@ from understudy.teacher.prompt import (
     estimate_prompt_tokens,
     prompt_of,
 )
+from understudy.teacher.request import Request
 from understudy.teacher.response_log import OPEN, Purchase, PurchaseBook, content_key, intents_in
 from understudy.teacher.throttle import Throttle
 from understudy.text.numbers import count, percent, usd
@@ -246,9 +247,9 @@ class Teacher:
                 nonlocal counted
                 counted = self._count(answers, counted, progress)
 
-            crew: Crew[str, Order, list[Purchase]] = Crew(
-                asker.order,
-                lambda order: asker.ask(order, crew),
+            crew: Crew[str, Request, list[Purchase]] = Crew(
+                asker.prepare,
+                lambda request: asker.ask(request, crew),
                 count_answers,
                 workers=self._config.concurrency,
                 ahead=max(1, self._config.concurrency // 2),
@@ -294,7 +295,7 @@ class Teacher:
         return count_cut_prompts(estimates, [answer.prompt_tokens for _, answer in found])
 
 
-async def _worked_off(crew: "Crew[str, Order, list[Purchase]]", missing: Sequence[str], journal: Journal) -> None:
+async def _worked_off(crew: "Crew[str, Request, list[Purchase]]", missing: Sequence[str], journal: Journal) -> None:
     """Ask for the missing texts, and wait for the writes under way, whatever ended the asking."""
     try:
         await crew.work_off(missing)

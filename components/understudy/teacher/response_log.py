@@ -155,8 +155,7 @@ class PurchaseBook:
     """All answers that were bought for one card in one store; `keep` may be called from many threads."""
 
     def __init__(self, store: Store, card_name: str) -> None:
-        self.store, self.lease_key = store, lease_key(card_name)
-        self._prefix = layout.JUDGEMENTS.prefix(card=card_name)
+        self.store, self.lease_key, self._card_name = store, lease_key(card_name), card_name
         self._lock = threading.RLock()
         self._unstored: dict[str, Purchase] = {}
         self._is_in_memory = False
@@ -178,7 +177,7 @@ class PurchaseBook:
 
     def _follow_segments(self) -> None:
         for _ in range(LISTINGS):
-            stored = set(self.store.list(self._prefix))
+            stored = set(self.store.list(layout.JUDGEMENTS.prefix(card=self._card_name)))
             cached = {name for (name,) in self._rows("SELECT DISTINCT segment FROM purchases WHERE segment NOT NULL")}
             self._write("DELETE FROM purchases WHERE segment = ?", [(segment,) for segment in cached - stored])
             taken = [self._take(segment, data) for segment, data in self._read(sorted(stored - cached))]
@@ -233,18 +232,16 @@ class PurchaseBook:
                 continue
             data = dict(self._read(segments))
             merged = self._put(judge, [line for part in data.values() for line in (part or b"").decode().splitlines()])
-            if None in data.values() or not set(segments) <= set(self.store.list(self._folder(judge))):
+            folder = layout.JUDGEMENTS.prefix(card=self._card_name, judge=judge_folder(judge))
+            if None in data.values() or not set(segments) <= set(self.store.list(folder)):
                 self.store.delete(merged)
                 continue
             self._write("UPDATE purchases SET segment = ? WHERE segment = ?", [(merged, one) for one in segments])
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self.store.delete, segments))
 
-    def _folder(self, judge: str) -> str:
-        return f"{self._prefix}{judge_folder(judge)}/"
-
     def _put(self, judge: str, lines: Iterable[str]) -> str:
-        segment = f"{self._folder(judge)}{uuid.uuid4().hex}.jsonl"
+        segment = layout.JUDGEMENTS.key(card=self._card_name, judge=judge_folder(judge), name=uuid.uuid4().hex)
         self.store.put_if_absent(segment, "".join(f"{line}\n" for line in lines).encode())
         return segment
 

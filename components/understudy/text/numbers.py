@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "n/a"
+MIDDLE = " ... "  # in the place of what is left out
 
 
 def is_known(value: float | None) -> bool:
@@ -157,6 +158,17 @@ def clipped(name: str, length: int = 80) -> str:
     """
     plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
     return plain if len(plain) <= length else f"{plain[: length - 3]}..."
+
+
+def without_middle(sentence: str, length: int) -> str:
+    """Leave out the middle of a sentence that quotes something long: how it begins and what to do stay.
+
+    >>> without_middle("A name must be short, got 'aaaaaaaaaaaaaaaaaaaaaaaa'. Shorten it.", 45)
+    "A name must be short, got ... a'. Shorten it."
+    """
+    kept = length - len(MIDDLE)
+    begin = kept * 5 // 8
+    return sentence if len(sentence) <= length else f"{sentence[:begin]}{MIDDLE}{sentence[begin - kept :]}"
 
 
 def reasons(rows: Mapping[str, int]) -> str:

@@ -14,8 +14,8 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 def newest(store: Store) -> bytes:
     """Return the figures of the night with the latest date; empty when there is none yet."""
-    keys = [key for key in store.list(layout.WATCH_METRICS.prefix()) if layout.WATCH_METRICS.fields(key)]
-    return store.read(max(keys)) if keys else b""
+    nights = layout.WATCH_METRICS.listed(store)
+    return store.read(nights[-1][0]) if nights else b""
 
 
 def answer(store: Store, path: str) -> tuple[int, bytes]:

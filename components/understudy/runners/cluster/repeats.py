@@ -21,14 +21,14 @@ from understudy.runners.runs import Record
 from understudy.store import layout, manifests, registry
 from understudy.store.address import parse_address
 from understudy.store.hashing import hash_json
-from understudy.store.runs import FAULT, ROOT, STARTED, SUBMITTED, fault_line, key_of, read
+from understudy.store.runs import FAULT, STARTED, SUBMITTED, fault_line, key_of, read
 from understudy.store.storage import Store, open_store
 
 FAILED = "FAILED"
 MOST_DAYS = 7  # how far back a night is entered again
 MOST_TAGGED = 200  # objects of a source whose change is seen; of the others, that they come and go
 SOURCES = ("texts", "labels", "answers")
-PEOPLES = "-queue."  # in the keys of answers that people added; of labels files ingest keeps copies beside them
+PEOPLES = "queue"  # the name of answers that people added; of labels files ingest keeps copies beside them
 OF_THE_RUN = ("card", "record", "fault")  # arguments that name the run, or say what the card's hash says
 
 
@@ -101,8 +101,8 @@ def inputs_of(record: Record, store: Store) -> str:
     given = {name: value for name, value in record.arguments.items() if name not in OF_THE_RUN}
     sources = [state_at(given[name].replace("{date}", given.get("date", ""))) for name in SOURCES if given.get(name)]
     is_quality = record.pipeline == "quality"
-    said = [] if is_quality else store.list(layout.LABELS.prefix(card=record.card))
-    answers = [key for key in said if PEOPLES in key]
+    said = [] if is_quality else layout.LABELS.listed(store, card=record.card, name=PEOPLES)
+    answers = [key for key, _ in said]
     begun = store.list(manifests.ORDER) if is_quality else []
     serving = store.tag_of(registry.CURRENT)
     return hash_json([record.card_hash, given, record.target.get("version"), sources, answers, begun, serving])
@@ -123,7 +123,7 @@ def require_mended(store: Store, record: Record) -> None:
         BadInput: one has; with its own sentence.
     """
     wanted = (record.pipeline, record.card, record.inputs)
-    names = {key.removeprefix(ROOT).partition("/")[0] for key in store.list(ROOT) if key.endswith(f"/{FAULT}")}
+    names = {fields["run"] for _, fields in layout.RUNS.listed(store, name=FAULT)}
     for name in sorted(names - {record.name}, reverse=True):
         try:
             first = claims.claimed(store, name) if read(store, name, STARTED) is not None else None

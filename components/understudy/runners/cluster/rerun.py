@@ -19,7 +19,6 @@ from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
 from understudy.runtime import provenance
 from understudy.store import layout
-from understudy.store.names import require_name
 from understudy.store.runs import DECISION, FAULT, SUBMITTED, key_of, read
 from understudy.store.storage import Store, prepare_store
 from understudy.task.steps import STEPS
@@ -286,8 +285,8 @@ def parameters_of(made: Found, overrides: str, record: str) -> dict[str, Any]:
 def record_of(name: str, made: Found, store: Store, parameters: Mapping[str, Any], target: Target) -> Record:
     """Write down what is asked for, as `understudy runs` lists it."""
     card_hash = str(made.record.get("card_hash") or "")
-    cards = [key.split("/") for key in store.list(layout.CARDS.folder) if key.endswith(f"/{card_hash}.yaml")]
-    card = require_name("card", cards[0][1], store.locate(layout.CARDS.folder)) if cards else "understudy"
+    cards = layout.CARDS.listed(store, name=card_hash)
+    card = cards[0][1]["card"] if cards else "understudy"
     return Record(
         name=name,
         pipeline=f"rerun-{made.step}",
@@ -329,7 +328,7 @@ def artifacts_of_run(made: Found, store_uri: str) -> Iterator[Found]:
 def artifacts_below(root: str, store_uri: str) -> Iterator[Found]:
     """Find the artifacts below an address."""
     store = artifacts.open_artifact(root, store_uri)
-    for key in store.list():
-        if key.endswith(f"/{provenance.FILE}"):
-            uri = f"{root}/{key.removesuffix(f'/{provenance.FILE}')}"
-            yield _whole(Found(uri, _parsed(store.read(key), uri)))
+    for file in store.list():
+        if file.endswith(f"/{provenance.FILE}"):
+            uri = f"{root}/{file.removesuffix(f'/{provenance.FILE}')}"
+            yield _whole(Found(uri, _parsed(store.read(file), uri)))

@@ -23,7 +23,6 @@ from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all
 from understudy.store.storage import Store
 
-TRIGGERS = layout.RETRAIN.prefix()
 DAYS_AFTER_FAILURE = 1
 
 
@@ -72,17 +71,20 @@ def asking(store: Store) -> list[str]:
 
     current = registry.read_current(store)
     serving = current.generation if current else 0
-    return [
-        key.removeprefix(TRIGGERS).removesuffix(".json")
-        for key in store.list(TRIGGERS)
-        if _generation(store, key, serving) >= serving
-    ]
+    nights = {_night(store, key): key for key in store.list(layout.RETRAIN.prefix())}
+    return [night for night, key in nights.items() if _generation(store, key, serving) >= serving]
+
+
+def _night(store: Store, key: str) -> str:
+    """Return the night that has asked; its date names the run that answers."""
+    fields = layout.RETRAIN.fields(key)
+    if fields is None or not is_day(fields["day"]):
+        raise codecs.unreadable("named after a night", f"'{key}'", store.uri)
+    return fields["day"]
 
 
 def _generation(store: Store, key: str, default: int) -> int:
-    """Return the generation of the model that a night has judged, whose date names the run that answers."""
-    if not is_day(key.removeprefix(TRIGGERS).removesuffix(".json")):
-        raise codecs.unreadable("named after a night", f"'{key}'", store.uri)
+    """Return the generation of the model that a night has judged."""
     try:
         asked = codecs.read_mapping(store.read(key), store.locate(key), Asked)
         return int(asked.get("generation", default))

@@ -254,7 +254,7 @@ def create_once(
 def record_of(request: Request, target: Target, store: Store) -> Record:
     """Put the card into the store, and write down what is asked for."""
     card, text = cards.read(request.card)
-    key = layout.CARDS.key(card=card.name, path=f"{card.hash}.yaml")
+    key = layout.CARDS.key(card=card.name, name=card.hash)
     store.put_if_absent(key, text.encode())
     name = str(request.name)
     record = Record(

@@ -143,9 +143,8 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
 def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
     most = job.config.remembered_texts
-    own = f"/date={job.manifest.date}/"
-    listed = job.store.list(layout.SCORED.prefix(version=job.manifest.bundle)) if most else []
-    keys = [key for key in listed if own not in key]
+    listed = layout.SCORED.listed(job.store, version=job.manifest.bundle) if most else []
+    keys = [key for key, fields in listed if fields["day"] != job.manifest.date]
     parts, rows = [rules.KEYED.to_frame()], 0
     for key in reversed(keys):
         if rows >= most:

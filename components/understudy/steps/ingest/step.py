@@ -205,7 +205,7 @@ def _remember(given: Given, read: Read) -> None:
     """Keep the card and the file's sound votes in the store; the same ones are kept once."""
     name = given.card.name
     labels.put(given.store, name, read.votes.kept.filter("is_new"), "labels")
-    given.store.put_if_absent(layout.CARDS.key(card=name, path=f"{given.card.hash}.yaml"), given.card_text.encode())
+    given.store.put_if_absent(layout.CARDS.key(card=name, name=given.card.hash), given.card_text.encode())
 
 
 def _write(division: rules.Division, card_text: str, snapshot: Path, pool: Path, gold: Path, test: Path) -> None:

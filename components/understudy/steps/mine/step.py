@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from understudy.model.scoring import Bundle
+from understudy.privacy.objects import erase_texts, erase_what_was_asked_meanwhile
 from understudy.progress import track
 from understudy.review import labels, queues
 from understudy.runtime.shell import In, Out, Result
@@ -17,6 +18,7 @@ from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
 from understudy.store import codecs, hashing, layout, tables, tombstones
 from understudy.store.bundles import require_labels
+from understudy.store.folder import FolderStore
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.sections import TeacherConfig
@@ -76,11 +78,12 @@ def run(
     answers = teacher_answers(asked.judged.table, task)
     weighed = rules.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
     compared = rules.compare(weighed.join(answers, on="id"), config.min_disagreement)
-    chosen = rules.choose(compared, config)
+    contested = rules.choose(compared, config)
+    chosen = tombstones.read(keep).without(contested)  # again: the teacher may have been asked for hours
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
     if len(chosen):
-        _put(keep, f"{layout.QUEUE_TABLES.prefix(card=task.name)}{name}", queue)
+        _put(keep, task, name, queue, chosen)
     return Result(
         headline=_headline(figures, asked.judged.is_budget_spent),
         metrics=figures,
@@ -187,11 +190,17 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     return name
 
 
-def _put(store: Store, prefix: str, folder: Path) -> None:
-    """Put a queue's files into the store, queue.json last: with it the queue is whole."""
+def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame) -> None:
+    """Put a queue's files into the store, queue.json last: with it the queue is whole.
+
+    What somebody asked to forget meanwhile leaves both places again.
+    """
     files = sorted(path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
-    for file in [*files, QUEUE_FILE]:
-        store.put_if_absent(f"{prefix}/{file}", (folder / file).read_bytes())
+    keys = {file: layout.file_key(layout.QUEUE, file, card=card.name, queue=name) for file in [*files, QUEUE_FILE]}
+    for file, key in keys.items():
+        store.put_if_absent(key, (folder / file).read_bytes())
+    gone = erase_what_was_asked_meanwhile(store, keys.values(), texts)
+    erase_texts(FolderStore(folder), keys.keys(), gone)
 
 
 def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ import polars as pl
 from understudy.data import cards
 from understudy.data.listing import told
 from understudy.errors import BadInput, StorageError, TeacherError, together
+from understudy.privacy.objects import erase_what_was_asked_meanwhile
 from understudy.review import labels, samples
 from understudy.review.samples import SAMPLE, TEACHER_LABELS
 from understudy.runtime.shell import Out, Result
@@ -120,6 +121,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         )
     sample = rules.draw(texts, config, day, stand_for=total / len(texts))
     samples.put_drawn(store, day, sample, queue.files(sample, card))
+    gone = erase_what_was_asked_meanwhile(store, _keys(store, day), sample)
     return {
         "format": FORMAT,
         "date": day,
@@ -128,7 +130,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
         "texts": total,
-        "drawn": len(sample),
+        "drawn": len(sample) - len(gone),
         "settings": asdict(config),
         "taught": 0,
         "cost_usd": 0.0,
@@ -219,11 +221,13 @@ def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config:
 def _copy(store: Store, day: str, folder: Path) -> None:
     """Bring the day's sample from the store to where the pipeline shows it."""
     folder.mkdir(parents=True)
-    prefix = f"{samples.FOLDER}{day}/"
-    for key in store.list(prefix):
-        name = key.removeprefix(prefix)
-        if "/" not in name and not name.startswith("answers-"):
-            (folder / name).write_bytes(store.read(key))
+    for key in _keys(store, day):
+        (folder / PurePosixPath(key).name).write_bytes(store.read(key))
+
+
+def _keys(store: Store, day: str) -> list[str]:
+    """List what the store has of a day's sample, but for what people answered."""
+    return [key for family in layout.SAMPLE for key, _ in family.listed(store, day=day)]
 
 
 def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:

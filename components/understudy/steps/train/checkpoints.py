@@ -8,7 +8,6 @@ stays when the step is done: the step that is begun again gives the same student
 the card removes it, for nobody begins another one before the student of the last has arrived, or was given up.
 """
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -21,8 +20,15 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 
 ENDED = "ended"  # sorts after every number of an update
-TRAINING = re.compile(rf"{layout.CHECKPOINTS.folder}((.+)-[0-9a-f]{{16}})/.*")
 Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training by its card's name and by the first 16 digits of a hash of all that decides its outcome."""
+
+    card: str
+    training: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +54,52 @@ class Checkpoint:
     has_ended: bool = False
 
 
-def write(store: Store, key: str, checkpoint: Checkpoint) -> None:
+def write(store: Store, training: Training, checkpoint: Checkpoint) -> None:
     """Put a checkpoint; its small JSON is put last, so that one that is listed is whole. Older ones are removed."""
-    older = store.list(layout.CHECKPOINTS.prefix(name=key))
-    number = ENDED if checkpoint.has_ended else f"{checkpoint.position.update:08d}"
-    name = f"{layout.CHECKPOINTS.prefix(name=key)}{number}"
-    store.put_if_absent(f"{name}.safetensors", save(checkpoint.tensors))
-    store.put_if_absent(f"{name}.json", codecs.canonical(asdict(checkpoint.position)))
-    for old in older:
-        if not old.startswith(name):
+    older = _listed(store, **asdict(training))
+    name = ENDED if checkpoint.has_ended else f"{checkpoint.position.update:08d}"
+    tensors, position = save(checkpoint.tensors), codecs.canonical(asdict(checkpoint.position))
+    store.put_if_absent(layout.CHECKPOINT_TENSORS.key(**asdict(training), name=name), tensors)
+    store.put_if_absent(layout.CHECKPOINTS.key(**asdict(training), name=name), position)
+    for old, fields in older:
+        if fields["name"] != name:
             store.delete(old)
 
 
-def read_latest(store: Store, key: str) -> Checkpoint | None:
+def read_latest(store: Store, training: Training) -> Checkpoint | None:
     """Read the newest whole checkpoint of a training; None when there is none.
 
     Raises:
         BadArtifact: it is damaged.
     """
-    names = store.list(layout.CHECKPOINTS.prefix(name=key))
-    stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-    whole = [stem for stem in stems if f"{stem}.safetensors" in names]  # what was deleted for its damage is passed over
+    names = {key for key, _ in _listed(store, **asdict(training))}
+    parts = layout.CHECKPOINTS.listed(store, **asdict(training))
+    pairs = [(about, layout.CHECKPOINT_TENSORS.key_from(layout.CHECKPOINTS, about), it["name"]) for about, it in parts]
+    whole = [pair for pair in pairs if pair[1] in names]  # what was deleted for its damage is passed over
     if not whole:
         return None
-    about, weights = f"{whole[-1]}.json", f"{whole[-1]}.safetensors"
+    about, weights, name = whole[-1]
     with codecs.of_cache():
         position = codecs.read_as(Position, store.read(about), store.locate(about))
         try:
-            return Checkpoint(position, load(store.read(weights)), has_ended=whole[-1].endswith(f"/{ENDED}"))
+            return Checkpoint(position, load(store.read(weights)), has_ended=name == ENDED)
         except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise codecs.unreadable("a checkpoint of safetensors", str(error), store.locate(weights)) from error
 
 
-def remove_ended(store: Store, card_name: str, besides: str) -> None:
+def remove_ended(store: Store, besides: Training) -> None:
     """Remove what trainings of a card left that have ended, but of one; those that run, or may go on, stay."""
-    found = [(name, TRAINING.fullmatch(name)) for name in store.list(f"{layout.CHECKPOINTS.folder}{card_name}-")]
-    of_card = [(name, one[1]) for name, one in found if one and one[2] == card_name and one[1] != besides]
-    over = {training for name, training in of_card if name.endswith(f"/{ENDED}.json")}
-    for name, training in of_card:
-        if training in over:
-            store.delete(name)
+    ended = layout.CHECKPOINTS.listed(store, card=besides.card, name=ENDED)
+    over = {fields["training"] for _, fields in ended} - {besides.training}
+    for key, fields in _listed(store, card=besides.card):
+        if fields["training"] in over:
+            store.delete(key)
+
+
+def _listed(store: Store, **fields: str) -> list[tuple[str, dict[str, str]]]:
+    """List what is kept of trainings, what says that a checkpoint is whole first."""
+    families = (layout.CHECKPOINTS, layout.CHECKPOINT_TENSORS)
+    return [found for family in families for found in family.listed(store, **fields)]
 
 
 def prefixed(prefix: str, tensors: dict[str, Any]) -> dict[str, torch.Tensor]:

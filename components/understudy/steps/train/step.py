@@ -100,19 +100,19 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     from understudy.model import student
     from understudy.steps.train import checkpoints
 
-    key = _training_key(lesson, task, config)
-    checkpoints.remove_ended(store, task.name, besides=key)
+    training = checkpoints.Training(task.name, _training(lesson, task, config))
+    checkpoints.remove_ended(store, besides=training)
     learner, tokenizer = _learner(lesson, task, config)
-    if (kept := checkpoints.read_latest(store, key)) is not None:
+    if (kept := checkpoints.read_latest(store, training)) is not None:
         learner.resume(kept)
     with track(learner.updates, "train: updates") as progress:
         progress.advance(learner.position.update)
         learned = learner.run(
-            keep=lambda checkpoint: checkpoints.write(store, key, checkpoint),
+            keep=lambda checkpoint: checkpoints.write(store, training, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
     if kept is None or not kept.has_ended:
-        checkpoints.write(store, key, learner.checkpoint())
+        checkpoints.write(store, training, learner.checkpoint())
     about = _about(lesson, task, _longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
@@ -124,14 +124,14 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     }
 
 
-def _training_key(lesson: Lesson, task: Card, config: TrainConfig) -> str:
+def _training(lesson: Lesson, task: Card, config: TrainConfig) -> str:
     """Name a training by all that decides its outcome, so that a checkpoint is never taken up by another one.
 
     The release is a part of it: another one may train otherwise.
     """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
     parts = [*tables, __version__, repr(config), task.student, ",".join(task.label_names)]
-    return f"{task.name}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+    return hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]
 
 
 def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner", Any]:

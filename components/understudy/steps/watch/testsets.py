@@ -16,9 +16,6 @@ from understudy.store.storage import Store
 from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
 
-PREFIX = layout.TEST_SETS.folder
-ABOUT_FILE = "about.json"
-
 
 def quarter_before(day: str) -> tuple[str, str]:
     """Return the first and last day of the quarter before the one that a day is in.
@@ -105,6 +102,6 @@ def difference(new: Interval, old: Figure) -> Interval:
 
 def read_all(store: Store, until: str) -> list[DatedTestSet]:
     """Read what is said of every test set up to a day, oldest first."""
-    keys = [key for key in store.list(PREFIX) if key.endswith(f"/{ABOUT_FILE}")]
-    found = [codecs.read_as(DatedTestSet, store.read(key), store.locate(key)) for key in keys]
+    kept = layout.TEST_SET_RECORDS.listed(store)
+    found = [codecs.read_as(DatedTestSet, store.read(key), store.locate(key)) for key, _ in kept]
     return [about for about in found if about["date"] <= until]

@@ -1,0 +1,198 @@
+"""Write an object of the store anew without texts, by its kind."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Required
+
+import polars as pl
+from typing_extensions import TypedDict
+
+from understudy.errors import BadArtifact, StorageError
+from understudy.privacy import shard_records
+from understudy.review.spreadsheet import raw_cell
+from understudy.store import codecs, layout, tombstones
+from understudy.store.base import Tagged
+from understudy.store.layout import Erasure
+from understudy.store.storage import Beaten, Store, contend
+
+
+class Answer(TypedDict, total=False):
+    """What of a teacher's answer is about a text."""
+
+    content: Required[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
+
+    ids: frozenset[str]
+    groups: frozenset[str]
+    contents: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+
+    def names(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
+        is_its_answer = "id" not in row and row.get("content") in self.contents
+        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+
+
+def erase(store: Store, key: str, wanted: Wanted) -> int:
+    """Write one object anew without the texts, and return how many rows went.
+
+    Raises:
+        StorageError: the object is damaged, or others keep changing it.
+    """
+    if (erasure := layout.erasure_of(key)) not in ERASERS:
+        return 0
+
+    def write() -> int:
+        found = store.read_tagged(key)
+        if found is None:
+            return 0
+        try:
+            data, rows = ERASERS[erasure](found.data, wanted, store.locate(key))
+        except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
+            raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+        if rows and not _replaced(store, key, found, data):
+            raise Beaten
+        return rows
+
+    return contend(write, "An object", store.locate(key))
+
+
+def erase_what_was_asked_meanwhile(store: Store, keys: Collection[str], texts: pl.DataFrame) -> pl.DataFrame:
+    """Erase from objects that were just put what somebody asked to forget while they were made.
+
+    Who asks later finds the objects in the store, and erases the texts there.
+
+    Args:
+        store: where the objects lie.
+        keys: theirs.
+        texts: that they name; columns id and group.
+
+    Returns:
+        the texts that had to go.
+    """
+    gone = texts.filter(tombstones.read(store).covers(texts))
+    erase_texts(store, keys, gone)
+    return gone
+
+
+def erase_texts(store: Store, keys: Collection[str], texts: pl.DataFrame) -> None:
+    """Erase texts from some objects alone, by the column id."""
+    wanted = Wanted(frozenset(texts["id"]), frozenset())
+    for key in keys if len(texts) else ():
+        erase(store, key, wanted)
+
+
+def _replaced(store: Store, key: str, found: Tagged, data: bytes) -> bool:
+    """Put an object's new content in place of the old; False when another writer was first."""
+    if layout.JUDGEMENTS.fields(key) is not None:  # under a new name, so that every cache of it is renewed
+        name = hashlib.sha256(data).hexdigest()[:32]
+        store.put_if_absent(layout.JUDGEMENTS.key_from(layout.JUDGEMENTS, key, name=name), data)
+        store.delete(key)
+        return True
+    if layout.SEGMENTS.fields(key) is not None:
+        shard_records.intend(store, key, found.data, data)
+    return store.compare_and_swap(key, data, found.tag)
+
+
+def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """Parquet."""
+    table = read_table(data, where)
+    kept = table.filter(~mask(table, wanted))
+    return codecs.as_parquet(kept), len(table) - len(kept)
+
+
+def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """JSON lines."""
+    rows = codecs.read_lines(data, where, dict[str, Any])
+    lines = [line for line in data.decode().split("\n") if line.strip()]
+    kept = [line for line, row in zip(lines, rows, strict=True) if not wanted.names(row)]
+    return "".join(f"{line}\n" for line in kept).encode(), len(lines) - len(kept)
+
+
+def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """CSV."""
+    text = codecs.read_text(data, where, codecs.MOST_LINES_BYTES).removeprefix("\ufeff")
+    records = list(csv.reader(io.StringIO(text, newline="")))
+    header = records[0] if records else []
+    rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records[1:]]
+    kept = records[:1] + [record for record, row in zip(records[1:], rows, strict=True) if not wanted.names(row)]
+    if len(kept) == len(records):
+        return data, 0
+    written = io.StringIO(newline="")
+    written.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
+    csv.writer(written).writerows(kept)
+    return written.getvalue().encode(), len(records) - len(kept)
+
+
+def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """JSON: an item of a list that names a text, itself or in its `data`, goes."""
+    gone = 0
+
+    def pruned(value: Any) -> Any:
+        nonlocal gone
+        if isinstance(value, dict):
+            return {name: pruned(item) for name, item in value.items()}
+        if not isinstance(value, list):
+            return value
+        kept = [item for item in value if not _is_about(item, wanted)]
+        gone += len(value) - len(kept)
+        return [pruned(item) for item in kept]
+
+    content = pruned(codecs.read_json(data, where, codecs.MOST_LINES_BYTES))
+    return codecs.as_json(content, is_sorted=False, is_ascii=False), gone
+
+
+def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
+    answers = codecs.read_mappings(data, where, Answer)
+    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
+    blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
+    changed = sum(one != other for one, other in zip(answers, blank, strict=True))
+    return codecs.as_lines(blank), changed
+
+
+ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
+    Erasure.ROWS: _without_rows,
+    Erasure.LINES: _without_lines,
+    Erasure.CELLS: _without_cells,
+    Erasure.ITEMS: _without_items,
+    Erasure.BLANKED: _blank_answers,
+}
+
+
+def _is_about(item: Any, wanted: Wanted) -> bool:
+    return isinstance(item, dict) and (
+        wanted.names(item) or (isinstance(item.get("data"), dict) and wanted.names(item["data"]))
+    )
+
+
+def read_table(data: bytes, where: str, *, is_cache: bool = False) -> pl.DataFrame:
+    """Read a table of any columns. Raises StorageError when it is damaged."""
+    try:
+        with codecs.of_cache() if is_cache else nullcontext():
+            return codecs.read_table(data, where)
+    except BadArtifact as error:
+        raise StorageError(str(error)) from error
+
+
+def mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
+    """Tell which rows are about a text, as `Wanted.names` does."""
+    by_content = {} if "id" in table.columns else {"content": wanted.contents}
+    named = {"id": wanted.ids, "group": wanted.groups, **by_content}
+    masks = [
+        table[name].cast(pl.String, strict=False).is_in(sorted(names))
+        for name, names in named.items()
+        if name in table.columns and names
+    ]
+    found = pl.Series([False] * len(table), dtype=pl.Boolean)
+    for mask in masks:
+        found = found | mask.fill_null(value=False)
+    return found

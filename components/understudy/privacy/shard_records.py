@@ -1,0 +1,159 @@
+"""Count in a shard's record what leaves its segments: intended before a segment is written anew, booked once it was.
+
+The record names each segment by its hash. Before a segment is written anew, the record says what it will be and what
+the rows that go count. So after a kill it is known what was done; and a segment that is neither what the record names
+nor what was intended was altered by others, and is not made right by counting it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from understudy.data.times import moment_of
+from understudy.errors import BadArtifact, StorageError
+from understudy.model.cascade import FIRST
+from understudy.store import codecs, layout, segments
+from understudy.store.predictions import FORGOTTEN
+from understudy.store.segments import Part, Rewrite, ShardRecord
+from understudy.store.storage import Beaten, Store, contend, update
+
+
+def intend(store: Store, segment: str, before: bytes, after: bytes) -> None:
+    """Say in a segment's record what it is about to be; a shard that is not whole has none, and counts for itself.
+
+    Raises:
+        BadArtifact: the record is damaged.
+        StorageError: the segment is, or others keep changing the record.
+    """
+    where, key = store.locate(segment), segments.record_key(segment)
+    gone = _counted(before, where)
+    gone.subtract(_counted(after, where))
+    rewrite = Rewrite(before=_digest(before), after=_digest(after), **gone)
+
+    def intended(data: bytes | None) -> bytes | None:
+        if data is None:
+            return None
+        record = segments.parse_record(data, store, key)
+        parts = tuple(_with(part, rewrite) if part.key == segment else part for part in record.segments)
+        return data if parts == record.segments else _written(record.model_copy(update={"segments": parts}))
+
+    update(store, key, intended, "A shard's record")
+
+
+def book(store: Store) -> list[str]:
+    """Let every record count what has left its segments, and return the segments that others altered.
+
+    Raises:
+        BadArtifact: a record is damaged.
+        StorageError: others keep changing it.
+    """
+    return [segment for key, _ in layout.SHARD_RECORDS.listed(store) for segment in _book(store, key)]
+
+
+def _book(store: Store, key: str) -> list[str]:
+    def write() -> list[str]:
+        found = store.read_tagged(key)
+        if found is None:
+            return []
+        record = segments.parse_record(found.data, store, key)
+        lying = [_lying(store, part) for part in record.segments]
+        parts = [_booked(part, digest) for part, digest in zip(record.segments, lying, strict=True)]
+        altered = [old.key for old, new in zip(record.segments, parts, strict=True) if new is None]
+        now = tuple(new or old for old, new in zip(record.segments, parts, strict=True))
+        if now != record.segments:
+            recounted = _recounted(record, now, _gone(record, lying))
+            if not store.compare_and_swap(key, _written(recounted), found.tag):
+                raise Beaten
+        return altered
+
+    return contend(write, "A shard's record", store.locate(key))
+
+
+def _lying(store: Store, part: Part) -> str:
+    """Return the hash of what lies where the segment does; that which the record names where nothing does."""
+    found = store.read_tagged(part.key)
+    return part.sha256 if found is None else _digest(found.data)
+
+
+def _way(part: Part, digest: str) -> list[Rewrite] | None:
+    """Return the rewrites that lead from what the record names to what lies there; None where none do."""
+    by_outcome, way = {rewrite.after: rewrite for rewrite in part.rewrites}, []
+    while digest != part.sha256:
+        if (rewrite := by_outcome.pop(digest, None)) is None:
+            return None
+        way.append(rewrite)
+        digest = rewrite.before
+    return way
+
+
+def _with(part: Part, rewrite: Rewrite) -> Part:
+    """Add what a segment is about to be; one that others altered stays without."""
+    if _way(part, rewrite.before) is None or rewrite in part.rewrites:
+        return part
+    return part.model_copy(update={"rewrites": (*part.rewrites, rewrite)})
+
+
+def _booked(part: Part, digest: str) -> Part | None:
+    """Return what the record says of a segment now; None when others altered it."""
+    way = _way(part, digest)
+    if way is None:
+        return None
+    if not way:
+        return part
+    rest = tuple(rewrite for rewrite in part.rewrites if rewrite.before == digest)  # of another who forgets just now
+    rows = max(0, part.rows - sum(rewrite.rows for rewrite in way))
+    return part.model_copy(update={"sha256": digest, "rows": rows, "rewrites": rest})
+
+
+def _gone(record: ShardRecord, lying: Sequence[str]) -> Counter[str]:
+    gone: Counter[str] = Counter()
+    for part, digest in zip(record.segments, lying, strict=True):
+        for rewrite in _way(part, digest) or ():
+            gone.update(rewrite.model_dump(exclude={"before", "after"}))
+    return gone
+
+
+def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: Counter[str]) -> ShardRecord:
+    """Return the record with its segments as they are now; labelled and refused stay all that was read.
+
+    Which of the rows that went the student had checked is not known: no more are said than there still are.
+    """
+    rows = sum(part.rows for part in parts)
+    settled = max(0, record.settled - gone["settled"])
+    checked = min(record.checked, settled)
+    counts = {
+        "rows": rows,
+        "positives": max(0, record.positives - gone["positives"]),
+        "settled": settled,
+        "checked": checked,
+        "missed": min(record.missed, checked),
+        "unread_times": max(0, record.unread_times - gone["unread_times"]),
+        "refused": {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.rows - rows},
+    }
+    return record.model_copy(update={**counts, "segments": parts})
+
+
+def _written(record: ShardRecord) -> bytes:
+    said = record.model_dump(mode="json", exclude_unset=True)
+    for part in said["segments"]:
+        if not part.get("rewrites"):
+            part.pop("rewrites", None)
+    return codecs.as_json(said)
+
+
+def _counted(data: bytes, where: str) -> Counter[str]:
+    """Count a segment's rows as the shard's record does."""
+    try:
+        table = segments.parse(data, where)
+    except BadArtifact as error:
+        raise StorageError(str(error)) from error
+    return Counter(
+        rows=len(table),
+        positives=int((table["probability"] >= table["threshold"]).sum()),
+        settled=int((table["stage"] == FIRST).sum()),
+        unread_times=sum(moment_of(time) is None for time in table["time"].drop_nulls()),
+    )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
