@@ -7,7 +7,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["tools.demo", "understudy.runners.local.direct", "understudy.runners.rerun", "understudy.runners.terminal"]
+    "name",
+    [
+        "tools.demo",
+        "understudy.runners.cut",
+        "understudy.runners.local.direct",
+        "understudy.runners.names",
+        "understudy.runners.outcome",
+        "understudy.runners.overrides",
+        "understudy.runners.terminal",
+    ],
 )
 def test_examples_in_docstrings_are_true(name):
     result = doctest.testmod(importlib.import_module(name))

@@ -14,7 +14,7 @@ from tests.conftest import card_yaml, invoke
 from tests.services import s3
 from understudy.pipelines.compile import pods
 from understudy.pipelines.resources import LOST_PODS
-from understudy.runners.cluster.rerun import one_step
+from understudy.runners.cluster.resubmit import one_step
 from understudy.runners.runs import Record
 from understudy.store import runs
 from understudy.store.storage import open_store
