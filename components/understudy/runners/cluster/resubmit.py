@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToDict  # type: ignore[import-unt
 
 from understudy.errors import BadArtifact, BadInput
 from understudy.pipelines.compile import load_pipeline, pods
-from understudy.pipelines.single import ADDRESS, component_of, single
+from understudy.pipelines.single import ADDRESS, component_of, pipeline_name, single
 from understudy.runners import downstream, names, overrides, runs
 from understudy.runners.cluster import artifacts, claims, follow
 from understudy.runners.cluster.artifacts import Artifact, artifacts_around, made_in
@@ -166,7 +166,7 @@ def record_of(name: str, made: Artifact, parameters: Mapping[str, Any], cluster:
     card = require_name("card", cards[0][1], store.locate(layout.CARDS.folder)) if cards else "understudy"
     return Record(
         name=name,
-        pipeline=f"rerun-{made.step}",
+        pipeline=pipeline_name(made.step),
         runner=claims.RUNNER,
         card=card,
         card_hash=card_hash,
