@@ -1,6 +1,7 @@
 """One step again, from the provenance of what it made, and what that makes stale."""
 
 import json
+import shutil
 
 import pytest
 
@@ -86,6 +87,22 @@ def test_a_file_of_the_users_that_has_changed_is_told_too(made, desk):
     (desk.folder / "texts.csv").write_text("id,text\n")
     with pytest.raises(BadInput, match=r"got changed content at .*texts.csv \(texts\)"):
         again(made / "gather/numbers")
+
+
+def test_a_step_that_has_read_folders_runs_again_while_what_it_reads_of_them_is_the_same(desk, run):
+    names = ("card", "texts", "labels")
+    for name, file in zip(names, ("card.yaml", "texts.csv", "labels.csv"), strict=True):
+        (desk.folder / name).mkdir()
+        shutil.copy(desk.folder / file, desk.folder / name)
+    assert run(desk, "--name", "folders", **{name: name for name in names}).returncode == 0
+    for name in names:
+        (desk.folder / name / "notes.txt").write_text("read by nobody")
+    numbers = desk.runs / "folders/gather/numbers"
+    with toys.installed():
+        assert (again(numbers).new["numbers"].path / "numbers.txt").read_text() == "4 2"
+        (desk.folder / "texts/more.csv").write_text("id,text\n")
+        with pytest.raises(BadInput, match=r"got changed content at .*/texts \(texts\)"):
+            again(numbers)
 
 
 def test_an_input_that_lies_elsewhere_is_told(made):

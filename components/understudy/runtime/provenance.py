@@ -58,11 +58,17 @@ class Read:
         name: of the input or argument.
         place: where it lay.
         sha256: of what the step read of it.
+        is_source: an argument names it.
     """
 
     name: str
     place: str
     sha256: str
+    is_source: bool
+
+    def hash_now(self) -> str | None:
+        """Hash what the step would read of it now; None when it would refuse it."""
+        return _source_hash(self.name, self.place) if self.is_source else hashing.hash_tree(Path(self.place))
 
 
 def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,8 +154,8 @@ def read_by(record: Mapping[str, Any]) -> list[Read]:
     """
     sources = {name: sha256 for name, sha256 in record["sources"].items() if sha256 is not None}
     return [
-        *(Read(name, str(record["arguments"][name]), sha256) for name, sha256 in sources.items()),
-        *(Read(name, str(it["uri"]), it["sha256"]) for name, it in record["inputs"].items()),
+        *(Read(name, str(record["arguments"][name]), sha256, is_source=True) for name, sha256 in sources.items()),
+        *(Read(name, str(it["uri"]), it["sha256"], is_source=False) for name, it in record["inputs"].items()),
     ]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from understudy.errors import BadInput
 from understudy.runners.runs import RECORD_FILE
 from understudy.runtime import provenance
-from understudy.store import hashing
 
 BESIDE = re.compile(r".+-rerun-\d+")  # a folder that a rerun of one step has made beside the task's
 
@@ -112,7 +111,7 @@ def _fault(read: provenance.Read) -> str | None:
     path = Path(read.place)
     if not path.exists():
         return f"An input must still be there, got nothing at {path} ({read.name}). Run the pipeline again."
-    if hashing.hash_tree(path) != read.sha256:
+    if read.hash_now() != read.sha256:
         return (
             f"An input must be what the artifact was made from, got changed content at {path} ({read.name}). "
             "Use --resume."
