@@ -2,7 +2,8 @@
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,21 @@ DIGITS = 10
 
 
 def load_pipeline(name: str) -> Any:
-    """Import a pipeline by the naming rule: `pipelines.<name>.<name>`."""
-    return getattr(importlib.import_module(f"understudy.pipelines.{name}"), name)
+    """Build a pipeline by the naming rule: `pipelines.<name>.<name>` wires it."""
+    return build(getattr(importlib.import_module(f"understudy.pipelines.{name}"), name))
+
+
+@cache
+def build(wire: Callable[..., None]) -> Any:
+    """Build the pipeline that a function wires, named and described as the function is.
+
+    It is built here and not where it is defined: for each resource of a task KFP inspects the whole stack, and while a
+    module is imported, frames of Python's import system stand on it, for each of which `inspect` walks through all
+    modules.
+    """
+    from kfp import dsl
+
+    return dsl.pipeline(wire, name=wire.__name__)
 
 
 def pipeline_spec(name: str) -> dict[str, Any]:

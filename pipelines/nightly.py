@@ -1,12 +1,11 @@
-"""Wire the nightly pipeline: label every text that has arrived, index it, and watch.
+"""Wire the nightly pipeline: label every text that has arrived, index it, and watch; every rule is inside the steps.
 
 understudy run nightly --card CARD --texts SOURCE --store DIR_OR_S3 [--date YYYY-MM-DD]
 """
 
 from kfp import dsl
 
-from understudy.pipelines.resources import call_webhook, place, use_elasticsearch
-from understudy.pipelines.training import never_cache
+from understudy.pipelines.resources import call_webhook, never_cache, place, use_elasticsearch
 from understudy.steps.index.component import index
 from understudy.steps.infer.component import infer
 from understudy.steps.shard.component import shard
@@ -14,9 +13,8 @@ from understudy.steps.watch.component import watch
 from understudy.store.manifests import MOST_SHARDS
 
 
-@dsl.pipeline(name="nightly", description="Label the texts that have arrived, index them, and watch the model.")  # type: ignore[untyped-decorator]
 def nightly(card: str, texts: str, store: str, date: str = "", overrides: str = "", fault: str = "") -> None:
-    """Wire the steps; every rule is inside them.
+    """Label the texts that have arrived, index them, and watch the model.
 
     Args:
         card: the task card, a path or s3:// address.

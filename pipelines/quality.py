@@ -5,17 +5,13 @@ understudy run quality --card CARD --store DIR_OR_S3 [--answers FILE] [--date YY
 The month's trend and the quarter's test set come with it on their dates.
 """
 
-from kfp import dsl
-
-from understudy.pipelines.resources import ask_teacher, call_webhook, place
-from understudy.pipelines.training import never_cache
+from understudy.pipelines.resources import ask_teacher, call_webhook, never_cache, place
 from understudy.steps.sample.component import sample
 from understudy.steps.watch.component import watch
 
 
-@dsl.pipeline(name="quality", description="Ask people and the teacher whether the model is still right.")  # type: ignore[untyped-decorator]
 def quality(card: str, store: str, answers: str = "", date: str = "", overrides: str = "", fault: str = "") -> None:
-    """Wire the steps; every rule is inside them.
+    """Ask people and the teacher whether the model is still right.
 
     Args:
         card: the task card, a path or s3:// address.

@@ -1,4 +1,4 @@
-"""Give a step's pod its user, its share of a node, and what it may read and reach.
+"""Give a step's pod its user, its share of a node, and what it may read and reach; keep KFP's cache away from it.
 
 KFP's local runner and the direct runner ignore all of it.
 """
@@ -55,6 +55,12 @@ def place(*tasks: Any) -> None:
         kubernetes.use_secret_as_env(task, STORAGE, {key: key for key in STORAGE_KEYS}, optional=True)
         own = {key: f"{OWN_KEY}{key}" for key in STORAGE_KEYS}
         kubernetes.use_secret_as_env(task, f"{STORAGE}-{task.name}", own, optional=True)
+
+
+def never_cache(*tasks: Any) -> None:
+    """Run these tasks every time: KFP's cache does not see what changed behind an address."""
+    for task in tasks:
+        task.set_caching_options(False)
 
 
 def ask_teacher(*tasks: Any) -> None:

@@ -27,6 +27,11 @@ def component_of(step: str) -> Any:
     return getattr(importlib.import_module(f"understudy.steps.{step}.component"), step)
 
 
+def pipeline_name(step: str) -> str:
+    """Name the pipeline of one step; KFP puts its artifacts into a folder of that name."""
+    return f"step-{step}"
+
+
 def input_artifacts(step: str) -> dict[str, Any]:
     """Return the class of each artifact that a step reads, by the input's name."""
     declared = component_of(step).component_spec.inputs or {}
@@ -48,7 +53,7 @@ def single(step: str, pod: Pod, inputs: Iterable[str] = ()) -> dict[str, Any]:
     """
     from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
-    spec = MessageToDict(dsl.pipeline(wired(step, {*inputs}), name=f"step-{step}").pipeline_spec)
+    spec = MessageToDict(dsl.pipeline(wired(step, {*inputs}), name=pipeline_name(step)).pipeline_spec)
     spec["deploymentSpec"]["executors"][f"exec-{step}"] = pod.executor
     on_kubernetes = {"deploymentSpec": {"executors": {f"exec-{step}": pod.platform}}}
     return {"pipeline_spec": spec, "platform_spec": {"platforms": {"kubernetes": on_kubernetes}}}

@@ -3,11 +3,11 @@
 understudy run training --card CARD --texts FILE --labels FILE --store DIR_OR_S3
 """
 
-from typing import Any
+from collections.abc import Callable
 
 from kfp import dsl
 
-from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, place
+from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, never_cache, place
 from understudy.steps.audit.component import audit
 from understudy.steps.calibrate.component import calibrate
 from understudy.steps.evaluate.component import evaluate
@@ -19,20 +19,13 @@ from understudy.steps.publish.component import publish
 from understudy.steps.train.component import train
 
 
-def never_cache(*tasks: Any) -> None:
-    """Run these tasks every time: KFP's cache does not see what changed behind an address."""
-    for task in tasks:
-        task.set_caching_options(False)
+def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
+    """Return the function that wires the pipeline; None trains on CPUs."""
 
-
-def training_on(accelerator: Accelerator | None) -> Any:
-    """Return the pipeline; None trains on CPUs."""
-
-    @dsl.pipeline(name="training", description="Learn a task from a teacher and a few human labels, and publish it.")  # type: ignore[untyped-decorator]
     def training(
         card: str, texts: str, labels: str, store: str, record: str = "", overrides: str = "", fault: str = ""
     ) -> None:
-        """Wire the steps; every rule is inside them.
+        """Learn a task from a teacher and a few human labels, and publish it.
 
         Args:
             card: the task card, a path or s3:// address.

@@ -22,9 +22,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# The pipelines first: KFP walks all modules for each resource that it is told of, 5 s later on and 1 s here.
-IMPORTED: tuple[str, ...] = tuple(f"understudy.pipelines.{name}" for name in ("training", "nightly", "quality"))
-IMPORTED += ("polars", "boto3", "onnxruntime", "tokenizers", "elasticsearch", "openai", "anyio", "scipy.stats")
+IMPORTED: tuple[str, ...] = (
+    "polars",
+    "boto3",
+    "onnxruntime",
+    "tokenizers",
+    "elasticsearch",
+    "openai",
+    "anyio",
+    "scipy.stats",
+)
 IMPORTED += ("understudy.cli.main", "understudy.cli.step", "understudy.cli.search", "understudy.cli.predict")
 IMPORTED += (
     "kfp",
@@ -186,7 +193,11 @@ def become(asked: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Import everything and serve; in a child, be the program."""
+    """Build the pipelines, import everything and serve; in a child, be the program."""
+    from understudy.pipelines.compile import PIPELINES, load_pipeline
+
+    for name in PIPELINES:  # first: beneath -m, KFP walks all modules for each resource that it is told of
+        load_pipeline(name)
     for name in IMPORTED:
         importlib.import_module(name)
     gc.collect()

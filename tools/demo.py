@@ -16,7 +16,8 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.runners.local import run as local
-from understudy.runners.request import REFUSED, Request
+from understudy.runners.outcome import REFUSED
+from understudy.runners.request import Request
 from understudy.runners.terminal import duration, front_door, tell
 from understudy.text import numbers
 

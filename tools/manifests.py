@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tools.policies import policies
 from understudy.errors import BadInput, UnderstudyError
-from understudy.pipelines.compile import PIPELINES, compiled, load_pipeline, version_of
+from understudy.pipelines.compile import PIPELINES, build, compiled, load_pipeline, version_of
 from understudy.pipelines.pins import IMAGES, PINS, ROOT, Pins, recorded_pins, require_digests
 from understudy.pipelines.resources import Accelerator
 from understudy.pipelines.training import training_on
@@ -46,7 +46,7 @@ def generate(pins: Pins, accelerator: Accelerator) -> Files:
         accelerator: what the GPU component lets train run on.
     """
     versions = {name: documents_of(load_pipeline(name), pins) for name in PIPELINES}
-    on_gpu = documents_of(training_on(accelerator), pins)
+    on_gpu = documents_of(build(training_on(accelerator)), pins)
     files = {f"{BASE}/{name}.yaml": dumped(*documents) for name, documents in versions.items()}
     files[f"{BASE}/kustomization.yaml"] = dumped(base_component(versions))
     files[f"{IMAGES}/kustomization.yaml"] = dumped(images_component(pins))

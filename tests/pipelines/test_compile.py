@@ -1,5 +1,7 @@
 """What KFP gets: the compiled pipelines."""
 
+import importlib
+import inspect
 import re
 
 import pytest
@@ -8,7 +10,7 @@ from click.testing import CliRunner
 from google.protobuf.json_format import MessageToDict
 
 from understudy.cli.compile import command
-from understudy.pipelines.compile import PIPELINES, compile_all, pipeline_spec
+from understudy.pipelines.compile import PIPELINES, build, compile_all, load_pipeline, pipeline_spec
 from understudy.pipelines.resources import Accelerator
 from understudy.pipelines.training import training_on
 from understudy.runtime.images import IMAGES_FILE
@@ -55,6 +57,13 @@ def test_the_same_source_gives_the_same_bytes(tmp_path):
         assert CliRunner().invoke(command, ["--out", str(tmp_path / folder)]).exit_code == 0
     first, second = ((tmp_path / folder / "training.yaml").read_bytes() for folder in ("first", "second"))
     assert first == second
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_is_built_when_it_is_asked_for_and_once(name):
+    """Not where it is defined: while a module is imported, KFP takes a second to set the resources of its tasks."""
+    assert inspect.isfunction(getattr(importlib.import_module(f"understudy.pipelines.{name}"), name))
+    assert load_pipeline(name) is load_pipeline(name)
 
 
 def test_every_step_has_the_image_of_its_role(compiled):
@@ -137,17 +146,18 @@ def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
 
 
 def test_only_train_runs_on_gpu_nodes_and_only_when_it_is_told_to(compiled):
-    def on_gpu(pipeline):
+    def on_gpu(accelerator):
+        pipeline = build(training_on(accelerator))
         platform = MessageToDict(pipeline.platform_spec)["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         spec = MessageToDict(pipeline.pipeline_spec)["deploymentSpec"]["executors"]
         chosen = {name for name, given in platform.items() if {"tolerations", "nodeSelector"} & set(given)}
         return chosen | {name for name, given in spec.items() if "accelerator" in given["container"]["resources"]}
 
     told = Accelerator("nvidia.com/gpu", 2, {"pool": "gpu"}, ({"key": "gpu", "operator": "Exists"},))
-    assert on_gpu(training_on(None)) == set()
-    assert on_gpu(training_on(told)) == {"exec-train"}
-    container = MessageToDict(training_on(told).pipeline_spec)["deploymentSpec"]["executors"]["exec-train"]["container"]
-    accelerator = container["resources"]["accelerator"]
+    assert on_gpu(None) == set()
+    assert on_gpu(told) == {"exec-train"}
+    spec = MessageToDict(build(training_on(told)).pipeline_spec)
+    accelerator = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "2")
 
 

@@ -11,7 +11,7 @@ from tests.conftest import card_yaml, invoke
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadArtifact, BadInput, BadSetting
 from understudy.model.architectures import require_student
-from understudy.runners import request, runs
+from understudy.runners import names, request, runs
 from understudy.runners.local import run as local
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
@@ -206,7 +206,7 @@ def test_an_s3_address_that_names_no_object_is_told_by_its_own_flag(request_of, 
 
 
 def test_two_runs_that_start_in_the_same_second_have_different_names(request_of, monkeypatch, tmp_path):
-    monkeypatch.setattr(request.time, "strftime", lambda *_: "20260101-000000")
+    monkeypatch.setattr(names.time, "strftime", lambda *_: "20260101-000000")
     card = parse_card(card_yaml())
     opened = [runs.start(tmp_path / "runs", local.record_of(request_of(), card)) for _ in range(2)]
     assert len({run.record.name for run in opened}) == 2

@@ -1,13 +1,14 @@
 """One step again, from the provenance of what it made, and what that makes stale."""
 
 import json
+import shutil
 
 import pytest
 
 from tests import toys
 from tests.conftest import invoke
 from understudy.errors import BadArtifact, BadInput, BadSetting
-from understudy.runners import rerun
+from understudy.runners.local import step
 from understudy.store.runs import read_all
 from understudy.store.storage import open_store
 
@@ -21,7 +22,7 @@ def made(desk, run):
 
 
 def again(artifact, overrides="", out=None):
-    return rerun.carry_out(rerun.plan(artifact, overrides, out))
+    return step.carry_out(step.plan(artifact, overrides, out))
 
 
 def test_a_step_runs_again_with_other_settings_in_a_folder_of_its_own(made):
@@ -29,7 +30,7 @@ def test_a_step_runs_again_with_other_settings_in_a_folder_of_its_own(made):
     assert (made / "double-rerun-1/doubled/numbers.txt").read_text() == "20 10"
     assert (made / "double/doubled/numbers.txt").read_text() == "8 4"
     assert done.new["doubled"].record["arguments"]["overrides"] == "export.int8=false\nfactor=5"
-    assert "  sum                                12 ->           30" in list(rerun.report_lines(done))
+    assert "  sum                                12 ->           30" in list(step.report_lines(done))
     again(made / "double/doubled", "double.factor=7")
     assert (made / "double-rerun-2/doubled/numbers.txt").read_text() == "28 14"
 
@@ -42,14 +43,14 @@ def test_everything_made_from_what_has_changed_is_stale_at_any_distance(made):
         ("decide", "decide/page"),
         ("ship", "ship/release"),
     ]
-    lines = list(rerun.report_lines(done))
+    lines = list(step.report_lines(done))
     assert f"Stale ship release: {made}/ship/release" in lines
 
 
 def test_nothing_is_stale_when_the_rerun_made_the_same(made):
     done = again(made / "double/doubled")
     assert done.stale == ()
-    assert list(rerun.report_lines(done))[-1].startswith("Nothing is stale")
+    assert list(step.report_lines(done))[-1].startswith("Nothing is stale")
 
 
 def test_an_artifact_that_is_one_file_is_made_again_with_those_beside_it(made):
@@ -86,6 +87,22 @@ def test_a_file_of_the_users_that_has_changed_is_told_too(made, desk):
     (desk.folder / "texts.csv").write_text("id,text\n")
     with pytest.raises(BadInput, match=r"got changed content at .*texts.csv \(texts\)"):
         again(made / "gather/numbers")
+
+
+def test_a_step_that_has_read_folders_runs_again_while_what_it_reads_of_them_is_the_same(desk, run):
+    names = ("card", "texts", "labels")
+    for name, file in zip(names, ("card.yaml", "texts.csv", "labels.csv"), strict=True):
+        (desk.folder / name).mkdir()
+        shutil.copy(desk.folder / file, desk.folder / name)
+    assert run(desk, "--name", "folders", **{name: name for name in names}).returncode == 0
+    for name in names:
+        (desk.folder / name / "notes.txt").write_text("read by nobody")
+    numbers = desk.runs / "folders/gather/numbers"
+    with toys.installed():
+        assert (again(numbers).new["numbers"].path / "numbers.txt").read_text() == "4 2"
+        (desk.folder / "texts/more.csv").write_text("id,text\n")
+        with pytest.raises(BadInput, match=r"got changed content at .*/texts \(texts\)"):
+            again(numbers)
 
 
 def test_an_input_that_lies_elsewhere_is_told(made):
@@ -156,7 +173,7 @@ def test_a_provenance_that_does_not_say_where_its_inputs_were_is_refused(made, c
     file = made / "double/doubled/provenance.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(BadArtifact, match=r"must say where each input was|inputs\.numbers"):
-        rerun.plan(made / "double/doubled", "")
+        step.plan(made / "double/doubled", "")
 
 
 def test_a_step_is_run_again_by_the_name_of_its_run(made, capfd, monkeypatch):

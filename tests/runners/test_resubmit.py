@@ -14,7 +14,7 @@ from tests.conftest import card_yaml, invoke
 from tests.services import s3
 from understudy.pipelines.compile import pods
 from understudy.pipelines.resources import LOST_PODS
-from understudy.runners.cluster.rerun import one_step
+from understudy.runners.cluster.resubmit import one_step
 from understudy.runners.runs import Record
 from understudy.store import runs
 from understudy.store.storage import open_store
@@ -47,7 +47,7 @@ def fill(store, uri, cluster):
     judgements = put("label", "judgements", ("card", card), ("pool", pool), arguments=own)
     audit = put("audit", "audit", ("judgements", judgements))
     before = {"card": card, "pool": pool, "gold": gold, "judgements": judgements, "audit": audit}
-    student = put("train", "student", *before.items(), arguments=own)
+    student = put("train", "student", *before.items(), arguments={**own, "fault": "s3://old"})
     graphs = put("export", "graphs", ("student", student))
     put("calibrate", "bundle", ("graphs", graphs))
     cluster.store.put_if_absent(f"cards/hotel-tips/{parse_card(card_yaml()).hash}.yaml", card_yaml().encode())
@@ -93,7 +93,7 @@ def test_it_says_what_is_stale_at_any_distance(cluster, bucket, again):
 def test_the_run_is_listed_with_its_card(cluster, bucket, again):
     again(bucket)
     [told] = runs.read_all(cluster.store)
-    assert (told.started["pipeline"], told.started["card"], told.outcome) == ("rerun-train", "hotel-tips", "submitted")
+    assert (told.started["pipeline"], told.started["card"], told.outcome) == ("step-train", "hotel-tips", "submitted")
 
 
 def test_the_compiled_step_has_the_pod_of_its_pipeline():
@@ -201,7 +201,7 @@ def test_artifacts_under_kfps_default_root_are_read_by_settings_of_their_own(
         "calibrate",
     ]
     [told] = runs.read_all(cluster.store)  # the store is found by its own settings
-    assert told.started["pipeline"] == "rerun-train"
+    assert told.started["pipeline"] == "step-train"
 
 
 @pytest.mark.parametrize(
@@ -262,6 +262,25 @@ def test_a_step_is_submitted_again_by_the_name_of_its_run(cluster, bucket, again
     assert done.stdout.startswith("Made anew: train.\nKept: card, pool, gold, judgements, audit.\n")
     [run] = cluster.backend.runs
     assert run["runtime_config"]["parameters"]["overrides"] == "label.texts=9\nepochs=2"
+
+
+def test_a_step_that_was_submitted_alone_is_found_by_the_name_of_its_run(cluster, bucket, again):
+    root = bucket.partition("/training/")[0]
+    assert again(bucket, "--root", root, "--set", "epochs=2").returncode == 0
+    [run] = cluster.backend.runs
+    arguments = run["runtime_config"]["parameters"]
+    assert arguments["fault"] == f"{cluster.store_uri}/runs/{run['display_name']}/fault.json"
+
+    pipeline = run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"]
+    made = open_store(f"{root}/{pipeline}/{run['run_id']}/train/{uuid.uuid4()}/student")
+    about = json.loads(open_store(bucket).read("provenance.json"))
+    about["arguments"] |= {"overrides": arguments["overrides"]}
+    made.put_if_absent("provenance.json", json.dumps(about).encode())
+
+    done = again(run["display_name"], "--from", "train", "--store", cluster.store_uri, "--set", "seed=5")
+    assert (done.returncode, done.stderr) == (0, "")
+    overrides = cluster.backend.runs[1]["runtime_config"]["parameters"]["overrides"]
+    assert overrides == "label.texts=9\nepochs=2\nseed=5"
 
 
 def test_all_that_follows_from_a_step_is_submitted_again(cluster, bucket, again):

@@ -16,7 +16,7 @@ from tests.conftest import card_yaml
 from tests.runners.clusters import ROOT
 from tests.services import kfp_api
 from understudy.pipelines.compile import version_name
-from understudy.runners.cluster import submit
+from understudy.runners import names
 from understudy.runners.request import Request
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
@@ -111,10 +111,10 @@ def test_a_night_that_goes_on_or_went_well_is_found_again(cluster, command, stat
 
 def test_names_say_night_week_or_time():
     day = Request("quality", "c", "s", date="2027-01-03")  # a Sunday of the last ISO week of 2026
-    assert submit.default_name(day, CARD) == "hotel-tips-quality-2026-W53"
-    assert submit.default_name(Request("nightly", "c", "s", date="2026-11-01"), CARD) == NIGHT
+    assert names.default_name(day, CARD) == "hotel-tips-quality-2026-W53"
+    assert names.default_name(Request("nightly", "c", "s", date="2026-11-01"), CARD) == NIGHT
     today = f"hotel-tips-{date.today():%Y}"
-    assert submit.default_name(Request("training", "c", "s"), CARD).startswith(today)
+    assert names.default_name(Request("training", "c", "s"), CARD).startswith(today)
 
 
 def test_the_first_training_as_documented_has_a_name_that_makes_a_retried_pod_harmless():

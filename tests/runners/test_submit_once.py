@@ -10,6 +10,7 @@ import pytest
 from understudy.errors import BadInput
 from understudy.runners.cluster import claims, submit
 from understudy.runners.cluster.api import Unanswered
+from understudy.runners.cluster.create import Target
 from understudy.runners.request import Request
 from understudy.runners.runs import Record
 from understudy.store import runs
@@ -109,7 +110,7 @@ def claim_of(cluster):
     options = cluster.options("nightly")
     given = dict(zip((word.removeprefix("--") for word in options[1::2]), options[2::2], strict=True))
     request = Request("nightly", given["card"], given["store"], texts=given["texts"], date=given["date"], name=NIGHT)
-    target = submit.Target(host=given["host"], version=given["version"])
+    target = Target(host=given["host"], version=given["version"])
     return asdict(submit.record_of(request, target, cluster.store))
 
 

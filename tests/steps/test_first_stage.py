@@ -12,7 +12,7 @@ from understudy.errors import BadArtifact
 from understudy.model import student
 from understudy.model.cascade import HELD_OUT_FILE, FirstStage
 from understudy.model.scoring import Bundle, exported_graph, positive_log_odds
-from understudy.runners import rerun
+from understudy.runners.local import step
 from understudy.runtime.shell import execute
 from understudy.steps.export import first_stage
 from understudy.steps.export.config import ExportConfig
@@ -90,7 +90,7 @@ def test_another_threshold_comes_from_a_rerun(tmp_path, graphs, studied):
     made(tmp_path, graphs, studied, pool_of(600))
     calibrated(tmp_path, graphs, "cascade.max_missed=0")
     changes = "objective=recall\nmin_precision=0.8"
-    done = rerun.carry_out(rerun.plan(tmp_path / "bundle", changes, tmp_path / "again"))
+    done = step.carry_out(step.plan(tmp_path / "bundle", changes, tmp_path / "again"))
     recorded = done.new["bundle"].record["settings"]
     assert (recorded["objective"], recorded["min_precision"], recorded["cascade"]["max_missed"]) == ("recall", 0.8, 0)
 

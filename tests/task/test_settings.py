@@ -18,7 +18,8 @@ from tests.conftest import card_yaml
 from understudy.cli.main import app
 from understudy.errors import BadSetting
 from understudy.pipelines.compile import PIPELINES
-from understudy.runners import checks, rerun
+from understudy.runners import checks, overrides
+from understudy.runners.local import step as again
 from understudy.runtime import provenance, shell
 from understudy.runtime.shell import Result
 from understudy.task.card import load_card, parse_card
@@ -158,7 +159,7 @@ def test_every_setting_arrives_from_a_rerun_and_is_recorded(step, tmp_path, give
     made = Path(next(iter(outputs.values())))
     for number, (key, value) in enumerate(read_by(step).items()):
         (line,) = lines({key.removeprefix(f"{step}."): value})
-        done = rerun.carry_out(rerun.plan(made, line, tmp_path / f"again{number}"))
+        done = again.carry_out(again.plan(made, line, tmp_path / f"again{number}"))
         assert arrived(given, card_text) == {**before, key: value}
         recorded = next(iter(done.new.values())).record["settings"]
         section, _, name = key.rpartition(".")
@@ -189,13 +190,13 @@ def test_settings_on_a_rerun_are_judged_beside_those_that_the_step_had(tmp_path,
     shell.execute("ingest", {**inputs, **outputs, "overrides": "calibration_share=0.1\ncascade.max_missed=0"})
     made = Path(outputs["pool"])
     record = provenance.read(made)
-    assert rerun.plan(made, "validation_share=0.3").arguments["overrides"].splitlines() == [
+    assert again.plan(made, "validation_share=0.3").arguments["overrides"].splitlines() == [
         "calibration_share=0.1",
         "cascade.max_missed=0",
         "validation_share=0.3",
     ]
     with pytest.raises(BadSetting, match="must sum to less than 1"):
-        rerun.check_settings(record, "validation_share=0.8\ntest_share=0.3")
+        overrides.check(record, "validation_share=0.8\ntest_share=0.3")
 
 
 @pytest.mark.parametrize("step", STEPS)

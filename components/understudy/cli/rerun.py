@@ -60,7 +60,7 @@ def command(
 
 
 def _here(run: str, step: str, overrides: str, work: Path, out: Path | None, *, is_downstream: bool) -> int:
-    from understudy.runners.local import rerun
+    from understudy.runners.local import artifacts, rerun
 
     if "://" in run:
         raise BadInput(
@@ -69,12 +69,12 @@ def _here(run: str, step: str, overrides: str, work: Path, out: Path | None, *, 
         )
     if not step:
         return rerun.run_step(Path(run), overrides, out)
-    folder = rerun.find_run(run, work)
+    folder = artifacts.find_run(run, work)
     if folder is None:
         raise BadInput(f"A run must be there, got no {run} here or in {work} (RUN). Give its folder, or --work.")
     if is_downstream:
         return rerun.run_downstream(folder, step, overrides)
-    return rerun.run_step(rerun.artifact_of(folder, step), overrides, out)
+    return rerun.run_step(artifacts.artifact_of(folder, step), overrides, out)
 
 
 def _there(
@@ -87,12 +87,12 @@ def _there(
     is_downstream: bool,
     is_waiting: bool,
 ) -> int:
-    from understudy.runners.cluster import rerun
-    from understudy.runners.cluster.submit import Target
+    from understudy.runners.cluster import artifacts, resubmit
+    from understudy.runners.cluster.create import Target
 
     target = Target(**place)
     with ended_by_signals():
         if is_downstream:
-            return rerun.run_downstream(run, step, overrides, store, target, is_waiting=is_waiting)
-        artifact = rerun.artifact_of(run, step, store) if step else run
-        return rerun.run_step(artifact, overrides, store, target, is_waiting=is_waiting)
+            return resubmit.run_downstream(run, step, overrides, store, target, is_waiting=is_waiting)
+        artifact = artifacts.artifact_of(resubmit.open_there(store), run, step) if step else run
+        return resubmit.run_step(artifact, overrides, store, target, is_waiting=is_waiting)

@@ -8,8 +8,9 @@ import click
 
 from understudy.errors import BadInput
 from understudy.pipelines.compile import PIPELINES
+from understudy.runners.cluster.create import Target
 from understudy.runners.cluster.schedule import day_of, zone_named
-from understudy.runners.cluster.submit import PERIODIC, Repeating, Target, run
+from understudy.runners.cluster.submit import PERIODIC, Repeating, run
 from understudy.runners.request import OWN, Request
 
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,30 @@ def _faulted(check: Check, outages: list[StorageError | TeacherError]) -> Any:
         raise BadInput(str(error)) from error
 
 
-def refuse(error: Exception) -> None:
+def with_card(address: str, checks_of: Callable[[Card | None], Iterable[Check]]) -> tuple[Card, list[Any]]:
+    """Load the card and run every check; when it cannot be read, those that need none, for their faults beside its own.
+
+    Args:
+        address: of the card.
+        checks_of: returns the checks, given the card; given None, those of all but the card.
+
+    Returns:
+        the card, and what the checks return.
+
+    Raises:
+        BadInput: the faults of all of them together.
+        StorageError: the same, when a store is out of order.
+        TeacherError: the same, when the teacher's server is.
+    """
+    try:
+        card = check_card(address)
+    except (BadInput, StorageError) as error:
+        all_of(partial(_refuse, error), *checks_of(None))
+        raise
+    return card, all_of(*checks_of(card))
+
+
+def _refuse(error: Exception) -> None:
     """Raise an error, as a check that has failed already."""
     raise error
 

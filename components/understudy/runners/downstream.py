@@ -1,151 +1,61 @@
-"""Cut a compiled pipeline to a step and all that follows from it; what comes before is kept, and imported.
+"""Plan a step of a run and all that follows from it again: its pipeline cut to these, with new settings."""
 
-The pipeline that is left runs like any other, here and on a cluster: an importer stands in the place of each artifact
-that is kept, and a constant in the place of each value that a kept task has returned.
-"""
-
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from understudy.errors import BadInput
-
-Spec = Mapping[str, Any]
-Address = Mapping[tuple[str, str], str]  # of artifacts, by step and output
-Returned = Mapping[str, Mapping[str, Any]]  # by task, what its body returned
+from understudy.errors import BadInput, BadSetting
+from understudy.pipelines.compile import PIPELINES, pipeline_spec
+from understudy.runners import checks
+from understudy.runners.cut import Address, Cut, Returned, cut
+from understudy.runners.overrides import merged, with_sections
+from understudy.runners.runs import Record
+from understudy.task.settings import Overrides, reads
+from understudy.task.steps import STEPS
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """A pipeline that is cut.
+class Downstream:
+    """A run that is to be made again from a step on, here or on a cluster.
 
     Attributes:
-        spec: what is left, with importers.
-        anew: steps that are run again, in the pipeline's order.
-        kept: steps whose artifacts are taken as they are.
+        first: what the run before was given.
+        cut: the pipeline from that step on, and which steps are made anew and kept.
+        arguments: of the pipeline, with the new settings.
     """
 
-    spec: dict[str, Any]
-    anew: tuple[str, ...]
-    kept: tuple[str, ...]
+    first: Record
+    cut: Cut
+    arguments: Mapping[str, str]
+
+    def lines(self) -> Iterator[str]:
+        """Say what is made anew and what is kept, before anything is."""
+        yield f"Made anew: {', '.join(self.cut.anew)}."
+        yield f"Kept from '{self.first.name}': {', '.join(self.cut.kept) or 'nothing'}."
 
 
-def cut(spec: Spec, step: str, places: Address, returned: Returned, order: Mapping[str, Any]) -> Cut:
-    """Cut a pipeline.
-
-    A task before the step is run again only where another that is run again needs what it has returned, and nobody has
-    written that down.
+def plan(first: Record, step: str, overrides: str, places: Address, returned: Returned) -> Downstream:
+    """Plan a step of a run and all that follows from it.
 
     Args:
-        spec: the PipelineSpec.
+        first: what the run was given.
         step: where to begin.
-        places: addresses of the artifacts of the first run.
-        returned: what the tasks of the first run have returned, as far as it is known.
-        order: steps in the order in which they are named.
+        overrides: step.key=value lines on top of those of the first run; a key without a step is the first step's.
+        places: addresses of the run's artifacts, by step and output.
+        returned: what the run's tasks have returned, as far as it is known.
 
     Raises:
-        BadInput: the pipeline has no such step, or an artifact that is to be kept is not there.
+        BadInput: the pipeline has no such step, or something that is to be kept is not there.
+        BadSetting: a setting is of a step that is kept, unknown, or breaks a rule.
     """
-    tasks = spec["root"]["dag"]["tasks"]
-    steps = {name: list(steps_in(spec, name, task)) for name, task in tasks.items()}
-    begin = next((name for name, inside in steps.items() if step in inside), None)
-    if begin is None:
-        known = ", ".join(sorted((it for inside in steps.values() for it in inside), key=list(order).index))
-        raise BadInput(f"A run is made again from a step that it has, got '{step}' (--from). Its steps: {known}.")
-    left = with_unknown_values(tasks, followers(tasks, begin), returned)
-    result = copy.deepcopy(dict(spec))
-    dag = result["root"]["dag"]
-    dag["tasks"] = {name: task for name, task in dag["tasks"].items() if name in left}
-    missing = [fault for name in sorted(left) for fault in keep_inputs(result, name, left, spec, places, returned)]
-    if missing:
-        raise BadInput(missing)
-    anew = {it for name in left for it in steps[name]}
-    named = [it for it in order if any(it in inside for inside in steps.values())]
-    return Cut(result, tuple(it for it in named if it in anew), tuple(it for it in named if it not in anew))
-
-
-def steps_in(spec: Spec, name: str, task: Spec) -> Iterator[str]:
-    """Find the steps of a task: itself, or those that stand in its loop or under its condition."""
-    inner = spec["components"][task["componentRef"]["name"]]
-    if "dag" not in inner:
-        yield name
-        return
-    for below, one in inner["dag"]["tasks"].items():
-        yield from steps_in(spec, below, one)
-
-
-def followers(tasks: Mapping[str, Spec], begin: str) -> set[str]:
-    """Return a task and all that come after it.
-
-    >>> sorted(followers({"a": {}, "b": {"dependentTasks": ["a"]}, "c": {"dependentTasks": ["b"]}, "d": {}}, "b"))
-    ['b', 'c']
-    """
-    reached = {begin}
-    while more := {name for name, task in tasks.items() if reached & {*task.get("dependentTasks", ())}} - reached:
-        reached |= more
-    return reached
-
-
-def with_unknown_values(tasks: Mapping[str, Spec], left: set[str], returned: Returned) -> set[str]:
-    """Add the tasks before whose returned values are needed and not known."""
-    unknown = {
-        source["taskOutputParameter"]["producerTask"]
-        for name in left
-        for source in tasks[name].get("inputs", {}).get("parameters", {}).values()
-        if "taskOutputParameter" in source and not _is_known(source["taskOutputParameter"], returned)
-    }
-    return left if unknown <= left else with_unknown_values(tasks, left | unknown, returned)
-
-
-def _is_known(source: Spec, returned: Returned) -> bool:
-    return source["outputParameterKey"] in returned.get(source["producerTask"], {})
-
-
-def keep_inputs(
-    result: dict[str, Any], name: str, left: set[str], spec: Spec, places: Address, returned: Returned
-) -> list[str]:
-    """Let a task read what kept tasks have made; return a sentence for each artifact that is not there."""
-    task, missing = result["root"]["dag"]["tasks"][name], []
-    for given in task.get("inputs", {}).get("parameters", {}).values():
-        source = given.get("taskOutputParameter")
-        if source and source["producerTask"] not in left:
-            given.clear()
-            given["runtimeValue"] = {"constant": returned[source["producerTask"]][source["outputParameterKey"]]}
-    importers = []
-    for given in task.get("inputs", {}).get("artifacts", {}).values():
-        source = given.get("taskOutputArtifact")
-        if not source or source["producerTask"] in left:
-            continue
-        producer, output = source["producerTask"], source["outputArtifactKey"]
-        if (producer, output) not in places:
-            missing.append(
-                f"What is kept must be there, got no {output} of the step {producer}. Begin with --from {producer}."
-            )
-            continue
-        importers.append(add_importer(result, spec, producer, output, places[producer, output]))
-        given["taskOutputArtifact"] = {"producerTask": importers[-1], "outputArtifactKey": "artifact"}
-    if "dependentTasks" in task:
-        task["dependentTasks"] = [it for it in task["dependentTasks"] if it in left] + list(dict.fromkeys(importers))
-    return missing
-
-
-def add_importer(result: dict[str, Any], spec: Spec, producer: str, output: str, uri: str) -> str:
-    """Add the task that imports an artifact, and return its name."""
-    name = f"import-{producer}-{output}".replace("_", "-")
-    component = spec["components"][spec["root"]["dag"]["tasks"][producer]["componentRef"]["name"]]
-    kind = component["outputDefinitions"]["artifacts"][output]["artifactType"]
-    result["components"][f"comp-{name}"] = {
-        "executorLabel": f"exec-{name}",
-        "inputDefinitions": {"parameters": {"uri": {"parameterType": "STRING"}}},
-        "outputDefinitions": {"artifacts": {"artifact": {"artifactType": kind}}},
-    }
-    importer = {"artifactUri": {"runtimeParameter": "uri"}, "typeSchema": kind}
-    result["deploymentSpec"]["executors"][f"exec-{name}"] = {"importer": importer}
-    result["root"]["dag"]["tasks"][name] = {
-        "cachingOptions": {},
-        "componentRef": {"name": f"comp-{name}"},
-        "inputs": {"parameters": {"uri": {"runtimeValue": {"constant": uri}}}},
-        "taskInfo": {"name": name},
-    }
-    return name
+    if first.pipeline not in PIPELINES:
+        raise BadInput(f"A run that is made again must be of {', '.join(PIPELINES)}, got {first.pipeline} (RUN).")
+    part = cut(pipeline_spec(first.pipeline), step, places, returned, STEPS)
+    changes = Overrides.parse(overrides, step)
+    if unread := [key for key in changes.values if not any(reads(name, key) for name in part.anew)]:
+        raise BadSetting(
+            f"A setting must be of a step that is made anew, got '{unread[0]}' (--set). Begin with that step (--from)."
+        )
+    lines = with_sections(merged(step, first.arguments.get("overrides", ""), overrides), step)
+    snapshots = (place for (_, output), place in places.items() if output == "snapshot" and "://" not in place)
+    checks.check_settings(lines, checks.check_card(next(snapshots, first.arguments["card"])))
+    return Downstream(first, part, {**first.arguments, "overrides": lines})

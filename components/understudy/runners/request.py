@@ -1,8 +1,6 @@
 """Parse what a person or a CronJob asks a pipeline to do, and check it."""
 
-import secrets
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from typing import Literal
 from understudy.errors import BadInput
 from understudy.runners import checks
 from understudy.store.manifests import night_of
-from understudy.task.card import Card
 
 OWN = {  # what a pipeline takes beside card, store and overrides
     "training": ("texts", "labels"),
@@ -20,7 +17,6 @@ OWN = {  # what a pipeline takes beside card, store and overrides
     "quality": ("answers", "date"),
 }
 NEEDED = {"texts": "texts", "labels": "human labels"}
-REFUSED = 3  # exit code of a training run whose bundle a gate has refused
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
 
@@ -83,16 +79,6 @@ def check_texts(request: Request) -> None:
     if request.texts:
         texts = request.texts.replace("{date}", night_of(request.date))
         checks.check_source(texts, "--texts", ("id", "text"))
-
-
-def new_name(card: Card) -> str:
-    """Name a run by card and time; two that start in the same second differ by four random signs."""
-    return f"{card.name}-{stamp()}"
-
-
-def stamp() -> str:
-    """Return the time in UTC and four random signs, as they end a name that must be new."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 @contextmanager

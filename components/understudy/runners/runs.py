@@ -1,4 +1,4 @@
-"""Name, lock and find runs: who may work on one, whether it has ended, and how it is resumed."""
+"""Begin, lock and find runs: who may work on one, whether it has ended, and how it is resumed."""
 
 import fcntl
 import re

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Required
 
@@ -47,6 +48,27 @@ class Record(TypedDict, total=False):
     started: str
     ended: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a step has read: an input artifact, or a source on this machine that an argument names.
+
+    Attributes:
+        name: of the input or argument.
+        place: where it lay.
+        sha256: of what the step read of it.
+        is_source: an argument names it.
+    """
+
+    name: str
+    place: str
+    sha256: str
+    is_source: bool
+
+    def hash_now(self) -> str | None:
+        """Hash what the step would read of it now; None when it would refuse it."""
+        return _source_hash(self.name, self.place) if self.is_source else hashing.hash_tree(Path(self.place))
 
 
 def opening(step: str, inputs: Mapping[str, Path], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +144,19 @@ def closing(
         "ended": _utc(time.time()),
         "seconds": round(time.time() - started, 3),
     }
+
+
+def read_by(record: Mapping[str, Any]) -> list[Read]:
+    """Return all that a step has read on this machine, by the provenance of what it made.
+
+    Raises:
+        KeyError, TypeError: it does not say where each of them was.
+    """
+    sources = {name: sha256 for name, sha256 in record["sources"].items() if sha256 is not None}
+    return [
+        *(Read(name, str(record["arguments"][name]), sha256, is_source=True) for name, sha256 in sources.items()),
+        *(Read(name, str(it["uri"]), it["sha256"], is_source=False) for name, it in record["inputs"].items()),
+    ]
 
 
 def write(artifact: Path, content: Mapping[str, Any], named: Path | None = None) -> None:

@@ -7,7 +7,6 @@ from understudy.steps.gather.component import gather
 from understudy.steps.ship.component import ship
 
 
-@dsl.pipeline(name="training")
 def training(card: str, texts: str, labels: str, store: str, overrides: str = ""):
     """Wire the toy steps."""
     data = gather(card=card, texts=texts, labels=labels, store=store, overrides=overrides).outputs

@@ -1,91 +1,162 @@
-"""Read KFP's artifacts from this machine; its storage and keys may be others than the store's.
+"""Find a run's artifacts in object storage, with their provenance, and see whether what they read is there."""
 
-Kubeflow Pipelines writes `minio://bucket/..` for the storage that it brings along, and `s3://` for others. Settings of
-the store (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, ...) serve both unless the same names with ARTIFACTS_ before them say
-where KFP's storage is; then these serve every address outside of the store's own bucket, and nothing else does.
-"""
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from understudy.errors import BadArtifact, BadInput
+from understudy.runners import runs
+from understudy.runners.cluster import storage
+from understudy.runtime import provenance
+from understudy.store.runs import SUBMITTED, read
+from understudy.store.storage import Store
+from understudy.task.steps import STEPS
 
-from understudy.errors import BadArtifact, BadInput, StorageError
-from understudy.store.address import parse_address
-from understudy.store.storage import Store, open_store
-
-SCHEMES = ("s3://", "minio://")
-PREFIX = "ARTIFACTS_"
-SETTINGS = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
-OTHERS = ("AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE")  # which must not stand in for one that is not given
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def is_reachable(uri: str) -> bool:
-    """Tell whether an address is one that the cluster, and this machine, can read."""
-    return uri.startswith(SCHEMES)
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact in object storage, with its provenance."""
+
+    uri: str
+    record: Mapping[str, Any]
+
+    @property
+    def step(self) -> str:
+        """Name of the step that made it."""
+        return str(self.record["step"])
+
+    @property
+    def task(self) -> str:
+        """Address of the folder of the task that made it."""
+        return self.uri.rpartition("/")[0]
+
+    @property
+    def sources(self) -> set[str]:
+        """Addresses of its inputs."""
+        return {str(place["uri"]).rstrip("/") for place in self.record["inputs"].values()}
 
 
-def open_artifact(uri: str, store_uri: str = "") -> Store:
-    """Open the folder that an artifact is, with the settings of the storage that it lies in.
+def find(address: str, store_uri: str = "") -> Artifact:
+    """Read the provenance of an artifact.
 
     Args:
-        uri: s3:// or minio:// address.
+        address: in object storage; or a folder here whose provenance says where it lies.
         store_uri: the store, whose bucket goes by the store's settings.
 
     Raises:
-        BadInput: the settings cannot be.
+        BadArtifact: there is none, or it is no record of a step.
+        StorageError: the storage that it lies in is out of order.
     """
-    place = parse_address(f"s3://{uri.partition('://')[2]}", "artifact")
-    address = f"s3://{place.bucket}/{place.key}"
-    is_in_store = uri.startswith("s3://") and place.bucket == _bucket_of(store_uri)
-    if is_in_store or not has_own_settings():
-        return open_store(address)
-    with _settings_of_artifacts():
-        return open_store(address)
+    if "://" not in address:
+        record = provenance.read(Path(address))
+        return _whole(Artifact(str(record.get("uri") or address), record))
+    if not storage.is_reachable(address):
+        raise BadInput(f"An artifact must lie on S3, got '{address}'. Give its s3:// or minio:// address, or a folder.")
+    with storage.told_apart(address):
+        found = storage.open_artifact(address, store_uri).read_tagged(provenance.FILE)
+    if found is None:
+        raise _unreadable(address, "nothing there")
+    return _whole(Artifact(address.rstrip("/"), _parsed(found.data, address)))
 
 
-def has_own_settings() -> bool:
-    """Tell whether KFP's storage has settings of its own here."""
-    return any(os.environ.get(f"{PREFIX}{name}") for name in SETTINGS)
-
-
-@contextmanager
-def told_apart(uri: str) -> Iterator[None]:
-    """Say of a failed read in which storage it was, and by which settings.
+def artifact_of(store: Store, name: str, step: str) -> str:
+    """Find the address of an artifact that a step of a run has made.
 
     Raises:
-        BadArtifact: the storage refuses, or has no such bucket.
-        StorageError: it is out of order.
+        BadInput: there is none, or the step ran several times.
     """
-    own = f"those that begin with {PREFIX}" if has_own_settings() else "the store's, as none begin with " + PREFIX
-    remedy = (
-        f"Set {', '.join(f'{PREFIX}{name}' for name in SETTINGS[:3])} to those of the storage that Kubeflow Pipelines "
-        "keeps its artifacts in."
+    made = [it for it in made_in(store, name) if it.step == step]
+    tasks = sorted({it.task for it in made})
+    if not made:
+        raise BadInput(f"A step that is run again must have run, got '{step}', which '{name}' did not (--from).")
+    if len(tasks) > 1:
+        raise BadInput(
+            f"A step that is run again alone must have run once, got {len(tasks)} times ({step}, --from). Add "
+            f"--downstream, or give an artifact of one of them: {tasks[0]}/..."
+        )
+    return made[0].uri
+
+
+def made_in(store: Store, name: str) -> list[Artifact]:
+    """Find the artifacts of a submitted run; of a step that was tried again, the newest come last.
+
+    Raises:
+        BadInput: the store does not say where they lie.
+    """
+    about = read(store, runs.require_run(store, name), SUBMITTED) or {}
+    if not (root := str(about.get("artifacts", ""))):
+        raise BadInput(
+            f"A run must say where its artifacts lie, got nothing of '{name}', which was submitted without --root. "
+            "Give the address of an artifact, which its page shows."
+        )
+    return sorted(_artifacts_below(root, store.uri), key=lambda it: str(it.record.get("ended", "")))
+
+
+def artifacts_around(made: Artifact, store_uri: str) -> Iterator[Artifact]:
+    """Find the artifacts of the run that an artifact belongs to: all below the first folder named by a run's id."""
+    parts = made.uri.split("/")
+    index = next((at for at, part in enumerate(parts) if RUN_ID.fullmatch(part)), None)
+    if index is not None and storage.is_reachable(made.uri):
+        yield from _artifacts_below("/".join(parts[: index + 1]), store_uri)
+
+
+def _artifacts_below(root: str, store_uri: str) -> Iterator[Artifact]:
+    store = storage.open_artifact(root, store_uri)
+    for key in store.list():
+        if key.endswith(f"/{provenance.FILE}"):
+            uri = f"{root}/{key.removesuffix(f'/{provenance.FILE}')}"
+            yield _whole(Artifact(uri, _parsed(store.read(key), uri)))
+
+
+def inputs_of(made: Artifact, store_uri: str) -> dict[str, str]:
+    """Return the addresses of a step's inputs, which the cluster must be able to read.
+
+    Raises:
+        BadInput: some lie on a machine, or are gone; one sentence each.
+        StorageError: the storage that they lie in is out of order.
+    """
+    inputs = {name: str(place["uri"]) for name, place in made.record["inputs"].items()}
+    if faults := [fault for name, uri in inputs.items() if (fault := _fault(name, uri, store_uri))]:
+        raise BadInput(faults)
+    return inputs
+
+
+def _fault(name: str, uri: str, store_uri: str) -> str | None:
+    """Say why an input cannot be read; None when it can."""
+    if not storage.is_reachable(uri):
+        return f"An input must lie where the cluster can read it, got {uri} ({name}). Leave out --submit to rerun here."
+    parent, _, key = uri.rstrip("/").rpartition("/")
+    with storage.told_apart(uri):
+        keys = storage.open_artifact(parent, store_uri).list(key)
+    if not any(found == key or found.startswith(f"{key}/") for found in keys):
+        return f"An input must still be there, got nothing at {uri} ({name}). Run the pipeline again."
+    return None
+
+
+def _parsed(data: bytes, artifact: str) -> dict[str, Any]:
+    try:
+        return provenance.parse(data, artifact)
+    except BadArtifact as error:
+        raise _unreadable(artifact, str(error)) from error
+
+
+def _unreadable(artifact: str, got: str) -> BadArtifact:
+    return BadArtifact(
+        f"An artifact must have a readable {provenance.FILE}, got {got} ({artifact}). Give a folder that a step "
+        "wrote; for one of its single files, such as a page, give another of its outputs."
     )
-    try:
-        yield
-    except (BadInput, StorageError) as error:
-        if isinstance(error, BadArtifact):
-            raise
-        kind = StorageError if isinstance(error, StorageError) else BadArtifact
-        raise kind(
-            f"An artifact must be readable where KFP keeps it, got: {error} ({uri}, by {own}). {remedy}"
-        ) from error
 
 
-@contextmanager
-def _settings_of_artifacts() -> Iterator[None]:
-    """Let boto3, which reads the environment when a client is made, see the settings of KFP's storage."""
-    names = (*SETTINGS, *OTHERS)
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    own = {name: os.environ[f"{PREFIX}{name}"] for name in SETTINGS if os.environ.get(f"{PREFIX}{name}")}
-    os.environ.update({"AWS_REGION": "us-east-1", **own})
-    try:
-        yield
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-
-
-def _bucket_of(uri: str) -> str:
-    return parse_address(uri).bucket if uri.startswith("s3://") else ""
+def _whole(found: Artifact) -> Artifact:
+    """Check that a provenance is one of a step of ours, and says what a rerun needs."""
+    lacking = [key for key in ("arguments", "inputs") if not isinstance(found.record.get(key), dict)]
+    if lacking or found.record.get("step") not in STEPS:
+        raise BadArtifact(
+            f"A {provenance.FILE} must be the whole record of a step, got no sound {', '.join(lacking) or 'step'} "
+            f"({found.uri}). Run the pipeline again."
+        )
+    return found

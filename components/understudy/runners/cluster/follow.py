@@ -13,11 +13,11 @@ from typing import Any
 
 from understudy.errors import BadInput
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
-from understudy.runners.request import REFUSED
-from understudy.runners.rerun import runs_step
+from understudy.runners.names import runs_step
+from understudy.runners.outcome import outcome
 from understudy.runners.runs import Record, utc_now
 from understudy.runners.terminal import say, tell
-from understudy.store.runs import DECISION, ENDED, PUBLISH, STARTED, key_of, put, read
+from understudy.store.runs import DECISION, ENDED, STARTED, key_of, put, read
 from understudy.store.storage import Store
 
 POLL_S = 10.0
@@ -124,19 +124,16 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     decision = write_end(store, record.name, run.state)
     if run.state != SUCCEEDED:
         return _tell_failure(run)
-    if record.pipeline != "training" or ("decision" not in decision and not runs_step(record.name, "evaluate")):
-        say(f"Done: {record.name}")
-        return 0
-    if "decision" not in decision:
+    is_training = record.pipeline == "training"
+    if is_training and "decision" not in decision and runs_step(record.name, "evaluate"):
         raise ApiFailed(
             "A training run that has succeeded must leave evaluate's decision in the store, got none "
             f"({store.locate(key_of(record.name, DECISION))}). Look at the run's report."
         )
-    if decision["decision"] == PUBLISH:
-        say(f"Published: {decision.get('headline') or record.name}")
-        return 0
-    say(f"Not published ({decision['decision']}): {decision.get('reason') or 'evaluate gave no reason'}")
-    return REFUSED
+    decided = decision if is_training else {}  # evaluate run again alone publishes nothing
+    sentence, code = outcome(record.name, decided, str(decided.get("headline") or ""))
+    say(sentence)
+    return code
 
 
 def _tell_failure(run: Any) -> int:

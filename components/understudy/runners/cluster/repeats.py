@@ -9,7 +9,6 @@ starts from the same is refused with that sentence before anything is created. W
 is claimed: the card, the arguments, the version, what lies at its sources, people's answers and the model that serves.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -69,21 +68,23 @@ def has_failed(store: Store, api: Api, name: str) -> bool:
     return state_of(api, store, name, str(about["run_id"])) == FAILED
 
 
-def earlier(store: Store, api: Api, bases: dict[str, None], tries: int) -> Iterator[Try]:
-    """Find the nights or weeks that were begun and are to be entered again, or were claimed and never created.
+def again(store: Store, api: Api, base: str, tries: int) -> Try | None:
+    """Return the next try of a night or week that was begun; None where it has not failed, or has been tried enough.
+
+    One that was claimed and never created is to be entered too.
 
     Args:
         store: where names are claimed.
         api: tells what became of a run.
-        bases: names of the first tries, in the order in which they are to be entered.
+        base: name of the first try.
         tries: most runs of the same night or week.
     """
-    for base in bases:
-        if read(store, base, STARTED) is None:
-            continue
-        name = name_to_enter(store, api, base, tries)
-        if read(store, name, SUBMITTED) is None:
-            yield Try(name, claims.claimed(store, base).arguments.get("date", ""))
+    if read(store, base, STARTED) is None:
+        return None
+    name = name_to_enter(store, api, base, tries)
+    if read(store, name, SUBMITTED) is not None:
+        return None
+    return Try(name, claims.claimed(store, base).arguments.get("date", ""))
 
 
 def days_before(day: str) -> list[str]:

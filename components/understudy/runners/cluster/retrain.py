@@ -17,7 +17,7 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
-from understudy.runners.rerun import runs_step
+from understudy.runners.names import runs_step
 from understudy.store import codecs, layout
 from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all

@@ -4,27 +4,27 @@
     understudy submit training --card CARD --texts s3://.. --labels s3://.. --store s3://.. [--when-asked]
     understudy submit quality --card CARD --store s3://.. [--answers s3://..]
 
-Given again with the same name, the command finds the run that it made before: see claims.py.
+Given again with the same name, the command finds the run that it made before: see claims.py. `run` reads from the
+request to the exit code.
 
 Exit code 0: submitted, or ended well. 2: something that was given must be changed, also the name of a run that has
 failed. 3: a gate refused (with --wait). 1: anything else, as an outage, or a run that failed or was cancelled while it
 was waited for.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 from typing import Any
 
 from understudy.data import cards
-from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.errors import BadInput, UnderstudyError
 from understudy.pipelines.compile import version_name
 from understudy.runners import checks, runs
 from understudy.runners.cluster import claims, follow, repeats, retrain
-from understudy.runners.cluster.api import Api, NewRun, Version, connect
-from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, new_name
+from understudy.runners.cluster.create import Cluster, Target, connected, create_once
+from understudy.runners.names import default_name
+from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals
 from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
 from understudy.store import layout
@@ -35,29 +35,6 @@ from understudy.task.card import Card
 
 MOST_BYTES = 10_000  # of all arguments together: the API refuses more
 PERIODIC = ("nightly", "quality")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a run is to be created, and how.
-
-    Attributes:
-        host: URL of the pipelines API; empty for the cluster's own, or what the kubeconfig leads to.
-        namespace: for an API that serves several.
-        experiment: display name; empty for the card's name.
-        version: name of the pipeline version; empty for the one that this source compiles to.
-        root: address under which the artifacts are put; empty for the server's own.
-        service_account: of the steps' pods; empty for the server's default.
-        ui: URL of the pages; empty for `host`.
-    """
-
-    host: str = ""
-    namespace: str = ""
-    experiment: str = ""
-    version: str = ""
-    root: str = ""
-    service_account: str = ""
-    ui: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +50,7 @@ class Repeating:
     is_mended: bool = False
 
 
-ONCE = Repeating()
-
-
-def run(
-    request: Request, target: Target, most_days: int | None, repeating: Repeating = ONCE, *, is_waiting: bool
-) -> int:
+def run(request: Request, target: Target, most_days: int | None, repeating: Repeating, *, is_waiting: bool) -> int:
     """Check a request, see that its run is there, and wait for it when asked to.
 
     Args:
@@ -94,52 +66,25 @@ def run(
     try:
         with ended_by_signals():
             card = check(request)
-            store, api = open_store(request.store), connect(target.host, target.namespace)
+            cluster = connected(target, open_store(request.store))
             name = request.name or default_name(request, card)
             if most_days is not None:
-                answer = retrain.answer(store, card.name, most_days, api)
+                answer = retrain.answer(cluster.store, card.name, most_days, cluster.api)
                 if not answer.name:
                     say(answer.reason)
                     return 0
                 name = answer.name
-            name = repeats.name_to_enter(store, api, name, repeating.tries)
-            record, about, is_new = submit(replace(request, name=name), target, store, api, repeating)
-            code = 0 if request.name else enter_earlier(request, card, target, store, api, repeating)
+            name = repeats.name_to_enter(cluster.store, cluster.api, name, repeating.tries)
+            record, about, is_new = submit(replace(request, name=name), cluster, repeating)
+            code = 0 if request.name else enter_earlier(request, card, cluster, repeating)
             if is_waiting:
-                return follow.wait(api, store, record, about) or code
+                return follow.wait(cluster.api, cluster.store, record, about) or code
             if not is_new:
-                follow.require_no_failure(api, store, record, about)
+                follow.require_no_failure(cluster.api, cluster.store, record, about)
             return code
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
-
-
-def enter_earlier(request: Request, card: Card, target: Target, store: Store, api: Api, repeating: Repeating) -> int:
-    """Enter again the nights or weeks before that failed, and say what keeps one from it.
-
-    Returns:
-        1 when one could not be entered and the next try may do it, else 0: what only a person can mend is said, and
-        keeps nobody from the night that was asked for.
-    """
-    code = 0
-    if repeating.tries == 1 or request.pipeline not in PERIODIC:
-        return code
-    day = night_of(request.date)
-    names = [default_name(replace(request, date=before), card) for before in repeats.days_before(day)]
-    bases = {name: None for name in names if name != default_name(request, card)}
-    for base in bases:
-        try:
-            again = next(repeats.earlier(store, api, {base: None}, repeating.tries), None)
-            if again is None:
-                continue
-            asked = replace(request, name=again.name, date=again.day)
-            check(asked)
-            submit(asked, target, store, api, repeating)
-        except UnderstudyError as error:
-            tell(f"'{base}' could not be entered again: {error}")
-            code = code or (0 if isinstance(error, BadInput) else error.exit_code)
-    return code
 
 
 def check(request: Request) -> Card:
@@ -151,25 +96,17 @@ def check(request: Request) -> Card:
         BadInput: with one sentence a fault.
         StorageError: the same, and a store is out of order.
     """
-    try:
-        card = checks.check_card(request.card)
-    except (BadInput, StorageError) as error:
-        checks.all_of(partial(checks.refuse, error), *checks_of(request, None))
-        raise
-    checks.all_of(*checks_of(request, card))
-    return card
+    return checks.with_card(request.card, partial(checks_of, request))[0]
 
 
-def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], ...]:
+def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]]:
     """Return the checks of all that a request names but the card."""
-    return (
-        partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card)),
-        partial(on_s3, "--texts", request.texts, partial(check_texts, request)),
-        partial(on_s3, "--labels", request.labels, partial(check_own, request)),
-        partial(on_s3, "--answers", request.answers, partial(night_of, request.date)),
-        partial(checks.check_settings, request.overrides, card),
-        partial(runs.check_name, request.name),
-    )
+    yield partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card))
+    yield partial(on_s3, "--texts", request.texts, partial(check_texts, request))
+    yield partial(on_s3, "--labels", request.labels, partial(check_own, request))
+    yield partial(on_s3, "--answers", request.answers, partial(night_of, request.date))
+    yield partial(checks.check_settings, request.overrides, card)
+    yield partial(runs.check_name, request.name)
 
 
 def on_s3(flag: str, address: str, check: Callable[[], Any]) -> None:
@@ -186,20 +123,7 @@ def on_s3(flag: str, address: str, check: Callable[[], Any]) -> None:
     check()
 
 
-def default_name(request: Request, card: Card) -> str:
-    """Name a run by what it is of, so that asking twice for the same night or week makes one run."""
-    day = night_of(request.date)
-    if request.pipeline == "nightly":
-        return f"{card.name}-nightly-{day}"
-    if request.pipeline == "quality":
-        year, week, _ = date.fromisoformat(day).isocalendar()
-        return f"{card.name}-quality-{year}-W{week:02}"
-    return new_name(card)
-
-
-def submit(
-    request: Request, target: Target, store: Store, api: Api, repeating: Repeating = ONCE
-) -> tuple[Record, Mapping[str, Any], bool]:
+def submit(request: Request, cluster: Cluster, repeating: Repeating) -> tuple[Record, Mapping[str, Any], bool]:
     """See that the run of a request is there, once, and say where.
 
     Returns:
@@ -210,45 +134,46 @@ def submit(
             started from the same has found what only a person can mend.
         ApiFailed: the pipelines API is out of order.
     """
-    record = record_of(request, replace(target, host=api.host), store)
+    api, store = cluster.api, cluster.store
+    record = record_of(request, cluster.target, store)
     about, is_new = claims.submitted(store, record), False
     if about is None:
-        about, is_new = create(record, target, store, api, repeating)
+        version = api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
+        if not repeating.is_mended and read(store, record.name, STARTED) is None:
+            repeats.require_mended(store, record)
+        first = claims.claim(store, record, tell)
+        if first.target["version"] != version.name:
+            version = api.version(first.pipeline, first.target["version"])
+        about, is_new = create_once(cluster, first, version, first.arguments)
     say(f"{'Submitted' if is_new else 'Submitted before'}: {record.name} ({about['version']})")
     say(f"Run: {about['run_id']}\n{about['url']}")
     return record, about, is_new
 
 
-def create(record: Record, target: Target, store: Store, api: Api, repeating: Repeating) -> tuple[dict[str, Any], bool]:
-    """Claim a name and create its run, unless another process has; return what the store says of it, and who did."""
-    version = api.version(record.pipeline, record.target["version"])  # one that is not installed claims no name
-    if not repeating.is_mended and read(store, record.name, STARTED) is None:
-        repeats.require_mended(store, record)
-    first = claims.claim(store, record, tell)
-    if first.target["version"] != version.name:
-        version = api.version(first.pipeline, first.target["version"])
-    return create_once(api, store, first, version, first.arguments, target.ui)
+def enter_earlier(request: Request, card: Card, cluster: Cluster, repeating: Repeating) -> int:
+    """Enter again the nights or weeks before that failed, and say what keeps one from it.
 
-
-def create_once(
-    api: Api, store: Store, first: Record, what: Version | Mapping[str, Any], arguments: Mapping[str, str], ui: str
-) -> tuple[dict[str, Any], bool]:
-    """Create the run of a claim from a version or a spec, where the claim wants it, unless another process has."""
-    experiment = api.experiment(first.target["experiment"])
-    new = NewRun(
-        name=first.name,
-        experiment_id=experiment,
-        what=what,
-        arguments=arguments,
-        root=first.artifacts,
-        service_account=first.target["service_account"],
-    )
-
-    def find() -> dict[str, Any] | None:
-        found = api.find_run(experiment, first.name)
-        return None if found is None else describe(api, first, ui, found)
-
-    return claims.submit_once(store, first, find, lambda: describe(api, first, ui, api.create_run(new)), tell)
+    Returns:
+        1 when one could not be entered and the next try may do it, else 0: what only a person can mend is said, and
+        keeps nobody from the night that was asked for.
+    """
+    code = 0
+    if repeating.tries == 1 or request.pipeline not in PERIODIC:
+        return code
+    day = night_of(request.date)
+    names = [default_name(replace(request, date=before), card) for before in repeats.days_before(day)]
+    for base in dict.fromkeys(name for name in names if name != default_name(request, card)):
+        try:
+            again = repeats.again(cluster.store, cluster.api, base, repeating.tries)
+            if again is None:
+                continue
+            asked = replace(request, name=again.name, date=again.day)
+            check(asked)
+            submit(asked, cluster, repeating)
+        except UnderstudyError as error:
+            tell(f"'{base}' could not be entered again: {error}")
+            code = code or (0 if isinstance(error, BadInput) else error.exit_code)
+    return code
 
 
 def record_of(request: Request, target: Target, store: Store) -> Record:
@@ -266,15 +191,9 @@ def record_of(request: Request, target: Target, store: Store) -> Record:
         arguments=arguments_of(request, store, store.locate(key), name),
         started=runs.utc_now(),
         artifacts=target.root,
-        target=claimed_target(target, target.experiment or card.name, target.version or version_name(request.pipeline)),
+        target=target.claimed(card.name, target.version or version_name(request.pipeline)),
     )
     return replace(record, inputs=repeats.inputs_of(record, store))
-
-
-def claimed_target(target: Target, experiment: str, version: str) -> dict[str, str]:
-    """Return what a claim says of where its run is to be created, and how; its root is with the artifacts."""
-    place = {"host": target.host, "namespace": target.namespace, "experiment": experiment, "version": version}
-    return {**place, "service_account": target.service_account}
 
 
 def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[str, str]:
@@ -296,16 +215,3 @@ def arguments_of(request: Request, store: Store, card: str, name: str) -> dict[s
             f"A run's arguments must be at most {MOST_BYTES:,} bytes, got {size:,} (--set). Put settings into the card."
         )
     return found
-
-
-def describe(api: Api, record: Record, ui: str, run: Any) -> dict[str, Any]:
-    """Describe a run at the API as the store keeps it."""
-    pages = ui or os.environ.get("KF_PIPELINES_UI_ENDPOINT") or api.host
-    return {
-        "run_id": run.run_id,
-        "url": f"{pages.rstrip('/')}/#/runs/details/{run.run_id}",
-        "host": api.host,
-        "version": record.target["version"],
-        "experiment_id": run.experiment_id,
-        "artifacts": f"{record.artifacts.rstrip('/')}/{record.pipeline}/{run.run_id}" if record.artifacts else "",
-    }

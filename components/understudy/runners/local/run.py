@@ -9,34 +9,28 @@ Exit code 0: published, or the night is done. 2: something that was given must b
 
 import shutil
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.errors import BadInput, UnderstudyError
 from understudy.pipelines.compile import pipeline_spec
 from understudy.runners import checks, runs
 from understudy.runners.events import Event
-from understudy.runners.request import (
-    OWN,
-    REFUSED,
-    Request,
-    check_own,
-    check_texts,
-    ended_by_signals,
-    new_name,
-    signal_of,
-)
+from understudy.runners.names import new_name
+from understudy.runners.outcome import outcome
+from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, signal_of
 from understudy.runners.terminal import Board, noise_to, tell
 from understudy.store.address import parse_address
 from understudy.store.manifests import night_of
+from understudy.store.runs import PUBLISH
 from understudy.store.storage import open_store
 from understudy.task.card import Card
 
-ASKING, PUBLISH, PAGE = "label", "publish", "page"
+ASKING, PAGE = "label", "page"
 Events = Generator[Event, None, None]
 
 
@@ -71,34 +65,33 @@ def check(request: Request) -> Card:
             "--resume must be used with the direct runner, got --runner kfp. Leave out --resume: the store keeps the "
             "teacher's answers and the checkpoints, so a new run asks and trains only what is missing."
         )
-    try:
-        card = checks.check_card(request.card)
-    except (BadInput, StorageError) as error:
-        checks.all_of(partial(checks.refuse, error), *checks_of(request, None))
-        raise
-    is_asking = f"exec-{ASKING}" in pipeline_spec(request.pipeline)["deploymentSpec"]["executors"]
-    store, *_, is_rehearsal = checks.all_of(
-        *checks_of(request, card),
-        *([partial(unfinished, request, card)] if request.resume else []),
-        partial(checks.check_student, card),
-        partial(checks.check_teacher, card) if is_asking else lambda: False,
-    )
+    card, (store, *_, is_rehearsal) = checks.with_card(request.card, partial(checks_of, request))
     if is_rehearsal:
         checks.check_rehearsal(store, card, request.overrides)
     return card
 
 
-def checks_of(request: Request, card: Card | None) -> tuple[Callable[[], Any], ...]:
+def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]]:
     """Return the checks of all that a request names but the card; with a card, they also look at what it says."""
-    return (
-        partial(checks.check_store, request.store, card),
-        partial(checks.check_settings, request.overrides, card),
-        partial(check_texts, request),
-        partial(check_own, request),
-        *([partial(night_of, request.date)] if request.date else []),
-        partial(checks.check_work, request.work),
-        partial(runs.check_name, request.name),
-    )
+    yield partial(checks.check_store, request.store, card)
+    yield partial(checks.check_settings, request.overrides, card)
+    yield partial(check_texts, request)
+    yield partial(check_own, request)
+    if request.date:
+        yield partial(night_of, request.date)
+    yield partial(checks.check_work, request.work)
+    yield partial(runs.check_name, request.name)
+    if card is not None:
+        if request.resume:
+            yield partial(unfinished, request, card)
+        yield partial(checks.check_student, card)
+        yield partial(check_teacher, request, card)
+
+
+def check_teacher(request: Request, card: Card) -> bool:
+    """Check the teacher of a pipeline that asks one, and tell whether it is a rehearsal."""
+    is_asking = f"exec-{ASKING}" in pipeline_spec(request.pipeline)["deploymentSpec"]["executors"]
+    return is_asking and checks.check_teacher(card)
 
 
 def unfinished(request: Request, card: Card) -> runs.Run:
@@ -170,22 +163,19 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
 
 def conclude(opened: runs.Run, board: Board, records: Mapping[str, Mapping[str, Any]]) -> int:
     """Say how a run ended that came to its end, and write it down."""
+    is_training = opened.record.pipeline == "training"
     decided = {task: record["parameters"] for task, record in records.items() if record["parameters"]}
-    is_published = opened.record.pipeline != "training" or "publish" in records
+    is_published = not is_training or "publish" in records
     unasked = {"decision": PUBLISH if is_published else ""}  # a run from a later step on has none of evaluate
     gate = next((given for given in decided.values() if "decision" in given), unasked)
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if pages := sorted(opened.folder.glob(f"**/{PAGE}")):
         # under a name that a browser opens as a page
         board.say(f"Report: {Path(shutil.copyfile(pages[-1], opened.folder / 'report.html'))}")
-    if opened.record.pipeline != "training" or not gate["decision"]:
-        board.say(f"Done: {records.get('watch', {}).get('headline', opened.record.name)}")
-        return 0
-    if gate["decision"] == PUBLISH:
-        board.say(f"Published: {records.get('publish', {}).get('headline', opened.record.name)}")
-        return 0
-    board.say(f"Not published ({gate['decision']}): {gate.get('reason') or 'evaluate gave no reason'}")
-    return REFUSED
+    headline = records.get("publish" if is_training else "watch", {}).get("headline", "")
+    sentence, code = outcome(opened.record.name, gate if is_training else {}, headline)
+    board.say(sentence)
+    return code
 
 
 def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:

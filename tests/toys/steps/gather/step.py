@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.toys.note import note
 from understudy.runtime.shell import Out, Result
-from understudy.task.card import load_card
+from understudy.task.card import CARD_FILE, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
@@ -22,8 +22,8 @@ def run(
 
     Args:
         card: the task card.
-        texts: a file.
-        labels: a file.
+        texts: a file, or a folder of CSV.
+        labels: a file, or a folder of CSV.
         store: not used.
         snapshot: the card.
         numbers: the counts.
@@ -34,8 +34,17 @@ def run(
     for folder in (snapshot, numbers, extra):
         folder.mkdir()
     load_card(Path(card))
-    (snapshot / "card.yaml").write_bytes(Path(card).read_bytes())
-    counts = [len(Path(file).read_text().splitlines()) for file in (texts, labels)]
+    (card_file,) = files_in(Path(card), CARD_FILE)
+    (snapshot / CARD_FILE).write_bytes(card_file.read_bytes())
+    counts = [
+        sum(len(file.read_text().splitlines()) for file in files_in(Path(source), "*.csv"))
+        for source in (texts, labels)
+    ]
     (numbers / "numbers.txt").write_text(" ".join(map(str, counts)))
     (extra / "word.txt").write_text("word")
     return Result(headline=f"{counts[0]} texts", metrics={"texts": counts[0]})
+
+
+def files_in(path: Path, pattern: str) -> list[Path]:
+    """Return a file itself, or the files of a folder."""
+    return sorted(path.glob(pattern)) if path.is_dir() else [path]
