@@ -1,4 +1,4 @@
-"""The examples in docstrings of the pipelines' modules."""
+"""The examples in docstrings of modules that test_doctests.py leaves out."""
 
 import doctest
 import importlib
@@ -6,18 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "tools.demo",
-        "understudy.runners.cut",
-        "understudy.runners.local.direct",
-        "understudy.runners.names",
-        "understudy.runners.outcome",
-        "understudy.runners.overrides",
-        "understudy.runners.terminal",
-    ],
-)
+@pytest.mark.parametrize("name", ["tools.demo", "understudy.runners.local.direct"])
 def test_examples_in_docstrings_are_true(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
