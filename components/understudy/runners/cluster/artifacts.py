@@ -106,10 +106,10 @@ def artifacts_around(made: Artifact, store_uri: str) -> Iterator[Artifact]:
 
 def _artifacts_below(root: str, store_uri: str) -> Iterator[Artifact]:
     store = storage.open_artifact(root, store_uri)
-    for key in store.list():
-        if key.endswith(f"/{provenance.FILE}"):
-            uri = f"{root}/{key.removesuffix(f'/{provenance.FILE}')}"
-            yield _whole(Artifact(uri, _parsed(store.read(key), uri)))
+    for file in store.list():
+        if file.endswith(f"/{provenance.FILE}"):
+            uri = f"{root}/{file.removesuffix(f'/{provenance.FILE}')}"
+            yield _whole(Artifact(uri, _parsed(store.read(file), uri)))
 
 
 def inputs_of(made: Artifact, store_uri: str) -> dict[str, str]:
