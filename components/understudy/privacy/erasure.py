@@ -77,7 +77,7 @@ def forget(
     # last: a run that goes on has read segments before they were erased
     documents = _forget_in_indices(store, wanted, servers)
     _require_unaltered(store, altered)
-    return Erased({name: count for name, count in sorted(rows.items()) if count}, documents)
+    return Erased({name: gone for name, gone in sorted(rows.items()) if gone}, documents)
 
 
 def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:

@@ -119,18 +119,13 @@ def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: Counter[str])
     Which of the rows that went the student had checked is not known: no more are said than there still are.
     """
     rows = sum(part.rows for part in parts)
-    settled = max(0, record.settled - gone["settled"])
-    checked = min(record.checked, settled)
-    counts = {
-        "rows": rows,
-        "positives": max(0, record.positives - gone["positives"]),
-        "settled": settled,
-        "checked": checked,
-        "missed": min(record.missed, checked),
-        "unread_times": max(0, record.unread_times - gone["unread_times"]),
-        "refused": {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.rows - rows},
+    left = {
+        name: min(rows, max(0, getattr(record, name) - gone[name])) for name in ("positives", "settled", "unread_times")
     }
-    return record.model_copy(update={**counts, "segments": parts})
+    checked = min(record.checked, left["settled"])
+    known = {"rows": rows, "checked": checked, "missed": min(record.missed, checked)}
+    refused = {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.rows - rows}
+    return record.model_copy(update={**left, **known, "refused": refused, "segments": parts})
 
 
 def _written(record: ShardRecord) -> bytes:
