@@ -22,6 +22,7 @@ HALF = Fault(keeps=128_000)
 def quick(monkeypatch, tmp_path_factory):
     monkeypatch.setattr("understudy.store.reading.FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr("understudy.store.reading.LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # botocore's own pauses are no part of what is tested
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
