@@ -32,7 +32,7 @@ def main() -> int:
     print("Running the demo by KFP's local runner; this takes about five minutes.", flush=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     started = time.monotonic()
-    with watching() as peaks, demo.rehearsal_teacher(FOLDER / "planted.jsonl"):
+    with watching() as peaks, demo.rehearsal_teacher(FOLDER / "injected.jsonl"):
         for request in requests():
             if code := run.run(request):
                 return code

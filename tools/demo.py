@@ -35,14 +35,14 @@ def main() -> int:
     shutil.rmtree(BUILD, ignore_errors=True)
     print("Learning to find the tips in hotel reviews from a rehearsal teacher; this takes a few minutes.\n")
     try:
-        with rehearsal_teacher(BUILD / "planted.jsonl") as planted:
+        with rehearsal_teacher(BUILD / "injected.jsonl") as injected:
             code = local.run(request())
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
     if code in {0, REFUSED}:
         shutil.copyfile(BUILD / "runs/demo/report.html", BUILD / "report.html")
-        print("\n".join(closing_lines(planted, is_published=code == 0)))
+        print("\n".join(closing_lines(injected, is_published=code == 0)))
         code = code or run_nights()
         print(f"\nThe demo took {duration(time.monotonic() - started)}.")
     return code
@@ -86,11 +86,11 @@ def request() -> Request:
 
 
 @contextmanager
-def rehearsal_teacher(planted: Path) -> Iterator[Path]:
+def rehearsal_teacher(injected: Path) -> Iterator[Path]:
     """Start a rehearsal teacher, and let this process ask it.
 
     Args:
-        planted: file that takes what it answers, and why where that is wrong.
+        injected: file that takes what it answers, and why where that is wrong.
 
     Yields:
         that file.
@@ -98,11 +98,11 @@ def rehearsal_teacher(planted: Path) -> Iterator[Path]:
     from understudy.teacher.injected_errors import Errors
     from understudy.teacher.simulated import Plan, serve
 
-    planted.parent.mkdir(parents=True, exist_ok=True)
+    injected.parent.mkdir(parents=True, exist_ok=True)
     errors = Errors(flip=FLIP, bias=BIAS)
-    plan = Plan(TASK / "answers.csv", errors, card=TASK / "card.yaml", has_logprobs=True, planted=planted)
+    plan = Plan(TASK / "answers.csv", errors, card=TASK / "card.yaml", has_logprobs=True, injected=injected)
     with serve(plan) as server, environment(OPENAI_BASE_URL=server.url, OPENAI_API_KEY="rehearsal"):
-        yield planted
+        yield injected
 
 
 @contextmanager
@@ -119,17 +119,17 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def closing_lines(planted: Path, *, is_published: bool) -> Iterator[str]:
-    """Write what came out: the headline table, what was planted and what was found, and where to go from here."""
+def closing_lines(injected: Path, *, is_published: bool) -> Iterator[str]:
+    """Write what came out: the headline table, what was injected and what was found, and where to go from here."""
     from understudy.reports.evaluation import summary_lines
 
     run = BUILD / "runs/demo"
     audit = read(run / "audit/audit/audit.json")
-    answers = [json.loads(line) for line in planted.read_text(encoding="utf-8").splitlines()]
+    answers = [json.loads(line) for line in injected.read_text(encoding="utf-8").splitlines()]
     yield ""
     yield from summary_lines(read(run / "evaluate/evaluation/evaluation.json"))
     yield ""
-    yield f"Planted: {planted_sentence(answers)}"
+    yield f"Injected: {injected_sentence(answers)}"
     yield f"Audit:   {audit_sentence(audit)}"
     yield f"         {found_sentence(set(BIAS), audit)}"
     yield ""
@@ -139,7 +139,7 @@ def closing_lines(planted: Path, *, is_published: bool) -> Iterator[str]:
         yield f'Try it:    .venv/bin/understudy predict --store {shown(BUILD / "store")} "{SENTENCE}"'
 
 
-def planted_sentence(answers: list[Mapping[str, str]]) -> str:
+def injected_sentence(answers: list[Mapping[str, str]]) -> str:
     """Say which wrong answers the rehearsal teacher gave on purpose."""
     flipped = sum(answer["why"] == "flip" for answer in answers)
     missed = {name: sum(answer["why"] == f"bias:{name}" for answer in answers) for name in BIAS}
@@ -155,16 +155,16 @@ def audit_sentence(audit: Mapping[str, Any]) -> str:
     return " ".join(biased) or str(audit["verdict"][0])
 
 
-def found_sentence(planted: set[str], audit: Mapping[str, Any]) -> str:
-    """Compare the slices in which a bias was planted with those that the audit calls biased.
+def found_sentence(injected: set[str], audit: Mapping[str, Any]) -> str:
+    """Compare the slices in which a bias was injected with those that the audit calls biased.
 
     >>> found_sentence({"avoid"}, {"slices": [{"name": "avoid", "is_biased": True}]})
-    "Found what was planted, and nothing else: 'avoid'."
+    "Found what was injected, and nothing else: 'avoid'."
     """
     found = {part["name"] for part in audit["slices"] if part["is_biased"]}
-    if found == planted:
-        return f"Found what was planted, and nothing else: {quoted(found)}."
-    missed, invented = planted - found, found - planted
+    if found == injected:
+        return f"Found what was injected, and nothing else: {quoted(found)}."
+    missed, invented = injected - found, found - injected
     parts = [f"missed {quoted(missed)}"] * bool(missed) + [f"named {quoted(invented)} by mistake"] * bool(invented)
     return f"The audit {' and '.join(parts)}."
 

@@ -214,10 +214,10 @@ def _publish_another(store: str, folder: Path) -> None:
 
 def _put_judgement(store: str) -> None:
     from understudy.store.storage import open_store
-    from understudy.teacher.response_log import PurchaseBook
+    from understudy.teacher.response_log import ResponseLog
 
     opened = open_store(store)
-    PurchaseBook(opened, world.CARD).close()
+    ResponseLog(opened, world.CARD).close()
     said = {"id": "a" * 32, "judge": "rehearsal:x", "content": "b" * 64, "label": "tip", "probabilities": None}
     said |= {"rationale": None, "prompt_tokens": 5, "completion_tokens": 2, "cost_usd": 0.1, "is_rehearsal": True}
     opened.put_if_absent(f"judgements/{world.CARD}/rehearsal-x/{'c' * 32}.jsonl", json.dumps(said).encode() + b"\n")

@@ -31,7 +31,7 @@ from understudy.store import tombstones, watch_records
 from understudy.store.registry import Current
 from understudy.store.storage import open_store
 from understudy.store.watch_records import Quality
-from understudy.teacher.response_log import Purchase, PurchaseBook, content_key
+from understudy.teacher.response_log import Response, ResponseLog, content_key
 
 SECRET, CARD = "My name is Jane Q. Traveller.", "hotel-tips"
 
@@ -53,7 +53,7 @@ def filled(store, tmp_path, monkeypatch):
     put(store, f"splits/{CARD}/000001.jsonl", '{"group": "g", "split": "train"}\n{"group": "b", "split": "train"}\n')
     votes = pl.DataFrame({"id": ["jane", "b"], "label": ["tip", "tip"], "file": ["f", "f"], "row": [1, 2]})
     labels.put(store, CARD, votes, "queue")
-    book = PurchaseBook(store, CARD)
+    book = ResponseLog(store, CARD)
     for name, text in (("1", SECRET), ("2", "b")):
         book.keep(answer(name, text))
     book.close()
@@ -66,7 +66,7 @@ def filled(store, tmp_path, monkeypatch):
 
 def answer(name, text):
     cost = 0.25
-    return Purchase(name, "judge", content_key(text), "tip", None, f"it says: {text}", 1, 1, cost, is_rehearsal=False)
+    return Response(name, "judge", content_key(text), "tip", None, f"it says: {text}", 1, 1, cost, is_rehearsal=False)
 
 
 def put(store, key, text):
@@ -119,7 +119,7 @@ def test_a_copy_of_the_text_under_another_id_stays(filled):
 
 def test_what_an_answer_cost_stays_on_the_books(filled):
     erasure.forget(filled, ["jane"], [], "2026-11-04")
-    book = PurchaseBook(filled, CARD)
+    book = ResponseLog(filled, CARD)
     assert book.spent_usd(is_rehearsal=False) == 0.5
     assert list(book.answers("judge")) == [content_key("b")]
     book.close()

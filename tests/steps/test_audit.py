@@ -42,7 +42,7 @@ def findings(is_positive, judged, place, names):
     return [summary.slice_record(name, tests, "tip", CONFIG) for name in names]
 
 
-def test_the_planted_bias_is_named_with_its_counts_and_interval():
+def test_the_injected_bias_is_named_with_its_counts_and_interval():
     (found,) = findings(*PLANTED, ["avoid"])
     assert (found["is_biased"], found["direction"]) == (True, "under-labels")
     assert (found["texts"], found["true_positive"], found["false_negative"]) == (100, 12, 29)

@@ -22,7 +22,7 @@ from understudy.store import codecs, layout, manifests, registry, runs, segments
 from understudy.store.folder import FolderStore
 from understudy.store.identity import STORE_ID
 from understudy.store.names import require_name
-from understudy.teacher.response_log import PurchaseBook
+from understudy.teacher.response_log import ResponseLog
 
 DAY = "2026-11-01"
 TRAINING = checkpoints.Training("hotel-tips", "0" * 16)
@@ -221,7 +221,7 @@ def test_a_store_id_that_is_none_names_no_file(tmp_path, monkeypatch, content):
     store = FolderStore(tmp_path / "store")
     store.put_if_absent(STORE_ID, content)
     with pytest.raises(BadArtifact, match="A store's id must be 32 hexadecimal digits"):
-        PurchaseBook(store, "hotel-tips")
+        ResponseLog(store, "hotel-tips")
     assert not list(tmp_path.rglob("*.sqlite"))
 
 

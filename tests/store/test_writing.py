@@ -342,7 +342,7 @@ def test_files_of_the_cache_are_their_owners_alone_and_the_stores_follow_the_uma
         for _ in range(2):
             opened = cache.open_database(path, response_log._connect)
             with opened:
-                opened.execute("DELETE FROM purchases")
+                opened.execute("DELETE FROM responses")
             found = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}
             opened.close()
             assert set(found.values()) == {"0o600"}

@@ -30,7 +30,7 @@ from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import Judged, Teacher, open_teacher
 from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
-from understudy.teacher.response_log import Purchase, PurchaseBook
+from understudy.teacher.response_log import Response, ResponseLog
 from understudy.teacher.simulated import Plan, serve
 
 TIP = '{"label": "tip"}'
@@ -152,7 +152,7 @@ def test_a_server_without_a_model_list_is_taken_for_a_paid_one(make: Any, use: A
     with teacher_server(lambda *_: completion(TIP), models) as log:
         use(log.url)
         with make() as teacher:
-            assert not teacher.seat.is_rehearsal
+            assert not teacher.identity.is_rehearsal
             assert teacher.judge(texts(20)).table["label"].to_list() == ["tip"] * 20
 
 
@@ -208,7 +208,7 @@ def test_an_answer_is_a_row_with_its_tokens_and_cost(make: Any, use: Any, store:
     row = judged.table.row(0, named=True)
     assert row == {
         "id": "t0000",
-        "judge": teacher.seat.judge,
+        "judge": teacher.identity.name,
         "kind": "teacher",
         "label": "tip",
         "probabilities": None,
@@ -677,11 +677,11 @@ def test_a_store_that_was_made_anew_does_not_meet_old_answers(
 
 
 def test_two_stores_never_share_answers_through_the_cache(store: Store, tmp_path: Path) -> None:
-    book = PurchaseBook(store, "hotel-tips")
-    book.keep(Purchase("1", "m:x", "c", "tip", None, None, 100, 10, ANSWER_USD, is_rehearsal=False))
-    with closing(PurchaseBook(open_store(str(tmp_path / "other")), "hotel-tips")) as other:
+    book = ResponseLog(store, "hotel-tips")
+    book.keep(Response("1", "m:x", "c", "tip", None, None, 100, 10, ANSWER_USD, is_rehearsal=False))
+    with closing(ResponseLog(open_store(str(tmp_path / "other")), "hotel-tips")) as other:
         assert other.answers("m:x") == {}
-    with closing(PurchaseBook(store, "hotel-tips")) as again:  # as after a kill: the first book was never closed
+    with closing(ResponseLog(store, "hotel-tips")) as again:  # as after a kill: the first book was never closed
         assert [*again.answers("m:x")] == ["c"]
         assert len(segments(store)) == 1
     book.close()
@@ -751,7 +751,7 @@ def test_without_a_home_the_cache_is_in_the_temporary_folder(tmp_path: Path, mon
 def test_a_segment_that_is_no_segment_is_named(card_text: str, store: Store) -> None:
     store.put_if_absent("judgements/hotel-tips/x/1.jsonl", b'{"id": 1}\n')
     with pytest.raises(Exception, match=r"judgements/hotel-tips/x/1\.jsonl"):
-        PurchaseBook(store, "hotel-tips")
+        ResponseLog(store, "hotel-tips")
 
 
 # The prompt

@@ -14,7 +14,7 @@ from understudy.teacher.budget import Spending
 from understudy.teacher.client import Busy
 from understudy.teacher.journal import Journal
 from understudy.teacher.request import Request
-from understudy.teacher.response_log import OPEN, UNANSWERED, Intent, Purchase, PurchaseBook, content_key, lease_key
+from understudy.teacher.response_log import OPEN, UNANSWERED, Intent, Response, ResponseLog, content_key, lease_key
 
 CARD, MOST_USD = "hotel-tips", 0.5
 BILLED = Busy("no answer in time", may_be_billed=True)
@@ -24,7 +24,7 @@ async def answered(request: Request) -> None:
     request.send()
     common = {"label": "tip", "probabilities": None, "rationale": None, "prompt_tokens": 1, "completion_tokens": 1}
     await request.settle(
-        Purchase(request.id, "judge", content_key(request.text), cost_usd=0.25, is_rehearsal=False, **common)
+        Response(request.id, "judge", content_key(request.text), cost_usd=0.25, is_rehearsal=False, **common)
     )
 
 
@@ -87,13 +87,13 @@ def test_budget_and_store_agree_on_how_a_request_ended(
         other.take_back()
         await journal.drain()
 
-    with held(store, lease_key(CARD), "label", print) as lease, closing(PurchaseBook(store, CARD)) as book:
+    with held(store, lease_key(CARD), "label", print) as lease, closing(ResponseLog(store, CARD)) as book:
         journal = Journal(book, lease, merge_s=60)
         asyncio.run(live(journal))
         assert spending.spent_usd == spent_usd
         journal.close()
         assert book.spent_usd(is_rehearsal=False) == booked_usd
-        assert [failure for (failure,) in book._rows("SELECT line ->> '$.failure' FROM purchases")] == failures
+        assert [failure for (failure,) in book._rows("SELECT line ->> '$.failure' FROM responses")] == failures
     assert read_record(store, lease_key(CARD))[OPEN] == []
     if end is not cut_off:
         spending.promise_now(2 * MOST_USD - spent_usd)  # all that was not spent is free again
@@ -104,7 +104,7 @@ def test_a_request_that_the_store_cannot_be_told_of_gives_its_money_back(tmp_pat
     store, spending = FolderStore(tmp_path / "store"), Spending(MOST_USD, 0.0)
     intent = Intent("1", "judge", MOST_USD, is_rehearsal=False)
     with (
-        closing(PurchaseBook(store, CARD)) as book,
+        closing(ResponseLog(store, CARD)) as book,
         pytest.raises(Conflict, match="given away"),  # at its release
         held(store, lease_key(CARD), "label", print) as lease,
     ):

@@ -12,7 +12,7 @@ import pytest
 
 from understudy.errors import BadData, BadInput
 from understudy.task.card import parse_card
-from understudy.teacher.injected_errors import Errors, confidence, plant, read_answers
+from understudy.teacher.injected_errors import Errors, confidence, inject, read_answers
 from understudy.teacher.prompt import Prompt, marked
 from understudy.teacher.simulated import Plan, serve
 
@@ -58,38 +58,38 @@ def test_without_errors_the_server_answers_as_the_file_does(answers: Path) -> No
 
 
 def test_every_answer_flips_at_chance_one(answers: Path) -> None:
-    planted = plant(read_answers(answers), Errors(flip=1.0))
-    assert {answer.why for answer in planted.values()} == {"flip"}
-    assert all(answer.answered != answer.true for answer in planted.values())
+    injected = inject(read_answers(answers), Errors(flip=1.0))
+    assert {answer.why for answer in injected.values()} == {"flip"}
+    assert all(answer.answered != answer.true for answer in injected.values())
 
 
 def test_flips_are_as_frequent_as_asked_and_the_same_each_time(answers: Path) -> None:
     table = read_answers(answers)
-    flipped = [text for text, answer in plant(table, Errors(flip=0.25)).items() if answer.why]
+    flipped = [text for text, answer in inject(table, Errors(flip=0.25)).items() if answer.why]
     assert 70 < len(flipped) < 130  # 400 texts at 0.25: 100, standard deviation 8.7
-    assert flipped == [text for text, answer in plant(table, Errors(flip=0.25)).items() if answer.why]
-    assert flipped != [text for text, answer in plant(table, Errors(flip=0.25, seed=1)).items() if answer.why]
+    assert flipped == [text for text, answer in inject(table, Errors(flip=0.25)).items() if answer.why]
+    assert flipped != [text for text, answer in inject(table, Errors(flip=0.25, seed=1)).items() if answer.why]
 
 
 def test_a_higher_chance_keeps_the_errors_of_a_lower_one(answers: Path) -> None:
     table = read_answers(answers)
-    few, many = (plant(table, Errors(flip=chance)) for chance in (0.1, 0.3))
+    few, many = (inject(table, Errors(flip=chance)) for chance in (0.1, 0.3))
     assert {text for text, answer in few.items() if answer.why} < {text for text, answer in many.items() if answer.why}
 
 
 @pytest.mark.parametrize("name", ["avoid", "/room 1/"])
 def test_a_bias_misses_positive_texts_of_its_slice_only(answers: Path, card_text: str, name: str) -> None:
-    planted = plant(read_answers(answers), Errors(bias={name: 0.5}), parse_card(card_text)).values()
-    missed = [answer for answer in planted if answer.why]
+    injected = inject(read_answers(answers), Errors(bias={name: 0.5}), parse_card(card_text)).values()
+    missed = [answer for answer in injected if answer.why]
     assert missed
     assert {(answer.true, answer.answered, answer.why) for answer in missed} == {("tip", "other", f"bias:{name}")}
     assert all("room 1" in answer.text for answer in missed) or name == "avoid"
 
 
 def test_the_planted_file_says_what_the_server_answers(answers: Path, card: Path, tmp_path: Path) -> None:
-    planted = tmp_path / "planted.jsonl"
-    with serve(Plan(answers, Errors(flip=0.2, bias={"avoid": 0.5}), card, planted=planted)) as server:
-        rows = [json.loads(line) for line in planted.read_text(encoding="utf-8").splitlines()]
+    injected = tmp_path / "injected.jsonl"
+    with serve(Plan(answers, Errors(flip=0.2, bias={"avoid": 0.5}), card, injected=injected)) as server:
+        rows = [json.loads(line) for line in injected.read_text(encoding="utf-8").splitlines()]
         assert len(rows) == 400
         assert {row["why"] for row in rows} == {"", "flip", "bias:avoid"}
         for row in rows[::20]:
@@ -241,14 +241,14 @@ def test_a_chance_that_is_none_is_refused(errors: dict[str, Any], words: str) ->
 def test_a_slice_that_cannot_be_biased_is_refused(answers: Path, card_text: str, name: str, words: str) -> None:
     card = None if name == "avoid" else parse_card(card_text)
     with pytest.raises(BadInput, match=words):
-        plant(read_answers(answers), Errors(bias={name: 0.5}), card)
+        inject(read_answers(answers), Errors(bias={name: 0.5}), card)
 
 
 def test_answers_with_labels_of_another_task_are_refused(tmp_path: Path, card_text: str) -> None:
     path = tmp_path / "answers.csv"
     path.write_text("text,label\na,spam\n", encoding="utf-8")
     with pytest.raises(BadInput, match="got 'spam'"):
-        plant(read_answers(path), Errors(), parse_card(card_text))
+        inject(read_answers(path), Errors(), parse_card(card_text))
 
 
 def test_a_port_that_is_taken_is_bad_input(answers: Path) -> None:

@@ -12,23 +12,23 @@ from understudy.runtime import shell
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    """The demo's first steps: what the rehearsal teacher planted, and the audit of its answers."""
+    """The demo's first steps: what the rehearsal teacher injected, and the audit of its answers."""
     folder = tmp_path_factory.mktemp("demo")
     paths = {name: str(folder / name) for name in ("snapshot", "pool", "gold", "test", "refused", "audit")}
     answers = {name: str(folder / name) for name in ("judgements", "test_judgements")}
     given = {"card": TASK / "card.yaml", "texts": TASK / "texts.csv", "labels": TASK / "labels.csv"}
     files = {name: str(path) for name, path in given.items()}
     card, store = {"card": paths["snapshot"]}, {"store": str(folder / "store")}
-    with demo.rehearsal_teacher(folder / "planted.jsonl") as planted:
+    with demo.rehearsal_teacher(folder / "injected.jsonl") as injected:
         shell.execute("ingest", {**paths, **files, **store})
         shell.execute("label", {**paths, **answers, **card, **store})
         shell.execute("audit", {**paths, **answers, **card})
-    return planted, json.loads((folder / "audit/audit.json").read_text())
+    return injected, json.loads((folder / "audit/audit.json").read_text())
 
 
-def test_the_audit_finds_the_planted_bias_by_name_and_no_other(audited):
+def test_the_audit_finds_the_injected_bias_by_name_and_no_other(audited):
     _, audit = audited
-    assert demo.found_sentence({"avoid"}, audit) == "Found what was planted, and nothing else: 'avoid'."
+    assert demo.found_sentence({"avoid"}, audit) == "Found what was injected, and nothing else: 'avoid'."
     assert demo.audit_sentence(audit).startswith("The teacher under-labels 'avoid' texts: of the 'tip' among them")
 
 
@@ -38,7 +38,7 @@ def test_what_was_planted_is_counted(audited):
     flipped = sum(answer["why"] == "flip" for answer in answers)
     assert missed > 50
     assert 0.02 < flipped / len(answers) < 0.06
-    assert demo.planted_sentence(answers) == (
+    assert demo.injected_sentence(answers) == (
         f"of {len(answers):,} texts the rehearsal teacher missed {missed} tips of the slice 'avoid', "
         f"and flipped {flipped} other answers."
     )

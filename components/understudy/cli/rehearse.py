@@ -15,14 +15,14 @@ from understudy.teacher import simulated
 @click.option("--bias", multiple=True, metavar="SLICE=P", help="Chance that a positive text of a slice is missed.")
 @click.option("--logprobs", is_flag=True, help="Give log-probabilities to who asks for them.")
 @click.option("--unknown", type=click.Choice(["guess", "refuse"]), default="guess", help="For texts not in the file.")
-@click.option("--planted", type=click.Path(path_type=Path), help="File that takes what was planted, as JSON lines.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed plants errors in other texts.")
+@click.option("--injected", type=click.Path(path_type=Path), help="File that takes what was injected, as JSON lines.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed injects errors in other texts.")
 @click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Answer every n-th request with 429.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to think about each request.")
 @click.option("--port", type=int, default=0, show_default=True, help="0 takes any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def command(**options: Any) -> None:
-    """Run a rehearsal teacher: an OpenAI-compatible server that answers from a labelled file, errors planted.
+    """Run a rehearsal teacher: an OpenAI-compatible server that answers from a labelled file, errors injected.
 
     Its URL is the first line of output; put it into OPENAI_BASE_URL. It costs nothing, and its answers never mix with
     bought ones.

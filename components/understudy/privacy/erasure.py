@@ -24,7 +24,7 @@ from understudy.store.layout import Erasure
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER
 from understudy.store.storage import Store
-from understudy.teacher.response_log import PurchaseBook, content_key
+from understudy.teacher.response_log import ResponseLog, content_key
 from understudy.text.numbers import count
 
 
@@ -154,7 +154,7 @@ def _is_answers(key: str) -> bool:
 def _follow_judgements(store: Store) -> None:
     """Let this machine's cache of the teacher's answers follow the store; other machines' do at their next run."""
     for card_name in sorted({fields["card"] for _, fields in layout.JUDGEMENTS.listed(store)}):
-        PurchaseBook(store, card_name).close()
+        ResponseLog(store, card_name).close()
 
 
 def _top(key: str) -> str:

@@ -296,7 +296,7 @@ JUDGEMENTS = Family(
     pattern="judgements/{card}/{judge}/{name}.jsonl",
     what="the teacher's answers, with what each cost",
     owner="teacher",
-    reader="teacher.response_log.PurchaseBook",
+    reader="teacher.response_log.ResponseLog",
     retention=Stays("it was paid for, and is never bought again"),
     erasure=Erasure.BLANKED,
 )

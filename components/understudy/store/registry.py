@@ -308,7 +308,7 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
     Args:
         store: where from.
         version: its name; None for the version that serves.
-        cache: folder that keeps it; None for one in `purchases.cache_folder()`.
+        cache: folder that keeps it; None for one in `cache.cache_folder()`.
 
     Returns:
         the bundle's folder.

@@ -24,7 +24,7 @@ from understudy.teacher.prompt import (
     read_verdict,
 )
 from understudy.teacher.request import Request
-from understudy.teacher.response_log import BOOKED, Intent, Purchase, content_key
+from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
 from understudy.teacher.throttle import Pause, Throttle
 
 GARBAGE_TRIES = 2
@@ -32,18 +32,18 @@ FIRST_WAIT_S, LONGEST_OWN_WAIT_S = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """Who sits on the teacher's chair.
+class Judge:
+    """Say who is asked: the model, its prompt and its server.
 
     Attributes:
-        judge: "<model>:<prompt hash>", with "rehearsal:" before it when nothing is really bought.
+        name: "<model>:<prompt hash>", with "rehearsal:" before it when nothing is really bought.
         prompt: what is asked.
         is_rehearsal: whether the server is a rehearsal teacher.
         endpoint: the server; None when a dry run could not reach it.
         absence: why it could not; else empty.
     """
 
-    judge: str
+    name: str
     prompt: Prompt
     is_rehearsal: bool
     endpoint: Endpoint | None
@@ -54,7 +54,7 @@ class Asker:
     """Asks for one text at a time; called from many tasks of one event loop.
 
     Args:
-        seat: who is asked what.
+        judge: who is asked what.
         endpoint: the server.
         prices: the card's teacher.
         config: tries, waits and lengths.
@@ -65,7 +65,7 @@ class Asker:
 
     def __init__(
         self,
-        seat: Seat,
+        judge: Judge,
         endpoint: Endpoint,
         *,
         prices: Teacher,
@@ -74,7 +74,7 @@ class Asker:
         journal: Journal,
         throttle: Throttle,
     ) -> None:
-        self._seat, self._endpoint = seat, endpoint
+        self._judge, self._endpoint = judge, endpoint
         self._prices, self._config, self._spending = prices, config, spending
         self._journal, self._throttle, self._pause = journal, throttle, Pause()
         self.is_budget_spent = False
@@ -94,7 +94,7 @@ class Asker:
         requests = [self._request(text, most_usd) for text, most_usd in zip(texts, promised, strict=False)]
         return await asyncio.gather(*(request.tell() for request in requests))
 
-    async def ask(self, request: Request, crew: "Crew[str, Request, list[Purchase]]") -> list[Purchase]:
+    async def ask(self, request: Request, crew: "Crew[str, Request, list[Response]]") -> list[Response]:
         """Ask for one text, a second time when the first answer is garbage.
 
         Returns:
@@ -105,30 +105,30 @@ class Asker:
             BadInput: the key or the model is wrong.
             TeacherError: the server went away for good, or is not what it was.
         """
-        answers: list[Purchase] = []
+        answers: list[Response] = []
         tries = 0
         try:
             while not crew.is_stopping:
                 await self._pause.hold()
-                if request.purchase is not None:
+                if request.response is not None:
                     request = await self._request_again(request.text)
                 try:
-                    answers.append(await self._buy(request, crew))
+                    answers.append(await self._send_once(request, crew))
                     if answers[-1].label is not None or _garbage(answers) == GARBAGE_TRIES:
                         break
                 except (Busy, Garbled) as fault:
                     tries += 1
-                    answers += [request.purchase] if request.purchase else []
+                    answers += [request.response] if request.response else []
                     await self._wait(fault, tries)
         except Unusable as reason:
-            answers.append(self._purchase(uuid.uuid4().hex, request.text, None, str(reason)))
+            answers.append(self._response(uuid.uuid4().hex, request.text, None, str(reason)))
         except BudgetSpent:
             self.is_budget_spent = True
         finally:
             request.take_back()
         return answers
 
-    async def _buy(self, request: Request, crew: "Crew[str, Request, list[Purchase]]") -> Purchase:
+    async def _send_once(self, request: Request, crew: "Crew[str, Request, list[Response]]") -> Response:
         """Send one request and keep its answer, or what it may have cost."""
         async with self._throttle.place() as turn:
             if crew.is_stopping:  # it stopped just now, and its word to cancel is on the way
@@ -140,17 +140,17 @@ class Asker:
                 except UnderstudyError as fault:
                     await request.fail(fault)
                     raise
-                answer = self._purchase(request.id, request.text, reply, reply.failure)
+                answer = self._response(request.id, request.text, reply, reply.failure)
                 await request.settle(answer)
         return answer
 
     async def _send(self, text: str) -> Reply:
         return await self._endpoint.ask(
-            self._seat.prompt,
+            self._judge.prompt,
             text,
             max_tokens=self._config.max_answer_tokens,
             has_logprobs=self._config.logprobs,
-            is_rehearsal=self._seat.is_rehearsal,
+            is_rehearsal=self._judge.is_rehearsal,
         )
 
     async def _request_again(self, text: str) -> Request:
@@ -161,7 +161,7 @@ class Asker:
 
     def _request(self, text: str, most_usd: float) -> Request:
         """Make a request whose money is set aside."""
-        intent = Intent(uuid.uuid4().hex, self._seat.judge, most_usd, self._seat.is_rehearsal)
+        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -179,18 +179,18 @@ class Asker:
         else:
             self._pause.extend(busy.wait_s)
 
-    def _purchase(self, purchase_id: str, text: str, reply: Reply | None, failure: str) -> Purchase:
-        """Read a reply; what cannot be used is a purchase without a label."""
+    def _response(self, response_id: str, text: str, reply: Reply | None, failure: str) -> Response:
+        """Read a reply; what cannot be used is a response without a label."""
         verdict: Verdict | None = None
         if reply and not failure:
             try:
-                verdict = read_verdict(reply.content, self._seat.prompt.labels)
+                verdict = read_verdict(reply.content, self._judge.prompt.labels)
             except Unusable as reason:
                 failure = str(reason)
         tokens = self._tokens(text, reply) if reply else (0, 0)
-        return Purchase(
-            id=purchase_id,
-            judge=self._seat.judge,
+        return Response(
+            id=response_id,
+            judge=self._judge.name,
             content=content_key(text),
             label=verdict.label if verdict else None,
             probabilities=self._probabilities(reply) if reply and verdict else None,
@@ -198,26 +198,26 @@ class Asker:
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],
             cost_usd=price_usd(self._prices, *tokens),
-            is_rehearsal=self._seat.is_rehearsal,
+            is_rehearsal=self._judge.is_rehearsal,
             failure=failure,
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:
-        return label_probabilities(reply.content, reply.logprobs, self._seat.prompt.labels)
+        return label_probabilities(reply.content, reply.logprobs, self._judge.prompt.labels)
 
     def _tokens(self, text: str, reply: Reply) -> tuple[int, int]:
         """Tokens as the server counts them; an estimate where it does not say."""
         asked, answered = reply.prompt_tokens, reply.completion_tokens
         return (
-            estimate_prompt_tokens(self._seat.prompt, text) if asked is None else asked,
-            estimate_completion_tokens(self._seat.prompt) if answered is None else answered,
+            estimate_prompt_tokens(self._judge.prompt, text) if asked is None else asked,
+            estimate_completion_tokens(self._judge.prompt) if answered is None else answered,
         )
 
     def _most_usd(self, text: str) -> float:
-        most = price_usd(self._prices, most_prompt_tokens(self._seat.prompt, text), self._config.max_answer_tokens)
+        most = price_usd(self._prices, most_prompt_tokens(self._judge.prompt, text), self._config.max_answer_tokens)
         return self._spending.most_usd(most)
 
 
-def _garbage(answers: Sequence[Purchase]) -> int:
+def _garbage(answers: Sequence[Response]) -> int:
     """Count the answers that came and could not be used."""
     return sum(answer.label is None and not answer.id.endswith(BOOKED) for answer in answers)

@@ -388,7 +388,7 @@ def _status_in(error: Mapping[str, Any], words: str) -> int:
 
 
 def _rehearsal_id(listing: object) -> str | None:
-    """Tell rehearsal teachers apart: the owner of their model names the answers and what was planted in them."""
+    """Tell rehearsal teachers apart: the owner of their model names the answers and what was injected in them."""
     models = map(_mapping, _list(_mapping(listing).get("data")))
     found = next((model for model in models if REHEARSAL in str(model.get("id"))), None)
     return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"

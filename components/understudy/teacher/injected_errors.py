@@ -28,13 +28,13 @@ CONFIDENCE_SPREAD = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Errors to plant.
+    """Errors to inject.
 
     Attributes:
         flip: chance, in [0, 1], that a text gets another label than its own.
         bias: chance, in [0, 1], by slice, that a positive text of the slice is called negative; a slice is named on the
             card, or a regular expression between slashes.
-        seed: another seed plants errors in other texts.
+        seed: another seed injects errors in other texts.
     """
 
     flip: float = 0.0
@@ -54,7 +54,7 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
+class InjectedAnswer:
     """The answer that one text gets.
 
     Attributes:
@@ -75,14 +75,14 @@ def chance(seed: int, purpose: str, content: str) -> float:
     return draw.share(seed, purpose, content)
 
 
-def plant(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> dict[str, Planted]:
+def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> dict[str, InjectedAnswer]:
     """Decide every answer.
 
     A bias is tried before a flip; where both would strike, the bias is the reason.
 
     Args:
         answers: columns text and label, and those that the card's slices use.
-        errors: what to plant.
+        errors: what to inject.
         card: names slices and the positive label; needed with a bias.
 
     Returns:
@@ -93,12 +93,12 @@ def plant(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> di
     """
     labels = _labels(answers, card)
     biased = {name: in_slice(_slice(name, card, answers), answers) for name in errors.bias}
-    planted: dict[str, Planted] = {}
+    injected: dict[str, InjectedAnswer] = {}
     for row, (text, label) in enumerate(answers.select("text", "label").iter_rows()):
         content = content_hash(text)
         slices = [name for name, members in biased.items() if members[row]]
-        planted.setdefault(content, _decide(text, label, content, slices, labels, errors, card))
-    return planted
+        injected.setdefault(content, _decide(text, label, content, slices, labels, errors, card))
+    return injected
 
 
 def guess(seed: int, content: str, labels: Sequence[str]) -> str:
@@ -139,14 +139,14 @@ def read_answers(path: Path) -> pl.DataFrame:
     return table
 
 
-def write_planted(planted: Mapping[str, Planted], path: Path) -> None:
+def write_injected(injected: Mapping[str, InjectedAnswer], path: Path) -> None:
     """Write every answer with its true label and why it was changed, one JSON object a line."""
-    lines = (json.dumps(asdict(answer), ensure_ascii=False) for answer in planted.values())
+    lines = (json.dumps(asdict(answer), ensure_ascii=False) for answer in injected.values())
     try:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     except OSError as error:
         raise BadInput(
-            f"The file of planted errors must be writable, got {error} (--planted). Name another."
+            f"The file of injected errors must be writable, got {error} (--injected). Name another."
         ) from error
 
 
@@ -170,14 +170,14 @@ def _decide(
     labels: Sequence[str],
     errors: Errors,
     card: Card | None,
-) -> Planted:
+) -> InjectedAnswer:
     if card is not None and label == card.positive_label:
         struck = [name for name in slices if chance(errors.seed, f"{BIAS}:{name}", content) < errors.bias[name]]
         if struck:
-            return Planted(text, label, _another(labels, label, errors.seed, content), f"{BIAS}:{struck[0]}")
+            return InjectedAnswer(text, label, _another(labels, label, errors.seed, content), f"{BIAS}:{struck[0]}")
     if chance(errors.seed, FLIP, content) < errors.flip:
-        return Planted(text, label, _another(labels, label, errors.seed, content), FLIP)
-    return Planted(text, label, label)
+        return InjectedAnswer(text, label, _another(labels, label, errors.seed, content), FLIP)
+    return InjectedAnswer(text, label, label)
 
 
 def _another(labels: Sequence[str], label: str, seed: int, content: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Generic, TypeVar
 
 from understudy.store.lease import Lease
-from understudy.teacher.response_log import BOOKED, OPEN, Intent, Purchase, PurchaseBook
+from understudy.teacher.response_log import BOOKED, OPEN, Intent, Response, ResponseLog
 
 Item = TypeVar("Item")
 
@@ -60,7 +60,7 @@ class Journal:
         merge_s: seconds between two mergers of small segments.
     """
 
-    def __init__(self, book: PurchaseBook, lease: Lease, merge_s: float) -> None:
+    def __init__(self, book: ResponseLog, lease: Lease, merge_s: float) -> None:
         self._book, self._lease, self._merge_s = book, lease, merge_s
         self._open: dict[str, Intent] = {}
         self._sent: set[str] = set()
@@ -91,7 +91,7 @@ class Journal:
         self._sent.discard(intent.id)
         self._open.pop(intent.id, None)
 
-    async def keep(self, answer: Purchase) -> None:
+    async def keep(self, answer: Response) -> None:
         """Return once the store has an answer, or the booking of one that never came."""
         self._book.keep(answer)
         await self._answers.put(answer.id)

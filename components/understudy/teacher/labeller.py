@@ -23,7 +23,7 @@ from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
 from understudy.task.card import Card
 from understudy.task.sections import TeacherConfig
-from understudy.teacher.asking import Asker, Seat
+from understudy.teacher.asking import Asker, Judge
 from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import REHEARSAL, Endpoint
 from understudy.teacher.crew import Crew
@@ -36,7 +36,7 @@ from understudy.teacher.prompt import (
     prompt_of,
 )
 from understudy.teacher.request import Request
-from understudy.teacher.response_log import OPEN, Purchase, PurchaseBook, content_key, intents_in
+from understudy.teacher.response_log import OPEN, Response, ResponseLog, content_key, intents_in
 from understudy.teacher.throttle import Throttle
 from understudy.text.numbers import count, percent, usd
 
@@ -131,7 +131,7 @@ class Judged:
             remarks.append(f"{self.cut_prompts:,} with a prompt that the server seems to have cut")
         return remarks
 
-    def plus(self, answers: Sequence[Purchase]) -> "Judged":
+    def plus(self, answers: Sequence[Response]) -> "Judged":
         """Count the answers to one more text, of which the last one decides."""
         reason = answers[-1].failure
         return replace(
@@ -148,9 +148,9 @@ class Teacher:
     """An LLM that labels for one card into one store; made by `open_teacher`."""
 
     def __init__(
-        self, card: Card, config: TeacherConfig, book: PurchaseBook, seat: Seat, runner: asyncio.Runner
+        self, card: Card, config: TeacherConfig, book: ResponseLog, judge: Judge, runner: asyncio.Runner
     ) -> None:
-        self.seat = seat
+        self.identity = judge
         self._card, self._config, self._book, self._runner = card, config, book, runner
         self._spending = self._counted(None)
 
@@ -165,16 +165,16 @@ class Teacher:
         Args:
             texts: columns id, text and weight.
         """
-        wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
+        wanted, known = _by_content(texts), self._book.answers(self.identity.name)
         missing = [text for key, text in wanted.items() if key not in known]
-        prompt_tokens = sum(estimate_prompt_tokens(self.seat.prompt, text) for text in missing)
-        completion_tokens = estimate_completion_tokens(self.seat.prompt) * len(missing)
+        prompt_tokens = sum(estimate_prompt_tokens(self.identity.prompt, text) for text in missing)
+        completion_tokens = estimate_completion_tokens(self.identity.prompt) * len(missing)
         cost_usd = price_usd(self._card.teacher, prompt_tokens, completion_tokens)
         return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd)
 
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""
-        known = self._book.answers(self.seat.judge)
+        known = self._book.answers(self.identity.name)
         table = _judgements(texts, known)
         return Judged(
             table,
@@ -204,10 +204,10 @@ class Teacher:
             return before
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
-            wanted, known = _by_content(texts), self._book.answers(self.seat.judge)
+            wanted, known = _by_content(texts), self._book.answers(self.identity.name)
             judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
         if not _is_bearable(judged.failures, len(wanted), self._config):
-            raise TeacherError(_few_answers(judged, len(wanted), self._config, self.seat))
+            raise TeacherError(_few_answers(judged, len(wanted), self._config, self.identity))
         after = self.stored(texts)
         return replace(
             judged,
@@ -228,26 +228,26 @@ class Teacher:
         return self.stored(texts)
 
     def _counted(self, most_usd: float | None) -> Spending:
-        spent = self._book.spent_usd(is_rehearsal=self.seat.is_rehearsal)
+        spent = self._book.spent_usd(is_rehearsal=self.identity.is_rehearsal)
         cap = self._card.budget.teacher_usd
         return Spending(cap if most_usd is None else min(cap, spent + most_usd), spent)
 
     def _ask(self, missing: Sequence[str], judged: Judged, what: str, lease: Lease) -> Judged:
         """Ask for the missing texts, keeping every answer, whatever ends it."""
-        if self.seat.endpoint is None:
-            raise BadInput(self.seat.absence)
+        if self.identity.endpoint is None:
+            raise BadInput(self.identity.absence)
         journal = Journal(self._book, lease, self._config.flush_s)
-        asker = self._asker(self.seat.endpoint, journal)
+        asker = self._asker(self.identity.endpoint, journal)
         with ExitStack() as stack:
             stack.callback(journal.close)
             progress = stack.enter_context(track(len(missing), what))
             counted = judged
 
-            def count_answers(answers: list[Purchase]) -> None:
+            def count_answers(answers: list[Response]) -> None:
                 nonlocal counted
                 counted = self._count(answers, counted, progress)
 
-            crew: Crew[str, Request, list[Purchase]] = Crew(
+            crew: Crew[str, Request, list[Response]] = Crew(
                 asker.prepare,
                 lambda request: asker.ask(request, crew),
                 count_answers,
@@ -260,7 +260,7 @@ class Teacher:
                 raise crew.error
         return replace(counted, is_budget_spent=crew.is_budget_spent or asker.is_budget_spent)
 
-    def _count(self, answers: list[Purchase], judged: Judged, progress: Track) -> Judged:
+    def _count(self, answers: list[Response], judged: Judged, progress: Track) -> Judged:
         """Count the answers to one text as they come."""
         if not answers:
             return judged
@@ -274,13 +274,13 @@ class Teacher:
         is_useless = judged.from_store == 0 and judged.failures == judged.asked
         is_bearable = _is_bearable(judged.failures, judged.from_store + missing, self._config)
         if judged.failures >= HOPELESS_AFTER and (is_useless or not is_bearable):
-            raise TeacherError(_few_answers(judged, judged.asked, self._config, self.seat))
+            raise TeacherError(_few_answers(judged, judged.asked, self._config, self.identity))
 
     def _asker(self, endpoint: Endpoint, journal: Journal) -> Asker:
         config = self._config
         throttle = Throttle(config.concurrency, config.timeout_s, say, starts_alone=not endpoint.is_known)
         return Asker(
-            self.seat,
+            self.identity,
             endpoint,
             prices=self._card.teacher,
             config=config,
@@ -289,13 +289,13 @@ class Teacher:
             throttle=throttle,
         )
 
-    def _cut_prompts(self, texts: pl.DataFrame, known: Mapping[str, Purchase]) -> int:
+    def _cut_prompts(self, texts: pl.DataFrame, known: Mapping[str, Response]) -> int:
         found = [(text, known[key]) for key, text in _by_content(texts).items() if key in known]
-        estimates = [estimate_prompt_tokens(self.seat.prompt, text) for text, _ in found]
+        estimates = [estimate_prompt_tokens(self.identity.prompt, text) for text, _ in found]
         return count_cut_prompts(estimates, [answer.prompt_tokens for _, answer in found])
 
 
-async def _worked_off(crew: "Crew[str, Request, list[Purchase]]", missing: Sequence[str], journal: Journal) -> None:
+async def _worked_off(crew: "Crew[str, Request, list[Response]]", missing: Sequence[str], journal: Journal) -> None:
     """Ask for the missing texts, and wait for the writes under way, whatever ended the asking."""
     try:
         await crew.work_off(missing)
@@ -319,11 +319,11 @@ def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run:
     """
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        seat = _take_seat(card, config, runner, is_dry_run=is_dry_run)
-        if seat.endpoint is not None:
-            stack.callback(_close, runner, seat.endpoint)
-        book = stack.enter_context(closing(PurchaseBook(store, card.name)))
-        yield Teacher(card, config, book, seat, runner)
+        judge = _judge_of(card, config, runner, is_dry_run=is_dry_run)
+        if judge.endpoint is not None:
+            stack.callback(_close, runner, judge.endpoint)
+        book = stack.enter_context(closing(ResponseLog(store, card.name)))
+        yield Teacher(card, config, book, judge, runner)
 
 
 def probe(card: Card, config: TeacherConfig) -> bool:
@@ -333,10 +333,10 @@ def probe(card: Card, config: TeacherConfig) -> bool:
         BadInput: no server or no key, or the server sends us to another one.
     """
     with asyncio.Runner() as runner:
-        seat = _take_seat(card, config, runner, is_dry_run=False)
-        if seat.endpoint is not None:
-            _close(runner, seat.endpoint)
-    return seat.is_rehearsal
+        judge = _judge_of(card, config, runner, is_dry_run=False)
+        if judge.endpoint is not None:
+            _close(runner, judge.endpoint)
+    return judge.is_rehearsal
 
 
 def _close(runner: asyncio.Runner, endpoint: Endpoint) -> None:
@@ -353,7 +353,7 @@ def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str
     return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
 
 
-def _take_seat(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Seat:
+def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Judge:
     prompt = prompt_of(card, has_rationale=config.rationale)
     endpoint, rehearsal, absence = None, None, ""
     try:
@@ -363,8 +363,8 @@ def _take_seat(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_
         if not is_dry_run:
             raise
         absence = str(error)
-    judge = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)
-    return Seat(judge, prompt, rehearsal is not None, endpoint, absence)
+    name = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)
+    return Judge(name, prompt, rehearsal is not None, endpoint, absence)
 
 
 def _by_content(texts: pl.DataFrame) -> dict[str, str]:
@@ -372,7 +372,7 @@ def _by_content(texts: pl.DataFrame) -> dict[str, str]:
     return {content_key(text): text for text in texts["text"]}
 
 
-def _judgements(texts: pl.DataFrame, known: Mapping[str, Purchase]) -> pl.DataFrame:
+def _judgements(texts: pl.DataFrame, known: Mapping[str, Response]) -> pl.DataFrame:
     """Join texts and answers to `records.Judgements`; texts without an answer are left out."""
     rows = [
         _row(row["id"], row["weight"], known[key])
@@ -382,7 +382,7 @@ def _judgements(texts: pl.DataFrame, known: Mapping[str, Purchase]) -> pl.DataFr
     return tables.empty(tables.Judgements) if not rows else tables.Judgements.validate(pl.DataFrame(rows), cast=True)
 
 
-def _row(text_id: str, weight: float, answer: Purchase) -> dict[str, object]:
+def _row(text_id: str, weight: float, answer: Response) -> dict[str, object]:
     return {
         "id": text_id,
         "judge": answer.judge,
@@ -402,9 +402,9 @@ def _is_bearable(failures: int, texts: int, config: TeacherConfig) -> bool:
     return failures <= config.max_failed_share * texts
 
 
-def _few_answers(judged: Judged, texts: int, config: TeacherConfig, seat: Seat) -> str:
+def _few_answers(judged: Judged, texts: int, config: TeacherConfig, judge: Judge) -> str:
     reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in Counter(judged.failed).most_common(3))
-    where = seat.endpoint.url if seat.endpoint else "no server"
+    where = judge.endpoint.url if judge.endpoint else "no server"
     return (
         f"The teacher must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no usable "
         f"answer for {judged.failures:,} of {count(texts, 'text')} ({where}). Reasons: {reasons}. Mend the server, the "

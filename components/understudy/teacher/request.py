@@ -11,7 +11,7 @@ from understudy.errors import UnderstudyError
 from understudy.teacher.budget import Spending
 from understudy.teacher.client import Busy, Garbled
 from understudy.teacher.journal import Journal
-from understudy.teacher.response_log import Intent, Purchase, content_key
+from understudy.teacher.response_log import Intent, Response, content_key
 
 
 class Request:
@@ -19,12 +19,12 @@ class Request:
 
     Attributes:
         text: what is asked for.
-        purchase: what was paid for, once the request is settled.
+        response: what was paid for, once the request is settled.
     """
 
     def __init__(self, text: str, intent: Intent, spending: Spending, journal: Journal) -> None:
         self.text = text
-        self.purchase: Purchase | None = None
+        self.response: Response | None = None
         self._intent, self._spending, self._journal = intent, spending, journal
 
     @property
@@ -45,11 +45,11 @@ class Request:
         """Note that the request is being sent: from here on the server may have it."""
         self._journal.send(self._intent)
 
-    async def settle(self, answer: Purchase) -> None:
+    async def settle(self, answer: Response) -> None:
         """Pay what the answer costs, and return once the store has it."""
         self._spending.settle(self._intent.most_usd, answer.cost_usd)
         await self._journal.keep(answer)
-        self.purchase = answer
+        self.response = answer
 
     async def fail(self, fault: UnderstudyError) -> None:
         """End the sending without an answer: at the highest price where it may be billed, else the request is free."""
@@ -63,6 +63,6 @@ class Request:
 
         What was sent and is not settled when the run ends is booked by the journal.
         """
-        if self.purchase is None and not self._journal.is_sent(self._intent):
+        if self.response is None and not self._journal.is_sent(self._intent):
             self._journal.drop(self._intent)
             self._spending.settle(self._intent.most_usd, 0.0)

@@ -32,15 +32,15 @@ from understudy.store.identity import make_id
 from understudy.store.lease import read_record
 from understudy.store.storage import Store
 
-TABLE = """CREATE TABLE IF NOT EXISTS purchases (
+TABLE = """CREATE TABLE IF NOT EXISTS responses (
     id TEXT PRIMARY KEY, judge TEXT NOT NULL, content TEXT NOT NULL, is_rehearsal INTEGER NOT NULL,
     cost_usd REAL NOT NULL, segment TEXT, line TEXT NOT NULL)"""
 BOOKED = ".booked"
 UNANSWERED = "sent, but no answer came"
-SPENT = f"""SELECT cost_usd FROM purchases WHERE is_rehearsal = ? AND NOT (id LIKE '%{BOOKED}' AND EXISTS
-    (SELECT 1 FROM purchases AS answer WHERE answer.id = substr(purchases.id, 1, length(purchases.id) - {len(BOOKED)})))
+SPENT = f"""SELECT cost_usd FROM responses WHERE is_rehearsal = ? AND NOT (id LIKE '%{BOOKED}' AND EXISTS
+    (SELECT 1 FROM responses AS answer WHERE answer.id = substr(responses.id, 1, length(responses.id) - {len(BOOKED)})))
     ORDER BY id"""  # noqa: S608 - of constants
-SMALL = """SELECT judge, segment FROM purchases WHERE segment NOT NULL GROUP BY judge, segment HAVING count(*) < ?
+SMALL = """SELECT judge, segment FROM responses WHERE segment NOT NULL GROUP BY judge, segment HAVING count(*) < ?
     ORDER BY judge, segment"""
 LARGE = 64  # answers in a segment that is left as it is
 AT_ONCE = 16  # objects read or deleted at once
@@ -51,7 +51,7 @@ Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
-class Purchase:
+class Response:
     """One answer that the teacher gave, also one that could not be used: it cost money all the same.
 
     Attributes:
@@ -97,9 +97,9 @@ class Intent:
     most_usd: float
     is_rehearsal: bool
 
-    def booked(self, content: str = "") -> Purchase:
+    def booked(self, content: str = "") -> Response:
         """Book the request at its highest price: whether it was answered is not known."""
-        return Purchase(
+        return Response(
             id=f"{self.id}{BOOKED}",
             judge=self.judge,
             content=content,
@@ -151,13 +151,13 @@ def judge_folder(judge: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", judge)
 
 
-class PurchaseBook:
+class ResponseLog:
     """All answers that were bought for one card in one store; `keep` may be called from many threads."""
 
     def __init__(self, store: Store, card_name: str) -> None:
         self.store, self.lease_key, self._card_name = store, lease_key(card_name), card_name
         self._lock = threading.RLock()
-        self._unstored: dict[str, Purchase] = {}
+        self._unstored: dict[str, Response] = {}
         self._is_in_memory = False
         self._cache = self._open_cache(card_name)
         self.follow()
@@ -178,15 +178,15 @@ class PurchaseBook:
     def _follow_segments(self) -> None:
         for _ in range(LISTINGS):
             stored = set(self.store.list(layout.JUDGEMENTS.prefix(card=self._card_name)))
-            cached = {name for (name,) in self._rows("SELECT DISTINCT segment FROM purchases WHERE segment NOT NULL")}
-            self._write("DELETE FROM purchases WHERE segment = ?", [(segment,) for segment in cached - stored])
+            cached = {name for (name,) in self._rows("SELECT DISTINCT segment FROM responses WHERE segment NOT NULL")}
+            self._write("DELETE FROM responses WHERE segment = ?", [(segment,) for segment in cached - stored])
             taken = [self._take(segment, data) for segment, data in self._read(sorted(stored - cached))]
             if all(taken):
                 break
 
-    def answers(self, judge: str) -> dict[str, Purchase]:
+    def answers(self, judge: str) -> dict[str, Response]:
         """Return a judge's usable answers by the content key of their texts."""
-        rows = self._rows("SELECT line FROM purchases WHERE judge = ? ORDER BY id DESC", judge)
+        rows = self._rows("SELECT line FROM responses WHERE judge = ? ORDER BY id DESC", judge)
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
 
@@ -199,7 +199,7 @@ class PurchaseBook:
         open_usd = [one.most_usd for one in self._unanswered(self._left) if one.is_rehearsal == is_rehearsal]
         return math.fsum([*costs, *open_usd])
 
-    def keep(self, answer: Purchase) -> None:
+    def keep(self, answer: Response) -> None:
         """Write an answer to the cache, where it survives the end of this process."""
         with self._lock:
             self._unstored[answer.id] = answer
@@ -213,13 +213,13 @@ class PurchaseBook:
 
     def flush(self) -> None:
         """Put the answers that the store lacks into it, one segment a judge."""
-        rows = self._rows("SELECT judge, id, line FROM purchases WHERE segment IS NULL ORDER BY judge, id")
+        rows = self._rows("SELECT judge, id, line FROM responses WHERE segment IS NULL ORDER BY judge, id")
         for judge, group in groupby(rows, key=lambda row: str(row[0])):
             part = list(group)
             segment = self._put(judge, [line for _, _, line in part])
             for _, row_id, _ in part:
                 self._unstored.pop(row_id, None)
-            self._write("UPDATE purchases SET segment = ? WHERE id = ?", [(segment, row_id) for _, row_id, _ in part])
+            self._write("UPDATE responses SET segment = ? WHERE id = ?", [(segment, row_id) for _, row_id, _ in part])
 
     def merge(self) -> None:
         """Make one segment of a judge's small ones, those included that a run left when it was killed.
@@ -236,7 +236,7 @@ class PurchaseBook:
             if None in data.values() or not set(segments) <= set(self.store.list(folder)):
                 self.store.delete(merged)
                 continue
-            self._write("UPDATE purchases SET segment = ? WHERE segment = ?", [(merged, one) for one in segments])
+            self._write("UPDATE responses SET segment = ? WHERE segment = ?", [(merged, one) for one in segments])
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self.store.delete, segments))
 
@@ -259,10 +259,10 @@ class PurchaseBook:
 
     def _unanswered(self, intents: Sequence[Intent]) -> list[Intent]:
         """Return the intents that neither have an answer nor are booked already."""
-        known = "SELECT 1 FROM purchases WHERE id IN (?, ?)"
+        known = "SELECT 1 FROM responses WHERE id IN (?, ?)"
         return [one for one in intents if not self._rows(known, one.id, f"{one.id}{BOOKED}")]
 
-    def _insert(self, answers: Iterable[tuple[Purchase, str | None]]) -> None:
+    def _insert(self, answers: Iterable[tuple[Response, str | None]]) -> None:
         rows = [
             (
                 answer.id,
@@ -275,7 +275,7 @@ class PurchaseBook:
             )
             for answer, segment in answers
         ]
-        self._write("INSERT OR REPLACE INTO purchases VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._write("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _open_cache(self, card_name: str) -> sqlite3.Connection:
         path = cache_folder() / f"{make_id(self.store)}-{card_name}.sqlite"
@@ -316,7 +316,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         cache.execute("PRAGMA journal_mode=WAL")
         cache.execute("PRAGMA synchronous=NORMAL")
         cache.execute(TABLE)
-        cache.execute("SELECT count(*) FROM purchases").fetchone()
+        cache.execute("SELECT count(*) FROM responses").fetchone()
     except sqlite3.DatabaseError:
         cache.close()
         raise
@@ -338,7 +338,7 @@ def _no_intents(where: str) -> StorageError:
     )
 
 
-def _parse_segment(data: bytes, segment: str) -> list[Purchase]:
+def _parse_segment(data: bytes, segment: str) -> list[Response]:
     try:
         return [_parse(line) for line in data.decode().splitlines() if line]
     except (ValueError, TypeError, RecursionError) as error:
@@ -347,9 +347,9 @@ def _parse_segment(data: bytes, segment: str) -> list[Purchase]:
         ) from error
 
 
-def _parse(line: str) -> Purchase:
+def _parse(line: str) -> Response:
     fields: Mapping[str, Any] = json.loads(line)
-    purchase = Purchase(**fields)
-    if not 0 <= purchase.cost_usd < math.inf:
-        raise ValueError(f"a cost of {purchase.cost_usd}")
-    return purchase
+    response = Response(**fields)
+    if not 0 <= response.cost_usd < math.inf:
+        raise ValueError(f"a cost of {response.cost_usd}")
+    return response

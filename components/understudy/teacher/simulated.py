@@ -25,7 +25,15 @@ from typing import Any, Literal
 from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
-from understudy.teacher.injected_errors import Errors, Planted, confidence, guess, plant, read_answers, write_planted
+from understudy.teacher.injected_errors import (
+    Errors,
+    InjectedAnswer,
+    confidence,
+    guess,
+    inject,
+    read_answers,
+    write_injected,
+)
 from understudy.teacher.prompt import unmarked
 from understudy.text.normalise import content_hash
 
@@ -44,11 +52,11 @@ class Plan:
 
     Attributes:
         answers: CSV with columns text and label.
-        errors: errors to plant.
+        errors: errors to inject.
         card: where the card lies; needed when `errors` has a bias.
         has_logprobs: give log-probabilities to who asks for them.
         unknown: what a text gets that is not in the file: a seeded guess, or a refusal.
-        planted: file that takes every answer and why it was changed, one JSON object a line.
+        injected: file that takes every answer and why it was changed, one JSON object a line.
         rate_limit: answer every n-th request with 429 and Retry-After; 0 answers all.
         latency_s: seconds to think about each request.
     """
@@ -58,7 +66,7 @@ class Plan:
     card: Path | str = ""
     has_logprobs: bool = False
     unknown: Literal["guess", "refuse"] = "guess"
-    planted: Path | None = None
+    injected: Path | None = None
     rate_limit: int = 0
     latency_s: float = 0.0
 
@@ -74,9 +82,9 @@ class Script:
         answers = read_answers(plan.answers)
         card = cards.read(str(plan.card))[0] if plan.card else None
         self.plan = plan
-        self.planted = plant(answers, plan.errors, card)
+        self.injected = inject(answers, plan.errors, card)
         self.labels = sorted(set(answers["label"]) | set(card.label_names if card else ()))
-        self.fingerprint = _fingerprint(plan, self.planted)
+        self.fingerprint = _fingerprint(plan, self.injected)
 
     @property
     def models(self) -> dict[str, Any]:
@@ -112,7 +120,7 @@ class Script:
         schema = _schema(request)
         labels = _enum(schema) or self.labels
         content, seed = content_hash(text), self.plan.errors.seed
-        known = self.planted.get(content)
+        known = self.injected.get(content)
         if known is None and self.plan.unknown == "refuse":
             return [], None
         label = known.answered if known else guess(seed, content, labels)
@@ -247,8 +255,8 @@ def serve(plan: Plan, host: str = "127.0.0.1", port: int = 0) -> Iterator[Rehear
         BadInput: the answers, the card or the errors cannot serve, or the address is taken.
     """
     script = Script(plan)
-    if plan.planted:
-        write_planted(script.planted, plan.planted)
+    if plan.injected:
+        write_injected(script.injected, plan.injected)
     with RehearsalServer(script, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -267,7 +275,7 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
         card=options["card"] or "",
         has_logprobs=options["logprobs"],
         unknown=options["unknown"],
-        planted=options["planted"],
+        injected=options["injected"],
         rate_limit=options["rate_limit"],
         latency_s=options["latency"],
     )
@@ -282,13 +290,13 @@ def told_to_end() -> threading.Event:
 
 
 def summary(script: Script) -> str:
-    """Say in a line what was planted.
+    """Say in a line what was injected.
 
     Example: "400 texts, 12 answered wrong on purpose (bias:avoid 4, flip 8)".
     """
-    reasons = Counter(answer.why for answer in script.planted.values() if answer.why)
+    reasons = Counter(answer.why for answer in script.injected.values() if answer.why)
     listed = ", ".join(f"{why} {number:,}" for why, number in sorted(reasons.items()))
-    texts = f"{len(script.planted):,} texts, {reasons.total():,} answered wrong on purpose"
+    texts = f"{len(script.injected):,} texts, {reasons.total():,} answered wrong on purpose"
     return f"{texts} ({listed})" if listed else texts
 
 
@@ -323,9 +331,9 @@ def count_tokens(text: str) -> int:
     return sum(math.ceil(len(word) / LETTERS_PER_TOKEN) for word in words)
 
 
-def _fingerprint(plan: Plan, planted: Mapping[str, Planted]) -> str:
+def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
     """Tell apart rehearsals that answer differently, so that their answers are not taken for one another's."""
-    answers = [(content, asdict(answer)) for content, answer in sorted(planted.items())]
+    answers = [(content, asdict(answer)) for content, answer in sorted(injected.items())]
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
     return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]
 

@@ -145,8 +145,8 @@ def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card)
 
 
 def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:
-    if teacher.seat.absence:
-        say(f"label: priced as if every answer must be bought. {teacher.seat.absence}")
+    if teacher.identity.absence:
+        say(f"label: priced as if every answer must be bought. {teacher.identity.absence}")
     return Result(
         headline=f"dry run: {_forecast(estimate)}, {_money(teacher, card)} spent so far{_stamp(teacher)}",
         metrics={
@@ -161,8 +161,8 @@ def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:
 
 
 def _parameters(teacher: Teacher, *, is_budget_spent: bool) -> dict[str, str | bool]:
-    seat = teacher.seat
-    return {"judge": seat.judge, "is_rehearsal": seat.is_rehearsal, "budget_spent": is_budget_spent}
+    identity = teacher.identity
+    return {"judge": identity.name, "is_rehearsal": identity.is_rehearsal, "budget_spent": is_budget_spent}
 
 
 def _forecast(estimate: Estimate) -> str:
@@ -182,4 +182,4 @@ def _money(teacher: Teacher, card: Card) -> str:
 
 
 def _stamp(teacher: Teacher) -> str:
-    return " [rehearsal]" if teacher.seat.is_rehearsal else ""
+    return " [rehearsal]" if teacher.identity.is_rehearsal else ""

@@ -140,7 +140,7 @@ def _ask(
     texts = scored[rules.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
     with open_teacher(card, store, asking) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
-        return Asked(judged, teacher.seat.judge, teacher.seat.is_rehearsal)
+        return Asked(judged, teacher.identity.name, teacher.identity.is_rehearsal)
 
 
 def _figures(scored: int, judged: Judged, compared: pl.DataFrame, queued: int) -> dict[str, float]:

@@ -215,7 +215,7 @@ def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config:
         cost_usd = teacher.spent_usd - spent_usd if teacher else 0.0
         return Teaching(absence=str(error), cost_usd=min(cost_usd, most_usd))  # others may have spent while it waited
     answers = teacher_answers(judged.table, card).select("id", "teacher_label")
-    return Teaching(answers, judged.cost_usd, teacher.seat.judge, teacher.seat.is_rehearsal)
+    return Teaching(answers, judged.cost_usd, teacher.identity.name, teacher.identity.is_rehearsal)
 
 
 def _copy(store: Store, day: str, folder: Path) -> None:
