@@ -87,6 +87,15 @@ class BudgetSpent(TeacherError):
     """The next request would pass the budget; what was bought is kept."""
 
 
+def may_pass(status: int) -> bool:
+    """Whether the same HTTP request may succeed later: the server is busy, out of order, or in another's hands.
+
+    >>> [status for status in (400, 404, 408, 409, 425, 429, 500, 501, 503) if may_pass(status)]
+    [408, 409, 425, 429, 500, 503]
+    """
+    return status in {408, 409, 425, 429} or (status >= 500 and status != 501)
+
+
 def together(*checks: Callable[[], Any]) -> list[Any]:
     """Run every check and return what they return.
 

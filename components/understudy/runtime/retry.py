@@ -1,7 +1,9 @@
 """Retry what may pass: a name that is not found for a moment, a refused or cut connection, a busy server.
 
-The one loop that does so, bounded in number and in time. Only calls that may be made twice belong in it: reads, and
-writes that leave the same whichever of them arrived.
+One loop, bounded in number and in time, for Elasticsearch, webhooks and what a step asks for. Only calls that may be made
+twice belong in it: reads, and writes that leave the same whichever of them arrived. Three have loops of their own: the
+teacher, where each try has a price (teacher/asking.py), the pipelines API, where a creation is looked up before it is
+tried again (runners/cluster/api.py), and S3, whose client retries by itself.
 """
 
 import random
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 Answer = TypeVar("Answer")
-BUSY = frozenset({408, 429, 502, 503, 504})  # HTTP: the same request may succeed later
+BUSY = frozenset({408, 429, 502, 503, 504})  # and not 500: what is at fault there would fail again
 
 
 @dataclass(frozen=True, slots=True)

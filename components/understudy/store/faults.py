@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from understudy.errors import BadInput, StorageError, UnderstudyError
+from understudy.errors import BadInput, StorageError, UnderstudyError, may_pass
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -53,7 +53,7 @@ def explain_answer(error: "ClientError", bucket: str, where: str) -> UnderstudyE
         )
     if code in FULL_CODES or status == 507:
         return StorageError(f"The store must have room, got '{code}' ({where}). {ROOM}")
-    if code in PASSING_CODES or (status >= 500 and status != 501) or status in {0, 408, 409, 425, 429}:
+    if code in PASSING_CODES or status == 0 or may_pass(status):
         return StorageError(f"The store must answer, got '{code}' ({where}). Try again later.")
     said = str(about.get("Error", {}).get("Message", ""))[:200]
     return BadInput(_lasting(code, said, bucket, where))

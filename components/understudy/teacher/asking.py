@@ -23,7 +23,7 @@ from understudy.teacher.prompt import (
     most_prompt_tokens,
     read_verdict,
 )
-from understudy.teacher.request import Request
+from understudy.teacher.request import Request, State
 from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
 from understudy.teacher.throttle import Pause, Throttle
 
@@ -110,7 +110,7 @@ class Asker:
         try:
             while not crew.is_stopping:
                 await self._pause.hold()
-                if request.response is not None:
+                if request.state is State.SETTLED:
                     request = await self._request_again(request.text)
                 try:
                     answers.append(await self._send_once(request, crew))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from understudy.errors import BadInput, TeacherError, UnderstudyError
+from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
 from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
@@ -29,7 +29,6 @@ LONGEST_MESSAGE = 160
 # What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
 OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
 REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
-PASSING = frozenset({408, 409, TOO_MANY}) | frozenset(range(500, 600))
 SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
 # What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
 STATUS_OF_WORD = {
@@ -285,7 +284,7 @@ class Endpoint:
                 f"The teacher's account must have credit, got '{message}' ({self.url}). Top it up and run again; what "
                 "was bought is kept."
             )
-        if status in PASSING:
+        if may_pass(status):
             return Busy(message, retry_after_s(headers, time.time()))
         return Unusable(f"the server refused the request: {message}")
 

@@ -78,10 +78,6 @@ class Journal:
         """Note that the request is being sent."""
         self._sent.add(intent.id)
 
-    def is_sent(self, intent: Intent) -> bool:
-        """Whether the request may have reached the server and is not settled."""
-        return intent.id in self._sent
-
     def unsend(self, intent: Intent) -> None:
         """Note that the server did not take the request, so that it costs nothing; it may be sent again."""
         self._sent.discard(intent.id)

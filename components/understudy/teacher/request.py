@@ -1,11 +1,6 @@
-"""Lead one request through its life, and let the budget and the journal hear of each step together.
+"""Lead one request through its life, and let the budget and the journal hear of each step together."""
 
-told        its money is set aside, and the store knows that it may be sent
-sent        the server may have it
-settled     it was answered; or its answer never came, and it is kept at its highest price
-free again  the server did not take it: it may be sent another time, or taken back
-taken back  it costs nothing, and nobody waits for it
-"""
+from enum import Enum, auto
 
 from understudy.errors import UnderstudyError
 from understudy.teacher.budget import Spending
@@ -14,16 +9,26 @@ from understudy.teacher.journal import Journal
 from understudy.teacher.response_log import Intent, Response, content_key
 
 
+class State(Enum):
+    """Where a request is."""
+
+    WAITING = auto()  # its money is set aside, and it may be sent; also after the server did not take it
+    SENT = auto()  # the server may have it
+    SETTLED = auto()  # it was answered; or its answer never came, and it is kept at its highest price
+    TAKEN_BACK = auto()  # it costs nothing, and nobody waits for it
+
+
 class Request:
-    """One request for one text; made by `tell`.
+    """One request for one text, whose money is set aside.
 
     Attributes:
         text: what is asked for.
+        state: where it is.
         response: what was paid for, once the request is settled.
     """
 
     def __init__(self, text: str, intent: Intent, spending: Spending, journal: Journal) -> None:
-        self.text = text
+        self.text, self.state = text, State.WAITING
         self.response: Response | None = None
         self._intent, self._spending, self._journal = intent, spending, journal
 
@@ -44,12 +49,13 @@ class Request:
     def send(self) -> None:
         """Note that the request is being sent: from here on the server may have it."""
         self._journal.send(self._intent)
+        self.state = State.SENT
 
     async def settle(self, answer: Response) -> None:
         """Pay what the answer costs, and return once the store has it."""
         self._spending.settle(self._intent.most_usd, answer.cost_usd)
         await self._journal.keep(answer)
-        self.response = answer
+        self.response, self.state = answer, State.SETTLED
 
     async def fail(self, fault: UnderstudyError) -> None:
         """End the sending without an answer: at the highest price where it may be billed, else the request is free."""
@@ -57,12 +63,11 @@ class Request:
             await self.settle(self._intent.booked(content_key(self.text)))
         else:
             self._journal.unsend(self._intent)
+            self.state = State.WAITING
 
     def take_back(self) -> None:
-        """Give the money back of a request that comes to nothing; one that is settled, or that was sent, stays.
-
-        What was sent and is not settled when the run ends is booked by the journal.
-        """
-        if self.response is None and not self._journal.is_sent(self._intent):
+        """Give the money back of a request that waits; what was sent and never settled is booked by the journal's end."""
+        if self.state is State.WAITING:
             self._journal.drop(self._intent)
             self._spending.settle(self._intent.most_usd, 0.0)
+            self.state = State.TAKEN_BACK

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from understudy.errors import BadInput, UnderstudyError
+from understudy.errors import BadInput, UnderstudyError, may_pass
 from understudy.secrets.keys import read_secret_file, redact, remember
 
 IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
@@ -20,7 +20,6 @@ PROXY_PATH = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
 TIMEOUTS_S = (10, 30)  # to connect, and to wait for an answer
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 PAGE_SIZE = 100
-PASSING = frozenset({408, 425, 429})  # and all from 500 on: the same request may succeed later
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 FINAL = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
@@ -305,7 +304,7 @@ def refusal(status: int, message: str, doing: str, host: str) -> UnderstudyError
     if status in {404, 409}:
         lookup = Absent if status == 404 else Taken
         return lookup(f"The pipelines API must be able to {doing}, {got}. Mend --host, or try again.")
-    if status in PASSING or status >= 500:
+    if may_pass(status):
         return Unanswered(f"The pipelines API must be able to {doing}, {got}. Look at its log, and try again.")
     return BadInput(f"The pipelines API must take what it is asked to {doing}, {got}. Mend what was given.")
 
