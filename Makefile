@@ -29,7 +29,7 @@ $(STAMP): requirements/dev.txt requirements/no-deps.txt pyproject.toml
 demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifier; under build/demo.
 	$(BIN)/python -m tools.demo
 
-test: $(STAMP) $(KUSTOMIZE)  ## Run all tests, some at once: WORKERS=1 for one after the other.
+test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the other.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.

@@ -27,9 +27,9 @@ from benchmarks import rivals, workloads
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.rivals import Way, by_budget
 from benchmarks.workloads import SEED, WORKLOADS, Workload
+from understudy.model.calibration import positive_log_odds
 from understudy.model.engine import Graph, Integers, on_threads
 from understudy.model.onnx import export
-from understudy.model.scoring import positive_log_odds
 from understudy.model.tuning import FEWEST_TEXTS, tuned
 from understudy.runtime.machine import cores
 from understudy.steps.evaluate.costs import per_1k_usd

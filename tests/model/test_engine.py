@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle
 from tests.students import SHAPES, VOCABULARY, random_model
 from understudy.model import student, tuning
+from understudy.model.calibration import positive_log_odds
 from understudy.model.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
 from understudy.model.onnx import export
-from understudy.model.scoring import positive_log_odds
 
 MAX_LENGTH = 64
 MANY = tuning.FEWEST_TEXTS

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
 from understudy.errors import BadArtifact
+from understudy.model.calibration import Sigmoid, positive_log_odds
 from understudy.model.engine import length_batches
-from understudy.model.scoring import Bundle, Sigmoid, positive_log_odds
+from understudy.model.scoring import Bundle
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import TooFewLabels
+from understudy.model.calibration import Sigmoid, fit_sigmoid, smoothed_targets
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 
@@ -21,7 +22,7 @@ def drawn(texts: int, slope: float, bias: float, seed: int = 0):
 
 def test_sigmoid_finds_the_slope_and_bias_that_made_the_labels():
     log_odds, is_positive = drawn(40_000, slope=0.7, bias=-2.0)
-    fitted = rules.fit_sigmoid(log_odds, is_positive, np.ones(len(log_odds)))
+    fitted = fit_sigmoid(log_odds, is_positive, np.ones(len(log_odds)))
     assert fitted.slope == pytest.approx(0.7, abs=0.03)
     assert fitted.bias == pytest.approx(-2.0, abs=0.05)
 
@@ -32,18 +33,18 @@ def test_the_mean_probability_is_the_prior_on_a_small_split_too(positives, negat
     log_odds = np.concatenate([lot.normal(2, 1, positives), lot.normal(-2, 1, negatives)])
     is_positive = np.arange(positives + negatives) < positives
     weights = rules.prior_weights(is_positive, prior)
-    fitted = rules.fit_sigmoid(log_odds, is_positive, weights)
+    fitted = fit_sigmoid(log_odds, is_positive, weights)
     assert np.average(fitted.probability(log_odds), weights=weights) == pytest.approx(prior, rel=1e-3)
 
 
 def test_no_nearby_slope_or_bias_fits_better():
     log_odds, is_positive = drawn(500, slope=1.3, bias=-1.0)
     weights = np.ones(500)
-    fitted = rules.fit_sigmoid(log_odds, is_positive, weights)
-    targets = rules.smoothed_targets(is_positive, weights)
+    fitted = fit_sigmoid(log_odds, is_positive, weights)
+    targets = smoothed_targets(is_positive, weights)
 
     def log_likelihood(slope, bias):
-        probability = rules.Sigmoid(slope, bias).probability(log_odds)
+        probability = Sigmoid(slope, bias).probability(log_odds)
         return (targets * np.log(probability) + (1 - targets) * np.log(1 - probability)).sum()
 
     best = log_likelihood(fitted.slope, fitted.bias)
@@ -53,7 +54,7 @@ def test_no_nearby_slope_or_bias_fits_better():
 
 def test_separated_scores_still_give_a_finite_slope():
     log_odds = np.array([-3.0] * 20 + [3.0] * 20)
-    fitted = rules.fit_sigmoid(log_odds, log_odds > 0, np.ones(40))
+    fitted = fit_sigmoid(log_odds, log_odds > 0, np.ones(40))
     assert 0 < fitted.slope < 3
     assert math.isfinite(fitted.bias)
 
@@ -61,7 +62,7 @@ def test_separated_scores_still_give_a_finite_slope():
 def test_probabilities_hold_at_the_cards_prior_when_the_split_is_richer():
     log_odds, is_positive = drawn(40_000, slope=1.0, bias=0.0)  # half the split is positive
     weights = rules.prior_weights(is_positive, prior=0.08)
-    fitted = rules.fit_sigmoid(log_odds, is_positive, weights)
+    fitted = fit_sigmoid(log_odds, is_positive, weights)
     assert np.average(fitted.probability(log_odds), weights=weights) == pytest.approx(0.08, abs=0.002)
 
 

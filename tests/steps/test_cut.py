@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
+from understudy.model.calibration import Sigmoid
 from understudy.model.cascade import fewest_texts
-from understudy.model.scoring import Sigmoid
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.cut import HeldOut
 

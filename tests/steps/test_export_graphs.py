@@ -13,10 +13,10 @@ from onnx import numpy_helper
 from transformers import DebertaV2Config
 
 from tests.students import SHAPES, VOCABULARY, random_model
+from understudy.model.calibration import positive_log_odds
 from understudy.model.onnx import export
 from understudy.model.onnx.files import require_sound
 from understudy.model.onnx.quantize import quantized, ranges_of, weights_of
-from understudy.model.scoring import positive_log_odds
 from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
 from understudy.steps.export.precision import by_movement, movements

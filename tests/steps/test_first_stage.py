@@ -10,8 +10,9 @@ from tests.bundles import CARD, WORDS, make_bundle
 from tests.students import make_student
 from understudy.errors import BadArtifact
 from understudy.model import student
+from understudy.model.calibration import positive_log_odds
 from understudy.model.cascade import HELD_OUT_FILE, FirstStage
-from understudy.model.scoring import Bundle, exported_graph, positive_log_odds
+from understudy.model.scoring import Bundle, exported_graph
 from understudy.runners.local import step
 from understudy.runtime.shell import execute
 from understudy.steps.export import first_stage

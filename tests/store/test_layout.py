@@ -152,3 +152,22 @@ def test_the_key_of_another_family_with_the_same_fields_needs_a_key_of_its_sourc
 def test_a_file_that_no_family_keeps_has_no_key():
     with pytest.raises(ValueError, match=r"got 'queue\.xls'"):
         layout.file_key(layout.QUEUE, "queue.xls", card="hotel-tips", queue="q1")
+
+
+def test_a_key_that_its_family_would_write_otherwise_is_of_no_family():
+    assert layout.SEGMENTS.fields("predictions/date=2026-11-01/v-000000000001/00-00003.parquet")
+    assert layout.SEGMENTS.fields("predictions/date=2026-11-01/v-000000000001/007-00003.parquet") is None
+    assert layout.SHARD_RECORDS.fields("predictions/date=2026-11-01/v-000000000001/0100.json") is None
+
+
+def test_families_that_lie_together_are_listed_as_the_store_was_at_one_moment(store, monkeypatch):
+    training = {"card": "hotel-tips", "training": "0" * 16}
+    keys = [family.key(**training, name="00000001") for family in (layout.CHECKPOINTS, layout.CHECKPOINT_TENSORS)]
+    for key in keys:
+        store.put_if_absent(key, b"")
+    looks = []
+    ours = store.list
+    monkeypatch.setattr(type(store), "list", lambda _, prefix="": looks.append(prefix) or ours(prefix))
+    found = layout.listed(store, (layout.CHECKPOINTS, layout.CHECKPOINT_TENSORS), **training)
+    assert [key for key, _ in found] == keys
+    assert len(looks) == 1

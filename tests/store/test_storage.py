@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.services.lossy import losing_first_answer
 from understudy.errors import BadInput, Conflict, StorageError
 from understudy.search import dead_letters
-from understudy.store import base
+from understudy.store import base, s3
 from understudy.store.folder import FolderStore
 from understudy.store.s3 import S3Store
 from understudy.store.storage import Store, open_store, prepare_store, split_uri, update
@@ -373,3 +373,14 @@ def test_a_write_at_which_others_are_always_faster_is_tried_a_bounded_number_of_
     with pytest.raises(Conflict, match=r"A counter must be free to write, got others writing .*/counter"):
         update(store, "counter", lambda before: (before or b"") + b"1", "A counter")
     assert (store.tries, store.read("counter")) == (3, b"3")
+
+
+def test_stores_share_botocores_definitions_and_add_nothing_to_them(s3_url, monkeypatch, tmp_path):
+    folders = []
+    for _ in range(3):
+        open_store(s3_url)
+        folders.append(len(s3._definitions(None).search_paths))
+    assert len(set(folders)) == 1
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    open_store(s3_url)
+    assert str(tmp_path) in s3._definitions(str(tmp_path)).search_paths

@@ -11,46 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from understudy.model import tuning
+from understudy.model.calibration import Sigmoid, positive_log_odds
 from understudy.model.cascade import Cascade, below
 from understudy.model.engine import Bools, Floats, Graph, Integers, Tokens
 from understudy.store import codecs
 from understudy.store.bundles import MOST_TOKENS, check_files, read_settings
 from understudy.store.names import inside, require_name
-
-
-@dataclass(frozen=True, slots=True)
-class Sigmoid:
-    """Platt's calibrator: P(positive) = 1 / (1 + exp(-(slope * log_odds + bias)))."""
-
-    slope: float
-    bias: float
-
-    def probability(self, log_odds: Floats) -> Floats:
-        """Return calibrated probabilities, same shape as `log_odds`.
-
-        >>> Sigmoid(slope=2.0, bias=0.0).probability(np.array([0.0]))
-        array([0.5])
-        """
-        return 1.0 / (1.0 + np.exp(-np.clip(self.slope * log_odds + self.bias, -500, 500)))
-
-
-def positive_log_odds(logits: Floats, positive_index: int) -> Floats:
-    """Natural-log odds of one label against all others.
-
-    Args:
-        logits: shape (texts, labels).
-        positive_index: column of the positive label.
-
-    Returns:
-        shape (texts,).
-
-    >>> positive_log_odds(np.array([[1.0, 3.0]]), positive_index=1)
-    array([2.])
-    """
-    others = np.delete(logits, positive_index, axis=1)
-    highest = others.max(axis=1)
-    total = np.exp(others - highest[:, None]).sum(axis=1)
-    return np.asarray(logits[:, positive_index] - highest - np.log(total), dtype=np.float64)
 
 
 def exported_graph(graphs: Path, about: Mapping[str, Any], name: str) -> Graph:

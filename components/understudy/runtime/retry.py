@@ -1,9 +1,9 @@
 """Retry what may pass: a name that is not found for a moment, a refused or cut connection, a busy server.
 
-One loop, bounded in number and in time, for Elasticsearch, webhooks and what a step asks for. Only calls that may be made
-twice belong in it: reads, and writes that leave the same whichever of them arrived. Three have loops of their own: the
-teacher, where each try has a price (teacher/asking.py), the pipelines API, where a creation is looked up before it is
-tried again (runners/cluster/api.py), and S3, whose client retries by itself.
+One loop, bounded in number and in time, for Elasticsearch, webhooks and what a step asks for. Only calls that may be
+made twice belong in it: reads, and writes that leave the same whichever of them arrived. Three have loops of their own:
+the teacher, where each try has a price (teacher/asking.py), the pipelines API, where a creation is looked up before it
+is tried again (runners/cluster/api.py), and S3, whose client retries by itself.
 """
 
 import random

@@ -1,8 +1,8 @@
 """Name every family of keys in the store once: what it is, who owns it, how it is read, and when a text leaves it.
 
-A key is made by its family (`SEGMENTS.key(day=..., ...)`), taken apart by it (`SEGMENTS.fields(key)`) and listed by it
-(`SEGMENTS.listed(store, day=...)`), nowhere else. Retention, erasure and the policies for S3 read this table and have
-no list of their own; a family without a decision on both cannot be made.
+A key is made by its family (`SEGMENTS.key(day=..., ...)`) and taken apart by it (`SEGMENTS.fields(key)`), nowhere
+else; `SEGMENTS.listed(store, day=...)` lists those of the family alone. Retention, erasure and the policies for S3 read
+this table and have no list of their own; a family without a decision on both cannot be made.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from os.path import commonprefix
 from string import Formatter
 
 from understudy.store.base import Store
@@ -140,14 +141,14 @@ class Family:
 
         >>> SCORED.fields("scored/v1/date=2026-11-01/07.parquet")
         {'version': 'v1', 'day': '2026-11-01', 'shard': '07'}
+        >>> SCORED.fields("scored/v1/date=2026-11-01/007.parquet")  # the family's own key of shard 7 is another
         """
         found = _compiled(self.pattern).fullmatch(key)
-        return found.groupdict() if found else None
+        return found.groupdict() if found and self.key(**found.groupdict()) == key else None
 
     def listed(self, store: Store, **fields: str) -> list[tuple[str, dict[str, str]]]:
         """List the family's keys with these fields, in their order, each with all its fields."""
-        found = ((key, self.fields(key)) for key in store.list(self.prefix(**fields)))
-        return [(key, known) for key, known in found if known is not None and fields.items() <= known.items()]
+        return listed(store, (self,), **fields)
 
     def day_of(self, key: str) -> str | None:
         """Read the day of whatever lies in the family's folder of a day; None for what lies elsewhere.
@@ -162,6 +163,18 @@ class Family:
     def expression(self) -> str:
         """The regular expression of its keys, with a group a field."""
         return "".join(_parts(self.pattern))
+
+
+def listed(store: Store, families: Sequence[Family], **fields: str) -> list[tuple[str, dict[str, str]]]:
+    """List the keys of some families with these fields, family by family, as the store was at one moment.
+
+    Returns:
+        each key with all its fields.
+    """
+    begins = commonprefix([family.prefix(**fields) for family in families])  # noqa: RUF071 - as a store lists, by signs
+    keys = store.list(begins)
+    found = ((key, family.fields(key)) for family in families for key in keys)
+    return [(key, known) for key, known in found if known is not None and fields.items() <= known.items()]
 
 
 def _parts(pattern: str) -> Iterator[str]:

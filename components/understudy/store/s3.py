@@ -282,8 +282,10 @@ def s3_client() -> "S3Client":
         )
         # boto3's default session keeps the first keys it saw: rotated ones would fail
         core = botocore.session.get_session()
-        core.register_component("data_loader", _definitions())
+        definitions = _definitions(core.get_config_variable("data_path"))
+        core.register_component("data_loader", definitions)
         session = boto3.session.Session(botocore_session=core, **_keys())
+        definitions.search_paths.pop()  # of boto3's own, which each session adds and no client reads
         client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
         _hide_keys(session)
     except (ValueError, BotoCoreError) as error:
@@ -295,11 +297,15 @@ def s3_client() -> "S3Client":
 
 
 @cache
-def _definitions() -> "Loader":
-    """Return botocore's definitions of S3, read once: a client is made in 7 ms in place of 100."""
+def _definitions(folders: str | None) -> "Loader":
+    """Return botocore's definitions of S3, read once: a client is made in 7 ms in place of 100.
+
+    Args:
+        folders: where else they may lie, as boto3's setting data_path says.
+    """
     from botocore.loaders import create_loader
 
-    return create_loader()
+    return create_loader(folders)
 
 
 def _keys() -> dict[str, Any]:

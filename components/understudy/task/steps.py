@@ -1,4 +1,4 @@
-"""List the steps: one entry a step, in the order in which they run.
+"""List the steps: one entry a step, those of a pipeline together and in the order in which they run there.
 
 A step is an entry here and a folder `steps/<name>/`. Its settings are a section of the card, its command is
 `understudy <name>`, and its pod is what its entry says; a pipeline only has to wire it.

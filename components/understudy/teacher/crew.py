@@ -10,11 +10,11 @@ from typing import Any, Generic, TypeVar, cast
 from understudy.errors import BudgetSpent, UnderstudyError
 
 Item = TypeVar("Item")
-Order = TypeVar("Order")
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-class Crew(Generic[Item, Order, Result]):
+class Crew(Generic[Item, Request, Result]):
     """Tasks that share a list of items; one crew works one list off.
 
     When a piece of work raises, or the process is told to end, nothing new is begun. What is under way, inside of
@@ -33,8 +33,8 @@ class Crew(Generic[Item, Order, Result]):
 
     def __init__(
         self,
-        prepare: Callable[[Sequence[Item]], Awaitable[Sequence[Order]]],
-        work: Callable[[Order], Awaitable[Result]],
+        prepare: Callable[[Sequence[Item]], Awaitable[Sequence[Request]]],
+        work: Callable[[Request], Awaitable[Result]],
         done: Callable[[Result], None],
         *,
         workers: int,
@@ -43,7 +43,7 @@ class Crew(Generic[Item, Order, Result]):
     ) -> None:
         self._prepare, self._work, self._done = prepare, work, done
         self._workers, self._grace_s = workers, grace_s
-        self._orders: asyncio.Queue[Order | None] = asyncio.Queue()
+        self._requests: asyncio.Queue[Request | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(ahead)
         self._busy: set[asyncio.Task[Any]] = set()
         self._stop = asyncio.Event()
@@ -74,15 +74,15 @@ class Crew(Generic[Item, Order, Result]):
         """Work the items off, or as many as there were until `error`."""
         with _ended_by_signals(self.end):
             async with asyncio.TaskGroup() as group:
-                crew = {group.create_task(self._work_orders()) for _ in range(min(self._workers, len(items)))}
-                clerk = group.create_task(self._prepare_orders(items, len(crew)))
+                crew = {group.create_task(self._work_requests()) for _ in range(min(self._workers, len(items)))}
+                clerk = group.create_task(self._prepare_requests(items, len(crew)))
                 watch = group.create_task(self._watch(clerk, crew))
                 if crew:
                     await asyncio.wait(crew)
                 watch.cancel()
                 clerk.cancel()
 
-    async def _prepare_orders(self, items: Sequence[Item], workers: int) -> None:
+    async def _prepare_requests(self, items: Sequence[Item], workers: int) -> None:
         begun = 0
         try:
             while begun < len(items):
@@ -92,8 +92,8 @@ class Crew(Generic[Item, Order, Result]):
                     await self._room.acquire()
                     room += 1
                 ready = await self._prepare(items[begun : begun + room])
-                for order in ready:
-                    self._orders.put_nowait(order)
+                for request in ready:
+                    self._requests.put_nowait(request)
                 for _ in range(room - len(ready)):
                     self._room.release()
                 begun += len(ready)
@@ -102,13 +102,13 @@ class Crew(Generic[Item, Order, Result]):
         except UnderstudyError as error:
             self.end(error)
         for _ in range(workers):
-            self._orders.put_nowait(None)
+            self._requests.put_nowait(None)
 
-    async def _work_orders(self) -> None:
-        while not self.is_stopping and (order := await self._orders.get()) is not None:
+    async def _work_requests(self) -> None:
+        while not self.is_stopping and (request := await self._requests.get()) is not None:
             self._room.release()
             try:
-                self._done(await self._work(order))
+                self._done(await self._work(request))
             except UnderstudyError as error:
                 self.end(error)
 

@@ -66,7 +66,7 @@ class Request:
             self.state = State.WAITING
 
     def take_back(self) -> None:
-        """Give the money back of a request that waits; what was sent and never settled is booked by the journal's end."""
+        """Give the money back of a request that waits; what was sent and never settled is booked when the run ends."""
         if self.state is State.WAITING:
             self._journal.drop(self._intent)
             self._spending.settle(self._intent.most_usd, 0.0)

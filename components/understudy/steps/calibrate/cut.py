@@ -27,9 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.model.calibration import Sigmoid
 from understudy.model.cascade import CONFIDENCE
 from understudy.model.engine import Bools, Floats
-from understudy.model.scoring import Sigmoid
 from understudy.stats.metrics import Column
 
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from understudy.errors import TooFewLabels
 from understudy.model.engine import Bools, Floats
-from understudy.model.scoring import Sigmoid
 from understudy.steps.calibrate.config import CalibrateConfig
 
 
@@ -43,43 +42,6 @@ def prior_weights(is_positive: Bools, prior: float | Literal["estimate"]) -> Flo
     share = is_positive.mean()
     weights: Floats = np.where(is_positive, prior / share, (1 - prior) / (1 - share))
     return weights
-
-
-def fit_sigmoid(log_odds: Floats, is_positive: Bools, weights: Floats) -> Sigmoid:
-    """Fit P(positive) = 1 / (1 + exp(-(slope * z + bias))) by maximum likelihood.
-
-    The bias follows a changed base rate, which a temperature alone cannot. Targets are smoothed as if one more text
-    beside those of the scarcer label had the label by lot: perfectly separated scores still give a finite slope, and
-    the mean probability stays the weighted share of positives, which Platt's own smoothing would move when weights
-    make one label rare. A soft target is learned as two copies of the text, one of each label, that share its weight.
-
-    Args:
-        log_odds: uncalibrated scores z, shape (texts,), natural-log odds.
-        is_positive: human labels, shape (texts,).
-        weights: of the texts, shape (texts,).
-
-    Source: Platt, "Probabilistic outputs for support vector machines", 1999.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    targets = smoothed_targets(is_positive, weights)
-    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-9, max_iter=1000).fit(
-        np.tile(log_odds, 2)[:, None],
-        np.repeat([1, 0], len(log_odds)),
-        sample_weight=np.concatenate([weights * targets, weights * (1 - targets)]),
-    )
-    return Sigmoid(slope=float(fitted.coef_[0, 0]), bias=float(fitted.intercept_[0]))
-
-
-def smoothed_targets(is_positive: Bools, weights: Floats) -> Floats:
-    """Targets in (0, 1) whose weighted mean is the weighted share of positives. All of shape (texts,).
-
-    >>> smoothed_targets(np.array([True, True, False, False]), np.array([0.5, 0.5, 1.5, 1.5])).round(3)
-    array([0.75 , 0.75 , 0.083, 0.083])
-    """
-    share = float(np.average(is_positive, weights=weights))
-    doubt = 1 / (min(int(is_positive.sum()), int((~is_positive).sum())) + 1)
-    return np.where(is_positive, 1 - doubt * (1 - share), doubt * share)
 
 
 def choose_threshold(probability: Floats, is_positive: Bools, weights: Floats, config: CalibrateConfig) -> float:

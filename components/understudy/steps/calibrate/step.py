@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from understudy.model.calibration import Sigmoid, fit_sigmoid, positive_log_odds
 from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage
 from understudy.model.engine import Bools, Floats, Graph
-from understudy.model.scoring import Sigmoid, exported_graph, positive_log_odds, settled_probability
+from understudy.model.scoring import exported_graph, settled_probability
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.stats.drift.summary import describe
@@ -58,7 +59,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     graph, texts = exported_graph(graphs, about, about["graph"]), split["text"].to_list()
     log_odds = positive_log_odds(graph.logits(texts), task.positive_index)
     weights = rules.prior_weights(is_positive, task.prior)
-    calibrator = rules.fit_sigmoid(log_odds, is_positive, weights)
+    calibrator = fit_sigmoid(log_odds, is_positive, weights)
     student = calibrator.probability(log_odds)
     threshold = rules.choose_threshold(student, is_positive, weights, config)
     cut, cascade = _cascade(graphs, about, calibrator, threshold, promise)

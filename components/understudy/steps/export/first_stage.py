@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 
 from understudy.model import cascade, student
+from understudy.model.calibration import positive_log_odds
 from understudy.model.cascade import PAIRS, FirstStage
 from understudy.model.engine import Bools, Floats, Tokens
-from understudy.model.scoring import exported_graph, positive_log_odds
+from understudy.model.scoring import exported_graph
 from understudy.progress import track
 from understudy.stats import draw
 from understudy.steps.export.config import ExportConfig

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from understudy.model.calibration import positive_log_odds
 from understudy.model.engine import Floats, Graph
 from understudy.model.onnx.export import MODEL_FILE
 from understudy.model.onnx.quantize import Ranges, Rows, quantized, ranges_of, runner, weights_of
-from understudy.model.scoring import positive_log_odds
 from understudy.progress import track
 from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from understudy.model.calibration import positive_log_odds
 from understudy.model.engine import Bools, Floats
-from understudy.model.scoring import exported_graph, positive_log_odds
+from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.steps.export import first_stage, precision, rules

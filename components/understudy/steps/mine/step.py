@@ -83,11 +83,11 @@ def run(
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
     if len(chosen):
-        _put(keep, task, name, queue, chosen)
+        figures["queued"] -= _put(keep, task, name, queue, chosen)
     return Result(
         headline=_headline(figures, asked.judged.is_budget_spent),
         metrics=figures,
-        parameters={"queue": name if len(chosen) else "", "is_budget_spent": asked.judged.is_budget_spent},
+        parameters={"queue": name if figures["queued"] else "", "is_budget_spent": asked.judged.is_budget_spent},
     )
 
 
@@ -190,10 +190,13 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     return name
 
 
-def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame) -> None:
+def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame) -> int:
     """Put a queue's files into the store, queue.json last: with it the queue is whole.
 
-    What somebody asked to forget meanwhile leaves both places again.
+    What somebody asked to forget meanwhile leaves both places again; queue.json says how many were chosen.
+
+    Returns:
+        how many texts left.
     """
     files = sorted(path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
     keys = {file: layout.file_key(layout.QUEUE, file, card=card.name, queue=name) for file in [*files, QUEUE_FILE]}
@@ -201,6 +204,7 @@ def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame)
         store.put_if_absent(key, (folder / file).read_bytes())
     gone = erase_what_was_asked_meanwhile(store, keys.values(), texts)
     erase_texts(FolderStore(folder), keys.keys(), gone)
+    return len(gone)
 
 
 def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:

@@ -227,7 +227,7 @@ def _copy(store: Store, day: str, folder: Path) -> None:
 
 def _keys(store: Store, day: str) -> list[str]:
     """List what the store has of a day's sample, but for what people answered."""
-    return [key for family in layout.SAMPLE for key, _ in family.listed(store, day=day)]
+    return [key for key, _ in layout.listed(store, layout.SAMPLE, day=day)]
 
 
 def _headline(about: Mapping[str, Any], taken: int, cost_usd: float) -> str:

@@ -1,7 +1,7 @@
 """Store checkpoints of a training: tensors as safetensors, counters as JSON, never a pickle.
 
-    checkpoints/<training>/<update>.json, .safetensors    while it trains; the newest stays
-    checkpoints/<training>/ended.json, .safetensors       its outcome
+    checkpoints/<card>-<training>/<update>.json, .safetensors    while it trains; the newest stays
+    checkpoints/<card>-<training>/ended.json, .safetensors       its outcome
 
 A step ends before the pipeline's backend has taken its outputs to where they stay, and that may fail. So the outcome
 stays when the step is done: the step that is begun again gives the same student without training. The next training of
@@ -72,10 +72,10 @@ def read_latest(store: Store, training: Training) -> Checkpoint | None:
     Raises:
         BadArtifact: it is damaged.
     """
-    names = {key for key, _ in _listed(store, **asdict(training))}
-    parts = layout.CHECKPOINTS.listed(store, **asdict(training))
-    pairs = [(about, layout.CHECKPOINT_TENSORS.key_from(layout.CHECKPOINTS, about), it["name"]) for about, it in parts]
-    whole = [pair for pair in pairs if pair[1] in names]  # what was deleted for its damage is passed over
+    listed = dict(_listed(store, **asdict(training)))
+    parts = [(key, fields["name"]) for key, fields in listed.items() if layout.CHECKPOINTS.fields(key)]
+    pairs = [(about, layout.CHECKPOINT_TENSORS.key_from(layout.CHECKPOINTS, about), name) for about, name in parts]
+    whole = [pair for pair in pairs if pair[1] in listed]  # what was deleted for its damage is passed over
     if not whole:
         return None
     about, weights, name = whole[-1]
@@ -89,17 +89,17 @@ def read_latest(store: Store, training: Training) -> Checkpoint | None:
 
 def remove_ended(store: Store, besides: Training) -> None:
     """Remove what trainings of a card left that have ended, but of one; those that run, or may go on, stay."""
-    ended = layout.CHECKPOINTS.listed(store, card=besides.card, name=ENDED)
-    over = {fields["training"] for _, fields in ended} - {besides.training}
-    for key, fields in _listed(store, card=besides.card):
+    listed = _listed(store, card=besides.card)
+    ended = [fields for key, fields in listed if layout.CHECKPOINTS.fields(key) and fields["name"] == ENDED]
+    over = {fields["training"] for fields in ended} - {besides.training}
+    for key, fields in listed:
         if fields["training"] in over:
             store.delete(key)
 
 
 def _listed(store: Store, **fields: str) -> list[tuple[str, dict[str, str]]]:
     """List what is kept of trainings, what says that a checkpoint is whole first."""
-    families = (layout.CHECKPOINTS, layout.CHECKPOINT_TENSORS)
-    return [found for family in families for found in family.listed(store, **fields)]
+    return layout.listed(store, (layout.CHECKPOINTS, layout.CHECKPOINT_TENSORS), **fields)
 
 
 def prefixed(prefix: str, tensors: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from understudy.model import student
+from understudy.model.calibration import positive_log_odds
 from understudy.model.engine import Bools
-from understudy.model.scoring import positive_log_odds
 from understudy.stats.metrics import average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
