@@ -232,8 +232,11 @@ def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_pat
         return put(to, key, data)
 
     monkeypatch.setattr(FolderStore, "put_if_absent", hooked)
-    name = mine(tmp_path, run, store.uri).parameters["queue"]
+    result = mine(tmp_path, run, store.uri)
+    name = result.parameters["queue"]
     assert queue_of(tmp_path)["id"].to_list() == ["u1", "u4", "u3"]
+    assert result.metrics["queued"] == 3
+    assert "3 texts queued" in result.headline
     for place in (tmp_path / "queue", store.root / f"queues/hotel-tips/{name}"):
         assert b"Nice view" not in everything(place)
         assert b"swim before" in everything(place)
