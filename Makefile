@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-attack test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,10 @@ test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the othe
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack
+
+test-long: $(STAMP)  ## Run what is too long for every change: a real Label Studio, and the attack in full.
+	$(BIN)/python -m pytest -m long tests
+	ATTACK=long $(BIN)/python -m tests.attack
 
 test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
 	$(BIN)/python -m pytest -m cluster tests/cluster
