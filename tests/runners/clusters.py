@@ -92,6 +92,20 @@ class Cluster:
         return next(it for it in runs.read_all(self.store) if it.name == name)
 
 
+def end_when_there(cluster, state, tasks=(), decision=None):
+    """From now on, let every run end like this as soon as it has been read once."""
+    real = cluster.backend.RunService_GetRun
+
+    def read(query, body, run_id):
+        run = dict(real(query, body, run_id))
+        if decision is not None:
+            runs.put(cluster.store, run["display_name"], runs.DECISION, decision)
+        cluster.backend.become(run_id, state, list(tasks))
+        return run
+
+    cluster.backend.RunService_GetRun = read
+
+
 @pytest.fixture(scope="module")
 def definition_here():
     """Skip without the official definition, or fail where every service is required."""

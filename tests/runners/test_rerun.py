@@ -218,6 +218,7 @@ def test_all_that_follows_from_a_step_is_run_again_as_a_run_of_its_own(made, des
     assert (made / "ship/release/sum.txt").read_text() == "12"
     record = json.loads((again / "run.json").read_text())
     assert record["arguments"]["overrides"] == "export.int8=false\ndouble.factor=5"
+    assert (record["begins_at"], json.loads((made / "run.json").read_text())["begins_at"]) == ("double", "")
     inputs = json.loads((again / "double/doubled/provenance.json").read_text())["inputs"]
     assert inputs["numbers"]["uri"] == str(made / "gather/numbers")
 

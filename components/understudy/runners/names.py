@@ -7,9 +7,6 @@ from datetime import date
 from understudy.runners.request import Request
 from understudy.store.manifests import night_of
 from understudy.task.card import Card
-from understudy.task.steps import STEPS
-
-RERUN = "rerun"  # how the names of runs that make a step again begin
 
 
 def new_name(card: Card) -> str:
@@ -30,18 +27,7 @@ def default_name(request: Request, card: Card) -> str:
 
 def rerun_name(step: str) -> str:
     """Name the run of a step that is made again."""
-    return f"{RERUN}-{step}-{_stamp()}"
-
-
-def runs_step(name: str, step: str) -> bool:
-    """Tell whether a run of a pipeline with a step runs it; one that makes a later step again does not.
-
-    >>> runs_step("nightly-42", "train"), runs_step("rerun-label-1", "train"), runs_step("rerun-mine-1", "train")
-    (True, True, False)
-    """
-    order = list(STEPS)
-    first = name.split("-")[1] if name.startswith(f"{RERUN}-") and name.count("-") > 1 else ""
-    return first not in order or order.index(first) <= order.index(step)
+    return f"rerun-{step}-{_stamp()}"
 
 
 def _stamp() -> str:

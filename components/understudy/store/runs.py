@@ -39,6 +39,7 @@ class Record(TypedDict, total=False):
     card_hash: str
     started: str
     artifacts: str
+    begins_at: str
     arguments: dict[str, str]
     target: dict[str, str]
     run_id: str

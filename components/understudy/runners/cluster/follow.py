@@ -12,10 +12,10 @@ from itertools import count
 from typing import Any
 
 from understudy.errors import BadInput
+from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
-from understudy.runners.names import runs_step
 from understudy.runners.outcome import outcome
-from understudy.runners.runs import Record, utc_now
+from understudy.runners.runs import Record, runs_step, utc_now
 from understudy.runners.terminal import say, tell
 from understudy.store.runs import DECISION, ENDED, STARTED, key_of, put, read
 from understudy.store.storage import Store
@@ -125,7 +125,8 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     if run.state != SUCCEEDED:
         return _tell_failure(run)
     is_training = record.pipeline == "training"
-    if is_training and "decision" not in decision and runs_step(record.name, "evaluate"):
+    is_decided = "decision" in decision or not runs_step(claims.claimed(store, record.name).begins_at, "evaluate")
+    if is_training and not is_decided:
         raise ApiFailed(
             "A training run that has succeeded must leave evaluate's decision in the store, got none "
             f"({store.locate(key_of(record.name, DECISION))}). Look at the run's report."

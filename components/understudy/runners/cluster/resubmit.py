@@ -85,7 +85,14 @@ def run_downstream(name: str, step: str, changes: str, store_uri: str, target: T
     cluster = connected(target, store)
     there = cluster.target.claimed(first.card, version="")
     record = replace(
-        first, name=new, arguments=arguments, started=runs.utc_now(), artifacts=target.root, target=there, inputs=""
+        first,
+        name=new,
+        arguments=arguments,
+        started=runs.utc_now(),
+        artifacts=target.root,
+        target=there,
+        inputs="",
+        begins_at=step,
     )
     platform = MessageToDict(load_pipeline(first.pipeline).platform_spec)
     spec = {"pipeline_spec": planned.cut.spec, "platform_spec": of_executors(platform, planned.cut.spec)}
@@ -173,6 +180,7 @@ def record_of(name: str, made: Artifact, parameters: Mapping[str, Any], cluster:
         started=runs.utc_now(),
         artifacts=cluster.target.root,
         target=cluster.target.claimed(card, version=""),
+        begins_at=made.step,
     )
 
 

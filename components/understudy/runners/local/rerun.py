@@ -65,6 +65,7 @@ def run_downstream(run: Path, begin: str, overrides: str) -> int:
         arguments=planned.arguments,
         started=runs.utc_now(),
         artifacts=str((run.parent / name).resolve()),
+        begins_at=begin,
     )
     for line in planned.lines():
         say(line)
