@@ -172,6 +172,9 @@ def done(name, day, state="SUCCEEDED", begins_at=""):
     return training(name, day, begins_at, submitted={"run_id": "1"}, ended={"state": state})
 
 
+FAILED_TWICE = [done(f"c-retrain-2026-11-09{number}", "2026-11-09", "FAILED") for number in ("", "-2")]
+
+
 @pytest.mark.parametrize(
     ("nights", "trainings", "name"),
     [
@@ -189,6 +192,8 @@ def done(name, day, state="SUCCEEDED", begins_at=""):
         (["2026-11-08"], [done("x", "2026-11-09", begins_at="evaluate")], "c-retrain-2026-11-08"),  # the old student
         (["2026-11-08"], [done("rerun-mine-x", "2026-11-09")], ""),  # a whole one, whatever its name is
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "FAILED")], "c-retrain-2026-11-09-2"),
+        (["2026-11-09"], FAILED_TWICE, "c-retrain-2026-11-09-3"),
+        (["2026-11-09"], [training("c-retrain-2026-11-09-mine", "2026-11-09")], "c-retrain-2026-11-09"),  # no try of it
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-10", "FAILED")], ""),  # today
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "CANCELED")], ""),  # by a person
     ],

@@ -17,6 +17,7 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
+from understudy.runners.names import free_try, is_try_of, retrain_name
 from understudy.runners.runs import runs_step
 from understudy.store import codecs, layout
 from understudy.store.names import is_day
@@ -109,7 +110,7 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     night = max(nights)
     begun = max((_day(it) for it in trainings if is_answer(it)), default="")
     claims = {it.name for it in trainings if is_only_claimed(it)}
-    if left := [it for ask in nights if ask > begun for it in claims if it.startswith(name_of(card, ask))]:
+    if left := [it for ask in nights if ask > begun for it in claims if is_try_of(it, retrain_name(card, ask))]:
         return Answer(max(left), "begun and not yet submitted")
     if begun >= night:
         return Answer("", f"Nothing to do: the night {night} was answered by the training of {begun}.")
@@ -117,17 +118,8 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     for day, days, what in ((begun, most_days, "began"), (failed, min(most_days, DAYS_AFTER_FAILURE), "failed")):
         if day and today < (free := date.fromisoformat(day) + timedelta(days=days)):
             return Answer("", f"Nothing to do now: the last training {what} on {day}, the next may on {free}.")
-    return Answer(_new_name(name_of(card, night), trainings), f"the night {night} has asked for it")
-
-
-def name_of(card: str, night: str) -> str:
-    """Return the name of the run that answers a night; a second try adds its number."""
-    return f"{card}-retrain-{night}"
-
-
-def _new_name(name: str, trainings: Sequence[Told]) -> str:
-    tries = sum(it.name.startswith(name) for it in trainings)
-    return f"{name}-{tries + 1}" if tries else name
+    name = free_try(retrain_name(card, night), {it.name for it in trainings}.__contains__)
+    return Answer(name, f"the night {night} has asked for it")
 
 
 def _day(told: Told) -> str:
