@@ -266,6 +266,15 @@ def test_a_step_is_submitted_again_by_the_name_of_its_run(cluster, bucket, again
     assert run["runtime_config"]["parameters"]["overrides"] == "label.texts=9\nepochs=2"
 
 
+def test_a_step_that_ran_several_times_is_not_submitted_again_alone_by_its_name(cluster, bucket, again):
+    submitted_run(cluster, bucket)
+    other = f"train/{uuid.uuid4()}/student/provenance.json"
+    open_store(f"{bucket.partition(RUN)[0]}{RUN}").put_if_absent(other, open_store(bucket).read("provenance.json"))
+    done = again("first", "--from", "train", "--store", cluster.store_uri)
+    assert (done.returncode, cluster.backend.requests) == (2, [])
+    assert "must have run once, got 2 times (train, --from)" in done.stderr
+
+
 def test_a_step_that_was_submitted_alone_is_found_by_the_name_of_its_run(cluster, bucket, again):
     root = bucket.partition("/training/")[0]
     assert again(bucket, "--root", root, "--set", "epochs=2").returncode == 0
@@ -335,7 +344,11 @@ def fill_test_split(bucket):
     ("about", "words", "told"),
     [
         ({"artifacts": ""}, ["--from", "train"], "which was submitted without --root"),
-        ({}, ["--from", "mine"], "got 'mine', which 'first' did not"),
+        (
+            {},
+            ["--from", "mine"],
+            "got 'mine' where audit, calibrate, export, ingest, label, train did ('first', --from)",
+        ),
         ({}, ["--from", "evaluate", "--downstream"], "got no test of the step ingest. Begin with --from ingest."),
         ({}, ["--from", "train", "--downstream", "--set", "label.texts=1"], "of a step that is made anew"),
     ],

@@ -29,7 +29,7 @@ def run_step(artifact: Path, overrides: str, out: Path | None) -> int:
     made = planned.made
     step.make_folder(planned.folder)
     say(f"Made anew: {made.step}, in {planned.folder}.")
-    say(f"Kept: {', '.join(made.record['inputs']) or 'no artifact'}.")
+    say(f"Kept: {', '.join(made.provenance['inputs']) or 'no artifact'}.")
     try:
         with noise_to(planned.folder / LOG_FILE):
             done = step.carry_out(planned)
