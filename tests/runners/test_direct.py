@@ -37,7 +37,7 @@ def test_tasks_run_in_the_order_of_their_wiring_and_tell_what_they_do(spec, argu
         (step, state) for step in steps for state in ("started", "ended")
     ]
     assert toys.ran(tmp_path / "toys.log") == steps
-    assert [event.record["metrics"] for event in events[1::2]] == [{"texts": 4}, {"sum": 16}, {"sum": 16}, {}]
+    assert [event.provenance["metrics"] for event in events[1::2]] == [{"texts": 4}, {"sum": 16}, {"sum": 16}, {}]
     assert (tmp_path / "run/ship/release/sum.txt").read_text() == "16"
 
 

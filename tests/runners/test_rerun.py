@@ -29,7 +29,7 @@ def test_a_step_runs_again_with_other_settings_in_a_folder_of_its_own(made):
     done = again(made / "double/doubled", "factor=5")
     assert (made / "double-rerun-1/doubled/numbers.txt").read_text() == "20 10"
     assert (made / "double/doubled/numbers.txt").read_text() == "8 4"
-    assert done.new["doubled"].record["arguments"]["overrides"] == "export.int8=false\nfactor=5"
+    assert done.new["doubled"].provenance["arguments"]["overrides"] == "export.int8=false\nfactor=5"
     assert "  sum                                12 ->           30" in list(step.report_lines(done))
     again(made / "double/doubled", "double.factor=7")
     assert (made / "double-rerun-2/doubled/numbers.txt").read_text() == "28 14"
@@ -37,7 +37,7 @@ def test_a_step_runs_again_with_other_settings_in_a_folder_of_its_own(made):
 
 def test_everything_made_from_what_has_changed_is_stale_at_any_distance(made):
     done = again(made / "double/doubled", "factor=5")
-    stale = [(it.record["step"], it.path.relative_to(made).as_posix()) for it in done.stale]
+    stale = [(it.provenance["step"], it.path.relative_to(made).as_posix()) for it in done.stale]
     assert sorted(stale) == [
         ("decide", "decide/evaluation"),
         ("decide", "decide/page"),
@@ -67,7 +67,7 @@ def test_the_outputs_go_where_they_are_asked_to(made, tmp_path):
 def test_a_later_setting_takes_the_place_of_an_earlier_one(made):
     first = again(made / "double/doubled", "double.factor=5")
     second = again(first.new["doubled"].path, "factor=3")
-    assert second.new["doubled"].record["arguments"]["overrides"] == "export.int8=false\nfactor=3"
+    assert second.new["doubled"].provenance["arguments"]["overrides"] == "export.int8=false\nfactor=3"
     assert (second.new["doubled"].path / "numbers.txt").read_text() == "12 6"
 
 
@@ -185,6 +185,16 @@ def test_a_step_is_run_again_by_the_name_of_its_run(made, capfd, monkeypatch):
     assert "Made anew: double, in" in capfd.readouterr().out
 
 
+def test_a_step_that_ran_several_times_is_not_run_again_alone_by_its_name(made, capfd):
+    shutil.copytree(made / "double", made / "double-2")
+    with pytest.raises(SystemExit) as ended:
+        invoke("rerun", str(made), "--from", "double")
+    assert ended.value.code == 2
+    told = capfd.readouterr().err
+    assert "must have run once, got 2 times (double, --from). Add --downstream, or give an artifact of one" in told
+    assert f"of them: {made}/double/..." in told
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -218,6 +228,7 @@ def test_all_that_follows_from_a_step_is_run_again_as_a_run_of_its_own(made, des
     assert (made / "ship/release/sum.txt").read_text() == "12"
     record = json.loads((again / "run.json").read_text())
     assert record["arguments"]["overrides"] == "export.int8=false\ndouble.factor=5"
+    assert (record["begins_at"], json.loads((made / "run.json").read_text())["begins_at"]) == ("double", "")
     inputs = json.loads((again / "double/doubled/provenance.json").read_text())["inputs"]
     assert inputs["numbers"]["uri"] == str(made / "gather/numbers")
 

@@ -11,6 +11,7 @@ import boto3
 import pytest
 
 from tests.conftest import card_yaml, invoke
+from tests.runners.clusters import end_when_there
 from tests.services import s3
 from understudy.pipelines.compile import pods
 from understudy.pipelines.resources import LOST_PODS
@@ -94,6 +95,7 @@ def test_the_run_is_listed_with_its_card(cluster, bucket, again):
     again(bucket)
     [told] = runs.read_all(cluster.store)
     assert (told.started["pipeline"], told.started["card"], told.outcome) == ("step-train", "hotel-tips", "submitted")
+    assert told.started["begins_at"] == "train"
 
 
 def test_the_compiled_step_has_the_pod_of_its_pipeline():
@@ -264,6 +266,15 @@ def test_a_step_is_submitted_again_by_the_name_of_its_run(cluster, bucket, again
     assert run["runtime_config"]["parameters"]["overrides"] == "label.texts=9\nepochs=2"
 
 
+def test_a_step_that_ran_several_times_is_not_submitted_again_alone_by_its_name(cluster, bucket, again):
+    submitted_run(cluster, bucket)
+    other = f"train/{uuid.uuid4()}/student/provenance.json"
+    open_store(f"{bucket.partition(RUN)[0]}{RUN}").put_if_absent(other, open_store(bucket).read("provenance.json"))
+    done = again("first", "--from", "train", "--store", cluster.store_uri)
+    assert (done.returncode, cluster.backend.requests) == (2, [])
+    assert "must have run once, got 2 times (train, --from)" in done.stderr
+
+
 def test_a_step_that_was_submitted_alone_is_found_by_the_name_of_its_run(cluster, bucket, again):
     root = bucket.partition("/training/")[0]
     assert again(bucket, "--root", root, "--set", "epochs=2").returncode == 0
@@ -302,7 +313,23 @@ def test_all_that_follows_from_a_step_is_submitted_again(cluster, bucket, again)
     assert arguments["record"].startswith(f"{cluster.store_uri}/runs/rerun-train-")
     platform = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert platform["exec-train"] == pods()["train"].platform
-    assert {it.started["pipeline"] for it in runs.read_all(cluster.store)} == {"training"}
+    started = {it.name: (it.started["pipeline"], it.started["begins_at"]) for it in runs.read_all(cluster.store)}
+    assert started == {"first": ("training", ""), run["display_name"]: ("training", "train")}
+
+
+@pytest.mark.parametrize(("step", "code"), [("mine", 0), ("train", 1)])
+def test_a_rerun_must_leave_a_decision_only_when_it_evaluates(cluster, bucket, again, command, step, code):
+    submitted_run(cluster, bucket)
+    fill_test_split(bucket)
+    store = open_store(f"{bucket.partition(RUN)[0]}{RUN}")
+    about = {"step": "evaluate", "output": "evaluation", "inputs": {}, "arguments": {}, "sources": {}}
+    store.put_if_absent("evaluate/x/evaluation/provenance.json", json.dumps(about).encode())
+    end_when_there(cluster, "SUCCEEDED")
+    done = again("first", "--from", step, "--downstream", "--store", cluster.store_uri, "--wait")
+    assert done.returncode == code, done
+    (run,) = cluster.backend.runs
+    waited = command(cluster, "training", "--wait", "--name", run["display_name"])
+    assert waited.returncode == code, waited
 
 
 def fill_test_split(bucket):
@@ -317,7 +344,11 @@ def fill_test_split(bucket):
     ("about", "words", "told"),
     [
         ({"artifacts": ""}, ["--from", "train"], "which was submitted without --root"),
-        ({}, ["--from", "mine"], "got 'mine', which 'first' did not"),
+        (
+            {},
+            ["--from", "mine"],
+            "got 'mine' where audit, calibrate, export, ingest, label, train did ('first', --from)",
+        ),
         ({}, ["--from", "evaluate", "--downstream"], "got no test of the step ingest. Begin with --from ingest."),
         ({}, ["--from", "train", "--downstream", "--set", "label.texts=1"], "of a step that is made anew"),
     ],

@@ -51,14 +51,14 @@ def test_an_answer_that_is_too_slow_makes_no_second_run(cluster, command, monkey
     assert len(cluster.backend.runs) == 1
 
 
-def test_a_server_that_never_answers_clearly_is_left_within_the_lease(cluster, command):
+def test_a_server_that_never_answers_clearly_is_left_within_its_right(cluster, command):
     cluster.fault(500, times=99)
     begun = time.monotonic()
     done = command(cluster, "nightly")
     assert done.returncode == 1
     assert "got 500: 500 on demand" in done.stderr
     assert "Whether the run exists is not known. Give the same command again" in done.stderr
-    assert time.monotonic() - begun < claims.LEASE_S + 5
+    assert time.monotonic() - begun < claims.RIGHT_S + 5
     cluster.backend.faults.clear()
     assert command(cluster, "nightly").returncode == 0
     assert len(cluster.backend.runs) == 1
@@ -66,7 +66,7 @@ def test_a_server_that_never_answers_clearly_is_left_within_the_lease(cluster, c
 
 def test_two_at_once_create_one_run(cluster):
     cluster.fault("slow", seconds=0.5)
-    both = [cluster.start("nightly", lease_s=20) for _ in range(2)]
+    both = [cluster.start("nightly", right_s=20) for _ in range(2)]
     told = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert len(cluster.backend.runs) == 1
@@ -76,7 +76,7 @@ def test_two_at_once_create_one_run(cluster):
 def start_until_created(cluster):
     """Start a submission and return it when its run has been created, but not yet answered for."""
     cluster.fault("slow", after=True, seconds=8)
-    process = cluster.start("nightly", lease_s=20)
+    process = cluster.start("nightly", right_s=20)
     deadline = time.monotonic() + 240
     while not cluster.backend.runs:
         assert process.poll() is None, process.communicate()
@@ -99,7 +99,7 @@ def test_a_retry_finds_the_run_that_a_killed_one_has_created(cluster, command):
 def test_retries_at_once_after_a_kill_before_the_creation_create_one_run(cluster):
     runs.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
     runs.put(cluster.store, NIGHT, "creator.json", {"holder": "killed", "taken": "2026-11-01T00:00:00Z"})
-    both = [cluster.start("nightly", lease_s=5) for _ in range(2)]
+    both = [cluster.start("nightly", right_s=5) for _ in range(2)]
     told = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert len(cluster.backend.runs) == 1
@@ -114,7 +114,7 @@ def claim_of(cluster):
     return asdict(submit.record_of(request, target, cluster.store))
 
 
-def test_a_claim_without_a_lease_is_taken_up_at_once(cluster, command):
+def test_a_claim_without_a_right_to_create_is_taken_up_at_once(cluster, command):
     runs.put(cluster.store, NIGHT, STARTED, claim_of(cluster))
     done = command(cluster, "nightly")
     assert (done.returncode, done.stderr, len(cluster.backend.runs)) == (0, "", 1)
@@ -168,7 +168,7 @@ def test_a_name_that_belongs_to_something_else_is_refused(cluster, command):
 
 @pytest.fixture
 def short(monkeypatch):
-    for name, value in {"LEASE_S": 0.4, "MARGIN_S": 0.0, "SETTLE_S": 0.02, "LOOK_S": 0.01}.items():
+    for name, value in {"RIGHT_S": 0.4, "MARGIN_S": 0.0, "SETTLE_S": 0.02, "LOOK_S": 0.01}.items():
         monkeypatch.setattr(claims, name, value)
     monkeypatch.setattr("understudy.runners.cluster.api.TIMEOUTS_S", (0.05, 0.05))
 
@@ -197,7 +197,7 @@ def test_of_many_at_once_one_creates(tmp_path, short):
 
 
 def test_of_three_that_wait_for_a_dead_holder_one_creates(tmp_path, short, monkeypatch):
-    monkeypatch.setattr(claims, "LEASE_S", 1.5)
+    monkeypatch.setattr(claims, "RIGHT_S", 1.5)
     monkeypatch.setattr(claims, "LOOK_S", 1.0)  # so seldom that all three see the dead one's time over
     monkeypatch.setattr("understudy.runners.cluster.api.TIMEOUTS_S", (0.1, 0.8))
     made, mine = [], record()
@@ -223,7 +223,7 @@ def test_of_three_that_wait_for_a_dead_holder_one_creates(tmp_path, short, monke
 
 @pytest.mark.parametrize("ends", range(5))
 def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(store, short, ends):
-    """Before the claim, after it, after the lease, after the creation, and after the record."""
+    """Before the claim, after it, after the right to create, after the creation, and after the record."""
     made, mine = [], record()
 
     def create():
@@ -244,7 +244,7 @@ def test_wherever_the_one_before_has_ended_the_next_makes_the_run_just_once(stor
     assert len(made) == 1
 
 
-def test_a_clear_refusal_gives_the_lease_back_and_an_unclear_answer_keeps_it(store, short):
+def test_a_clear_refusal_gives_the_right_back_and_an_unclear_answer_keeps_it(store, short):
     def refuse():
         raise BadInput("no")
 
@@ -259,8 +259,8 @@ def test_a_clear_refusal_gives_the_lease_back_and_an_unclear_answer_keeps_it(sto
     assert "holder" in json.loads(store.read(key_of("n", "creator.json")))
 
 
-def test_a_lease_that_is_renewed_by_another_is_waited_for_anew(store, short, monkeypatch):
-    monkeypatch.setattr(claims, "LEASE_S", 0.5)
+def test_a_right_that_another_takes_over_is_waited_for_anew(store, short, monkeypatch):
+    monkeypatch.setattr(claims, "RIGHT_S", 0.5)
     key = key_of("n", "creator.json")
     store.put_if_absent(key, b'{"holder": "a"}')
     timer = threading.Timer(0.3, lambda: store.compare_and_swap(key, b'{"holder": "b"}', store.read_tagged(key).tag))

@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from click.testing import CliRunner
 
+from tests.runners.clusters import end_when_there
 from understudy.cli.main import app
 from understudy.errors import BadArtifact
 from understudy.runners.cluster import follow, retrain
@@ -18,20 +19,6 @@ NIGHT = "hotel-tips-nightly-2026-11-01"
 
 def task(name, state, **more):
     return {"task_id": name, "display_name": name, "state": state, **more}
-
-
-def end_when_there(cluster, state, tasks=(), decision=None):
-    """From now on, let every run end like this as soon as it has been read once."""
-    real = cluster.backend.RunService_GetRun
-
-    def read(query, body, run_id):
-        run = dict(real(query, body, run_id))
-        if decision is not None:
-            runs.put(cluster.store, run["display_name"], DECISION, decision)
-        cluster.backend.become(run_id, state, list(tasks))
-        return run
-
-    cluster.backend.RunService_GetRun = read
 
 
 def test_a_night_that_ends_well_is_0_with_a_line_for_each_step(cluster, command):
@@ -83,9 +70,10 @@ def test_a_training_ends_as_evaluate_has_decided(cluster, command, decision, cod
 
 def test_a_training_that_leaves_no_decision_is_1(cluster, command):
     end_when_there(cluster, "SUCCEEDED")
-    done = command(cluster, "training", "--wait", "--name", "t")
-    assert done.returncode == 1
-    assert "must leave evaluate's decision in the store, got none" in done.stderr
+    for name in ("t", "rerun-mine-x"):  # a whole training is one under any name
+        done = command(cluster, "training", "--wait", "--name", name)
+        assert done.returncode == 1
+        assert "must leave evaluate's decision in the store, got none" in done.stderr
 
 
 def test_evaluate_leaves_its_decision_where_it_is_told_and_keeps_the_first(tmp_path):
@@ -174,13 +162,17 @@ def test_when_asked_is_for_training_alone(cluster, command):
     assert "--when-asked is for training" in done.stderr
 
 
-def training(name, day, **more):
+def training(name, day, begins_at="", **more):
     started = {"pipeline": "training", "card": "c", "started": f"{day}T10:00:00Z", "runner": "cluster"}
+    started["begins_at"] = begins_at
     return Told(name=name, started={**started, "card_hash": "h", "artifacts": ""}, **more)
 
 
-def done(name, day, state="SUCCEEDED"):
-    return training(name, day, submitted={"run_id": "1"}, ended={"state": state})
+def done(name, day, state="SUCCEEDED", begins_at=""):
+    return training(name, day, begins_at, submitted={"run_id": "1"}, ended={"state": state})
+
+
+FAILED_TWICE = [done(f"c-retrain-2026-11-09{number}", "2026-11-09", "FAILED") for number in ("", "-2")]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +188,12 @@ def done(name, day, state="SUCCEEDED"):
         (["2026-11-08", "2026-11-09"], [training("c-retrain-2026-11-08", "2026-11-08")], "c-retrain-2026-11-08"),
         (["2026-11-09"], [training("by-hand", "2026-11-08")], "c-retrain-2026-11-09"),  # which was never created
         (["2026-11-08"], [training("c-retrain-2026-11-08", "2026-11-08"), done("x", "2026-11-09")], ""),
-        (["2026-11-08"], [done("rerun-train-20261109", "2026-11-09")], ""),
-        (["2026-11-08"], [done("rerun-evaluate-20261109", "2026-11-09")], "c-retrain-2026-11-08"),  # the old student
+        (["2026-11-08"], [done("x", "2026-11-09", begins_at="train")], ""),
+        (["2026-11-08"], [done("x", "2026-11-09", begins_at="evaluate")], "c-retrain-2026-11-08"),  # the old student
+        (["2026-11-08"], [done("rerun-mine-x", "2026-11-09")], ""),  # a whole one, whatever its name is
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "FAILED")], "c-retrain-2026-11-09-2"),
+        (["2026-11-09"], FAILED_TWICE, "c-retrain-2026-11-09-3"),
+        (["2026-11-09"], [training("c-retrain-2026-11-09-mine", "2026-11-09")], "c-retrain-2026-11-09"),  # no try of it
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-10", "FAILED")], ""),  # today
         (["2026-11-09"], [done("c-retrain-2026-11-09", "2026-11-09", "CANCELED")], ""),  # by a person
     ],

@@ -92,7 +92,7 @@ def test_another_threshold_comes_from_a_rerun(tmp_path, graphs, studied):
     calibrated(tmp_path, graphs, "cascade.max_missed=0")
     changes = "objective=recall\nmin_precision=0.8"
     done = step.carry_out(step.plan(tmp_path / "bundle", changes, tmp_path / "again"))
-    recorded = done.new["bundle"].record["settings"]
+    recorded = done.new["bundle"].provenance["settings"]
     assert (recorded["objective"], recorded["min_precision"], recorded["cascade"]["max_missed"]) == ("recall", 0.8, 0)
 
 

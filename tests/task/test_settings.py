@@ -161,7 +161,7 @@ def test_every_setting_arrives_from_a_rerun_and_is_recorded(step, tmp_path, give
         (line,) = lines({key.removeprefix(f"{step}."): value})
         done = again.carry_out(again.plan(made, line, tmp_path / f"again{number}"))
         assert arrived(given, card_text) == {**before, key: value}
-        recorded = next(iter(done.new.values())).record["settings"]
+        recorded = next(iter(done.new.values())).provenance["settings"]
         section, _, name = key.rpartition(".")
         assert (recorded if section == step else recorded[section])[name] == value
 

@@ -17,13 +17,13 @@ class Event:
         task: name of the task.
         state: what happened.
         folder: where the task's outputs lie, one path an output.
-        record: provenance of the task; empty while it runs.
+        provenance: that of the task; empty while it runs.
     """
 
     task: str
     state: Literal["started", "kept", "ended"]
     folder: Path
-    record: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StepFailed(UnderstudyError):
@@ -34,7 +34,7 @@ class StepFailed(UnderstudyError):
         super().__init__(message)
 
 
-def record_of(folder: Path) -> dict[str, Any]:
+def provenance_of(folder: Path) -> dict[str, Any]:
     """Read the provenance of a task, which each of its outputs carries.
 
     Raises:

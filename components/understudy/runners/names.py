@@ -1,15 +1,20 @@
-"""Name runs: by card and time, by the night or week that they are of, or by the step that they make again."""
+"""Name runs: by card and time, by the night or week that they are of, by the step that they make again, or by a number.
 
+The further tries of a run bear its name and their number: `<base>-2`, `<base>-3`.
+"""
+
+import re
 import secrets
 import time
+from collections.abc import Callable
 from datetime import date
+from itertools import count
 
 from understudy.runners.request import Request
 from understudy.store.manifests import night_of
 from understudy.task.card import Card
-from understudy.task.steps import STEPS
 
-RERUN = "rerun"  # how the names of runs that make a step again begin
+FURTHER = re.compile(r"-[1-9]\d?")  # what a further try adds to the name
 
 
 def new_name(card: Card) -> str:
@@ -30,18 +35,49 @@ def default_name(request: Request, card: Card) -> str:
 
 def rerun_name(step: str) -> str:
     """Name the run of a step that is made again."""
-    return f"{RERUN}-{step}-{_stamp()}"
+    return f"rerun-{step}-{_stamp()}"
 
 
-def runs_step(name: str, step: str) -> bool:
-    """Tell whether a run of a pipeline with a step runs it; one that makes a later step again does not.
+def retrain_name(card: str, night: str) -> str:
+    """Name the training that answers a night which has asked for one."""
+    return f"{card}-retrain-{night}"
 
-    >>> runs_step("nightly-42", "train"), runs_step("rerun-label-1", "train"), runs_step("rerun-mine-1", "train")
-    (True, True, False)
+
+def nth_try(base: str, number: int) -> str:
+    """Name a try of a run; the first bears the base name alone.
+
+    >>> nth_try("tips-nightly-2026-11-01", 1), nth_try("tips-nightly-2026-11-01", 2)
+    ('tips-nightly-2026-11-01', 'tips-nightly-2026-11-01-2')
     """
-    order = list(STEPS)
-    first = name.split("-")[1] if name.startswith(f"{RERUN}-") and name.count("-") > 1 else ""
-    return first not in order or order.index(first) <= order.index(step)
+    return base if number == 1 else f"{base}-{number}"
+
+
+def free_try(base: str, is_taken: Callable[[str], bool]) -> str:
+    """Name the next try of a run: the first that nobody has.
+
+    >>> free_try("tips", {"tips", "tips-2"}.__contains__)
+    'tips-3'
+    """
+    return next(name for number in count(1) if not is_taken(name := nth_try(base, number)))
+
+
+def is_try_of(name: str, base: str) -> bool:
+    """Tell whether a name is that of a run or of a further try of it.
+
+    >>> [is_try_of(name, "tips-2026") for name in ("tips-2026", "tips-2026-2", "tips-2026-mine")]
+    [True, True, False]
+    """
+    return name == base or (name.startswith(base) and FURTHER.fullmatch(name, len(base)) is not None)
+
+
+def base_of(name: str, is_taken: Callable[[str], bool]) -> str:
+    """Return the name of the first try: the one before the number where such a run is there, as a date ends so too.
+
+    >>> base_of("tips-2", {"tips", "tips-2"}.__contains__), base_of("tips-2026-11-12", {"tips"}.__contains__)
+    ('tips', 'tips-2026-11-12')
+    """
+    base = name.rpartition("-")[0]
+    return base if is_try_of(name, base) and is_taken(base) else name
 
 
 def _stamp() -> str:

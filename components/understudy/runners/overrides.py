@@ -15,20 +15,20 @@ from understudy.task.settings import (
 )
 
 
-def check(record: Mapping[str, Any], overrides: str) -> None:
+def check(provenance: Mapping[str, Any], overrides: str) -> None:
     """Check new settings beside those that the step had.
 
     Args:
-        record: the provenance of what the step made.
+        provenance: of what the step made.
         overrides: key=value lines.
 
     Raises:
         BadSetting: one is nothing that the step reads, unknown, or breaks a rule.
     """
-    step = str(record["step"])
+    step = str(provenance["step"])
     changes = Overrides.parse(overrides, step)
     require_read(changes, step)
-    had = dict(record.get("settings", {}))
+    had = dict(provenance.get("settings", {}))
     sections = dict.fromkeys(key.rpartition(".")[0] for key in changes.values)
     faults = []
     for section in sections:

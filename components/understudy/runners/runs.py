@@ -14,6 +14,7 @@ from understudy.store import codecs
 from understudy.store.names import RUN_NAME, CardName, RunName
 from understudy.store.runs import ENDED, STARTED, as_bytes, key_of, put, read
 from understudy.store.storage import Store, open_store
+from understudy.task.steps import STEPS
 
 NAME = re.compile(RUN_NAME)
 RECORD_FILE, ENDED_FILE, LOG_FILE, LOCK_FILE = "run.json", ENDED, "run.log", ".lock"
@@ -36,6 +37,7 @@ class Record:
         artifacts: the folder of the run, on the machine where it runs; of a submitted run the pipeline root, if given.
         target: of a submitted run: host and namespace of the API, experiment, version and service_account.
         inputs: of a submitted run: the hash of all that it starts from (cluster/repeats.py).
+        begins_at: the step that a rerun begins with; empty for a whole run.
     """
 
     name: RunName
@@ -48,6 +50,7 @@ class Record:
     artifacts: str
     target: Mapping[str, str] = field(default_factory=dict)
     inputs: str = ""
+    begins_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,20 @@ def take_up(run: Run) -> Run:
             f"Remove the folder {run.folder}, and start a run under another --name."
         )
     return run
+
+
+def runs_step(begins_at: str, step: str) -> bool:
+    """Tell whether a run of a pipeline with a step runs it; one that begins at a later step does not.
+
+    Args:
+        begins_at: of its record; a step that is not known here skips none.
+        step: name of a step of the run's pipeline.
+
+    >>> runs_step("", "train"), runs_step("label", "train"), runs_step("mine", "train")
+    (True, True, False)
+    """
+    order = list(STEPS)
+    return begins_at not in order or order.index(begins_at) <= order.index(step)
 
 
 def check_name(name: str | None) -> None:

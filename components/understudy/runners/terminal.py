@@ -74,7 +74,7 @@ class Board:
         else:
             self._task = ""
             took = "kept" if event.state == "kept" else duration(time.monotonic() - self._since)
-            self.say(line_of(event.task, took, str(event.record["headline"])))
+            self.say(line_of(event.task, took, str(event.provenance["headline"])))
 
     def __enter__(self) -> Self:
         """Begin with nothing shown."""

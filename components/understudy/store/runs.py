@@ -1,7 +1,7 @@
 """Record runs: a few small objects a run, each written once.
 
 runs/<name>/started.json      the claim: pipeline, card, arguments; whoever puts it owns the name
-runs/<name>/creator.json      of a run on a cluster: who may create it now (a lease)
+runs/<name>/creator.json      of a run on a cluster: who may create it now
 runs/<name>/submitted.json    its id and address at the pipelines API
 runs/<name>/decision.json     what evaluate decided, of a training run on a cluster
 runs/<name>/fault.json        what a step found that only a person can mend, of a run on a cluster
@@ -39,6 +39,7 @@ class Record(TypedDict, total=False):
     card_hash: str
     started: str
     artifacts: str
+    begins_at: str
     arguments: dict[str, str]
     target: dict[str, str]
     run_id: str

@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.errors import BadArtifact, BadInput
 from understudy.runners import runs
+from understudy.runners.artifacts import choose_artifact
 from understudy.runners.cluster import storage
 from understudy.runtime import provenance
 from understudy.store.runs import SUBMITTED, read
@@ -22,12 +23,12 @@ class Artifact:
     """An artifact in object storage, with its provenance."""
 
     uri: str
-    record: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
     def step(self) -> str:
         """Name of the step that made it."""
-        return str(self.record["step"])
+        return str(self.provenance["step"])
 
     @property
     def task(self) -> str:
@@ -37,7 +38,7 @@ class Artifact:
     @property
     def sources(self) -> set[str]:
         """Addresses of its inputs."""
-        return {str(place["uri"]).rstrip("/") for place in self.record["inputs"].values()}
+        return {str(place["uri"]).rstrip("/") for place in self.provenance["inputs"].values()}
 
 
 def find(address: str, store_uri: str = "") -> Artifact:
@@ -69,16 +70,7 @@ def artifact_of(store: Store, name: str, step: str) -> str:
     Raises:
         BadInput: there is none, or the step ran several times.
     """
-    made = [it for it in made_in(store, name) if it.step == step]
-    tasks = sorted({it.task for it in made})
-    if not made:
-        raise BadInput(f"A step that is run again must have run, got '{step}', which '{name}' did not (--from).")
-    if len(tasks) > 1:
-        raise BadInput(
-            f"A step that is run again alone must have run once, got {len(tasks)} times ({step}, --from). Add "
-            f"--downstream, or give an artifact of one of them: {tasks[0]}/..."
-        )
-    return made[0].uri
+    return choose_artifact(step, made_in(store, name), f"'{name}'").uri
 
 
 def made_in(store: Store, name: str) -> list[Artifact]:
@@ -93,7 +85,7 @@ def made_in(store: Store, name: str) -> list[Artifact]:
             f"A run must say where its artifacts lie, got nothing of '{name}', which was submitted without --root. "
             "Give the address of an artifact, which its page shows."
         )
-    return sorted(_artifacts_below(root, store.uri), key=lambda it: str(it.record.get("ended", "")))
+    return sorted(_artifacts_below(root, store.uri), key=lambda it: str(it.provenance.get("ended", "")))
 
 
 def artifacts_around(made: Artifact, store_uri: str) -> Iterator[Artifact]:
@@ -119,7 +111,7 @@ def inputs_of(made: Artifact, store_uri: str) -> dict[str, str]:
         BadInput: some lie on a machine, or are gone; one sentence each.
         StorageError: the storage that they lie in is out of order.
     """
-    inputs = {name: str(place["uri"]) for name, place in made.record["inputs"].items()}
+    inputs = {name: str(place["uri"]) for name, place in made.provenance["inputs"].items()}
     if faults := [fault for name, uri in inputs.items() if (fault := _fault(name, uri, store_uri))]:
         raise BadInput(faults)
     return inputs
@@ -153,8 +145,8 @@ def _unreadable(artifact: str, got: str) -> BadArtifact:
 
 def _whole(found: Artifact) -> Artifact:
     """Check that a provenance is one of a step of ours, and says what a rerun needs."""
-    lacking = [key for key in ("arguments", "inputs") if not isinstance(found.record.get(key), dict)]
-    if lacking or found.record.get("step") not in STEPS:
+    lacking = [key for key in ("arguments", "inputs") if not isinstance(found.provenance.get(key), dict)]
+    if lacking or found.provenance.get("step") not in STEPS:
         raise BadArtifact(
             f"A {provenance.FILE} must be the whole record of a step, got no sound {', '.join(lacking) or 'step'} "
             f"({found.uri}). Run the pipeline again."

@@ -5,20 +5,24 @@ The pipelines API has no key that would make a second creation harmless, so the 
 1. `started.json` is put if absent. It claims the name, and fixes the card, the arguments and the target (API,
    namespace, experiment, version, account, root): whoever comes later goes on with those, whatever it was given itself,
    so that all look for the run in one place. Who asks another API is refused.
-2. `creator.json` is a lease, taken by compare and swap, so by one process at a time. Whoever finds it taken waits until
-   the run is there, or until the lease has not changed for LEASE_S by the waiter's own clock, and then takes it over.
+2. `creator.json` is the right to create, taken by compare and swap, so by one process at a time. Whoever finds it taken
+   waits until the run is there, or until the object has not changed for RIGHT_S by the waiter's own clock, and then
+   takes it over.
 3. Its holder looks for a run of that name at the API, and creates one only if there is none. It begins to create only
-   while more than a request's time is left of its lease, so nobody takes over while its request is under way.
+   while more than a request's time is left of its right, so nobody takes over while its request is under way.
 4. `submitted.json` says where the run is. Whoever finds it is done.
 
-A process may be killed anywhere: before 1, nothing has happened. After 1, the next one takes the lease at once. After
-2, the next one waits for the lease, looks the name up, finds nothing and creates. After the creation (also when its
+A lease of `store/lease.py` does not serve, as its dead holder is followed at once, and it is given back however its
+holder ends: a request may still create after its process has gone, so the right must last its whole time.
+
+A process may be killed anywhere: before 1, nothing has happened. After 1, the next one takes the right at once. After
+2, the next one waits for the right, looks the name up, finds nothing and creates. After the creation (also when its
 answer never came), the next one waits, looks the name up and finds the run. After 4, the next one reads it.
 
 After an unclear answer (a time limit, a cut connection, an error of the server) the holder looks for the run for
 SETTLE_S before it asks again: the server may still be at work. One hole is left, which only the server could close: a
 server that takes longer than TIMEOUTS_S and SETTLE_S together to create what it was asked for, and then does so. A
-process that is stopped (not ended) for longer than its lease, just as it begins to create, is the same hole.
+process that is stopped (not ended) for longer than its right lasts, just as it begins to create, is the same hole.
 """
 
 import secrets
@@ -37,7 +41,7 @@ from understudy.store.base import Tagged
 from understudy.store.runs import STARTED, SUBMITTED, as_bytes, key_of, put, read
 from understudy.store.storage import Store
 
-LEASE_S = 120.0
+RIGHT_S = 120.0  # how long it lasts
 SETTLE_S = 15.0
 LOOK_S = 2.0
 MARGIN_S = 10.0
@@ -51,14 +55,14 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class Right:
     """The right to create a run, for a while."""
 
     tag: str
     until: float
 
     def has_time(self) -> bool:
-        """Tell whether a request that begins now ends before the lease does."""
+        """Tell whether a request that begins now ends before the right does."""
         return time.monotonic() + sum(api.TIMEOUTS_S) + MARGIN_S < self.until
 
 
@@ -98,11 +102,11 @@ def submit_once(store: Store, first: Record, find: Find, create: Create, tell: T
     Raises:
         Unanswered: whether the run is there could not be found out.
     """
-    with held(store, first.name, tell) as lease:
-        if lease is not None:
-            about = _made(find, create, lease)
+    with right_to_create(store, first.name, tell) as right:
+        if right is not None:
+            about = _made(find, create, right)
             put(store, first.name, SUBMITTED, {**about, "submitted": utc_now()})
-    return read(store, first.name, SUBMITTED) or {}, lease is not None
+    return read(store, first.name, SUBMITTED) or {}, right is not None
 
 
 def submitted(store: Store, record: Record) -> About | None:
@@ -136,11 +140,11 @@ def require_same(record: Record, first: Record) -> None:
         )
 
 
-def _made(find: Find, create: Create, lease: Lease) -> About:
+def _made(find: Find, create: Create, right: Right) -> About:
     """Find the run, or create it and, after an unclear answer, look for it before trying again."""
     found, unclear = find(), "no time to ask it"
     while found is None:
-        if not lease.has_time():
+        if not right.has_time():
             raise Unanswered(
                 f"{unclear}\nWhether the run exists is not known. Give the same command again: it looks for the run "
                 "before it creates one."
@@ -162,44 +166,44 @@ def _settled(find: Find) -> About | None:
 
 
 @contextmanager
-def held(store: Store, name: str, tell: Tell) -> Iterator[Lease | None]:
+def right_to_create(store: Store, name: str, tell: Tell) -> Iterator[Right | None]:
     """Hold the right to create a run; None when another has created it meanwhile.
 
     The right is given back early when creation was clearly refused; after anything else it runs out.
     """
-    lease = _taken(store, name, tell)
+    right = _awaited(store, name, tell)
     try:
-        yield lease
+        yield right
     except Unanswered:
         raise
     except UnderstudyError:
-        if lease is not None:
-            store.compare_and_swap(key_of(name, CREATOR), as_bytes({"free": secrets.token_hex(8)}), lease.tag)
+        if right is not None:
+            store.compare_and_swap(key_of(name, CREATOR), as_bytes({"free": secrets.token_hex(8)}), right.tag)
         raise
 
 
-def _taken(store: Store, name: str, tell: Tell) -> Lease | None:
-    """Wait for the lease, or for the run."""
+def _awaited(store: Store, name: str, tell: Tell) -> Right | None:
+    """Wait for the right to create a run, or for the run."""
     key, seen, since = key_of(name, CREATOR), "", time.monotonic()
     while read(store, name, SUBMITTED) is None:
         found = store.read_tagged(key)
-        is_over = found is not None and found.tag == seen and time.monotonic() - since > LEASE_S
+        is_over = found is not None and found.tag == seen and time.monotonic() - since > RIGHT_S
         if found is None or is_over or "free" in codecs.read_mapping(found.data, store.locate(key)):
-            if (lease := _swapped(store, key, found)) is not None:
-                return lease
+            if (right := _swapped(store, key, found)) is not None:
+                return right
         elif found.tag != seen:
             if not seen:
-                tell(f"Another submission of '{name}' has begun; waiting up to {LEASE_S:.0f} s for what becomes of it.")
+                tell(f"Another submission of '{name}' has begun; waiting up to {RIGHT_S:.0f} s for what becomes of it.")
             seen, since = found.tag, time.monotonic()
-        time.sleep(min(LOOK_S, LEASE_S / 10))
+        time.sleep(min(LOOK_S, RIGHT_S / 10))
     return None
 
 
-def _swapped(store: Store, key: str, found: Tagged | None) -> Lease | None:
-    """Take a lease that is free or has run out, unless somebody else is faster."""
-    until = time.monotonic() + LEASE_S
+def _swapped(store: Store, key: str, found: Tagged | None) -> Right | None:
+    """Take a right that is free or has run out, unless somebody else is faster."""
+    until = time.monotonic() + RIGHT_S
     content = as_bytes({"holder": secrets.token_hex(8), "taken": utc_now()})
     if not store.compare_and_swap(key, content, found.tag if found else None):
         return None
     ours = store.read_tagged(key)
-    return Lease(ours.tag, until) if ours is not None and ours.data == content else None
+    return Right(ours.tag, until) if ours is not None and ours.data == content else None

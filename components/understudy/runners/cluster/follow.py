@@ -5,17 +5,16 @@ artifact ids of its metadata store and by names that its workflow engine makes u
 step itself, under the name that was claimed for the run.
 """
 
-import re
 import time
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 
 from understudy.errors import BadInput
+from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
-from understudy.runners.names import runs_step
+from understudy.runners.names import base_of, free_try
 from understudy.runners.outcome import outcome
-from understudy.runners.runs import Record, utc_now
+from understudy.runners.runs import Record, runs_step, utc_now
 from understudy.runners.terminal import say, tell
 from understudy.store.runs import DECISION, ENDED, STARTED, key_of, put, read
 from understudy.store.storage import Store
@@ -26,7 +25,6 @@ SUCCEEDED = "SUCCEEDED"
 GONE = "GONE"  # the API has no such run any more
 FAILURES = {"FAILED", "CANCELED", GONE}
 OF_THE_ENGINE = ("-driver", "executor")
-TRY = re.compile(r"(.+)-[1-9]\d?")  # a further try of the run that bears the name before the number
 
 
 def wait(api: Api, store: Store, record: Record, about: Mapping[str, Any]) -> int:
@@ -55,10 +53,11 @@ def require_no_failure(api: Api, store: Store, record: Record, about: Mapping[st
     state = state_of(api, store, record.name, str(about["run_id"]))
     if state not in FAILURES:
         return
-    tried = TRY.fullmatch(record.name)
-    base = tried[1] if tried and read(store, tried[1], STARTED) is not None else record.name
-    names = (f"{base}-{number}" for number in count(2))
-    free = next(name for name in names if read(store, name, STARTED) is None)
+
+    def is_claimed(name: str) -> bool:
+        return read(store, name, STARTED) is not None
+
+    free = free_try(base_of(record.name, is_claimed), is_claimed)
     day = f" --date {record.arguments['date']}" if "date" in record.arguments else ""
     raise BadInput(
         f"A name that is submitted again must be of a run that goes on or went well, got '{record.name}', which has "
@@ -125,7 +124,8 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     if run.state != SUCCEEDED:
         return _tell_failure(run)
     is_training = record.pipeline == "training"
-    if is_training and "decision" not in decision and runs_step(record.name, "evaluate"):
+    is_decided = "decision" in decision or not runs_step(claims.claimed(store, record.name).begins_at, "evaluate")
+    if is_training and not is_decided:
         raise ApiFailed(
             "A training run that has succeeded must leave evaluate's decision in the store, got none "
             f"({store.locate(key_of(record.name, DECISION))}). Look at the run's report."

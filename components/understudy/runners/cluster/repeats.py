@@ -1,8 +1,8 @@
 """Decide which failed runs are entered again without a person, and which would only fail again.
 
-The run of a night or a week has a base name, and each further try adds its number: `<base>-2`, `<base>-3`. The next one
-is entered when the one before has failed, until there are as many as were asked for. Tries are claimed like any other
-run, so two Jobs at once enter one.
+The run of a night or a week may have further tries, named by `names.nth_try`. The next one is entered when the one
+before has failed, until there are as many as were asked for. Tries are claimed like any other run, so two Jobs at once
+enter one.
 
 A step that finds what only a person can mend (exit code 2) puts it at `runs/<name>/fault.json`. A further run that
 starts from the same is refused with that sentence before anything is created. What a run starts from is hashed when it
@@ -16,6 +16,7 @@ from understudy.errors import BadArtifact, BadInput
 from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.follow import state_of
+from understudy.runners.names import nth_try
 from understudy.runners.runs import Record
 from understudy.store import layout, manifests, registry
 from understudy.store.address import parse_address
@@ -53,11 +54,10 @@ def name_to_enter(store: Store, api: Api, base: str, tries: int) -> str:
         base: name of the first try.
         tries: most runs of the same night or week.
     """
-    number, name = 1, base
-    while number < tries and has_failed(store, api, name):
+    number = 1
+    while number < tries and has_failed(store, api, nth_try(base, number)):
         number += 1
-        name = f"{base}-{number}"
-    return name
+    return nth_try(base, number)
 
 
 def has_failed(store: Store, api: Api, name: str) -> bool:

@@ -39,12 +39,12 @@ def run_step(artifact: str, changes: str, store_uri: str, target: Target, *, is_
         ApiFailed: the pipelines API is out of order.
     """
     made = artifacts.find(artifact, store_uri)
-    overrides.check(made.record, changes)
-    place = store_uri or str(made.record["arguments"].get("store", ""))
+    overrides.check(made.provenance, changes)
+    place = store_uri or str(made.provenance["arguments"].get("store", ""))
     inputs = artifacts.inputs_of(made, place)
     store = open_there(place)
     name = names.rerun_name(made.step)
-    parameters = parameters_of(made, changes) | own_places(store, name, made.record["arguments"])
+    parameters = parameters_of(made, changes) | own_places(store, name, made.provenance["arguments"])
     stale = list(stale_lines(made, place))
     say(f"Made anew: {made.step}.\nKept: {', '.join(inputs) or 'no artifact'}.")
     cluster = connected(target, store)
@@ -76,7 +76,7 @@ def run_downstream(name: str, step: str, changes: str, store_uri: str, target: T
     """
     store = open_there(store_uri)
     first, made = claims.claimed(store, runs.require_run(store, name)), made_in(store, name)
-    places = {(it.step, str(it.record["output"])): it.uri for it in made}
+    places = {(it.step, str(it.provenance["output"])): it.uri for it in made}
     planned = downstream.plan(first, step, changes, places, {})
     new = names.rerun_name(step)
     arguments = {**planned.arguments, **own_places(store, new, planned.arguments)}
@@ -85,7 +85,14 @@ def run_downstream(name: str, step: str, changes: str, store_uri: str, target: T
     cluster = connected(target, store)
     there = cluster.target.claimed(first.card, version="")
     record = replace(
-        first, name=new, arguments=arguments, started=runs.utc_now(), artifacts=target.root, target=there, inputs=""
+        first,
+        name=new,
+        arguments=arguments,
+        started=runs.utc_now(),
+        artifacts=target.root,
+        target=there,
+        inputs="",
+        begins_at=step,
     )
     platform = MessageToDict(load_pipeline(first.pipeline).platform_spec)
     spec = {"pipeline_spec": planned.cut.spec, "platform_spec": of_executors(platform, planned.cut.spec)}
@@ -148,7 +155,8 @@ def of_executors(platform: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[s
 
 def parameters_of(made: Artifact, changes: str) -> dict[str, Any]:
     """Return the step's parameters: those of the first run, new settings in the place of old ones."""
-    before = {name: value for name, value in made.record["arguments"].items() if name not in made.record["inputs"]}
+    arguments, inputs = made.provenance["arguments"], made.provenance["inputs"]
+    before = {name: value for name, value in arguments.items() if name not in inputs}
     return {**before, "overrides": overrides.merged(made.step, str(before.get("overrides", "")), changes)}
 
 
@@ -160,7 +168,7 @@ def own_places(store: Store, name: str, arguments: Mapping[str, Any]) -> dict[st
 
 def record_of(name: str, made: Artifact, parameters: Mapping[str, Any], cluster: Cluster) -> Record:
     """Write down what is asked for, as `understudy runs` lists it."""
-    card_hash, store = str(made.record.get("card_hash") or ""), cluster.store
+    card_hash, store = str(made.provenance.get("card_hash") or ""), cluster.store
     cards = layout.CARDS.listed(store, name=card_hash)
     card = cards[0][1]["card"] if cards else "understudy"
     return Record(
@@ -173,6 +181,7 @@ def record_of(name: str, made: Artifact, parameters: Mapping[str, Any], cluster:
         started=runs.utc_now(),
         artifacts=cluster.target.root,
         target=cluster.target.claimed(card, version=""),
+        begins_at=made.step,
     )
 
 

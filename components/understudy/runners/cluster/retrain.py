@@ -17,7 +17,8 @@ from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.claims import RUNNER
 from understudy.runners.cluster.follow import state_of
 from understudy.runners.cluster.repeats import FAILED
-from understudy.runners.names import runs_step
+from understudy.runners.names import free_try, is_try_of, retrain_name
+from understudy.runners.runs import runs_step
 from understudy.store import codecs, layout
 from understudy.store.names import is_day
 from understudy.store.runs import ENDED, Told, read, read_all
@@ -107,14 +108,9 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     if not nights:
         return Answer("", "Nothing to do: no night has asked for a training of the model that serves.")
     night = max(nights)
-    answers = [
-        it
-        for it in trainings
-        if not is_only_claimed(it) and it.ended.get("state") != FAILED and runs_step(it.name, "train")
-    ]
-    begun = max(map(_day, answers), default="")
+    begun = max((_day(it) for it in trainings if is_answer(it)), default="")
     claims = {it.name for it in trainings if is_only_claimed(it)}
-    if left := [it for ask in nights if ask > begun for it in claims if it.startswith(name_of(card, ask))]:
+    if left := [it for ask in nights if ask > begun for it in claims if is_try_of(it, retrain_name(card, ask))]:
         return Answer(max(left), "begun and not yet submitted")
     if begun >= night:
         return Answer("", f"Nothing to do: the night {night} was answered by the training of {begun}.")
@@ -122,21 +118,18 @@ def decide(card: str, nights: Sequence[str], trainings: Sequence[Told], most_day
     for day, days, what in ((begun, most_days, "began"), (failed, min(most_days, DAYS_AFTER_FAILURE), "failed")):
         if day and today < (free := date.fromisoformat(day) + timedelta(days=days)):
             return Answer("", f"Nothing to do now: the last training {what} on {day}, the next may on {free}.")
-    return Answer(_new_name(name_of(card, night), trainings), f"the night {night} has asked for it")
-
-
-def name_of(card: str, night: str) -> str:
-    """Return the name of the run that answers a night; a second try adds its number."""
-    return f"{card}-retrain-{night}"
-
-
-def _new_name(name: str, trainings: Sequence[Told]) -> str:
-    tries = sum(it.name.startswith(name) for it in trainings)
-    return f"{name}-{tries + 1}" if tries else name
+    name = free_try(retrain_name(card, night), {it.name for it in trainings}.__contains__)
+    return Answer(name, f"the night {night} has asked for it")
 
 
 def _day(told: Told) -> str:
     return str(told.started["started"])[:10]
+
+
+def is_answer(told: Told) -> bool:
+    """Tell whether a training run makes a student: it was begun, has not failed, and does not skip that step."""
+    is_begun = not is_only_claimed(told) and told.ended.get("state") != FAILED
+    return is_begun and runs_step(told.started.get("begins_at", ""), "train")
 
 
 def is_only_claimed(told: Told) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import BadInput
+from understudy.runners.artifacts import choose_artifact
 from understudy.runners.runs import RECORD_FILE
 from understudy.runtime import provenance
 
@@ -18,22 +19,27 @@ class Artifact:
     """An artifact with its provenance."""
 
     path: Path
-    record: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
     def step(self) -> str:
         """Name of the step that made it."""
-        return str(self.record["step"])
+        return str(self.provenance["step"])
 
     @property
     def output(self) -> str:
         """Which of the step's outputs it is."""
-        return str(self.record["output"])
+        return str(self.provenance["output"])
+
+    @property
+    def task(self) -> str:
+        """Address of the folder of the task that made it."""
+        return str(self.path.parent)
 
     @property
     def sources(self) -> set[Path]:
         """Where its inputs lie."""
-        return {Path(place["uri"]).resolve() for place in self.record["inputs"].values()}
+        return {Path(place["uri"]).resolve() for place in self.provenance["inputs"].values()}
 
 
 def find_run(name: str, work: Path) -> Path | None:
@@ -47,18 +53,7 @@ def artifact_of(run: Path, step: str) -> Path:
     Raises:
         BadInput: there is none, or the step ran several times.
     """
-    found = first_artifacts(run)
-    made = [it for it in found if it.step == step]
-    folders = sorted({it.path.parent for it in made})
-    if not made:
-        ran = ", ".join(sorted({it.step for it in found})) or "none"
-        raise BadInput(f"A step that is run again must have run, got '{step}' where {ran} did ({run}, --from).")
-    if len(folders) > 1:
-        raise BadInput(
-            f"A step that is run again alone must have run once, got {len(folders)} times ({step}, --from). Add "
-            f"--downstream, or give an artifact of one of them: {folders[0]}, ..."
-        )
-    return made[0].path
+    return choose_artifact(step, first_artifacts(run), str(run)).path
 
 
 def first_artifacts(run: Path) -> list[Artifact]:
@@ -99,7 +94,7 @@ def require_unchanged(made: list[Artifact], anew: Container[str] = ()) -> None:
     Raises:
         BadInput: something is gone, changed or not on this machine; a sentence each.
     """
-    read = [it for artifact in made for it in provenance.read_by(artifact.record) if it.place not in anew]
+    read = [it for artifact in made for it in provenance.read_by(artifact.provenance) if it.place not in anew]
     if faults := sorted({fault for it in read if (fault := _fault(it))}):
         raise BadInput(faults)
 

@@ -16,7 +16,7 @@ from typing import Any
 from kfp import dsl
 
 from understudy.errors import UnderstudyError
-from understudy.runners.events import Event, record_of
+from understudy.runners.events import Event, provenance_of
 from understudy.runtime.shell import is_done
 
 Values = dict[str, Any]
@@ -242,9 +242,9 @@ def run_task(task: Task) -> Generator[Event, None, Values]:
     if returned is None:
         yield Event(task.name, "started", task.folder)
         returned = call(task)
-        yield Event(task.name, "ended", task.folder, record_of(task.folder))
+        yield Event(task.name, "ended", task.folder, provenance_of(task.folder))
     else:
-        yield Event(task.name, "kept", task.folder, record_of(task.folder))
+        yield Event(task.name, "kept", task.folder, provenance_of(task.folder))
     return {**task.outputs, **returned}
 
 

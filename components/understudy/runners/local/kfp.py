@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from understudy.pipelines.compile import load_pipeline
-from understudy.runners.events import Event, StepFailed, record_of
+from understudy.runners.events import Event, StepFailed, provenance_of
 from understudy.runners.terminal import front_door
 from understudy.runtime import provenance
 from understudy.runtime.shell import ERROR_FILE
@@ -70,7 +70,7 @@ def follow(lines: IO[str], root: Path, log: IO[str]) -> Generator[Event, None, N
             yield Event(found[1], "started", folder_of(root, found[1]))
         elif (found := ENDED.search(line)) and found[2] == "SUCCESS":
             folder = folder_of(root, found[1], f"*{provenance.FILE}")
-            yield Event(found[1], "ended", folder, record_of(folder))
+            yield Event(found[1], "ended", folder, provenance_of(folder))
         elif found:
             raise failure_in(folder_of(root, found[1], ERROR_FILE), found[1])
 

@@ -29,7 +29,7 @@ def run_step(artifact: Path, overrides: str, out: Path | None) -> int:
     made = planned.made
     step.make_folder(planned.folder)
     say(f"Made anew: {made.step}, in {planned.folder}.")
-    say(f"Kept: {', '.join(made.record['inputs']) or 'no artifact'}.")
+    say(f"Kept: {', '.join(made.provenance['inputs']) or 'no artifact'}.")
     try:
         with noise_to(planned.folder / LOG_FILE):
             done = step.carry_out(planned)
@@ -65,6 +65,7 @@ def run_downstream(run: Path, begin: str, overrides: str) -> int:
         arguments=planned.arguments,
         started=runs.utc_now(),
         artifacts=str((run.parent / name).resolve()),
+        begins_at=begin,
     )
     for line in planned.lines():
         say(line)

@@ -149,30 +149,30 @@ def begin(opened: runs.Run) -> Events:
 
 def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
     """Run a pipeline's tasks, a line each, and end with a sentence; returns the exit code."""
-    records: dict[str, Mapping[str, Any]] = {}  # each task's provenance
+    made: dict[str, Mapping[str, Any]] = {}  # each task's provenance
     try:
         with noise_to(opened.log) as real, ended_by_signals(), Board(real, opened.log) as board:
             with closing(begin()) as events:
                 for event in events:
                     board.show(event)
-                    records[event.task] = event.record
-            return conclude(opened, board, records)
+                    made[event.task] = event.provenance
+            return conclude(opened, board, made)
     except (SystemExit, Exception) as error:
         return tell_failure(opened, error)
 
 
-def conclude(opened: runs.Run, board: Board, records: Mapping[str, Mapping[str, Any]]) -> int:
+def conclude(opened: runs.Run, board: Board, made: Mapping[str, Mapping[str, Any]]) -> int:
     """Say how a run ended that came to its end, and write it down."""
     is_training = opened.record.pipeline == "training"
-    decided = {task: record["parameters"] for task, record in records.items() if record["parameters"]}
-    is_published = not is_training or "publish" in records
+    decided = {task: it["parameters"] for task, it in made.items() if it["parameters"]}
+    is_published = not is_training or "publish" in made
     unasked = {"decision": PUBLISH if is_published else ""}  # a run from a later step on has none of evaluate
     gate = next((given for given in decided.values() if "decision" in given), unasked)
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
     if pages := sorted(opened.folder.glob(f"**/{PAGE}")):
         # under a name that a browser opens as a page
         board.say(f"Report: {Path(shutil.copyfile(pages[-1], opened.folder / 'report.html'))}")
-    headline = records.get("publish" if is_training else "watch", {}).get("headline", "")
+    headline = made.get("publish" if is_training else "watch", {}).get("headline", "")
     sentence, code = outcome(opened.record.name, gate if is_training else {}, headline)
     board.say(sentence)
     return code

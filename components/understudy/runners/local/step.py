@@ -54,12 +54,12 @@ def plan(artifact: Path, changes: str, out: Path | None = None) -> Plan:
     """
     made = Artifact(artifact.resolve(), provenance.read(artifact))
     require_whole(made)
-    overrides.check(made.record, changes)
+    overrides.check(made.provenance, changes)
     require_unchanged([made])
     folder = out or free_folder(made.path.parent)
-    before = made.record["arguments"]
+    before = made.provenance["arguments"]
     lines = overrides.merged(made.step, str(before.get("overrides", "")), changes)
-    inputs = {name: str(place["uri"]) for name, place in made.record["inputs"].items()}
+    inputs = {name: str(place["uri"]) for name, place in made.provenance["inputs"].items()}
     outputs = {name: str(folder / name) for name in shell.signature(made.step).outputs}
     return Plan(made, folder, {**before, "overrides": lines, **inputs, **outputs})
 
@@ -85,11 +85,11 @@ def require_whole(made: Artifact) -> None:
     Raises:
         BadArtifact: it does not, or cannot.
     """
-    if lacking := [key for key, kind in NEEDED.items() if not isinstance(made.record.get(key), kind)]:
+    if lacking := [key for key, kind in NEEDED.items() if not isinstance(made.provenance.get(key), kind)]:
         raise _broken(made, f"A provenance must be the whole record of a step, got no sound {', '.join(lacking)}")
     try:
         shell.signature(made.step)
-        provenance.read_by(made.record)
+        provenance.read_by(made.provenance)
     except ImportError as error:
         raise _broken(made, f"The step of an artifact must be installed here, got {error}") from error
     except (KeyError, TypeError) as error:
@@ -126,7 +126,7 @@ def changed(old: Mapping[str, Artifact], new: Mapping[str, Artifact]) -> set[Pat
 
 def report_lines(done: Rerun) -> Iterator[str]:
     """Write what a rerun did: metrics before and after, where its outputs are, and what is stale now."""
-    before, after = (next(iter(side.values())).record for side in (done.old, done.new))
+    before, after = (next(iter(side.values())).provenance for side in (done.old, done.new))
     if before["version"] != after["version"]:
         yield f"Made by version {before['version']}, run again by {after['version']}."
     yield f"{before['step']}: {before['headline']}  ->  {after['headline']}"
