@@ -5,7 +5,7 @@ import time
 from datetime import date
 
 from understudy.runners.request import Request
-from understudy.store.manifests import night_of
+from understudy.store.names import night_of
 from understudy.task.card import Card
 from understudy.task.steps import STEPS
 

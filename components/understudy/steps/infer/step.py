@@ -15,7 +15,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.steps.infer import jobs, rules
 from understudy.steps.infer.jobs import Job
 from understudy.steps.infer.rules import Known, Segment, Tally
-from understudy.store import codecs, layout, manifests, tombstones
+from understudy.store import codecs, layout, manifests, names, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.segments import find_record, parse
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
@@ -81,7 +81,7 @@ def run(
     jobs.require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
     if bundle is not None:
-        shards = jobs.outside(bundle, texts, manifests.night_of(date), FolderStore(predictions), overrides)
+        shards = jobs.outside(bundle, texts, names.night_of(date), FolderStore(predictions), overrides)
     else:
         assert card is not None  # noqa: S101 - require_one_form has seen to it
         shards = [jobs.of_night(card, prepare_store(store, must_exist=True), shard, source, overrides)]
