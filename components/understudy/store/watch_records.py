@@ -286,10 +286,10 @@ def learning_curve(store: Store) -> list[Cycle]:
 
 
 def _cycle(store: Store, version: str, published: str) -> Cycle:
-    manifest = registry.read_manifest(store, version)
+    stored = registry.read_version(store, version)
     settings = registry.fetch_settings(store, version)
-    paper = f"{manifest.papers}/evaluation.json"
-    f1 = _published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
+    paper = f"{stored.papers}/evaluation.json"
+    f1 = _published_f1(registry.read_paper(store, stored, paper)) if paper in stored.files else None
     return Cycle(version=version, published=published, trained_texts=settings.get("trained_texts"), f1=f1)
 
 
