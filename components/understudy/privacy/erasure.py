@@ -6,7 +6,7 @@ training again makes one that did not.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,21 @@ from understudy.progress import track
 from understudy.search import opening
 from understudy.stats.drift.words import words_of
 from understudy.store import layout, tombstones
-from understudy.store.layout import Erasure
+from understudy.store.layout import Erasure, Family
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER
 from understudy.store.storage import Store
 from understudy.teacher.response_log import ResponseLog, content_key
 from understudy.text.numbers import count
+
+# Families whose objects no eraser of rows can mend: what does it, before any rows go, from the texts' words ...
+BEFORE_ROWS: Mapping[Family, Callable[[Store, frozenset[str]], None]] = {
+    layout.WATCH_SERIES: forget_words,
+    layout.WATCH_PAGES: forget_words,
+    layout.WATCH_NEWEST: forget_words,
+}
+# ... or once all rows went; it returns what it could not follow, since others altered it
+AFTER_ROWS: Mapping[Family, Callable[[Store], list[str]]] = {layout.SHARD_RECORDS: shard_records.book}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +74,15 @@ def forget(
     tombstones.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if layout.erasure_of(key) in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
-    forget_words(store, wanted.words)  # first: whoever does this again after a kill still finds the texts' words
+    for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
+        forget_derived(store, wanted.words)
     rows: Counter[str] = Counter()
     with track(len(keys), "forget: objects read") as progress:
         for key in keys:
             rows[_top(key)] += erase(store, key, wanted)
             progress.advance()
     rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
-    altered = shard_records.book(store)
+    altered = [key for follow in dict.fromkeys(AFTER_ROWS.values()) for key in follow(store)]
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
     documents = _forget_in_indices(store, wanted, servers)
