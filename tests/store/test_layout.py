@@ -9,7 +9,7 @@ import pytest
 import understudy
 from tests.nights import prediction, put_segment
 from understudy.privacy import erasure, retention
-from understudy.privacy.objects import ERASERS
+from understudy.privacy.objects import ERASERS, REPLACERS
 from understudy.store import layout
 from understudy.store.folder import FolderStore
 from understudy.store.layout import FAMILIES, FIELDS, Erasure, Family, Stays
@@ -94,6 +94,7 @@ def test_every_family_that_a_text_leaves_is_one_that_forgetting_handles():
     assert set(by_hand) == leaving - by_rows
     assert len(set(by_hand)) == len(by_hand)
     assert {family.erasure for family in leaving} == {*Erasure}
+    assert by_rows >= {*REPLACERS}
 
 
 def test_families_in_one_folder_of_a_day_stay_as_long_as_each_other():
