@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -37,8 +38,21 @@ class Wanted:
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
-        is_its_answer = "id" not in row and row.get("content") in self.contents
-        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+        is_its_answer = "id" not in row and _as_text(row.get("content")) in self.contents
+        return _as_text(row.get("id")) in self.ids or _as_text(row.get("group")) in self.groups or is_its_answer
+
+
+def _as_text(value: Any) -> str | None:
+    """Write an id or group as text, a number as `mask` casts one: whoever asks to forget names texts by text.
+
+    Raises:
+        TypeError: it is a list or mapping, of which nobody knows whether it names a text.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    raise TypeError(f"an id, group or content that is a {type(value).__name__}")
 
 
 def erase(store: Store, key: str, wanted: Wanted) -> int:
