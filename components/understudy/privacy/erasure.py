@@ -50,6 +50,19 @@ def forget(
 ) -> Erased:
     """Forget texts; doing it again, after a kill too, ends what is left to do.
 
+    In this order. A kill leaves undone what comes after it, and whoever names the texts again ends it:
+
+    1. Tombstones. From here on no run takes the texts, and a night that goes on takes them out of its own segments.
+    2. What was derived from their words (`BEFORE_ROWS`), the watch's pages before its records: these still say what
+       is left to do. All tables still stand, in which the words are found again.
+    3. Rows, object by object: first those that name a text by id or hash, with the answers that a run merges meanwhile,
+       then the tables that say what it says, in which ids and hashes are found again. A segment is written anew once
+       its shard's record says what it will be.
+    4. What follows the rows (`AFTER_ROWS`): until then a shard's record counts rows that its segments lack, which those
+       who read a night allow for once there are tombstones. Whoever forgets any text counts them.
+    5. This machine's cache of the teacher's answers, which any run that opens it ends too.
+    6. The search indices; one in SQLite, on this machine or another, forgets too when it is next opened.
+
     Args:
         store: the store whose nights and training runs met the texts.
         ids: of the texts.
@@ -76,12 +89,7 @@ def forget(
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
-    rows: Counter[str] = Counter()
-    with track(len(keys), "forget: objects read") as progress:
-        for key in keys:
-            rows[_top(key)] += erase(store, key, wanted)
-            progress.advance()
-    rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
+    rows = _erase_rows(store, keys, wanted)
     altered = [key for follow in dict.fromkeys(AFTER_ROWS.values()) for key in follow(store)]
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
@@ -112,6 +120,19 @@ def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
     except pl.exceptions.PolarsError as error:
         raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
     yield from named.iter_rows(named=True)
+
+
+def _erase_rows(store: Store, keys: Sequence[str], wanted: Wanted) -> Counter[str]:
+    """Erase object by object, those that say what texts say last: whoever begins again finds hashes there alone."""
+    rows: Counter[str] = Counter()
+    telling = [key for key in keys if layout.erasure_of(key) is Erasure.ROWS and layout.SCORED.fields(key) is None]
+    with track(len(keys), "forget: objects read") as progress:
+        for part in (sorted({*keys} - {*telling}), telling):
+            for key in part:
+                rows[_top(key)] += erase(store, key, wanted)
+                progress.advance()
+            rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
+    return rows
 
 
 def _require_unaltered(store: Store, altered: Sequence[str]) -> None:
