@@ -230,7 +230,12 @@ def _put(store: Store, key: str, data: bytes, forgotten: Forgotten) -> Stored:
 
 
 def _without(store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]) -> Stored | None:
-    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none."""
+    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none.
+
+    Nothing is said beforehand in the shard's record, as forgetting does: the worker puts that anew at the shard's end,
+    from the segments as they stand, and after a kill before that its hash is no longer the segment's, by which
+    `_complete` sends the next worker over the shard again.
+    """
 
     def write() -> Stored | None:
         stored = store.read_tagged(key)
