@@ -147,8 +147,8 @@ class Night:
         evidence: sentences, one for each thing that speaks for the verdict.
         series: by name.
         points: of the nightly series, on their own scales.
-        summary: sums and cross products of the night (`drift.Summary`).
-        reference: `drift.Reference` of this night, where the bundle has none and no night before had.
+        summary: sums and cross products of the night (`Summary`).
+        reference: `Reference` of this night, where the bundle has none and no night before had.
         words: that came up, where the words have changed.
         settings: of the watch.
         quality: key of the quality record that was known on this night; empty when there was none.
