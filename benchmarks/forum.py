@@ -36,7 +36,7 @@ def labelled() -> pl.DataFrame:
 
 
 def gold() -> pl.DataFrame:
-    """Return the labels of the budget as `records.Gold`."""
+    """Return the labels of the budget as `tables.Gold`."""
     return labelled().filter(pl.col("split").is_not_null()).with_columns(annotators=pl.lit(1), origin=pl.lit("labels"))
 
 

@@ -34,7 +34,7 @@ def card() -> Card:
 
 
 def gold() -> pl.DataFrame:
-    """Read the demo's human labels as `records.Gold`."""
+    """Read the demo's human labels as `tables.Gold`."""
     labels = pl.read_csv(TASK / "labels.csv", infer_schema=False)
     texts = pl.read_csv(TASK / "texts.csv", infer_schema=False).select("id", "group", "text")
     return labels.join(texts, on="id").with_columns(annotators=pl.lit(1), origin=pl.lit("labels"))

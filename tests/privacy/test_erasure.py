@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import itertools
 import json
 import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.watched import KNOWN, make_texts, publish, put_night
 from understudy.cli.main import app
 from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.privacy import erasure
+from understudy.privacy.objects import ERASERS
 from understudy.privacy.watch_words import forget_words
 from understudy.reports import watch
 from understudy.review import labels
@@ -28,6 +31,7 @@ from understudy.search.settings import IndexConfig
 from understudy.search.sync import follow
 from understudy.steps.watch import quality
 from understudy.store import tombstones, watch_records
+from understudy.store.folder import FolderStore
 from understudy.store.registry import Current
 from understudy.store.storage import open_store
 from understudy.store.watch_records import Quality
@@ -139,6 +143,74 @@ def test_forgetting_again_changes_nothing(filled):
     again = erasure.forget(filled, ["jane"], [], "2026-11-05")
     assert (dict(again.rows), again.documents) == ({}, 0)
     assert everything(filled.root) == before
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_after(monkeypatch, number):
+    """End the process right after so many writes to a store."""
+    done = itertools.count(1)
+
+    def hooked(write):
+        def counted(*arguments):
+            result = write(*arguments)
+            if next(done) == number:
+                raise Killed
+            return result
+
+        return counted
+
+    for name in ("put_if_absent", "compare_and_swap", "delete"):
+        monkeypatch.setattr(FolderStore, name, hooked(getattr(FolderStore, name)))
+
+
+@pytest.mark.parametrize("named", [{"ids": ["jane"], "groups": []}, {"ids": [], "groups": ["g"]}])
+def test_after_a_kill_at_any_write_forgetting_again_ends_what_is_left(filled, tmp_path, monkeypatch, named):
+    left_over, is_killed, number = [], True, 0
+    while is_killed:
+        number += 1
+        store = FolderStore(shutil.copytree(filled.root, tmp_path / str(number)))
+        with monkeypatch.context() as patch:
+            kill_after(patch, number)
+            try:
+                erasure.forget(store, **named, today="2026-11-04")
+            except Killed:
+                pass
+            else:
+                is_killed = False
+        erasure.forget(store, **named, today="2026-11-04")
+        left = everything(store.root)
+        traces = (SECRET.encode(), b"jane", prediction("jane", SECRET)["content"].encode())
+        left_over += [(number, trace) for trace in traces if trace in left]
+    assert left_over == []
+    assert number > len(ERASERS)  # there was something to kill
+
+
+def test_answers_that_are_merged_while_forgetting_is_killed_go_too(filled, monkeypatch):
+    merged = f"judgements/{CARD}/judge/{'0' * 32}.jsonl"
+    parts = {key: filled.read(key) for key in filled.list("judgements/") if key.endswith(".jsonl")}
+    erase_row, swap = FolderStore.delete, FolderStore.compare_and_swap
+
+    def deleted(store, key):
+        if key in parts:
+            store.put_if_absent(merged, b"".join(parts.values()))
+        erase_row(store, key)
+
+    def swapped(store, key, data, tag):
+        swap(store, key, data, tag)
+        if key.startswith("predictions/") and key.endswith(".parquet"):
+            raise Killed
+        return True
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(FolderStore, "delete", deleted)
+        patch.setattr(FolderStore, "compare_and_swap", swapped)
+        filled.delete(f"queues/{CARD}/q1/queue.parquet")
+        erasure.forget(filled, ["jane"], [], "2026-11-04")
+    erasure.forget(filled, ["jane"], [], "2026-11-04")
+    assert prediction("jane", SECRET)["content"].encode() not in everything(filled.root)
 
 
 def test_a_forgotten_text_that_arrives_again_is_not_indexed(filled, tmp_path):

@@ -26,7 +26,7 @@ from understudy.model.scoring import Bundle
 from understudy.privacy import erasure
 from understudy.runtime.shell import execute
 from understudy.steps.infer import rules
-from understudy.store import codecs, manifests, registry, segments, tombstones
+from understudy.store import codecs, layout, manifests, registry, segments, tombstones
 from understudy.store.bundles import version_of
 from understudy.store.folder import FolderStore
 from understudy.store.predictions import PREDICTIONS
@@ -388,6 +388,32 @@ def test_a_worker_that_goes_on_removes_what_was_forgotten_after_its_segments_wer
     assert "t11" not in desk.predictions("2026-11-01")["id"]
     assert desk.record("2026-11-01")["rows"] == 11
     assert manifest.texts == 12
+
+
+def test_a_worker_that_is_killed_while_it_forgets_leaves_a_record_that_the_next_one_makes_whole(desk, monkeypatch):
+    desk.write("a.csv", texts(0, 12))
+    manifest = desk.night("2026-11-01", overrides="infer.texts_per_segment=5")
+    tombstones.remember_to_forget(desk.store, "id", ["t11"], "2026-11-21")
+    swap = FolderStore.compare_and_swap
+
+    def killed(store, key, data, tag):
+        if layout.SHARD_RECORDS.fields(key) is not None:
+            raise KeyboardInterrupt
+        return swap(store, key, data, tag)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FolderStore, "compare_and_swap", killed)
+        desk.infer("2026-11-01/00")
+    assert "t11" not in desk.predictions("2026-11-01")["id"]
+    assert desk.record("2026-11-01")["rows"] == 12
+    with pytest.raises(StorageError, match=r"got 1 other \(.*00-00002\.parquet\)\. All else has forgotten"):
+        erasure.forget(desk.store, ["t11"], [], "2026-11-21")
+    desk.infer("2026-11-01/00")
+    record = desk.record("2026-11-01")
+    assert (record["rows"], record["refused"]) == (11, {"forgotten": 1})
+    lying = [desk.store.read(manifests.prediction_key(manifest, 0, number)) for number in range(3)]
+    assert [part["sha256"] for part in record["segments"]] == [hashlib.sha256(data).hexdigest() for data in lying]
+    erasure.forget(desk.store, ["t11"], [], "2026-11-21")
 
 
 def test_a_refused_row_of_a_group_is_forgotten_with_it(desk):

@@ -40,8 +40,8 @@ def version_of(bundle: Path) -> str:
 
 
 def assert_whole(store: Store, version: str) -> None:
-    manifest = registry.read_manifest(store, version)
-    for name, digest in manifest.files.items():
+    published = registry.read_version(store, version)
+    for name, digest in published.files.items():
         assert registry.hashlib.sha256(store.read(f"bundles/{version}/{name}")).hexdigest() == digest
 
 

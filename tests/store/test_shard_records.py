@@ -10,7 +10,7 @@ import pytest
 
 from tests.nights import prediction, put_segment
 from understudy.errors import StorageError
-from understudy.privacy import erasure, shard_records
+from understudy.privacy import erasure
 from understudy.store import layout
 from understudy.store.folder import FolderStore
 
@@ -148,7 +148,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str, store: FolderStore, *na
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         if place == "uncounted":
-            patch.setattr(shard_records, "book", killed)
+            patch.setitem(erasure.AFTER_ROWS, layout.SHARD_RECORDS, killed)
         else:
             patch.setattr(FolderStore, "compare_and_swap", hooked)
         erasure.forget(store, names, [], TODAY)

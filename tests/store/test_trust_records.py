@@ -144,7 +144,7 @@ def test_whatever_stands_at_one_place_of_a_record_is_read_or_refused(whole, data
         shard: lambda content, where: segments.parse_record(content, store, shard),
         f"bundles/{manifest.bundle}/bundle.json": registry.parse_settings,
         f"bundles/{manifest.bundle}/manifest.json": lambda content, where: codecs.read_as(
-            registry.Manifest, content, where
+            registry.PublishedVersion, content, where
         ),
     }
     key = data.draw(st.sampled_from(sorted(readers)))

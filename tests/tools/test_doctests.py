@@ -12,14 +12,18 @@ PACKAGES = {"understudy": "components/understudy", "understudy.pipelines": "pipe
 }
 
 
-def modules_with_examples() -> list[str]:
-    """Find the modules that have an example, by their text: importing all of them takes long."""
-    return [
-        ".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts)).removesuffix(".__init__")
+def sources() -> dict[str, Path]:
+    """Find every module of the product, its tools and its benchmarks, by its dotted name."""
+    return {
+        ".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts)).removesuffix(".__init__"): path
         for package, folder in PACKAGES.items()
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if ">>> " in path.read_text(encoding="utf-8")
-    ]
+    }
+
+
+def modules_with_examples() -> list[str]:
+    """Find the modules that have an example, by their text: importing all of them takes long."""
+    return [name for name, path in sources().items() if ">>> " in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("name", modules_with_examples())

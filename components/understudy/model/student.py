@@ -61,7 +61,7 @@ def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
     """Load a student with a fresh head for these labels, and its fast tokenizer.
 
     Args:
-        name: a key of `students.STUDENTS`, a folder, or a hub name.
+        name: a key of `architectures.STUDENTS`, a folder, or a hub name.
         labels: names in the card's order, which becomes the order of the logits.
 
     Raises:

@@ -6,7 +6,7 @@ training again makes one that did not.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,21 @@ from understudy.progress import track
 from understudy.search import opening
 from understudy.stats.drift.words import words_of
 from understudy.store import layout, tombstones
-from understudy.store.layout import Erasure
+from understudy.store.layout import Erasure, Family
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER
 from understudy.store.storage import Store
 from understudy.teacher.response_log import ResponseLog, content_key
 from understudy.text.numbers import count
+
+# Families whose objects no eraser of rows can mend: what does it, before any rows go, from the texts' words ...
+BEFORE_ROWS: Mapping[Family, Callable[[Store, frozenset[str]], None]] = {
+    layout.WATCH_SERIES: forget_words,
+    layout.WATCH_PAGES: forget_words,
+    layout.WATCH_NEWEST: forget_words,
+}
+# ... or once all rows went; it returns what it could not follow, since others altered it
+AFTER_ROWS: Mapping[Family, Callable[[Store], list[str]]] = {layout.SHARD_RECORDS: shard_records.book}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,19 @@ def forget(
     store: Store, ids: Collection[str], groups: Collection[str], today: str, servers: Collection[str] = ()
 ) -> Erased:
     """Forget texts; doing it again, after a kill too, ends what is left to do.
+
+    In this order. A kill leaves undone what comes after it, and whoever names the texts again ends it:
+
+    1. Tombstones. From here on no run takes the texts, and a night that goes on takes them out of its own segments.
+    2. What was derived from their words (`BEFORE_ROWS`), the watch's pages before its records: these still say what
+       is left to do. All tables still stand, in which the words are found again.
+    3. Rows, object by object: first those that name a text by id or hash, with the answers that a run merges meanwhile,
+       then the tables that say what it says, in which ids and hashes are found again. A segment is written anew once
+       its shard's record says what it will be.
+    4. What follows the rows (`AFTER_ROWS`): until then a shard's record counts rows that its segments lack, which those
+       who read a night allow for once there are tombstones. Whoever forgets any text counts them.
+    5. This machine's cache of the teacher's answers, which any run that opens it ends too.
+    6. The search indices; one in SQLite, on this machine or another, forgets too when it is next opened.
 
     Args:
         store: the store whose nights and training runs met the texts.
@@ -65,14 +87,10 @@ def forget(
     tombstones.remember_to_forget(store, "group", groups, today)
     keys = [key for key in store.list() if layout.erasure_of(key) in ERASERS]
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
-    forget_words(store, wanted.words)  # first: whoever does this again after a kill still finds the texts' words
-    rows: Counter[str] = Counter()
-    with track(len(keys), "forget: objects read") as progress:
-        for key in keys:
-            rows[_top(key)] += erase(store, key, wanted)
-            progress.advance()
-    rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
-    altered = shard_records.book(store)
+    for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
+        forget_derived(store, wanted.words)
+    rows = _erase_rows(store, keys, wanted)
+    altered = [key for follow in dict.fromkeys(AFTER_ROWS.values()) for key in follow(store)]
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
     documents = _forget_in_indices(store, wanted, servers)
@@ -102,6 +120,19 @@ def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
     except pl.exceptions.PolarsError as error:
         raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
     yield from named.iter_rows(named=True)
+
+
+def _erase_rows(store: Store, keys: Sequence[str], wanted: Wanted) -> Counter[str]:
+    """Erase object by object, those that say what texts say last: whoever begins again finds hashes there alone."""
+    rows: Counter[str] = Counter()
+    telling = [key for key in keys if layout.erasure_of(key) is Erasure.ROWS and layout.SCORED.fields(key) is None]
+    with track(len(keys), "forget: objects read") as progress:
+        for part in (sorted({*keys} - {*telling}), telling):
+            for key in part:
+                rows[_top(key)] += erase(store, key, wanted)
+                progress.advance()
+            rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
+    return rows
 
 
 def _require_unaltered(store: Store, altered: Sequence[str]) -> None:

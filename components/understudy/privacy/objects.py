@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from understudy.privacy import shard_records
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout, tombstones
 from understudy.store.base import Tagged
-from understudy.store.layout import Erasure
+from understudy.store.layout import Erasure, Family
 from understudy.store.storage import Beaten, Store, contend
 
 
@@ -37,8 +38,21 @@ class Wanted:
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
-        is_its_answer = "id" not in row and row.get("content") in self.contents
-        return row.get("id") in self.ids or row.get("group") in self.groups or is_its_answer
+        is_its_answer = "id" not in row and _as_text(row.get("content")) in self.contents
+        return _as_text(row.get("id")) in self.ids or _as_text(row.get("group")) in self.groups or is_its_answer
+
+
+def _as_text(value: Any) -> str | None:
+    """Write an id or group as text, a number as `mask` casts one: whoever asks to forget names texts by text.
+
+    Raises:
+        TypeError: it is a list or mapping, of which nobody knows whether it names a text.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    raise TypeError(f"an id, group or content that is a {type(value).__name__}")
 
 
 def erase(store: Store, key: str, wanted: Wanted) -> int:
@@ -49,6 +63,7 @@ def erase(store: Store, key: str, wanted: Wanted) -> int:
     """
     if (erasure := layout.erasure_of(key)) not in ERASERS:
         return 0
+    replace = next((REPLACERS[family] for family in layout.families_of(key) if family in REPLACERS), _swapped)
 
     def write() -> int:
         found = store.read_tagged(key)
@@ -58,7 +73,7 @@ def erase(store: Store, key: str, wanted: Wanted) -> int:
             data, rows = ERASERS[erasure](found.data, wanted, store.locate(key))
         except (ValueError, TypeError, csv.Error, pl.exceptions.PolarsError) as error:
             raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
-        if rows and not _replaced(store, key, found, data):
+        if rows and not replace(store, key, found, data):
             raise Beaten
         return rows
 
@@ -88,18 +103,6 @@ def erase_texts(store: Store, keys: Collection[str], texts: pl.DataFrame) -> Non
     wanted = Wanted(frozenset(texts["id"]), frozenset())
     for key in keys if len(texts) else ():
         erase(store, key, wanted)
-
-
-def _replaced(store: Store, key: str, found: Tagged, data: bytes) -> bool:
-    """Put an object's new content in place of the old; False when another writer was first."""
-    if layout.JUDGEMENTS.fields(key) is not None:  # under a new name, so that every cache of it is renewed
-        name = hashlib.sha256(data).hexdigest()[:32]
-        store.put_if_absent(layout.JUDGEMENTS.key_from(layout.JUDGEMENTS, key, name=name), data)
-        store.delete(key)
-        return True
-    if layout.SEGMENTS.fields(key) is not None:
-        shard_records.intend(store, key, found.data, data)
-    return store.compare_and_swap(key, data, found.tag)
 
 
 def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
@@ -165,6 +168,31 @@ ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int
     Erasure.CELLS: _without_cells,
     Erasure.ITEMS: _without_items,
     Erasure.BLANKED: _blank_answers,
+}
+
+
+def _swapped(store: Store, key: str, found: Tagged, data: bytes) -> bool:
+    """Put an object's new content in place of the old; False when another writer was first."""
+    return store.compare_and_swap(key, data, found.tag)
+
+
+def _intended(store: Store, key: str, found: Tagged, data: bytes) -> bool:
+    """Put a segment's new content in place of the old, once its shard's record says what it is about to be."""
+    shard_records.intend(store, key, found.data, data)
+    return _swapped(store, key, found, data)
+
+
+def _renamed(store: Store, key: str, _: Tagged, data: bytes) -> bool:
+    """Put answers under a new name, so that every cache of them is renewed; no writer can be first."""
+    name = hashlib.sha256(data).hexdigest()[:32]
+    store.put_if_absent(layout.JUDGEMENTS.key_from(layout.JUDGEMENTS, key, name=name), data)
+    store.delete(key)
+    return True
+
+
+REPLACERS: Mapping[Family, Callable[[Store, str, Tagged, bytes], bool]] = {  # all others are swapped
+    layout.SEGMENTS: _intended,
+    layout.JUDGEMENTS: _renamed,
 }
 
 

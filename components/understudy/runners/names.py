@@ -11,7 +11,7 @@ from datetime import date
 from itertools import count
 
 from understudy.runners.request import Request
-from understudy.store.manifests import night_of
+from understudy.store.names import night_of
 from understudy.task.card import Card
 
 FURTHER = re.compile(r"-[1-9]\d?")  # what a further try adds to the name

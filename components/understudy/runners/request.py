@@ -9,7 +9,7 @@ from typing import Literal
 
 from understudy.errors import BadInput
 from understudy.runners import checks
-from understudy.store.manifests import night_of
+from understudy.store.names import night_of
 
 OWN = {  # what a pipeline takes beside card, store and overrides
     "training": ("texts", "labels"),

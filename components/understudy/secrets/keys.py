@@ -1,6 +1,6 @@
 """Read keys and passwords from the environment or mounted files, and redact them everywhere else.
 
-Every sink of text goes through this module: standard error and output by `store.sinks`, records by `redact_values`. A
+Every sink of text goes through this module: standard error and output by `secrets.sinks`, records by `redact_values`. A
 secret is known by its value, not by its looks: what the environment holds under a name such as OPENAI_API_KEY, what was
 read from a mounted file, and the password in an address that was given. It is found in every form in which it travels.
 

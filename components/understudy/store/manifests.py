@@ -11,7 +11,6 @@ manifest, so there is no second pointer that could go wrong.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -143,23 +142,6 @@ class Manifest:
         return [f"{self.date}/{index:02d}" for index in range(len(self.shards))]
 
 
-def night_of(given: str) -> str:
-    """Return a night as YYYY-MM-DD; today's in UTC when none is given.
-
-    >>> night_of("2026-11-01")
-    '2026-11-01'
-
-    Raises:
-        BadInput: it is no date.
-    """
-    if not given:
-        return datetime.now(UTC).date().isoformat()
-    try:
-        return _same(date.fromisoformat(given).isoformat(), given)
-    except ValueError as error:
-        raise BadInput(f"A night must be a date YYYY-MM-DD, got '{given}' (--date).") from error
-
-
 def source_on(source: str, night: str) -> str:
     """Fill a night into the address of its texts.
 
@@ -167,12 +149,6 @@ def source_on(source: str, night: str) -> str:
     's3://bucket/2026-11-01'
     """
     return source.replace(DATE, night)
-
-
-def _same(read: str, given: str) -> str:
-    if read != given:
-        raise ValueError(given)
-    return read
 
 
 def manifest_key(night: str) -> str:

@@ -5,13 +5,13 @@ a path made of them is resolved and proven to lie in its folder.
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from understudy.errors import BadArtifact
+from understudy.errors import BadArtifact, BadInput
 
 VERSION = r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)*"
 CARD_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -46,6 +46,23 @@ def is_day(text: str) -> bool:
         return _day(text) == text
     except ValueError:
         return False
+
+
+def night_of(given: str) -> str:
+    """Return a night as YYYY-MM-DD; today's in UTC when none is given.
+
+    >>> night_of("2026-11-01")
+    '2026-11-01'
+
+    Raises:
+        BadInput: it is no date.
+    """
+    if not given:
+        return datetime.now(UTC).date().isoformat()
+    try:
+        return _day(given)
+    except ValueError as error:
+        raise BadInput(f"A night must be a date YYYY-MM-DD, got '{given}' (--date).") from error
 
 
 PATTERNS = {

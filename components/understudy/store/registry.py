@@ -45,7 +45,7 @@ MOST_FILES = 1000  # of a version; a bundle and its papers have about ten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class PublishedVersion:
     """A published version.
 
     Attributes:
@@ -141,7 +141,7 @@ def publish_bundle(store: Store, bundle: Path, papers: Mapping[str, bytes], *, i
     contents = {name: (bundle / name).read_bytes() for name in (*settings["files"], BUNDLE_FILE)}
     folder = f"papers/{_papers_hash(papers)}"
     contents |= {f"{folder}/{name}": data for name, data in papers.items()}
-    manifest = Manifest(
+    published = PublishedVersion(
         version=_safe_version(settings["version"]),
         card=card.name,
         card_hash=card.hash,
@@ -150,8 +150,8 @@ def publish_bundle(store: Store, bundle: Path, papers: Mapping[str, bytes], *, i
         papers=folder,
         files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())},
     )
-    _require_fitting(store, manifest, read_current(store))
-    stored = replace(_upload(store, manifest, contents), is_forced=is_forced)
+    _require_fitting(store, published, read_current(store))
+    stored = replace(_upload(store, published, contents), is_forced=is_forced)
     return _swap(store, lambda current: _published(store, stored, current))
 
 
@@ -164,8 +164,8 @@ def rollback(store: Store, to: str | None = None) -> Current:
         Conflict: somebody else moved the pointer meanwhile.
     """
     current = require_current(store)
-    manifest = _rollback_target(store, current, to)
-    wanted = _pointer(manifest, _replaced_by(store, manifest.version, current), current.generation + 1)
+    published = _rollback_target(store, current, to)
+    wanted = _pointer(published, _replaced_by(store, published.version, current), current.generation + 1)
 
     def change(found: Current | None) -> Current:
         if found is not None and found.version == wanted.version:
@@ -255,8 +255,8 @@ def list_versions(store: Store) -> list[str]:
     return sorted(fields["version"] for _, fields in layout.BUNDLES.listed(store) if fields["path"] == MANIFEST)
 
 
-def read_manifest(store: Store, version: str) -> Manifest:
-    """Read the manifest of a published version.
+def read_version(store: Store, version: str) -> PublishedVersion:
+    """Read what a published version says of itself in its manifest.
 
     Raises:
         BadInput: the store has no such version.
@@ -267,10 +267,10 @@ def read_manifest(store: Store, version: str) -> Manifest:
     if found is None:
         listed = ", ".join(list_versions(store)) or "none"
         raise BadInput(f"A version must be in the store, got '{version}' ({store.locate(key)}). There are: {listed}.")
-    manifest = codecs.read_as(Manifest, found.data, store.locate(key))
-    if manifest.version != version:
-        raise codecs.unreadable(f"the manifest of '{version}'", f"that of '{manifest.version}'", store.locate(key))
-    return manifest
+    published = codecs.read_as(PublishedVersion, found.data, store.locate(key))
+    if published.version != version:
+        raise codecs.unreadable(f"the manifest of '{version}'", f"that of '{published.version}'", store.locate(key))
+    return published
 
 
 def fetch_settings(store: Store, version: str) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def fetch_settings(store: Store, version: str) -> dict[str, Any]:
         BadInput: the store has no such version.
         BadArtifact: it is not what was published.
     """
-    expected = read_manifest(store, version).files.get(BUNDLE_FILE)
+    expected = read_version(store, version).files.get(BUNDLE_FILE)
     key = layout.BUNDLES.key(version=version, path=BUNDLE_FILE)
     data = store.read(key)
     _require_hash(data, expected, store.locate(key))
@@ -290,15 +290,15 @@ def fetch_settings(store: Store, version: str) -> dict[str, Any]:
     return settings
 
 
-def read_paper(store: Store, manifest: Manifest, name: str) -> dict[str, Any]:
-    """Read a JSON paper of a published version; `name` is one of its manifest's files.
+def read_paper(store: Store, published: PublishedVersion, name: str) -> dict[str, Any]:
+    """Read a JSON paper of a published version; `name` is one of its files.
 
     Raises:
         BadArtifact: it is not what was published.
     """
-    key = layout.BUNDLES.key(version=manifest.version, path=name)
+    key = layout.BUNDLES.key(version=published.version, path=name)
     data = store.read(key)
-    _require_hash(data, manifest.files[name], store.locate(key))
+    _require_hash(data, published.files[name], store.locate(key))
     return codecs.read_mapping(data, store.locate(key), Paper)
 
 
@@ -318,16 +318,16 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         BadArtifact: a file in the store is not what was published.
     """
     wanted = version or require_current(store).version
-    manifest = read_manifest(store, wanted)
+    published = read_version(store, wanted)
     where = f"{store.uri}, {wanted}"
-    require_vouched(manifest.bundle_files, where)
+    require_vouched(published.bundle_files, where)
     folder = cache or cache_folder() / "bundles"
     with caching(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = folder / wanted
     if target.is_symlink():  # what it leads to is not ours to remove
         target.unlink()
-    if target.exists() and not _is_whole(target, manifest, where):
+    if target.exists() and not _is_whole(target, published, where):
         shutil.rmtree(target)
     if target.exists():
         return target
@@ -335,27 +335,27 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
         beside = made / wanted
         with caching(beside):
             beside.mkdir(mode=0o700)
-            _download(store, manifest, beside, where)
+            _download(store, published, beside, where)
         _require_version(beside, wanted)
         try:
             beside.rename(target)
         except OSError:  # another process was first; what it brought is checked like our own
-            check_files(target, manifest.bundle_files)
+            check_files(target, published.bundle_files)
     return target
 
 
-def _upload(store: Store, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+def _upload(store: Store, published: PublishedVersion, contents: Mapping[str, bytes]) -> PublishedVersion:
     """Put what is missing of a version, the manifest last, and return the manifest that stands."""
-    whole = layout.BUNDLES.key(version=manifest.version, path=MANIFEST)
+    whole = layout.BUNDLES.key(version=published.version, path=MANIFEST)
     if store.read_tagged(whole) is None:
-        for name, digest in manifest.files.items():
-            key = layout.BUNDLES.key(version=manifest.version, path=name)
+        for name, digest in published.files.items():
+            key = layout.BUNDLES.key(version=published.version, path=name)
             if not store.put_if_absent(key, contents[name]):
                 _require_same(store, key, digest)
-        store.put_if_absent(whole, codecs.as_json(asdict(manifest)))
-    stored = read_manifest(store, manifest.version)
-    if stored.bundle_files != manifest.bundle_files:
-        where = store.locate(layout.BUNDLES.prefix(version=manifest.version))
+        store.put_if_absent(whole, codecs.as_json(asdict(published)))
+    stored = read_version(store, published.version)
+    if stored.bundle_files != published.bundle_files:
+        where = store.locate(layout.BUNDLES.prefix(version=published.version))
         raise BadArtifact(
             f"A version must keep its content, got other files under the same name ({where}). "
             "Calibrate again, so that the bundle gets a version of its own."
@@ -372,38 +372,38 @@ def _require_same(store: Store, key: str, digest: str) -> None:
         )
 
 
-def _require_fitting(store: Store, manifest: Manifest, current: Current | None) -> None:
+def _require_fitting(store: Store, published: PublishedVersion, current: Current | None) -> None:
     """Refuse a bundle of another task, and a rehearsal over what was learned from bought answers."""
-    require_same_card(store, manifest.card, current)
-    if manifest.is_rehearsal and not manifest.is_forced:
-        require_rehearsal_serves(store, manifest.version, current)
+    require_same_card(store, published.card, current)
+    if published.is_rehearsal and not published.is_forced:
+        require_rehearsal_serves(store, published.version, current)
 
 
-def _published(store: Store, manifest: Manifest, current: Current | None) -> Current:
-    """Return the pointer once `manifest` is published; unchanged when it serves already."""
-    if current is not None and current.version == manifest.version:
+def _published(store: Store, published: PublishedVersion, current: Current | None) -> Current:
+    """Return the pointer once a version is published; unchanged when it serves already."""
+    if current is not None and current.version == published.version:
         return current
-    _require_fitting(store, manifest, current)
+    _require_fitting(store, published, current)
     if current is None:
-        return _pointer(manifest, previous=None, generation=1)
-    return _pointer(manifest, current.version, current.generation + 1)
+        return _pointer(published, previous=None, generation=1)
+    return _pointer(published, current.version, current.generation + 1)
 
 
-def _pointer(manifest: Manifest, previous: str | None, generation: int) -> Current:
+def _pointer(published: PublishedVersion, previous: str | None, generation: int) -> Current:
     return Current(
-        version=manifest.version,
+        version=published.version,
         previous=previous,
         generation=generation,
         published=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        card=manifest.card,
-        card_hash=manifest.card_hash,
-        report=layout.BUNDLES.key(version=manifest.version, path=f"{manifest.papers}/{REPORT}"),
-        is_rehearsal=manifest.is_rehearsal,
-        is_forced=manifest.is_forced,
+        card=published.card,
+        card_hash=published.card_hash,
+        report=layout.BUNDLES.key(version=published.version, path=f"{published.papers}/{REPORT}"),
+        is_rehearsal=published.is_rehearsal,
+        is_forced=published.is_forced,
     )
 
 
-def _rollback_target(store: Store, current: Current, to: str | None) -> Manifest:
+def _rollback_target(store: Store, current: Current, to: str | None) -> PublishedVersion:
     target = to or current.previous
     if target is None:
         raise BadInput(
@@ -412,13 +412,13 @@ def _rollback_target(store: Store, current: Current, to: str | None) -> Manifest
         )
     if target == current.version:
         raise BadInput(f"A rollback must go to another version, got {target}, which serves ({store.locate(CURRENT)}).")
-    manifest = read_manifest(store, target)
-    if to is None and manifest.is_rehearsal and not current.is_rehearsal:
+    published = read_version(store, target)
+    if to is None and published.is_rehearsal and not current.is_rehearsal:
         raise BadInput(
             f"A rollback must not go from bought answers to a rehearsal, got {target} ({store.locate(CURRENT)}). "
             f"Name it with --to {target} when you mean it."
         )
-    return manifest
+    return published
 
 
 def _replaced_by(store: Store, version: str, current: Current) -> str | None:
@@ -449,9 +449,9 @@ def _keep(store: Store, state: Current) -> None:
     store.put_if_absent(layout.HISTORY.key(number=state.generation), codecs.as_json(asdict(state)))
 
 
-def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
+def _is_whole(folder: Path, published: PublishedVersion, where: str) -> bool:
     """Whether a folder of the cache holds just the files of a bundle, none of them a link."""
-    files = manifest.bundle_files
+    files = published.bundle_files
     there = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     if any(path.is_symlink() for path in (folder, *folder.rglob("*"))) or len(there) != len(files):
         return False
@@ -459,14 +459,14 @@ def _is_whole(folder: Path, manifest: Manifest, where: str) -> bool:
     return all(path.is_file() and hash_file(path) == files[name] for name, path in paths.items())
 
 
-def _download(store: Store, manifest: Manifest, folder: Path, where: str) -> None:
-    for name in manifest.bundle_files:
+def _download(store: Store, published: PublishedVersion, folder: Path, where: str) -> None:
+    for name in published.bundle_files:
         target = inside(folder, name, where)
         target.parent.mkdir(parents=True, exist_ok=True)
-        data = store.read(layout.BUNDLES.key(version=manifest.version, path=name))
+        data = store.read(layout.BUNDLES.key(version=published.version, path=name))
         codecs.require_size(len(data), f"{where}/{name}", MOST_FILE_BYTES)
         target.write_bytes(data)
-    check_files(folder, manifest.bundle_files)
+    check_files(folder, published.bundle_files)
 
 
 def _require_hash(data: bytes, expected: str | None, where: str) -> None:

@@ -147,8 +147,8 @@ class Night:
         evidence: sentences, one for each thing that speaks for the verdict.
         series: by name.
         points: of the nightly series, on their own scales.
-        summary: sums and cross products of the night (`drift.Summary`).
-        reference: `drift.Reference` of this night, where the bundle has none and no night before had.
+        summary: sums and cross products of the night (`Summary`).
+        reference: `Reference` of this night, where the bundle has none and no night before had.
         words: that came up, where the words have changed.
         settings: of the watch.
         quality: key of the quality record that was known on this night; empty when there was none.
@@ -286,10 +286,10 @@ def learning_curve(store: Store) -> list[Cycle]:
 
 
 def _cycle(store: Store, version: str, published: str) -> Cycle:
-    manifest = registry.read_manifest(store, version)
+    stored = registry.read_version(store, version)
     settings = registry.fetch_settings(store, version)
-    paper = f"{manifest.papers}/evaluation.json"
-    f1 = _published_f1(registry.read_paper(store, manifest, paper)) if paper in manifest.files else None
+    paper = f"{stored.papers}/evaluation.json"
+    f1 = _published_f1(registry.read_paper(store, stored, paper)) if paper in stored.files else None
     return Cycle(version=version, published=published, trained_texts=settings.get("trained_texts"), f1=f1)
 
 

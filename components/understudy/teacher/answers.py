@@ -10,7 +10,7 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
     """Turn judgements into one row a text, ready to be joined by id.
 
     Args:
-        judgements: rows of `records.Judgements`; those of other judges than the teacher are left out.
+        judgements: rows of `tables.Judgements`; those of other judges than the teacher are left out.
         card: for the positive label and the order of the labels.
 
     Returns:

@@ -2,7 +2,7 @@
 
     with open_teacher(card, store, config) as teacher:
         teacher.estimate(texts)          # texts, tokens and dollars; nothing is spent
-        judged = teacher.judge(texts)    # a table with id, text and weight -> records.Judgements, and what it took
+        judged = teacher.judge(texts)    # a table with id, text and weight -> `tables.Judgements`, and what it took
 
 `judge` takes what the store already has, asks for the rest within the card's budget, and can be killed at any time. One
 run at a time asks for one card's labels: whoever comes second waits, and finds the answers there.
@@ -79,7 +79,7 @@ class Judged:
     """The teacher's answers to a table of texts, and what they took this time.
 
     Attributes:
-        table: `records.Judgements`, one row a text that has an answer, sorted by id.
+        table: `tables.Judgements`, one row a text that has an answer, sorted by id.
         asked: texts asked for in this call, those that failed included.
         from_store: texts whose answer was there already.
         failed: texts that were asked for in vain, counted by reason.
@@ -373,7 +373,7 @@ def _by_content(texts: pl.DataFrame) -> dict[str, str]:
 
 
 def _judgements(texts: pl.DataFrame, known: Mapping[str, Response]) -> pl.DataFrame:
-    """Join texts and answers to `records.Judgements`; texts without an answer are left out."""
+    """Join texts and answers to `tables.Judgements`; texts without an answer are left out."""
     rows = [
         _row(row["id"], row["weight"], known[key])
         for row in texts.select("id", "text", "weight").sort("id").iter_rows(named=True)

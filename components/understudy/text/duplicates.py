@@ -1,6 +1,6 @@
 """Find near-duplicates: MinHash proposes pairs, the exact Jaccard similarity of their character shingles decides.
 
-Exact duplicates are `text.content_hash`'s matter; here a text also finds its exact copies, with similarity 1.
+Exact duplicates are `normalise.content_hash`'s matter; here a text also finds its exact copies, with similarity 1.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -27,7 +27,7 @@ def guarded_ids(table: pl.DataFrame, guard: pl.DataFrame) -> list[str]:
 
     Args:
         table: columns id and text.
-        guard: `records.LeakageGuard`.
+        guard: `tables.LeakageGuard`.
     """
     ids, contents = set(guard["id"]), set(guard["content"])
     rows = zip(table["id"], table["text"], strict=True)

@@ -28,7 +28,7 @@ from understudy.runners.request import OWN, Request, check_own, check_texts, end
 from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
 from understudy.store import layout
-from understudy.store.manifests import night_of
+from understudy.store.names import night_of
 from understudy.store.runs import DECISION, FAULT, STARTED, key_of, read
 from understudy.store.storage import Store, open_store
 from understudy.task.card import Card

@@ -25,7 +25,7 @@ from understudy.runners.outcome import outcome
 from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, signal_of
 from understudy.runners.terminal import Board, noise_to, tell
 from understudy.store.address import parse_address
-from understudy.store.manifests import night_of
+from understudy.store.names import night_of
 from understudy.store.runs import PUBLISH
 from understudy.store.storage import open_store
 from understudy.task.card import Card

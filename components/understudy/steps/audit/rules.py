@@ -204,7 +204,7 @@ def queue_for(
         seed: of the order among texts for which the teacher gave no probability.
 
     Returns:
-        rows of `records.AuditQueue`: texts with the label that the teacher gives too often in their slice, those it
+        rows of `tables.AuditQueue`: texts with the label that the teacher gives too often in their slice, those it
         was least sure of first. A text of two biased slices stands once, with the first.
     """
     parts = [

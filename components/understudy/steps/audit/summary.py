@@ -34,7 +34,7 @@ def summarise(
     Args:
         table: human-labelled texts with the teacher's answers: id, group, text, split, label, teacher_label, rationale.
         slices: which rows belong to each slice of the card, each of shape (texts,).
-        tests: what `core.compare_slices` found.
+        tests: what `rules.compare_slices` found.
         labels: the positive label and the other.
         config: the step's settings.
 

@@ -10,7 +10,7 @@ from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
-from understudy.store import manifests, registry
+from understudy.store import manifests, names, registry
 from understudy.store.manifests import Manifest, Range
 from understudy.store.storage import Store
 from understudy.task.card import load_card
@@ -68,7 +68,7 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
         BadInput: the night has no such shard, or its texts do not lie under the source.
     """
     night, _, number = shard.partition("/")
-    manifest = manifests.read_manifest(store, manifests.night_of(night))
+    manifest = manifests.read_manifest(store, names.night_of(night))
     if shard not in manifest.shard_names:
         raise BadInput(
             f"A shard must be one of {manifest.shard_names[0]} to {manifest.shard_names[-1]}, got '{shard}' (--shard)."

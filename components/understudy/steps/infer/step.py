@@ -15,7 +15,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.steps.infer import jobs, rules
 from understudy.steps.infer.jobs import Job
 from understudy.steps.infer.rules import Known, Segment, Tally
-from understudy.store import codecs, layout, manifests, tombstones
+from understudy.store import codecs, layout, manifests, names, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.segments import find_record, parse
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
@@ -81,7 +81,7 @@ def run(
     jobs.require_one_form(card, store, (shard, source), bundle, texts)
     predictions.mkdir(parents=True)
     if bundle is not None:
-        shards = jobs.outside(bundle, texts, manifests.night_of(date), FolderStore(predictions), overrides)
+        shards = jobs.outside(bundle, texts, names.night_of(date), FolderStore(predictions), overrides)
     else:
         assert card is not None  # noqa: S101 - require_one_form has seen to it
         shards = [jobs.of_night(card, prepare_store(store, must_exist=True), shard, source, overrides)]
@@ -230,7 +230,12 @@ def _put(store: Store, key: str, data: bytes, forgotten: Forgotten) -> Stored:
 
 
 def _without(store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes, str], pl.DataFrame]) -> Stored | None:
-    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none."""
+    """Read a segment, and write it anew without what was to be forgotten after it was put; None when there is none.
+
+    Nothing is said beforehand in the shard's record, as forgetting does: the worker puts that anew at the shard's end,
+    from the segments as they stand, and after a kill before that its hash is no longer the segment's, by which
+    `_complete` sends the next worker over the shard again.
+    """
 
     def write() -> Stored | None:
         stored = store.read_tagged(key)

@@ -69,7 +69,7 @@ def reweighed(judgements: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
     """Let the answered texts of a stratum stand for all of it, when some of the draw have no answer.
 
     Args:
-        judgements: `records.Judgements` of the draw and of other texts, whose weight stays.
+        judgements: `tables.Judgements` of the draw and of other texts, whose weight stays.
         drawn: what `draw` returns.
     """
     answered = drawn.join(judgements.select("id"), on="id", how="semi")

@@ -16,7 +16,7 @@ from understudy.review.samples import SAMPLE, TEACHER_LABELS
 from understudy.runtime.shell import Out, Result
 from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
-from understudy.store import layout, manifests, segments, tombstones
+from understudy.store import layout, manifests, names, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
@@ -84,7 +84,7 @@ def run(
         BadData: the answers cannot serve.
         StorageError: a segment does not hold the rows that its shard's record counts.
     """
-    day = manifests.night_of(date)
+    day = names.night_of(date)
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     settings = task.settings(overrides)
     about = samples.read_about(keep, day)

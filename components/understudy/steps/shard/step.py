@@ -9,7 +9,7 @@ from understudy.errors import BadInput, together
 from understudy.runtime.shell import Out, Result
 from understudy.steps.shard import rules
 from understudy.steps.shard.config import ShardConfig
-from understudy.store import manifests, registry
+from understudy.store import manifests, names, registry
 from understudy.store.manifests import Manifest
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
@@ -44,7 +44,7 @@ def run(
         BadArtifact: the night was begun on other texts, or its manifest was altered.
         BadData: nothing is at the source, or a file is unreadable or lacks a column.
     """
-    night = rules.require_begun(manifests.night_of(date))
+    night = rules.require_begun(names.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
     config = parsed.settings(overrides).of(ShardConfig)
     manifest = manifests.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))

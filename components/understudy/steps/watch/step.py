@@ -16,7 +16,7 @@ from understudy.steps.watch import nightly, outlets, quality, rules, testsets
 from understudy.steps.watch.config import WatchConfig
 from understudy.steps.watch.nightly import Look
 from understudy.steps.watch.rules import Watched
-from understudy.store import codecs, layout, manifests, segments, watch_records
+from understudy.store import codecs, layout, manifests, names, segments, watch_records
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store, update
@@ -61,7 +61,7 @@ def run(
     outlets.webhook_url()
     task = load_card(card)
     config = task.settings(overrides).of(WatchConfig)
-    keep, day = prepare_store(store), manifests.night_of(date)
+    keep, day = prepare_store(store), names.night_of(date)
     judged = watch_records.read_nights(keep)
     config = rules.for_day(config, day, newest=max([day, *(night.date for night in judged)]))
     past = [night for night in judged if night.date <= day]

@@ -34,7 +34,7 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
     Args:
         store: takes it.
         card: for the positive label.
-        answered: all samples, by `sampling.read_answered`.
+        answered: all samples, by `samples.read_answered`.
         day: today.
         fewest: answered random texts that a test set must have.
     """
