@@ -25,7 +25,6 @@ from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER
 from understudy.store.storage import Store
 from understudy.teacher.response_log import ResponseLog, content_key
-from understudy.text.numbers import count
 
 # Families whose objects no eraser of rows can mend: what does it, before any rows go, from the texts' words ...
 BEFORE_ROWS: Mapping[Family, Callable[[Store, frozenset[str]], None]] = {
@@ -33,8 +32,8 @@ BEFORE_ROWS: Mapping[Family, Callable[[Store, frozenset[str]], None]] = {
     layout.WATCH_PAGES: forget_words,
     layout.WATCH_NEWEST: forget_words,
 }
-# ... or once all rows went; it returns what it could not follow, since others altered it
-AFTER_ROWS: Mapping[Family, Callable[[Store], list[str]]] = {layout.SHARD_RECORDS: shard_records.book}
+# ... or once all rows went, in the objects that were there before; it returns a sentence on what it could not follow
+AFTER_ROWS: Mapping[Family, Callable[[Store, Collection[str]], list[str]]] = {layout.SHARD_RECORDS: shard_records.book}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,8 @@ def forget(
         BadSetting: nothing is named.
         BadInput: there is no store; or it says that a server holds its texts which nobody named: all else is removed.
         IndexFailed: an index cannot be reached; all else is removed then.
-        StorageError: an object is damaged, or others keep changing it; or a segment is not what its shard's record
-            names: all else is removed then.
+        StorageError: an object is damaged, or others keep changing it; or a shard's record is damaged, or a segment not
+            what that names: all else is removed then.
     """
     if not ids and not groups:
         raise BadSetting("What to forget must be named, got neither --id nor --group. Name at least one.")
@@ -89,12 +88,14 @@ def forget(
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
+    there = {family: [key for key, _ in family.listed(store)] for family in AFTER_ROWS}
     rows = _erase_rows(store, keys, wanted)
-    altered = [key for follow in dict.fromkeys(AFTER_ROWS.values()) for key in follow(store)]
+    faults = [fault for family, follow in AFTER_ROWS.items() for fault in follow(store, there[family])]
     _follow_judgements(store)
     # last: a run that goes on has read segments before they were erased
     documents = _forget_in_indices(store, wanted, servers)
-    _require_unaltered(store, altered)
+    if faults:
+        raise StorageError("\n".join([*faults, "All else has forgotten."]))
     return Erased({name: gone for name, gone in sorted(rows.items()) if gone}, documents)
 
 
@@ -133,15 +134,6 @@ def _erase_rows(store: Store, keys: Sequence[str], wanted: Wanted) -> Counter[st
                 progress.advance()
             rows[_top(layout.JUDGEMENTS.folder)] += _erase_merged(store, keys, wanted)
     return rows
-
-
-def _require_unaltered(store: Store, altered: Sequence[str]) -> None:
-    if altered:
-        raise StorageError(
-            f"A segment must be what its shard's record names, or what forgetting made of it, got "
-            f"{count(len(altered), 'other')} ({store.locate(altered[0])}). All else has forgotten. A night that is "
-            "running mends it by itself; else delete it, and run the night again."
-        )
 
 
 def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -> int:

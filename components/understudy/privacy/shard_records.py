@@ -7,50 +7,76 @@ nor what was intended was altered by others, and is not made right by counting i
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from understudy.data.times import moment_of
-from understudy.errors import BadArtifact, StorageError
+from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST
 from understudy.store import codecs, layout, segments
 from understudy.store.predictions import FORGOTTEN
 from understudy.store.segments import Part, Rewrite, ShardRecord
 from understudy.store.storage import Beaten, Store, contend, update
+from understudy.text.numbers import count
 
 
 def intend(store: Store, segment: str, before: bytes, after: bytes) -> None:
     """Say in a segment's record what it is about to be; a shard that is not whole has none, and counts for itself.
 
+    A text leaves a segment also where that or the record cannot be read: `book` tells of it.
+
     Raises:
-        BadArtifact: the record is damaged.
-        StorageError: the segment is, or others keep changing the record.
+        StorageError: others keep changing the record.
     """
     where, key = store.locate(segment), segments.record_key(segment)
-    gone = _counted(before, where)
-    gone.subtract(_counted(after, where))
-    rewrite = Rewrite(before=_digest(before), after=_digest(after), **gone)
 
     def intended(data: bytes | None) -> bytes | None:
         if data is None:
             return None
         record = segments.parse_record(data, store, key)
+        gone = _counted(before, where)
+        gone.subtract(_counted(after, where))
+        rewrite = Rewrite(before=_digest(before), after=_digest(after), **gone)
         parts = tuple(_with(part, rewrite) if part.key == segment else part for part in record.segments)
         return data if parts == record.segments else _written(record.model_copy(update={"segments": parts}))
 
-    update(store, key, intended, "A shard's record")
+    with suppress(BadArtifact):
+        update(store, key, intended, "A shard's record")
 
 
-def book(store: Store) -> list[str]:
-    """Let every record count what has left its segments, and return the segments that others altered.
+def book(store: Store, whole: Collection[str]) -> list[str]:
+    """Let every record count what has left its segments.
+
+    Args:
+        store: where they lie.
+        whole: records that were there before any row went. The others' workers have found the tombstones, and make
+            segments and record agree before they end.
+
+    Returns:
+        a sentence on each record that is damaged, and one on all segments that others altered.
 
     Raises:
-        BadArtifact: a record is damaged.
-        StorageError: others keep changing it.
+        StorageError: others keep changing a record.
     """
-    return [segment for key, _ in layout.SHARD_RECORDS.listed(store) for segment in _book(store, key)]
+    altered: list[str] = []
+    faults = []
+    for key, _ in layout.SHARD_RECORDS.listed(store):
+        try:
+            altered += _book(store, key) if key in whole else []
+        except BadArtifact as error:
+            faults.append(str(error))
+    if altered:
+        faults.append(
+            f"A segment must be what its shard's record names, or what forgetting made of it, got "
+            f"{count(len(altered), 'other')} ({store.locate(altered[0])}). A night that is running mends it by itself; "
+            "else run the night again."
+        )
+    return faults
 
 
 def _book(store: Store, key: str) -> list[str]:
+    """Let a record count what has left its segments, and return the segments that others altered."""
+
     def write() -> list[str]:
         found = store.read_tagged(key)
         if found is None:
@@ -59,6 +85,8 @@ def _book(store: Store, key: str) -> list[str]:
         lying = [_lying(store, part) for part in record.segments]
         parts = [_booked(part, digest) for part, digest in zip(record.segments, lying, strict=True)]
         altered = [old.key for old, new in zip(record.segments, parts, strict=True) if new is None]
+        if altered and store.read_tagged(key) != found:  # who forgets beside this has said what it makes of them
+            raise Beaten
         now = tuple(new or old for old, new in zip(record.segments, parts, strict=True))
         if now != record.segments:
             recounted = _recounted(record, now, _gone(record, lying))
@@ -137,11 +165,12 @@ def _written(record: ShardRecord) -> bytes:
 
 
 def _counted(data: bytes, where: str) -> Counter[str]:
-    """Count a segment's rows as the shard's record does."""
-    try:
-        table = segments.parse(data, where)
-    except BadArtifact as error:
-        raise StorageError(str(error)) from error
+    """Count a segment's rows as the step infer does in the shard's record.
+
+    Raises:
+        BadArtifact: the segment is damaged.
+    """
+    table = segments.parse(data, where)
     return Counter(
         rows=len(table),
         positives=int((table["probability"] >= table["threshold"]).sum()),

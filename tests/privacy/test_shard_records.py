@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.night_desk import make_desk, texts
 from tests.nights import prediction, put_segment
 from understudy.errors import StorageError
-from understudy.privacy import erasure
+from understudy.privacy import erasure, shard_records
 from understudy.store import layout
 from understudy.store.folder import FolderStore
 
@@ -107,7 +108,9 @@ def test_a_segment_that_others_altered_is_told_and_not_counted_as_forgotten(labe
     cut_by_others(labelled)
     before = record_of(labelled)
     for _ in range(2):
-        with pytest.raises(StorageError, match=r"got 1 other \(.*00-00000\.parquet\)\. All else has forgotten"):
+        with pytest.raises(
+            StorageError, match=r"got 1 other \(.*00-00000\.parquet\)\. A night .*again\.\nAll else has forgotten\."
+        ):
             erasure.forget(labelled, ["jane"], [], TODAY)
     assert ids(labelled, 0) == ["john"]
     assert record_of(labelled) == before
@@ -118,6 +121,60 @@ def test_an_altered_segment_keeps_nobody_from_counting_another(labelled):
     with pytest.raises(StorageError, match="got 1 other"):
         erasure.forget(labelled, ["jill"], [], TODAY)
     assert (counts_of(labelled)["rows"], record_of(labelled)["refused"]["forgotten"]) == (3, 1)
+
+
+@pytest.mark.parametrize("damage", ["null", "column", "record"])
+def test_what_cannot_be_counted_is_erased_all_the_same_and_told_at_the_end(labelled, damage):
+    path = labelled.root / segments_of(labelled)[0]
+    table = pl.read_parquet(path)
+    if damage == "null":
+        table = table.with_columns(text=pl.when(pl.col("id") == "john").then(None).otherwise("text"))
+    table.drop("windows" if damage == "column" else []).write_parquet(path)
+    if damage == "record":
+        (labelled.root / record_key(labelled)).write_bytes(b"rubbish")
+    with pytest.raises(StorageError, match=r"\nAll else has forgotten\."):
+        erasure.forget(labelled, ["jane", "jill"], [], TODAY)
+    assert (ids(labelled, 0), ids(labelled, 1)) == (["john", "one"], [])
+
+
+def test_a_segment_without_a_record_is_erased_whatever_else_it_holds(labelled):
+    labelled.delete(record_key(labelled))
+    path = labelled.root / segments_of(labelled)[0]
+    pl.read_parquet(path).drop("windows").write_parquet(path)
+    erasure.forget(labelled, ["jane"], [], TODAY)
+    assert ids(labelled, 0) == ["john", "one"]
+
+
+def test_another_who_forgets_while_the_segments_are_looked_at_is_no_fault(labelled, monkeypatch):
+    lying, done = shard_records._lying, []
+
+    def hooked(*given):
+        if not done:
+            done.append(1)
+            erasure.forget(labelled, ["john"], [], TODAY)
+        return lying(*given)
+
+    monkeypatch.setattr(shard_records, "_lying", hooked)
+    erasure.forget(labelled, ["jane"], [], TODAY)
+    assert ids(labelled, 0) == ["one"]
+    require_whole(labelled)
+
+
+def test_a_shard_that_becomes_whole_meanwhile_is_left_to_its_worker(labelled, monkeypatch):
+    record = labelled.read(record_key(labelled))
+    labelled.delete(record_key(labelled))
+    erase = erasure.erase
+
+    def hooked(store, key, wanted):
+        rows = erase(store, key, wanted)
+        if key == segments_of(labelled)[-1]:
+            store.put_if_absent(record_key(labelled), record)  # of a worker that has read the segments before
+        return rows
+
+    monkeypatch.setattr(erasure, "erase", hooked)
+    erasure.forget(labelled, ["jane"], [], TODAY)
+    assert ids(labelled, 0) == ["john", "one"]
+    assert record_of(labelled)["rows"] == 4
 
 
 def test_who_restores_an_altered_segment_ends_the_error(labelled):
@@ -143,7 +200,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, place: str, store: FolderStore, *na
         swap(to, key, data, tag)
         raise Killed
 
-    def killed(_: FolderStore) -> list[str]:
+    def killed(*_: object) -> list[str]:
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -181,3 +238,18 @@ def test_of_two_who_forget_at_once_each_is_counted(labelled, monkeypatch):
     assert ids(labelled, 0) == ["one"]
     assert record_of(labelled)["refused"]["forgotten"] == 2
     require_whole(labelled)
+
+
+def test_a_segment_is_counted_as_the_step_counts_that_wrote_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    desk = make_desk(tmp_path)
+    rows = [("id", "text", "time"), *((name, text, "last May") for name, text in texts(0, 40))]
+    desk.source.mkdir(exist_ok=True)
+    (desk.source / "a.csv").write_text("\n".join(f'{name},"{text}",{time}' for name, text, time in rows))
+    desk.night("2026-11-01", overrides="infer.texts_per_segment=7")
+    record = desk.record("2026-11-01")
+    counted = [shard_records._counted(desk.store.read(part["key"]), part["key"]) for part in record["segments"]]
+    assert len(counted) > 1
+    for name in ("rows", "positives", "settled", "unread_times"):
+        assert sum(part[name] for part in counted) == record[name]
+    assert min(record["positives"], record["unread_times"]) > 0
