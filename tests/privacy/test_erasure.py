@@ -189,14 +189,15 @@ def test_after_a_kill_at_any_write_forgetting_again_ends_what_is_left(filled, tm
 
 
 def test_answers_that_are_merged_while_forgetting_is_killed_go_too(filled, monkeypatch):
+    filled.delete(f"queues/{CARD}/q1/queue.parquet")  # only the segment of predictions says what the text says
     merged = f"judgements/{CARD}/judge/{'0' * 32}.jsonl"
     parts = {key: filled.read(key) for key in filled.list("judgements/") if key.endswith(".jsonl")}
-    erase_row, swap = FolderStore.delete, FolderStore.compare_and_swap
+    delete, swap = FolderStore.delete, FolderStore.compare_and_swap
 
     def deleted(store, key):
         if key in parts:
             store.put_if_absent(merged, b"".join(parts.values()))
-        erase_row(store, key)
+        delete(store, key)
 
     def swapped(store, key, data, tag):
         swap(store, key, data, tag)
@@ -207,7 +208,6 @@ def test_answers_that_are_merged_while_forgetting_is_killed_go_too(filled, monke
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(FolderStore, "delete", deleted)
         patch.setattr(FolderStore, "compare_and_swap", swapped)
-        filled.delete(f"queues/{CARD}/q1/queue.parquet")
         erasure.forget(filled, ["jane"], [], "2026-11-04")
     erasure.forget(filled, ["jane"], [], "2026-11-04")
     assert prediction("jane", SECRET)["content"].encode() not in everything(filled.root)
