@@ -20,8 +20,7 @@ from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import Assignment, Group, assign, shares
-from understudy.store import tables as records
-from understudy.store import tombstones
+from understudy.store import tables, tombstones
 from understudy.store.storage import open_store
 from understudy.store.tables import SPLITS
 from understudy.task.card import load_card, parse_card
@@ -81,18 +80,18 @@ class Desk:
 
     def gold(self) -> pl.DataFrame:
         """Read the labels of all four splits."""
-        parts = [records.read(self.out / name, records.Gold) for name in ("gold", "test")]
+        parts = [tables.read(self.out / name, tables.Gold) for name in ("gold", "test")]
         return pl.concat(parts).with_columns(pl.col("split").cast(pl.String))
 
     def split_of(self) -> dict[str, str]:
         return dict(self.gold().select("id", "split").iter_rows())
 
     def pool(self) -> set[str]:
-        return set(records.read(self.out / "pool", records.Texts)["id"])
+        return set(tables.read(self.out / "pool", tables.Texts)["id"])
 
     def refused(self) -> dict[str, list[str]]:
         """Read the refused ids of each reason, in order."""
-        table = records.read(self.out / "refused", records.Refusals)
+        table = tables.read(self.out / "refused", tables.Refusals)
         return {reason: part["id"].to_list() for (reason,), part in table.group_by("reason", maintain_order=True)}
 
 
@@ -122,9 +121,9 @@ def test_a_plain_run_divides_everything_and_refuses_nothing(desk):
 def test_the_test_split_is_in_no_folder_but_its_own(desk):
     desk.run()
     held = desk.gold().filter(split="test")
-    assert set(records.read(desk.out / "test", records.Gold)["split"]) == {"test"}
-    assert "test" not in set(records.read(desk.out / "gold", records.Gold)["split"].cast(pl.String))
-    wall = records.read(desk.out / "gold", records.LeakageGuard)
+    assert set(tables.read(desk.out / "test", tables.Gold)["split"]) == {"test"}
+    assert "test" not in set(tables.read(desk.out / "gold", tables.Gold)["split"].cast(pl.String))
+    wall = tables.read(desk.out / "gold", tables.LeakageGuard)
     assert dict(wall.select("id", "content").iter_rows()) == {
         identity: content_hash(text) for identity, text in held.select("id", "text").iter_rows()
     }
@@ -184,8 +183,8 @@ def test_columns_that_slices_use_travel_with_pool_and_gold(desk):
     desk.card(ingest={"min_per_label": 1}, slices=[{"name": "german", "column": "language", "equals": "de"}])
     desk.texts([(f"r{i}", sentence(i), "de" if i % 2 else "") for i in range(60)], "id,text,language")
     desk.run()
-    for folder, schema in (("pool", records.Texts), ("gold", records.Gold), ("test", records.Gold)):
-        table = records.read(desk.out / folder, schema)
+    for folder, schema in (("pool", tables.Texts), ("gold", tables.Gold), ("test", tables.Gold)):
+        table = tables.read(desk.out / folder, schema)
         assert {row["language"] for row in table.iter_rows(named=True) if int(row["id"][1:]) % 2} == {"de"}
         assert table["language"].null_count() > 0
 
@@ -198,7 +197,7 @@ def test_faulty_rows_are_refused_with_row_and_reason_and_the_rest_goes_on(desk):
     desk.texts([*rows, ("r60", ""), ("", "x"), ("r1", "another text"), ("r2", sentence(2)), ("r61", "y" * 200)])
     desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(60)), ("r99", "tip"), ("r5", "tipp")])
     result = desk.run(overrides="ingest.max_chars=150\nmax_refused_share=0.1")
-    table = records.read(desk.out / "refused", records.Refusals)
+    table = tables.read(desk.out / "refused", tables.Refusals)
     assert [(row["file"][-10:], row["row"], row["id"], row["reason"], row["is_fault"]) for row in table.to_dicts()] == [
         ("labels.csv", 62, "r99", "unknown_id", True),
         ("labels.csv", 63, "r5", "unknown_label", True),
@@ -249,13 +248,13 @@ def test_a_label_whose_text_was_refused_is_not_called_unknown(desk):
     desk.texts([(f"r{i}", sentence(i) if i else "") for i in range(60)])
     desk.run()
     assert desk.refused() == {"text_refused": ["r0"], "empty_text": ["r0"]}
-    assert not records.read(desk.out / "refused", records.Refusals).filter(reason="text_refused")["is_fault"].item()
+    assert not tables.read(desk.out / "refused", tables.Refusals).filter(reason="text_refused")["is_fault"].item()
 
 
 def test_a_label_in_other_letters_is_refused_with_the_labels_there_are(desk):
     desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "Other")])
     desk.run()
-    (detail,) = records.read(desk.out / "refused", records.Refusals)["detail"]
+    (detail,) = tables.read(desk.out / "refused", tables.Refusals)["detail"]
     assert detail == "'Other' is none of other, tip"
 
 
@@ -407,7 +406,7 @@ def test_unlabelled_texts_are_pooled_except_beside_held_out_ones(desk):
     assert {identity for identity in desk.pool() if identity.startswith("b")} == in_train
     assert "free" in desk.pool()
     assert set(desk.refused()["group_held_out"]) == {f"b{i}" for i in range(60)} - in_train
-    wall = set(records.read(desk.out / "gold", records.LeakageGuard)["id"])
+    wall = set(tables.read(desk.out / "gold", tables.LeakageGuard)["id"])
     assert wall == {name for i in range(60) if split[f"r{i}"] == "test" for name in (f"r{i}", f"b{i}")}
 
 
@@ -599,7 +598,7 @@ def test_near_duplicates_stay_in_the_more_guarded_split(desk):
     desk.run()
     assert desk.split_of()["a"] == "test"
     assert desk.refused() == {"near_duplicate": ["b", "c", "d", "free"]}
-    details = records.read(desk.out / "refused", records.Refusals)["detail"]
+    details = tables.read(desk.out / "refused", tables.Refusals)["detail"]
     assert all(detail.endswith("like id 'a' (test)") for detail in details)
     assert desk.pool() == {f"r{i}" for i in range(60) if SPLITS[i % 4] == "train"}
 
@@ -795,7 +794,7 @@ def test_files_that_are_passed_over_stand_on_the_line_and_among_the_refusals(tmp
         (folder / name).write_text("id,text\n1,x\n")
     done = desk.run(texts=str(folder))
     assert done.headline.endswith("; 2 files that are passed over (part-1.csv.gz, part-2.txt)")
-    refused = records.read(desk.out / "refused", records.Refusals).filter(pl.col("reason") == "passed_over")
+    refused = tables.read(desk.out / "refused", tables.Refusals).filter(pl.col("reason") == "passed_over")
     assert refused.select("file", "row", "is_fault").rows() == [
         (f"{folder}/part-1.csv.gz", 0, False),
         (f"{folder}/part-2.txt", 0, False),
@@ -808,7 +807,7 @@ def test_a_label_beside_another_text_is_refused(tmp_path):
     labels = [(f"r{i}", "tip" if i % 3 == 0 else "other", sentence(i).upper()) for i in range(60)]
     desk.labels([*labels[:-1], (*labels[-1][:2], sentence(7))], header="id,label,text")
     desk.run()
-    refused = records.read(desk.out / "refused", records.Refusals).filter(pl.col("reason") == "other_text")
+    refused = tables.read(desk.out / "refused", tables.Refusals).filter(pl.col("reason") == "other_text")
     assert refused.select("row", "id", "is_fault").rows() == [(61, "r59", True)]
     assert "r59" not in desk.split_of()
 

@@ -12,8 +12,7 @@ from understudy.progress import track
 from understudy.runtime.shell import In, Out, Result
 from understudy.steps.train import rules
 from understudy.steps.train.config import TrainConfig
-from understudy.store import codecs
-from understudy.store import tables as records
+from understudy.store import codecs, tables
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -86,13 +85,13 @@ class Lesson:
 
 
 def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements: Path, audit: Path) -> Lesson:
-    human = records.read_gold(gold, "train")
-    judged = records.read(judgements, records.Judgements)
+    human = tables.read_gold(gold, "train")
+    judged = tables.read(judgements, tables.Judgements)
     found = codecs.read_document(audit / "audit.json", "audit")
-    table = rules.training_table(records.read(pool, records.Texts), human, judged, found, task, config.human_weight)
-    rules.require_no_leakage(table, records.read(gold, records.LeakageGuard))
+    table = rules.training_table(tables.read(pool, tables.Texts), human, judged, found, task, config.human_weight)
+    rules.require_no_leakage(table, tables.read(gold, tables.LeakageGuard))
     is_rehearsal = bool(judged["is_rehearsal"].any())
-    return Lesson(table, records.read_gold(gold, "validation"), len(human), is_rehearsal)
+    return Lesson(table, tables.read_gold(gold, "validation"), len(human), is_rehearsal)
 
 
 def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder: Path) -> dict[str, float]:
