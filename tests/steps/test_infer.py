@@ -406,7 +406,7 @@ def test_a_worker_that_is_killed_while_it_forgets_leaves_a_record_that_the_next_
         desk.infer("2026-11-01/00")
     assert "t11" not in desk.predictions("2026-11-01")["id"]
     assert desk.record("2026-11-01")["rows"] == 12
-    with pytest.raises(StorageError, match=r"got 1 other \(.*00-00002\.parquet\)\. All else has forgotten"):
+    with pytest.raises(StorageError, match=r"got 1 other \(.*00-00002\.parquet\)\. A night .*run the night again"):
         erasure.forget(desk.store, ["t11"], [], "2026-11-21")
     desk.infer("2026-11-01/00")
     record = desk.record("2026-11-01")
