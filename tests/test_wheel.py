@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipelines.test_training import TASK, write_task
+from tests.pipelines.test_training import OTHER, TASK, TIP, write_task
 
 ROOT = Path(__file__).parents[1]
 NIGHTS = ("2026-11-01", "2026-11-02", "2026-11-03")
@@ -45,9 +45,8 @@ def installed(tmp_path_factory):
 def desk(tmp_path_factory):
     """A folder with a small task, in which no code lies."""
     folder = tmp_path_factory.mktemp("desk")
-    write_task(folder)
+    write_task(folder, {"tip": TIP, "other": OTHER})
     shutil.copytree(TASK / "nights", folder / "nights")
-    shutil.copyfile(TASK / "answers.csv", folder / "answers.csv")
     card = yaml.safe_load((folder / "card.yaml").read_text(encoding="utf-8"))
     (folder / "card.yaml").write_text(yaml.safe_dump({**card, "audit": {}}, sort_keys=False, allow_unicode=True))
     return folder
@@ -104,5 +103,6 @@ def test_a_rehearsal_a_training_run_and_three_nights(installed, understudy, desk
     for night in NIGHTS:
         assert "Done:" in understudy("run", "nightly", *source, "--date", night, "--name", night)
     assert len(understudy("predict", "--store", "store", "Avoid the rooms above the bar.").splitlines()) == 1
-    assert understudy("search", "room", "--store", "store").splitlines()
+    found = understudy("search", "room", "--store", "store", "--label", TIP).splitlines()
+    assert any(TIP in line for line in found)
     assert understudy("runs", "--store", "store").count("\n") == 1 + 1 + len(NIGHTS)

@@ -13,13 +13,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import polars as pl
 import pytest
 import yaml
 
+from tests.html_pages import Page
 from tests.toys import ROOT
 from understudy.review import samples
+from understudy.review.spreadsheet import raw_cell
 from understudy.runtime import provenance
 from understudy.runtime.shell import execute
 from understudy.store import hashing, layout
@@ -31,6 +34,7 @@ pytestmark = pytest.mark.timeout(900)  # KFP's runner starts a process a task, b
 TASK = ROOT / "pipelines/tasks/hotel-tips"
 LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}
 UNLABELLED_KEPT = 160
+TIP, OTHER = '=tip, "so"; <kbd>&amp; 🧳 {$1}', "other's | -"  # names that a format may take for signs of its own
 STEPS = ["ingest", "label", "audit", "train", "export", "calibrate", "evaluate", "publish", "mine"]
 SETTINGS = {
     "label": {"texts": 80, "min_answers": 20},
@@ -51,9 +55,12 @@ class Ran:
     errors: str
 
 
-def write_task(folder):
-    """Write a small part of the demo's task."""
-    rows = {name: list(csv.DictReader((TASK / f"{name}.csv").open(encoding="utf-8"))) for name in ("texts", "labels")}
+def write_task(folder, names=None):
+    """Write a small part of the demo's task, and all its answers; `names` are other names for the labels."""
+    files = ("texts", "labels", "answers")
+    rows = {name: list(csv.DictReader((TASK / f"{name}.csv").open(encoding="utf-8"))) for name in files}
+    for row in [*rows["labels"], *rows["answers"]] if names else ():
+        row["label"] = names[row["label"]]
     seen, kept = Counter(), []
     for row in rows["labels"]:
         seen[row["split"]] += 1
@@ -63,27 +70,31 @@ def write_task(folder):
     others = {row["id"] for row in rows["labels"]}
     free = [row for row in rows["texts"] if row["id"] not in others][:UNLABELLED_KEPT]
     texts = [row for row in rows["texts"] if row["id"] in labelled] + free
-    for name, table in (("texts", texts), ("labels", kept)):
+    for name, table in (("texts", texts), ("labels", kept), ("answers", rows["answers"])):
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
-    card = yaml.safe_load((TASK / "card.yaml").read_text(encoding="utf-8"))
-    (folder / "card.yaml").write_text(yaml.safe_dump({**card, **SETTINGS}, sort_keys=False, allow_unicode=True))
+    card = yaml.safe_load((TASK / "card.yaml").read_text(encoding="utf-8")) | SETTINGS
+    if names:
+        card["labels"] = [{**label, "name": names[label["name"]]} for label in card["labels"]]
+        card["weak_rules"] = [{**rule, "label": names[rule["label"]]} for rule in card["weak_rules"]]
+        card["positive_label"] = names[card["positive_label"]]
+    (folder / "card.yaml").write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with a small task."""
+    """A folder with a small task, whose labels have awkward names."""
     folder = tmp_path_factory.mktemp("training")
-    write_task(folder)
+    write_task(folder, {"tip": TIP, "other": OTHER})
     return folder
 
 
 @pytest.fixture(scope="module")
-def teacher():
+def teacher(desk):
     """A rehearsal teacher that counts what it is asked."""
-    plan = Plan(TASK / "answers.csv", Errors(flip=0.05), card=TASK / "card.yaml", has_logprobs=True)
+    plan = Plan(desk / "answers.csv", Errors(flip=0.05), card=desk / "card.yaml", has_logprobs=True)
     with serve(plan) as server:
         yield server
 
@@ -218,24 +229,50 @@ def test_every_artifact_knows_what_it_was_made_from(resumed):
             assert hashing.hash_tree(Path(place["uri"])) == place["sha256"]
 
 
-def test_every_key_that_a_training_run_and_a_night_leave_is_of_one_family(desk, resumed, tmp_path, monkeypatch):
-    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(desk / "store-direct", tmp_path / "store")
-    given = {"store": str(tmp_path / "store"), "card": str(desk / "card.yaml")}
-    frozen = {**given, "card": tmp_path / "snapshot"}
+@pytest.fixture(scope="module")
+def week(desk, resumed, tmp_path_factory):
+    """A folder with a copy of the store after a night more, its sample and its watch."""
+    folder = tmp_path_factory.mktemp("week")
+    shutil.copytree(desk / "store-direct", folder / "store")
+    given = {"store": str(folder / "store"), "card": str(desk / "card.yaml")}
+    frozen = {**given, "card": folder / "snapshot"}
     night = {"date": "2026-11-01", "overrides": ""}
-    begun = execute("shard", {**given, **night, "texts": str(desk / "texts.csv"), "snapshot": tmp_path / "snapshot"})
-    for number, shard in enumerate(begun.parameters["shards"].split(",")):
-        source = {"shard": shard, "source": str(desk / "texts.csv"), "predictions": tmp_path / f"predicted-{number}"}
-        execute("infer", {**frozen, **source})
-    execute("index", {**frozen, **night, "indexed": tmp_path / "indexed"})
-    drawn = {"snapshot": tmp_path / "again", "sample": tmp_path / "sample", "overrides": "sample.teacher_texts=0"}
-    execute("sample", {**given, **night, **drawn})
-    store = open_store(given["store"])
-    table = samples.read_sample(store, "2026-11-01").head(5)
-    samples.put_answers(store, "2026-11-01", table.select("id", "label").with_columns(annotator=pl.lit("ann")))
-    execute("watch", {**frozen, **night, "watched": tmp_path / "watched", "page": tmp_path / "page"})
-    families = {key: layout.families_of(key) for key in store.list()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_CACHE", str(folder / "cache"))
+        begun = execute("shard", {**given, **night, "texts": str(desk / "texts.csv"), "snapshot": folder / "snapshot"})
+        for number, shard in enumerate(begun.parameters["shards"].split(",")):
+            source = {"shard": shard, "source": str(desk / "texts.csv"), "predictions": folder / f"predicted-{number}"}
+            execute("infer", {**frozen, **source})
+        execute("index", {**frozen, **night, "indexed": folder / "indexed"})
+        drawn = {"snapshot": folder / "again", "sample": folder / "sample", "overrides": "sample.teacher_texts=0"}
+        execute("sample", {**given, **night, **drawn})
+        store = open_store(given["store"])
+        table = samples.read_sample(store, "2026-11-01").head(5)
+        samples.put_answers(store, "2026-11-01", table.select("id", "label").with_columns(annotator=pl.lit("ann")))
+        execute("watch", {**frozen, **night, "watched": folder / "watched", "page": folder / "page"})
+    return folder
+
+
+def test_every_key_that_a_training_run_and_a_night_leave_is_of_one_family(week):
+    families = {key: layout.families_of(key) for key in open_store(str(week / "store")).list()}
     assert {key: found for key, found in families.items() if len(found) != 1} == {}
     met = {found[0].pattern for found in families.values()}
     assert len(met) > 25, met
+
+
+def test_labels_whose_names_are_signs_of_a_format_come_through_every_file(desk, resumed, week):
+    store, run = open_store(str(desk / "store-direct")), resumed[0].folder
+    for page in (run / "evaluate/page", week / "page"):
+        read = Page(page.read_text(encoding="utf-8"))
+        assert TIP in read.text
+        assert read.all("kbd") == []
+    files = {key.rpartition("/")[2]: store.read(key) for key in store.list("queues/")}
+    cells = list(csv.DictReader(files["queue.csv"].decode("utf-8-sig").splitlines()))
+    assert {raw_cell(row["teacher_label"]) for row in cells} <= {TIP, OTHER}
+    assert not any(cell.startswith("=") for row in cells for cell in row.values())
+    choices = Xml.fromstring(files["label-studio.xml"]).iter("Choice")  # noqa: S314 - our own
+    assert [choice.get("value") for choice in choices] == [OTHER, TIP]
+    for folder in ("evaluate/evaluation", "calibrate/bundle"):
+        assert not any("kbd" in path.name for path in (run / folder).rglob("*"))
+    predicted = {row["label"] for row in pl.read_parquet(next(week.rglob("00-00000.parquet"))).to_dicts()}
+    assert predicted == {TIP, OTHER}

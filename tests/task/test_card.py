@@ -164,6 +164,35 @@ def test_a_key_in_the_card_is_refused_without_repeating_it(make_card):
     assert "sk-secret" not in fault(make_card(teacher=teacher))
 
 
+def named(make_card, *names: str) -> str:
+    labels = [{"name": name, "definition": "x"} for name in names]
+    return make_card(labels=labels, positive_label=names[0].strip(), weak_rules=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a\nb", "must be one line of text, got the sign U+000A"),
+        ("a\tb", "must be one line of text, got the sign U+0009"),
+        ("a\u2028b", "must be one line of text, got the sign U+2028"),
+        ("\u200b", "must have a sign that can be seen"),
+        ("x" * 201, "must have at most 200 signs, got 201"),
+    ],
+)
+def test_a_label_has_a_name_that_fits_on_a_line(make_card, name, told):
+    assert told in fault(named(make_card, name, "other"))
+
+
+@pytest.mark.parametrize("names", [("Tip", "tip"), ("a tip", "a  tip"), ("tip", "tip "), ("\u00e9", "e\u0301")])
+def test_labels_that_differ_by_case_and_blanks_alone_are_refused(make_card, names):
+    assert "Labels must differ by more than case and blanks, got '" in fault(named(make_card, *names))
+
+
+@pytest.mark.parametrize("name", ['=tip, "so"; <b>', "it's", "null", "1", "\U0001f469\u200d\U0001f4bb", "-", "x" * 200])
+def test_a_label_may_have_a_name_of_any_visible_signs(make_card, name):
+    assert parse_card(named(make_card, name, "something else")).label_names == (name, "something else")
+
+
 def test_labels_that_yaml_reads_as_something_else_are_refused_with_the_remedy(make_card):
     text = make_card(weak_rules=None).replace("name: other", "name: no").replace("name: tip", "name: yes")
     found = faults(text.replace("positive_label: tip", "positive_label: yes"))

@@ -4,8 +4,9 @@ import hashlib
 import json
 import re
 import stat
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -48,6 +49,8 @@ Pattern = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
+LONGEST_LABEL = 200
+NO_PART_OF_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, halves of signs, and ends of lines
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
@@ -66,6 +69,17 @@ class Label(Part):
     name: Words
     definition: Words
     examples: tuple[Words, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _is_one_line(cls, name: str) -> str:
+        if len(name) > LONGEST_LABEL:
+            raise ValueError(f"A label's name must have at most {LONGEST_LABEL} signs, got {len(name):,}.")
+        if odd := next((sign for sign in name if unicodedata.category(sign) in NO_PART_OF_A_LINE), None):
+            raise ValueError(f"A label's name must be one line of text, got the sign U+{ord(odd):04X} in {name!r}.")
+        if not any(unicodedata.category(sign)[0] in "LNPS" for sign in name):
+            raise ValueError(f"A label's name must have a sign that can be seen, got {name!r}.")
+        return name
 
 
 class WeakRule(Part):
@@ -432,6 +446,19 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
             if name in met:
                 yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
+    yield from _alike(list(map(str, names)))
+
+
+def _alike(names: Sequence[str]) -> Iterator[Fault]:
+    """Find labels that people, and spreadsheets, take for one another."""
+    met: dict[str, str] = {}
+    for index, name in enumerate(names):
+        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if met.setdefault(folded, name) != name:
+            yield (
+                ("labels", index, "name"),
+                f"Labels must differ by more than case and blanks, got '{met[folded]}' and '{name}'.",
+            )
 
 
 def _passwords(root: yaml.Node) -> Iterator[Fault]:
