@@ -118,7 +118,7 @@ class Carrier(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or is_cut  # an orderly end: only the length tells of it
         return None
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = carry  # noqa: N815 - the library's names
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = carry
 
     def _is_befallen(self, content: bytes | None) -> bool:
         """Whether this request is one of those that go wrong; a cut can befall a long answer alone."""

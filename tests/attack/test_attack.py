@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from http.client import IncompleteRead
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from tests.attack import figures, fuzz, generators, keys, world
 from tests.attack.figures import Counts
 from tests.attack.forks import Ended
 from tests.attack.proxy import Plan, standing
+from tests.services import local
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,21 +86,12 @@ def test_a_key_is_seen_in_every_form(form):
 def upstream():
     """A server whose every answer is 1,000 bytes long."""
 
-    class Plain(BaseHTTPRequestHandler):
+    class Plain(local.Quiet):
         def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.send_header("X-Condition", self.headers.get("If-None-Match", "none"))
-            self.end_headers()
-            self.wfile.write(b"x" * 1000)
+            self.send(200, b"x" * 1000, {"X-Condition": self.headers.get("If-None-Match", "none")})
 
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Plain) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with local.serving(Plain) as url:
+        yield url
 
 
 def asked(url):

@@ -1,14 +1,13 @@
 """A card that lies in a store: what passes ends a command with 1, what its user must change with 2."""
 
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import card_yaml
+from tests.services import local
 from tests.warm import Interpreter
 from understudy.data import cards
 from understudy.errors import BadCard, StorageError
@@ -35,30 +34,20 @@ COMMANDS = {
 def failing(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a server that fails as S3 does: an error of the server, or a body that is cut."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             body = f"<Error><Code>{request.param}</Code><Message>no</Message></Error>".encode()
             is_cut = request.param == "cut"
-            self.send_response(200 if is_cut else int({"SlowDown": 503}.get(request.param, 500)))
-            self.send_header("Content-Length", str(len(body) + 1_000 * is_cut))
-            self.send_header("ETag", '"a"')
-            self.end_headers()
-            self.wfile.write(body)
+            status = 200 if is_cut else int({"SlowDown": 503}.get(request.param, 500))
+            self.send(status, body, {"ETag": '"a"', "Content-Length": str(len(body) + 1_000 * is_cut)})
             self.close_connection = is_cut
 
-        def do_PUT(self) -> None:
-            self.do_GET()
+        do_PUT = do_GET
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with local.serving(Handler) as url:
+        yield url
 
 
 def run_all(warm: Interpreter, folder: Path, card: str, **environment: str) -> dict[str, tuple[int, str]]:

@@ -5,11 +5,10 @@ import os
 import struct
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.services import local
 from tests.students import make_student
 from understudy.errors import BadArtifact, BadSetting
 from understudy.model import student, student_files
@@ -44,22 +43,16 @@ def hub(monkeypatch):
     """A server in the hub's place that writes down what it is asked."""
     asked = []
 
-    class Hub(BaseHTTPRequestHandler):
+    class Hub(local.Quiet):
         def do_GET(self):
             asked.append(self.path)
-            self.send_error(404)
+            self.send(404)
 
-        def do_HEAD(self):
-            self.do_GET()
+        do_HEAD = do_GET
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield asked
-    server.shutdown()
+    with local.serving(Hub) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        yield asked
 
 
 def loaded(name, tmp_path, code=LOAD, **environment):

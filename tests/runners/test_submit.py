@@ -4,17 +4,15 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 
 from tests.conftest import card_yaml
 from tests.runners.clusters import ROOT
-from tests.services import kfp_api
+from tests.services import kfp_api, local
 from understudy.pipelines.compile import version_name
 from understudy.runners import names
 from understudy.runners.request import Request
@@ -50,20 +48,15 @@ def test_a_night_is_submitted_with_its_card_date_and_pinned_version(cluster, com
 def http_error(status):
     """Serve one status to whatever is asked."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         def do_GET(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_error(status)
+            self.body()
+            self.send(status)
 
-        do_PUT = do_HEAD = do_GET  # noqa: N815 - the names that http.server calls
+        do_PUT = do_HEAD = do_GET
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with local.serving(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize("pipeline", ["training", "nightly", "quality"])

@@ -53,8 +53,8 @@ def read_only(upstream):
             self.body()
             self.send(403, DENIED, {"Content-Type": "application/xml"})
 
-        do_GET = do_HEAD = read  # noqa: N815 - the library's names
-        do_PUT = do_POST = do_DELETE = refuse  # noqa: N815
+        do_GET = do_HEAD = read
+        do_PUT = do_POST = do_DELETE = refuse
 
     with local.serving(Handler) as address:
         yield address, refused

@@ -42,7 +42,7 @@ def listening():
         def answer(self):
             self.send(200, b"{}", {"X-elastic-product": "Elasticsearch"})
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
 
     with local.serving(Handler) as address:
         yield address, met
@@ -137,7 +137,7 @@ def redirecting(status, target):
             self.body()
             self.send(status, headers={"Location": f"{target}{self.path}", "X-elastic-product": "Elasticsearch"})
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
 
     with local.serving(Handler) as address:
         yield address, asked

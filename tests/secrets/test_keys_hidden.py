@@ -2,11 +2,9 @@
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +12,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
+from tests.services import local
 from tests.warm import Interpreter
 from understudy.store import tables
 
@@ -140,46 +139,27 @@ SLOW = ("a run's teacher says the key back", "in a run of KFP's runner")
 def echo_server(status: int, *, is_late: bool) -> Iterator[str]:
     """Say back every header that is a credential, as an error; late: only once a text is sent."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.body()
             sent = self.headers.get("Authorization", "")
             if is_late and self.command == "GET":
-                return self.send(200, json.dumps({"object": "list", "data": [{"id": "paid-1"}]}))
+                return self.say(200, json.dumps({"object": "list", "data": [{"id": "paid-1"}]}))
             fault = {"message": f"Incorrect API key provided: {sent}.", "type": "x", "reason": sent, "code": sent}
             content = {"choices": [{"message": {"role": "assistant", "content": sent}}], "model": "paid-1"}
             text = sent if status == 403 else json.dumps({"error": fault, "message": sent, "status": status, **content})
-            return self.send(401 if is_late else status, text)
+            return self.say(401 if is_late else status, text)
 
-        def send(self, code: int, text: str) -> None:
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("X-Elastic-Product", "Elasticsearch")
-            self.send_header("Content-Length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
+        def say(self, code: int, text: str) -> None:
+            headers = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}
+            self.send(code, text.encode(), headers)
 
-        def do_GET(self) -> None:
-            self.answer()
+        do_GET = do_POST = do_PUT = answer
 
-        def do_POST(self) -> None:
-            self.answer()
-
-        def do_PUT(self) -> None:
-            self.answer()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with local.serving(Handler) as url:
+        yield url
 
 
 @pytest.fixture

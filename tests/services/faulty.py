@@ -102,7 +102,7 @@ def faulty(server: Server, rule: Rule) -> Iterator[tuple[str, list[Asked]]]:
             else:
                 reply(self, *carried(server, asked, fault), fault)
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = carry  # noqa: N815 - the names that http.server calls
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = carry
 
     with local.serving(Handler) as address:
         yield address, log

@@ -180,14 +180,14 @@ class Backend:
 
     # operations, each by its id in the definition; the names of its arguments are query, body, then what the path says
 
-    def HealthzService_GetHealthz(self, query, body):  # noqa: N802 - the definition's name
+    def HealthzService_GetHealthz(self, query, body):
         return {"multi_user": self.is_multi_user, "pipeline_store": "kubernetes"}
 
-    def ExperimentService_ListExperiments(self, query, body):  # noqa: N802
+    def ExperimentService_ListExperiments(self, query, body):
         self._require_namespace(query)
         return _page("experiments", _filtered(self.experiments, query), query)
 
-    def ExperimentService_CreateExperiment(self, query, body):  # noqa: N802
+    def ExperimentService_CreateExperiment(self, query, body):
         self._require_namespace(body)
         name = body.get("display_name") or _refuse(400, "an experiment needs a display_name")
         if any(it["display_name"] == name for it in self.experiments):
@@ -196,11 +196,11 @@ class Backend:
         self.experiments.append(made)
         return made
 
-    def PipelineService_GetPipelineByName(self, query, body, name):  # noqa: N802
+    def PipelineService_GetPipelineByName(self, query, body, name):
         self._require_namespace(query)
         return _pipeline(_one(self.catalogue().pipelines, "name", name, lambda it: it["metadata"]))
 
-    def PipelineService_ListPipelineVersions(self, query, body, pipeline_id):  # noqa: N802
+    def PipelineService_ListPipelineVersions(self, query, body, pipeline_id):
         catalogue = self.catalogue()
         pipelines = {_id_of(it): it["metadata"]["name"] for it in catalogue.pipelines}
         if pipeline_id not in pipelines:
@@ -208,14 +208,14 @@ class Backend:
         mine = [it for it in catalogue.versions if it["spec"]["pipelineName"] == pipelines[pipeline_id]]
         return _page("pipeline_versions", [_version(it, pipeline_id) for it in mine], query)
 
-    def RunService_ListRuns(self, query, body):  # noqa: N802
+    def RunService_ListRuns(self, query, body):
         listed = [run for run in self.runs if query.get("experiment_id") in {None, "", run["experiment_id"]}]
         return _page("runs", _filtered(listed, query), query)
 
-    def RunService_GetRun(self, query, body, run_id):  # noqa: N802
+    def RunService_GetRun(self, query, body, run_id):
         return _one(self.runs, "run_id", run_id)
 
-    def RunService_CreateRun(self, query, body):  # noqa: N802
+    def RunService_CreateRun(self, query, body):
         if not body.get("display_name"):
             raise Refused(400, "Invalid input error: the run name is empty")
         _one(self.experiments, "experiment_id", body.get("experiment_id"))
@@ -304,7 +304,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._handle()
 
-    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
+    do_POST = do_PUT = do_DELETE = do_GET
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""

@@ -48,7 +48,7 @@ def losing_first_answer(upstream: str, method: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content if self.command != "HEAD" else b"")
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = carry  # noqa: N815 - the names that http.server calls
+        do_GET = do_PUT = do_HEAD = do_DELETE = carry
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -68,7 +68,7 @@ def serving(rule: Rule, behind: str = "") -> Iterator[str]:
             said = rule(asked, lambda passed: forward(behind, passed))
             self.send(said.status, said.body, {"X-elastic-product": "Elasticsearch", "Content-Type": JSON})
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 - the library's names
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
 
     with local.serving(Handler) as address:
         yield address

@@ -187,7 +187,8 @@ def test_publish_killed_in_the_middle_is_whole_the_next_time(evaluated, tmp_path
     command += ["--release", str(tmp_path / "release")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     ended = time.monotonic() + 60
-    while not store.list("bundles/") and time.monotonic() < ended:
+    while not store.list("bundles/"):
+        assert time.monotonic() < ended, "the bundle must begin to be put"
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

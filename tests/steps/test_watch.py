@@ -49,7 +49,7 @@ def webhook(monkeypatch) -> Iterator[list[dict]]:
             told.append(json.loads(self.body()))
             self.send(200)
 
-        do_POST = take  # noqa: N815 - the library's name
+        do_POST = take
 
     with local.serving(Handler) as address:
         monkeypatch.setenv(outlets.WEBHOOK, f"{address}/hook")
@@ -375,7 +375,7 @@ def hook(*statuses: int, location: str = "") -> Iterator[tuple[str, list[bytes]]
                 self.send_header("Location", location)
             self.end_headers()
 
-        do_GET = do_POST = take  # noqa: N815 - the library's names
+        do_GET = do_POST = take
 
     with local.serving(Handler) as address:
         yield f"{address}/hook", told

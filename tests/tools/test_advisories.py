@@ -1,12 +1,11 @@
 """`make audit`: what the advisory service says, and that its silence is no clean bill."""
 
 import json
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 from click.testing import CliRunner
 
+from tests.services import local
 from tools import advisories
 
 REQUIREMENTS = "six==1.16.0 --hash=sha256:" + "0" * 64 + "\nclick==8.1.0 --hash=sha256:" + "1" * 64 + "\n"
@@ -27,24 +26,13 @@ def osv():
     """A server that speaks OSV's query API over the faults in `known`, by the package's name."""
     known = {}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(local.Quiet):
         def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            faults = known.get(asked["package"]["name"])
-            answer = json.dumps({"vulns": faults} if faults else {}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            faults = known.get(json.loads(self.body())["package"]["name"])
+            self.send(200, json.dumps({"vulns": faults} if faults else {}).encode())
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query", known
-    server.shutdown()
-    server.server_close()
+    with local.serving(Handler) as url:
+        yield f"{url}/v1/query", known
 
 
 @pytest.fixture
