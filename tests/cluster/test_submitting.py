@@ -23,28 +23,8 @@ def runs_named(kfp, name):
     return [run for run in kfp.backend.runs if run["display_name"] == name]
 
 
-def kill_midway(cluster, kfp, job, fault, is_there):
-    """Kill a Job's pod while the API lets it wait for an answer."""
-    kfp.backend.faults.append(fault)
-    cluster.apply(job)
-    name, story = job["metadata"]["name"], f"job-name={job['metadata']['name']}"
-    until(lambda: fault.times == 0, 120, lambda: cluster.story(NAMESPACE, story))
-    until(lambda: len(runs_named(kfp, name)) == is_there, 20, f"{is_there} runs must be there when the pod is killed")
-    cluster.ask("delete", "pods", "-n", NAMESPACE, "-l", story, "--force", "--grace-period=0")
-
-
 @pytest.fixture(scope="module")
-def killed(cluster, kfp, production):
-    """Kill the pods of two Jobs, one before its run is there, one when it is, but the answer has not come."""
-    cron = cron_job(production, NIGHTLY)
-    before, after = (job_of(cron, name, f"--name={name}") for name in ("killed-before", "killed-after"))
-    kill_midway(cluster, kfp, before, Fault("GET", "/experiments$", "slow", seconds=MIDWAY_S), is_there=0)
-    kill_midway(cluster, kfp, after, Fault("POST", "/runs$", "slow", after=True, seconds=MIDWAY_S), is_there=1)
-    return before, after
-
-
-@pytest.fixture(scope="module")
-def fired(cluster, production, killed):  # while what was killed waits for the right that it held
+def fired(cluster, production):
     """Move the CronJob's schedule to the next minute; return the Job that it made, once that has ended, and its log."""
     at = (datetime.now(ZoneInfo(ZONE)) + timedelta(seconds=70)).replace(second=0)
     patch = {"spec": {"schedule": f"{at.minute} {at.hour} * * *"}}
@@ -139,8 +119,23 @@ def test_the_api_refuses_an_account_without_the_role(cluster, kfp, fired):
     assert refused.value.code == 403
 
 
-def test_pods_killed_midway_and_retried_submit_one_run(cluster, kfp, killed, fired):
-    for job in killed:
+def kill_midway(cluster, kfp, job, fault, is_there):
+    """Kill a Job's pod while the API lets it wait for an answer."""
+    kfp.backend.faults.append(fault)
+    cluster.apply(job)
+    name, story = job["metadata"]["name"], f"job-name={job['metadata']['name']}"
+    until(lambda: fault.times == 0, 120, lambda: cluster.story(NAMESPACE, story))
+    until(lambda: len(runs_named(kfp, name)) == is_there, 20, f"{is_there} runs must be there when the pod is killed")
+    cluster.ask("delete", "pods", "-n", NAMESPACE, "-l", story, "--force", "--grace-period=0")
+
+
+def test_pods_killed_midway_and_retried_submit_one_run(cluster, kfp, production, fired):
+    """One pod is killed before its run is there, another when it is, but the answer has not come."""
+    cron = cron_job(production, NIGHTLY)
+    before, after = (job_of(cron, name, f"--name={name}") for name in ("killed-before", "killed-after"))
+    kill_midway(cluster, kfp, before, Fault("GET", "/experiments$", "slow", seconds=MIDWAY_S), is_there=0)
+    kill_midway(cluster, kfp, after, Fault("POST", "/runs$", "slow", after=True, seconds=MIDWAY_S), is_there=1)
+    for job in (before, after):
         name = job["metadata"]["name"]
         cluster.completes(NAMESPACE, name, 300)
         assert len(runs_named(kfp, name)) == 1

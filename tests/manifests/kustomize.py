@@ -17,17 +17,25 @@ COMPONENTS = sorted(file.parent.name for file in (MANIFESTS / "components").glob
 STORE = "  - ../../components/storage-keys "
 
 
-@functools.cache
 def find():
     """Return the program, built with Go where it is neither on the PATH nor where `make kustomize` puts it."""
+    found, reason = found_or_built()
+    return found or lacking(f"no kustomize: {reason}")
+
+
+@functools.cache
+def found_or_built():
+    """Return the program's path, or none and why."""
     places = f"{CACHED.parent}{os.pathsep}{os.environ['PATH']}"
     with alone("kustomize"):
         if found := shutil.which("kustomize", path=places):
-            return found
+            return found, ""
         if not shutil.which("go"):
-            lacking(f"kustomize is neither at {CACHED} nor on the PATH, and Go is not there to build it")
-        made = subprocess.run(["make", "kustomize"], cwd=MANIFESTS.parent, capture_output=True, text=True, check=False)
-    return shutil.which("kustomize", path=places) or lacking(f"no kustomize: {made.stderr[-1000:]}")
+            return None, f"it is neither at {CACHED} nor on the PATH, and Go is not there to build it"
+        made = subprocess.run(
+            ["make", "kustomize"], cwd=MANIFESTS.parent, capture_output=True, text=True, timeout=240, check=False
+        )
+    return shutil.which("kustomize", path=places), made.stderr[-1000:]
 
 
 def build(folder):

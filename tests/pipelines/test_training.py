@@ -266,12 +266,21 @@ def test_labels_whose_names_are_signs_of_a_format_come_through_every_file(desk, 
         read = Page(page.read_text(encoding="utf-8"))
         assert TIP in read.text
         assert read.all("kbd") == []
-    files = {key.rpartition("/")[2]: store.read(key) for key in store.list("queues/")}
+    keys = store.list("queues/")
+    files = {key.rpartition("/")[2]: store.read(key) for key in keys}
+    assert len(files) == len(keys)
     cells = list(csv.DictReader(files["queue.csv"].decode("utf-8-sig").splitlines()))
+    assert cells
     assert {raw_cell(row["teacher_label"]) for row in cells} <= {TIP, OTHER}
     assert not any(cell.startswith("=") for row in cells for cell in row.values())
     choices = Xml.fromstring(files["label-studio.xml"]).iter("Choice")  # noqa: S314 - our own
     assert [choice.get("value") for choice in choices] == [OTHER, TIP]
+    (model_card,) = (key for key in store.list("bundles/") if key.endswith("MODEL_CARD.md"))
+    told = (store.read(model_card).decode(), (run / "audit/audit/audit.md").read_text(encoding="utf-8"))
+    for text in told:
+        assert "kbd" in text
+        tables = [line for line in text.splitlines() if line.startswith("|")]
+        assert [line for line in tables if "other's" in line and "other's \\| -" not in line] == []
     for folder in ("evaluate/evaluation", "calibrate/bundle"):
         assert not any("kbd" in path.name for path in (run / folder).rglob("*"))
     predicted = {row["label"] for row in pl.read_parquet(next(week.rglob("00-00000.parquet"))).to_dicts()}

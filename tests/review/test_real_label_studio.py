@@ -7,6 +7,8 @@ import json
 import polars as pl
 import pytest
 
+from tests.conftest import card_yaml
+from tests.pipelines.test_training import OTHER, TIP
 from understudy.errors import BadData
 from understudy.review import labels
 from understudy.review.queues import label_studio_page, label_studio_tasks, queue_csv
@@ -28,20 +30,22 @@ def queue() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def project(label_studio, queue):
-    """A project in which every third task is a tip and every third is left."""
-    from tests.conftest import card_yaml
-
-    card = parse_card(card_yaml(question='Does "this" cost $5 & more?'))
+    """A project in which every third task is a tip and every third is left; its labels have awkward names."""
+    labels = [{"name": name, "definition": "One for $5, {so} & <more>."} for name in (OTHER, TIP)]
+    asked = {"question": 'Does "this" cost $5 & more?', "labels": labels, "positive_label": TIP, "weak_rules": None}
+    card = parse_card(card_yaml(**asked))
     made = label_studio.project(label_studio_page(card), label_studio_tasks(queue))
     for place, task in enumerate(label_studio.tasks(made)):
         if place % 3:
-            label_studio.choose(task["id"], "tip" if place % 3 == 1 else "other")
+            label_studio.choose(task["id"], TIP if place % 3 == 1 else OTHER)
     return made
 
 
 @pytest.fixture
-def known(store, card_text, queue):
-    store.put_if_absent(f"cards/{CARD}/abc.yaml", card_text.encode())
+def known(store, queue):
+    labels = [{"name": name, "definition": "x"} for name in (OTHER, TIP)]
+    text = card_yaml(labels=labels, positive_label=TIP, weak_rules=None)
+    store.put_if_absent(f"cards/{CARD}/abc.yaml", text.encode())
     store.put_if_absent(f"queues/{CARD}/one/queue.csv", queue_csv(queue).encode())
     return store
 
@@ -49,7 +53,7 @@ def known(store, card_text, queue):
 def chosen(label_studio, project) -> dict[str, str]:
     """What was chosen, by our id, as its tasks say it."""
     places = {task["data"]["understudy_id"]: place for place, task in enumerate(label_studio.tasks(project))}
-    return {name: "tip" if place % 3 == 1 else "other" for name, place in places.items() if place % 3}
+    return {name: TIP if place % 3 == 1 else OTHER for name, place in places.items() if place % 3}
 
 
 def test_every_answer_comes_back_under_its_texts_id(label_studio, project, known, queue, tmp_path):

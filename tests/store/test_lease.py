@@ -14,7 +14,7 @@ import pytest
 
 from understudy.errors import Conflict, StorageError
 from understudy.store.folder import FolderStore
-from understudy.store.lease import Lease, held, read_record
+from understudy.store.lease import Holder, Lease, State, held, read_record
 from understudy.store.storage import Store, open_store
 
 KEY = "leases/teacher/card.json"
@@ -111,6 +111,25 @@ def test_a_holder_elsewhere_is_followed_when_the_object_has_not_changed_for_a_te
         assert time.monotonic() - started >= TERM_S
         assert lease.record == {"under way": 1}
     assert "'label' on pod-1, process 1" in told[0]
+
+
+def test_who_was_let_through_beside_another_waits_for_it(tmp_path, monkeypatch):
+    """A server that looks at a condition and writes in two steps lets two through; the later write stands."""
+    store, other = FolderStore(tmp_path), State("other", 0, Holder("elsewhere", 1, "label"))
+    swap, late = FolderStore.compare_and_swap, []
+
+    def hooked(to, key, data, tag):
+        is_ours = swap(to, key, data, tag)
+        if not late:
+            late.append(threading.Timer(0.02, lambda: swap(to, key, other.data(), to.read_tagged(key).tag)))
+            late[0].start()
+        return is_ours
+
+    monkeypatch.setattr(FolderStore, "compare_and_swap", hooked)
+    told: list[str] = []
+    with held(store, KEY, "mine", told.append, term_s=TERM_S) as lease:
+        lease.write({"under way": 1})
+    assert told == [f"mine: waiting for {other.holder}, which has the lease {store.locate(KEY)}."]
 
 
 def test_a_holder_that_slept_for_a_term_cannot_write_any_more(shared, child):

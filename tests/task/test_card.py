@@ -175,7 +175,10 @@ def named(make_card, *names: str) -> str:
         ("a\nb", "must be one line of text, got the sign U+000A"),
         ("a\tb", "must be one line of text, got the sign U+0009"),
         ("a\u2028b", "must be one line of text, got the sign U+2028"),
+        ("a\uffff", "must be one line of text, got the sign U+FFFF"),
+        ("\u202etip", "must be one line of text, got the sign U+202E"),
         ("\u200b", "must have a sign that can be seen"),
+        ("\u3164", "must have a sign that can be seen"),
         ("x" * 201, "must have at most 200 signs, got 201"),
     ],
 )
@@ -183,12 +186,48 @@ def test_a_label_has_a_name_that_fits_on_a_line(make_card, name, told):
     assert told in fault(named(make_card, name, "other"))
 
 
-@pytest.mark.parametrize("names", [("Tip", "tip"), ("a tip", "a  tip"), ("tip", "tip "), ("\u00e9", "e\u0301")])
-def test_labels_that_differ_by_case_and_blanks_alone_are_refused(make_card, names):
-    assert "Labels must differ by more than case and blanks, got '" in fault(named(make_card, *names))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Tip", "tip"),
+        ("a tip", "a  tip"),
+        ("tip", "tip "),
+        ("\u00e9", "e\u0301"),
+        ("tip", "tip\u200b"),
+        ("tip", "ti\u00adp"),
+        ("\u263a", "\u263a\ufe0f"),
+        ("\u039c\u03b1\u0390\u03bf\u03c5", "\u039c\u03b1\u0390\u03bf\u03c5".upper()),
+    ],
+)
+def test_labels_that_differ_by_nothing_that_shows_but_case_and_blanks_are_refused(make_card, names):
+    told = fault(named(make_card, *names))
+    assert "Labels must differ by more than case, blanks and signs that do not show, got" in told
+    first, second = told.partition(" got ")[2].split(" and ", 1)
+    assert first != second
 
 
-@pytest.mark.parametrize("name", ['=tip, "so"; <b>', "it's", "null", "1", "\U0001f469\u200d\U0001f4bb", "-", "x" * 200])
+@pytest.mark.parametrize("names", [("CO2", "CO\u2082"), ("m2", "m\u00b2"), ("1", "2")])
+def test_labels_that_a_reader_tells_apart_are_two(make_card, names):
+    assert parse_card(named(make_card, *names)).label_names == names
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"definition": "x"}, {"name": "none", "definition": "x"}],
+        [{"name": True, "definition": "x"}, {"name": "true", "definition": "x"}],
+        [{"name": ["a"], "definition": "x"}, {"name": ["A"], "definition": "x"}],
+        ["just text", {"name": "a", "definition": "x"}],
+    ],
+)
+def test_what_is_no_name_is_nobodys_twin(make_card, labels):
+    text = make_card(labels=labels, weak_rules=None, positive_label="a")
+    assert not any("Labels must differ" in sentence for sentence in faults(text))
+
+
+@pytest.mark.parametrize(
+    "name", ['=tip, "so"; <b>', "it's", "null", "1", "\U0001f469\u200d\U0001f4bb", "\U0001fa77", "-", "x" * 200]
+)
 def test_a_label_may_have_a_name_of_any_visible_signs(make_card, name):
     assert parse_card(named(make_card, name, "something else")).label_names == (name, "something else")
 

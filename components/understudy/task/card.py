@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 import stat
-import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -38,6 +37,7 @@ from understudy.task.settings import (
     sections,
 )
 from understudy.task.steps import STEPS
+from understudy.text import signs
 from understudy.text.numbers import without_middle
 
 CARD_FILE = "card.yaml"
@@ -50,7 +50,6 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 LONGEST_LABEL = 200
-NO_PART_OF_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, halves of signs, and ends of lines
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
@@ -75,10 +74,10 @@ class Label(Part):
     def _is_one_line(cls, name: str) -> str:
         if len(name) > LONGEST_LABEL:
             raise ValueError(f"A label's name must have at most {LONGEST_LABEL} signs, got {len(name):,}.")
-        if odd := next((sign for sign in name if unicodedata.category(sign) in NO_PART_OF_A_LINE), None):
-            raise ValueError(f"A label's name must be one line of text, got the sign U+{ord(odd):04X} in {name!r}.")
-        if not any(unicodedata.category(sign)[0] in "LNPS" for sign in name):
-            raise ValueError(f"A label's name must have a sign that can be seen, got {name!r}.")
+        if odd := next(filter(signs.breaks_a_line, name), None):
+            raise ValueError(f"A label's name must be one line of text, got the sign U+{ord(odd):04X} in {name!a}.")
+        if not any(map(signs.is_visible, name)):
+            raise ValueError(f"A label's name must have a sign that can be seen, got {name!a}.")
         return name
 
 
@@ -446,19 +445,20 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
             if name in met:
                 yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
-    yield from _alike(list(map(str, names)))
+    yield from _alike(content.get("labels"))
 
 
-def _alike(names: Sequence[str]) -> Iterator[Fault]:
+def _alike(labels: Any) -> Iterator[Fault]:
     """Find labels that people, and spreadsheets, take for one another."""
     met: dict[str, str] = {}
-    for index, name in enumerate(names):
-        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-        if met.setdefault(folded, name) != name:
-            yield (
-                ("labels", index, "name"),
-                f"Labels must differ by more than case and blanks, got '{met[folded]}' and '{name}'.",
-            )
+    for index, label in enumerate(labels if isinstance(labels, list) else ()):
+        name = label.get("name") if isinstance(label, dict) else None
+        if not isinstance(name, str) or name in met.values() or not (folded := signs.folded(name)):
+            continue
+        if (other := met.setdefault(folded, name)) != name:
+            shown = ascii if signs.look_the_same(name, other) else repr
+            rule = "Labels must differ by more than case, blanks and signs that do not show"
+            yield ("labels", index, "name"), f"{rule}, got {shown(other)} and {shown(name)}."
 
 
 def _passwords(root: yaml.Node) -> Iterator[Fault]:

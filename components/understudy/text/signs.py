@@ -1,0 +1,49 @@
+"""Judge the signs of a name: which break a line or another's format, which can be seen, and which names look alike."""
+
+import unicodedata
+
+BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, halves of signs, and ends of lines
+TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # the direction of what follows
+BLANK = {chr(code) for code in (0x2800, 0x115F, 0x1160, 0x3164, 0xFFA0)}  # letters and symbols that show nothing
+VARIANTS = {chr(code) for code in range(0xFE00, 0xFE10)}  # which form of the sign before is meant
+
+
+def breaks_a_line(sign: str) -> bool:
+    """Tell whether a sign ends a line, turns its direction, or is none that a file of text may hold."""
+    code = ord(sign)
+    is_none = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return is_none or sign in TURNING or unicodedata.category(sign) in BREAKING
+
+
+def is_visible(sign: str) -> bool:
+    """Tell whether a sign shows by itself; one that this Python does not know yet is taken to.
+
+    >>> [is_visible(sign) for sign in ("a", "-", "\u200b", " ", "\u3164", "\U0001fa77")]
+    [True, True, False, False, False, True]
+    """
+    category = unicodedata.category(sign)
+    return not (category == "Cf" or category[0] in "MZ" or sign in BLANK)
+
+
+def folded(name: str) -> str:
+    """Return what names have in common that differ by case, blanks and signs that do not show.
+
+    >>> folded(" A\u00a0tip\u200b") == folded("a  TIP")
+    True
+    """
+    shown = "".join(" " if sign in BLANK else sign for sign in name if not _is_silent(sign))
+    composed = unicodedata.normalize("NFC", shown).casefold()
+    return " ".join(unicodedata.normalize("NFC", composed).split())
+
+
+def look_the_same(first: str, second: str) -> bool:
+    """Tell whether two names differ by nothing that shows."""
+    return _shown(first) == _shown(second)
+
+
+def _shown(name: str) -> str:
+    return unicodedata.normalize("NFC", "".join(sign for sign in name if not _is_silent(sign)))
+
+
+def _is_silent(sign: str) -> bool:
+    return sign in VARIANTS or unicodedata.category(sign) == "Cf"
