@@ -28,13 +28,13 @@ FIELDS: Mapping[str, str] = {
     "judge": r"[A-Za-z0-9._-]+",
     "queue": r"[^/]+",
     "index": r"[A-Za-z0-9_-]{1,64}",  # its own name, as Elasticsearch gives it
-    "shard": r"\d{2,}",
-    "segment": r"\d{5,}",
-    "number": r"\d+",
+    "shard": "[0-9]",
+    "segment": "[0-9]",
+    "number": "[0-9]",
     "name": r"[^/]+",
     "path": r".+",
 }
-NUMBERS = {"shard", "segment", "number"}
+NUMBERS = {"shard", "segment", "number"}  # of such digits as many as the pattern's format asks for, or as it takes
 
 
 class Erasure(Enum):
@@ -144,7 +144,7 @@ class Family:
         >>> SCORED.fields("scored/v1/date=2026-11-01/007.parquet")  # the family's own key of shard 7 is another
         """
         found = _compiled(self.pattern).fullmatch(key)
-        return found.groupdict() if found and self.key(**found.groupdict()) == key else None
+        return found.groupdict() if found else None
 
     def listed(self, store: Store, **fields: str) -> list[tuple[str, dict[str, str]]]:
         """List the family's keys with these fields, in their order, each with all its fields."""
@@ -178,10 +178,16 @@ def listed(store: Store, families: Sequence[Family], **fields: str) -> list[tupl
 
 
 def _parts(pattern: str) -> Iterator[str]:
-    for literal, field, _, _ in Formatter().parse(pattern):
+    for literal, field, form, _ in Formatter().parse(pattern):
         yield re.escape(literal)
         if field is not None:
-            yield f"(?P<{field}>{FIELDS[field]})"
+            yield f"(?P<{field}>{_number(FIELDS[field], str(form)) if field in NUMBERS else FIELDS[field]})"
+
+
+def _number(digit: str, form: str) -> str:
+    """Return the expression of the whole numbers that a format such as 02d writes, which has one way for each."""
+    least = int(form.removeprefix("0").removesuffix("d"))
+    return f"{digit}{{{least}}}|[1-9]{digit}{{{least},}}"
 
 
 @cache
