@@ -1,6 +1,7 @@
 """Parse the time of a text: ISO 8601, or a count since 1970 whose unit is beyond doubt."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 EARLIEST_YEAR = 1000  # four digits, so that times sort as text
@@ -27,6 +28,11 @@ def moment_of(time: str) -> datetime | None:
     found = COUNT.fullmatch(time)
     moment = _of_digits(found[1], found[2] or "") if found else _of_iso(time)
     return moment if moment and moment.year >= EARLIEST_YEAR else None
+
+
+def count_unread(times: Iterable[str]) -> int:
+    """Count the times that cannot be read: the night's day stands for them in the index."""
+    return sum(moment_of(time) is None for time in times)
 
 
 def _of_iso(time: str) -> datetime | None:

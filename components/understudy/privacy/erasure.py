@@ -84,11 +84,12 @@ def forget(
     sweep_temporary()
     tombstones.remember_to_forget(store, "id", ids, today)
     tombstones.remember_to_forget(store, "group", groups, today)
-    keys = [key for key in store.list() if layout.erasure_of(key) in ERASERS]
+    found = store.list()
+    keys = [key for key in found if layout.erasure_of(key) in ERASERS]
+    there = {family: [key for key in found if family.fields(key)] for family in AFTER_ROWS}
     wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
-    there = {family: [key for key, _ in family.listed(store)] for family in AFTER_ROWS}
     rows = _erase_rows(store, keys, wanted)
     faults = [fault for family, follow in AFTER_ROWS.items() for fault in follow(store, there[family])]
     _follow_judgements(store)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from understudy.data.times import moment_of
+from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST
 from understudy.store import codecs, layout, segments
@@ -175,7 +175,7 @@ def _counted(data: bytes, where: str) -> Counter[str]:
         rows=len(table),
         positives=int((table["probability"] >= table["threshold"]).sum()),
         settled=int((table["stage"] == FIRST).sum()),
-        unread_times=sum(moment_of(time) is None for time in table["time"].drop_nulls()),
+        unread_times=count_unread(table["time"].drop_nulls()),
     )
 
 

@@ -31,9 +31,8 @@ def folded(name: str) -> str:
     >>> folded(" A\u00a0tip\u200b") == folded("a  TIP")
     True
     """
-    shown = "".join(" " if sign in BLANK else sign for sign in name if not _is_silent(sign))
-    composed = unicodedata.normalize("NFC", shown).casefold()
-    return " ".join(unicodedata.normalize("NFC", composed).split())
+    plain = "".join(" " if sign in BLANK else sign for sign in _shown(name)).casefold()
+    return " ".join(unicodedata.normalize("NFC", plain).split())
 
 
 def look_the_same(first: str, second: str) -> bool:

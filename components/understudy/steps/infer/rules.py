@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from understudy.data.rows import Refusal, Row
-from understudy.data.times import moment_of
+from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST, STUDENT
 from understudy.model.scoring import Bundle, Scored
@@ -326,7 +326,7 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
         settled=settled,
         checked=drawn,
         missed=missed,
-        unread_times=unread_times(table["time"]),
+        unread_times=count_unread(table["time"].drop_nulls()),
     )
 
 
@@ -345,11 +345,6 @@ def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
         for refusal in refusals
     ]
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
-
-
-def unread_times(times: pl.Series) -> int:
-    """Count the times that cannot be read: the night's day stands for them in the index."""
-    return sum(moment_of(time) is None for time in times.drop_nulls())
 
 
 def keyed(scored: pl.DataFrame) -> pl.DataFrame:
