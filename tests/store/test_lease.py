@@ -126,6 +126,7 @@ def test_who_was_let_through_beside_another_waits_for_it(tmp_path, monkeypatch):
         return is_ours
 
     monkeypatch.setattr(FolderStore, "compare_and_swap", hooked)
+    monkeypatch.setattr(FolderStore, "settle_s", 0.1)
     told: list[str] = []
     with held(store, KEY, "mine", told.append, term_s=TERM_S) as lease:
         lease.write({"under way": 1})

@@ -31,9 +31,15 @@ class Tagged:
 
 
 class Store(ABC):
-    """Objects by key ("a/b/c"), under one folder or one `s3://bucket/prefix`."""
+    """Objects by key ("a/b/c"), under one folder or one `s3://bucket/prefix`.
+
+    Attributes:
+        uri: its address.
+        settle_s: seconds after which no write lands any more that was let through beside another under one condition.
+    """
 
     uri: str
+    settle_s: float = 0.0
 
     @abstractmethod
     def open(self, key: str, offset: int = 0) -> BinaryIO:
@@ -105,6 +111,19 @@ def contend(write: Callable[[], T], what: str, where: str) -> T:
         except Beaten:
             time.sleep(min(LONGEST_PAUSE_S, 0.01 * number))
     raise Conflict(f"{what} must be free to write, got others writing ({where}). Run it again.")
+
+
+def take(store: Store, key: str, data: bytes, tag: str | None) -> Tagged | None:
+    """Take an object by compare and swap; None when somebody else has it.
+
+    A server that looks at a condition and writes in two steps lets two through at once, and the later write stands: so
+    the object is looked at again once all such writes have landed.
+    """
+    if not store.compare_and_swap(key, data, tag):
+        return None
+    time.sleep(store.settle_s)
+    found = store.read_tagged(key)
+    return found if found is not None and found.data == data else None
 
 
 def update(store: Store, key: str, change: Callable[[bytes | None], bytes | None], what: str) -> bytes | None:

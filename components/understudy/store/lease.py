@@ -21,14 +21,13 @@ from typing import Any
 
 from understudy.errors import Conflict, StorageError
 from understudy.store import codecs
-from understudy.store.base import Tagged
+from understudy.store.base import Tagged, take
 from understudy.store.storage import Beaten, Store, contend
 from understudy.text.numbers import clipped
 
 TERM_S = 30.0
 BEATS = 5  # renewals in one term
 LOOK_S = 0.5
-SETTLE_S = 0.2  # a server that looks at a condition and writes in two steps may let two through at once
 FORMAT = 1
 LONGEST_NAME = 128
 
@@ -186,11 +185,8 @@ def _taken(store: Store, key: str, run: str, tell: Callable[[str], None], term_s
         is_over = time.monotonic() - since >= term_s
         if state is None or state.holder is None or state.holder.is_gone() or is_over:
             ours = State(nonce, 0, us, state.record if state else {})
-            if store.compare_and_swap(key, ours.data(), found.tag if found else None):
-                time.sleep(min(SETTLE_S, term_s / 10))
-                now = store.read_tagged(key)
-                if now is not None and now.data == ours.data():
-                    return Lease(store, key, ours, now.tag, term_s)
+            if (now := take(store, key, ours.data(), found.tag if found else None)) is not None:
+                return Lease(store, key, ours, now.tag, term_s)
         elif state.nonce != told:
             told = state.nonce
             tell(f"{run}: waiting for {state.holder}, which has the lease {store.locate(key)}.")

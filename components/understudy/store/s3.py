@@ -45,6 +45,8 @@ class _Cut(Exception):
 class S3Store(Store):
     """A store under `s3://bucket/prefix`, by conditional writes (If-None-Match, If-Match)."""
 
+    settle_s = 0.5
+
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = prefix

@@ -37,7 +37,7 @@ from understudy.runners.cluster import api
 from understudy.runners.cluster.api import Unanswered
 from understudy.runners.runs import Record, read_record, utc_now
 from understudy.store import codecs
-from understudy.store.base import Tagged
+from understudy.store.base import Tagged, take
 from understudy.store.runs import STARTED, SUBMITTED, as_bytes, key_of, put, read
 from understudy.store.storage import Store
 
@@ -203,7 +203,5 @@ def _swapped(store: Store, key: str, found: Tagged | None) -> Right | None:
     """Take a right that is free or has run out, unless somebody else is faster."""
     until = time.monotonic() + RIGHT_S
     content = as_bytes({"holder": secrets.token_hex(8), "taken": utc_now()})
-    if not store.compare_and_swap(key, content, found.tag if found else None):
-        return None
-    ours = store.read_tagged(key)
-    return Right(ours.tag, until) if ours is not None and ours.data == content else None
+    ours = take(store, key, content, found.tag if found else None)
+    return Right(ours.tag, until) if ours is not None else None
