@@ -1,6 +1,7 @@
 """Compute metrics and their 95% intervals in plain numpy, so that the nightly image can too.
 
-Conventions. Arrays have shape (texts,). A figure takes `weights` of shape (..., texts) and then has shape (...): with
+Conventions. Arrays have shape (texts,). Labels are whole numbers, the columns of the labels in the card's order; for one
+label against the rest they are bools, which are the numbers 1 and 0. A figure takes `weights` of shape (..., texts) and then has shape (...): with
 one row of weights a resample, a bootstrap is a single product. A share of nothing is undefined and is nan (the recall
 when no text is positive, the precision when no text is flagged), never an invented 0 or 1; `defined` leaves such
 figures out where numbers must be finite.
@@ -16,6 +17,7 @@ import numpy as np
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Column = np.ndarray[tuple[int, ...], np.dtype[Any]]
+Codes = Column  # of labels: whole numbers, or bools for one label against the rest
 Groups = Sequence[Any] | Column
 Figure = Any  # a float; with weights of shape (resamples, texts) an array of shape (resamples,)
 Statistic = Callable[..., Figure]  # statistic(*columns, weights=...), as every figure below
@@ -32,6 +34,15 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Texts by label: those that were given it rightly, given it, and have it; each of shape (..., labels)."""
+
+    right: Floats
+    given: Floats
+    true: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +104,82 @@ def f1(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> F
     return share(2 * counts.true_positive, 2 * counts.true_positive + wrong)
 
 
-def macro_f1(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
-    """Mean of the F1 of both labels; nan when a label neither occurs nor is predicted.
+def label_counts(truth: Codes, predicted: Codes, labels: int, weights: Floats | None = None) -> LabelCounts:
+    """Count by label how often it was right, given and true.
+
+    Args:
+        truth: human labels.
+        predicted: labels given.
+        labels: how many there are.
+        weights: of the texts, shape (..., texts).
+
+    Returns:
+        each of shape (..., labels).
+
+    >>> label_counts(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1]), 3).right.tolist()
+    [1.0, 1.0, 0.0]
+    """
+    truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    is_right = truth == predicted
+    if weights is None:
+        counted = [
+            np.bincount(codes, weights=some, minlength=labels)
+            for codes, some in ((truth, is_right.astype(float)), (predicted, None), (truth, None))
+        ]
+        return LabelCounts(*(np.asarray(column, dtype=float) for column in counted))
+    columns, given = np.eye(labels), np.asarray(weights, dtype=float)
+    return LabelCounts((given * is_right) @ columns[truth], given @ columns[predicted], given @ columns[truth])
+
+
+def confusion_matrix(truth: Codes, predicted: Codes, labels: int) -> Floats:
+    """Count texts by true label (rows) and label given (columns), shape (labels, labels).
+
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1.0, 1.0], [0.0, 1.0]]
+    """
+    cells = np.asarray(truth, dtype=np.int64) * labels + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(cells, minlength=labels * labels).reshape(labels, labels).astype(float)
+
+
+def macro_f1(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
+    """Mean of the F1 of all labels that occur or are given.
 
     The positive label's F1 is 2/3; the other's: 1 found, 1 false alarm, 1 missed, 2 / (2 + 1 + 1) = 1/2.
 
     >>> truth = np.array([True, True, True, False, False])
     >>> round(macro_f1(truth, np.array([True, True, False, True, False])), 4)
     0.5833
+    >>> round(macro_f1(np.array([0, 0, 2]), np.array([0, 2, 2]), labels=4), 4)  # 2/3 and 2/3; two labels are nowhere
+    0.6667
     """
-    truth, found = np.asarray(is_positive, dtype=bool), np.asarray(predicted, dtype=bool)
-    return (f1(truth, found, weights) + f1(~truth, ~found, weights)) / 2
+    counts = label_counts(truth, predicted, labels, weights)
+    met = counts.given + counts.true
+    total = np.divide(2 * counts.right, met, out=np.zeros_like(met), where=met > 0).sum(axis=-1)
+    return share(total, (met > 0).sum(axis=-1))
 
 
-def accuracy(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+def weighted_f1(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
+    """Mean of the F1 of all labels, each by its share of the texts.
+
+    >>> round(weighted_f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])), 4)  # 3/4 of 4/5, and 1/4 of 2/3
+    0.7667
+    """
+    counts = label_counts(truth, predicted, labels, weights)
+    met = counts.given + counts.true
+    f1s = np.divide(2 * counts.right, met, out=np.zeros_like(met), where=met > 0)
+    return share((f1s * counts.true).sum(axis=-1), counts.true.sum(axis=-1))
+
+
+def accuracy(truth: Codes, predicted: Codes, weights: Floats | None = None) -> Figure:
     """Share of the texts with the right label.
 
     >>> accuracy(np.array([True, False, False, False]), np.array([True, False, True, False]))
     0.75
     """
-    is_right = np.asarray(is_positive, dtype=bool) == np.asarray(predicted, dtype=bool)
-    return _mean(is_right, weights)
+    return _mean(np.asarray(truth) == np.asarray(predicted), weights)
 
 
-def kappa(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Figure:
+def kappa(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
     """Agreement beyond chance (Cohen's kappa); nan when both sides give one and the same label only.
 
     Agreement 3/4; by chance 1/4 * 2/4 + 3/4 * 2/4 = 1/2; (3/4 - 1/2) / (1 - 1/2).
@@ -126,28 +189,45 @@ def kappa(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -
 
     Source: Cohen, "A coefficient of agreement for nominal scales", 1960.
     """
-    truth, found = _mean(is_positive, weights), _mean(predicted, weights)
-    by_chance = truth * found + (1 - truth) * (1 - found)
-    return share(accuracy(is_positive, predicted, weights) - by_chance, 1 - by_chance)
+    counts = label_counts(truth, predicted, labels, weights)
+    texts = counts.true.sum(axis=-1)
+    by_chance = share((counts.true * counts.given).sum(axis=-1), texts**2)
+    return share(accuracy(truth, predicted, weights) - by_chance, 1 - by_chance)
 
 
-def brier(probability: Floats, is_positive: Bools, weights: Floats | None = None) -> Figure:
-    """Mean squared distance of the probability from the truth; 0 is best.
+def brier(probabilities: Floats, truth: Codes, weights: Floats | None = None) -> Figure:
+    """Half the mean squared distance of the probabilities from the truth; 0 is best, and 1 worst.
 
-    >>> round(brier(np.array([0.9, 0.2]), np.array([True, False])), 4)
+    With two labels it is the familiar squared distance of either one's probability.
+
+    Args:
+        probabilities: of the labels, shape (texts, labels).
+        truth: human labels.
+        weights: of the texts, shape (..., texts).
+
+    >>> round(brier(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 0])), 4)
     0.025
+
+    Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, who does not halve it.
     """
-    return _mean((probability - np.asarray(is_positive, dtype=float)) ** 2, weights)
+    wrong = np.array(probabilities, dtype=float)
+    wrong[np.arange(len(wrong)), np.asarray(truth, dtype=np.int64)] -= 1
+    return _mean((wrong**2).sum(axis=1) / 2, weights)
 
 
-def log_loss(probability: Floats, is_positive: Bools, weights: Floats | None = None) -> Figure:
-    """Mean of -ln(probability of the true label), probabilities kept 1e-12 from 0 and 1.
+def log_loss(probabilities: Floats, truth: Codes, weights: Floats | None = None) -> Figure:
+    """Mean of -ln(probability of the true label), probabilities kept 1e-12 from 0.
 
-    >>> round(log_loss(np.array([0.5, 0.5]), np.array([True, False])), 4)
+    Args:
+        probabilities: of the labels, shape (texts, labels).
+        truth: human labels.
+        weights: of the texts, shape (..., texts).
+
+    >>> round(log_loss(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([1, 0])), 4)
     0.6931
     """
-    chance = np.clip(np.where(is_positive, probability, 1 - probability), 1e-12, 1)
-    return _mean(-np.log(chance), weights)
+    chance = probabilities[np.arange(len(probabilities)), np.asarray(truth, dtype=np.int64)]
+    return _mean(-np.log(np.clip(chance, 1e-12, 1)), weights)
 
 
 def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, bins: int = 10) -> Figure:
@@ -163,6 +243,28 @@ def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, 
     excess = probability - np.asarray(is_positive, dtype=float)
     by_bin = bin_index(probability, bins) == np.arange(bins)[:, None]
     distance = sum(abs(_total(excess * inside, weights)) for inside in by_bin)
+    return share(distance, _total(np.ones(len(excess)), weights))
+
+
+def ece_by_mass(probability: Floats, is_true: Bools, weights: Floats | None = None, bins: int = 15) -> Figure:
+    """Expected calibration error over bins of as many texts each, cut by the probabilities of all the texts.
+
+    Args:
+        probability: that something is true, such as that the label given is right.
+        is_true: whether it is.
+        weights: of the texts, shape (..., texts).
+        bins: of equal mass.
+
+    >>> round(ece_by_mass(np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False]), bins=2), 4)
+    0.15
+
+    Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language processing models",
+    2015.
+    """
+    excess = probability - np.asarray(is_true, dtype=float)
+    rank = np.argsort(np.argsort(probability, kind="stable"), kind="stable")
+    place = rank * bins // max(1, len(rank))
+    distance = sum(abs(_total(excess * (place == number), weights)) for number in range(bins))
     return share(distance, _total(np.ones(len(excess)), weights))
 
 

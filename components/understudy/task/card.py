@@ -5,7 +5,7 @@ import json
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -50,6 +50,8 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 LONGEST_LABEL = 200
+MOST_LABELS = 500
+PRIOR_SLACK = 0.01  # shares of labels are rounded
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
@@ -156,13 +158,31 @@ class Prices(Part):
     annotator_usd_per_hour: Positive = 25.0
 
 
-class Goals(Part):
-    """What the student must reach to be published; None asks nothing."""
+class LabelGoals(Part):
+    """What the student must reach on one label, against the rest; None asks nothing."""
 
     f1: Share | None = None
     recall: Share | None = None
+
+
+class Goals(Part):
+    """What the student must reach to be published; None asks nothing. `f1` and `recall` are of the positive label."""
+
+    f1: Share | None = None
+    recall: Share | None = None
+    macro_f1: Share | None = None
+    accuracy: Share | None = None
+    labels: dict[Words, LabelGoals] = {}
     p95_latency_ms: Positive | None = None
     cost_per_1k_usd: Positive | None = None
+
+
+class ConfusionCost(Part):
+    """What it costs to give a text of one label another one; every other mistake costs 1."""
+
+    label: Words
+    given: Words
+    cost: Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class Retention(Part):
@@ -188,12 +208,13 @@ class Card(Sections):
     name: Name
     unit: Words = "text"
     question: Words
-    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=2)]
-    positive_label: Words
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_LABELS)]
+    positive_label: Words | None = None
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
     weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
     slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
-    prior: Share | Literal["estimate"] = "estimate"
+    prior: Share | dict[Words, Share] | Literal["estimate"] = "estimate"
+    confusion_costs: tuple[ConfusionCost, ...] = ()
     texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
     teacher: Teacher
     student: Words = "minilm"
@@ -211,11 +232,6 @@ class Card(Sections):
     def label_names(self) -> tuple[str, ...]:
         """Names of the labels, in the card's order: the order of every array of scores."""
         return tuple(label.name for label in self.labels)
-
-    @property
-    def positive_index(self) -> int:
-        """Column of the positive label in every array of scores."""
-        return self.label_names.index(self.positive_label)
 
     @property
     def hash(self) -> str:
@@ -385,10 +401,12 @@ def _own_words(key: str, kind: str, value: Any) -> str | None:
             "nor people can agree. Write how a careful stranger decides the hard cases."
         )
     if key == "labels" and kind in {"too_long", "too_short"}:
-        return f"A card must have exactly two labels, got {len(value)} (labels)."
+        return f"A card must have 2 to {MOST_LABELS} labels, got {len(value):,} (labels)."
     if key == "name" and kind == "string_pattern_mismatch":
         return f"name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{value}'."
-    return f"prior must be a number between 0 and 1, or 'estimate', got {value!r}." if key == "prior" else None
+    if key == "prior" or key.startswith("prior."):
+        return f"prior must be a number between 0 and 1, one for each label, or 'estimate', got {value!r:.80} ({key})."
+    return None
 
 
 def _section_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
@@ -439,6 +457,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 ("weak_rules", index, "label"),
                 f"A weak rule's label must be one of {listed}, got '{rule.get('label')}'.",
             )
+    yield from _label_contradictions(content, names)
     for part in ("labels", "weak_rules", "slices"):
         met: set[str] = set()
         for index, name in enumerate(map(str, _names(content, part))):
@@ -446,6 +465,53 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
     yield from _alike(content.get("labels"))
+
+
+def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
+    """Rules on what the card says of single labels."""
+    goals = content.get("goals")
+    asked = goals if isinstance(goals, dict) else {}
+    if content.get("positive_label") is None:
+        if len(names) == 2:
+            yield ("positive_label",), (
+                "A card with two labels must say which one is looked for, got none (positive_label). Name one of "
+                f"{', '.join(map(str, names))}."
+            )
+        for key in ("f1", "recall"):
+            if asked.get(key) is not None:
+                yield ("goals", key), (
+                    f"A goal for {key} must have a positive label, got none (goals.{key}). Name a positive_label, or "
+                    f"ask for macro_f1, accuracy or goals.labels."
+                )
+    yield from _prior_contradictions(content, names)
+    of_labels = asked.get("labels")
+    named = [(("goals", "labels", name), name) for name in (of_labels if isinstance(of_labels, dict) else ())]
+    for index, pair in enumerate(_parts(content, "confusion_costs")):
+        named += [(("confusion_costs", index, key), pair.get(key)) for key in ("label", "given")]
+        if pair.get("label") == pair.get("given"):
+            yield ("confusion_costs", index), f"A confusion must be of two labels, got '{pair.get('label')}' twice."
+    for path, name in named:
+        if names and name not in names:
+            yield path, f"A label must be one of the card's, got '{name}' ({'.'.join(map(str, path))})."
+
+
+def _prior_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
+    prior = content.get("prior")
+    if isinstance(prior, float) and content.get("positive_label") is None and len(names) != 2:
+        yield ("prior",), (
+            f"prior must say the share of each label where none is looked for, got {prior} (prior). Name a "
+            "positive_label, or give each label its share."
+        )
+    if not isinstance(prior, dict) or not names:
+        return
+    if missing := [str(name) for name in names if name not in prior]:
+        yield ("prior",), f"prior must have a share for each label, got none for {', '.join(missing[:3])} (prior)."
+    for name in prior:
+        if name not in names:
+            yield ("prior", str(name)), f"A label must be one of the card's, got '{name}' (prior.{name})."
+    shares = [share for share in prior.values() if isinstance(share, (int, float))]
+    if len(shares) == len(prior) == len(names) and abs(sum(shares) - 1) > PRIOR_SLACK:
+        yield ("prior",), f"prior's shares must add up to 1, got {sum(shares):.4g} (prior)."
 
 
 def _alike(labels: Any) -> Iterator[Fault]:

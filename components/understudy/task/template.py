@@ -32,7 +32,7 @@ name: <name>  # a-z, 0-9 and -, at most 63 signs; never change it: splits, label
 unit: sentence  # (default: text) what one text is, in the teacher's prompt and on pages
 question: Is this sentence a tip for other travellers?  # what is asked about each text
 
-# The two answers. The order is the order of every array of scores.
+# The answers, two to 500. The order is the order of every array of scores.
 labels:
   - name: other
     definition: Everything that is no tip.
@@ -41,7 +41,9 @@ labels:
     definition: Advice that another traveller can act on.
     examples:
       - Ask for a room that looks onto the courtyard.
-positive_label: tip  # the label that f1, precision, recall and the threshold are about
+# The label that is looked for, which f1, precision, recall and the threshold are about. It must be named with two
+# labels; with more, leave it out where all matter alike: a text then gets its likeliest label.
+positive_label: tip
 
 # Rules come before labels: how a careful stranger decides the hard cases. They go into the teacher's prompt and onto
 # the page of the people who label. Rewrite them for your task, then label twenty texts and see which rule is missing.
@@ -69,7 +71,13 @@ slices:
   #   column: language
   #   equals: de
 
-prior: estimate  # (default) true share of the positive label, such as 0.1; estimate: as in the calibration split
+# (default: estimate) true share of the positive label, such as 0.1, or of each label, {other: 0.9, tip: 0.1}; estimate:
+# as in the calibration split
+prior: estimate
+# (default: none, every mistake costs 1) What it costs to give a text of a label another one. With costs a text gets the
+# label that is cheapest to be wrong with, and no threshold is chosen.
+# confusion_costs:
+#   - {label: tip, given: other, cost: 5}
 texts_per_month: 1000000  # (default) how many texts the classifier will read, for the cost arithmetic
 
 # The LLM that labels, at any server that speaks the OpenAI chat API. Its key comes from OPENAI_API_KEY, not from here.
@@ -106,6 +114,9 @@ prices:  # (default) for the cost per 1,000 texts in the report
 goals:
   f1: 0.75  # of the positive label
   recall: null
+  macro_f1: null  # mean of the F1 of all labels
+  accuracy: null
+  labels: {}  # f1 and recall of single labels, such as {tip: {recall: 0.8}}
   p95_latency_ms: null  # 95% of single texts are answered within
   cost_per_1k_usd: null
 

@@ -1,0 +1,70 @@
+"""Decide on a label from calibrated probabilities."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from understudy.model.engine import Floats, Integers
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRule:
+    """How a text gets its label.
+
+    A label that is looked for is given from its threshold upwards; else, and where none is looked for, a text gets the
+    label that costs least to be wrong with: the likeliest, while all mistakes cost the same.
+
+    Attributes:
+        label: column of the label that has the threshold; None where there is none.
+        threshold: probability at or above which a text gets it; None where there is none.
+        costs: of giving a text of a row's label a column's, shape (labels, labels); None where all mistakes cost 1.
+    """
+
+    label: int | None = None
+    threshold: float | None = None
+    costs: Floats | None = None
+
+    def choose(self, probabilities: Floats) -> Integers:
+        """Return the column of each text's label, shape (texts,).
+
+        Args:
+            probabilities: calibrated, shape (texts, labels).
+
+        >>> DecisionRule().choose(np.array([[0.5, 0.3, 0.2]])).tolist()
+        [0]
+        >>> DecisionRule(label=2, threshold=0.2).choose(np.array([[0.5, 0.3, 0.2]])).tolist()
+        [2]
+        >>> dear = np.array([[0.0, 1.0], [9.0, 0.0]])  # to miss the second is nine times as dear
+        >>> DecisionRule(costs=dear).choose(np.array([[0.8, 0.2], [0.95, 0.05]])).tolist()
+        [1, 0]
+        """
+        merit = probabilities if self.costs is None else -(probabilities @ self.costs)
+        if self.label is None or self.threshold is None:
+            return np.asarray(merit.argmax(axis=1), dtype=np.int64)
+        others = np.array(merit, dtype=np.float64)
+        others[:, self.label] = -np.inf
+        is_found = probabilities[:, self.label] >= self.threshold
+        return np.where(is_found, self.label, others.argmax(axis=1)).astype(np.int64)
+
+    def as_record(self) -> dict[str, Any]:
+        """Write it for JSON."""
+        costs = None if self.costs is None else self.costs.tolist()
+        return {"label": self.label, "threshold": self.threshold, "costs": costs}
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
+        """Read it from JSON that `store.bundles.Decision` has checked."""
+        costs = record["costs"]
+        return cls(record["label"], record["threshold"], None if costs is None else np.asarray(costs, dtype=float))
+
+
+def runner_up(probabilities: Floats, chosen: Integers) -> Integers:
+    """Column of the likeliest label beside the one that each text gets, shape (texts,).
+
+    >>> runner_up(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
+    [0]
+    """
+    others = np.array(probabilities, dtype=np.float64)
+    others[np.arange(len(others)), chosen] = -np.inf
+    return np.asarray(others.argmax(axis=1), dtype=np.int64)
