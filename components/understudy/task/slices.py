@@ -1,4 +1,4 @@
-"""Find which texts a card's weak rules call positive, and which belong to its slices."""
+"""Find which labels a card's weak rules give texts, and which belong to its slices."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,20 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
+from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
-def weak_positive(card: Card, texts: Sequence[str]) -> Bools:
-    """Which texts the card's weak rules call positive: the first rule that matches decides. Shape (texts,)."""
-    is_positive = np.zeros(len(texts), dtype=bool)
-    is_open = np.ones(len(texts), dtype=bool)
+def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
+    """Column of the label that the first matching weak rule gives a text, -1 where none matches. Shape (texts,)."""
+    space = LabelSpace.of(card)
+    codes = np.full(len(texts), -1, dtype=np.int64)
     for rule in card.weak_rules:
-        found = matches(rule.pattern, texts) & is_open
-        is_positive[found] = rule.label == card.positive_label
-        is_open &= ~found
-    return is_positive
+        codes[matches(rule.pattern, texts) & (codes < 0)] = space.index(rule.label)
+    return codes
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

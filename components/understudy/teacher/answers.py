@@ -14,8 +14,8 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
         card: for the positive label and the order of the labels.
 
     Returns:
-        columns id, teacher_label, teacher_is_positive, teacher_probability (of the positive label; null when the
-        teacher gave none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
+        columns id, teacher_label, teacher_probabilities (in the card's order of labels; null when the teacher gave
+        none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
 
     Raises:
         BadArtifact: a text has several answers, so that it is unclear which one is meant.
@@ -27,8 +27,7 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
     return answers.select(
         "id",
         pl.col("label").alias("teacher_label"),
-        (pl.col("label") == card.positive_label).alias("teacher_is_positive"),
-        pl.col("probabilities").list.get(card.positive_index, null_on_oob=True).alias("teacher_probability"),
+        pl.col("probabilities").alias("teacher_probabilities"),
         "rationale",
         "prompt_tokens",
         "completion_tokens",
