@@ -11,11 +11,12 @@ from understudy.text import numbers
 WIDEST = 960  # of the whole figure, in pixels
 LARGEST_CELL = 52.0
 MOST_NAMED = 100  # labels whose names still stand along the axes
-LONGEST_NAME = 26  # letters along an axis; a pointer over a cell shows the whole name
+LONGEST_NAME = 30  # letters along an axis; a pointer over a cell shows the whole name
 ROOM_PER_LETTER = 0.56  # of the size of the letters: their mean width
 LARGEST_LETTERS = 12.0
 STEEPEST_CELL = 22.0  # below it names along the columns stand upright
 COUNTED_CELL = 24.0  # from it upwards a cell shows its number
+BETWEEN = 0.6  # names below one another, in pixels
 EDGE, AXIS = 8.0, 22.0
 FAINTEST = 0.14
 DARK = 0.55  # from this share upwards a number stands light on dark
@@ -46,12 +47,14 @@ class Layout:
         """Give cells and names as much room as there is."""
         is_named = len(names) <= MOST_NAMED
         longest = max(len(numbers.clip(name, LONGEST_NAME)) for name in names) if is_named else 0
-        room = AXIS + EDGE + longest * ROOM_PER_LETTER * LARGEST_LETTERS
-        size = round(min(LARGEST_CELL, (WIDEST - room - EDGE) / len(names)), 2)
-        letters = round(min(LARGEST_LETTERS, size - 0.6), 1) if is_named else 0.0
-        left = round(AXIS + EDGE + longest * ROOM_PER_LETTER * letters, 1)
-        side = size * len(names)
-        return cls(size, letters, left, round(left + side, 1), round(EDGE + side, 1))
+        wide = ROOM_PER_LETTER * longest  # of a name, in sizes of its letters
+        room = WIDEST - AXIS - 2 * EDGE
+        size = (room + wide * BETWEEN) / (len(names) + wide)  # letters fill a cell but for what is between them
+        letters = min(LARGEST_LETTERS, size - BETWEEN)
+        size = round(min(LARGEST_CELL, max(size, (room - wide * letters) / len(names))), 2)
+        left, side = round(AXIS + EDGE + wide * letters, 1), size * len(names)
+        end, bottom = round(left + side, 1), round(EDGE + side, 1)
+        return cls(size, round(letters, 1) if is_named else 0.0, left, end, bottom)
 
     def across(self, place: float) -> float:
         """Horizontal place of a column's left edge."""
@@ -63,7 +66,7 @@ class Layout:
 
 
 def draw(names: Sequence[str], cells: Sequence[Cell]) -> Markup:
-    """Draw the matrix: a row for each true label, a column for each label given, darker where more of a row's texts are.
+    """Draw a row for each true label and a column for each label given, darker where more of a row's texts are.
 
     Args:
         names: of the labels, in the card's order.

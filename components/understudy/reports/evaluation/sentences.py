@@ -83,10 +83,10 @@ def basis(evaluation: Evaluation) -> str:
 
 def decides(bundle: Mapping[str, Any], positive: str | None) -> str:
     """Say which label a text gets."""
-    otherwise = "the label that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest label"
     if bundle["threshold"] is None:
-        return otherwise
-    return f"'{positive}' from a probability of {bundle['threshold']:.3f} upwards, else {otherwise}"
+        return "the label that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest label"
+    other = "the one of the others that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest other"
+    return f"'{positive}' from a probability of {bundle['threshold']:.3f} upwards, else {other}"
 
 
 def weakest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -124,11 +124,10 @@ def mistakes(evaluation: Evaluation) -> str:
     found, texts = evaluation["confusion"], evaluation["test"]["texts"]
     if not found["wrong"]:
         return f"All {numbers.count(texts, 'text')} got the right label."
-    ways = f"by {numbers.count(found['kinds'], 'mistake')} of different labels"
-    return (
-        f"{numbers.count(found['wrong'])} of {numbers.count(texts, 'text')} ({numbers.percent(found['wrong'] / texts)}) "
-        f"got a wrong label, {ways}{', the commonest first' if found['kinds'] > 1 else ''}."
-    )
+    order = "; the commonest come first" if found["kinds"] > 1 else ""
+    ways = f"in {numbers.count(found['kinds'], 'pair')} of labels{order}"
+    share = numbers.percent(found["wrong"] / texts)
+    return f"{numbers.count(found['wrong'])} of {numbers.count(texts, 'text')} ({share}) got a wrong label, {ways}."
 
 
 def refused(test: Mapping[str, Any]) -> str:

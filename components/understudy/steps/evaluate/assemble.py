@@ -329,6 +329,8 @@ def _of_its_label(measured: Measured) -> list[float | None]:
     """Return the teacher's probability of the label that it gave to each text; none where it gave none."""
     columns = measured.test.table.select("teacher_label", "teacher_probabilities").iter_rows()
     return [
-        given[measured.space.index(label)] if label is not None and given and len(given) == len(measured.space) else None
+        given[measured.space.index(label)]
+        if label is not None and given and len(given) == len(measured.space)
+        else None
         for label, given in columns
     ]

@@ -121,5 +121,3 @@ def confusion(truth: Truth, student: Answers) -> dict[str, Any]:
         "wrong": sum(texts for _, _, texts in wrong),
         "kinds": len(wrong),
     }
-
-

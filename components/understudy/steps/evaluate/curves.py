@@ -1,4 +1,4 @@
-"""Compute how far probabilities can be trusted, and what other thresholds, or people for the unsure texts, would give."""
+"""Compute how far probabilities can be trusted, and what other thresholds, or people for unsure texts, would give."""
 
 from typing import Any
 
@@ -73,13 +73,16 @@ def coverage_table(truth: Truth, answers: Answers, config: EvaluateConfig) -> li
     """Say what the answers are worth on the texts that the student is surest of, and what people would buy on the rest.
 
     Returns:
-        a row for each confidence: `texts` whose label is at least so likely, their `kept_share` and `accuracy`; and
-        `accuracy_with_people`, of all texts, were people to label the others without a mistake.
+        a row for each confidence that sets texts apart from the last: `texts` whose label is at least so likely, their
+        `kept_share` and `accuracy`; and `accuracy_with_people`, of all texts, were people to label the others without
+        a mistake.
     """
     confidence, is_right = chances(answers), truth.codes == answers.codes
     found = []
     for cut in CONFIDENCES:
         kept = confidence >= cut
+        if found and found[-1]["texts"] == kept.sum():
+            continue
         own, codes = truth.at(kept), answers.codes[kept]
         accuracy = metrics.bootstrap(metrics.accuracy, own.codes, codes, **drawing(own, config))
         found.append(
