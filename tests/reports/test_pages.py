@@ -91,8 +91,8 @@ def audit_page(text, record):
 def card_page(text, record):
     bundle = {
         "version": text, "is_rehearsal": True, "labels": ["other", text], "positive_label": text, "max_length": 64,
-        "calibrator": {"form": text, "slopes": [1.0, 1.0], "biases": [0.0, 0.0]}, "files": {text: text}, "student": text,
-        "graph": text, "cascade": {"reason": text},
+        "calibrator": {"form": text, "slopes": [1.0, 1.0], "biases": [0.0, 0.0]}, "files": {text: text},
+        "student": text, "graph": text, "cascade": {"reason": text},
     }  # fmt: skip
     card = parse_card(card_yaml())
     label = card.labels[0].model_copy(update={"name": text, "definition": text})

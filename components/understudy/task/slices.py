@@ -1,4 +1,4 @@
-"""Find which labels a card's weak rules give texts, and which belong to its slices."""
+"""Find which labels a card's weak rules suggest, and which texts belong to its slices."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,23 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
-from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
+NO_RULE = -1
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
-    """Column of the label that the first matching weak rule gives a text, -1 where none matches. Shape (texts,)."""
-    space = LabelSpace.of(card)
-    codes = np.full(len(texts), -1, dtype=np.int64)
+    """Column of the label that the card's weak rules suggest, shape (texts,): the first rule that matches decides.
+
+    NO_RULE stands where none does.
+    """
+    codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     for rule in card.weak_rules:
-        codes[matches(rule.pattern, texts) & (codes < 0)] = space.index(rule.label)
+        found = matches(rule.pattern, texts) & (codes == NO_RULE)
+        codes[found] = card.label_names.index(rule.label)
     return codes
 
 
