@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.bundles import make_bundle
 from tests.evaluations import banking, measured, measured_labels
-from understudy.errors import BadArtifact
+from understudy.errors import BadArtifact, BadData
+from understudy.runtime import shell
 from understudy.stats import metrics
-from understudy.steps.evaluate import assemble, by_label, curves, rules, step
+from understudy.steps.evaluate import assemble, by_label, curves, rules, speed, step
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
 from understudy.task.labels import LabelSpace
@@ -24,7 +26,7 @@ KINDS = [
     (1, "blame", {"tip": 0.95}, "blame"),
 ]  # fmt: skip
 F1 = {"praise": 16 / 19, "tip": 12 / 15, "blame": 4 / 6}  # 2 right / (true + given): 10 and 9, 6 and 9, 4 and 2
-ODD = ["=1+1", "<kbd>a|b</kbd>", "say \"no\" & 'so' 🐙"]
+ODD = ["=1+1", "<kbd>a|b</kbd>", "say \"no\" & 'so' ☕"]
 
 
 def labelled(kinds=KINDS, **changes):
@@ -358,3 +360,47 @@ def test_shares_of_labels_are_the_figures_of_each_side():
         assert np.allclose(found[:, place, 30], expected, equal_nan=True)
     whole = partial(metrics.macro_f1, labels=77)(codes, given)
     assert np.nanmean(by_label.shares(codes, given, labels=77)[2]) == pytest.approx(whole)
+
+
+# The step on a real bundle
+
+WORDS = {"ask": {ODD[0]: 3.0}, "nice": {ODD[1]: 3.0}, "never": {ODD[2]: 3.0}}
+LABELLED = [
+    ("Ask for a room", ODD[0]), ("Ask them twice", ODD[0]), ("Nice view", ODD[1]), ("Nice, never loud", ODD[1]),
+    ("Never go", ODD[2]), ("Nice but small", ODD[2]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "SHORTEST_TIMING_S", 0.05)
+    return make_bundle(tmp_path / "bundle", labels=ODD, words=WORDS)
+
+
+def evaluate(folder, test):
+    paths = {"bundle": folder / "bundle", "evaluation": folder / "evaluation", "page": folder / "report.html"}
+    result = shell.execute("evaluate", {**paths, "test": test, "overrides": "samples=100"})
+    return result, json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_bundle_of_three_oddly_named_labels_is_measured_on_any_file(tmp_path, bundle, kind):
+    file = tmp_path / f"labelled.{kind}"
+    table = pl.DataFrame({"text": [text for text, _ in LABELLED], "label": [label for _, label in LABELLED]})
+    {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}[kind](file)
+    result, found = evaluate(tmp_path, file)
+    # "Nice, never loud" scores alike for the second and the third; the first of equals is given, which is right.
+    assert result.metrics["accuracy"] == pytest.approx(5 / 6, abs=1e-6)
+    assert result.metrics["macro_f1"] == pytest.approx((1 + 4 / 5 + 2 / 3) / 3, abs=1e-6)
+    assert result.headline.startswith("publish: Macro F1 0.82 (")
+    assert found["confusion"]["pairs"] == [{"label": ODD[2], "given": ODD[1], "texts": 1, "share": 0.5}]
+    written = tables.read(tmp_path / "evaluation", tables.Evaluated).sort("id")
+    assert written["predicted"].to_list() == [ODD[0], ODD[0], ODD[1], ODD[1], ODD[2], ODD[1]]
+    assert written["rules_label"].to_list() == [ODD[2], ODD[2], ODD[0], ODD[0], ODD[0], ODD[0]]
+
+
+def test_a_message_names_some_of_many_labels(tmp_path, monkeypatch):
+    make_bundle(tmp_path / "bundle", labels=[f"label {number}" for number in range(77)])
+    (tmp_path / "labelled.csv").write_text("text,label\nAsk,1\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"among label 0, label 1, .*, label 9 and 67 more, got none"):
+        evaluate(tmp_path, tmp_path / "labelled.csv")

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
-from understudy.reports.charts import Element, element, figure
+from understudy.reports.charts import element, figure
 from understudy.text import numbers
 
 WIDEST = 960  # of the whole figure, in pixels

@@ -78,7 +78,7 @@ def coverage_table(truth: Truth, answers: Answers, config: EvaluateConfig) -> li
         a mistake.
     """
     confidence, is_right = chances(answers), truth.codes == answers.codes
-    found = []
+    found: list[dict[str, Any]] = []
     for cut in CONFIDENCES:
         kept = confidence >= cut
         if found and found[-1]["texts"] == kept.sum():

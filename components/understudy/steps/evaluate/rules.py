@@ -15,6 +15,7 @@ from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Column, Figure, Floats, Interval, Statistic
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.task.labels import Integers, LabelSpace
+from understudy.task.slices import NO_RULE
 from understudy.text import figures as names
 from understudy.text import numbers
 
@@ -196,12 +197,12 @@ def by_rules(truth: Truth, found: Integers) -> Answers:
 
     Args:
         truth: human labels; what is commonest is counted on these very texts.
-        found: codes, -1 where no rule matches, shape (texts,).
+        found: codes, NO_RULE where none matches, shape (texts,).
     """
     counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
     if truth.space.positive_index is not None:
         counts[truth.space.positive_index] = -1
-    return Answers(np.where(found < 0, counts.argmax(), found))
+    return Answers(np.where(found == NO_RULE, counts.argmax(), found))
 
 
 def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateConfig) -> Comparison:
