@@ -19,7 +19,7 @@ STEEPEST_CELL = 22.0  # below it names along the columns stand upright
 COUNTED_CELL = 24.0  # from it upwards a cell shows its number
 BETWEEN = 0.6  # names below one another, in pixels
 EDGE, AXIS = 8.0, 22.0
-FAINTEST = 0.14
+FAINTEST, FAINTEST_DOT = 0.14, 0.45  # of a cell, and of one among hundreds that is a dot
 DARK = 0.55  # from this share upwards a number stands light on dark
 
 Cell = Sequence[int]  # column of the true label, column of the label given, texts
@@ -114,6 +114,7 @@ def _cell(place: Layout, names: Sequence[str], cell: Cell, total: int) -> list[E
     words = f"{texts:,} of {numbers.count(total, 'text')} of '{names[true]}' ({numbers.percent(share)}) "
     words += "rightly given it" if true == given else f"given '{names[given]}'"
     kind = "right" if true == given else "wrong"
+    faintest = FAINTEST if place.letters else FAINTEST_DOT
     drawn = element(
         "rect",
         element("title", words),
@@ -122,7 +123,7 @@ def _cell(place: Layout, names: Sequence[str], cell: Cell, total: int) -> list[E
         width=place.size,
         height=place.size,
         class_=kind,
-        fill_opacity=round(FAINTEST + (1 - FAINTEST) * share, 3),
+        fill_opacity=round(faintest + (1 - faintest) * share, 3),
     )
     if place.size < COUNTED_CELL:
         return [drawn]
