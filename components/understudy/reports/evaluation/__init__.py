@@ -11,6 +11,7 @@ from understudy.reports.evaluation import sentences
 from understudy.text import figures, numbers
 
 Evaluation = Mapping[str, Any]
+MOST_SHOWN = 20  # labels or goals at a glance; the others are folded away
 
 
 @pages.from_record
@@ -33,6 +34,8 @@ def page(evaluation: Evaluation) -> str:
         charts=charts,
         heat_map=heat_map,
         words=sentences,
+        mistakes=sentences.mistakes(evaluation),
+        most_shown=MOST_SHOWN,
     )
 
 

@@ -7,7 +7,6 @@ from understudy.text import figures, numbers
 
 Evaluation = Mapping[str, Any]
 System = Mapping[str, Any]
-FEW = 20  # labels, goals or rows that a page shows at a glance
 NAMED = 10  # labels that a sentence lists
 BADGES = {"publish": "Publish", "refuse": "Do not publish", "keep-the-teacher": "Keep the teacher"}
 REHEARSAL = (
