@@ -28,6 +28,7 @@ from understudy.store.storage import Store, open_store
 from understudy.task.card import load_card, parse_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
+from understudy.task.slices import NO_RULE, weak_hints, weak_labels
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
@@ -99,12 +100,13 @@ def rehearse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 # The draw
 
+LIKELY = 1  # the column of the positive label
 BOOLEANS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
 def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
     pool = pool_table([f"Text {number}." for number in range(len(is_likely))])
-    return rules.draw(pool, np.array(is_likely), LabelConfig(texts=texts, seed=seed))
+    return rules.draw(pool, np.where(is_likely, LIKELY, NO_RULE), LabelConfig(texts=texts, seed=seed))
 
 
 @settings(deadline=None)
@@ -112,7 +114,7 @@ def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
 def test_weights_add_up_to_the_strata_that_were_drawn_from(is_likely: list[bool], texts: int) -> None:
     table = drawn(is_likely, texts)
     assert len(table) == min(texts, len(is_likely))
-    for stratum, size in ((rules.LIKELY, sum(is_likely)), (rules.REST, len(is_likely) - sum(is_likely))):
+    for stratum, size in ((LIKELY, sum(is_likely)), (NO_RULE, len(is_likely) - sum(is_likely))):
         part = table.filter(pl.col("stratum") == stratum)
         assert part["weight"].sum() == pytest.approx(size if len(part) else 0)
 
@@ -125,13 +127,13 @@ def test_a_larger_draw_holds_the_smaller_one(is_likely: list[bool], texts: int, 
 
 def test_half_of_a_draw_comes_from_the_texts_that_the_weak_rules_call_positive() -> None:
     table = drawn([True] * 100 + [False] * 900, 50)
-    assert Counter(table["stratum"]) == {rules.LIKELY: 25, rules.REST: 25}
-    assert set(table.select("stratum", "weight").iter_rows()) == {(rules.LIKELY, 4.0), (rules.REST, 36.0)}
+    assert Counter(table["stratum"]) == {LIKELY: 25, NO_RULE: 25}
+    assert set(table.select("stratum", "weight").iter_rows()) == {(LIKELY, 4.0), (NO_RULE, 36.0)}
 
 
 def test_any_first_part_of_a_draw_is_balanced() -> None:
     table = drawn([True] * 40 + [False] * 960, 100)  # 40 likely, all of them, and 60 of the rest
-    likely = (table["stratum"] == rules.LIKELY).cum_sum()
+    likely = (table["stratum"] == LIKELY).cum_sum()
     assert all(abs(likely[row] - 0.4 * (row + 1)) <= 1 for row in range(100))
 
 
@@ -144,13 +146,13 @@ def test_a_draw_without_weak_rules_is_a_plain_one() -> None:
 def test_a_draw_does_not_depend_on_the_order_of_the_pool() -> None:
     pool = pool_table([f"Text {number}." for number in range(50)])
     config = LabelConfig(texts=10)
-    upside_down = rules.draw(pool.reverse(), np.zeros(50, bool), config)
-    assert upside_down.equals(rules.draw(pool, np.zeros(50, bool), config))
+    upside_down = rules.draw(pool.reverse(), np.full(50, NO_RULE), config)
+    assert upside_down.equals(rules.draw(pool, np.full(50, NO_RULE), config))
 
 
 def test_answered_texts_stand_for_those_without_an_answer() -> None:
     table = pl.DataFrame(
-        {"id": ["a", "b", "c"], "stratum": ["rest", "rest", "likely"], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
+        {"id": ["a", "b", "c"], "stratum": [NO_RULE, NO_RULE, LIKELY], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
     )
     answered = pl.DataFrame({"id": ["a", "c", "human"], "weight": [5.0, 4.0, 1.0]})
     assert rules.reweighed(answered, table)["weight"].to_list() == [10.0, 4.0, 1.0]

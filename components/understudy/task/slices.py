@@ -1,4 +1,4 @@
-"""Find which texts a card's weak rules call positive, and which belong to its slices."""
+"""Find the labels that a card's weak rules give to texts, and which texts belong to its slices."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,32 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
+from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+NO_RULE = -1  # stands for the column of a text that no weak rule matches
 
 
-def weak_positive(card: Card, texts: Sequence[str]) -> Bools:
-    """Which texts the card's weak rules call positive: the first rule that matches decides. Shape (texts,)."""
-    is_positive = np.zeros(len(texts), dtype=bool)
+def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
+    """Return the column of the label that the card's weak rules give each text; -1 where none matches. Shape (texts,).
+
+    The first rule that matches decides.
+    """
+    space = LabelSpace.of(card)
+    codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     is_open = np.ones(len(texts), dtype=bool)
     for rule in card.weak_rules:
         found = matches(rule.pattern, texts) & is_open
-        is_positive[found] = rule.label == card.positive_label
+        codes[found] = space.index(rule.label)
         is_open &= ~found
-    return is_positive
+    return codes
+
+
+def weak_hints(card: Card, texts: Sequence[str]) -> Bools:
+    """Which texts the weak rules give a label that is looked at: the positive one, else any. Shape (texts,)."""
+    return np.isin(weak_labels(card, texts), LabelSpace.of(card).sides)
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:
