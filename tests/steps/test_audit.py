@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from understudy.errors import BadArtifact
 from understudy.runtime import shell
+from understudy.stats.metrics import confusion_matrix
 from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import tables
+from understudy.task.labels import LabelSpace
 
 CONFIG = AuditConfig(samples=200)
+SPACE = LabelSpace(("other", "tip"), "tip")
 
 
 def answers(*blocks):
@@ -36,10 +39,19 @@ PLANTED = answers(
 )
 
 
-def findings(is_positive, judged, place, names):
+def compared(truth, judged, slices, space=SPACE):
+    return rules.compare_slices(truth.astype(int), judged.astype(int), slices, space, CONFIG)
+
+
+def findings(truth, judged, place, names, space=SPACE):
+    truth, judged = truth.astype(int), judged.astype(int)
     slices = {name: place == name for name in names}
-    tests = rules.compare_slices(is_positive, judged, slices)
-    return [summary.slice_record(name, tests, "tip", CONFIG) for name in names]
+    tests = compared(truth, judged, slices, space)
+    whole = confusion_matrix(truth, judged, len(space))
+    return [
+        summary.slice_record(name, truth[members], judged[members], whole, tests, space, CONFIG)
+        for name, members in slices.items()
+    ]
 
 
 def test_the_injected_bias_is_named_with_its_counts_and_interval():
@@ -93,9 +105,9 @@ def test_more_slices_need_stronger_proof():
         (12, True, True, "a"), (8, True, False, "a"), (40, True, True, "plain"), (8, True, False, "plain"),
         (99, False, False, "plain"),
     )  # fmt: skip
-    one = rules.compare_slices(is_positive, judged, {"a": place == "a"})[0]
+    one = compared(is_positive, judged, {"a": place == "a"})[0]
     many = {"a": place == "a", **{f"noise {i}": np.arange(len(place)) % 12 == i for i in range(12)}}
-    among_many = rules.compare_slices(is_positive, judged, many)[0]
+    among_many = compared(is_positive, judged, many)[0]
     assert one.p == among_many.p == pytest.approx(0.0467, abs=0.01)
     assert among_many.p_adjusted > 10 * one.p_adjusted
 
@@ -107,18 +119,18 @@ def test_a_fair_teacher_is_called_biased_no_more_often_than_alpha():
         is_positive = rng.random(400) < 0.4
         judged = is_positive ^ (rng.random(400) < 0.2)
         slices = {f"s{i}": rng.random(400) < 0.25 for i in range(4)}
-        alarms += any(test.is_biased(0.05) for test in rules.compare_slices(is_positive, judged, slices))
+        alarms += any(test.is_biased(0.05) for test in compared(is_positive, judged, slices))
     assert alarms <= 10
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
 def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, missed_out, found_out):
-    inside = rules.Counts(missed + found, found, missed, 0, 0)
-    outside = rules.Counts(missed_out + found_out, found_out, missed_out, 0, 0)
-    p = rules.p_worse(inside, outside, "under-labels")
-    positives, all_missed, size = inside.texts + outside.texts, missed + missed_out, inside.texts
-    if not size or not outside.texts:
+    inside = rules.Errors(missed, missed + found)
+    outside = rules.Errors(missed_out, missed_out + found_out)
+    p = rules.p_worse(inside, outside)
+    positives, all_missed, size = inside.tried + outside.tried, missed + missed_out, inside.tried
+    if not size or not outside.tried:
         assert p is None
         return
     ways = [
@@ -138,11 +150,9 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
 
 def test_errors_are_named_by_kind_and_slice():
     is_positive, judged, place = PLANTED
-    named = {
-        found.name: int(found.members.sum())
-        for found in rules.error_categories(is_positive, judged, {"avoid": place == "avoid"})
-    }
-    assert named == {"missed positive, slice 'avoid'": 29, "missed positive, in no slice": 19}
+    found = rules.error_categories(is_positive.astype(int), judged.astype(int), {"avoid": place == "avoid"})
+    named = {category.name(SPACE): int(category.members.sum()) for category in found}
+    assert named == {"'other' in place of 'tip', slice 'avoid'": 29, "'other' in place of 'tip', in no slice": 19}
 
 
 def judgement_rows(ids, labels, **changes):
