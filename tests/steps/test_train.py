@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.students import make_student
@@ -27,8 +27,8 @@ from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
 from understudy.text.normalise import content_hash
 
-COUNTS = {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45}
-NOTHING_PROVEN = {"counts": COUNTS, "slices": []}
+MATRIX = [[45, 5], [2, 8]]  # 8 tips found, 2 missed, 5 false alarms
+NOTHING_PROVEN = {"labels": ["other", "tip"], "matrix": MATRIX, "slices": []}
 
 
 def judged(*rows):
@@ -43,19 +43,19 @@ def judged(*rows):
 
 def test_an_answer_with_probabilities_is_taken_at_them(make_card):
     table = judged(("ask for room 5", "tip", [0.2, 0.8]), ("nice", "other", [0.9, 0.1]))
-    np.testing.assert_allclose(rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
+    targets = rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
+    np.testing.assert_allclose(targets, [[0.2, 0.8], [0.9, 0.1]])
 
 
 def test_an_answer_without_probabilities_is_taken_at_what_the_audit_measured(make_card):
     # when it says tip, 8 of 13 are, (8 + .5) / 14; when it does not, 2 of 47 are all the same, (2 + .5) / 48
     table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
     targets = rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
-    np.testing.assert_allclose(targets, [8.5 / 14, 2.5 / 48])
+    np.testing.assert_allclose(targets[:, 1], [8.5 / 14, 2.5 / 48])
 
 
 def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
-    biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2}
-    audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, **biased}]}
+    audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, "matrix": [[2, 0], [9, 3]]}]}
     table = judged(
         ("Avoid the bar", "other", [0.99, 0.01]),
         ("avoid room 3", "tip", [0.1, 0.9]),
@@ -64,14 +64,51 @@ def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
     )
     targets = rules.teacher_targets(table, parse_card(make_card()), audit)
     # inside: 9 of 11 that it rejected are tips; outside, with the slice's counts taken off, none of 43 are
-    np.testing.assert_allclose(targets, [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
+    np.testing.assert_allclose(targets[:, 1], [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(rules.CELLS, st.integers(0, 300))))
-def test_trust_lies_strictly_between_never_and_always(counts):
-    trust = rules.Trust.counted(counts)
-    assert 0 < trust.if_yes < 1
-    assert 0 < trust.if_no < 1
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
+def test_with_two_labels_trust_is_jeffreys_half_counts_exactly(counts):
+    true_negative, false_positive, false_negative, true_positive = counts
+    found = rules.trust(np.array(counts, dtype=float).reshape(2, 2))
+    assert found[1, 1] == (true_positive + 0.5) / (true_positive + 0.5 + (false_positive + 0.5))
+    assert found[0, 1] == (false_negative + 0.5) / (false_negative + 0.5 + (true_negative + 0.5))
+    assert (found > 0).all()
+    assert (found < 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(2, 9), st.integers(0, 2**32 - 1), st.floats(0, 20))
+def test_trust_is_a_distribution_over_the_labels_that_rules_none_out(labels, seed, size):
+    matrix = np.random.default_rng(seed).poisson(np.eye(labels) * size + size / 9).astype(float)
+    found = rules.trust(matrix)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found > 0).all()
+
+
+def test_a_label_that_is_seldom_said_is_taken_at_the_mean_and_its_errors_where_people_put_most_texts():
+    matrix = np.zeros((77, 77))
+    matrix[np.arange(76), np.arange(76)] = 17
+    matrix[np.arange(76), (np.arange(76) + 1) % 76] = 3  # the teacher is right in 85%
+    found = rules.trust(matrix)
+    assert found[76, 76] == pytest.approx(0.85, abs=0.01)  # never said
+    assert found[0, 0] == pytest.approx(0.85, abs=0.01)
+    assert found[0, 75] > 0.1
+    assert 0.01 > found[0, 5] > found[0, 76] > 0
+
+
+def test_labels_that_the_teacher_is_right_on_differently_keep_their_own_share():
+    matrix = np.zeros((4, 4))
+    matrix[np.arange(4), np.arange(4)] = [95, 50, 95, 50]
+    matrix[(np.arange(4) + 1) % 4, np.arange(4)] = [5, 50, 5, 50]
+    np.testing.assert_allclose(np.diag(rules.trust(matrix)), [0.95, 0.5, 0.95, 0.5], atol=0.02)
+
+
+def test_an_audit_of_other_labels_is_refused(make_card):
+    with pytest.raises(BadArtifact, match="2 labels in their order, got 2 that differ"):
+        rules.teacher_targets(
+            judged(("nice", "tip", None)), parse_card(make_card()), {**NOTHING_PROVEN, "labels": ["tip", "other"]}
+        )
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 5))
@@ -104,7 +141,7 @@ def test_a_human_label_stands_above_the_teachers(make_card):
     )
     gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
     table = rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
-    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", 0.0, 3.0)]
+    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", [1.0, 0.0], 3.0)]
     assert len(table) == 12
 
 
@@ -113,7 +150,7 @@ def test_one_class_only_cannot_be_learned(make_card):
     pool = table_of(id=[str(index) for index in range(12)], text=texts)
     gold = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "label": pl.String, "split": pl.String})
     judgements = judged(*[(text, "other", [0.9, 0.1]) for text in texts])
-    with pytest.raises(TooFewLabels, match="of both labels, got 12 with 0 likely 'tip'"):
+    with pytest.raises(TooFewLabels, match="two labels or more, got 12 with 12 likely 'other'"):
         rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
 
 
