@@ -1,4 +1,4 @@
-"""Find the labels that a card's weak rules give to texts, and which texts belong to its slices."""
+"""Find which labels a card's weak rules suggest, and which texts belong to its slices."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,19 @@ from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
+NO_RULE = -1
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-NO_RULE = -1  # stands for the column of a text that no weak rule matches
 
 
 def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
-    """Return the column of the label that the card's weak rules give each text; -1 where none matches. Shape (texts,).
+    """Column of the label that the card's weak rules suggest, shape (texts,): the first rule that matches decides.
 
-    The first rule that matches decides.
+    NO_RULE stands where none does.
     """
-    space = LabelSpace.of(card)
     codes = np.full(len(texts), NO_RULE, dtype=np.int64)
-    is_open = np.ones(len(texts), dtype=bool)
     for rule in card.weak_rules:
-        found = matches(rule.pattern, texts) & is_open
-        codes[found] = space.index(rule.label)
-        is_open &= ~found
+        found = matches(rule.pattern, texts) & (codes == NO_RULE)
+        codes[found] = card.label_names.index(rule.label)
     return codes
 
 

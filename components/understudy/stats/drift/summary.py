@@ -116,7 +116,7 @@ class Reference:
         return cls(summary=Summary.of_record(record.get("summary") or {}), counts=counts, surprise=surprise)
 
 
-def describe(table: pl.DataFrame, is_positive: Bools, weights: Floats | None = None) -> Reference:
+def describe(table: pl.DataFrame, space: Any, probabilities: Floats, weights: Floats | None = None) -> Reference:
     """Describe texts as the reference of later ones.
 
     Args:
@@ -124,6 +124,8 @@ def describe(table: pl.DataFrame, is_positive: Bools, weights: Floats | None = N
         is_positive: which texts got the positive label, shape (texts,).
         weights: how many texts of the world each stands for, shape (texts,).
     """
+    is_positive = (table["label"] == (space.positive or space.names[-1])).to_numpy()
+    table = table.with_columns(pl.Series("probability", probabilities[:, space.sides[-1]]))
     said = words.words_of(table["text"])
     counts = words.counts_of(said)
     bits = words.mean_surprise(said, counts, len(table), table["group"].to_list())
