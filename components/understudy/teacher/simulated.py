@@ -431,14 +431,14 @@ def _written(label: str, schema: Mapping[str, Any] | None) -> list[str]:
     if schema is None:
         return [label]
     end = f', "rationale": "{RATIONALE}"}}' if "rationale" in schema.get("properties", {}) else "}"
-    return ['{"', "label", '":', ' "', _in_json(label), '"', end]
+    return ['{"', "label", '":', ' "', _in_json(label), end]
 
 
 def _logprobs(pieces: Sequence[str], alternatives: Sequence[Listed]) -> dict[str, Any]:
     """Log-probabilities of each token; only the label's token, whose alternatives are given, is in doubt."""
     is_json = len(pieces) > 1
     written = [(_in_json(name) if is_json else name, share) for name, share in alternatives]
-    place = -3 if is_json else 0  # before the closing quote and the end
+    place = -2 if is_json else 0  # before the end
     own = dict(written)[pieces[place]]
     certain = [_token(piece, 1.0, [(piece, 1.0)]) for piece in pieces]
     certain[place] = _token(pieces[place], own, written)
@@ -446,7 +446,8 @@ def _logprobs(pieces: Sequence[str], alternatives: Sequence[Listed]) -> dict[str
 
 
 def _in_json(label: str) -> str:
-    return json.dumps(label, ensure_ascii=False)[1:-1]
+    """Write a label with its closing quote, so that it fits no longer label that begins like it."""
+    return json.dumps(label, ensure_ascii=False)[1:]
 
 
 def _token(token: str, probability: float, alternatives: Sequence[Listed]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from understudy.model import student
 from understudy.model.calibration import log_odds
 from understudy.model.engine import Floats, Integers
-from understudy.stats.metrics import average_precision
+from understudy.stats.metrics import mean_average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
@@ -55,12 +55,8 @@ def validation_score(logits: Floats, validation: Validation) -> float:
     >>> validation_score(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]), held)
     1.0
     """
-    scores = [
-        average_precision(log_odds(logits, side), validation.codes == side)
-        for side in validation.sides
-        if (validation.codes == side).any()
-    ]
-    return float(np.mean(scores)) if scores else 0.0
+    scores = np.stack([log_odds(logits, side) for side in validation.sides], axis=1)
+    return mean_average_precision(scores, validation.codes, validation.sides)
 
 
 @dataclass(frozen=True, slots=True)
