@@ -15,13 +15,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig
 
-from tests.students import make_student
+from tests.students import SHAPES, make_student, random_model
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.model import student
 from understudy.runtime.shell import execute
 from understudy.steps.train import checkpoints, rules
-from understudy.steps.train.learn import Learner
+from understudy.steps.train.learn import Learner, Validation, validation_score
 from understudy.store import hashing, tables
 from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
@@ -329,3 +330,80 @@ def test_weights_that_would_run_code_are_refused_and_nothing_runs(tmp_path):
     with pytest.raises(BadSetting, match="safetensors weights"):
         student.load(str(folder), ("other", "tip"))
     assert not (tmp_path / "ran").exists()
+
+
+# Many labels
+
+INTENTS = [f"intent {number}" for number in range(77)]
+
+
+@pytest.fixture
+def intents_card(make_card):
+    labels = [{"name": name, "definition": name} for name in INTENTS]
+    return parse_card(make_card(labels=labels, positive_label=None, weak_rules=[]))
+
+
+def test_targets_of_many_labels_are_the_teachers_or_the_measured_ones(intents_card):
+    matrix = np.eye(77) * 17 + np.roll(np.eye(77), 1, axis=1) * 3  # intent n is called n + 1 in 15%
+    audit = {"labels": INTENTS, "matrix": matrix.tolist(), "slices": []}
+    given = [0.02] * 77
+    table = judged(("a", "intent 5", None), ("b", "intent 6", given), ("c", "intent 5", [0.5, 0.5]))
+    targets = rules.teacher_targets(table, intents_card, audit)
+    assert targets.shape == (3, 77)
+    np.testing.assert_allclose(targets[0].sum(), 1)
+    assert targets[0, 5] == pytest.approx(0.85, abs=0.01)
+    assert targets[0, 4] > 0.1
+    assert targets[1].tolist() == given
+    assert targets[2].tolist() == targets[0].tolist()  # not one a label: as if none were given
+
+
+def test_labels_without_a_likely_text_are_told_and_do_not_stop(intents_card, capsys):
+    texts = [f"text {index}" for index in range(20)]
+    gold = table_of(id=[str(index) for index in range(20)], text=texts, label=INTENTS[:20], split=["train"] * 20)
+    empty = judged(("x", "intent 1", None)).clear()
+    audit = {"labels": INTENTS, "matrix": np.eye(77).tolist(), "slices": []}
+    table = rules.training_table(gold.select("id", "text"), gold, empty, audit, intents_card, human_weight=3.0)
+    np.testing.assert_array_equal(rules.targets_of(table).sum(axis=1), 1)
+    told = capsys.readouterr().err
+    assert told.startswith("train: 57 labels of 77 without a text that likely has it: 'intent 20', 'intent 21', ")
+    assert "and 52 more" in told
+
+
+def test_validation_is_scored_by_the_labels_that_are_looked_at():
+    logits = np.random.default_rng(0).normal(size=(50, 3))
+    codes = np.random.default_rng(1).integers(0, 2, 50)  # label 2 does not occur
+
+    def score(*sides):
+        return validation_score(logits, Validation([], codes, sides))
+
+    assert score(0, 1, 2) == pytest.approx((score(0) + score(1)) / 2)
+    assert score(2) == 0.0
+
+
+def test_three_labels_are_learned_from_start_to_end(tmp_path, inputs, make_card):
+    labels = [{"name": name, "definition": name} for name in ("praise", 'a "tip", =1', "plea")]
+    names = [label["name"] for label in labels]
+    card = make_card(
+        labels=labels, positive_label=None, weak_rules=[], slices=[], student=str(tmp_path / "tiny"),
+        train={"epochs": 6, "learning_rate": 0.003, "batch_tokens": 256},
+    )  # fmt: skip
+    three = BertConfig.from_dict({**SHAPES["bert"].to_dict(), "id2label": dict(enumerate(names))})
+    random_model(three).save_pretrained(tmp_path / "tiny", safe_serialization=True)
+    (tmp_path / "card/card.yaml").write_text(card)
+    words = ["was nice", "ask for", "we want"]
+    texts = [f"{words[index % 3]} {index}" for index in range(120)]
+    codes = [index % 3 for index in range(120)]
+    for folder, schema, rows in (("pool", tables.Texts, slice(0, 80)), ("gold", tables.Gold, slice(80, 120))):
+        table = tables.read(tmp_path / folder, schema).with_columns(text=pl.Series(texts[rows]))
+        if schema is tables.Gold:
+            table = table.with_columns(label=pl.Series([names[code] for code in codes[rows]]))
+        tables.write(table, schema, tmp_path / folder)
+    answers = tables.read(tmp_path / "judgements", tables.Judgements).sort(pl.col("id").cast(pl.Int64))
+    said = answers.with_columns(label=pl.Series([names[code] for code in codes[:80]]))
+    tables.write(said, tables.Judgements, tmp_path / "judgements")
+    audit = {"labels": names, "matrix": (np.eye(3) * 20 + 1).tolist(), "slices": []}
+    (tmp_path / "audit/audit.json").write_text(json.dumps(audit))
+    result = execute("train", {**inputs, "student": tmp_path / "student"})
+    assert result.metrics["average_precision"] > 0.95
+    about = json.loads((tmp_path / "student/student.json").read_text())
+    assert (about["labels"], about["positive_label"]) == (names, None)
