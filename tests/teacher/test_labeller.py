@@ -914,3 +914,9 @@ def test_long_definitions_are_cut_and_names_never(number: int) -> None:
 def test_names_stay_whole_where_they_alone_pass_the_budget() -> None:
     labels = [Label(name=f"{n} {'x' * 190}", definition="A definition.") for n in range(500)]
     assert all(line == f"- {label.name}: …" for label, line in zip(labels, fit_labels(labels).lines, strict=True))
+
+
+def test_names_that_a_list_would_cut_are_written_as_the_answer_has_them(make_card: Callable[..., str]) -> None:
+    labels = [{"name": name, "definition": "One."} for name in ("a, b", 'say "c"', "=d")]
+    system = prompt_of(parse_card(make_card(labels=labels, positive_label="=d", weak_rules=[]))).system
+    assert system.endswith('where the label is one of: "a, b", "say \\"c\\"", "=d".')

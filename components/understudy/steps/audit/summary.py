@@ -137,7 +137,7 @@ def slice_record(
     """
     own = [test for test in tests if test.slice == name]
     matrix = metrics.confusion_matrix(truth, judged, len(space))
-    ranked = sorted(own, key=lambda test: (test.p is None, test.p or 0.0))
+    ranked = sorted(own, key=lambda test: (test.p is None, test.p or 0.0, test.question.given is None))
     proven = [test for test in ranked if test.is_biased(config.alpha)]
     worst = ranked[0] if ranked else None
     is_too_few = not proven and _is_too_few(own, space, config)
@@ -238,7 +238,11 @@ def slice_sentence(
     """Say what was found in a slice, with the numbers that it rests on."""
     if is_too_few:
         return _too_few_sentence(name, own, agreement[0].tried, space)
-    return biased_sentence(proven[0], space, asked) if proven else _unproven_sentence(name, own, agreement, space)
+    if not proven:
+        return _unproven_sentence(name, own, agreement, space)
+    others = len(proven) - 1 if len(space) > 2 else 0
+    more = f" It makes {numbers.count(others, 'other kind')} of error more often there, too." if others else ""
+    return biased_sentence(proven[0], space, asked) + more
 
 
 def biased_sentence(test: SliceTest, space: LabelSpace, asked: int) -> str:
@@ -335,7 +339,7 @@ def pairs_sentence(pairs: Sequence[Confused], space: LabelSpace) -> list[str]:
         f"{numbers.percent_interval(pair.share.low, pair.share.high)} after correction for all pairs)"
         for pair in pairs[:PAIRS_TOLD]
     ]
-    return [f"Most of its errors: it gives {numbers.listed(worst)}."]
+    return [f"Most often it gives {numbers.listed(worst)}."]
 
 
 def verdicts(slices: Sequence[Mapping[str, Any]]) -> list[str]:
