@@ -10,7 +10,7 @@ a corrected p is below `alpha`. Texts count once each, unweighted, and as indepe
 Which tests are made depends on the numbers that Fisher's test takes as given, never on where the errors are, so that
 the correction stays true (Tarone, "A modified Bonferroni method for discrete data", 1990). On the label that is looked
 for both are made wherever they can be. Any other question needs `min_labels` human labels inside and as many outside,
-and so many errors that all of them inside would prove something.
+and so many errors that all of them inside would prove something beside all other tests.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -219,27 +219,47 @@ def compare_slices(
     """
     whole = metrics.confusion_matrix(truth, judged, len(space))
     questions = questions_of(space, whole > 0)
-    tests = []
+    possible: list[tuple[SliceTest, float]] = []
     for name, members in slices.items():
-        matrix = metrics.confusion_matrix(truth[members], judged[members], len(space))
+        inside = metrics.confusion_matrix(truth[members], judged[members], len(space))
+        outside = whole - inside
         for question in questions:
-            inside, outside = question.errors(matrix), question.errors(whole - matrix)
-            if _is_asked(question, inside, outside, space, config):
-                tests.append(SliceTest(name, question, inside, outside, p_worse(inside, outside)))
-    adjusted = iter(holm([test.p for test in tests if test.p is not None]))
-    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in tests]
+            test = SliceTest(name, question, question.errors(inside), question.errors(outside), None)
+            if is_on_positive(question, space):
+                possible.append((test, 0.0))
+            elif not test.is_too_small(config.min_labels):
+                possible.append((test, least_p(test.inside, test.outside)))
+    limit = tarone([least for _, least in possible], config.alpha)
+    made = [replace(test, p=p_worse(test.inside, test.outside)) for test, least in possible if least < limit]
+    adjusted = iter(holm([test.p for test in made if test.p is not None]))
+    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in made]
+
+
+def tarone(least: Sequence[float], alpha: float) -> float:
+    """Find how small a p a question must be able to give to be asked, for the fewest useless questions.
+
+    That is alpha / n for the smallest n such that at most n questions can give less: the others could never be proven
+    beside these.
+
+    Args:
+        least: the least p that each question can give.
+        alpha: chance of any false alarm.
+
+    >>> tarone([0.001, 0.002, 0.03, 0.04], alpha=0.05)  # 0.05 / 2: two of them can give less
+    0.025
+
+    Source: Tarone, "A modified Bonferroni method for discrete data", 1990.
+    """
+    ordered = np.sort(least)
+    for number in range(1, len(ordered) + 1):
+        if np.searchsorted(ordered, alpha / number) <= number:
+            return alpha / number
+    return alpha
 
 
 def is_on_positive(question: Question, space: LabelSpace) -> bool:
     """Whether a question is one of the two on the label that is looked for."""
     return question.given is None and question.label == space.positive_index
-
-
-def _is_asked(question: Question, inside: Errors, outside: Errors, space: LabelSpace, config: AuditConfig) -> bool:
-    if is_on_positive(question, space):
-        return True
-    has_enough = min(inside.tried, outside.tried) >= config.min_labels
-    return has_enough and least_p(inside, outside) < config.alpha
 
 
 @dataclass(frozen=True, slots=True)
