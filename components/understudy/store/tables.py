@@ -86,13 +86,18 @@ class Queue(dy.Schema):
 
 
 class AuditQueue(dy.Schema):
-    """Texts of slices where the teacher is biased, for people to label. `direction` is the teacher's fault there."""
+    """Texts of slices where the teacher is biased, for people to label.
+
+    `direction` is the teacher's fault there and `label` the label that it is about: one that it misses, gives too often,
+    or gives `teacher_label` in place of. `teacher_probability` is of `teacher_label`.
+    """
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
     text = dy.String(min_length=1)
     slice = dy.String(min_length=1)
-    direction = dy.Enum(["under-labels", "over-labels"])
+    direction = dy.Enum(["under-labels", "over-labels", "confuses"])
+    label = dy.String(min_length=1)
     teacher_label = dy.String()
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
 
