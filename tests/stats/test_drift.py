@@ -317,7 +317,9 @@ def test_changed_shares_of_many_labels_are_told_from_changed_scores(labels):
         for one in (shifted, odd)
     )
     assert base.is_base_rate
-    assert base.after / base.before == pytest.approx(doubled[1] / shares[1], rel=0.25)  # some 100 texts before, 200 after
+    assert base.after / base.before == pytest.approx(
+        doubled[1] / shares[1], rel=0.25
+    )  # some 100 texts before, 200 after
     assert not content.is_base_rate
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.teachers import Answer, completion, error, teacher_server
-from tests.watched import make_texts, publish, put_night
+from tests.watched import make_texts, publish, put_night, scored
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.privacy import erasure
 from understudy.review import samples
@@ -27,9 +27,7 @@ DAY = "2026-11-07"
 
 def texts(count: int, share: float = 0.1) -> pl.DataFrame:
     """Texts of a night as `core.draw` takes them."""
-    table = make_texts(count, share, seed=3)
-    label = pl.when(pl.col("probability") >= 0.5).then(pl.lit("tip")).otherwise(pl.lit("other"))
-    return table.with_columns(label=label, threshold=0.5, night=pl.lit(DAY), version=pl.lit("v"))
+    return scored(make_texts(count, share, seed=3)).with_columns(night=pl.lit(DAY), version=pl.lit("v"))
 
 
 def sample(folder: Path, store: Store, *overrides: str, day: str = DAY, **given: str) -> shell.Result:
@@ -123,7 +121,7 @@ def test_a_text_that_is_forgotten_while_it_is_drawn_is_in_no_sample(tmp_path, st
 
 def test_weights_add_up_to_all_texts_of_each_part():
     table = texts(3000)
-    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY)
+    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY, "tip")
     assert drawn["weight"].sum() == pytest.approx(3000)
     sizes = drawn.group_by("stratum").agg(size=pl.col("stratum_texts").first(), weight=pl.col("weight").sum())
     assert sizes["size"].to_list() == pytest.approx(sizes["weight"].to_list())
@@ -136,7 +134,7 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
     true_share = (table["label"] == "tip").mean()
     found = []
     for seed in range(60):
-        drawn = rules.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY)
+        drawn = rules.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY, "tip")
         found.append(float((drawn["weight"] * (drawn["label"] == "tip")).sum() / drawn["weight"].sum()))
     assert np.mean(found) == pytest.approx(true_share, abs=0.002)  # labels follow the parts: no error is left
 
@@ -144,12 +142,12 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
 def test_the_draw_does_not_depend_on_the_order_of_the_texts():
     table = texts(500)
     config = SampleConfig(random_texts=20, stratified_texts=20)
-    assert rules.draw(table, config, DAY).equals(rules.draw(table.reverse(), config, DAY))
-    assert set(rules.draw(table, config, DAY)["id"]) != set(rules.draw(table, config, "2026-11-14")["id"])
+    assert rules.draw(table, config, DAY, "tip").equals(rules.draw(table.reverse(), config, DAY, "tip"))
+    assert set(rules.draw(table, config, DAY, "tip")["id"]) != set(rules.draw(table, config, "2026-11-14", "tip")["id"])
 
 
 def test_fewer_texts_than_asked_for_are_all_drawn():
-    drawn = rules.draw(texts(30), SampleConfig(), DAY)
+    drawn = rules.draw(texts(30), SampleConfig(), DAY, "tip")
     assert len(drawn) == 30
     assert drawn["weight"].to_list() == [1.0] * 30
 
@@ -250,7 +248,7 @@ def test_a_text_that_is_forgotten_while_the_teacher_is_asked_does_not_come_back(
 
 
 def test_what_a_killed_run_left_of_another_draw_is_replaced(tmp_path, store, version):
-    left = rules.draw(texts(30), SampleConfig(), DAY)
+    left = rules.draw(texts(30), SampleConfig(), DAY, "tip")
     store.put_if_absent(f"samples/{DAY}/sample.parquet", samples.as_parquet(left))
     store.put_if_absent(f"samples/{DAY}/queue.csv", b"id,group,text,label\r\n")
     result = sample(tmp_path, store)
@@ -348,7 +346,7 @@ def test_answers_become_precision_and_recall(tmp_path, store, version, teacher):
     taught = quality.reweighted(drawn, samples.read_sample(store, DAY))["weight"].to_numpy()
     assert first["disagreement"]["value"] == pytest.approx(taught[is_other].sum() / taught.sum(), abs=1e-6)
     assert found["months"][0]["month"] == "2026-11"
-    assert found["months"][0]["f1"]["value"] == 1.0
+    assert found["months"][0]["primary"]["value"] == 1.0
     assert found["cycles"][0]["trained_texts"] == 900
 
 
@@ -393,7 +391,7 @@ def test_answers_with_unknown_labels_are_refused(tmp_path, store, version):
 
 
 def test_unanswered_texts_are_stood_for_by_the_answered_ones_of_their_part():
-    drawn = rules.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY)
+    drawn = rules.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY, "tip")
     found = quality.reweighted(drawn.gather_every(2), drawn)
     assert found["weight"].sum() == pytest.approx(1000)
 
@@ -424,7 +422,7 @@ def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, stor
     found = watch(tmp_path, store, "2027-01-02", "min_test_texts=30")["tests"]
     assert [one["date"] for one in found] == ["2026-12-31"]
     assert found[0]["texts"] == 40  # the random ones only
-    assert found[0]["f1"]["value"] == 1.0
+    assert found[0]["primary"]["value"] == 1.0
     gold = pl.read_parquet(io.BytesIO(store.read("testsets/2026-12-31/gold.parquet")))
     assert set(gold["split"]) == {"test"}
     assert len(gold) == 40
@@ -432,10 +430,10 @@ def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, stor
 
 def test_a_test_set_is_compared_with_the_one_of_the_publication(tmp_path, store, version):
     card = load_card(tmp_path / "card")
-    rows = rules.draw(texts(200, 0.4), SampleConfig(), DAY).with_columns(
+    rows = rules.draw(texts(200, 0.4), SampleConfig(), DAY, "tip").with_columns(
         human_label=pl.col("label"), annotators=pl.lit(1, pl.Int64), version=pl.lit(version), day=pl.lit(DAY)
     )
     found = testsets.compared(store, card, rows, "2026-12-31")
-    assert found["published_f1"] is None
+    assert found["published"] is None
     assert found["difference"] is None
-    assert testsets.difference(quality.Interval(0.6, 0.5, 0.7), {"value": 0.8, "low": 0.8, "high": 0.8}).high < 0
+    assert quality.difference(quality.Interval(0.6, 0.5, 0.7), quality.Interval(0.8, 0.8, 0.8)).high < 0

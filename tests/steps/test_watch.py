@@ -68,8 +68,8 @@ def test_quiet_nights_are_fine(tmp_path, store, version):
         assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
     found = record(store, "2026-11-06")
     assert found.texts == found.looked_at == 300
-    assert set(found.series) == {"positives", "scores", "lengths", "vocabulary"}
-    share = found.series["positives"]
+    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary"}
+    share = found.series["shares"]
     assert share.low < 0.2 < share.high
     assert share.low < share.value < share.high
     assert found.words == []
@@ -82,10 +82,10 @@ def test_more_positives_are_called_a_changed_base_rate(tmp_path, store, version)
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-05"]]
     assert verdicts == ["fine"] * 4 + ["look"]
     found = record(store, "2026-11-05")
-    assert [name for name, value in found.series.items() if value.is_standing] == ["positives"]
-    assert found.series["positives"].since == "2026-11-05"
+    assert [name for name, value in found.series.items() if value.is_standing] == ["shares"]
+    assert found.series["shares"].since == "2026-11-05"
     assert "the base rate has changed, not the content" in found.reason
-    assert any("true share of positives went from" in sentence for sentence in found.evidence)
+    assert any("true share of 'tip' went from" in sentence for sentence in found.evidence)
 
 
 def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, store, version):
@@ -122,7 +122,7 @@ def test_a_fall_to_no_positives_at_all_is_an_alarm(tmp_path, store, version):
     put_night(store, "2026-11-03", make_texts(300, 0.0, seed=7).filter(pl.col("probability") < 0.5), version)
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-03"]]
     assert verdicts == ["fine", "fine", "look"]
-    share = record(store, "2026-11-03").series["positives"]
+    share = record(store, "2026-11-03").series["shares"]
     assert (share.value, share.is_alarm) == (0.0, True)
     assert share.low == 0.0 < share.high < 0.05
 
@@ -134,7 +134,7 @@ def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
         put_night(store, night, make_texts(600, 0.45, seed=70 + number), version)
     for night in [*quiet, *late]:
         watch(tmp_path, store, night)
-    first, second = (record(store, night).series["positives"] for night in late)
+    first, second = (record(store, night).series["shares"] for night in late)
     assert (first.is_alarm, first.is_standing) == (True, True)
     assert (second.is_alarm, second.is_standing) == (False, True)
     assert second.since == "2026-11-04"
@@ -149,8 +149,8 @@ def test_an_alarm_stands_on_a_night_without_texts(tmp_path, store, version):
     late = ["2026-11-04", "2026-11-05", "2026-11-06"]
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, *late]]
     assert verdicts == ["fine"] * 3 + ["look"] * 3
-    assert list(record(store, "2026-11-05").series) == ["positives"]
-    assert [record(store, night).series["positives"].is_alarm for night in late] == [True, False, False]
+    assert list(record(store, "2026-11-05").series) == ["shares"]
+    assert [record(store, night).series["shares"].is_alarm for night in late] == [True, False, False]
 
 
 def test_an_alarm_that_backfilled_nights_bring_to_light_is_raised(tmp_path, store, version, webhook):
@@ -160,7 +160,7 @@ def test_an_alarm_that_backfilled_nights_bring_to_light_is_raised(tmp_path, stor
     order = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-10-01", "2026-11-04"]
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in order]
     assert verdicts == ["fine"] * 4 + ["look"]
-    found = record(store, "2026-11-04").series["positives"]
+    found = record(store, "2026-11-04").series["shares"]
     assert found.is_alarm
     assert found.since in {"2026-11-01", "2026-11-02"}
     assert [one["date"] for one in webhook] == ["2026-11-04"]
@@ -303,7 +303,7 @@ def test_the_documents_for_a_search_index_have_ids_of_their_own(tmp_path, store,
     watch(tmp_path, store, "2026-11-01")
     lines = store.read("watch/date=2026-11-01/documents.jsonl").decode().splitlines()
     documents = [json.loads(line) for line in lines]
-    assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:positives"
+    assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:shares"
     assert len({one["id"] for one in documents}) == 4
     assert {one["verdict"] for one in documents} == {"fine"}
 
@@ -330,8 +330,8 @@ def test_a_webhook_is_called_once_for_an_alarm(tmp_path, store, version, webhook
     assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "sent"
     assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "none"
     assert len(webhook) == 1
-    assert webhook[0]["alarms"] == ["positives"]
-    assert webhook[0]["text"].startswith("hotel-tips, 2026-11-04: look. The share of positives rose")
+    assert webhook[0]["alarms"] == ["shares"]
+    assert webhook[0]["text"].startswith("hotel-tips, 2026-11-04: look. The share of 'tip' rose")
 
 
 def test_a_webhook_that_nobody_answers_fails_no_night(tmp_path, store, version, monkeypatch):
@@ -464,8 +464,8 @@ def test_where_the_only_night_is_running_nothing_can_be_shown(tmp_path, store, v
         {"summary": {}},
         {"settings": {}},
         {"series": 7},
-        {"format": 2},
-        {"points": {"positives": "high"}},
+        {"format": 1},
+        {"points": {"shares": "high"}},
         {"reference": {"word_counts": 1}},
     ],
 )
