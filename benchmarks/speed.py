@@ -27,7 +27,7 @@ from benchmarks import rivals, workloads
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.rivals import Way, by_budget
 from benchmarks.workloads import SEED, WORKLOADS, Workload
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import log_odds
 from understudy.model.engine import Graph, Integers, on_threads
 from understudy.model.onnx import export
 from understudy.model.tuning import FEWEST_TEXTS, tuned
@@ -140,9 +140,9 @@ def our_graphs(model: Any, tokenizer: Any, folder: Path) -> tuple[Graph, Path]:
 
 def require_same(ways: Mapping[str, Way], exact: Way, texts: Sequence[str]) -> None:
     """Stop when a way that computes in fp32 gives other log-odds than our fp32 graph: it would be another model."""
-    expected = positive_log_odds(exact(texts), 1)
+    expected = log_odds(exact(texts), 1)
     for name, way in ways.items():
-        gap = float(np.abs(positive_log_odds(way(texts), 1) - expected).max())
+        gap = float(np.abs(log_odds(way(texts), 1) - expected).max())
         if not gap <= LARGEST_GAP:
             raise SystemExit(f"Log-odds must stay within {LARGEST_GAP} of our fp32 graph's, got {gap} ({name}).")
 
@@ -151,7 +151,7 @@ def whole_way(way: Way, texts: Path, out: Path) -> float:
     """Label the texts of a Parquet file into another one; return texts per second."""
     started = time.perf_counter()
     table = pl.read_parquet(texts)
-    log_odds = positive_log_odds(way(table["text"].to_list()), 1)
+    log_odds = log_odds(way(table["text"].to_list()), 1)
     table.select("id").with_columns(pl.Series("probability", 1 / (1 + np.exp(-log_odds)))).write_parquet(out)
     return len(table) / (time.perf_counter() - started)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from tests.bundles import add_first_stage, make_bundle
 from understudy.cli.predict import predict
 from understudy.errors import BadArtifact
 from understudy.model import cascade
-from understudy.model.cascade import PAIRS, FirstStage
+from understudy.model.cascade import PAIRS, FirstStage, largest_share
+from understudy.model.decision import DecisionRule
 from understudy.model.engine import Tokens
 from understudy.model.scoring import Bundle
 from understudy.store.bundles import BUNDLE_FILE, version_of
@@ -97,10 +99,44 @@ def test_a_bundle_says_which_stage_decided_and_the_student_reads_only_the_rest(f
 
 def test_a_settled_text_is_no_positive_however_high_its_probability(folder):
     bundle = Bundle.open(folder)
-    low = Bundle(**{name: getattr(bundle, name) for name in bundle.__dataclass_fields__} | {"threshold": 0.01})
+    rule = DecisionRule(label=1, threshold=0.01)
+    capped = replace(bundle.cascade, most=largest_share(rule, 0, bundle.cascade.rest))
+    low = replace(bundle, rule=rule, cascade=capped)
     scored = low.score(["nice", "ask"])
-    assert scored.probabilities[0, 1] < 0.01
-    assert low.decide(scored.probabilities).tolist() == [False, True]
+    assert scored.probabilities[0, 1] == np.nextafter(0.01, 0)
+    assert low.choose(scored.probabilities).tolist() == [0, 1]
+
+
+@settings(deadline=None)
+@given(st.integers(2, 9), st.integers(0, 2**31))
+def test_the_largest_share_of_other_labels_still_gives_the_settled_one(labels, seed):
+    lot = np.random.default_rng(seed)
+    rest = lot.dirichlet(np.ones(labels))
+    rest[0] = 0.0
+    rest /= rest.sum()
+    for rule in (
+        DecisionRule(),
+        DecisionRule(label=1, threshold=lot.random()),
+        DecisionRule(costs=lot.random((labels, labels))),
+    ):
+        share = largest_share(rule, 0, rest)
+        for tried, is_kept in ((share, share > 0), (min(1.0, share + 1e-6), share > 1 - 1e-9)):
+            probabilities = tried * rest
+            probabilities[0] = 1 - tried
+            assert (rule.choose(probabilities[None])[0] == 0) == is_kept or share == 0
+
+
+def test_a_settled_text_of_many_labels_gets_the_commonest_and_shares_out_the_rest(tmp_path):
+    words = {"nice": {"other": 3.0}, "ask": {"tip": 3.0}}
+    three = add_first_stage(
+        make_bundle(tmp_path / "three", words=words, labels=("other", "tip", "blame")), {"nice": -3.0}
+    )
+    bundle = Bundle.open(three)
+    scored = bundle.score(["nice", "ask"])
+    assert scored.is_settled.tolist() == [True, False]
+    other = 1 / (1 + np.exp(3.0))
+    np.testing.assert_allclose(scored.probabilities[0], [1 - other, other / 2, other / 2])
+    assert bundle.space.named(bundle.choose(scored.probabilities)) == ["other", "tip"]
 
 
 def test_no_text_gives_no_scores(folder):

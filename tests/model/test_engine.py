@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle
 from tests.students import SHAPES, VOCABULARY, random_model
 from understudy.model import student, tuning
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import log_odds
 from understudy.model.engine import BATCH_TOKENS, Graph, Tokens, on_threads, padded, pieces
 from understudy.model.onnx import export
 
@@ -42,11 +42,11 @@ def windows_of(lengths, seed) -> Tokens:
 def test_log_odds_are_the_models_own_whatever_the_lengths_and_batches(exported, lengths, seed, budget, threads):
     model, graph, _ = exported
     tokens = windows_of(lengths, seed)
-    found = positive_log_odds(graph.suited(threads, budget).logits_of(tokens), 1)
+    found = log_odds(graph.suited(threads, budget).logits_of(tokens), 1)
     with torch.inference_mode():
         rows = np.split(tokens.ids.astype(np.int64), tokens.starts[1:-1])
         alone = [model(torch.tensor(row[None]), torch.ones((1, len(row)), dtype=torch.long)).logits for row in rows]
-    np.testing.assert_allclose(found, positive_log_odds(torch.cat(alone).double().numpy(), 1), atol=1e-4)
+    np.testing.assert_allclose(found, log_odds(torch.cat(alone).double().numpy(), 1), atol=1e-4)
 
 
 FAULTS = {
@@ -60,9 +60,9 @@ FAULTS = {
 def test_the_students_of_these_tests_are_moved_by_a_fault_of_the_engine(exported, monkeypatch, fault):
     _, graph, _ = exported
     tokens = windows_of([3, 9, 33, MAX_LENGTH], seed=0)
-    right = positive_log_odds(graph.logits_of(tokens), 1)
+    right = log_odds(graph.logits_of(tokens), 1)
     monkeypatch.setattr("understudy.model.engine.padded", lambda *texts: fault(*padded(*texts)))
-    assert np.abs(positive_log_odds(graph.logits_of(tokens), 1) - right).max() > 0.05
+    assert np.abs(log_odds(graph.logits_of(tokens), 1) - right).max() > 0.05
 
 
 def test_integers_say_the_same_of_a_text_in_every_batch(exported, tmp_path):

@@ -24,6 +24,10 @@ def columns(rows):
     return truth, found, probability
 
 
+def two(probability):
+    return np.stack([1 - probability, probability], axis=1)
+
+
 def test_figures_by_hand():
     assert metrics.precision(TRUTH, FOUND) == pytest.approx(2 / 3)
     assert metrics.recall(TRUTH, FOUND) == pytest.approx(2 / 3)
@@ -40,7 +44,7 @@ def test_figures_agree_with_scikit_learn_where_they_are_defined(rows):
     pairs += [(metrics.precision, reference.precision_score)]
     for own, theirs in pairs:
         assert math.isnan(own(truth, found)) or own(truth, found) == pytest.approx(theirs(truth, found))
-    assert metrics.brier(probability, truth) == pytest.approx(
+    assert metrics.brier(two(probability), truth) == pytest.approx(
         reference.brier_score_loss(truth, probability, pos_label=True)
     )
 
@@ -56,7 +60,7 @@ def test_weights_count_a_text_as_often_as_they_say(rows, times):
         (metrics.macro_f1, truth, found),
         (metrics.kappa, truth, found),
         (metrics.ece, probability, truth),
-        (metrics.log_loss, probability, truth),
+        (metrics.log_loss, two(probability), truth),
     ]:
         expected = figure(first[drawn], second[drawn])
         assert figure(first, second, weights=weights[None, :])[0] == pytest.approx(expected, nan_ok=True)

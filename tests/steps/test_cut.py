@@ -6,18 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from understudy.model.calibration import Sigmoid
-from understudy.model.cascade import fewest_texts
+from understudy.model.calibration import Calibrator, log_odds, softmax
+from understudy.model.cascade import fewest_texts, sigmoid
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate.cut import HeldOut
 
 
-def held_out(scores, is_positive, groups=None, weights=None) -> HeldOut:
+def held_out(scores, is_other, groups=None, weights=None) -> HeldOut:
     scores = np.asarray(scores, dtype=float)
+    logits = np.stack([np.zeros(len(scores)), scores], axis=1)
     return HeldOut(
         scores=scores,
-        log_odds=scores.copy(),
-        is_positive=np.asarray(is_positive),
+        logits=logits,
+        probabilities=softmax(logits),
+        is_other=np.asarray(is_other),
         groups=np.arange(len(scores)) if groups is None else np.asarray(groups),
         weights=np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float),
     )
@@ -45,7 +47,7 @@ def test_the_cut_loses_as_many_as_the_bound_allows_and_lies_midway_to_the_next()
     found = cuts.choose(separated(1500, [700, 800, 900, 1000, 1400, 1450, 1460, 1470, 1480, 1490]), 0.005, 0.05)
     assert found.cut == 850
     assert found.missed == pytest.approx(2 / 1500)
-    assert found.missed_positives == pytest.approx(0.2)
+    assert found.missed_others == pytest.approx(0.2)
     assert found.bound == pytest.approx(cuts.bound(2 / 1500, 1500))
     assert found.settled == pytest.approx(850 / 1500)
 
@@ -115,7 +117,7 @@ def test_too_few_texts_for_the_promise_mean_no_cut():
 def test_a_cut_that_would_let_all_positives_go_is_none():
     found = cuts.choose(separated(5000, [10, 20]), 0.005, 0.05)
     assert found.cut is None
-    assert "calls 0.04% of the texts positive" in found.reason
+    assert "gives 0.04% of the texts another label" in found.reason
 
 
 def test_a_cut_that_settles_too_little_is_none():
@@ -124,15 +126,22 @@ def test_a_cut_that_settles_too_little_is_none():
     assert "it would settle 1.7% of the texts" in found.reason
 
 
-def test_the_shift_gives_settled_texts_the_students_mean_probability():
+@pytest.mark.parametrize("labels", [2, 3, 77])
+def test_settled_texts_get_the_students_mean_probability_of_the_label(labels):
     lot = np.random.default_rng(3)
-    log_odds = lot.normal(-3, 1, 1000)
-    held = HeldOut(log_odds * 0.5, log_odds, log_odds > 0, np.arange(1000), lot.uniform(1, 2, 1000))
-    calibrator, cut = Sigmoid(1.5, 0.3), -1.0
-    added = cuts.shift(held, cut, calibrator)
+    logits = lot.normal(0, 1, (1000, labels))
+    logits[:, 0] += 3 + np.log(labels)
+    raw = -log_odds(logits, 0)
+    calibrator, cut = Calibrator(np.full(labels, 1.5), np.where(np.arange(labels), 0.3, 0.0)), -1.0
+    weights = lot.uniform(1, 2, 1000)
+    held = HeldOut(raw * 0.5, logits, calibrator.probabilities(logits), raw > 0, np.arange(1000), weights)
+    slope, bias = cuts.line(held, cut, calibrator, 0)
     low = held.scores < cut
-    means = [
-        np.average(calibrator.probability(z), weights=held.weights[low])
-        for z in (held.scores[low] + added, log_odds[low])
-    ]
-    assert means[0] == pytest.approx(means[1], rel=1e-6)
+    settled = sigmoid(slope * held.scores[low] + bias)
+    student = 1 - held.probabilities[low, 0]
+    assert np.average(settled, weights=weights[low]) == pytest.approx(np.average(student, weights=weights[low]))
+    rest = cuts.rest(held, cut, 0)
+    assert rest[0] == 0
+    assert rest.sum() == pytest.approx(1)
+    if labels == 2:  # the slope is the calibrator's own
+        assert slope == pytest.approx(1.5)

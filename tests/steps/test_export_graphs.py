@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from transformers import DebertaV2Config
 
 from tests.students import SHAPES, VOCABULARY, random_model
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import log_odds
 from understudy.model.onnx import export
 from understudy.model.onnx.files import require_sound
 from understudy.model.onnx.quantize import quantized, ranges_of, weights_of
@@ -48,7 +48,7 @@ def of_model(model, batch):
 
 
 def log_odds_of(session, batch):
-    return positive_log_odds(session.run(None, batch)[0].astype(np.float64), 1)
+    return log_odds(session.run(None, batch)[0].astype(np.float64), 1)
 
 
 def test_no_graph_of_ours_holds_what_a_bundle_may_not(both):
@@ -60,7 +60,7 @@ def test_no_graph_of_ours_holds_what_a_bundle_may_not(both):
 def test_log_odds_are_the_models_own(both, lengths, seed):
     model, _, graph = both
     batch = batch_of(lengths, seed)
-    np.testing.assert_allclose(log_odds_of(graph, batch), positive_log_odds(of_model(model, batch), 1), atol=1e-4)
+    np.testing.assert_allclose(log_odds_of(graph, batch), log_odds(of_model(model, batch), 1), atol=1e-4)
 
 
 @settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -111,7 +111,7 @@ def test_a_graph_that_was_altered_is_refused(tmp_path, part):
     model = random_model(SHAPES["deberta-v2"])
     path = export.export_fp32(model, tmp_path / "fp32", max_length=MAX_LENGTH)
     batch = batch_of([5, 9, 20], seed=0)
-    trained = positive_log_odds(of_model(model, batch), 1)
+    trained = log_odds(of_model(model, batch), 1)
     altered = onnx.load(path)
     tensor = next(tensor for tensor in altered.graph.initializer if tensor.name == part)
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[..., ::-1].copy(), part))
@@ -154,7 +154,7 @@ def test_what_is_not_covered_is_traced_and_still_the_model(tmp_path):
     feeds = {
         name: value for name, value in (batch | {"token_type_ids": 0 * batch["input_ids"]}).items() if name in named
     }
-    np.testing.assert_allclose(log_odds_of(graph, feeds), positive_log_odds(of_model(model, batch), 1), atol=1e-4)
+    np.testing.assert_allclose(log_odds_of(graph, feeds), log_odds(of_model(model, batch), 1), atol=1e-4)
 
 
 def test_an_older_opset_is_traced():

@@ -10,7 +10,7 @@ from tests.bundles import CARD, WORDS, make_bundle
 from tests.students import make_student
 from understudy.errors import BadArtifact
 from understudy.model import student
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import log_odds
 from understudy.model.cascade import HELD_OUT_FILE, FirstStage
 from understudy.model.scoring import Bundle, exported_graph
 from understudy.runners.local import step
@@ -155,7 +155,7 @@ def test_held_out_texts_are_of_other_groups_and_unknown_to_the_student(tmp_path,
     texts = kept.join(pool, on="id", maintain_order="left")["text"].to_list()
     tokens = graph.tokens(texts)
     np.testing.assert_array_equal(first.scores(tokens), kept["score"].to_numpy())
-    np.testing.assert_allclose(positive_log_odds(graph.logits_of(tokens), 1), kept["log_odds"].to_numpy(), atol=1e-5)
+    np.testing.assert_allclose(log_odds(graph.logits_of(tokens), 1), kept["log_odds"].to_numpy(), atol=1e-5)
 
 
 def test_what_is_left_of_a_kind_stands_for_all_of_it(tmp_path, graphs):

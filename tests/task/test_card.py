@@ -32,6 +32,7 @@ from understudy.task.card import (
     load_card,
     parse_card,
 )
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig, TeacherConfig
 from understudy.task.settings import SHARED, Overrides, config_of, sections
 from understudy.task.steps import STEPS
@@ -52,7 +53,7 @@ def fault(text: str) -> str:
 def test_a_sound_card_is_read(card_text):
     card = parse_card(card_text)
     assert card.label_names == ("other", "tip")
-    assert card.positive_index == 1
+    assert LabelSpace.of(card).positive_index == 1
     assert card.prior == "estimate"
     assert card.budget.human_labels == 1000
     assert [part.name for part in card.slices] == ["avoid", "short"]
@@ -131,8 +132,8 @@ def test_a_section_may_be_empty(card_text):
         ({"budget": {"teacher_usd": float("inf")}}, "budget.teacher_usd must be a finite number, got inf."),
         ({"budget": None}, "The key 'budget' must be there, got none."),
         ({"colour": "red"}, "A key must be one that the card knows, got 'colour'."),
-        ({"labels": [{"name": "tip", "definition": "x"}], "weak_rules": None}, "exactly two labels, got 1"),
-        ({"labels": [], "weak_rules": None}, "exactly two labels, got 0"),
+        ({"labels": [{"name": "tip", "definition": "x"}], "weak_rules": None}, "2 to 500 labels, got 1 (labels)"),
+        ({"labels": [], "weak_rules": None}, "2 to 500 labels, got 0 (labels)"),
         ({"labels": [{"name": name, "definition": "x"} for name in ("tip", "tip")]}, "got 'tip' twice."),
         ({"positive_label": "tipp"}, "The positive label must be one of other, tip, got 'tipp'"),
         (
@@ -145,7 +146,7 @@ def test_a_section_may_be_empty(card_text):
         ({"slices": [{"name": "a", "column": "b"}]}, "must say which value it equals, got 'a'"),
         ({"slices": [{"name": "a", "min_words": 9, "max_words": 3}]}, "at most its max_words, got 9 and 3"),
         ({"slices": [{"name": "a", "max_words": 3}, {"name": "a", "max_words": 4}]}, "stand once in slices, got 'a'"),
-        ({"prior": 1.5}, "prior must be a number between 0 and 1, or 'estimate', got 1.5."),
+        ({"prior": 1.5}, "prior must be a number between 0 and 1, one for each label, or 'estimate', got 1.5"),
         ({"goals": {"f1": 1.2}}, "goals.f1 must be less than 1, got 1.2."),
         ({"name": "Hotel Tips"}, "name must be 1 to 63 of a-z, 0-9 and -"),
         ({"name": 7}, "name must be a string, got 7. Put it in quotes."),
@@ -601,6 +602,10 @@ def test_a_key_of_the_teacher_that_nobody_knows_is_refused_beside_faulty_setting
 
 def test_a_section_that_says_nothing_plays_no_part_in_the_hash_so_a_new_step_changes_none(make_card, card_text):
     said = {name: part for name, part in parse_card(card_text).model_dump(mode="json").items() if part != {}}
+    del said["confusion_costs"]
+    said["goals"] = {
+        name: goal for name, goal in said["goals"].items() if name not in {"macro_f1", "accuracy", "labels"}
+    }
     before = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     assert parse_card(card_text).hash == parse_card(make_card(cascade={})).hash == before
     assert parse_card(make_card(cascade={"max_missed": 0.01})).hash != before
@@ -653,3 +658,63 @@ def test_the_command_writes_a_card_and_finds_it_sound(tmp_path):
     (tmp_path / "card.yaml").write_text(written.output)
     checked = runner.invoke(app, ["card", "check", str(tmp_path / "card.yaml")], catch_exceptions=False)
     assert "the card 'forum' is sound" in checked.output
+
+
+# Two labels or many
+
+
+def kinds(number: int) -> list[dict[str, str]]:
+    return [{"name": f"kind {index}", "definition": "x"} for index in range(number)]
+
+
+@pytest.mark.parametrize("number", [3, 77, 500])
+def test_many_labels_need_no_positive_one(make_card, number):
+    card = parse_card(make_card(labels=kinds(number), positive_label=None, weak_rules=None, goals={"macro_f1": 0.8}))
+    space = LabelSpace.of(card)
+    assert (len(space), space.positive_index, len(space.sides)) == (number, None, number)
+    named = parse_card(make_card(labels=kinds(number), positive_label="kind 2", weak_rules=None))
+    assert LabelSpace.of(named).sides == (2,)
+
+
+THREE = {"labels": kinds(3), "positive_label": None, "weak_rules": None, "goals": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"labels": kinds(1000), "positive_label": None, "weak_rules": None, "goals": None},
+            "2 to 500 labels, got 1,000",
+        ),
+        ({"positive_label": None, "goals": None}, "two labels must say which is looked for, got none (positive_label)"),
+        (THREE | {"goals": {"f1": 0.8}}, "A goal for f1 must have a positive label, got none (goals.f1). Name a"),
+        (
+            THREE | {"goals": {"labels": {"kind 7": {"f1": 0.8}}}},
+            "one of the card's, got 'kind 7' (goals.labels.kind 7)",
+        ),
+        (THREE | {"prior": 0.1}, "prior must say the share of each label where none is looked for, got 0.1"),
+        (THREE | {"prior": {"kind 0": 0.5, "kind 1": 0.5}}, "a share for each label, got none for kind 2"),
+        (THREE | {"prior": {"kind 0": 0.5, "kind 1": 0.3, "kind 2": 0.3}}, "must add up to 1, got 1.1"),
+        (
+            THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 9", "cost": 3}]},
+            "one of the card's, got 'kind 9' (confusion_costs.0.given)",
+        ),
+        (THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 0", "cost": 3}]}, "must be of two labels"),
+        (
+            THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 1", "cost": -3}]},
+            "greater than or equal to 0",
+        ),
+    ],
+)
+def test_what_the_card_says_of_labels_must_fit_them(make_card, changes, sentence):
+    assert sentence in fault(make_card(**changes))
+
+
+def test_a_prior_for_each_label_is_read(make_card):
+    card = parse_card(make_card(**THREE, prior={"kind 0": 0.5, "kind 1": 0.3, "kind 2": 0.2}))
+    assert card.prior == {"kind 0": 0.5, "kind 1": 0.3, "kind 2": 0.2}
+
+
+def test_a_share_that_is_none_is_told_once(make_card):
+    told = fault(make_card(**THREE, prior={"kind 0": 1.5, "kind 1": 0.3, "kind 2": 0.2}))
+    assert "one for each label, or 'estimate', got 1.5 (prior.kind 0)" in told

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import click
 from understudy.data.limits import MOST_PREDICT_BYTES
 from understudy.errors import BadInput
 from understudy.model.cascade import FIRST, STUDENT
+from understudy.model.decision import runner_up
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
 from understudy.store.registry import fetch_bundle
@@ -20,6 +21,7 @@ from understudy.text.numbers import count
 
 STDIN = "-"
 NO_LABEL = "-"
+WIDEST = 24  # signs of a label's column
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +30,28 @@ class Prediction:
 
     Attributes:
         text: the text.
-        label: the positive label when its probability reaches the threshold, else the most probable other label.
+        label: by the bundle's rule: the positive label when its probability reaches the threshold, else the most
+            probable other label.
         probability: of `label`, calibrated.
-        positive_probability: of the positive label; the same as `probability` when that is the label.
-        threshold: at or above it a text gets the positive label.
+        runner_up: the likeliest of the other labels.
+        runner_up_probability: of that.
+        threshold: probability at or above which a text gets the positive label; None where no label has one.
         version: the bundle's.
         stage: what decided: "first", the first stage, or "student".
         is_rehearsal: a rehearsal teacher had a part in the bundle.
+        probabilities: of every label, by name; None where they were not asked for.
     """
 
     text: str
     label: str
     probability: float
-    positive_probability: float
-    threshold: float
+    runner_up: str
+    runner_up_probability: float
+    threshold: float | None
     version: str
     stage: str
     is_rehearsal: bool
+    probabilities: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +68,21 @@ class Unlabelled:
 @click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a bundle that answers, published or not.")
 @click.option("--file", help="File with one text a line; - for standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(texts: tuple[str, ...], store: str | None, bundle: Path | None, file: str | None, as_json: bool) -> None:
+@click.option("--probabilities", "with_all", is_flag=True, help="Print JSON with the probability of every label.")
+def command(
+    texts: tuple[str, ...], store: str | None, bundle: Path | None, file: str | None, as_json: bool, with_all: bool
+) -> None:
     """Label texts: TEXT..., or - for one a line of standard input.
 
-    A line holds the label, its probability, the probability of the positive label, and the text. A blank line, and any
+    A line holds the label and its probability, the runner-up and its probability, and the text. A blank line, and any
     other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end.
     """
     given = read_texts(texts, file)
     opened = open_bundle(store, bundle)
     click.echo(introduction(opened), err=True)
-    predictions = predict(opened, given)
+    predictions = predict(opened, given, with_all=with_all)
     for prediction in predictions:
-        click.echo(json_line(prediction) if as_json else line(prediction, opened))
+        click.echo(json_line(prediction) if as_json or with_all else line(prediction, opened))
     if remark := left_out(predictions):
         click.echo(remark, err=True)
 
@@ -134,54 +144,71 @@ def _mended(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def predict(bundle: Bundle, texts: Sequence[str]) -> list[Prediction | Unlabelled]:
-    """Label texts, in their order; one that cannot be labelled keeps its place."""
+def predict(bundle: Bundle, texts: Sequence[str], *, with_all: bool = False) -> list[Prediction | Unlabelled]:
+    """Label texts, in their order; one that cannot be labelled keeps its place.
+
+    Args:
+        bundle: what answers.
+        texts: to label.
+        with_all: give the probabilities of all labels.
+    """
     faults = [fault_of(text) for text in texts]
-    labelled = iter(_labelled(bundle, [text for text, fault in zip(texts, faults, strict=True) if fault is None]))
+    sound = [text for text, fault in zip(texts, faults, strict=True) if fault is None]
+    labelled = iter(_labelled(bundle, sound, with_all=with_all))
     pairs = zip(texts, faults, strict=True)
     return [next(labelled) if fault is None else Unlabelled(_mended(text), fault) for text, fault in pairs]
 
 
-def _labelled(bundle: Bundle, texts: Sequence[str]) -> list[Prediction]:
+def _labelled(bundle: Bundle, texts: Sequence[str], *, with_all: bool) -> list[Prediction]:
     probabilities, _, is_settled = bundle.score(texts)
     chosen = bundle.choose(probabilities)
+    names, others = bundle.space.names, runner_up(probabilities, chosen)
     return [
         Prediction(
             text=text,
-            label=bundle.labels[index],
-            probability=float(row[index]),
-            positive_probability=float(row[bundle.positive_index]),
-            threshold=bundle.threshold,
+            label=names[label],
+            probability=float(row[label]),
+            runner_up=names[other],
+            runner_up_probability=float(row[other]),
+            threshold=bundle.rule.threshold,
             version=bundle.version,
             stage=FIRST if settled else STUDENT,
             is_rehearsal=bundle.is_rehearsal,
+            probabilities=dict(zip(names, row.tolist(), strict=True)) if with_all else None,
         )
-        for text, index, row, settled in zip(texts, chosen, probabilities, is_settled, strict=True)
+        for text, label, other, row, settled in zip(texts, chosen, others, probabilities, is_settled, strict=True)
     ]
 
 
 def introduction(bundle: Bundle) -> str:
-    """Say once what answers: version, threshold, and whether it learned from a rehearsal."""
+    """Say once what answers: version, rule, and whether it learned from a rehearsal."""
     rehearsal = " It learned from a rehearsal teacher." if bundle.is_rehearsal else ""
-    return f"{bundle.version}: '{bundle.positive_label}' from {bundle.threshold:.3f} upwards.{rehearsal}"
+    if bundle.rule.threshold is not None:
+        return f"{bundle.version}: '{bundle.space.positive}' from {bundle.rule.threshold:.3f} upwards.{rehearsal}"
+    by = "likeliest" if bundle.rule.costs is None else "cheapest to be wrong with"
+    return f"{bundle.version}: the {by} of {count(len(bundle.space), 'label')}.{rehearsal}"
 
 
 def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
-    """Return a prediction as a line to read: label, its probability, the positive label's, and the text."""
-    width = max(map(len, bundle.labels))
+    """Return a prediction as a line to read: label and probability, runner-up and probability, and the text."""
+    width = min(WIDEST, max(map(len, bundle.space.names)))
     if isinstance(prediction, Unlabelled):
         return f"{NO_LABEL:<{width}}  ({prediction.reason})"
     text = " ".join(prediction.text.split())
-    positive = f"P({bundle.positive_label})={prediction.positive_probability:.3f}"
-    return f"{prediction.label:<{width}}  {prediction.probability:.3f}  {positive}  {text}"
+    named = ((prediction.label, prediction.probability), (prediction.runner_up, prediction.runner_up_probability))
+    first, second = (f"{name:<{width}} {probability:.3f}" for name, probability in named)
+    return f"{first}  ({second})  {text}"
 
 
 def json_line(prediction: Prediction | Unlabelled) -> str:
     """Return a prediction as one line of JSON; `reason` says why there is no label."""
     if isinstance(prediction, Unlabelled):
-        nothing = dict.fromkeys(["label", "probability", "positive_probability"])
+        nothing = dict.fromkeys(["label", "probability", "runner_up", "runner_up_probability"])
         return json.dumps({"text": prediction.text[:1000], **nothing, "reason": prediction.reason}, ensure_ascii=False)
-    return json.dumps(asdict(prediction), ensure_ascii=False)
+    said = asdict(prediction)
+    if prediction.probabilities is None:
+        del said["probabilities"]
+    return json.dumps(said, ensure_ascii=False)
 
 
 def left_out(predictions: Sequence[Prediction | Unlabelled]) -> str | None:

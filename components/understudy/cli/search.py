@@ -12,6 +12,7 @@ from understudy.store.storage import Store, open_store
 from understudy.text.numbers import clip, count
 
 WIDTH = 110
+FACETS = 5  # labels whose number of texts is told
 
 
 @click.command("search")
@@ -28,7 +29,8 @@ def command(
 ) -> None:
     """Find labelled texts that hold all of WORDS; words in double quotes must stand side by side.
 
-    A line holds the day, the label, the probability of the positive label, the text's id and the text.
+    A line holds the day, the label and its probability, the text's id and the text. At the end stands how many texts
+    were found, by label.
     """
     answer = search(open_store(store), queries.parse(" ".join(words), label, since, limit))
     for line in lines(answer, as_json=as_json):
@@ -53,14 +55,17 @@ def lines(answer: Answer, *, as_json: bool) -> list[str]:
 
 
 def summary(answer: Answer) -> str:
-    """Say how many were found.
+    """Say how many were found, and of the commonest labels.
 
-    >>> summary(Answer(3, [{}, {}]))
-    '3 texts found, the newest 2 shown; --limit shows more.'
+    >>> summary(Answer(3, [{}, {}], {"tip": 2, "other": 1}))
+    "3 texts found (2 'tip', 1 'other'), the newest 2 shown; --limit shows more."
     """
-    shown = len(answer.documents)
+    shown, labels = len(answer.documents), list(answer.labels.items())
+    facets = [f"{number:,} '{label}'" for label, number in labels[:FACETS]]
+    facets += [f"{count(len(labels) - FACETS, 'label')} more"] if len(labels) > FACETS else []
     more = f", the newest {shown:,} shown; --limit shows more" if shown < answer.total else ""
-    return f"{count(answer.total, 'text')} found{more}."
+    by_label = f" ({', '.join(facets)})" if facets else ""
+    return f"{count(answer.total, 'text')} found{by_label}{more}."
 
 
 def _line(found: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ networks", 2017, for temperature and vector scaling; Alexandari, Kundaje and Shr
 bias-corrected calibration is hard-to-beat at label shift adaptation", 2020, for one slope with biases.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,11 @@ def log_odds(logits: Floats, index: int) -> Floats:
     highest = others.max(axis=1)
     total = np.exp(others - highest[:, None]).sum(axis=1)
     return np.asarray(logits[:, index] - highest - np.log(total), dtype=np.float64)
+
+
+def odds_of(logits: Floats, labels: Sequence[int]) -> Floats:
+    """Natural-log odds of each of some labels against all others, shape (texts, those labels)."""
+    return np.stack([log_odds(logits, label) for label in labels], axis=1)
 
 
 def fit(logits: Floats, truth: Integers, weights: Floats, form: Form) -> Calibrator:

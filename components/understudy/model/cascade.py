@@ -1,7 +1,8 @@
-"""Filter obvious negatives by a table of weights, the first stage of a bundle, so that the student reads the rest.
+"""Filter obvious texts of one label by a table of weights, the first stage of a bundle; the student reads the rest.
 
-A text's score is a sum over its tokens and pairs of neighbouring tokens, an estimate of the student's log-odds. Texts
-below the cut are settled: they are taken for negatives without the student. Export fits the table, calibrate chooses
+The label is the commonest that nobody looks for: with two, the negative one. A text's score is a sum over its tokens
+and pairs of neighbouring tokens, an estimate of the student's log-odds that the text has another label. Texts below
+the cut are settled: they get the label without the student. Export fits the table, calibrate chooses
 the cut (`steps.calibrate.cut` says by which rule), infer and watch count what is lost. Needs numpy only.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from understudy.errors import BadArtifact
+from understudy.model.decision import DecisionRule
 from understudy.model.engine import Bools, Floats, Integers, Tokens
 from understudy.store.bundles import FIRST_STAGE_FILE
 
@@ -114,18 +116,37 @@ class Cascade:
 
     Attributes:
         first: the table.
-        cut: texts that score below it are settled as negatives.
-        shift: added to a settled text's score before the student's calibrator makes a probability of it, so that the
-            mean probability of settled texts is the student's own mean on them.
+        cut: texts that score below it are settled.
+        label: column of the label that they get.
+        slope: of a settled text's score, and
+        bias: beside it: their sum is the log-odds that it has another label. The mean of these probabilities is the
+            student's own mean on settled texts.
+        most: probability of another label is capped at this: beyond it a settled text would not get the label.
+        rest: how that probability is shared out among the labels, shape (labels,); 0 for the settled one.
     """
 
     first: FirstStage
     cut: float
-    shift: float
+    label: int
+    slope: float
+    bias: float
+    most: float
+    rest: Floats
 
     def settles(self, scores: Floats) -> Bools:
         """Which texts need no student, shape (texts,)."""
         return scores < self.cut
+
+    def probabilities(self, scores: Floats) -> Floats:
+        """Probabilities of settled texts, shape (texts, labels).
+
+        Args:
+            scores: of the first stage, shape (texts,).
+        """
+        other = np.minimum(sigmoid(self.slope * scores + self.bias), self.most)
+        found = np.multiply.outer(other, self.rest)
+        found[:, self.label] = 1.0 - other
+        return np.asarray(found)
 
     @classmethod
     def open(cls, folder: Path, settings: Mapping[str, Any] | None, vocabulary: int = 0) -> "Cascade | None":
@@ -142,16 +163,37 @@ class Cascade:
                 f"A first stage must have a weight for each of {vocabulary:,} tokens, got "
                 f"{len(first.weights) - PAIRS:,} ({folder}). Export again."
             )
-        return cls(first, settings["cut"], settings["shift"])
+        said = {name: settings[name] for name in ("cut", "label", "slope", "bias", "most")}
+        return cls(first, **said, rest=np.asarray(settings["rest"], dtype=np.float64))
 
 
-def below(probability: Floats, threshold: float) -> Floats:
-    """Cap the probabilities of settled texts under the threshold: what is settled is no positive.
+def sigmoid(log_odds: Floats) -> Floats:
+    """Probabilities of natural-log odds, same shape.
 
-    >>> below(np.array([0.1, 0.7]), 0.5).tolist() == [0.1, np.nextafter(0.5, 0)]
+    >>> sigmoid(np.array([0.0, -1000.0])).round(3).tolist()
+    [0.5, 0.0]
+    """
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -500, 500))))
+
+
+def largest_share(rule: DecisionRule, label: int, rest: Floats) -> float:
+    """Find the largest probability of other labels with which a text still gets a label.
+
+    Args:
+        rule: of the bundle.
+        label: the label's column.
+        rest: how the probability is shared out among the others, shape (labels,).
+
+    >>> largest_share(DecisionRule(label=1, threshold=0.5), 0, np.array([0.0, 1.0])) == np.nextafter(0.5, 0)
     True
     """
-    return np.minimum(probability, np.nextafter(threshold, 0))
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        probabilities = middle * rest
+        probabilities[label] = 1.0 - middle
+        is_kept = rule.choose(probabilities[None, :])[0] == label
+        low, high = (middle, high) if is_kept else (low, middle)
+    return low
 
 
 def fewest_texts(max_missed: float) -> int:

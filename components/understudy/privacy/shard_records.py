@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
@@ -18,6 +19,19 @@ from understudy.store.predictions import FORGOTTEN
 from understudy.store.segments import Part, Rewrite, ShardRecord
 from understudy.store.storage import Beaten, Store, contend, update
 from understudy.text.numbers import count
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What rows count in a shard's record: `rows`, `settled` and `unread_times`, and texts by label."""
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def __sub__(self, other: "_Counted") -> "_Counted":
+        numbers = Counter(self.numbers)
+        numbers.subtract(other.numbers)
+        return _Counted(numbers, self.labels - other.labels)
 
 
 def intend(store: Store, segment: str, before: bytes, after: bytes) -> None:
@@ -34,9 +48,8 @@ def intend(store: Store, segment: str, before: bytes, after: bytes) -> None:
         if data is None:
             return None
         record = segments.parse_record(data, store, key)
-        gone = _counted(before, where)
-        gone.subtract(_counted(after, where))
-        rewrite = Rewrite(before=_digest(before), after=_digest(after), **gone)
+        gone = _counted(before, where) - _counted(after, where)
+        rewrite = Rewrite(before=_digest(before), after=_digest(after), labels=gone.labels, **gone.numbers)
         parts = tuple(_with(part, rewrite) if part.key == segment else part for part in record.segments)
         return data if parts == record.segments else _written(record.model_copy(update={"segments": parts}))
 
@@ -133,25 +146,25 @@ def _booked(part: Part, digest: str) -> Part | None:
     return part.model_copy(update={"sha256": digest, "rows": rows, "rewrites": rest})
 
 
-def _gone(record: ShardRecord, lying: Sequence[str]) -> Counter[str]:
-    gone: Counter[str] = Counter()
+def _gone(record: ShardRecord, lying: Sequence[str]) -> _Counted:
+    gone = _Counted()
     for part, digest in zip(record.segments, lying, strict=True):
         for rewrite in _way(part, digest) or ():
-            gone.update(rewrite.model_dump(exclude={"before", "after"}))
+            gone.numbers.update(rewrite.model_dump(exclude={"before", "after", "labels"}))
+            gone.labels.update(dict(rewrite.labels))
     return gone
 
 
-def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: Counter[str]) -> ShardRecord:
+def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: _Counted) -> ShardRecord:
     """Return the record with its segments as they are now; labelled and refused stay all that was read.
 
     Which of the rows that went the student had checked is not known: no more are said than there still are.
     """
     rows = sum(part.rows for part in parts)
-    left = {
-        name: min(rows, max(0, getattr(record, name) - gone[name])) for name in ("positives", "settled", "unread_times")
-    }
+    left = {name: min(rows, max(0, getattr(record, name) - gone.numbers[name])) for name in ("settled", "unread_times")}
+    labels = {name: min(rows, max(0, number - gone.labels[name])) for name, number in record.labels.items()}
     checked = min(record.checked, left["settled"])
-    known = {"rows": rows, "checked": checked, "missed": min(record.missed, checked)}
+    known = {"rows": rows, "labels": labels, "checked": checked, "missed": min(record.missed, checked)}
     refused = {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.rows - rows}
     return record.model_copy(update={**left, **known, "refused": refused, "segments": parts})
 
@@ -164,19 +177,15 @@ def _written(record: ShardRecord) -> bytes:
     return codecs.as_json(said)
 
 
-def _counted(data: bytes, where: str) -> Counter[str]:
+def _counted(data: bytes, where: str) -> _Counted:
     """Count a segment's rows as the step infer does in the shard's record.
 
     Raises:
         BadArtifact: the segment is damaged.
     """
     table = segments.parse(data, where)
-    return Counter(
-        rows=len(table),
-        positives=int((table["probability"] >= table["threshold"]).sum()),
-        settled=int((table["stage"] == FIRST).sum()),
-        unread_times=count_unread(table["time"].drop_nulls()),
-    )
+    settled, unread = int((table["stage"] == FIRST).sum()), count_unread(table["time"].drop_nulls())
+    return _Counted(Counter(rows=len(table), settled=settled, unread_times=unread), Counter(table["label"].to_list()))
 
 
 def _digest(data: bytes) -> str:

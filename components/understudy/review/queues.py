@@ -16,13 +16,14 @@ CSV_COLUMNS = (
     "id",
     "group",
     "text",
+    "student_label",
     "student_probability",
     "teacher_label",
     "teacher_probability",
     "disagreement",
     "label",
 )
-TASK_COLUMNS = ("id", "group", "text", "student_probability", "teacher_label", "teacher_probability", "disagreement")
+TASK_COLUMNS = CSV_COLUMNS[:-1]
 
 
 def queue_csv(queue: pl.DataFrame) -> str:

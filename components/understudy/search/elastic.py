@@ -30,6 +30,7 @@ from understudy.search.settings import IndexConfig
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
+from understudy.task.card import MOST_LABELS
 
 KEYWORD = {"type": "keyword"}
 FIELD_TYPES: dict[str, dict[str, Any]] = {
@@ -41,6 +42,8 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
     "content": KEYWORD,
     "label": KEYWORD,
     "probability": {"type": "double"},
+    "runner_up": KEYWORD,
+    "runner_up_probability": {"type": "double"},
     "threshold": {"type": "double"},
     "version": KEYWORD,
     "generation": {"type": "long"},
@@ -139,12 +142,18 @@ class ElasticIndex:
                         sort=[{"when": "desc"}, {"id": "asc"}],
                         size=query.limit,
                         track_total_hits=True,
+                        aggs={"labels": {"terms": {"field": "label", "size": MOST_LABELS}}},
                     )
                 )
             except elasticsearch.NotFoundError as error:
                 raise self._empty() from error
             hits = found["hits"]
-            return Answer(int(hits["total"]["value"]), [dict(hit["_source"]) for hit in hits["hits"]])
+            buckets = found["aggregations"]["labels"]["buckets"]
+            return Answer(
+                int(hits["total"]["value"]),
+                [dict(hit["_source"]) for hit in hits["hits"]],
+                {str(bucket["key"]): int(bucket["doc_count"]) for bucket in buckets},
+            )
 
     def count(self) -> int:
         """Return how many documents the index has."""

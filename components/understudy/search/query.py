@@ -1,7 +1,8 @@
 """Parse what a search asks, the same for every index."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from understudy.errors import BadSetting
@@ -29,10 +30,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an index found: how many texts in all, and the documents asked for."""
+    """What an index found: how many texts in all, how many of each label, and the documents asked for."""
 
     total: int
     documents: list[dict[str, object]]
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse(words: str, label: str | None = None, since: str | None = None, limit: int = 20) -> Query:

@@ -20,7 +20,8 @@ from understudy.store.tombstones import Forgotten
 
 # Every statement is built from these names of our own.
 # ruff: noqa: S608
-TYPES = {"probability": "REAL", "threshold": "REAL", "generation": "INTEGER", "windows": "INTEGER"}
+REALS = ("probability", "runner_up_probability", "threshold")
+TYPES = dict.fromkeys(REALS, "REAL") | {"generation": "INTEGER", "windows": "INTEGER"}
 NAMES = (DOCUMENT_ID, DOCUMENT_VERSION, *FIELDS)
 COLUMNS = ", ".join(f'"{name}"' for name in NAMES)
 REPLACED = ", ".join(f'"{name}" = excluded."{name}"' for name in NAMES[1:])
@@ -93,12 +94,15 @@ class SqliteIndex:
         where, values = _conditions(query)
         columns = ", ".join(f'"{name}"' for name in FIELDS)
         with self._explained():
-            total = self._file.execute(f"SELECT count(*) FROM documents{where}", values).fetchone()[0]
+            labels = self._file.execute(
+                f"SELECT label, count(*) FROM documents{where} GROUP BY label ORDER BY count(*) DESC, label", values
+            ).fetchall()
             rows = self._file.execute(
                 f'SELECT {columns} FROM documents{where} ORDER BY "when" DESC, id LIMIT ?',
                 (*values, query.limit),
             ).fetchall()
-        return Answer(total, [dict(zip(FIELDS, row, strict=True)) for row in rows])
+        found = [dict(zip(FIELDS, row, strict=True)) for row in rows]
+        return Answer(sum(number for _, number in labels), found, dict(labels))
 
     def count(self) -> int:
         """Return how many documents there are."""

@@ -1,10 +1,10 @@
 """Compute metrics and their 95% intervals in plain numpy, so that the nightly image can too.
 
-Conventions. Arrays have shape (texts,). Labels are whole numbers, the columns of the labels in the card's order; for one
-label against the rest they are bools, which are the numbers 1 and 0. A figure takes `weights` of shape (..., texts) and then has shape (...): with
-one row of weights a resample, a bootstrap is a single product. A share of nothing is undefined and is nan (the recall
-when no text is positive, the precision when no text is flagged), never an invented 0 or 1; `defined` leaves such
-figures out where numbers must be finite.
+Conventions. Arrays have shape (texts,). Labels are whole numbers, the columns of the labels in the card's order; for
+one label against the rest they are bools, which are the numbers 1 and 0. A figure takes `weights` of shape (...,
+texts) and then has shape (...): with one row of weights a resample, a bootstrap is a single product. A share of
+nothing is undefined and is nan (the recall when no text is positive, the precision when no text is flagged), never an
+invented 0 or 1; `defined` leaves such figures out where numbers must be finite.
 """
 
 import math
@@ -258,8 +258,8 @@ def ece_by_mass(probability: Floats, is_true: Bools, weights: Floats | None = No
     >>> round(ece_by_mass(np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False]), bins=2), 4)
     0.15
 
-    Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language processing models",
-    2015.
+    Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language processing
+    models", 2015.
     """
     excess = probability - np.asarray(is_true, dtype=float)
     rank = np.argsort(np.argsort(probability, kind="stable"), kind="stable")
@@ -292,6 +292,25 @@ def average_precision(scores: Floats, is_positive: Bools) -> float:
     found = np.cumsum(is_positive[order])[ends]
     added = np.diff(found, prepend=0)
     return float((found / (ends + 1)) @ added / found[-1]) if is_positive.any() else 0.0
+
+
+def mean_average_precision(scores: Floats, truth: Codes, labels: Sequence[int]) -> float:
+    """Mean of the average precision of labels that have texts, each against the rest; 0 when none has any.
+
+    Args:
+        scores: of each of the labels, shape (texts, those labels).
+        truth: human labels.
+        labels: columns of the labels that are looked at.
+
+    >>> mean_average_precision(np.array([[0.9], [0.1]]), np.array([1, 0]), [1])
+    1.0
+    """
+    found = [
+        average_precision(scores[:, place], is_own)
+        for place, label in enumerate(labels)
+        if (is_own := np.asarray(truth == label)).any()
+    ]
+    return float(np.mean(found)) if found else 0.0
 
 
 def wilson(successes: float, trials: float) -> Interval:

@@ -10,52 +10,73 @@ from understudy.errors import BadArtifact
 from understudy.store import codecs
 from understudy.store.hashing import hash_file, hash_json
 from understudy.store.names import Digest, FilePath, Version, inside
-from understudy.task.card import CARD_FILE, Card
+from understudy.task.card import CARD_FILE, MOST_LABELS, Card
+from understudy.text.numbers import clip
 
 BUNDLE_FILE = "bundle.json"
-FORMAT = 1
+FORMAT = 2
 SERVED = ("model.onnx", "tokenizer.json", CARD_FILE)
 FIRST_STAGE_FILE = "first_stage.npy"
 MOST_FILES = 64  # of a bundle; ours have five
 MOST_FILE_BYTES = 4 << 30  # of one file; the largest graph of a small student has half a gigabyte
 MOST_SETTINGS_BYTES = 4 << 20  # of bundle.json; the words of its reference take some hundred kilobytes
+LONGEST_LIST = 300  # signs of the labels that a message lists
 MOST_TOKENS = 8192  # of a window; small encoders read 512, and attention takes memory by its square
 MOST_PAD_ID = 2**31 - 1  # token ids are 32 bits wide
 
 
-class Calibrator(BaseModel):
-    """Slope and bias of Platt's sigmoid."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class CalibratorSettings(BaseModel):
+    """What the calibrator is called, and a slope and a bias for each label (model/calibration.py)."""
 
     model_config = ConfigDict(extra="forbid")
-    slope: FiniteFloat
-    bias: FiniteFloat
+    form: str
+    slopes: list[FiniteFloat]
+    biases: list[FiniteFloat]
+
+
+class DecisionSettings(BaseModel):
+    """How a text gets its label (model/decision.py): columns and rows stand for labels."""
+
+    model_config = ConfigDict(extra="forbid")
+    label: Annotated[int, Field(ge=0)] | None
+    threshold: Probability | None
+    costs: list[list[Cost]] | None
 
 
 class CascadeSettings(BaseModel):
-    """The first stage's cut on the scale of its scores, or why there is none."""
+    """The first stage's cut on the scale of its scores, with what it says of settled texts, or why there is none."""
 
     reason: str
     cut: FiniteFloat | None = None
     intercept: FiniteFloat = 0.0
-    shift: FiniteFloat = 0.0
+    label: Annotated[int, Field(ge=0)] = 0
+    slope: FiniteFloat = 1.0
+    bias: FiniteFloat = 0.0
+    most: Probability = 0.0
+    rest: list[Probability] = []
     max_missed: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _is_whole(self) -> "CascadeSettings":
-        if self.cut is not None and not {"intercept", "shift"} <= self.model_fields_set:
-            raise ValueError("a cut needs an intercept and a shift")
+        needed = {"intercept", "label", "slope", "bias", "most", "rest"}
+        if self.cut is not None and (missing := sorted(needed - self.model_fields_set)):
+            raise ValueError(f"a cut needs {missing[0]}")
         return self
 
 
 class Settings(BaseModel):
     """What bundle.json must hold for a bundle to serve."""
 
-    format: Literal[1]
+    format: Literal[2]
     version: Version
-    labels: Annotated[list[str], Field(min_length=2, max_length=2)]
-    positive_label: str
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    calibrator: Calibrator
+    labels: Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]
+    positive_label: str | None
+    calibrator: CalibratorSettings
+    decision: DecisionSettings
     max_length: Annotated[int, Field(ge=1, le=MOST_TOKENS)]
     pad_id: Annotated[int, Field(ge=0, le=MOST_PAD_ID)]
     graph: str
@@ -67,8 +88,24 @@ class Settings(BaseModel):
     def _names_its_labels(self) -> "Settings":
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("the labels must differ")
-        if self.positive_label not in self.labels:
+        if self.positive_label is not None and self.positive_label not in self.labels:
             raise ValueError("the positive label must be one of the labels")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_number_for_each_label(self) -> "Settings":
+        number, decision = len(self.labels), self.decision
+        rows = [self.calibrator.slopes, self.calibrator.biases]
+        if decision.costs is not None:
+            rows += [*decision.costs, [0.0] * len(decision.costs)]
+        columns = [] if decision.label is None else [decision.label]
+        if self.cascade is not None and self.cascade.cut is not None:
+            rows.append(self.cascade.rest)
+            columns.append(self.cascade.label)
+        if any(len(row) != number for row in rows) or any(column >= number for column in columns):
+            raise ValueError("slopes, biases, costs and shares must be as many as the labels")
+        if (decision.label is None) != (decision.threshold is None):
+            raise ValueError("a threshold must be that of a label")
         return self
 
 
@@ -133,12 +170,18 @@ def require_labels(settings: Mapping[str, Any], card: Card) -> None:
     Raises:
         BadArtifact: its labels, their order or the positive one are not the card's.
     """
-    of_bundle = (*settings["labels"], settings["positive_label"])
-    of_card = (*card.label_names, card.positive_label)
+    of_bundle, of_card = (
+        (tuple(settings["labels"]), settings["positive_label"]),
+        (card.label_names, card.positive_label),
+    )
     if of_bundle != of_card:
+        wanted, got = (
+            clip(f"{', '.join(names)} (positive: {positive or 'none'})", LONGEST_LIST)
+            for names, positive in (of_card, of_bundle)
+        )
         raise BadArtifact(
-            f"A bundle must have the card's labels and positive label, {', '.join(of_card)}, got "
-            f"{', '.join(of_bundle)} ({settings['version']}). Give the card that it was trained with."
+            f"A bundle must have the card's labels in its order, and its positive label, {wanted}, got {got} "
+            f"({settings['version']}). Give the card that it was trained with."
         )
 
 

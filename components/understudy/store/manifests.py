@@ -110,7 +110,7 @@ class Manifest:
         bundle: version that labels the whole night.
         generation: of current.json when the bundle was pinned.
         labels: names, in the bundle's order.
-        positive_label: the label whose probability is written.
+        positive_label: the label that is looked for; None where there is none.
         texts: rows in all shards.
         objects: what the ranges point into, by address.
         shards: ranges of each worker; at least one worker, which may have none.
@@ -128,7 +128,7 @@ class Manifest:
     bundle: Version
     generation: Count
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    positive_label: str
+    positive_label: str | None
     texts: Count
     objects: Mapping[Address, TextObject]
     shards: Annotated[tuple[tuple[Range, ...], ...], Field(min_length=1, max_length=MOST_SHARDS)]
@@ -243,7 +243,7 @@ def parse(data: bytes, where: str) -> Manifest:
     manifest = codecs.read_as(Manifest, data, where, codecs.MOST_NIGHT_BYTES)
     if manifest.format != FORMAT:
         raise codecs.unreadable(f"a night's manifest of format {FORMAT}", str(manifest.format), where)
-    if manifest.positive_label not in manifest.labels:
+    if manifest.positive_label not in {None, *manifest.labels}:
         raise codecs.unreadable("a manifest whose positive label is one of its labels", "another", where)
     ranges = [part for shard in manifest.shards for part in shard]
     if any(part.object not in manifest.objects or part.object not in manifest.watermark for part in ranges):

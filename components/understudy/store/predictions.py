@@ -13,8 +13,10 @@ PREDICTIONS = pl.Schema(
         "text": pl.String(),
         "content": pl.String(),  # SHA-256 of the text, hex
         "label": pl.String(),
-        "probability": pl.Float64(),  # of the positive label, calibrated
-        "threshold": pl.Float64(),  # at or above it a text gets the positive label
+        "probability": pl.Float64(),  # of the label, calibrated
+        "runner_up": pl.String(),  # the likeliest of the other labels
+        "runner_up_probability": pl.Float64(),
+        "threshold": pl.Float64(),  # probability at or above which a text gets the positive label; null where none has
         "version": pl.String(),  # of the bundle
         "generation": pl.Int64(),  # of current.json when the night's bundle was pinned
         "date": pl.String(),  # the night, YYYY-MM-DD

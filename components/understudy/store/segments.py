@@ -20,7 +20,8 @@ from understudy.store.storage import Store
 MOST_GENERATIONS = 900_000
 MOST_ROWS = 20_000_000
 SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
-REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
+REQUIRED = ("id", "group", "text", "content", "label", "runner_up", "version", "date", "stage", "scored_at")
+PROBABILITIES = ("probability", "runner_up_probability")
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -31,7 +32,7 @@ class Rewrite(BaseModel):
     before: Digest
     after: Digest
     rows: Count
-    positives: Count
+    labels: Mapping[str, Count]
     settled: Count
     unread_times: Count
 
@@ -53,7 +54,7 @@ class ShardRecord(BaseModel):
     format: Literal[1] = 1
     bundle: Version | None = None
     rows: Count
-    positives: Count = 0
+    labels: Mapping[str, Count] = {}
     refused: Mapping[str, Count]
     settled: Count = 0
     checked: Count = 0
@@ -150,10 +151,11 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
             not, or a probability is none.
     """
     table = codecs.read_table(data, where, PREDICTIONS, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE)
-    nulls = [name for name in (*REQUIRED, "generation", "threshold") if table[name].null_count()]
+    nulls = [name for name in (*REQUIRED, "generation") if table[name].null_count()]
     if nulls:
         raise _damaged(f"a row without {nulls[0]}", where)
-    if not (is_probability(table["probability"]) and table["threshold"].is_finite().all()):
+    are_sound = all(is_probability(table[name]) for name in PROBABILITIES)
+    if not (are_sound and is_probability(table["threshold"].drop_nulls())):
         raise _damaged("a probability that is no number in [0, 1]", where)
     if not table["generation"].is_between(0, MOST_GENERATIONS).all():
         raise _damaged("a generation out of range", where)

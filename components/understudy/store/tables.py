@@ -73,14 +73,15 @@ class Refusals(dy.Schema):
 
 
 class Queue(dy.Schema):
-    """Texts that wait for people, most contested first. `probability` is of the positive label."""
+    """Texts that wait for people, most contested first. A probability is of the label that its giver gave."""
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
     text = dy.String(min_length=1)
+    student_label = dy.String()
     student_probability = dy.Float64(min=0, max=1)
-    teacher_probability = dy.Float64(min=0, max=1, nullable=True)
     teacher_label = dy.String()
+    teacher_probability = dy.Float64(min=0, max=1, nullable=True)
     disagreement = dy.Float64(min=0, max=1)
 
 

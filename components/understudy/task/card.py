@@ -50,12 +50,16 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 LONGEST_LABEL = 200
-MOST_LABELS = 500
+FEWEST_LABELS, MOST_LABELS = 2, 500
 PRIOR_SLACK = 0.01  # shares of labels are rounded
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
 LONGEST_SENTENCE = 1_000
+
+
+WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
+NO_COSTS = {"confusion_costs": True}
 
 
 class Part(BaseModel):
@@ -208,7 +212,7 @@ class Card(Sections):
     name: Name
     unit: Words = "text"
     question: Words
-    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_LABELS)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=FEWEST_LABELS, max_length=MOST_LABELS)]
     positive_label: Words | None = None
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
     weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
@@ -235,8 +239,15 @@ class Card(Sections):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count."""
-        said = self.model_dump(mode="json", exclude={name for name in (*STEPS, "cascade") if not self.section(name)})
+        """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
+
+        Nor do the goals and costs of labels where there are none, so that a card keeps the hash that it had before
+        these were known.
+        """
+        silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
+        goals = {name for name in ("macro_f1", "accuracy", "labels") if not getattr(self.goals, name)}
+        left_out: dict[str, Any] = {name: True for name in silent} | {"goals": goals}
+        said = self.model_dump(mode="json", exclude=left_out if self.confusion_costs else {**left_out, **NO_COSTS})
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -361,10 +372,9 @@ def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:
         Card.model_validate(content)
     except ValidationError as error:
         for fault in error.errors():
-            path = tuple(
-                part for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-", "float"))
-            )
+            path = tuple(part for part in fault["loc"] if not str(part).startswith(WAYS))
             is_echo = fault["type"] == "too_short" and _has_faulty_items(path, error)
+            is_echo |= path == ("prior",) and isinstance(content["prior"], dict) and "dict" not in str(fault["loc"])
             if not is_echo:
                 yield path, _sentence(path, fault)
 
@@ -401,7 +411,7 @@ def _own_words(key: str, kind: str, value: Any) -> str | None:
             "nor people can agree. Write how a careful stranger decides the hard cases."
         )
     if key == "labels" and kind in {"too_long", "too_short"}:
-        return f"A card must have 2 to {MOST_LABELS} labels, got {len(value):,} (labels)."
+        return f"A card must have {FEWEST_LABELS} to {MOST_LABELS} labels, got {len(value):,} (labels)."
     if key == "name" and kind == "string_pattern_mismatch":
         return f"name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{value}'."
     if key == "prior" or key.startswith("prior."):
@@ -472,20 +482,11 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
     goals = content.get("goals")
     asked = goals if isinstance(goals, dict) else {}
     if content.get("positive_label") is None:
-        if len(names) == 2:
-            yield ("positive_label",), (
-                "A card with two labels must say which one is looked for, got none (positive_label). Name one of "
-                f"{', '.join(map(str, names))}."
-            )
-        for key in ("f1", "recall"):
-            if asked.get(key) is not None:
-                yield ("goals", key), (
-                    f"A goal for {key} must have a positive label, got none (goals.{key}). Name a positive_label, or "
-                    f"ask for macro_f1, accuracy or goals.labels."
-                )
+        yield from _without_positive(asked, names)
     yield from _prior_contradictions(content, names)
     of_labels = asked.get("labels")
-    named = [(("goals", "labels", name), name) for name in (of_labels if isinstance(of_labels, dict) else ())]
+    named: list[tuple[tuple[str | int, ...], Any]] = []
+    named += [(("goals", "labels", name), name) for name in (of_labels if isinstance(of_labels, dict) else ())]
     for index, pair in enumerate(_parts(content, "confusion_costs")):
         named += [(("confusion_costs", index, key), pair.get(key)) for key in ("label", "given")]
         if pair.get("label") == pair.get("given"):
@@ -495,12 +496,28 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
             yield path, f"A label must be one of the card's, got '{name}' ({'.'.join(map(str, path))})."
 
 
+def _without_positive(goals: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
+    if len(names) == FEWEST_LABELS:
+        listed = ", ".join(map(str, names))
+        yield (
+            ("positive_label",),
+            f"A card with two labels must say which is looked for, got none (positive_label). Name one of {listed}.",
+        )
+    for key in ("f1", "recall"):
+        if goals.get(key) is not None:
+            remedy = "Name a positive_label, or ask for macro_f1, accuracy or goals.labels."
+            yield ("goals", key), f"A goal for {key} must have a positive label, got none (goals.{key}). {remedy}"
+
+
 def _prior_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
     prior = content.get("prior")
     if isinstance(prior, float) and content.get("positive_label") is None and len(names) != 2:
-        yield ("prior",), (
-            f"prior must say the share of each label where none is looked for, got {prior} (prior). Name a "
-            "positive_label, or give each label its share."
+        yield (
+            ("prior",),
+            (
+                f"prior must say the share of each label where none is looked for, got {prior} (prior). Name a "
+                "positive_label, or give each label its share."
+            ),
         )
     if not isinstance(prior, dict) or not names:
         return

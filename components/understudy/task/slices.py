@@ -1,4 +1,4 @@
-"""Find which texts a card's weak rules call positive, and which belong to its slices."""
+"""Find which labels a card's weak rules suggest, and which texts belong to its slices."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,21 @@ from understudy.task.card import Card, Slice
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
+NO_RULE = -1
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
-def weak_positive(card: Card, texts: Sequence[str]) -> Bools:
-    """Which texts the card's weak rules call positive: the first rule that matches decides. Shape (texts,)."""
-    is_positive = np.zeros(len(texts), dtype=bool)
-    is_open = np.ones(len(texts), dtype=bool)
+def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
+    """Column of the label that the card's weak rules suggest, shape (texts,): the first rule that matches decides.
+
+    NO_RULE stands where none does.
+    """
+    codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     for rule in card.weak_rules:
-        found = matches(rule.pattern, texts) & is_open
-        is_positive[found] = rule.label == card.positive_label
-        is_open &= ~found
-    return is_positive
+        found = matches(rule.pattern, texts) & (codes == NO_RULE)
+        codes[found] = card.label_names.index(rule.label)
+    return codes
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

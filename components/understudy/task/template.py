@@ -76,8 +76,7 @@ slices:
 prior: estimate
 # (default: none, every mistake costs 1) What it costs to give a text of a label another one. With costs a text gets the
 # label that is cheapest to be wrong with, and no threshold is chosen.
-# confusion_costs:
-#   - {label: tip, given: other, cost: 5}
+confusion_costs: []  # such as [{label: tip, given: other, cost: 5}]
 texts_per_month: 1000000  # (default) how many texts the classifier will read, for the cost arithmetic
 
 # The LLM that labels, at any server that speaks the OpenAI chat API. Its key comes from OPENAI_API_KEY, not from here.

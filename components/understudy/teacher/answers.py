@@ -27,8 +27,7 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
     return answers.select(
         "id",
         pl.col("label").alias("teacher_label"),
-        (pl.col("label") == card.positive_label).alias("teacher_is_positive"),
-        pl.col("probabilities").list.get(card.positive_index, null_on_oob=True).alias("teacher_probability"),
+        pl.col("probabilities").alias("teacher_probabilities"),
         "rationale",
         "prompt_tokens",
         "completion_tokens",

@@ -200,8 +200,8 @@ def first_stage(cascade: Mapping[str, Any] | None) -> str:
         return f"There is no first stage: {(cascade or {'reason': 'calibrate made none'})['reason']}."
     missed, bound = (f"{cascade[name] * 100:.2f}%" for name in ("missed", "bound"))
     return (
-        f"The first stage settles {percent(cascade['settled'])} of the texts as negatives without the student. On "
-        f"{count(cascade['texts'], 'text')} that neither had learned from it lost {missed} of all, which is "
-        f"{percent(cascade['missed_positives'])} of those that the student calls positive; with 95% confidence it "
-        f"loses at most {bound} of all texts like these, which watch checks every night."
+        f"The first stage settles {percent(cascade['settled'])} of the texts as '{cascade['label_name']}' without the "
+        f"student. On {count(cascade['texts'], 'text')} that neither had learned from it lost {missed} of all, which "
+        f"is {percent(cascade['missed_others'])} of those to which the student gives another label; with 95% "
+        f"confidence it loses at most {bound} of all texts like these, which watch checks every night."
     )

@@ -1,15 +1,15 @@
 """Choose the cut of the first stage, so that with 95% confidence it loses no more than was promised.
 
-Lost is a text that the first stage settles as a negative although the student would call it positive. What is bounded
-is the share of all texts that are lost.
+Lost is a text that the first stage settles although the student would give it another label than the settled one. What
+is bounded is the share of all texts that are lost.
 
 The bound is Clopper and Pearson's, which is exact, when every held-out text is a group of its own and stands for one
-text. Otherwise the binomial is that of an effective number of texts. Texts may stand for several: all that is lost may
-be of the heaviest kind, so there are as many as the heaviest text goes into all of them. The sentences of a review are
-not independent: the number is divided by the design effect of groups. Lost texts are too few to measure theirs, so it
-is taken from the student's positives, of which they are a part. This trusts that groups which lose texts hold no more
-positives than other groups with positives (docs/decisions/0008-first-stage.md). Where that fails, so does the promise,
-and it is the nightly check of what was settled (`cascade.checked_share`) that tells.
+text. Otherwise the binomial is that of an effective number of texts. Texts may stand for several: all that is lost
+may be of the heaviest kind, so there are as many as the heaviest text goes into all of them. The sentences of a
+review are not independent: the number is divided by the design effect of groups. Lost texts are too few to measure
+theirs, so it is taken from the texts with another label, of which they are a part. This trusts that groups which lose
+texts hold no more of these than other groups that have some (docs/decisions/0008-first-stage.md). Where that fails,
+so does the promise, and it is the nightly check of what was settled (`cascade.checked_share`) that tells.
 
 A higher cut never loses less. So the highest cut up to which every bound holds needs no correction for the choice among
 many: it is too high only if the bound at the one true limit failed. The 5% are the chance that there is a cut and it
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.model.calibration import Sigmoid
-from understudy.model.cascade import CONFIDENCE
+from understudy.model.calibration import Calibrator, centred, log_odds
+from understudy.model.cascade import CONFIDENCE, sigmoid
 from understudy.model.engine import Bools, Floats
 from understudy.stats.metrics import Column
 
@@ -39,15 +39,17 @@ class HeldOut:
 
     Attributes:
         scores: of the first stage, shape (texts,).
-        log_odds: of the student, shape (texts,).
-        is_positive: what the student calls them, shape (texts,).
+        logits: of the student, shape (texts, labels).
+        probabilities: of the student, calibrated, shape (texts, labels).
+        is_other: to which the student gives another label than the settled one, shape (texts,).
         groups: review, thread or dialogue of each, shape (texts,).
         weights: texts that each stands for, shape (texts,).
     """
 
     scores: Floats
-    log_odds: Floats
-    is_positive: Bools
+    logits: Floats
+    probabilities: Floats
+    is_other: Bools
     groups: Column
     weights: Floats
 
@@ -65,7 +67,7 @@ class Cut:
         reason: in a sentence.
         settled: share of the texts below the cut.
         missed: share of the texts that are lost.
-        missed_positives: share of the student's positives that are lost.
+        missed_others: share of the texts with another label that are lost.
         bound: share that is lost at most, with 95% confidence, under what is trusted of groups (above).
         texts: held out.
         effective_texts: independent texts that tell as much.
@@ -75,7 +77,7 @@ class Cut:
     reason: str
     settled: float = 0.0
     missed: float = 0.0
-    missed_positives: float = 0.0
+    missed_others: float = 0.0
     bound: float = 0.0
     texts: int = 0
     effective_texts: float = 0.0
@@ -84,7 +86,7 @@ class Cut:
 def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
     """Choose a cut whose bound keeps the promise, if that settles enough to pay.
 
-    The highest one lies just under the first positive that may not be lost. The cut is midway from there to the last
+    The highest one lies just under the first text that may not be lost. The cut is midway from there to the last
     that may: it settles hardly less, and loses less of what is to come.
 
     Args:
@@ -102,15 +104,15 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
     scores, lost = lost_below(held)
     first_kept = next((place for place, share in enumerate(lost) if bound(share, effective) > max_missed), None)
     if first_kept is None:
-        share = held.share(held.is_positive)
+        share = held.share(held.is_other)
         return Cut(
             None,
-            f"nothing to promise: the student calls {100 * share:.2g}% of the texts positive, and cascade.max_missed "
-            f"{max_missed:g} would let all of them go",
+            f"nothing to promise: the student gives {100 * share:.2g}% of the texts another label, and "
+            f"cascade.max_missed {max_missed:g} would let all of them go",
         )
     cut = float((scores[max(0, first_kept - 1)] + scores[first_kept]) / 2)
     is_settled = held.scores < cut
-    settled, missed = held.share(is_settled), held.share(is_settled & held.is_positive)
+    settled, missed = held.share(is_settled), held.share(is_settled & held.is_other)
     if settled < min_settled:
         return Cut(
             None,
@@ -123,7 +125,7 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
         reason=f"settles {100 * settled:.0f}% of the texts and loses at most {100 * most:.2f}% of all",
         settled=settled,
         missed=missed,
-        missed_positives=missed / held.share(held.is_positive),
+        missed_others=missed / held.share(held.is_other),
         bound=most,
         texts=len(held.scores),
         effective_texts=effective,
@@ -131,14 +133,14 @@ def choose(held: HeldOut, max_missed: float, min_settled: float) -> Cut:
 
 
 def lost_below(held: HeldOut) -> tuple[Floats, Floats]:
-    """Return the cuts at which one more positive is lost, and the share of all texts lost just above each.
+    """Return the cuts at which one more text is lost, and the share of all texts lost just above each.
 
     Returns:
-        scores of the positives, ascending, and shares; place k tells of a cut above the first k + 1 of them.
+        scores of the texts with another label, ascending, and shares; place k tells of a cut above the first k + 1.
     """
-    order = np.argsort(held.scores[held.is_positive], kind="stable")
-    weights = held.weights[held.is_positive][order]
-    return held.scores[held.is_positive][order], np.cumsum(weights) / held.weights.sum()
+    order = np.argsort(held.scores[held.is_other], kind="stable")
+    weights = held.weights[held.is_other][order]
+    return held.scores[held.is_other][order], np.cumsum(weights) / held.weights.sum()
 
 
 def bound(share: float, effective: float) -> float:
@@ -162,31 +164,53 @@ def effective_texts(held: HeldOut) -> float:
 
 
 def design_effect(held: HeldOut) -> float:
-    """Variance of the student's share of positives by groups, over that of the same texts if they were independent.
+    """Variance of the share of texts with another label by groups, over that of as many independent texts.
 
     Returns:
         at least 1; exactly 1 when every text is a group of its own.
     """
     index, sizes = np.unique(held.groups, return_inverse=True, return_counts=True)[1:]
-    share = held.share(held.is_positive)
+    share = held.share(held.is_other)
     if sizes.max(initial=1) == 1 or share in {0.0, 1.0}:
         return 1.0
-    residuals = held.weights * (held.is_positive - share)
+    residuals = held.weights * (held.is_other - share)
     by_group = np.bincount(index, weights=residuals)
     variance = (by_group**2).sum() * len(sizes) / max(1, len(sizes) - 1)
     return max(1.0, float(variance / (residuals**2).sum()))
 
 
-def shift(held: HeldOut, cut: float, calibrator: Sigmoid) -> float:
-    """Find what to add to settled scores so that their mean probability is the student's own mean on these texts."""
+def rest(held: HeldOut, cut: float, label: int) -> Floats:
+    """Find how the student shares out the probability of other labels among settled texts, shape (labels,)."""
+    is_settled = held.scores < cut
+    found = held.weights[is_settled] @ held.probabilities[is_settled]
+    found[label] = 0.0
+    total = float(found.sum())
+    if total <= 0:
+        found = (np.arange(len(found)) != label).astype(np.float64)
+        total = float(found.sum())
+    return np.asarray(found / total)
+
+
+def line(held: HeldOut, cut: float, calibrator: Calibrator, label: int) -> tuple[float, float]:
+    """Find slope and bias that make log-odds of another label of a settled text's score.
+
+    The slope is the calibrator's own, from the student's log-odds to calibrated ones; the bias makes the mean
+    probability of settled texts the student's own mean on them.
+    """
     from scipy.optimize import brentq
 
+    raw = -log_odds(held.logits, label)
+    calibrated = -log_odds(calibrator.slopes * centred(held.logits) + calibrator.biases, label)
+    spread = np.average((raw - np.average(raw, weights=held.weights)) ** 2, weights=held.weights)
+    slope = 1.0
+    if spread > 0:
+        slope = max(0.0, float(np.polyfit(raw, calibrated, 1, w=np.sqrt(held.weights))[0])) or 1.0
     is_settled = held.scores < cut
-    weights, scores = held.weights[is_settled], held.scores[is_settled]
-    wanted = np.average(calibrator.probability(held.log_odds[is_settled]), weights=weights)
-    width = float(np.abs(held.log_odds).max() + np.abs(held.scores).max()) + 1.0
+    weights, scores = held.weights[is_settled], slope * held.scores[is_settled]
+    wanted = np.average(1.0 - held.probabilities[is_settled, label], weights=weights)
+    width = float(np.abs(calibrated).max() + np.abs(scores).max()) + 1.0
 
-    def gap(added: float) -> float:
-        return float(np.average(calibrator.probability(scores + added), weights=weights) - wanted)
+    def gap(bias: float) -> float:
+        return float(np.average(sigmoid(scores + bias), weights=weights) - wanted)
 
-    return float(brentq(gap, -width, width))
+    return slope, float(brentq(gap, -width, width, xtol=1e-13))

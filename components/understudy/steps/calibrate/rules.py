@@ -1,47 +1,168 @@
-"""Turn a student's raw log-odds into probabilities that hold at the true class balance, and choose the threshold."""
+"""Turn a student's raw logits into probabilities that hold at the true shares of the labels, and choose the rule."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 from understudy.errors import TooFewLabels
-from understudy.model.engine import Bools, Floats
+from understudy.model import calibration
+from understudy.model.calibration import Form
+from understudy.model.decision import DecisionRule
+from understudy.model.engine import Bools, Floats, Integers
+from understudy.stats import metrics
+from understudy.stats.draw import lot
+from understudy.stats.metrics import Column
 from understudy.steps.calibrate.config import CalibrateConfig
+from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
+
+PLATT = Form(has_slopes=False, has_biases=True)  # with two labels it says all that slopes could
+FORMS = (
+    Form(has_slopes=False, has_biases=False),
+    *(
+        Form(has_slopes=slopes, has_biases=True, ridge=ridge)
+        for slopes in (False, True)
+        for ridge in (1.0, 10.0, 100.0)
+    ),
+)
+FOLDS = 5
+LISTED = 3  # labels that a message names
 
 
-def require_labels(is_positive: Bools, positive_label: str, fewest: int) -> None:
-    """Refuse a calibration split that is too small to fit two numbers and a threshold.
+def require_labels(truth: Integers, space: LabelSpace, card: Card, fewest: int) -> None:
+    """Refuse a calibration split that is too small to fit a calibrator and a rule.
+
+    What is counted is the label that is looked for against the rest, else the commonest against the rest: rare labels
+    may have fewer, and share what is learned of all.
+
+    Args:
+        truth: human labels, columns, shape (texts,).
+        space: the labels.
+        card: whose prior may need a text of each label.
+        fewest: texts of either.
 
     Raises:
         TooFewLabels: naming the label that is short.
     """
-    counts = {positive_label: int(is_positive.sum()), f"not {positive_label}": int((~is_positive).sum())}
-    for label, count in counts.items():
+    counts = np.bincount(truth, minlength=len(space))
+    own = int(counts.argmax()) if space.positive_index is None else space.positive_index
+    found = {space.names[own]: int(counts[own]), f"not {space.names[own]}": int(counts.sum() - counts[own])}
+    for label, count in found.items():
         if count < fewest:
             raise TooFewLabels(
                 f"The calibration split must hold at least {fewest} texts of each label, got {count} of '{label}' "
                 "(gold). Label more texts, or lower calibrate.min_per_label."
             )
+    if isinstance(card.prior, dict) and not counts.all():
+        raise TooFewLabels(
+            f"A prior for each label must have a calibration text of each, got none of {_listed(space, counts == 0)} "
+            "(gold). Label such texts, or set prior: estimate."
+        )
 
 
-def prior_weights(is_positive: Bools, prior: float | Literal["estimate"]) -> Floats:
-    """Weights that make the positive share of the calibration split equal to the true one; their mean is 1.
+def _listed(space: LabelSpace, chosen: Bools) -> str:
+    names = [f"'{space.names[index]}'" for index in np.flatnonzero(chosen)]
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def prior_weights(
+    truth: Integers, space: LabelSpace, prior: float | Mapping[str, float] | Literal["estimate"]
+) -> Floats:
+    """Weights that make the labels' shares in the calibration split equal to the true ones; their mean is 1.
 
     Args:
-        is_positive: human labels, shape (texts,).
-        prior: the card's true share of positives; "estimate" takes the split as it is.
+        truth: human labels, columns, shape (texts,).
+        space: the labels.
+        prior: the card's true share of the positive label, while the others keep their proportions, or of each label;
+            "estimate" takes the split as it is.
 
     Returns:
         shape (texts,).
 
-    >>> prior_weights(np.array([True, True, False, False]), prior=0.25)
-    array([0.5, 0.5, 1.5, 1.5])
+    >>> prior_weights(np.array([1, 1, 0, 0]), LabelSpace(("other", "tip"), "tip"), prior=0.25)
+    array([1.5, 1.5, 0.5, 0.5])
     """
     if prior == "estimate":
-        return np.ones(len(is_positive))
-    share = is_positive.mean()
-    weights: Floats = np.where(is_positive, prior / share, (1 - prior) / (1 - share))
-    return weights
+        return np.ones(len(truth))
+    shares = np.bincount(truth, minlength=len(space)) / len(truth)
+    if isinstance(prior, Mapping):
+        wanted = np.array([prior[name] for name in space.names], dtype=float)
+        wanted /= wanted.sum()
+    else:
+        own = np.arange(len(space)) == space.positive_index
+        wanted = np.where(own, prior, shares * (1 - prior) / (1 - shares[own].sum()))
+    return np.asarray(wanted[truth] / shares[truth])
+
+
+def choose_form(logits: Floats, truth: Integers, weights: Floats, groups: Column) -> tuple[Form, dict[str, float]]:
+    """Choose what the calibrator may be like, by the log-loss on groups that it was not fitted on.
+
+    With two labels all forms but temperature scaling are one, Platt's, which alone follows a changed share: no choice.
+
+    Args:
+        logits: uncalibrated, shape (texts, labels).
+        truth: human labels, columns, shape (texts,).
+        weights: of the texts, shape (texts,).
+        groups: of the texts, shape (texts,): those of one group are held out together.
+
+    Returns:
+        the form, and the log-loss of the best of each name; empty where there was no choice.
+    """
+    if logits.shape[1] == 2:
+        return PLATT, {}
+    fold = folds(groups)
+    losses = {form: _held_out_loss(form, logits, truth, weights, fold) for form in FORMS}
+    best: dict[str, float] = {}
+    for form, loss in losses.items():
+        best[form.name] = min(loss, best.get(form.name, np.inf))
+    return min(losses, key=lambda form: losses[form]), best
+
+
+def folds(groups: Column) -> Integers:
+    """Deal groups out to FOLDS folds by a hash of their names, so that a re-run deals alike; shape (texts,)."""
+    names, index = np.unique(groups, return_inverse=True)
+    order = np.argsort([lot(0, str(name)) for name in names])
+    place = np.empty(len(names), dtype=np.int64)
+    place[order] = np.arange(len(names)) % FOLDS
+    return np.asarray(place[index])
+
+
+def _held_out_loss(form: Form, logits: Floats, truth: Integers, weights: Floats, fold: Integers) -> float:
+    probabilities: Floats = np.empty(logits.shape)
+    for number in np.unique(fold):
+        rest = fold != number
+        if not rest.any():
+            return np.inf
+        fitted = calibration.fit(logits[rest], truth[rest], weights[rest], form)
+        probabilities[~rest] = fitted.probabilities(logits[~rest])
+    return float(metrics.log_loss(probabilities, truth, weights))
+
+
+def choose_rule(
+    probabilities: Floats, truth: Integers, weights: Floats, card: Card, config: CalibrateConfig
+) -> DecisionRule:
+    """Choose how a text gets its label: by the card's costs, else by a threshold for the label that is looked for.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        truth: human labels, columns, shape (texts,).
+        weights: of the texts, shape (texts,).
+        card: the task.
+        config: what the threshold maximises.
+    """
+    space = LabelSpace.of(card)
+    if card.confusion_costs:
+        costs = 1.0 - np.eye(len(space))
+        for pair in card.confusion_costs:
+            costs[space.index(pair.label), space.index(pair.given)] = pair.cost
+        return DecisionRule(costs=costs)
+    if space.positive_index is None:
+        return DecisionRule()
+    own = space.positive_index
+    threshold = choose_threshold(probabilities[:, own], truth == own, weights, config)
+    return DecisionRule(label=own, threshold=threshold)
 
 
 def choose_threshold(probability: Floats, is_positive: Bools, weights: Floats, config: CalibrateConfig) -> float:

@@ -1,4 +1,4 @@
-"""Run the step calibrate: fit calibrator, threshold and first stage, and write the bundle."""
+"""Run the step calibrate: fit calibrator, rule and first stage, and write the bundle."""
 
 import shutil
 from dataclasses import asdict
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.model.calibration import Sigmoid, fit_sigmoid, positive_log_odds
-from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage
-from understudy.model.engine import Bools, Floats, Graph
-from understudy.model.scoring import exported_graph, settled_probability
+from understudy.model import calibration
+from understudy.model.calibration import Calibrator
+from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage, largest_share
+from understudy.model.decision import DecisionRule
+from understudy.model.engine import Floats, Graph, Integers
+from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.stats.drift.summary import describe
@@ -22,29 +24,31 @@ from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.task.card import CARD_FILE, Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.text.normalise import word_counts
 
 
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
     """Calibrate the graph that will serve on the calibration split, and write the bundle.
 
     Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model. With the
-    threshold known, the first stage gets its cut, or is left out when it cannot keep its promise or does not pay.
+    rule known, the first stage gets its cut, or is left out when it cannot keep its promise or does not pay.
 
     Args:
         card: snapshot of the task card.
         gold: human labels; calibration alone is looked at.
         graphs: what export wrote.
-        bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, threshold, hashes), and first_stage.npy
+        bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, rule, hashes), and first_stage.npy
             where there is one.
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics slope, bias, threshold, ece, brier, log_loss and f1 on the calibration split itself; settled, missed and
-        missed_bound, shares of the held-out texts, 0 without a first stage (what missed_bound trusts stands in
-        docs/decisions/0008-first-stage.md). Parameters version and first_stage.
+        metrics ece, brier, log_loss and f1 (macro_f1 where no label is looked for) on the calibration split itself;
+        threshold where the rule has one; log_loss_<form> of calibrators on texts that they were not fitted on, where
+        there was a choice; settled, missed and missed_bound, shares of the held-out texts, 0 without a first stage
+        (what missed_bound trusts stands in docs/decisions/0008-first-stage.md). Parameters version, calibrator and
+        first_stage.
 
     Raises:
         TooFewLabels: the split is smaller than the settings ask.
@@ -52,105 +56,119 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     task = load_card(card)
     settings = task.settings(overrides)
     config, promise = settings.of(CalibrateConfig), settings.of(CascadeConfig)
+    space = LabelSpace.of(task)
     split = tables.read_gold(gold, "calibration")
-    is_positive = (split["label"] == task.positive_label).to_numpy()
-    rules.require_labels(is_positive, task.positive_label, config.min_per_label)
+    truth = space.codes(split["label"])
+    rules.require_labels(truth, space, task, config.min_per_label)
     about = codecs.read_document(graphs / "graphs.json", "export")
-    graph, texts = exported_graph(graphs, about, about["graph"]), split["text"].to_list()
-    log_odds = positive_log_odds(graph.logits(texts), task.positive_index)
-    weights = rules.prior_weights(is_positive, task.prior)
-    calibrator = fit_sigmoid(log_odds, is_positive, weights)
-    student = calibrator.probability(log_odds)
-    threshold = rules.choose_threshold(student, is_positive, weights, config)
-    cut, cascade = _cascade(graphs, about, calibrator, threshold, promise)
-    probability = _served(student, cascade, graph, texts, calibrator, threshold)
-    reference = _reference(split, log_odds, probability, threshold, weights)
-    said = _settings(task, about, calibrator, threshold, reference)
-    said["cascade"] = _cascade_settings(cut, cascade, promise.max_missed)
+    graph, texts = exported_graph(graphs, about, about["graph"], len(space)), split["text"].to_list()
+    logits, weights = graph.logits(texts), rules.prior_weights(truth, space, task.prior)
+    form, losses = rules.choose_form(logits, truth, weights, split["group"].to_numpy())
+    calibrator = calibration.fit(logits, truth, weights, form)
+    student = calibrator.probabilities(logits)
+    rule = rules.choose_rule(student, truth, weights, task, config)
+    cut, cascade = _cascade(graphs, about, calibrator, rule, promise)
+    probabilities = _served(student, cascade, graph, texts)
+    reference = _reference(split, probabilities, rule, space, weights)
+    said = _settings(task, about, {"form": form.name, **_as_lists(calibrator)}, rule, reference)
+    said["cascade"] = _cascade_settings(cut, cascade, promise.max_missed, space)
     _write_bundle(bundle, graphs, card, said)
-    figures = _figures(probability, is_positive, weights, threshold)
+    figures = _figures(probabilities, truth, weights, rule, space)
     figures |= {"settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
+    figures |= {f"log_loss_{name.replace(' ', '_').replace('-', '_')}": loss for name, loss in losses.items()}
+    threshold = f"threshold {rule.threshold:.3f}, " if rule.threshold is not None else ""
     return Result(
-        headline=f"threshold {threshold:.3f}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
+        headline=f"{threshold}{form.name}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
         f"first stage: {cut.reason}",
-        metrics={"slope": calibrator.slope, "bias": calibrator.bias, "threshold": threshold, **figures},
-        parameters={"version": read_settings(bundle)["version"], "first_stage": cut.reason},
+        metrics=figures,
+        parameters={
+            "version": read_settings(bundle)["version"],
+            "calibrator": form.name,
+            "first_stage": cut.reason,
+        },
     )
 
 
 def _cascade(
-    graphs: Path, about: dict[str, Any], calibrator: Sigmoid, threshold: float, promise: CascadeConfig
+    graphs: Path, about: dict[str, Any], calibrator: Calibrator, rule: DecisionRule, promise: CascadeConfig
 ) -> tuple[Cut, Cascade | None]:
     """Choose the first stage's cut on the texts that export held out; no cascade when there is a reason against it."""
     fitted = about.get("first_stage", {"reason": "export did not make one"})
     is_asked_for = promise.max_missed > 0
     if not is_asked_for or "intercept" not in fitted:
         return Cut(None, fitted["reason"] if is_asked_for else "none was asked for: cascade.max_missed is 0"), None
-    held = _held_out(graphs / HELD_OUT_FILE, calibrator, threshold)
+    label = fitted["label"]
+    held = _held_out(graphs / HELD_OUT_FILE, calibrator, rule, label)
     cut = cuts.choose(held, promise.max_missed, promise.min_settled)
     if cut.cut is None:
         return cut, None
+    rest = cuts.rest(held, cut.cut, label)
+    slope, bias = cuts.line(held, cut.cut, calibrator, label)
     first = FirstStage.open(graphs, fitted["intercept"])
-    return cut, Cascade(first, cut.cut, cuts.shift(held, cut.cut, calibrator))
+    return cut, Cascade(first, cut.cut, label, slope, bias, largest_share(rule, label, rest), rest)
 
 
-def _held_out(path: Path, calibrator: Sigmoid, threshold: float) -> HeldOut:
+def _held_out(path: Path, calibrator: Calibrator, rule: DecisionRule, label: int) -> HeldOut:
     table = codecs.read_table(path, str(path), what="What holds the held-out texts", advice="Export again.")
-    log_odds = table["log_odds"].to_numpy()
+    logits = np.array(table["logits"].to_list(), dtype=np.float64)
+    probabilities = calibrator.probabilities(logits)
     return HeldOut(
         scores=table["score"].to_numpy(),
-        log_odds=log_odds,
-        is_positive=calibrator.probability(log_odds) >= threshold,
+        logits=logits,
+        probabilities=probabilities,
+        is_other=rule.choose(probabilities) != label,
         groups=table["group"].to_numpy(),
         weights=table["weight"].to_numpy(),
     )
 
 
-def _served(
-    student: Floats, cascade: Cascade | None, graph: Graph, texts: list[str], calibrator: Sigmoid, threshold: float
-) -> Floats:
-    """Return the probabilities as the bundle will give them, shape (texts,): the first stage's where it settles."""
+def _served(student: Floats, cascade: Cascade | None, graph: Graph, texts: list[str]) -> Floats:
+    """Return the probabilities as the bundle will give them, shape (texts, labels): the first stage's where it may."""
     if cascade is None:
         return student
     scores = np.concatenate([cascade.first.scores(tokens) for tokens in graph.pieces_of(texts)])
-    settled = settled_probability(cascade, scores, calibrator, threshold)
-    return np.where(cascade.settles(scores), settled, student)
+    return np.where(cascade.settles(scores)[:, None], cascade.probabilities(scores), student)
 
 
-def _cascade_settings(cut: Cut, cascade: Cascade | None, most: float) -> dict[str, Any]:
+def _cascade_settings(cut: Cut, cascade: Cascade | None, most: float, space: LabelSpace) -> dict[str, Any]:
     if cascade is None:
         return {"reason": cut.reason, "max_missed": most}
-    return {**asdict(cut), "intercept": cascade.first.intercept, "shift": cascade.shift, "max_missed": most}
+    said = {name: getattr(cascade, name) for name in ("label", "slope", "bias", "most")}
+    said |= {"intercept": cascade.first.intercept, "rest": cascade.rest.tolist()}
+    said["label_name"] = space.names[cascade.label]
+    return {**asdict(cut), **said, "max_missed": most}
 
 
 def _reference(
-    split: pl.DataFrame, log_odds: Floats, probability: Floats, threshold: float, weights: Floats
+    split: pl.DataFrame, probabilities: Floats, rule: DecisionRule, space: LabelSpace, weights: Floats
 ) -> dict[str, Any]:
     """Describe scores and texts of the calibration split, for the nightly watch to compare with.
 
-    Texts count by their weights, so that the reference has the true share of positives where the card states it.
+    Texts count by their weights, so that the reference has the true shares of the labels where the card states them.
     """
-    words = word_counts(split["text"])
-    at = np.linspace(0, 1, 21)
-    table = split.select("group", "text", pl.Series("probability", probability))
-    return {
-        "texts": len(split),
-        "flagged_share": float((probability >= threshold).mean()),
-        "log_odds_quantiles": np.quantile(log_odds, at).round(6).tolist(),
-        "words_quantiles": np.quantile(words, at).tolist(),
-        **describe(table, probability >= threshold, weights).as_record(),
-    }
+    given = rule.choose(probabilities)
+    table = split.select(
+        "group",
+        "text",
+        pl.Series("label", space.named(given)),
+        pl.Series("probability", probabilities[np.arange(len(given)), given]),
+    )
+    return {"texts": len(split), **describe(table, space, probabilities, weights).as_record()}
+
+
+def _as_lists(calibrator: Calibrator) -> dict[str, list[float]]:
+    return {"slopes": calibrator.slopes.tolist(), "biases": calibrator.biases.tolist()}
 
 
 def _settings(
-    task: Card, about: dict[str, Any], calibrator: Sigmoid, threshold: float, reference: dict[str, Any]
+    task: Card, about: dict[str, Any], calibrator: dict[str, Any], rule: DecisionRule, reference: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "labels": list(task.label_names),
         "positive_label": task.positive_label,
-        "calibrator": {"slope": calibrator.slope, "bias": calibrator.bias},
-        "threshold": threshold,
+        "calibrator": calibrator,
+        "decision": rule.as_record(),
         "reference": reference,
         "trained_texts": about.get("texts"),
         "graph_reason": "; ".join(filter(None, (about.get("reason"), about.get("plain_reason")))),
@@ -172,10 +190,19 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     codecs.write_document(bundle / BUNDLE_FILE, content)
 
 
-def _figures(probability: Floats, is_positive: Bools, weights: Floats, threshold: float) -> dict[str, float]:
-    return {
-        "ece": metrics.ece(probability, is_positive, weights),
-        "brier": metrics.brier(probability, is_positive, weights),
-        "log_loss": metrics.log_loss(probability, is_positive, weights),
-        "f1": metrics.f1(is_positive, probability >= threshold, weights),
-    }
+def _figures(
+    probabilities: Floats, truth: Integers, weights: Floats, rule: DecisionRule, space: LabelSpace
+) -> dict[str, float]:
+    """Measure the split itself: f1 and ece of the label looked for, else macro_f1 and ece of the label given."""
+    given, own = rule.choose(probabilities), space.positive_index
+    if own is None:
+        confidence = probabilities[np.arange(len(given)), given]
+        found = {"macro_f1": metrics.macro_f1(truth, given, weights, labels=len(space))}
+        found["ece"] = metrics.ece(confidence, given == truth, weights)
+    else:
+        found = {"f1": metrics.f1(truth == own, given == own, weights)}
+        found["ece"] = metrics.ece(probabilities[:, own], truth == own, weights)
+    if rule.threshold is not None:
+        found["threshold"] = rule.threshold
+    found["brier"] = metrics.brier(probabilities, truth, weights)
+    return {**found, "log_loss": metrics.log_loss(probabilities, truth, weights)}

@@ -1,5 +1,7 @@
 """Fit the first stage of the cascade to the student's own answers on the pool.
 
+It settles one label: the one that the student gives most often to these texts, but for the label that is looked for.
+
 The regression is ridge on the log-odds. A text's columns are its tokens, its pairs of neighbours and the sum of its
 tokens' embeddings as the student holds them, each divided by the square root of the tokens. The sum of embeddings is
 linear in the tokens, so it costs nothing when it serves: it becomes part of the tokens' own weights, and gives one to
@@ -17,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from understudy.model import cascade, student
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import log_odds
 from understudy.model.cascade import PAIRS, FirstStage
 from understudy.model.engine import Bools, Floats, Tokens
 from understudy.model.scoring import exported_graph
@@ -26,7 +28,8 @@ from understudy.stats import draw
 from understudy.steps.export.config import ExportConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card
-from understudy.task.slices import weak_positive
+from understudy.task.labels import LabelSpace
+from understudy.task.slices import weak_labels
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
@@ -44,7 +47,7 @@ def make(
         folder: the student's.
         graphs: gets first_stage.npy and held_out.parquet.
         about: graphs.json; the graph that will serve scores the pool.
-        card: names the positive label and the weak rules.
+        card: names the labels and the weak rules.
         config: how many texts, and the share of them that is held out.
         most: share of all texts that may be lost; 0 for no first stage.
 
@@ -56,19 +59,34 @@ def make(
     is_fitted = ~texts["is_held_out"].to_numpy()
     if (reason := why_not(int(is_fitted.sum()), len(kept), most)) is not None:
         return {"reason": reason}
-    tokens, log_odds = scored(graphs, about, card, texts["text"].to_list())
-    first = fit(tokens, log_odds, is_fitted, embeddings_of(folder))
+    space = LabelSpace.of(card)
+    tokens, logits = scored(graphs, about, space, texts["text"].to_list())
+    label = settled_label(logits[is_fitted], space)
+    first = fit(tokens, -log_odds(logits, label), is_fitted, embeddings_of(folder))
     first.save(graphs)
     scores = np.concatenate([first.scores(piece) for piece in tokens])
-    table = texts.select("id").with_columns(score=pl.Series(scores), log_odds=pl.Series(log_odds))
+    table = texts.select("id").with_columns(score=pl.Series(scores), logits=pl.Series(logits.tolist()))
     held_out = kept.join(table, on="id", maintain_order="left")
     (graphs / cascade.HELD_OUT_FILE).write_bytes(codecs.as_parquet(held_out))
     return {
         "reason": f"fitted on {is_fitted.sum():,} texts of the pool, {len(kept):,} more are held out for the cut",
         "intercept": first.intercept,
+        "label": label,
         "fitted_texts": int(is_fitted.sum()),
         "held_out_texts": len(kept),
     }
+
+
+def settled_label(logits: Floats, space: LabelSpace) -> int:
+    """Column of the label that most texts get, but for the one that is looked for.
+
+    >>> settled_label(np.array([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0]]), LabelSpace(("a", "b", "c"), "b"))
+    2
+    """
+    others = np.array(logits, dtype=np.float64)
+    if space.positive_index is not None:
+        others[:, space.positive_index] = -np.inf
+    return int(np.bincount(others.argmax(axis=1), minlength=len(space)).argmax())
 
 
 def chosen(pool: pl.DataFrame, config: ExportConfig) -> pl.DataFrame:
@@ -98,7 +116,7 @@ def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame
     """Keep the held-out texts that the student was not trained on, each with the number of texts that it stands for.
 
     The student knows its own training texts by heart, so they say little of new ones. Among those, texts that the weak
-    rules call positive are over-represented: what is left of either kind stands for all of it. Where too little is left
+    rules name a label for are over-represented: what is left of each kind stands for all of it. Where too little is left
     of a kind, its training texts stand for themselves.
 
     Args:
@@ -112,7 +130,7 @@ def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame
     Source: post-stratification; Holt and Smith, "Post stratification", 1979.
     """
     held = texts.filter("is_held_out")
-    kind = pl.Series("kind", weak_positive(card, held["text"].to_list()), dtype=pl.Boolean)
+    kind = pl.Series("kind", weak_labels(card, held["text"].to_list()))
     held = held.with_columns(kind, is_learned=pl.col("id").is_in(learned.implode()))
     left = (~pl.col("is_learned")).mean().over("kind")
     held = held.with_columns(size=pl.len().over("kind"), stands_for_itself=left < FEWEST_LEFT)
@@ -144,17 +162,19 @@ def why_not(fitted: int, held_out: int, most: float) -> str | None:
     return None
 
 
-def scored(graphs: Path, about: Mapping[str, Any], card: Card, texts: Sequence[str]) -> tuple[list[Tokens], Floats]:
-    """Let the graph that will serve score texts: their tokens, a piece at a time, and log-odds, shape (texts,)."""
-    graph = exported_graph(graphs, about, about["graph"])
+def scored(
+    graphs: Path, about: Mapping[str, Any], space: LabelSpace, texts: Sequence[str]
+) -> tuple[list[Tokens], Floats]:
+    """Let the graph that will serve score texts: tokens, a piece at a time, and logits (texts, labels)."""
+    graph = exported_graph(graphs, about, about["graph"], len(space))
     pieces: list[Tokens] = []
-    log_odds: list[Floats] = []
+    logits: list[Floats] = []
     with track(len(texts), "export: texts of the pool scored") as progress:
         for tokens in graph.pieces_of(texts):
             pieces.append(tokens)
-            log_odds.append(positive_log_odds(graph.logits_of(tokens), card.positive_index))
+            logits.append(graph.logits_of(tokens))
             progress.advance(len(tokens.windows))
-    return pieces, np.concatenate(log_odds)
+    return pieces, np.concatenate(logits)
 
 
 def embeddings_of(folder: Path) -> Floats:
@@ -164,12 +184,12 @@ def embeddings_of(folder: Path) -> Floats:
     return np.asarray(weight.detach().double().numpy(), dtype=np.float64)
 
 
-def fit(tokens: Sequence[Tokens], log_odds: Floats, is_fitted: Bools, embeddings: Floats) -> FirstStage:
+def fit(tokens: Sequence[Tokens], targets: Floats, is_fitted: Bools, embeddings: Floats) -> FirstStage:
     """Fit the table of weights.
 
     Args:
         tokens: of all texts, piece by piece.
-        log_odds: what the student says, shape (texts,).
+        targets: the student's log-odds that a text has another label than the settled one, shape (texts,).
         is_fitted: which of them to learn from, shape (texts,).
         embeddings: of the tokens, shape (vocabulary, width).
     """
@@ -197,10 +217,10 @@ def fit(tokens: Sequence[Tokens], log_odds: Floats, is_fitted: Bools, embeddings
 
     shape = (features.shape[0], split + scaled.shape[1])
     operator = LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=np.float64)
-    targets = log_odds[is_fitted]
-    solved = lsqr(operator, targets - targets.mean(), damp=np.sqrt(RIDGE), iter_lim=ITERATIONS)[0]
+    learned = targets[is_fitted]
+    solved = lsqr(operator, learned - learned.mean(), damp=np.sqrt(RIDGE), iter_lim=ITERATIONS)[0]
     weights = table(solved)
-    return FirstStage(weights.astype(np.float32), float(targets.mean() - (features @ weights).mean()))
+    return FirstStage(weights.astype(np.float32), float(learned.mean() - (features @ weights).mean()))
 
 
 def columns(tokens: Tokens, vocabulary: int) -> Any:

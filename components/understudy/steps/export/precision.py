@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from understudy.model.calibration import positive_log_odds
+from understudy.model.calibration import odds_of
 from understudy.model.engine import Floats, Graph
 from understudy.model.onnx.export import MODEL_FILE
 from understudy.model.onnx.quantize import Ranges, Rows, quantized, ranges_of, runner, weights_of
@@ -26,7 +26,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A graph, its log-odds of the validation texts, shape (texts,), and their average precision."""
+    """A graph, its log-odds of the validation texts, shape (texts, labels looked at), and their average precision."""
 
     graph: Graph
     log_odds: Floats
@@ -111,12 +111,11 @@ def speeds(opened: Mapping[str, Graph], texts: Sequence[str]) -> dict[str, float
     return {name: len(texts) / min(took) for name, took in seconds.items()}
 
 
-def batch_gap(graph: Graph, texts: Sequence[str], positive_index: int) -> float:
+def batch_gap(graph: Graph, texts: Sequence[str], labels: Sequence[int]) -> float:
     """Measure how far log-odds depend on the batch: the largest gap between texts scored alone and together."""
     texts = texts[:TIMED_TEXTS]
     alone = np.concatenate([graph.logits([text]) for text in texts])
-    together = positive_log_odds(graph.logits(texts), positive_index)
-    return rules.largest_gap(positive_log_odds(alone, positive_index), together)
+    return rules.largest_gap(odds_of(alone, labels), odds_of(graph.logits(texts), labels))
 
 
 def _logits(model: onnx.ModelProto, rows: Rows) -> Floats:

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from understudy.model.calibration import positive_log_odds
-from understudy.model.engine import Bools, Floats
+from understudy.model.calibration import odds_of
+from understudy.model.engine import Floats, Integers
 from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
@@ -16,6 +16,7 @@ from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
@@ -32,7 +33,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
 
     Args:
         card: snapshot of the task card.
-        pool: unlabelled texts, by which the first stage learns to settle the obvious negatives.
+        pool: unlabelled texts, by which the first stage learns to settle obvious texts.
         gold: human labels; validation alone is looked at.
         student: what train wrote.
         graphs: fp32/model.onnx, int8/model.onnx, mixed/model.onnx where int8 loses too much, tokenizer.json,
@@ -52,18 +53,19 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     validation = tables.read_gold(gold, "validation")
     texts = validation["text"].to_list()
     trained, about = _export(student, graphs, task, texts, config)
-    is_positive = (validation["label"] == task.positive_label).to_numpy()
-    tried = {"fp32": _trial(graphs, about, "fp32", task, texts, is_positive)}
-    exported = positive_log_odds(precision.first_window_logits(tried["fp32"].graph, texts), task.positive_index)
+    space = LabelSpace.of(task)
+    truth = space.codes(validation["label"])
+    tried = {"fp32": _trial(graphs, about, "fp32", space, texts, truth)}
+    exported = odds_of(precision.first_window_logits(tried["fp32"].graph, texts), space.sides)
     rules.require_parity(trained, exported, config)
     if config.int8:
-        trial = partial(_trial, graphs, about, card=task, texts=texts, is_positive=is_positive)
+        trial = partial(_trial, graphs, about, space=space, texts=texts, truth=truth)
         more = drawn(tables.read(pool, tables.Texts)["text"])
         tried |= precision.integer_graphs(graphs, tried["fp32"], (texts, more), trial, config)
     quality = {name: one.quality for name, one in tried.items()}
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)
     choice = rules.choose(quality, speed, config)
-    gap = precision.batch_gap(tried[choice.graph].graph, texts, task.positive_index)
+    gap = precision.batch_gap(tried[choice.graph].graph, texts, space.sides)
     record = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
     record["batch_gap"] = round(gap, 6)
     record["first_stage"] = first_stage.make(pool, student, graphs, record, task, config, most)
@@ -95,7 +97,7 @@ def _export(
     model, tokenizer, about = student.open_student(folder)
     rules.require_label_order(task.label_names, model.config.id2label)
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
-    trained = positive_log_odds(student.logits(model, tokens, tokenizer.pad_token_id), task.positive_index)
+    trained = odds_of(student.logits(model, tokens, tokenizer.pad_token_id), LabelSpace.of(task).sides)
     export.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
     tokenizer.backend_tokenizer.save(str(graphs / "tokenizer.json"))
     plain_reason = export.why_plain(model, config.opset) or ""
@@ -103,8 +105,8 @@ def _export(
 
 
 def _trial(
-    graphs: Path, about: Mapping[str, Any], name: str, card: Card, texts: list[str], is_positive: Bools
+    graphs: Path, about: Mapping[str, Any], name: str, space: LabelSpace, texts: list[str], truth: Integers
 ) -> precision.Tried:
-    graph = exported_graph(graphs, about, name)
-    log_odds = positive_log_odds(graph.logits(texts), card.positive_index)
-    return precision.Tried(graph, log_odds, metrics.average_precision(log_odds, is_positive))
+    graph = exported_graph(graphs, about, name, len(space))
+    log_odds = odds_of(graph.logits(texts), space.sides)
+    return precision.Tried(graph, log_odds, metrics.mean_average_precision(log_odds, truth, space.sides))

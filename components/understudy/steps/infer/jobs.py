@@ -97,8 +97,8 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
         "card": card.name,
         "bundle": bundle.version,
         "generation": 0,
-        "labels": bundle.labels,
-        "positive_label": bundle.positive_label,
+        "labels": bundle.space.names,
+        "positive_label": bundle.space.positive,
     }
     looked = look(texts, {}, block_rows(size))
     manifest = next_manifest(None, looked, size, about)

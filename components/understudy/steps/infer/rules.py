@@ -13,25 +13,31 @@ from understudy.data.rows import Refusal, Row
 from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST, STUDENT
+from understudy.model.decision import runner_up
 from understudy.model.scoring import Bundle, Scored
 from understudy.stats import draw
 from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
-from understudy.store.segments import ShardRecord, is_probability
+from understudy.store.segments import PROBABILITIES, ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
 from understudy.text.numbers import count
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
-SCORED = ("content", "probability", "windows", "stage")
+SCORED = ("content", "label", "probability", "runner_up", "runner_up_probability", "windows", "stage")
 KEYED = pl.Schema(
     {
         "first": pl.UInt64(),
         "second": pl.UInt64(),
+        "label": pl.UInt16(),
         "probability": pl.Float64(),
+        "runner_up": pl.UInt16(),
+        "runner_up_probability": pl.Float64(),
         "windows": pl.Int32(),
         "is_settled": pl.Boolean(),
     }
 )
-COUNTED = ("positives", "settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
+ANSWERED = KEYED.names()[2:]
+COUNTED = ("settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
+SHOWN = 3  # labels in a headline
 MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
 
 
@@ -52,10 +58,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a segment, a shard or several came to, in texts; `refused` by reason, and `kept` from an earlier try."""
+    """What a segment, a shard or several came to, in texts; `labels` by name, `refused` by reason."""
 
     texts: int = 0
-    positives: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     scored: int = 0
     kept: int = 0
@@ -72,24 +78,33 @@ class Tally:
     def of_record(cls, record: ShardRecord) -> "Tally":
         """Return what the record of a complete shard says: nothing is scored, all is kept."""
         counts = {name: getattr(record, name) for name in COUNTED}
-        return cls(texts=record.rows, kept=record.rows, refused=Counter(record.refused), **counts)
+        labels, refused = Counter(dict(record.labels)), Counter(dict(record.refused))
+        return cls(texts=record.rows, kept=record.rows, labels=labels, refused=refused, **counts)
 
     def as_record(self) -> dict[str, Any]:
         """Return what the shard's record says."""
         counts = {name: getattr(self, name) for name in COUNTED}
-        return {"rows": self.texts, "refused": dict(sorted(self.refused.items())), **counts}
+        by_name = {name: dict(sorted(getattr(self, name).items())) for name in ("labels", "refused")}
+        return {"rows": self.texts, **by_name, **counts}
 
-    def metrics(self) -> dict[str, float]:
-        """Return the step's metrics; times that cannot be read only where there are any."""
+    def metrics(self, positive: str | None) -> dict[str, float]:
+        """Return the step's metrics: positives where a label is looked for, unread times where there are any."""
         counts = {name: getattr(self, name) for name in ("scored", "settled", "checked", "missed")}
         unread = {"unread_times": self.unread_times} if self.unread_times else {}
-        return {"texts": self.texts, "positives": self.positives, "refused": self.refused.total(), **counts, **unread}
+        found = {} if positive is None else {"positives": self.labels[positive]}
+        return {"texts": self.texts, **found, "refused": self.refused.total(), **counts, **unread}
 
 
 class Answer(NamedTuple):
-    """What a bundle says of one text: probability of the positive label, windows, and whether the first stage did."""
+    """What a bundle says of one text: columns and probabilities of its label and of the likeliest other one.
 
+    Beside them its windows, and whether the first stage decided.
+    """
+
+    label: int
     probability: float
+    runner_up: int
+    runner_up_probability: float
     windows: int
     is_settled: bool
 
@@ -162,8 +177,7 @@ class Known:
     def __init__(self, scored: pl.DataFrame) -> None:
         ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
         self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
-        self._probability, self._windows = ordered["probability"].to_numpy(), ordered["windows"].to_numpy()
-        self._is_settled = ordered["is_settled"].to_numpy()
+        self._answers = ordered.select(ANSWERED)
         self._here: dict[str, Answer] = {}
 
     def find(self, content: str) -> Answer | None:
@@ -176,8 +190,7 @@ class Known:
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                probability, windows = self._probability[position], self._windows[position]
-                return Answer(float(probability), int(windows), bool(self._is_settled[position]))
+                return Answer(*self._answers.row(position))
             position += 1
         return None
 
@@ -200,13 +213,28 @@ def key_of(content: str) -> tuple[int, int]:
 def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
     """Answer texts by the bundle; return also how many of them were scored: each content that is not known, once."""
     new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
-    probabilities, windows, is_settled = require_answers(bundle.score(list(new.values())), len(new), bundle)
-    cells = zip(probabilities[:, bundle.positive_index].tolist(), windows.tolist(), is_settled.tolist(), strict=True)
-    fresh = {content: Answer(*values) for content, values in zip(new, cells, strict=True)}
+    found = given(require_answers(bundle.score(list(new.values())), len(new), bundle), bundle)
+    fresh = dict(zip(new, found, strict=True))
     every = [fresh.get(content) or known.find(content) for content in contents]
     for content, answer in fresh.items():
         known.learn(content, answer)
     return [answer for answer in every if answer is not None], len(new)
+
+
+def given(scored: Scored, bundle: Bundle) -> list[Answer]:
+    """Return the label that each text gets by the bundle's rule, with the runner-up."""
+    chosen = bundle.choose(scored.probabilities)
+    others = runner_up(scored.probabilities, chosen)
+    place = np.arange(len(chosen))
+    columns = (
+        chosen,
+        scored.probabilities[place, chosen],
+        others,
+        scored.probabilities[place, others],
+        scored.windows,
+        scored.is_settled,
+    )
+    return [Answer(*cells) for cells in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
@@ -215,7 +243,7 @@ def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
     Raises:
         BadArtifact: the bundle does not give every text a finite probability of each label in [0, 1].
     """
-    shape = (texts, len(bundle.labels))
+    shape = (texts, len(bundle.space))
     probabilities = scored.probabilities
     is_sound = (
         probabilities.shape == shape
@@ -232,23 +260,25 @@ def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
     )
 
 
-def scored(table: pl.DataFrame, where: str) -> pl.DataFrame:
+def scored(table: pl.DataFrame, labels: Sequence[str], where: str) -> pl.DataFrame:
     """Check what a bundle scored in another night, which is read to score no text twice.
 
     Raises:
-        BadArtifact: a column is missing or of another kind, a hash is none, or a probability is no number in [0, 1].
+        BadArtifact: a column is missing or of another kind, a hash is none, a label is none of the bundle's, or a
+            probability is no number in [0, 1].
     """
     try:
         rows = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
         is_sound = (
-            is_probability(rows["probability"])
+            all(is_probability(rows[name]) for name in PROBABILITIES)
+            and all(rows[name].is_in(list(labels)).fill_null(value=False).all() for name in ("label", "runner_up"))
             and bool(rows["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
             and not rows["windows"].null_count()
         )
     except pl.exceptions.PolarsError as error:
         raise BadArtifact(f"Cached scores must be readable, got {error!s:.200} ({where}).") from error
     if not is_sound:
-        raise BadArtifact(f"Cached scores must be hashes and probabilities, got others ({where}).")
+        raise BadArtifact(f"Cached scores must be hashes, labels and probabilities, got others ({where}).")
     return rows
 
 
@@ -268,21 +298,21 @@ def predicted(
         bundle: what answered.
         about: generation, date, scored_at.
     """
-    probability = np.array([answer.probability for answer in answered])
-    names = [bundle.labels[index] for index in bundle.choose(bundle.columns(probability))]
-    cells = [row.cells for row in rows]
+    names, cells = bundle.space.names, [row.cells for row in rows]
     columns = {
         "id": [cell["id"] for cell in cells],
         "group": [cell.get("group") or cell["id"] for cell in cells],
         "time": [cell.get("time") for cell in cells],
         "text": [cell["text"] for cell in cells],
         "content": list(contents),
-        "label": names,
-        "probability": probability,
+        "label": [names[answer.label] for answer in answered],
+        "probability": [answer.probability for answer in answered],
+        "runner_up": [names[answer.runner_up] for answer in answered],
+        "runner_up_probability": [answer.runner_up_probability for answer in answered],
         "stage": [FIRST if answer.is_settled else STUDENT for answer in answered],
         "windows": [answer.windows for answer in answered],
     }
-    constant = {"threshold": bundle.threshold, "version": bundle.version, **about}
+    constant = {"threshold": bundle.rule.threshold, "version": bundle.version, **about}
     table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
     lits = [pl.lit(value, PREDICTIONS[name]).alias(name) for name, value in constant.items()]
     return table.with_columns(lits).select(PREDICTIONS.names())
@@ -300,13 +330,13 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
         share: of the settled texts.
 
     Returns:
-        how many were settled, how many of these were checked, and how many of these the student calls positive.
+        how many were settled, how many of these were checked, and to how many of these the student gives another label.
     """
     settled = table.filter(pl.col("stage") == FIRST)
     lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
     drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
-    probability = bundle.calibrator.probability(bundle.log_odds(drawn["text"].to_list()))
-    return len(settled), len(drawn), int((probability >= bundle.threshold).sum())
+    student = bundle.space.named(bundle.choose(bundle.student_probabilities(drawn["text"].to_list())))
+    return len(settled), len(drawn), int((drawn["label"] != pl.Series(student, dtype=pl.String)).sum())
 
 
 def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float) -> Tally:
@@ -321,7 +351,7 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
     settled, drawn, missed = checked(bundle, table, share)
     return Tally(
         texts=len(table),
-        positives=int((table["label"] == bundle.positive_label).sum()),
+        labels=Counter(table["label"].to_list()),
         refused=Counter(refusal.reason for refusal in segment.refusals),
         settled=settled,
         checked=drawn,
@@ -347,25 +377,34 @@ def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=REFUSED, orient="row")
 
 
-def keyed(scored: pl.DataFrame) -> pl.DataFrame:
-    """Shorten the content hashes of scored texts to their first 16 bytes, as two numbers, to hold many in memory."""
-    content = pl.col("content")
-    return scored.select(
+def keyed(scored: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
+    """Shorten what was scored, to hold many texts in memory: hashes to two numbers of 8 bytes, labels to columns."""
+    content, columns = pl.col("content"), {name: index for index, name in enumerate(labels)}
+    coded = (pl.col(name).replace_strict(columns, return_dtype=pl.UInt16) for name in ("label", "runner_up"))
+    return scored.with_columns(*coded).select(
         content.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("first"),
         content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
+        "label",
         "probability",
+        "runner_up",
+        "runner_up_probability",
         pl.col("windows").cast(pl.Int32),
         (pl.col("stage") == FIRST).alias("is_settled"),
     )
 
 
-def headline(name: str, tally: Tally, positive_label: str) -> str:
-    """Write what a shard came to.
+def headline(name: str, tally: Tally, positive: str | None) -> str:
+    """Write what a shard came to, with the label that is looked for, or the commonest ones.
 
-    >>> headline("2026-11-01/00", Tally(texts=498, positives=41, refused=Counter(empty_text=2), scored=400), "tip")
+    >>> labels, empty = Counter(tip=41, other=457), Counter(empty_text=2)
+    >>> headline("2026-11-01/00", Tally(texts=498, labels=labels, refused=empty, scored=400), "tip")
     "2026-11-01/00: 498 texts labelled, 41 'tip', 98 known already; 2 rows refused: empty_text 2"
     """
-    sentence = f"{name}: {count(tally.texts, 'text')} labelled, {count(tally.positives)} '{positive_label}'"
+    shown = [(positive, tally.labels[positive])] if positive is not None else tally.labels.most_common(SHOWN)
+    sentence = f"{name}: {count(tally.texts, 'text')} labelled"
+    sentence += "".join(f", {count(number)} '{label}'" for label, number in shown)
+    if positive is None and len(tally.labels) > SHOWN:
+        sentence += f" and {count(len(tally.labels) - SHOWN, 'label')} more"
     if known := tally.texts - tally.scored - tally.kept:
         sentence += f", {count(known)} known already"
     if tally.kept:

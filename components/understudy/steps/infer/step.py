@@ -69,8 +69,9 @@ def run(
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics texts, positives, refused and scored; settled by the first stage, of these checked by the student too,
-        and of these missed: the student calls them positive; unread_times where there are any.
+        metrics texts, positives where a label is looked for, refused and scored; settled by the first stage, of these
+        checked by the student too, and of these missed: the student gives them another label; unread_times where there
+        are any. summary.json has the texts by label.
 
     Raises:
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
@@ -89,14 +90,14 @@ def run(
     total = sum((label_shard(job) for job in shards), start=Tally())
 
     manifest = shards[0].manifest
-    summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts, "positives": total.positives}
-    summary |= {"refused": dict(sorted(total.refused.items()))}
+    summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts}
+    summary |= {name: dict(sorted(getattr(total, name).items())) for name in ("labels", "refused")}
     (predictions / SUMMARY).write_bytes(codecs.as_json(summary))
     name = shards[0].name if len(shards) == 1 else manifest.date
     headline = rules.headline(name, total, manifest.positive_label)
     if bundle is not None and manifest.passed_over:  # of a night, the step shard has said it
         headline += f"; {told(manifest.passed_over_names, manifest.passed_over)}"
-    return Result(headline, total.metrics(), {"shard": name})
+    return Result(headline, total.metrics(manifest.positive_label), {"shard": name})
 
 
 def label_shard(job: Job) -> Tally:
@@ -142,7 +143,7 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
 
 def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
-    most = job.config.remembered_texts
+    most, labels = job.config.remembered_texts, job.bundle.space.names
     listed = layout.SCORED.listed(job.store, version=job.manifest.bundle) if most else []
     keys = [key for key, fields in listed if fields["day"] != job.manifest.date]
     parts, rows = [rules.KEYED.to_frame()], 0
@@ -151,8 +152,8 @@ def _remembered(job: Job) -> pl.DataFrame:
             break
         where = job.store.locate(key)
         with codecs.of_cache():
-            cached = rules.scored(codecs.read_table(job.store.read(key), where), where)
-        parts.append(rules.keyed(cached.head(most - rows)))
+            cached = rules.scored(codecs.read_table(job.store.read(key), where), labels, where)
+        parts.append(rules.keyed(cached.head(most - rows), labels))
         rows += len(parts[-1])
     return pl.concat(parts)
 

@@ -58,7 +58,8 @@ def divide(
         config: shares, thresholds and seed.
     """
     votes = labels.current(votes).join(texts.select("id", "group", "content", "order"), on="id").sort("order")
-    assigned = assign(vote_rules.groups(votes, card.positive_label), stored, config)
+    order = vote_rules.scarcest_first(votes, card.label_names, card.positive_label)
+    assigned = assign(vote_rules.groups(votes, order), stored, config)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
     placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
     guarded = vote_rules.guarded(placed.kept)
@@ -85,39 +86,61 @@ def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.Data
 
 def require_labels(
     gold: pl.DataFrame,
-    names: Sequence[str],
+    card: Card,
     least: Mapping[Split, Mapping[str, int]],
     refused: pl.DataFrame,
     where: str,
 ) -> None:
-    """Check that each held-out split has enough labels of each kind to do its job.
+    """Check that each held-out split has enough labels to do its job, and that people gave each label at all.
+
+    What a split must hold enough of is the label that is looked for, else the commonest, and all others together.
 
     Args:
         gold: labelled texts of all splits.
-        names: the card's labels.
-        least: fewest of each label in each held-out split, by the setting that asks for it.
+        card: the task.
+        least: fewest of either in each held-out split, by the setting that asks for it.
         refused: refusals of labels, counted in the message.
         where: the labels file, in the message.
 
     Raises:
-        TooFewLabels: one sentence a split, and one about the labels that were refused.
+        TooFewLabels: one sentence a split, one about labels that nobody gave, and one about those that were refused.
     """
-    counts = {(split, label): count for split, label, count in gold.group_by("split", "label").len().iter_rows()}
+    own = card.positive_label or _commonest(gold, card)
+    rest = [name for name in card.label_names if name != own]
+    other = rest[0] if len(rest) == 1 else "other labels"
     faults = []
     for split in reversed(MOST_GUARDED_FIRST[:-1]):
-        got = {name: counts.get((split, name), 0) for name in names}
+        of_split = gold.filter(pl.col("split") == split)["label"]
+        number = int((of_split == own).sum())
+        got = {own: number, other: len(of_split) - number}
         if broken := [name for name, asked in least[split].items() if min(got.values()) < asked]:
             asked = max(least[split].values())
-            listed = " and ".join(f"{count} '{name}'" for name, count in got.items())
+            listed = " and ".join(f"{got[name]} '{name}'" for name in sorted(got, key=[*card.label_names, other].index))
             faults.append(
                 f"The {split} split must hold at least {asked} human labels of each label, got {listed} of {len(gold)} "
                 f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "
                 f"column fills it, more rows), or lower {' and '.join(broken)}."
             )
+    given = set(gold["label"])
+    if absent := [name for name in card.label_names if name not in given]:
+        faults.append(
+            f"People must have given each label of the card at least once, got none of {_few(absent)} of {len(gold)} "
+            f"usable labels ({where}). Label texts of each, or take the label out of the card."
+        )
     if faults:
         listed = tally([Refusal(*row) for row in refused.iter_rows()])
         why = f"Of the labels {len(refused):,} were refused ({where}): {listed}. Mend or settle these to use them."
         raise TooFewLabels([*faults, why] if len(refused) else faults)
+
+
+def _few(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(f"'{name}'" for name in names[:shown]) + more
+
+
+def _commonest(gold: pl.DataFrame, card: Card) -> str:
+    counts = dict(gold.group_by("label").len().iter_rows())
+    return max(card.label_names, key=lambda name: counts.get(name, 0))
 
 
 def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) -> dict[str, float]:
@@ -127,21 +150,26 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         division: pool and gold.
         refused: all refusals.
         rows: rows of the texts files.
-        card: its positive label and budget.
+        card: its labels and budget.
+
+    Returns:
+        counts, and the share of the label that is looked for (of the commonest where there is none) among all human
+        labels and in the test split.
     """
-    gold = division.gold
+    gold, own = division.gold, label_shown(division.gold, card)
     sizes: dict[str, float] = {
         split: len(gold.filter(pl.col("split") == split)) for split in reversed(MOST_GUARDED_FIRST)
     }
     test = gold.filter(pl.col("split") == "test")
+    shown = "positive" if card.positive_label else "commonest"
     reasons = refused.group_by("reason").len().sort("reason").iter_rows()
     return {
         "texts": rows,
         "pool": len(division.pool),
         "labels": len(gold),
         **sizes,
-        "positive_share": _share_positive(gold, card),
-        "positive_share_test": _share_positive(test, card),
+        f"{shown}_share": _share(gold, own),
+        f"{shown}_share_test": _share(test, own),
         "labels_over_budget": max(0, len(gold) - card.budget.human_labels),
         "refused": len(refused),
         "faults": int(refused["is_fault"].sum()),
@@ -149,7 +177,12 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
     }
 
 
-def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str) -> str:
+def label_shown(gold: pl.DataFrame, card: Card) -> str:
+    """Return the label whose share is told: the one that is looked for, else the commonest."""
+    return card.positive_label or _commonest(gold, card)
+
+
+def headline(metrics: Mapping[str, float], refused: pl.DataFrame, label: str) -> str:
     """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
 
     Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)".
@@ -158,9 +191,10 @@ def headline(metrics: Mapping[str, float], refused: pl.DataFrame, positive: str)
     faults = refused.filter("is_fault")
     parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
     reasons = "; ".join(filter(None, parts))
+    share = metrics.get("positive_share_test", metrics.get("commonest_share_test", 0.0))
     return (
         f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
-        f"(test {metrics['test']:,}, {metrics['positive_share_test']:.0%} {positive}), {metrics['refused']:,} refused"
+        f"(test {metrics['test']:,}, {share:.0%} {label}), {metrics['refused']:,} refused"
         + (f" ({reasons})" if reasons else "")
     )
 
@@ -172,5 +206,5 @@ def _most_frequent(refused: pl.DataFrame, shown: int = 3) -> str:
     return ", ".join([*listed, "..."] if len(counts) > shown else listed)
 
 
-def _share_positive(gold: pl.DataFrame, card: Card) -> float:
-    return float((gold["label"] == card.positive_label).sum()) / max(1, len(gold))
+def _share(gold: pl.DataFrame, label: str) -> float:
+    return float((gold["label"] == label).sum()) / max(1, len(gold))

@@ -16,6 +16,7 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tables import Split
 
+LAST = 1_000_000  # place of groups that hold no label of people's
 MOST_GUARDED_FIRST: tuple[Split, ...] = ("test", "calibration", "validation", "train")
 
 
@@ -26,21 +27,23 @@ class Group:
     Attributes:
         name: the group's id.
         texts: how many of its texts have a label.
-        positives: how many have a positive one.
+        kind: place of the scarcest label that it holds, among the labels by scarcity; None where people gave none.
+        of_kind: how many of its texts have that label.
         is_mined: whether any label is an answer to a review queue.
         asked: the split that its author asks for.
     """
 
     name: str
     texts: int = 1
-    positives: int = 0
+    kind: int | None = None
+    of_kind: int = 0
     is_mined: bool = False
     asked: Split | None = None
 
     @property
     def weight(self) -> int:
-        """What the group adds to its split: positive labels if it has any, for they are the scarce ones."""
-        return self.positives or self.texts
+        """What the group adds to its split: texts of its scarcest label, for the others are easily had."""
+        return self.of_kind or self.texts
 
 
 class Line(TypedDict):
@@ -91,7 +94,8 @@ def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: In
     """Assign the groups that the store does not know yet.
 
     A group goes where its author asks; one with an answer to a review queue goes to train; the others are shared out,
-    those with positive labels apart, so that each split gets its share of positive labels and of other groups' texts.
+    those with the same scarcest label apart, so that each split gets its share of each label. Labels that fewer groups
+    hold than there are splits are shared out together, but for the first, which may be the one that is looked for.
     """
     known = {group.name: group for group in groups}
     new = [known[name] for name in sorted(known.keys() - stored.keys())]
@@ -99,13 +103,27 @@ def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: In
     decided |= {group.name: Assignment("train", "queue") for group in new if group.is_mined and not group.asked}
     authors = [item.split for item in [*stored.values(), *decided.values()] if item.by == "author"]
     wanted = shares(config, authors)
-    for is_positive in (True, False):
-        kind = [group for group in known.values() if bool(group.positives) == is_positive]
+    for kind in _kinds(known.values()):
         before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
         open_groups = [group for group in kind if group.name not in stored and group.name not in decided]
         open_groups.sort(key=lambda group: lot(config.seed, group.name))
         decided |= _shared_out(open_groups, wanted, before)
     return decided
+
+
+def _kinds(groups: Iterable[Group]) -> list[list[Group]]:
+    """Part groups by the scarcest label that they hold; what is too rare for that goes with the next label."""
+    by_place: dict[int, list[Group]] = {}
+    for group in groups:
+        by_place.setdefault(LAST if group.kind is None else group.kind, []).append(group)
+    kinds: list[list[Group]] = []
+    waiting: list[Group] = []
+    for place in sorted(by_place):
+        waiting += by_place[place]
+        if place == 0 or len(waiting) >= len(MOST_GUARDED_FIRST):
+            kinds.append(waiting)
+            waiting = []
+    return [*kinds, waiting] if waiting else kinds
 
 
 def _is_hashed(item: Assignment | None) -> bool:

@@ -101,7 +101,7 @@ def run(
     _write(division, given.card_text, snapshot, pool, gold, test)
     tables.write(all_refused, tables.Refusals, refused)
     metrics = rules.measure(division, all_refused, read.text_rows, given.card)
-    said = rules.headline(metrics, all_refused, given.card.positive_label)
+    said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
     said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
@@ -179,7 +179,7 @@ def _divided(given: Given, read: Read) -> rules.Division:
         division = rules.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
         _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
         refused = _refused_labels(read, division)
-        rules.require_labels(division.gold, given.card.label_names, _least(given), refused, given.labels.address)
+        rules.require_labels(division.gold, given.card, _least(given), refused, given.labels.address)
         if division.assigned and not splits.put(given.store, key, division.assigned):
             raise Beaten
         return division

@@ -9,6 +9,7 @@ from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
 from understudy.store.tables import SPLITS
 
+LISTED = 10  # labels that a refusal names
 RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
@@ -37,19 +38,42 @@ def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Se
     return Sorted(votes, pl.concat(refused))
 
 
-def groups(votes: pl.DataFrame, positive: str) -> list[Group]:
-    """Return the groups that people voted in, with what decides their split."""
+def scarcest_first(votes: pl.DataFrame, names: Sequence[str], positive: str | None) -> list[str]:
+    """Order labels by how scarce they are among people's votes; the label that is looked for comes first.
+
+    >>> votes = pl.DataFrame({"id": ["1", "2", "3"], "label": ["a", "a", "b"], "origin": ["labels"] * 3})
+    >>> scarcest_first(votes, ["a", "b", "c"], None)
+    ['c', 'b', 'a']
+    """
+    given = votes.filter(pl.col("origin") == "labels").unique(["id", "label"])
+    counts = dict(given.group_by("label").len().iter_rows())
+    return sorted(names, key=lambda name: (name != positive, counts.get(name, 0), names.index(name)))
+
+
+def groups(votes: pl.DataFrame, order: Sequence[str]) -> list[Group]:
+    """Return the groups that people voted in, with what decides their split.
+
+    Args:
+        votes: sound ones.
+        order: the labels, the scarcest first: the first that a group holds is its kind.
+    """
     is_given = pl.col("origin") == "labels"
-    is_positive = is_given & (pl.col("label") == positive)
-    table = votes.group_by("group", maintain_order=True).agg(
-        texts=pl.col("id").n_unique(),
-        positives=pl.col("id").filter(is_positive).n_unique(),
-        is_mined=(~is_given).any(),
-        asked=pl.col("split").drop_nulls(),
+    rank = pl.col("label").replace_strict(list(order), range(len(order)), return_dtype=pl.Int64)
+    of_kind = (pl.col("rank") == pl.col("rank").filter(is_given).min()) & is_given
+    table = (
+        votes.with_columns(rank=rank)
+        .group_by("group", maintain_order=True)
+        .agg(
+            texts=pl.col("id").n_unique(),
+            kind=pl.col("rank").filter(is_given).min(),
+            of_kind=pl.col("id").filter(of_kind).n_unique(),
+            is_mined=(~is_given).any(),
+            asked=pl.col("split").drop_nulls(),
+        )
     )
     return [
-        Group(name, texts, positives, is_mined, most_guarded(asked) if asked else None)
-        for name, texts, positives, is_mined, asked in table.iter_rows()
+        Group(name, texts, kind, of_kind, is_mined, most_guarded(asked) if asked else None)
+        for name, texts, kind, of_kind, is_mined, asked in table.iter_rows()
     ]
 
 
@@ -143,4 +167,5 @@ def _rank(column: str) -> pl.Expr:
 
 
 def _none_of(column: str, names: Sequence[str]) -> pl.Expr:
-    return pl.format("'{}' is none of {}", column, pl.lit(", ".join(names)))
+    listed = ", ".join(names) if len(names) <= LISTED else f"the card's {len(names):,}"
+    return pl.format("'{}' is none of {}", column, pl.lit(listed))

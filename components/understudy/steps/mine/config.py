@@ -13,10 +13,11 @@ class MineConfig:
 
     Attributes:
         texts: unlabelled texts to draw from the pool at random.
-        min_disagreement: in [0, 1); a text is queued when the two probabilities of the positive label differ by more.
+        min_disagreement: in [0, 1); a text is queued when the total variation distance of
+            student and teacher (with two labels, the difference of either one's probability) is more.
         queue_size: most texts in the queue.
         per_group: most texts of one group (review, thread) in the queue.
-        random_share: in [0, 1]; share of the texts asked for that is drawn by lot, not for being near the threshold.
+        random_share: in [0, 1]; share of the texts asked for that is drawn by lot, not for being near another label.
         near_duplicate: in (0, 1]; Jaccard similarity from which two queued texts are folded into one.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
     """

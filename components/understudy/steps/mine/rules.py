@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
+from understudy.model.decision import DecisionRule
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
+from understudy.task.labels import LabelSpace
 from understudy.text.duplicates import fold
 from understudy.text.normalise import guarded_ids
 
@@ -45,7 +47,7 @@ def asking_order(distance: Floats, random_share: float) -> list[int]:
     from everywhere.
 
     Args:
-        distance: of the student's probability from the threshold, shape (texts,), in the order of the texts' lots.
+        distance: of the student from another label, shape (texts,), in the order of the texts' lots.
         random_share: in [0, 1].
 
     Returns:
@@ -65,16 +67,34 @@ def asking_order(distance: Floats, random_share: float) -> list[int]:
     return order
 
 
-def weigh(scored: pl.DataFrame, answered: Collection[str], threshold: float, pool_texts: int) -> pl.DataFrame:
-    """Keep the texts that have an answer, each with the number of pool texts that it stands for.
-
-    The draw is cut into ten parts by distance from the threshold, where the chance to be asked is about the same; the
-    answered texts of a part stand for all of it, and the draw for the pool.
+def distances(probabilities: Floats, rule: DecisionRule) -> Floats:
+    """How far the student is from another label: from the threshold, or, without one, of its two likeliest labels.
 
     Args:
-        scored: the draw, with student_probability.
+        probabilities: shape (texts, labels).
+        rule: of the bundle.
+
+    Returns:
+        shape (texts,).
+
+    >>> distances(np.array([[0.5, 0.3, 0.2]]), DecisionRule()).round(6).tolist()
+    [0.2]
+    """
+    if rule.label is not None and rule.threshold is not None:
+        return np.abs(probabilities[:, rule.label] - rule.threshold)
+    highest = np.sort(probabilities, axis=1)[:, -2:]
+    return np.asarray(highest[:, 1] - highest[:, 0])
+
+
+def weigh(scored: pl.DataFrame, answered: Collection[str], pool_texts: int) -> pl.DataFrame:
+    """Keep the texts that have an answer, each with the number of pool texts that it stands for.
+
+    The draw is cut into ten parts by the student's distance from another label, where the chance to be asked is about
+    the same; the answered texts of a part stand for all of it, and the draw for the pool.
+
+    Args:
+        scored: the draw, with its `distances` as column distance.
         answered: ids of the texts with an answer.
-        threshold: of the student.
         pool_texts: size of the unlabelled pool.
 
     Returns:
@@ -82,30 +102,45 @@ def weigh(scored: pl.DataFrame, answered: Collection[str], threshold: float, poo
 
     Source: Holt and Smith, "Post stratification", 1979.
     """
-    distance = (pl.col("student_probability") - threshold).abs()
-    part = (distance.rank("ordinal") - 1) * PARTS // max(1, len(scored))
+    part = (pl.col("distance").rank("ordinal") - 1) * PARTS // max(1, len(scored))
     marked = scored.with_columns(part.alias("part"), pl.col("id").is_in(list(answered)).alias("is_answered"))
     stands_for = (pl.len() / pl.col("is_answered").sum()).over("part") * (pool_texts / max(1, len(scored)))
-    return marked.with_columns(stands_for.alias("weight")).filter("is_answered").drop("part", "is_answered")
+    return marked.with_columns(stands_for.alias("weight")).filter("is_answered").drop("part", "is_answered", "distance")
 
 
-def compare(answered: pl.DataFrame, min_disagreement: float) -> pl.DataFrame:
-    """Measure how far student and teacher are apart.
+def compare(answered: pl.DataFrame, space: LabelSpace, min_disagreement: float) -> pl.DataFrame:
+    """Measure how far student and teacher are apart, as total variation distance.
 
-    Where the teacher gave no probability, its label stands for 0 or 1.
+    It is half the sum of the absolute differences of the labels' probabilities: the most by which the two can differ
+    on any set of labels; with two labels the difference of either one's probability. Where the teacher gave no
+    probabilities, its label stands for 1.
 
     Args:
-        answered: columns student_probability, teacher_probability (may be null) and teacher_is_positive.
+        answered: columns student_probabilities (lists), teacher_label and teacher_probabilities (lists, or null).
+        space: the labels.
         min_disagreement: above it a text is contested.
 
     Returns:
-        the rows with `disagreement`, in [0, 1], and `is_contested`.
+        the rows with `disagreement`, in [0, 1], `is_contested`, and `pair`, the two labels that it is most about.
     """
-    teacher = pl.coalesce("teacher_probability", pl.col("teacher_is_positive").cast(pl.Float64))
-    disagreement = (pl.col("student_probability") - teacher).abs().round(9)
-    return answered.with_columns(disagreement.alias("disagreement")).with_columns(
-        (pl.col("disagreement") > min_disagreement).alias("is_contested")
+    student, teacher = (
+        np.array(rows, dtype=np.float64).reshape(-1, len(space))
+        for rows in (answered["student_probabilities"].to_list(), _taught(answered, space))
     )
+    gap = teacher - student
+    apart = (np.abs(gap).sum(axis=1) / 2).round(9)
+    ends = np.sort(np.stack([gap.argmax(axis=1), gap.argmin(axis=1)], axis=1), axis=1)
+    return answered.with_columns(
+        pl.Series("disagreement", apart, dtype=pl.Float64),
+        pl.Series("is_contested", apart > min_disagreement, dtype=pl.Boolean),
+        pl.Series("pair", ends @ np.array([len(space), 1]), dtype=pl.Int64),
+    )
+
+
+def _taught(answered: pl.DataFrame, space: LabelSpace) -> list[list[float]]:
+    certain = space.one_hot(space.codes(answered["teacher_label"])).tolist()
+    given = answered["teacher_probabilities"].to_list()
+    return [one if known is None else known for known, one in zip(given, certain, strict=True)]
 
 
 def contested_share(compared: pl.DataFrame) -> float:
@@ -117,13 +152,30 @@ def contested_share(compared: pl.DataFrame) -> float:
 def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
     """Choose the queue: the most contested first, near-duplicates folded, and few of one group.
 
+    Pairs of labels take turns, each with its most contested text: one pair that is contested everywhere does not fill
+    the queue. With two labels there is but one pair.
+
     Returns:
         contested rows with `copies`, the number of texts that a row stands for, itself included.
     """
     ranked = compared.filter("is_contested").sort("disagreement", "id", descending=[True, False])
     folded = fold_copies(ranked, config.near_duplicate)
     in_group = pl.int_range(pl.len()).over("group")
-    return folded.filter(in_group < config.per_group).head(config.queue_size)
+    turn = pl.int_range(pl.len()).over("pair")
+    spread = folded.filter(in_group < config.per_group).with_columns(turn=turn)
+    by_turn = spread.sort("turn", "disagreement", "id", descending=[False, True, False])
+    return by_turn.drop("turn").head(config.queue_size)
+
+
+def with_own_probabilities(queue: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
+    """Add the probability that student and teacher gave to their own labels; null where the teacher gave none."""
+    own = {
+        f"{who}_probability": pl.col(f"{who}_probabilities").list.get(
+            pl.col(f"{who}_label").replace_strict({name: space.index(name) for name in space.names}), null_on_oob=True
+        )
+        for who in ("student", "teacher")
+    }
+    return queue.with_columns(**own)
 
 
 def fold_copies(table: pl.DataFrame, near_duplicate: float) -> pl.DataFrame:

@@ -73,12 +73,12 @@ def run(
     unseen = _unseen(pool, gold, judgements, keep, task)
     drawn = rules.draw(unseen, config.texts, config.seed)
     rules.require_no_test_texts(drawn, tables.read(gold, tables.LeakageGuard))
-    scored = drawn.with_columns(pl.Series("student_probability", _score(student, drawn["text"]), dtype=pl.Float64))
-    asked = _ask(task, keep, scored, student.threshold, config, settings.of(TeacherConfig))
+    scored = _scored(student, drawn)
+    asked = _ask(task, keep, scored, config, settings.of(TeacherConfig))
     answers = teacher_answers(asked.judged.table, task)
-    weighed = rules.weigh(scored, set(answers["id"]), student.threshold, len(unseen))
-    compared = rules.compare(weighed.join(answers, on="id"), config.min_disagreement)
-    contested = rules.choose(compared, config)
+    weighed = rules.weigh(scored, set(answers["id"]), len(unseen))
+    compared = rules.compare(weighed.join(answers, on="id"), student.space, config.min_disagreement)
+    contested = rules.with_own_probabilities(rules.choose(compared, config), student.space)
     chosen = tombstones.read(keep).without(contested)  # again: the teacher may have been asked for hours
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
@@ -119,24 +119,27 @@ def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) 
     return tombstones.read(store).without(texts)
 
 
-def _score(student: Bundle, texts: pl.Series) -> Floats:
-    """Return the student's probabilities of the positive label, shape (texts,)."""
-    parts = [np.empty(0)]
-    with track(len(texts), "mine: texts scored") as progress:
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            piece = texts[start : start + TEXTS_AT_ONCE].to_list()
-            parts.append(student.probabilities(piece)[:, student.positive_index])
+def _scored(student: Bundle, drawn: pl.DataFrame) -> pl.DataFrame:
+    """Add what the student says: student_label, student_probabilities (a list), and distance (`rules.distances`)."""
+    parts: list[Floats] = [np.empty((0, len(student.space)))]
+    with track(len(drawn), "mine: texts scored") as progress:
+        for start in range(0, len(drawn), TEXTS_AT_ONCE):
+            piece = drawn["text"][start : start + TEXTS_AT_ONCE].to_list()
+            parts.append(student.probabilities(piece))
             progress.advance(len(piece))
-    return np.concatenate(parts)
+    probabilities = np.concatenate(parts)
+    return drawn.with_columns(
+        pl.Series("student_label", student.space.named(student.choose(probabilities)), dtype=pl.String),
+        pl.Series("student_probabilities", probabilities.tolist(), dtype=pl.List(pl.Float64)),
+        pl.Series("distance", rules.distances(probabilities, student.rule), dtype=pl.Float64),
+    )
 
 
-def _ask(
-    card: Card, store: Store, scored: pl.DataFrame, threshold: float, config: MineConfig, asking: TeacherConfig
-) -> Asked:
+def _ask(card: Card, store: Store, scored: pl.DataFrame, config: MineConfig, asking: TeacherConfig) -> Asked:
     """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
     if not len(scored):
         return Asked(Judged(tables.empty(tables.Judgements)))
-    distance = np.abs(scored["student_probability"].to_numpy() - threshold)
+    distance = scored["distance"].to_numpy()
     texts = scored[rules.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
     with open_teacher(card, store, asking) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
