@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from tests.bundles import make_bundle
-
 from understudy.stats.drift.summary import describe
 from understudy.store import manifests, registry
 from understudy.store.bundles import BUNDLE_FILE, version_of

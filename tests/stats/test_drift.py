@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.watched import make_texts
-from understudy.stats.drift import attribution, cells, series, summary, words
 from understudy.errors import BadArtifact
+from understudy.stats.drift import attribution, cells, series, summary, words
 from understudy.stats.drift.detector import follow, follow_together
 from understudy.stats.drift.series import Point, Shares, angle, share_of
 from understudy.task.labels import LabelSpace

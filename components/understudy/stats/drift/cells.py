@@ -115,7 +115,7 @@ def completed(chosen: Codes, listed: Floats, shares: Floats) -> Floats:
     others = dense.sum(axis=1, keepdims=True)
     dense = np.divide(dense * rest, others, out=np.zeros_like(dense), where=others > 0)
     np.put_along_axis(dense, chosen, listed, axis=1)
-    return dense
+    return np.asarray(dense)
 
 
 def _bin_of(probability: Floats) -> Codes:
@@ -161,4 +161,4 @@ def _unmet(place: Codes, size: int, shares: Floats) -> Floats:
     given = np.zeros((size, len(place)))
     for label, row in enumerate(place):
         given[np.unique(row), label] = 1.0
-    return (given / np.maximum(given.sum(axis=1, keepdims=True), 1) + shares) / 2
+    return np.asarray((given / np.maximum(given.sum(axis=1, keepdims=True), 1) + shares) / 2)

@@ -153,7 +153,7 @@ class _Bets:
         """Capital of all bets on each series, each night's unit having been shared out evenly. Shape (series,)."""
         top = self.capital.max(axis=(0, 2, 3))
         bets = np.exp(self.capital - top[:, None, None]).sum(axis=(0, 2, 3))
-        return np.minimum(1e300, np.exp(np.minimum(690.0, top)) * bets / (2 * len(SIZES)))
+        return np.asarray(np.minimum(1e300, np.exp(np.minimum(690.0, top)) * bets / (2 * len(SIZES))))
 
     def since(self, series: int) -> int:
         """Night of the richest bets on a series."""

@@ -64,10 +64,14 @@ class Shares:
         half = quantile(degrees) * math.sqrt(variance)
         return Interval(*(self._shown(side, angle) for angle in (value, value - half, value + half)))
 
+    def point(self, side: int) -> Point:
+        """Return the angle of one label."""
+        return Point(float(self.values[side]), float(self.unit_variances[side]), self.texts, int(self.degrees[side]))
+
     def own(self, side: int) -> Interval:
         """Return the share of one label with its 95% interval."""
-        variance = float(self.unit_variances[side]) / self.texts
-        return self.interval(side, float(self.values[side]), variance, int(self.degrees[side]))
+        point = self.point(side)
+        return self.interval(side, point.value, point.variance, point.degrees)
 
     def _shown(self, side: int, value: float) -> float:
         more = float(self.added[side])

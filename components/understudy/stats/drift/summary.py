@@ -89,7 +89,7 @@ class Summary:
         """
         numbers = {name: float(of_shape(record, name, ())) for name in ("texts", "groups", "group_squares")}
         labels = len(of_shape(record, "counts", (None,)))
-        shapes = {name: (labels,) for name in ("counts", "count_squares", "count_crosses")}
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("counts", "count_squares", "count_crosses"), (labels,))
         shapes |= {name: (labels, len(MEASURES)) for name in ("residuals", "residual_squares", "residual_crosses")}
         shapes |= {name: (len(MEASURES),) for name in ("group_residual_squares", "group_residual_crosses")}
         return cls(
@@ -313,7 +313,7 @@ def of_columns(
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     texts = np.bincount(index, weights=weight, minlength=len(names))
     pairs, pair = np.unique(index * labels + codes, return_inverse=True)
-    met, own = np.bincount(pair, weights=weight, minlength=len(pairs)), pairs % labels
+    met, own = _binned(pair, weight, len(pairs)), pairs % labels
     sums, of_pairs = (
         _sums(residuals, place, weight, size) for place, size in ((index, len(names)), (pair, len(pairs)))
     )

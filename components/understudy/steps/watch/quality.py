@@ -193,7 +193,7 @@ def counted(answered: pl.DataFrame, space: LabelSpace) -> Counts:
     truth, given, labels = _codes(answered, space)
 
     def total(codes: Codes, values: Floats) -> Floats:
-        return np.bincount(codes, weights=values, minlength=labels)[: len(space)]
+        return np.asarray(np.bincount(codes, weights=values, minlength=labels)[: len(space)], dtype=float)
 
     return Counts(
         total(truth, weights * (truth == given)),

@@ -329,7 +329,7 @@ def _mean(points: Sequence[Point]) -> float:
     mean = Baseline()
     for point in points:
         mean = mean.plus(point.value, 1 / point.texts)
-    return mean.mean
+    return float(mean.mean)
 
 
 def _rounded(
