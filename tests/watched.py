@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from tests.bundles import make_bundle
-from understudy.stats.drift.summary import describe
+from understudy.stats.drift.summary import Reference, describe
+from understudy.steps.watch.nightly import probabilities as known_probabilities
 from understudy.store import manifests, registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
 from understudy.store.manifests import Manifest
@@ -101,17 +102,43 @@ def make_texts(
     return pl.DataFrame({"id": names, "group": groups, "text": texts, "probability": 1 / (1 + np.exp(-log_odds))})
 
 
+def make_labelled(count: int, shares: Sequence[float], seed: int, names: Sequence[str], **given: str) -> pl.DataFrame:
+    """Draw texts of several labels as `scored` returns them; `shares` are those of the labels given."""
+    rng = np.random.default_rng(seed)
+    codes = rng.choice(len(names), size=count, p=np.asarray(shares) / np.sum(shares))
+    second = (codes + rng.integers(1, len(names), size=count)) % len(names)
+    own = 0.55 + 0.4 * rng.beta(3, 2, size=count)
+    return make_texts(count, 0.2, seed, **given).with_columns(
+        label=pl.Series([names[code] for code in codes]),
+        runner_up=pl.Series([names[code] for code in second]),
+        probability=pl.Series(own),
+        runner_up_probability=pl.Series((1 - own) * 0.7),
+        threshold=pl.lit(None, pl.Float64),
+    )
+
+
+def publish_labelled(store: Store, folder: Path, names: Sequence[str], shares: Sequence[float]) -> str:
+    """Publish a bundle of several labels, none of which is looked for, whose reference are 800 texts."""
+    bundle = make_bundle(folder, labels=names)
+    space, table = LabelSpace(tuple(names)), make_labelled(800, shares, 1_000, names)
+    return _published(store, bundle, describe(table, space, known_probabilities(table, space)), 900)
+
+
 def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bool = True, trained: int = 900) -> str:
     """Publish a bundle whose reference are 400 quiet texts; return its version."""
-    bundle = make_bundle(folder)
-    settings = json.loads((bundle / BUNDLE_FILE).read_text())
-    settings["trained_texts"] = trained
-    settings["cascade"] = {"reason": "settles", "max_missed": 0.005}
+    bundle, reference = make_bundle(folder), None
     if has_reference:
         table = make_texts(400, share, seed=1_000)
         probability = table["probability"].to_numpy()
         reference = describe(scored(table), TIPS, np.stack([1 - probability, probability], axis=1))
-        settings["reference"] = reference.as_record()
+    return _published(store, bundle, reference, trained)
+
+
+def _published(store: Store, bundle: Path, reference: Reference | None, trained: int) -> str:
+    settings = json.loads((bundle / BUNDLE_FILE).read_text())
+    settings["trained_texts"] = trained
+    settings["cascade"] = {"reason": "settles", "max_missed": 0.005}
+    settings |= {"reference": reference.as_record()} if reference else {}
     settings["version"] = version_of("hotel-tips", settings)
     (bundle / BUNDLE_FILE).write_text(json.dumps(settings))
     return registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version

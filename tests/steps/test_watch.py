@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from tests.services import local
-from tests.watched import make_texts, publish, put_night
+from tests.watched import make_labelled, make_texts, publish, publish_labelled, put_night
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.runtime import shell
 from understudy.steps.watch import nightly, outlets
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
-from understudy.store import watch_records
+from understudy.store import registry, watch_records
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store
 from understudy.task.settings import build_config
@@ -547,3 +547,94 @@ def test_settings_that_cannot_serve_are_refused():
     for given in ("yesterday", "2026-99-99", "2026-02-30"):
         with pytest.raises(BadSetting, match=f"baseline_from must be a date YYYY-MM-DD, got '{given}'"):
             build_config(WatchConfig, {"baseline_from": given}, "watch.")
+
+
+ODD = ('say "no"', "back\\slash", "{curly} <b>", "ünïcode")
+THREE = ("praise", "tip", "blame")
+MANY = (*ODD, *(f"label {number}" for number in range(73)))
+
+
+@pytest.fixture
+def labelled(tmp_path, store):
+    """A store with a bundle of these labels, each as common as another, and five nights; the last doubles one."""
+
+    def put(names: tuple[str, ...], doubled: str, texts: int) -> list[str]:
+        even = [1.0] * len(names)
+        made = publish_labelled(store, tmp_path / "bundle", names, even)
+        (tmp_path / "card").mkdir()
+        shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+        shares = [2.5 if name == doubled else 1.0 for name in names]
+        dates = [f"2026-11-{number:02d}" for number in range(1, 6)]
+        for number, night in enumerate(dates):
+            table = make_labelled(texts, shares if number == 4 else even, number, names)
+            put_night(store, night, table, made, labels=names, positive_label=None)
+        return dates
+
+    return put
+
+
+@pytest.mark.parametrize(("names", "doubled", "texts"), [(THREE, "tip", 900), (MANY, ODD[0], 6000)])
+def test_the_label_whose_share_rose_is_named_and_the_base_rate_too(tmp_path, store, labelled, names, doubled, texts):
+    dates = labelled(names, doubled, texts)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in dates]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    found = record(store, dates[-1])
+    share = found.series["shares"]
+    assert (share.label, share.moved[0], share.since) == (doubled, doubled, dates[-1])
+    assert (found.positive_label, tuple(found.labels)) == (None, names)
+    assert share.value / share.expected == pytest.approx(2.5 * len(names) / (len(names) + 1.5), rel=0.25)
+    assert found.reason.startswith(f"The share of '{doubled}' rose from")
+    assert "the base rate has changed, not the content" in found.reason
+    assert any(f"the true share of '{doubled}' went from" in sentence for sentence in found.evidence)
+    assert doubled in found.shares
+    assert len(found.shares) <= 12 + len(share.moved)
+    assert sum(found.summary["counts"]) == texts
+
+
+def test_other_texts_of_many_labels_are_changed_content(tmp_path, store, labelled):
+    dates = labelled(MANY, "", 1500)
+    for night in dates:
+        assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
+    texts = make_labelled(1500, [1.0] * len(MANY), 9, MANY, topic="ferry")
+    version = record(store, dates[0]).version
+    put_night(store, "2026-11-06", texts, version, labels=MANY, positive_label=None)
+    result = watch(tmp_path, store, "2026-11-06")
+    assert result.parameters["verdict"] == "retrain"
+    assert "The texts themselves have changed." in result.parameters["reason"]
+
+
+def test_odd_names_of_labels_stand_in_prometheus_page_and_documents(tmp_path, store, labelled):
+    dates = labelled(MANY, ODD[0], 6000)
+    for night in dates:
+        watch(tmp_path, store, night)
+    lines = store.read(f"watch/date={dates[-1]}/understudy.prom").decode().splitlines()
+    shares = [line for line in lines if line.startswith("understudy_watch_share{")]
+    assert 12 <= len(shares) <= 16
+    assert sum('label="say \\"no\\""' in line for line in shares) == 1
+    html = (tmp_path / f"{dates[-1]}-page").read_text()
+    assert "say &#34;no&#34;" in html
+    assert "{curly} <b>" not in html
+    assert "{curly} &lt;b&gt;" in html
+    assert html.count("<details>") == 1
+    assert "The other 6" in html
+    assert html.count("<svg") == 4
+    documents = [
+        json.loads(line) for line in store.read(f"watch/date={dates[-1]}/documents.jsonl").decode().splitlines()
+    ]
+    assert next(one["label"] for one in documents if one["series"] == "shares") == ODD[0]
+
+
+def test_a_bundle_of_many_labels_without_a_reference_is_compared_with_its_first_night(tmp_path, store):
+    from tests.bundles import make_bundle
+
+    bundle = make_bundle(tmp_path / "bundle", labels=THREE)
+    made = registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
+    (tmp_path / "card").mkdir()
+    shutil.copy(bundle / "card.yaml", tmp_path / "card/card.yaml")
+    dates = [f"2026-11-{number:02d}" for number in range(1, 6)]
+    for number, night in enumerate(dates):
+        table = make_labelled(900, [1, 1, 4 if number == 4 else 1], number, THREE)
+        put_night(store, night, table, made, labels=THREE, positive_label=None)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in dates]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    assert record(store, dates[-1]).series["shares"].label == "blame"

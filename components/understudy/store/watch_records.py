@@ -40,7 +40,7 @@ class Rate(Figure):
 
 
 class LabelFigures(TypedDict):
-    """How well the model finds one label; `change` of precision or recall since earlier samples, what fell more surely."""
+    """How well the model finds one label; `change` since earlier samples, of what fell more surely."""
 
     precision: Figure
     recall: Figure

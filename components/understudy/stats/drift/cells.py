@@ -157,7 +157,7 @@ def _merged(texts: Codes) -> Codes:
 
 
 def _unmet(place: Codes, size: int, shares: Floats) -> Floats:
-    """What stands in for a cell without texts: half of the labels that are given there, half of all. (cells, labels)."""
+    """What stands in for a cell without texts: half of the labels given there, half of all. (cells, labels)."""
     given = np.zeros((size, len(place)))
     for label, row in enumerate(place):
         given[np.unique(row), label] = 1.0

@@ -8,8 +8,8 @@ residual r would be on average after such a change; it grows no more than 1 on a
 evidence is the capital of all bets together, one unit having been paid in every night. It rises by at most 1 a night on
 average while nothing changes, so the mean number of nights to a false alarm is at least the limit that it must pass.
 
-Several series may be tested as one: the mean of their evidences is the sum of such bets too, whatever the series have to
-do with each other.
+Several series may be tested as one: the mean of their evidences is the sum of such bets too, whatever the series have
+to do with each other.
 
 A change within the tolerance is no change: the bets pay only for what lies beyond. While the means of all nights stay
 within a band as wide as the tolerance, no bet gains on average.

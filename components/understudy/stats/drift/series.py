@@ -2,8 +2,8 @@
 
 `shares` are the shares of the texts that got each label which is looked at, followed together. Three others speak of
 content: the mean log-odds, the mean logarithm of the length in words, and the mean surprise of the words in bits, each
-taken among the texts of each label and put together in the reference's proportion. So texts of a label are compared with
-texts of the same label, and a night with more of one is no other content.
+taken among the texts of each label and put together in the reference's proportion. So texts of a label are compared
+with texts of the same label, and a night with more of one is no other content.
 """
 
 import math
@@ -207,8 +207,8 @@ def shares(summary: Summary, reference: Summary, sides: Sequence[int]) -> Shares
     Of several labels some are rare. An angle of a handful of texts is far from normal, so three eighths of a text are
     added to each, times the design effect; one label that is looked for is taken as it is.
 
-    Sources: Kish, "Survey sampling", 1965, for the design effect; Anscombe, "The transformation of Poisson, binomial and
-    negative-binomial data", 1948, for the three eighths.
+    Sources: Kish, "Survey sampling", 1965, for the design effect; Anscombe, "The transformation of Poisson, binomial
+    and negative-binomial data", 1948, for the three eighths.
     """
     if summary.texts <= 0:
         return None

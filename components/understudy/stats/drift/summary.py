@@ -1,9 +1,9 @@
 """Summarise a night: sums by label, and squares by group, which add up over segments and shards.
 
 Of each label the texts are counted, and what their scores, lengths and words lie above the reference's mean for that
-label is summed, so that other shares of the labels are no other content. Squares of the groups' sums give the variance of
-each: the sentences of one review are not independent, and are not taken to be. The size grows with the number of labels,
-not with its square.
+label is summed, so that other shares of the labels are no other content. Squares of the groups' sums give the variance
+of each: the sentences of one review are not independent, and are not taken to be. The size grows with the number of
+labels, not with its square.
 """
 
 from collections.abc import Mapping
@@ -314,9 +314,7 @@ def of_columns(
     texts = np.bincount(index, weights=weight, minlength=len(names))
     pairs, pair = np.unique(index * labels + codes, return_inverse=True)
     met, own = _binned(pair, weight, len(pairs)), pairs % labels
-    sums, of_pairs = (
-        _sums(residuals, place, weight, size) for place, size in ((index, len(names)), (pair, len(pairs)))
-    )
+    sums, of_pairs = _sums(residuals, index, weight, len(names)), _sums(residuals, pair, weight, len(pairs))
     ones = np.ones(len(pairs))
     return Summary(
         texts=float(weight.sum()),
