@@ -471,7 +471,7 @@ def test_a_label_that_is_looked_for_among_several_has_its_parts_by_what_is_known
     unsure = pl.DataFrame(
         {**known, "probability": [0.5, 0.35, 0.35, 0.35], "runner_up_probability": [0.3, 0.29, 0.34, 0.34]}
     )
-    assert rules.strata_of(unsure, "tip")[2:].tolist() == [1, 1]  # 0.31 would be above the threshold: it is not given
+    assert rules.strata_of(unsure, "tip")[2:].tolist() == [1, 1]  # 0.31 would be given
 
 
 def answers_of(names: tuple[str, ...], seed: int, wrong: str = "") -> pl.DataFrame:

@@ -302,9 +302,8 @@ def of_columns(
         parts: how many cells there are.
         weights: of the texts, shape (texts,).
 
-    >>> found = of_columns(  # group 0 has one text of either label, group 1 another one of the first
-    ...     np.array([0, 0, 1]), np.array([1, 0, 0]), residuals=np.ones((3, 3)), cells=np.zeros(3, int), labels=2, parts=1
-    ... )
+    >>> one, two = np.array([0, 0, 1]), np.array([1, 0, 0])  # group 0 has a text of either label, group 1 one more
+    >>> found = of_columns(one, two, residuals=np.ones((3, 3)), cells=np.zeros(3, int), labels=2, parts=1)
     >>> found.counts.tolist(), found.count_squares.tolist(), found.count_crosses.tolist(), found.group_squares
     ([2.0, 1.0], [2.0, 1.0], [3.0, 2.0], 5.0)
     """

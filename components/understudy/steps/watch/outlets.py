@@ -28,7 +28,7 @@ def prometheus(night: Night) -> str:
     """Write a night's figures in Prometheus' text format."""
     card, about = _quoted(night.card), f'card="{_quoted(night.card)}",version="{_quoted(night.version)}"'
     lines = [
-        "# HELP understudy_watch_value A series of the watch on its newest night; of several shares the one that moved most.",
+        "# HELP understudy_watch_value A series of the watch on its newest night.",
         "# TYPE understudy_watch_value gauge",
         *(f'understudy_watch_value{{{about},series="{name}"}} {value.value!r}' for name, value in night.series.items()),
         "# HELP understudy_watch_share Share of a label on the newest night: of the largest, and of those that moved.",
