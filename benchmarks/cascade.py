@@ -195,7 +195,7 @@ def look(bundle: Bundle, unseen: pl.DataFrame) -> Found:
     texts = unseen["text"].to_list()
     scored = bundle.score(texts)
     alone = replace(bundle, cascade=None)
-    is_positive = alone.decide(alone.probabilities(texts))
+    is_positive = alone.choose(alone.probabilities(texts)) == alone.space.positive_index
     is_missed = is_positive & scored.is_settled
     return Found(unseen["group"].to_numpy(), scored.is_settled, is_missed, bundle.settings["cascade"])
 
@@ -252,7 +252,7 @@ def label(bundle: Bundle, source: Path, target: Path) -> None:
     """Label a file of texts."""
     table = pl.read_parquet(source)
     scored = bundle.score(table["text"].to_list())
-    probability = pl.Series("probability", scored.probabilities[:, bundle.positive_index])
+    probability = pl.Series("probability", scored.probabilities[:, 1])
     settled = pl.Series("is_settled", scored.is_settled)
     table.select("id").with_columns(probability, settled).write_parquet(target)
 

@@ -25,6 +25,7 @@ import polars as pl
 from benchmarks import forum
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.taught import is_positive
+from understudy.model.calibration import log_odds
 from understudy.model.engine import Bools
 from understudy.model.scoring import Bundle
 from understudy.runtime.shell import execute
@@ -58,9 +59,9 @@ def calibrated(graph: str, given: Mapping[str, Any]) -> Bundle:
 def compared(exact: Bundle, integers: Bundle, sentences: pl.DataFrame) -> dict[str, Figure]:
     """Let both label the sentences."""
     texts = sentences["text"].to_list()
-    exact_answers, own = (bundle.decide(bundle.probabilities(texts)) for bundle in (exact, integers))
-    log_odds = integers.log_odds(texts)
-    as_often = log_odds >= np.sort(log_odds)[len(texts) - exact_answers.sum()]
+    exact_answers, own = (bundle.choose(bundle.probabilities(texts)) == 1 for bundle in (exact, integers))
+    scores = log_odds(integers.graph.logits(texts), 1)
+    as_often = scores >= np.sort(scores)[len(texts) - exact_answers.sum()]
     found = {}
     for suffix, answers in (("", as_often), ("_own", own)):
         found[f"int8_same_labels{suffix}"] = same(sentences, answers, exact_answers)

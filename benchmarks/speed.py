@@ -151,8 +151,8 @@ def whole_way(way: Way, texts: Path, out: Path) -> float:
     """Label the texts of a Parquet file into another one; return texts per second."""
     started = time.perf_counter()
     table = pl.read_parquet(texts)
-    log_odds = log_odds(way(table["text"].to_list()), 1)
-    table.select("id").with_columns(pl.Series("probability", 1 / (1 + np.exp(-log_odds)))).write_parquet(out)
+    probability = 1 / (1 + np.exp(-log_odds(way(table["text"].to_list()), 1)))
+    table.select("id").with_columns(pl.Series("probability", probability)).write_parquet(out)
     return len(table) / (time.perf_counter() - started)
 
 

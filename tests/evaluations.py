@@ -1,5 +1,6 @@
 """What a bundle and its teacher answered, made by hand, for tests of evaluate and of the report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ BUNDLE = {
     "version": "hotel-tips-0123456789ab",
     "graph": "int8",
     "graph_reason": "average precision 0.912 in int8, 0.915 in fp32, 0.02 may be lost; nothing else is faster here",
-    "threshold": 0.5,
+    "decision": {"label": 1, "threshold": 0.5, "costs": None},
     "max_length": 64,
     "is_rehearsal": False,
 }
+LATENCY_MS = np.linspace(2.0, 6.0, 101)
+TOPICS = ("card arrival", "exchange rate", "lost or stolen card", "top up by bank transfer charge", "refund", "pin")
+LIKELIEST = {"label": None, "threshold": None, "costs": None}
 
 
 def measured(
@@ -44,30 +48,99 @@ def measured(
         texts_per_second: that the student is said to score.
     """
     rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
-    ids = [f"t{index:05}" for index in range(len(rows))]
     flags = [row[2] for row in rows]
-    table = pl.DataFrame(
-        {
-            "id": ids,
-            "group": ids,
-            "text": texts or [f"We stayed in room {index}." for index in range(len(rows))],
-            "label": ["tip" if row[0] else "other" for row in rows],
-            "teacher_label": [None if flag is None else ("tip" if flag else "other") for flag in flags],
-            "teacher_is_positive": flags,
-            "teacher_probability": [None] * len(rows),
-            "cost_usd": [None if flag is None else teacher_usd for flag in flags],
-            "is_rehearsal": [None if flag is None else is_rehearsal for flag in flags],
-        },
-        schema_overrides={
-            "teacher_label": pl.String, "teacher_is_positive": pl.Boolean, "teacher_probability": pl.Float64,
-            "cost_usd": pl.Float64, "is_rehearsal": pl.Boolean,
-        },
-    )  # fmt: skip
-    latency_ms = np.linspace(2.0, 6.0, 101)
+    table = _table(
+        ["tip" if row[0] else "other" for row in rows],
+        [None if flag is None else ("tip" if flag else "other") for flag in flags],
+        texts,
+        is_rehearsal=is_rehearsal,
+        teacher_usd=teacher_usd,
+    )
+    probability = np.array([row[1] for row in rows])
     return Measured(
         card=parse_card(card_yaml(**(card or {}))),
         bundle={**BUNDLE, "is_rehearsal": is_rehearsal},
         test=LabelledTexts("the split test", table, {}),
-        scored=Scored(np.array([row[1] for row in rows]), texts_per_second, latency_ms, 2),
+        scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, LATENCY_MS, 2),
         config=config or EvaluateConfig(samples=400),
     )
+
+
+def measured_labels(
+    kinds: list[tuple[int, str, dict[str, float], str | None]],
+    *,
+    names: Sequence[str],
+    positive: str | None = None,
+    card: dict[str, Any] | None = None,
+    decision: dict[str, Any] | None = None,
+    config: EvaluateConfig | None = None,
+    texts: list[str] | None = None,
+) -> Measured:
+    """Lay out a measurement with any number of labels.
+
+    Args:
+        kinds: blocks of (texts, true label, the student's probabilities, the teacher's label or None for no answer);
+            what the probabilities leave of 1 is shared by the labels that they do not name.
+        names: of the labels.
+        positive: the one that is looked for, if any.
+        card: other changes to the card of tests.
+        decision: of the bundle; the likeliest label when it is not given.
+        config: the step's settings.
+        texts: their texts in the same order; plain ones when not given.
+    """
+    rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
+    probabilities = np.zeros((len(rows), len(names)))
+    for index, (_, given, _) in enumerate(rows):
+        probabilities[index] = (1 - sum(given.values())) / max(1, len(names) - len(given))
+        for name, share in given.items():
+            probabilities[index, list(names).index(name)] = share
+    labels = [{"name": name, "definition": f"It is about {name}."} for name in names]
+    changes = {"labels": labels, "positive_label": positive, "weak_rules": None, **(card or {})}
+    return Measured(
+        card=parse_card(card_yaml(**changes)),
+        bundle={**BUNDLE, "decision": decision or LIKELIEST},
+        test=LabelledTexts("the split test", _table([row[0] for row in rows], [row[2] for row in rows], texts), {}),
+        scored=Scored(probabilities, 400.0, LATENCY_MS, 2),
+        config=config or EvaluateConfig(samples=200),
+    )
+
+
+def banking(labels: int = 77, seed: int = 3) -> Measured:
+    """Lay out a test set of many labels, of which some are taken for their neighbours and one has no text."""
+    rng = np.random.default_rng(seed)
+    names = [f"{TOPICS[index % len(TOPICS)]} {index:02}" for index in range(labels)]
+    kinds: list[tuple[int, str, dict[str, float], str | None]] = []
+    for index, name in enumerate(names[:-1]):
+        near, skill = names[(index + 1) % (labels - 1)], rng.uniform(0.5, 1.0)
+        for _ in range(int(rng.integers(4, 30))):
+            is_right, is_taught = rng.random(2) < (skill, 0.8)
+            sure = float(rng.uniform(0.45, 0.99))
+            kinds.append((1, name, {name if is_right else near: sure}, name if is_taught else near))
+    return measured_labels(kinds, names=names)
+
+
+def _table(
+    labels: list[str],
+    taught: list[str | None],
+    texts: list[str] | None,
+    *,
+    is_rehearsal: bool = False,
+    teacher_usd: float = 0.0004,
+) -> pl.DataFrame:
+    ids = [f"t{index:05}" for index in range(len(labels))]
+    return pl.DataFrame(
+        {
+            "id": ids,
+            "group": ids,
+            "text": texts or [f"We stayed in room {index}." for index in range(len(labels))],
+            "label": labels,
+            "teacher_label": taught,
+            "teacher_probabilities": [None] * len(labels),
+            "cost_usd": [None if label is None else teacher_usd for label in taught],
+            "is_rehearsal": [None if label is None else is_rehearsal for label in taught],
+        },
+        schema_overrides={
+            "teacher_label": pl.String, "teacher_probabilities": pl.List(pl.Float64), "cost_usd": pl.Float64,
+            "is_rehearsal": pl.Boolean,
+        },
+    )  # fmt: skip

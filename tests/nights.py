@@ -22,6 +22,8 @@ def prediction(name: str, text: str = "Ask for a late checkout.", **changes: Any
         "content": hashlib.sha256(text.encode()).hexdigest(),
         "label": "tip",
         "probability": 0.75,
+        "runner_up": "other",
+        "runner_up_probability": 0.25,
         "threshold": 0.5,
         "version": "v1",
         "generation": 1,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import make_bundle
-from understudy.cli.predict import predict, read_texts
+from understudy.cli.predict import line, predict, read_texts
 from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
@@ -29,8 +29,8 @@ def test_a_store_answers_with_label_and_probabilities(tmp_path):
     texts = ["Ask for a room at the back", "We\nstayed here."]
     done = understudy("predict", "--store", str(store), *texts, cache=str(tmp_path / "cache"))
     assert done.stdout.decode().splitlines() == [
-        "tip    0.881  P(tip)=0.881  Ask for a room at the back",
-        "other  0.982  P(tip)=0.018  We stayed here.",
+        "tip   0.881  (other 0.119)  Ask for a room at the back",
+        "other 0.982  (tip   0.018)  We stayed here.",
     ]
     assert done.stderr.decode() == (
         f"{current.version}: 'tip' from 0.500 upwards. It learned from a rehearsal teacher.\n"
@@ -44,10 +44,11 @@ def test_json_lines_carry_threshold_and_version(tmp_path):
     (line,) = done.stdout.decode().splitlines()
     found = json.loads(line)
     assert found.pop("probability") == pytest.approx(0.119, abs=0.001)
-    assert found.pop("positive_probability") == pytest.approx(0.881, abs=0.001)
+    assert found.pop("runner_up_probability") == pytest.approx(0.881, abs=0.001)
     assert found == {
         "text": "Ask é once",
         "label": "other",
+        "runner_up": "tip",
         "threshold": 0.9,
         "version": Bundle.open(bundle).version,
         "is_rehearsal": False,
@@ -113,6 +114,20 @@ def test_an_empty_text_among_arguments_keeps_its_place(tmp_path):
 def test_lines_end_at_line_feeds_only(tmp_path):
     (tmp_path / "texts.txt").write_text("one\u2028still one\ntwo", encoding="utf-8")
     assert read_texts([], str(tmp_path / "texts.txt")) == ["one\u2028still one", "two"]
+
+
+def test_of_many_labels_a_line_names_the_runner_up_and_json_all_of_them(tmp_path):
+    words = {"nice": {"praise": 3.0}, "ask": {'=tip, "so"': 2.0, "praise": 1.0}}
+    folder = make_bundle(tmp_path / "three", words=words, labels=("praise", "blame 🧳", '=tip, "so"'))
+    bundle = Bundle.open(folder)
+    (one,) = predict(bundle, ["ask"])
+    assert line(one, bundle) == '=tip, "so" 0.665  (praise     0.245)  ask'
+    done = understudy("predict", "--bundle", str(folder), "--probabilities", "ask")
+    found = json.loads(done.stdout)
+    assert list(found["probabilities"]) == ["praise", "blame 🧳", '=tip, "so"']
+    assert sum(found["probabilities"].values()) == pytest.approx(1.0)
+    assert (found["threshold"], found["runner_up"]) == (None, "praise")
+    assert "the likeliest of 3 labels" in done.stderr.decode()
 
 
 def test_a_bundle_comes_from_one_place_only(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ ROWS = [  # of two segments
     ],
     [prediction("jill", "And mine is Jill.", group="g", label="other", probability=0.2, stage="first", time=None)],
 ]
-COUNTS = {"rows": 4, "positives": 1, "settled": 2, "checked": 2, "missed": 1, "unread_times": 1}
+COUNTS = {"rows": 4, "labels": {"tip": 1, "other": 3}, "settled": 2, "checked": 2, "missed": 1, "unread_times": 1}
 
 
 class Killed(BaseException):
@@ -88,7 +89,7 @@ def test_a_record_counts_again_what_is_left(labelled):
     erasure.forget(labelled, ["jane", "one"], [], TODAY)
     assert counts_of(labelled) == {
         "rows": 2,
-        "positives": 0,
+        "labels": {"tip": 0, "other": 2},
         "settled": 1,
         "checked": 1,
         "missed": 1,
@@ -100,7 +101,7 @@ def test_a_record_counts_again_what_is_left(labelled):
 
 def test_no_count_of_a_record_is_more_than_its_rows_or_less_than_none(labelled):
     erasure.forget(labelled, ["jane", "john", "one"], ["g"], TODAY)
-    assert counts_of(labelled) == dict.fromkeys(COUNTS, 0)
+    assert counts_of(labelled) == dict.fromkeys(COUNTS, 0) | {"labels": {"tip": 0, "other": 0}}
     assert record_of(labelled)["refused"] == {"empty_text": 2, "forgotten": 4}
 
 
@@ -220,7 +221,7 @@ def test_whoever_forgets_after_a_kill_counts_what_went_before_it_once(labelled, 
     left = ["one"] if then == ("john",) else ["john", "one"]
     assert (ids(labelled, 0), ids(labelled, 1)) == (left, [])
     assert counts_of(labelled)["rows"] == len(left)
-    assert counts_of(labelled)["positives"] == 0
+    assert counts_of(labelled)["labels"]["tip"] == 0
     require_whole(labelled)
 
 
@@ -250,6 +251,7 @@ def test_a_segment_is_counted_as_the_step_counts_that_wrote_it(tmp_path, monkeyp
     record = desk.record("2026-11-01")
     counted = [shard_records._counted(desk.store.read(part["key"]), part["key"]) for part in record["segments"]]
     assert len(counted) > 1
-    for name in ("rows", "positives", "settled", "unread_times"):
-        assert sum(part[name] for part in counted) == record[name]
-    assert min(record["positives"], record["unread_times"]) > 0
+    for name in ("rows", "settled", "unread_times"):
+        assert sum(part.numbers[name] for part in counted) == record[name]
+    assert sum((part.labels for part in counted), start=Counter()) == record["labels"]
+    assert min(record["labels"]["tip"], record["unread_times"]) > 0

@@ -90,9 +90,9 @@ def audit_page(text, record):
 
 def card_page(text, record):
     bundle = {
-        "version": text, "is_rehearsal": True, "positive_label": text, "threshold": 0.5, "max_length": 64,
-        "calibrator": {"slope": 1.0, "bias": 0.0}, "files": {text: text}, "student": text, "graph": text,
-        "cascade": {"reason": text},
+        "version": text, "is_rehearsal": True, "labels": ["other", text], "positive_label": text, "max_length": 64,
+        "calibrator": {"form": text, "slopes": [1.0, 1.0], "biases": [0.0, 0.0]}, "files": {text: text},
+        "student": text, "graph": text, "cascade": {"reason": text},
     }  # fmt: skip
     card = parse_card(card_yaml())
     label = card.labels[0].model_copy(update={"name": text, "definition": text})

@@ -1,4 +1,4 @@
-"""The calibration rule: Platt with bias, the true class balance, and the threshold."""
+"""The calibration rule: Platt with bias for two labels, vector scaling for more, the true shares, and the rule."""
 
 import math
 
@@ -7,10 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bundles import make_card
 from understudy.errors import TooFewLabels
-from understudy.model.calibration import Sigmoid, fit_sigmoid, smoothed_targets
+from understudy.model import calibration
+from understudy.model.calibration import Calibrator, Form, smoothed_targets
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
+from understudy.task.card import parse_card
+from understudy.task.labels import LabelSpace
+
+TIPS = LabelSpace(("other", "tip"), "tip")
+KINDS = LabelSpace(("praise", "blame", "tip"))
+
+
+def two(log_odds):
+    """Logits whose log-odds of the second label are these."""
+    return np.stack([np.zeros(len(log_odds)), log_odds], axis=1)
+
+
+def fit(log_odds, is_positive, weights):
+    """Slope and bias of the log-odds."""
+    found = calibration.fit(two(log_odds), is_positive.astype(int), weights, rules.PLATT)
+    return found, float(found.slopes[0]), float(found.biases[1] - found.biases[0])
+
+
+def probability(fitted: Calibrator, log_odds):
+    return fitted.probabilities(two(log_odds))[:, 1]
 
 
 def drawn(texts: int, slope: float, bias: float, seed: int = 0):
@@ -22,9 +44,26 @@ def drawn(texts: int, slope: float, bias: float, seed: int = 0):
 
 def test_sigmoid_finds_the_slope_and_bias_that_made_the_labels():
     log_odds, is_positive = drawn(40_000, slope=0.7, bias=-2.0)
-    fitted = fit_sigmoid(log_odds, is_positive, np.ones(len(log_odds)))
-    assert fitted.slope == pytest.approx(0.7, abs=0.03)
-    assert fitted.bias == pytest.approx(-2.0, abs=0.05)
+    _, slope, bias = fit(log_odds, is_positive, np.ones(len(log_odds)))
+    assert slope == pytest.approx(0.7, abs=0.03)
+    assert bias == pytest.approx(-2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("texts", [40, 500, 5000])
+def test_with_two_labels_the_fit_is_scikit_learns_logistic_regression(texts):
+    from sklearn.linear_model import LogisticRegression
+
+    log_odds, is_positive = drawn(texts, slope=0.7, bias=-2.0, seed=2)
+    weights = np.where(is_positive, 0.3, 1.2)
+    targets = smoothed_targets(is_positive.astype(int), weights, 2)
+    theirs = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(
+        np.tile(log_odds, 2)[:, None],
+        np.repeat([0, 1], texts),
+        sample_weight=np.concatenate([weights * targets[:, 0], weights * targets[:, 1]]),
+    )
+    _, slope, bias = fit(log_odds, is_positive, weights)
+    assert slope == pytest.approx(theirs.coef_[0, 0], abs=1e-6)
+    assert bias == pytest.approx(theirs.intercept_[0], abs=1e-6)
 
 
 @pytest.mark.parametrize(("positives", "negatives", "prior"), [(20, 20, 0.01), (15, 45, 0.02), (50, 50, 0.3)])
@@ -32,46 +71,97 @@ def test_the_mean_probability_is_the_prior_on_a_small_split_too(positives, negat
     lot = np.random.default_rng(1)
     log_odds = np.concatenate([lot.normal(2, 1, positives), lot.normal(-2, 1, negatives)])
     is_positive = np.arange(positives + negatives) < positives
-    weights = rules.prior_weights(is_positive, prior)
-    fitted = fit_sigmoid(log_odds, is_positive, weights)
-    assert np.average(fitted.probability(log_odds), weights=weights) == pytest.approx(prior, rel=1e-3)
+    weights = rules.prior_weights(is_positive.astype(int), TIPS, prior)
+    fitted, _, _ = fit(log_odds, is_positive, weights)
+    assert np.average(probability(fitted, log_odds), weights=weights) == pytest.approx(prior, rel=1e-3)
 
 
-def test_no_nearby_slope_or_bias_fits_better():
-    log_odds, is_positive = drawn(500, slope=1.3, bias=-1.0)
-    weights = np.ones(500)
-    fitted = fit_sigmoid(log_odds, is_positive, weights)
-    targets = smoothed_targets(is_positive, weights)
+@pytest.mark.parametrize("form", rules.FORMS)
+def test_no_nearby_slope_or_bias_fits_better(form):
+    lot = np.random.default_rng(5)
+    truth = lot.integers(0, 3, 400)
+    logits = lot.normal(0, 1, (400, 3)) + 2 * np.eye(3)[truth]
+    weights = lot.uniform(0.5, 2, 400)
+    fitted = calibration.fit(logits, truth, weights, Form(form.has_slopes, form.has_biases))
+    targets = smoothed_targets(truth, weights, 3)
 
-    def log_likelihood(slope, bias):
-        probability = Sigmoid(slope, bias).probability(log_odds)
-        return (targets * np.log(probability) + (1 - targets) * np.log(1 - probability)).sum()
+    def log_likelihood(slopes, biases):
+        found = Calibrator(fitted.slopes + slopes, fitted.biases + biases).probabilities(logits)
+        return weights @ (targets * np.log(found)).sum(axis=1)
 
-    best = log_likelihood(fitted.slope, fitted.bias)
-    for slope, bias in ((0.02, 0.0), (-0.02, 0.0), (0.0, 0.02), (0.0, -0.02)):
-        assert log_likelihood(fitted.slope + slope, fitted.bias + bias) < best
+    best = log_likelihood(0, 0)
+    moves = [(np.full(3, step), 0) for step in (0.02, -0.02)]
+    moves += [(0, step * np.eye(3)[label]) for step in (0.02, -0.02) for label in range(3) if form.has_biases]
+    moves += [(step * np.eye(3)[label], 0) for step in (0.02, -0.02) for label in range(3) if form.has_slopes]
+    assert all(log_likelihood(*move) < best for move in moves)
 
 
 def test_separated_scores_still_give_a_finite_slope():
     log_odds = np.array([-3.0] * 20 + [3.0] * 20)
-    fitted = fit_sigmoid(log_odds, log_odds > 0, np.ones(40))
-    assert 0 < fitted.slope < 3
-    assert math.isfinite(fitted.bias)
+    _, slope, bias = fit(log_odds, log_odds > 0, np.ones(40))
+    assert 0 < slope < 3
+    assert math.isfinite(bias)
 
 
 def test_probabilities_hold_at_the_cards_prior_when_the_split_is_richer():
     log_odds, is_positive = drawn(40_000, slope=1.0, bias=0.0)  # half the split is positive
-    weights = rules.prior_weights(is_positive, prior=0.08)
-    fitted = fit_sigmoid(log_odds, is_positive, weights)
-    assert np.average(fitted.probability(log_odds), weights=weights) == pytest.approx(0.08, abs=0.002)
+    weights = rules.prior_weights(is_positive.astype(int), TIPS, prior=0.08)
+    fitted, _, _ = fit(log_odds, is_positive, weights)
+    assert np.average(probability(fitted, log_odds), weights=weights) == pytest.approx(0.08, abs=0.002)
+
+
+def test_biases_follow_the_share_that_the_card_states_for_each_label():
+    lot = np.random.default_rng(6)
+    truth = np.repeat([0, 1, 2], 4000)
+    logits = lot.normal(0, 1, (12_000, 3)) + np.eye(3)[truth]  # calibrated at equal shares
+    prior = {"praise": 0.7, "blame": 0.2, "tip": 0.1}
+    weights = rules.prior_weights(truth, KINDS, prior)
+    fitted = calibration.fit(logits, truth, weights, Form(False, True))
+    np.testing.assert_allclose(
+        np.average(fitted.probabilities(logits), axis=0, weights=weights), [0.7, 0.2, 0.1], atol=2e-3
+    )
+    np.testing.assert_allclose(fitted.slopes, 1.0, atol=0.05)
+    np.testing.assert_allclose(np.diff(fitted.biases), np.log([2 / 7, 1 / 2]), atol=0.1)
+
+
+def test_the_form_is_chosen_by_texts_that_it_was_not_fitted_on():
+    lot = np.random.default_rng(7)
+    true = lot.integers(0, 4, 3000)
+    plain = lot.normal(0, 1, (3000, 4)) + 2 * np.eye(4)[true]
+    ones, groups = np.ones(3000), np.arange(3000)
+    # one label is shown too high and another too steeply: a temperature alone cannot mend that
+    crooked = plain * np.array([1, 1, 3, 1]) + np.array([0, 4, 0, 0])
+    form, losses = rules.choose_form(crooked, true, ones, groups)
+    assert form.has_slopes
+    assert losses["vector scaling"] < losses["bias-corrected temperature scaling"] < losses["temperature scaling"]
+    # few texts of many labels: biases would follow noise
+    few = lot.integers(0, 40, 120)
+    logits = 3 * (lot.normal(0, 1, (120, 40)) + 3 * np.eye(40)[few])
+    small, losses = rules.choose_form(logits, few, np.ones(120), np.arange(120))
+    assert losses[small.name] == min(losses.values())
+    assert small == Form(False, False) or small.ridge > 1
+
+
+def test_texts_of_one_group_are_held_out_together():
+    groups = np.array([f"review {index % 17}" for index in range(200)])
+    fold = rules.folds(groups)
+    assert all(len(set(fold[groups == name])) == 1 for name in groups)
+    assert set(fold.tolist()) == set(range(rules.FOLDS))
 
 
 @given(st.lists(st.booleans(), min_size=2).filter(lambda flags: 0 < sum(flags) < len(flags)), st.floats(0.01, 0.99))
 def test_prior_weights_have_mean_one_and_the_asked_share(flags, prior):
     is_positive = np.array(flags)
-    weights = rules.prior_weights(is_positive, prior)
+    weights = rules.prior_weights(is_positive.astype(int), TIPS, prior)
     assert weights.mean() == pytest.approx(1.0)
     assert weights[is_positive].sum() / weights.sum() == pytest.approx(prior)
+
+
+def test_a_prior_of_one_label_leaves_the_others_their_proportions():
+    truth = np.array([0] * 60 + [1] * 20 + [2] * 20)
+    weights = rules.prior_weights(truth, LabelSpace(KINDS.names, "tip"), 0.6)
+    shares = np.bincount(truth, weights=weights) / weights.sum()
+    np.testing.assert_allclose(shares, [0.3, 0.1, 0.6])
 
 
 def test_threshold_for_f1_is_the_best_of_all_cuts():
@@ -96,8 +186,30 @@ def test_threshold_takes_the_highest_precision_when_the_asked_one_is_out_of_reac
     assert rules.choose_threshold(probability, is_positive, np.ones(3), config) == pytest.approx(0.55)
 
 
+def card_of(more=""):
+    return parse_card(make_card(labels=KINDS.names, more=more))
+
+
 def test_a_small_calibration_split_is_refused_by_label():
+    truth = np.array([1] * 3 + [0] * 50)
     with pytest.raises(
         TooFewLabels, match=r"at least 20 texts of each label, got 3 of 'tip'.*calibrate\.min_per_label"
     ):
-        rules.require_labels(np.array([True] * 3 + [False] * 50), "tip", 20)
+        rules.require_labels(truth, TIPS, parse_card(make_card()), 20)
+    with pytest.raises(TooFewLabels, match="got 3 of 'not praise'"):
+        rules.require_labels(np.array([1] * 3 + [0] * 50), KINDS, card_of(), 10)
+    rules.require_labels(np.array([1] * 30 + [0] * 50), KINDS, card_of(), 10)  # a rare label may have none
+    stated = card_of("prior: {praise: 0.7, blame: 0.2, tip: 0.1}")
+    with pytest.raises(TooFewLabels, match=r"must have a calibration text of each, got none of 'tip'"):
+        rules.require_labels(np.array([1] * 30 + [0] * 50), KINDS, stated, 10)
+
+
+def test_without_a_label_that_is_looked_for_the_likeliest_is_given_and_costs_turn_it():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    truth, ones = np.array([0, 2]), np.ones(2)
+    plain = rules.choose_rule(probabilities, truth, ones, card_of(), CalibrateConfig())
+    assert plain.choose(probabilities).tolist() == [0, 2]
+    dear = card_of("confusion_costs: [{label: blame, given: praise, cost: 5}]")
+    rule = rules.choose_rule(probabilities, truth, ones, dear, CalibrateConfig())
+    assert rule.costs.tolist() == [[0, 1, 1], [5, 0, 1], [1, 1, 0]]
+    assert rule.choose(probabilities).tolist() == [1, 2]  # 1.7 for praise, 0.7 for blame, 0.8 for tip

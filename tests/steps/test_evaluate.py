@@ -15,7 +15,7 @@ from understudy.errors import BadArtifact, BadData
 from understudy.runtime import shell
 from understudy.stats import metrics
 from understudy.stats.metrics import Interval
-from understudy.steps.evaluate import assemble, costs, gates, rules, speed, step
+from understudy.steps.evaluate import assemble, costs, curves, gates, speed, step
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
 from understudy.task.card import parse_card
@@ -231,7 +231,7 @@ def test_a_rehearsals_prices_are_said_to_be_the_cards():
 
 def test_the_thresholds_run_from_low_to_high_with_the_chosen_one_among_them():
     rows = evaluation(BETTER)["thresholds"]
-    assert [row["threshold"] for row in rows] == sorted({*rules.THRESHOLDS, 0.5})
+    assert [row["threshold"] for row in rows] == sorted({*curves.THRESHOLDS, 0.5})
     assert [row["threshold"] for row in rows if row["is_chosen"]] == [0.5]
     assert all(first["flagged_share"] >= second["flagged_share"] for first, second in pairwise(rows))
     (chosen,) = [row for row in rows if row["is_chosen"]]
@@ -253,8 +253,7 @@ def test_the_curve_ends_where_every_text_is_flagged():
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends():
-    truth = rules.Truth(np.arange(5000) % 7 == 0, np.arange(5000))
-    points = rules.curve(truth, np.linspace(0.001, 0.999, 5000))
+    points = curves.curve(np.arange(5000) % 7 == 0, np.linspace(0.001, 0.999, 5000))
     assert len(points) <= 200
     assert (points[0]["threshold"], points[-1]["threshold"]) == (0.999, 0.001)
 
@@ -459,7 +458,7 @@ def test_only_speed_and_what_rests_on_it_differ_between_runs(tmp_path, bundle):
 
 def test_speed_is_measured_on_the_bundle_itself(bundle):
     found = speed.score(bundle, [text for text, _ in LABELLED] * 5, latency_texts=20)
-    assert found.probability[0] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
+    assert found.probabilities[0, 1] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
     assert found.latency_ms.shape == (20,)
     assert found.texts_per_second > 1 / (found.latency_ms.max() / 1000 * 100)
 

@@ -6,11 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.bundles import CARD, WORDS, make_bundle
+from tests.bundles import WORDS, make_bundle, make_card
 from tests.students import make_student
 from understudy.errors import BadArtifact
 from understudy.model import student
-from understudy.model.calibration import log_odds
 from understudy.model.cascade import HELD_OUT_FILE, FirstStage
 from understudy.model.scoring import Bundle, exported_graph
 from understudy.runners.local import step
@@ -61,7 +60,7 @@ def graphs(tmp_path):
     (bundle / "model.onnx").rename(folder / "fp32/model.onnx")
     (bundle / "tokenizer.json").rename(folder / "tokenizer.json")
     (tmp_path / "card").mkdir()
-    (tmp_path / "card/card.yaml").write_text(CARD.format(name="hotel-tips", more=""))
+    (tmp_path / "card/card.yaml").write_text(make_card())
     return folder
 
 
@@ -103,17 +102,17 @@ def test_a_bundle_settles_negatives_and_loses_no_more_than_it_promised(tmp_path,
     bundle = Bundle.open(tmp_path / "bundle")
     fresh = pool_of(3000, seed=1)["text"].to_list()
     scored = bundle.score(fresh)
-    is_positive = bundle.calibrator.probability(bundle.log_odds(fresh)) >= bundle.threshold
+    is_positive = bundle.choose(bundle.student_probabilities(fresh)) == 1
     assert scored.is_settled.mean() > 0.5
     assert (scored.is_settled & is_positive).mean() <= bundle.settings["cascade"]["bound"] <= 0.005
-    assert not bundle.decide(scored.probabilities)[scored.is_settled].any()
+    assert not bundle.choose(scored.probabilities)[scored.is_settled].any()
     assert result.metrics["settled"] == pytest.approx(scored.is_settled.mean(), abs=0.05)
     assert "first_stage.npy" in bundle.settings["files"]
 
 
 def test_the_fit_is_the_ridge_regression_that_its_columns_say(tmp_path, graphs, studied):
     lot = np.random.default_rng(2)
-    graph = exported_graph(graphs, ABOUT, "fp32")
+    graph = exported_graph(graphs, ABOUT, "fp32", 2)
     tokens = graph.tokens(pool_of(60)["text"].to_list())
     log_odds = lot.normal(size=60)
     embeddings = lot.normal(size=(20, 3))
@@ -151,11 +150,11 @@ def test_held_out_texts_are_of_other_groups_and_unknown_to_the_student(tmp_path,
     assert set(kept["id"]).isdisjoint(f"t{number}" for number in range(30))
     assert kept["weight"].sum() == pytest.approx(drawn["is_held_out"].sum())
     first = FirstStage.open(graphs, json.loads((graphs / "graphs.json").read_text())["first_stage"]["intercept"])
-    graph = exported_graph(graphs, ABOUT, "fp32")
+    graph = exported_graph(graphs, ABOUT, "fp32", 2)
     texts = kept.join(pool, on="id", maintain_order="left")["text"].to_list()
     tokens = graph.tokens(texts)
     np.testing.assert_array_equal(first.scores(tokens), kept["score"].to_numpy())
-    np.testing.assert_allclose(log_odds(graph.logits_of(tokens), 1), kept["log_odds"].to_numpy(), atol=1e-5)
+    np.testing.assert_allclose(graph.logits_of(tokens), np.array(kept["logits"].to_list()), atol=1e-5)
 
 
 def test_what_is_left_of_a_kind_stands_for_all_of_it(tmp_path, graphs):

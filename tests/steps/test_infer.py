@@ -94,6 +94,7 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
     assert found.schema == PREDICTIONS
     first, second = found.rows(named=True)
     assert first.pop("probability") == pytest.approx(1 / (1 + np.exp(-2)))
+    assert first.pop("runner_up_probability") == pytest.approx(1 / (1 + np.exp(2)))
     assert first == {
         "id": "1",
         "group": "g",
@@ -101,6 +102,7 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
         "text": "Ask for a room",
         "content": rules.content_of("Ask for a room"),
         "label": "tip",
+        "runner_up": "other",
         "threshold": 0.5,
         "version": manifest.bundle,
         "generation": 1,
@@ -122,7 +124,7 @@ def test_predictions_are_those_of_predict(desk):
     found = desk.predictions("2026-11-01")
     said = predict(Bundle.open(desk.bundle), found["text"].to_list())
     assert found["label"].to_list() == [one.label for one in said]
-    assert np.allclose(found["probability"], [one.positive_probability for one in said])
+    assert np.allclose(found["probability"], [one.probability for one in said])
 
 
 def test_odd_texts_each_get_a_prediction_or_a_reason(desk):
@@ -254,22 +256,27 @@ def test_known_texts_are_found_by_their_whole_key():
         {
             "first": [0, 0],
             "second": [1, 2],
+            "label": [0, 2],
             "probability": [0.25, 0.75],
+            "runner_up": [1, 1],
+            "runner_up_probability": [0.2, 0.15],
             "windows": [1, 2],
             "is_settled": [True, False],
         },
         schema=rules.KEYED,
     )
     known = rules.Known(scored)
-    assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (0.75, 2, False)
+    assert known.find(twin + "0" * 15 + "2" + "f" * 32) == (2, 0.75, 1, 0.15, 2, False)
     assert known.find(twin + "0" * 15 + "3" + "f" * 32) is None
     assert known.find("f" * 64) is None
 
 
 def test_the_key_of_a_text_is_the_same_in_a_table_and_alone():
     content = rules.content_of("Ask for a room")
-    scored = {"content": [content], "probability": [0.5], "windows": [1], "stage": ["first"]}
-    table = rules.keyed(pl.DataFrame(scored))
+    scored = {"content": [content], "label": ["tip"], "probability": [0.5], "runner_up": ["blame"]}
+    scored |= {"runner_up_probability": [0.3], "windows": [1], "stage": ["first"]}
+    table = rules.keyed(pl.DataFrame(scored), ("praise", "blame", "tip"))
+    assert table.row(0)[2:6] == (2, 0.5, 1, 0.3)
     assert table.row(0)[:2] == rules.key_of(content)
     assert table["is_settled"].to_list() == [True]
     assert table.schema == rules.KEYED

@@ -528,7 +528,7 @@ def test_shares_left_by_the_author():
 
 groups_of_texts = st.lists(
     st.builds(
-        lambda number, texts, positives: Group(f"g{number}", texts, min(texts, positives)),
+        lambda number, texts, positives: Group(f"g{number}", texts, int(not positives), min(texts, positives) or texts),
         number=st.integers(0, 500),
         texts=st.integers(1, 6),
         positives=st.integers(0, 3),
@@ -558,8 +558,8 @@ def test_what_is_assigned_once_is_never_assigned_again(groups, part):
 def test_every_split_gets_its_share_to_within_one_group(groups):
     config = IngestConfig()
     found = assign(groups, {}, config)
-    for kind in (True, False):
-        members = [group for group in groups if bool(group.positives) == kind]
+    for kind in (0, 1):
+        members = [group for group in groups if group.kind == kind]
         total, largest = sum(group.weight for group in members), max((group.weight for group in members), default=0)
         for split, share in shares(config).items():
             got = sum(group.weight for group in members if found[group.name].split == split)
@@ -567,7 +567,7 @@ def test_every_split_gets_its_share_to_within_one_group(groups):
 
 
 def test_one_huge_group_is_not_the_exam():
-    groups = [Group("huge", texts=400, positives=120), *(Group(f"g{i}", 4, 1) for i in range(380))]
+    groups = [Group("huge", 400, 0, 120), *(Group(f"g{i}", 4, 0, 1) for i in range(380))]
     for seed in range(20):
         found = assign(groups, {}, IngestConfig(seed=seed))
         assert found["huge"].split == "train"

@@ -168,6 +168,25 @@ def test_a_card_with_signs_of_markdown_keeps_the_tables_whole(evaluated, tmp_pat
     assert "| other | a \\| b c |" in text
 
 
+def test_a_bundle_of_three_labels_is_published_with_its_card(tmp_path, store):
+    labels = ["=praise|", "<kbd>tip</kbd>", "blame ☕"]
+    words = {"nice": {labels[0]: 3.0}, "ask": {labels[1]: 3.0}, "never": {labels[2]: 3.0}}
+    bundle = make_bundle(tmp_path / "bundle", labels=labels, words=words)
+    texts = [("Nice view", labels[0]), ("Ask them", labels[1]), ("Never again", labels[2]), ("Nice, no", labels[2])]
+    rows = pl.DataFrame({"text": [text for text, _ in texts], "label": [label for _, label in texts]})
+    rows.write_csv(tmp_path / "labelled.csv")
+    paths = {"bundle": bundle, "evaluation": tmp_path / "evaluation", "page": tmp_path / "report.html"}
+    shell.execute("evaluate", {**paths, "test": tmp_path / "labelled.csv", "overrides": "samples=100"})
+    publish(tmp_path, paths, store.uri)
+    current = registry.require_current(store)
+    text = store.read(current.report.replace("report.html", "MODEL_CARD.md")).decode()
+    assert "(of 3 labels, in 4 groups)" in text
+    assert "The figure that decides is macro F1: 0.78 (" in text  # 2/3, 1 and 2/3
+    assert "| =praise\\| | Texts of the kind 0. |" in text
+    found = json.loads(store.read(current.report.replace("report.html", "evaluation.json")))
+    assert found["primary"]["figure"] == "macro_f1"
+
+
 def test_every_named_student_has_a_licence():
     assert set(model_card.WEIGHTS) == set(STUDENTS)
 

@@ -1,4 +1,4 @@
-"""Draw the pages' charts as SVG: reliability, precision and recall, series.
+"""Draw the pages' charts as SVG: reliability, precision and recall, coverage, series.
 
 Drawn here and not by a plotting library: text stays text, colours are the page's CSS classes, the bytes are the same on
 every machine, and no font cache is built in a pod whose home cannot be written. A figure is a tree, so that every text
@@ -18,6 +18,10 @@ from understudy.text import numbers
 
 WIDTH, PLOT, LEFT, TOP = 386, 300, 60, 14
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+EVENTS = {  # what a probability is of: what happened, how often, and whose probability it is
+    "positive": ("positive texts", "positive", "the student's probability"),
+    "right": ("right labels", "right", "the student's probability of its label"),
+}
 STRIP = 44  # height of the histogram under the reliability diagram
 SERIES_WIDTH, SERIES_HEIGHT, SERIES_LEFT, SERIES_RIGHT, SERIES_TOP, SERIES_BOTTOM = 460, 190, 58, 10, 12, 28
 MOST_DOTS = 45
@@ -44,20 +48,22 @@ def y(share: float) -> float:
     return round(TOP + (1 - share) * PLOT, 1)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    """Draw how often texts were positive against how likely they were called.
+def reliability(bins: Sequence[Mapping[str, Any]], event: str = "positive") -> Markup:
+    """Draw how often a thing was so against how likely it was called.
 
     Args:
         bins: `evaluation["reliability"]`.
+        event: "positive", that a text has the label that is looked for, or "right", that it has the one given.
     """
+    what, was, whose = EVENTS[event]
     largest = max((part["texts"] for part in bins), default=1)
     base = y(0) + 34 + STRIP
-    marks = [mark for part in bins for mark in _bin_marks(part, largest)]
+    marks = [mark for part in bins for mark in _bin_marks(part, largest, was)]
     strip = [_strip_bar(part, largest, base) for part in bins]
-    return _svg(
+    return figure(
         "reliability-diagram",
         "Reliability diagram",
-        f"Share of positive texts against the student's probability, in {len(bins)} bins; the diagonal is perfect.",
+        f"Share of {what} against {whose}, in {len(bins)} bins; the diagonal is perfect.",
         WIDTH,
         base + 26,
         _grid(),
@@ -65,18 +71,16 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
         marks,
         element("g", strip, class_="strip"),
         element("line", x1=x(0), y1=base, x2=x(1), y2=base, class_="axis"),
-        element(
-            "text", f"the student's probability (bars: texts, up to {largest:,})", x=x(0.5), y=base + 17, class_="name"
-        ),
-        _axis_name("how often it was positive"),
+        element("text", f"{whose} (bars: texts, up to {largest:,})", x=x(0.5), y=base + 17, class_="name"),
+        _axis_name(f"how often it was {was}"),
     )
 
 
-def _bin_marks(part: Mapping[str, Any], largest: int) -> list[Element]:
+def _bin_marks(part: Mapping[str, Any], largest: int, was: str) -> list[Element]:
     frequency, place = part["frequency"], x(part["probability"])
     words = (
         f"{numbers.count(part['texts'], 'text')} called {numbers.percent(part['probability'])} likely: "
-        f"{numbers.percent(frequency['value'])} positive "
+        f"{numbers.percent(frequency['value'])} {was} "
         f"(95% interval {numbers.percent_interval(frequency['low'], frequency['high'])})"
     )
     radius = round(3.5 + 5.5 * math.sqrt(part["texts"] / largest), 1)
@@ -102,7 +106,7 @@ def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mappin
     """
     known = [point for point in curve if point["recall"] is not None and point["precision"] is not None]
     places = [f"{x(point['recall'])},{y(point['precision'])}" for point in known]
-    return _svg(
+    return figure(
         "precision-recall-curve",
         "Precision-recall curve",
         "Precision of the student against its recall over all thresholds. " + " ".join(map(_point_words, points)),
@@ -113,6 +117,31 @@ def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mappin
         [_marker(point) for point in points],
         element("text", "recall", x=x(0.5), y=y(0) + 36, class_="name"),
         _axis_name("precision"),
+    )
+
+
+def coverage(curve: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw the accuracy of the texts that the student is surest of against their share.
+
+    Args:
+        curve: `evaluation["coverage"]["curve"]`.
+    """
+    last = curve[-1]["accuracy"]
+    places = [f"{x(point['kept_share'])},{y(point['accuracy'])}" for point in curve]
+    words = f"Accuracy of the texts that the student is surest of, against their share; of all it is {last:.2f}."
+    whole = element("title", f"all texts: accuracy {last:.2f}")
+    return figure(
+        "coverage-curve",
+        "Coverage and accuracy",
+        words,
+        WIDTH,
+        y(0) + 42,
+        _grid(),
+        element("line", x1=x(0), x2=x(1), y1=y(last), y2=y(last), class_="ideal"),
+        element("polyline", points=" ".join(places), class_="curve"),
+        element("circle", whole, cx=x(1), cy=y(last), r=7, class_="marker student"),
+        element("text", "share of the texts kept, the surest first", x=x(0.5), y=y(0) + 36, class_="name"),
+        _axis_name("accuracy of these"),
     )
 
 
@@ -134,16 +163,19 @@ def _marker(point: Mapping[str, Any]) -> Element:
     return element("rect", words, **shape, transform=turned, class_=f"marker {point['name']}")
 
 
-def _svg(name: str, title: str, description: str, width: float, height: float, *children: Child) -> Markup:
+def figure(
+    name: str, title: str, description: str, width: float, height: float, *children: Child, **attributes: object
+) -> Markup:
     """Draw a figure that is also told to those who hear the page."""
     tree = element(
         "svg",
         element("title", title, id=f"{name}-title"),
         element("desc", description, id=f"{name}-words"),
         *children,
-        viewBox=f"0 0 {width} {round(height, 1)}",
+        viewBox=f"0 0 {round(width, 1)} {round(height, 1)}",
         role="img",
         aria_labelledby=f"{name}-title {name}-words",
+        **attributes,
     )
     return Markup(tostring(tree, encoding="unicode", method="html"))  # noqa: S704 - the tree's writer escapes
 
@@ -211,7 +243,7 @@ def series(name: str, title: str, marks: Sequence[Mark], ticks: Sequence[tuple[f
     band += [f"{across(i)},{down(mark.low)}" for i, mark in reversed(list(enumerate(marks)))]
     line = [f"{across(i)},{down(mark.value)}" for i, mark in enumerate(marks)]
     ideal = [f"{across(i)},{down(mark.expected)}" for i, mark in enumerate(marks) if mark.expected is not None]
-    return _svg(
+    return figure(
         name,
         title,
         " ".join(mark.words for mark in marks[-3:]),

@@ -1,10 +1,12 @@
 """Render the model card: what a classifier is for, what it is worth, how it decides, where it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy.reports import pages
+from understudy.reports.evaluation import sentences
 from understudy.task.card import Card
+from understudy.text import figures, numbers
 
 # Weights that a student starts from, and their licence as their authors state it.
 WEIGHTS = {
@@ -13,14 +15,7 @@ WEIGHTS = {
     "deberta-v3-small": ("microsoft/deberta-v3-small", "MIT"),
     "flan-t5-small": ("google/flan-t5-small", "Apache-2.0"),
 }
-FIGURES = {
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "macro_f1": "macro F1",
-    "ece": "calibration error",
-    "brier": "Brier score",
-}
+WEAKEST = 5  # labels that the limits name
 
 
 @pages.from_record
@@ -42,8 +37,13 @@ def page(bundle: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any], *
         bundle=bundle,
         card=card,
         evaluation=evaluation,
+        words=sentences,
         is_forced=is_forced,
-        figures={name: title for name, title in FIGURES.items() if any(name in one["figures"] for one in systems)},
+        figures=_figures(systems, card.positive_label),
+        primary=figures.TITLES[sentences.primary(evaluation)],
+        decides=sentences.decides(evaluation["bundle"], card.positive_label),
+        calibrated=_calibrated(bundle),
+        weakest=_weakest(evaluation["labels"]),
         chosen=next((row for row in evaluation["thresholds"] if row["is_chosen"]), None),
         texts={
             "learned from": bundle.get("trained_texts"),
@@ -52,6 +52,40 @@ def page(bundle: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any], *
             "of these the teacher answered": evaluation["test"]["taught"],
         },
         provenance=_provenance(bundle, card, evaluation),
+    )
+
+
+def _figures(systems: Sequence[Mapping[str, Any]], positive_label: str | None) -> dict[str, str]:
+    """Name the figures of the table with their titles: those that a system has."""
+    titles = {name: figures.TITLES[name] for name in figures.shown(positive_label)} | {"ece": "calibration error"}
+    return {name: title for name, title in titles.items() if any(name in one["figures"] for one in systems)}
+
+
+def _calibrated(bundle: Mapping[str, Any]) -> dict[str, str]:
+    """Write the numbers by which logits become probabilities.
+
+    Of two labels softmax of slopes and biases is a sigmoid of the log-odds: of the mean slope, and of the difference of
+    the biases.
+    """
+    slopes, biases = bundle["calibrator"]["slopes"], bundle["calibrator"]["biases"]
+    if len(bundle["labels"]) == 2:
+        positive = bundle["labels"].index(bundle["positive_label"])
+        return {"slope": f"{sum(slopes) / 2:.4g}", "bias": f"{biases[positive] - biases[1 - positive]:.4g}"}
+    return {"slopes": _span(slopes), "biases": _span(biases), "form": bundle["calibrator"]["form"]}
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"of {low:.4g}" if low == high else f"from {low:.4g} to {high:.4g}"
+
+
+def _weakest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name the labels that are found worst; nothing of two, whose figures stand in the table."""
+    if len(rows) == 2:
+        return ""
+    return "; ".join(
+        f"'{row['name']}' (F1 {numbers.figure(row['student']['f1']['value'])}, {numbers.count(row['texts'], 'text')})"
+        for row in sentences.weakest(rows)[:WEAKEST]
     )
 
 

@@ -98,7 +98,7 @@ class AuditQueue(dy.Schema):
 
 
 class Evaluated(dy.Schema):
-    """Answers to human-labelled texts. `probability` is of the positive label; the teacher's are null where unknown."""
+    """Answers to human-labelled texts. Each probability is of the label beside it; the teacher's are null where unknown."""
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
@@ -106,6 +106,8 @@ class Evaluated(dy.Schema):
     label = dy.String(min_length=1)
     predicted = dy.String(min_length=1)
     probability = dy.Float64(min=0, max=1)
+    runner_up = dy.String(min_length=1)
+    runner_up_probability = dy.Float64(min=0, max=1)
     rules_label = dy.String(min_length=1)
     teacher_label = dy.String(nullable=True)
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)

@@ -246,7 +246,7 @@ class Card(Sections):
         """
         silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
         goals = {name for name in ("macro_f1", "accuracy", "labels") if not getattr(self.goals, name)}
-        left_out: dict[str, Any] = {name: True for name in silent} | {"goals": goals}
+        left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
         said = self.model_dump(mode="json", exclude=left_out if self.confusion_costs else {**left_out, **NO_COSTS})
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -526,7 +526,7 @@ def _prior_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
     for name in prior:
         if name not in names:
             yield ("prior", str(name)), f"A label must be one of the card's, got '{name}' (prior.{name})."
-    shares = [share for share in prior.values() if isinstance(share, (int, float))]
+    shares = [share for share in prior.values() if isinstance(share, (int, float)) and 0 < share < 1]
     if len(shares) == len(prior) == len(names) and abs(sum(shares) - 1) > PRIOR_SLACK:
         yield ("prior",), f"prior's shares must add up to 1, got {sum(shares):.4g} (prior)."
 

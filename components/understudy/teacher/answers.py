@@ -14,8 +14,8 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
         card: for the positive label and the order of the labels.
 
     Returns:
-        columns id, teacher_label, teacher_is_positive, teacher_probability (of the positive label; null when the
-        teacher gave none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
+        columns id, teacher_label, teacher_probabilities (in the card's order of labels; null when the teacher gave
+        none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
 
     Raises:
         BadArtifact: a text has several answers, so that it is unclear which one is meant.

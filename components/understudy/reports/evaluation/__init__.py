@@ -6,11 +6,12 @@ Everything shown comes from the content of evaluation.json, so the same evaluati
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.reports import charts, pages
+from understudy.reports import charts, heat_map, pages
 from understudy.reports.evaluation import sentences
-from understudy.text import numbers
+from understudy.text import figures, numbers
 
 Evaluation = Mapping[str, Any]
+MOST_SHOWN = 20  # labels or goals at a glance; the others are folded away
 
 
 @pages.from_record
@@ -31,19 +32,24 @@ def page(evaluation: Evaluation) -> str:
         tiles=_tiles(evaluation),
         points=_operating_points(evaluation["systems"]),
         charts=charts,
+        heat_map=heat_map,
         words=sentences,
+        mistakes=sentences.mistakes(evaluation),
+        most_shown=MOST_SHOWN,
     )
 
 
 def _sections(evaluation: Evaluation) -> dict[str, str]:
     """Name the parts of the page in their order, each by its template, with its title."""
+    has_thresholds = sentences.looked_for(evaluation) is not None
     return {
         "beside": "Beside its teacher" if sentences.teacher_of(evaluation) else "Beside simple answers",
         "goals": "Goals",
-        "curves": "Probabilities and thresholds",
+        "labels": "Label by label",
+        "curves": "Probabilities and thresholds" if has_thresholds else "Probabilities and confidence",
         "slices": "Slices",
         "cost": "Cost and latency",
-        "thresholds": "Thresholds",
+        **({"thresholds": "Thresholds"} if has_thresholds else {"coverage": "What to leave to people"}),
         "errors": "Errors to read",
         "task": "The task",
         "method": "How this was measured",
@@ -53,9 +59,10 @@ def _sections(evaluation: Evaluation) -> dict[str, str]:
 def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
     """Choose the four figures that people ask for first, each beside the teacher's."""
     student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
-    details = [*(_interval(student, name) for name in ("f1", "recall")), "one text, one thread", "in batches"]
+    names = _first_two(evaluation)
+    details = [*(_interval(student, name) for name in names), "one text, one thread", "in batches"]
     sources = ["", "", " (by the card)", ""]
-    others = _headline_figures(teacher) if teacher else {}
+    others = _headline_figures(teacher, names) if teacher else {}
     return [
         {
             "name": name,
@@ -63,14 +70,21 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
             "detail": detail,
             "beside": f"teacher {others[name]}{source}" if teacher else "",
         }
-        for (name, number), detail, source in zip(_headline_figures(student).items(), details, sources, strict=True)
+        for (name, number), detail, source in zip(
+            _headline_figures(student, names).items(), details, sources, strict=True
+        )
     ]
 
 
-def _headline_figures(system: Mapping[str, Any]) -> dict[str, str]:
+def _first_two(evaluation: Evaluation) -> tuple[str, str]:
+    """Name the figure that decides, and what people ask for next."""
+    has_positive = sentences.looked_for(evaluation) is not None
+    return sentences.primary(evaluation), "recall" if has_positive else "accuracy"
+
+
+def _headline_figures(system: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     return {
-        "F1": numbers.figure(sentences.value(system, "f1")),
-        "Recall": numbers.figure(sentences.value(system, "recall")),
+        **{figures.headed(name): numbers.figure(sentences.value(system, name)) for name in names},
         "P95 latency": numbers.milliseconds(system.get("p95_latency_ms")),
         "Cost of 1,000": numbers.usd(system.get("cost_per_1k_usd")),
     }
@@ -94,10 +108,11 @@ def _operating_points(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 def headline(evaluation: Evaluation) -> str:
     """Say what the student is worth in a line."""
     student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
-    f1 = student["figures"].get("f1", {"value": None, "low": None, "high": None})
-    beside = f", teacher {numbers.figure(sentences.value(teacher, 'f1'))}" if teacher else ""
+    name, figure = sentences.primary(evaluation), evaluation["primary"]
+    beside = f", teacher {numbers.figure(sentences.value(teacher, name))}" if teacher else ""
     return (
-        f"F1 {numbers.figure(f1['value'])} ({numbers.figure_interval(f1['low'], f1['high'])}){beside} on "
+        f"{figures.headed(name)} {numbers.figure(figure['value'])} "
+        f"({numbers.figure_interval(figure['low'], figure['high'])}){beside} on "
         f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; "
         f"P95 {numbers.milliseconds(student['p95_latency_ms'])}, {numbers.usd(student['cost_per_1k_usd'])} per 1,000"
     )
@@ -105,8 +120,10 @@ def headline(evaluation: Evaluation) -> str:
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
     """Write the headline table and the verdict for a terminal, a line each."""
-    header = ["", "F1 (95% interval)", "precision", "recall", "ECE", "P95 latency", "$ per 1,000"]
-    rows = [header, *(_summary_row(system) for system in evaluation["systems"])]
+    names = figures.in_a_line(sentences.looked_for(evaluation))
+    first, *others = (figures.TITLES[name] for name in names)
+    header = ["", f"{first} (95% interval)", *others, "P95 latency", "$ per 1,000"]
+    rows = [header, *(_summary_row(system, names) for system in evaluation["systems"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stamp = ["Rehearsal: a rehearsal teacher stood in for the LLM."] if evaluation["is_rehearsal"] else []
@@ -114,15 +131,14 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     return [*lines, "", sentences.comparison(evaluation), decided, *stamp]
 
 
-def _summary_row(system: Mapping[str, Any]) -> list[str]:
-    f1 = system["figures"].get("f1")
-    interval = f" ({numbers.figure_interval(f1['low'], f1['high'])})" if f1 else ""
-    shares = [numbers.figure(sentences.value(system, name)) for name in ("f1", "precision", "recall")]
+def _summary_row(system: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    decisive = system["figures"].get(names[0])
+    interval = f" ({numbers.figure_interval(decisive['low'], decisive['high'])})" if decisive else ""
+    shares = [numbers.figure(sentences.value(system, name), decimals=3 if name == "ece" else 2) for name in names]
     return [
         system["title"],
         shares[0] + interval,
         *shares[1:],
-        numbers.figure(sentences.value(system, "ece"), decimals=3),
         numbers.milliseconds(system.get("p95_latency_ms")),
         numbers.usd(system.get("cost_per_1k_usd")),
     ]

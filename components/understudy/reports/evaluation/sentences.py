@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.text import numbers
+from understudy.text import figures, numbers
 
 Evaluation = Mapping[str, Any]
 System = Mapping[str, Any]
+NAMED = 10  # labels that a sentence lists
 BADGES = {"publish": "Publish", "refuse": "Do not publish", "keep-the-teacher": "Keep the teacher"}
 REHEARSAL = (
     "A rehearsal teacher stood in for the LLM, so the figures show how a run goes. They say nothing of what a real "
     "teacher, or a student taught by one, would reach."
 )
-TITLES = {"f1": "F1", "macro_f1": "macro F1", "ece": "ECE", "brier": "Brier score"}
 
 
 def student_of(evaluation: Evaluation) -> System:
@@ -52,11 +52,81 @@ def comparison(evaluation: Evaluation) -> str:
     return f"{compared['sentence']} The chance that the student is better is {numbers.chance(compared['chance'])}."
 
 
+def looked_for(evaluation: Evaluation) -> str | None:
+    """Return the label that is looked for; none where all matter alike."""
+    positive: str | None = evaluation["card"]["positive_label"]
+    return positive
+
+
+def primary(evaluation: Evaluation) -> str:
+    """Name the figure that decides."""
+    return figures.primary(looked_for(evaluation))
+
+
+def columns(evaluation: Evaluation) -> dict[str, str]:
+    """Name the figures that are shown of every system, the one that decides first, with their titles."""
+    return {name: figures.headed(name) for name in figures.shown(looked_for(evaluation))}
+
+
 def basis(evaluation: Evaluation) -> str:
     """Say on how many texts the decision rests."""
-    test, positive = evaluation["test"], evaluation["card"]["positive_label"]
+    test, positive = evaluation["test"], looked_for(evaluation)
     texts, groups = numbers.count(test["texts"], "human-labelled text"), numbers.count(test["groups"], "group")
-    return f"Measured on {texts} from {groups}, {numbers.count(test['positives'])} of them '{positive}'."
+    of_labels = (
+        f"of {numbers.count(len(evaluation['card']['labels']), 'label')}"
+        if positive is None
+        else f"{numbers.count(test['positives'])} of them '{positive}'"
+    )
+    return f"Measured on {texts} from {groups}, {of_labels}."
+
+
+def decides(bundle: Mapping[str, Any], positive: str | None) -> str:
+    """Say which label a text gets."""
+    if bundle["threshold"] is None:
+        return "the label that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest label"
+    other = "the one of the others that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest other"
+    return f"'{positive}' from a probability of {bundle['threshold']:.3f} upwards, else {other}"
+
+
+def weakest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Order labels by the student's F1, the lowest first; those without a text, of which nothing is known, are out."""
+    known = [row for row in rows if row["texts"] and row["student"]["f1"]["value"] is not None]
+    return sorted(known, key=lambda row: (row["student"]["f1"]["value"], -row["texts"]))
+
+
+def unseen(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say of which labels nothing is known; nothing where every label has a text."""
+    names = [f"'{row['name']}'" for row in rows if not row["texts"]]
+    if not names:
+        return ""
+    return f"No test text has the label {some(names)}, so nothing is known of how well such texts are found."
+
+
+def few(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say of which labels little is known; nothing where none has too few texts."""
+    names = [f"'{row['name']}'" for row in rows if row["texts"] and row["is_too_few"]]
+    return f"Too few texts to rely on: {some(names)}." if names else ""
+
+
+def some(names: Sequence[str]) -> str:
+    """List names, and how many more there are of a long list.
+
+    >>> some(["a", "b"]), some([str(number) for number in range(12)])
+    ('a and b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
+    """
+    more = len(names) - NAMED
+    return numbers.listed(names) if more <= 0 else f"{', '.join(names[:NAMED])} and {more:,} more"
+
+
+def mistakes(evaluation: Evaluation) -> str:
+    """Say how many texts got a wrong label, and in how many ways."""
+    found, texts = evaluation["confusion"], evaluation["test"]["texts"]
+    if not found["wrong"]:
+        return f"All {numbers.count(texts, 'text')} got the right label."
+    order = "; the commonest come first" if found["kinds"] > 1 else ""
+    ways = f"in {numbers.count(found['kinds'], 'pair')} of labels{order}"
+    share = numbers.percent(found["wrong"] / texts)
+    return f"{numbers.count(found['wrong'])} of {numbers.count(texts, 'text')} ({share}) got a wrong label, {ways}."
 
 
 def refused(test: Mapping[str, Any]) -> str:
@@ -70,11 +140,11 @@ def undefined(systems: Sequence[System]) -> list[str]:
     titles: dict[tuple[str, str], list[str]] = {}
     for system in systems:
         for name, reason in system["undefined"].items():
-            titles.setdefault((TITLES.get(name, name), reason), []).append(system["title"])
-    figures: dict[tuple[str, str], list[str]] = {}
+            titles.setdefault((figures.TITLES.get(name, name), reason), []).append(system["title"])
+    missing: dict[tuple[str, str], list[str]] = {}
     for (name, reason), who in titles.items():
-        figures.setdefault((numbers.listed(who), reason), []).append(name)
-    return [f"n/a: {numbers.listed(names)} of {who}, since {reason}." for (who, reason), names in figures.items()]
+        missing.setdefault((numbers.listed(who), reason), []).append(name)
+    return [f"n/a: {numbers.listed(names)} of {who}, since {reason}." for (who, reason), names in missing.items()]
 
 
 def speed(measured: Mapping[str, Any]) -> str:

@@ -8,17 +8,21 @@ import numpy as np
 import polars as pl
 
 import understudy
+from understudy.model.decision import DecisionRule, runner_up
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools
-from understudy.steps.evaluate import costs, gates, speed
+from understudy.stats.metrics import Bools, Floats
+from understudy.steps.evaluate import by_label, costs, curves, gates, reading, speed
 from understudy.steps.evaluate import rules as core
+from understudy.steps.evaluate.by_label import LabelFigures
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.gates import Gate
 from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task.card import Card
-from understudy.task.slices import in_slice, weak_positive
+from understudy.task.labels import LabelSpace
+from understudy.task.slices import in_slice, weak_labels
+from understudy.text import figures
 
 REST = "in no slice"
 
@@ -42,15 +46,25 @@ class Measured:
     config: EvaluateConfig
 
     @property
+    def space(self) -> LabelSpace:
+        """The labels of the task."""
+        return LabelSpace.of(self.card)
+
+    @property
+    def rule(self) -> DecisionRule:
+        """How the bundle decides on a label."""
+        return DecisionRule.of_record(self.bundle["decision"])
+
+    @property
     def truth(self) -> Truth:
         """Human labels."""
-        is_positive = (self.test.table["label"] == self.card.positive_label).to_numpy()
-        return Truth(is_positive, self.test.table["group"].to_numpy())
+        codes = self.space.codes(self.test.table["label"])
+        return Truth(self.space, codes, self.test.table["group"].to_numpy())
 
     @property
     def student(self) -> Answers:
-        """The bundle's answers at its threshold."""
-        return Answers(self.scored.probability >= self.bundle["threshold"], self.scored.probability)
+        """The bundle's answers."""
+        return Answers(self.rule.choose(self.scored.probabilities), self.scored.probabilities)
 
     @property
     def is_taught(self) -> Bools:
@@ -60,15 +74,20 @@ class Measured:
     @property
     def teacher(self) -> Answers:
         """The teacher's answers; only those at `is_taught` count."""
-        flagged = self.test.table["teacher_is_positive"].fill_null(False).to_numpy()
-        probability = self.test.table["teacher_probability"]
-        is_complete = probability.filter(self.test.table["teacher_label"].is_not_null()).null_count() == 0
-        return Answers(flagged, probability.fill_null(0.0).to_numpy() if is_complete and self.is_taught.any() else None)
+        taught = self.is_taught
+        codes = np.zeros(len(taught), dtype=np.int64)
+        codes[taught] = self.space.codes(self.test.table["teacher_label"].drop_nulls())
+        given = self.test.table["teacher_probabilities"]
+        if not taught.any() or not (given.filter(taught).list.len() == len(self.space)).fill_null(False).all():
+            return Answers(codes)
+        probabilities = np.zeros((len(taught), len(self.space)))
+        probabilities[taught] = np.array(given.filter(taught).to_list(), dtype=np.float64)
+        return Answers(codes, probabilities)
 
     @property
     def rules(self) -> Answers:
         """Answers of the card's weak rules."""
-        return Answers(weak_positive(self.card, self.test.table["text"].to_list()))
+        return core.by_rules(self.truth, weak_labels(self.card, self.test.table["text"].to_list()))
 
     @property
     def slices(self) -> dict[str, Bools]:
@@ -85,35 +104,47 @@ class Measured:
 
 def evaluation(measured: Measured) -> dict[str, Any]:
     """Return the content of evaluation.json."""
-    truth, config = measured.truth, measured.config
     comparison = compare(measured)
     priced = price(measured)
-    asked = goals(measured, priced.student_per_1k_usd)
+    found = systems(measured, priced)
+    of_labels = by_label.measure(measured.truth, measured.student, measured.config)
+    asked = goals(measured, of_labels, priced.student_per_1k_usd)
     decision, reason = gates.decide(comparison, priced, asked)
     return {
-        "format": 1,
+        "format": 2,
         "version": understudy.__version__,
         "decision": decision,
         "reason": reason,
         "is_rehearsal": measured.is_rehearsal,
-        "is_strict": config.strict,
+        "is_strict": measured.config.strict,
         "card": card_part(measured.card),
-        "bundle": {
-            name: measured.bundle.get(name)
-            for name in ("version", "graph", "graph_reason", "threshold", "max_length", "cascade")
-        },
+        "bundle": bundle_part(measured),
         "test": test_part(measured),
-        "systems": systems(measured, priced),
+        "primary": primary(measured.space, found[0]),
+        "systems": found,
         "comparison": None if comparison is None else core.comparison_record(comparison),
         "gates": [gates.record(gate) for gate in asked],
-        "thresholds": core.threshold_table(truth, measured.scored.probability, measured.bundle["threshold"]),
+        "labels": labels(measured, of_labels),
+        "confusion": by_label.confusion(measured.truth, measured.student),
+        **probabilities(measured),
         "slices": slices(measured),
-        "reliability": core.reliability(truth, measured.scored.probability),
-        "curve": core.curve(truth, measured.scored.probability),
         "speed": speed_part(measured),
         "costs": costs_part(measured, priced),
         "errors": errors(measured),
     }
+
+
+def primary(space: LabelSpace, student: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figure that decides, with its name; none where it is undefined."""
+    name = figures.primary(space.positive)
+    return {"figure": name, **student["figures"].get(name, {"value": None, "low": None, "high": None})}
+
+
+def bundle_part(measured: Measured) -> dict[str, Any]:
+    """Return what the report tells of the bundle, and how it decides."""
+    names = ("version", "graph", "graph_reason", "max_length", "cascade")
+    decides = {"threshold": measured.rule.threshold, "is_by_cost": measured.rule.costs is not None}
+    return {**{name: measured.bundle.get(name) for name in names}, **decides}
 
 
 def card_part(card: Card) -> dict[str, Any]:
@@ -124,11 +155,11 @@ def card_part(card: Card) -> dict[str, Any]:
 
 def test_part(measured: Measured) -> dict[str, Any]:
     """Return how many texts were measured on, and what was refused."""
-    truth = measured.truth
+    truth, looked_for = measured.truth, measured.space.positive_index
     return {
         "name": measured.test.name,
-        "texts": len(truth.is_positive),
-        "positives": int(truth.is_positive.sum()),
+        "texts": len(truth.codes),
+        "positives": None if looked_for is None else int((truth.codes == looked_for).sum()),
         "groups": len(np.unique(truth.groups)),
         "taught": int(measured.is_taught.sum()),
         "refused": measured.test.refused,
@@ -169,17 +200,13 @@ def latency(measured: Measured, share: float) -> tuple[metrics.Interval, metrics
     return speed.percentile(measured.scored.latency_ms, share, measured.config.samples, measured.config.seed)
 
 
-def goals(measured: Measured, cost_per_1k_usd: float) -> list[Gate]:
+def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -> list[Gate]:
     """Hold the student against each goal that the card sets."""
-    asked, config, truth = measured.card.goals, measured.config, measured.truth
-    drawing: dict[str, Any] = {"groups": truth.groups, "samples": config.samples, "seed": config.seed}
+    asked, config = measured.card.goals, measured.config
     found = []
-    for name, statistic, goal in (("f1", metrics.f1, asked.f1), ("recall", metrics.recall, asked.recall)):
-        if goal is not None:
-            columns = (truth.is_positive, measured.student.predicted)
-            draws = metrics.draws_of(statistic, *columns, **drawing)
-            figure = metrics.bootstrap(statistic, *columns, **drawing)
-            found.append(gates.floor(name, goal, figure, draws, strict=config.strict))
+    for name, label, goal in gates.asked(asked):
+        figure, draws = _measured(measured, of_labels, name, label)
+        found.append(gates.floor(name, goal, figure, draws, strict=config.strict, label=label))
     if asked.p95_latency_ms is not None:
         figure, draws = latency(measured, 0.95)
         found.append(gates.ceiling("p95_latency_ms", asked.p95_latency_ms, figure, draws, strict=config.strict))
@@ -187,6 +214,45 @@ def goals(measured: Measured, cost_per_1k_usd: float) -> list[Gate]:
         figure = metrics.Interval(cost_per_1k_usd, np.nan, np.nan)
         found.append(gates.ceiling("cost_per_1k_usd", asked.cost_per_1k_usd, figure, np.empty(0), strict=config.strict))
     return found
+
+
+def _measured(
+    measured: Measured, of_labels: LabelFigures, name: str, label: str | None
+) -> tuple[metrics.Interval, Floats]:
+    """Return a figure of the student, of one label or of the whole, and its resamples."""
+    if label is not None:
+        column = measured.space.index(label)
+        return of_labels.interval(name, column), of_labels.draws_of(name, column)
+    truth, statistic = measured.truth, core.statistics(measured.space)[name]
+    columns, drawn = (truth.codes, measured.student.codes), core.drawing(truth, measured.config)
+    return metrics.bootstrap(statistic, *columns, **drawn), metrics.draws_of(statistic, *columns, **drawn)
+
+
+def labels(measured: Measured, of_labels: LabelFigures) -> list[dict[str, Any]]:
+    """Measure the student, and the teacher where it answered, on each label against the rest."""
+    taught, who = measured.is_taught, {"student": of_labels}
+    if taught.any():
+        who["teacher"] = by_label.measure(measured.truth.at(taught), measured.teacher.at(taught), measured.config)
+    return by_label.rows(measured.truth, measured.student, who, measured.config)
+
+
+def probabilities(measured: Measured) -> dict[str, Any]:
+    """Say how far the probabilities can be trusted, and what another threshold or people for unsure texts would give.
+
+    Thresholds are of the label that is looked for; where none is, texts are kept by how sure the student is of them.
+    """
+    truth, student = measured.truth, measured.student
+    said = core.claim(truth, student)
+    if measured.space.positive is None:
+        table = curves.coverage_table(truth, student, measured.config)
+        coverage = {"table": table, "curve": curves.coverage_curve(truth, student)}
+        return {"reliability": curves.reliability(said), "thresholds": [], "curve": [], "coverage": coverage}
+    return {
+        "reliability": curves.reliability(said),
+        "thresholds": curves.threshold_table(said.is_true, said.probability, measured.rule.threshold),
+        "curve": curves.curve(said.is_true, said.probability),
+        "coverage": None,
+    }
 
 
 def slices(measured: Measured) -> list[dict[str, Any]]:
@@ -231,31 +297,40 @@ def errors(measured: Measured) -> dict[str, Any]:
         [name for name, members in names.items() if members[index] and name != REST]
         for index in range(len(measured.test.table))
     ]
-    rows = measured.test.table.select("id", "text", "teacher_label").with_columns(
-        slices=pl.Series(member_of, dtype=pl.List(pl.String))
+    truth, student = measured.truth, measured.student
+    rows = measured.test.table.select("id", "text", "label", "teacher_label").with_columns(
+        given=pl.Series(measured.space.named(student.codes)), slices=pl.Series(member_of, dtype=pl.List(pl.String))
     )
-    student = measured.student
-    return core.errors_to_read(
-        rows.to_dicts(),
-        measured.truth.is_positive,
-        student.predicted,
-        measured.scored.probability,
-        measured.config.errors_shown,
-    )
+    if measured.space.positive is None:
+        return reading.of_pairs(rows.to_dicts(), truth, student, 2 * measured.config.errors_shown)
+    return reading.of_positives(rows.to_dicts(), truth, student, measured.config.errors_shown)
 
 
 def predictions(measured: Measured) -> pl.DataFrame:
     """Return one row a text: the human label beside every system's answer."""
-    positive = measured.card.positive_label
-    other = next(name for name in measured.card.label_names if name != positive)
-    named = {"predicted": measured.student.predicted, "rules_label": measured.rules.predicted}
+    student, space = measured.student, measured.space
+    second = runner_up(measured.scored.probabilities, student.codes)
     return measured.test.table.select(
         "id",
         "group",
         "text",
         "label",
-        *(pl.Series(column, np.where(flagged, positive, other)) for column, flagged in named.items()),
-        pl.Series("probability", measured.scored.probability),
+        pl.Series("predicted", space.named(student.codes)),
+        pl.Series("probability", core.chances(student)),
+        pl.Series("runner_up", space.named(second)),
+        pl.Series("runner_up_probability", core.chances(Answers(second, student.probabilities))),
+        pl.Series("rules_label", space.named(measured.rules.codes)),
         "teacher_label",
-        "teacher_probability",
+        pl.Series("teacher_probability", _of_its_label(measured), dtype=pl.Float64),
     )
+
+
+def _of_its_label(measured: Measured) -> list[float | None]:
+    """Return the teacher's probability of the label that it gave to each text; none where it gave none."""
+    columns = measured.test.table.select("teacher_label", "teacher_probabilities").iter_rows()
+    return [
+        given[measured.space.index(label)]
+        if label is not None and given and len(given) == len(measured.space)
+        else None
+        for label, given in columns
+    ]

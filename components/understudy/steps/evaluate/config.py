@@ -15,11 +15,13 @@ class EvaluateConfig:
         strict: a goal is met only when the whole 95% interval meets it; otherwise the point estimate must.
         samples: resamples of the bootstrap.
         seed: of the bootstrap.
-        min_positives: fewest positive texts of a slice; below it the report says that they are too few.
+        min_positives: fewest positive texts of a slice, or fewest texts of it where no label is looked for, and fewest
+            texts of a label; below it the report says that they are too few.
         latency_texts: most texts that are scored one at a time to measure latency.
         labels_per_hour: texts that a person labels in an hour, for the one-off cost.
         amortise_months: months over which the one-off cost is spread.
-        errors_shown: most missed texts, and most false alarms, that the report lists.
+        errors_shown: most missed texts, and most false alarms, that the report lists; where no label is looked for,
+            twice as many texts with a wrong label.
     """
 
     strict: bool = False

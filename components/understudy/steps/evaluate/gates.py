@@ -1,8 +1,8 @@
 """Judge the card's goals as gates, and decide.
 
-The rule. "keep-the-teacher" when the teacher's F1 is certainly higher (the whole 95% interval of the student's minus
-the teacher's lies below 0) and the teacher is cheaper at the card's texts a month. Else "refuse" when a goal is missed.
-Else "publish".
+The rule. "keep-the-teacher" when the teacher's primary figure is certainly higher (the whole 95% interval of the
+student's minus the teacher's lies below 0) and the teacher is cheaper at the card's texts a month. Else "refuse" when a
+goal is missed. Else "publish". The primary figure is F1 of the label that is looked for, else macro F1 over all labels.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,13 @@ from understudy.stats.metrics import Floats, Interval
 from understudy.steps.evaluate import costs
 from understudy.steps.evaluate.costs import Costs
 from understudy.steps.evaluate.rules import Comparison
+from understudy.task.card import Goals
+from understudy.text import figures as names
 from understudy.text import numbers
 
 Decision = Literal["publish", "refuse", "keep-the-teacher"]
-TITLES = {
-    "f1": "F1",
-    "recall": "Recall",
-    "p95_latency_ms": "P95 latency",
-    "cost_per_1k_usd": "Cost of 1,000 texts",
-}
+TITLES = {"p95_latency_ms": "P95 latency", "cost_per_1k_usd": "Cost of 1,000 texts"}
+MOST_TOLD = 10  # goals that a reason names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class Gate:
         figure: what was measured; low and high are nan where there is no interval.
         chance: that the goal is met, as a share of the resamples; nan where there is none.
         is_met: by the point estimate, or by the whole interval when the step is strict.
+        label: whose figure it is, against the rest; none where the goal is of the whole.
     """
 
     name: str
@@ -44,12 +43,26 @@ class Gate:
     figure: Interval
     chance: float
     is_met: bool
+    label: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What the goal is of, at the beginning of a sentence."""
+        title = TITLES.get(self.name) or names.headed(self.name)
+        return title if self.label is None else f"{title} of '{self.label}'"
 
 
-def floor(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool) -> Gate:
+def asked(goals: Goals) -> list[tuple[str, str | None, float]]:
+    """List the goals that labels given must reach: figure, label (none for the whole), and the least value."""
+    whole = [(name, None, getattr(goals, name)) for name in ("f1", "recall", "macro_f1", "accuracy")]
+    of_labels = [(name, label, getattr(own, name)) for label, own in goals.labels.items() for name in ("f1", "recall")]
+    return [goal for goal in (*whole, *of_labels) if goal[2] is not None]
+
+
+def floor(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool, label: str | None = None) -> Gate:
     """Make a gate that asks for at least the goal; an undefined figure does not meet it."""
     tested = figure.low if strict else figure.value
-    return Gate(name, goal, True, figure, metrics.chance_above(draws, goal), bool(tested >= goal))
+    return Gate(name, goal, True, figure, metrics.chance_above(draws, goal), bool(tested >= goal), label)
 
 
 def ceiling(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool) -> Gate:
@@ -75,14 +88,14 @@ def gate_sentence(gate: Gate) -> str:
         details.append(f"chance that the goal is met {numbers.chance(gate.chance)}")
     behind = f" ({', '.join(details)})" if details else ""
     goal, got = written(gate.name, gate.goal), written(gate.name, gate.figure.value)
-    return f"{TITLES[gate.name]} must be {rule} {goal}, got {got}{behind}."
+    return f"{gate.title} must be {rule} {goal}, got {got}{behind}."
 
 
 def record(gate: Gate) -> dict[str, Any]:
     """Write a gate for JSON, with its sentence."""
     figure = metrics.as_record(gate.figure, decimals=9)
     chance = round(gate.chance, 4) if numbers.is_known(gate.chance) else None
-    words = {"title": TITLES[gate.name], "sentence": gate_sentence(gate)}
+    words = {"title": gate.title, "sentence": gate_sentence(gate)}
     return {**asdict(gate), "figure": figure, "chance": chance, **words}
 
 
@@ -90,12 +103,17 @@ def decide(comparison: Comparison | None, found: Costs, gates: Sequence[Gate]) -
     """Decide, with the reason in a sentence or two."""
     if comparison is not None and comparison.verdict == "worse" and found.is_teacher_cheaper:
         return "keep-the-teacher", (
-            f"The teacher is certainly better (F1 {numbers.figure(comparison.teacher_f1)} against "
-            f"{numbers.figure(comparison.student_f1)}) and cheaper. {costs.balance(found)}"
+            f"The teacher is certainly better ({names.TITLES[comparison.figure]} {numbers.figure(comparison.teacher)} "
+            f"against {numbers.figure(comparison.student)}) and cheaper. {costs.balance(found)}"
         )
     missed = [gate for gate in gates if not gate.is_met]
     if missed:
-        return "refuse", " ".join(gate_sentence(gate) for gate in missed)
+        more = len(missed) - MOST_TOLD
+        told = [gate_sentence(gate) for gate in missed[:MOST_TOLD]]
+        rest = [f"And {numbers.count(more, 'more goal')} missed."] if more > 0 else []
+        return "refuse", " ".join([*told, *rest])
     if not gates:
         return "publish", "The card sets no goals, so none was missed."
-    return "publish", f"Every goal of the card is met: {numbers.listed([TITLES[gate.name] for gate in gates])}."
+    if len(gates) > MOST_TOLD:
+        return "publish", f"Every one of the card's {len(gates)} goals is met."
+    return "publish", f"Every goal of the card is met: {numbers.listed([gate.title for gate in gates])}."

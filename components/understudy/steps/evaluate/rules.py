@@ -1,96 +1,171 @@
-"""Compute what a system is worth on human labels: figures, comparison, thresholds, slices, curves, errors.
+"""Compute what a system is worth on human labels: figures, comparison with its teacher, slices.
 
-Texts count once each, unweighted; intervals are 95% bootstrap intervals that draw whole groups with replacement.
+Labels given to texts are codes, their columns in the card's order. Texts count once each, unweighted; intervals are 95%
+bootstrap intervals that draw whole groups with replacement.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools, Column, Floats, Interval
+from understudy.stats.metrics import Bools, Column, Figure, Floats, Interval, Statistic
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.task.labels import Integers, LabelSpace
+from understudy.task.slices import NO_RULE
+from understudy.text import figures as names
 from understudy.text import numbers
 
 Verdict = Literal["better", "worse", "not told apart"]
-HARD_FIGURES: Mapping[str, metrics.Statistic] = {
-    "f1": metrics.f1,
-    "precision": metrics.precision,
-    "recall": metrics.recall,
-    "macro_f1": metrics.macro_f1,
-}
-SOFT_FIGURES: Mapping[str, metrics.Statistic] = {"ece": metrics.ece, "brier": metrics.brier}
+SIDED: Mapping[str, Statistic] = {"f1": metrics.f1, "precision": metrics.precision, "recall": metrics.recall}
 UNDEFINED = {
     "f1": "no text is positive and none is flagged",
     "precision": "no text is flagged",
     "recall": "no text is positive",
-    "macro_f1": "a label neither occurs nor is given",
+    "macro_f1": "there are no texts",
+    "accuracy": "there are no texts",
+    "weighted_f1": "there are no texts",
     "ece": "there are no probabilities",
     "brier": "there are no probabilities",
 }
-THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-BINS = 10
-CURVE_POINTS = 200
-TEXT_SHOWN = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Human labels, and the group of each text. Shapes (texts,)."""
+    """Human labels.
 
-    is_positive: Bools
+    Attributes:
+        space: the labels of the task.
+        codes: of the texts' labels, shape (texts,).
+        groups: of the texts, shape (texts,).
+    """
+
+    space: LabelSpace
+    codes: Integers
     groups: Column
 
     def at(self, chosen: Bools) -> "Truth":
         """Keep the chosen texts."""
-        return Truth(self.is_positive[chosen], self.groups[chosen])
+        return Truth(self.space, self.codes[chosen], self.groups[chosen])
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One system's answers: flagged or not, and its probability of the positive label if it gives one."""
+    """One system's answers.
 
-    predicted: Bools
-    probability: Floats | None = None
+    Attributes:
+        codes: of the labels that it gives, shape (texts,).
+        probabilities: shape (texts, labels); None where it gives none.
+    """
+
+    codes: Integers
+    probabilities: Floats | None = None
 
     def at(self, chosen: Bools) -> "Answers":
         """Keep the chosen texts."""
-        return Answers(self.predicted[chosen], None if self.probability is None else self.probability[chosen])
+        return Answers(self.codes[chosen], None if self.probabilities is None else self.probabilities[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a probability is of, and whether it came true: that a text is positive, else that its label is right.
+
+    Attributes:
+        probability: shape (texts,).
+        is_true: shape (texts,).
+    """
+
+    probability: Floats
+    is_true: Bools
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """F1 of the student minus F1 of its teacher, on the texts that both answered.
+    """A figure of the student minus that of its teacher, on the texts that both answered.
 
     Attributes:
+        figure: which one: the primary figure of the card.
         texts: how many they are.
-        student_f1: of the student on them.
-        teacher_f1: of the teacher.
+        student: the figure of the student on them.
+        teacher: of the teacher.
         difference: with its paired interval.
         chance: share of the resamples where the student is better.
         verdict: by the interval: above 0, below 0, or over 0.
     """
 
+    figure: str
     texts: int
-    student_f1: float
-    teacher_f1: float
+    student: float
+    teacher: float
     difference: Interval
     chance: float
     verdict: Verdict
 
 
-def figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> dict[str, Interval]:
-    """Return f1, precision, recall and macro_f1, and ece and brier where there are probabilities."""
-    drawing: dict[str, Any] = {"groups": truth.groups, "samples": config.samples, "seed": config.seed}
-    found = {
-        name: metrics.bootstrap(statistic, truth.is_positive, answers.predicted, **drawing)
-        for name, statistic in HARD_FIGURES.items()
+def against_rest(statistic: Statistic, label: int) -> Statistic:
+    """Make a figure of one label against the rest one of codes.
+
+    >>> float(against_rest(metrics.recall, 2)(np.array([2, 2, 0]), np.array([2, 1, 0])))
+    0.5
+    """
+
+    def figure(truth: Integers, predicted: Integers, weights: Floats | None = None) -> Figure:
+        return statistic(truth == label, predicted == label, weights)
+
+    return figure
+
+
+def statistics(space: LabelSpace) -> dict[str, Statistic]:
+    """Return the figures of labels given, each of codes: of the label that is looked for, if any, and of all."""
+    labels, looked_for = len(space), space.positive_index
+    whole: dict[str, Statistic] = {
+        "macro_f1": partial(metrics.macro_f1, labels=labels),
+        "accuracy": metrics.accuracy,
+        "weighted_f1": partial(metrics.weighted_f1, labels=labels),
     }
-    if answers.probability is not None:
-        for name, statistic in SOFT_FIGURES.items():
-            found[name] = metrics.bootstrap(statistic, answers.probability, truth.is_positive, **drawing)
+    if looked_for is None:
+        return whole
+    return {name: against_rest(statistic, looked_for) for name, statistic in SIDED.items()} | whole
+
+
+def drawing(truth: Truth, config: EvaluateConfig) -> dict[str, Any]:
+    """Return how the bootstrap draws these texts."""
+    return {"groups": truth.groups, "samples": config.samples, "seed": config.seed}
+
+
+def chances(answers: Answers) -> Floats:
+    """Return the probability of the label that each text gets, shape (texts,).
+
+    Raises:
+        ValueError: the system gives none.
+    """
+    if answers.probabilities is None:
+        raise ValueError("Answers must have probabilities, got none. Ask for them only where there are.")
+    return np.asarray(answers.probabilities[np.arange(len(answers.codes)), answers.codes])
+
+
+def claim(truth: Truth, answers: Answers) -> Claim:
+    """Say what the probabilities claim of each text, and whether it is so."""
+    looked_for = truth.space.positive_index
+    if looked_for is None or answers.probabilities is None:
+        return Claim(chances(answers), truth.codes == answers.codes)
+    return Claim(answers.probabilities[:, looked_for], truth.codes == looked_for)
+
+
+def figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> dict[str, Interval]:
+    """Return the figures of the labels given, and ece and brier where there are probabilities."""
+    drawn = drawing(truth, config)
+    found = {
+        name: metrics.bootstrap(statistic, truth.codes, answers.codes, **drawn)
+        for name, statistic in statistics(truth.space).items()
+    }
+    if answers.probabilities is not None:
+        said = claim(truth, answers)
+        found["ece"] = metrics.bootstrap(metrics.ece, said.probability, said.is_true, **drawn)
+        found["brier"] = metrics.bootstrap(metrics.brier, answers.probabilities, truth.codes, **drawn)
     return found
 
 
@@ -98,11 +173,12 @@ def system(name: str, title: str, truth: Truth, answers: Answers, config: Evalua
     """Describe one system: its figures, and which are undefined and why."""
     found = figures(truth, answers, config)
     records = {figure: metrics.as_record(interval) for figure, interval in found.items()}
-    undefined = [figure for figure in UNDEFINED if records.get(figure, {}).get("value") is None]
+    asked = [figure for figure in UNDEFINED if figure in {*statistics(truth.space), "ece", "brier"}]
+    undefined = [figure for figure in asked if records.get(figure, {}).get("value") is None]
     return {
         "name": name,
         "title": title,
-        "texts": len(truth.is_positive),
+        "texts": len(truth.codes),
         "figures": {figure: record for figure, record in records.items() if figure not in undefined},
         "undefined": {figure: UNDEFINED[figure] for figure in undefined},
     }
@@ -110,24 +186,37 @@ def system(name: str, title: str, truth: Truth, answers: Answers, config: Evalua
 
 def majority(truth: Truth) -> Answers:
     """Answer every text with the label that is commonest among these very texts, so at its best."""
-    return Answers(np.full(len(truth.is_positive), bool(truth.is_positive.mean() > 0.5)))
+    counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
+    if truth.space.positive_index is not None:
+        counts[truth.space.positive_index] -= 0.5  # of two that are as common it is the other one
+    return Answers(np.full(len(truth.codes), counts.argmax()))
+
+
+def by_rules(truth: Truth, found: Integers) -> Answers:
+    """Complete the labels that weak rules found: a text without gets the commonest one that is not looked for.
+
+    Args:
+        truth: human labels; what is commonest is counted on these very texts.
+        found: codes, NO_RULE where none matches, shape (texts,).
+    """
+    counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
+    if truth.space.positive_index is not None:
+        counts[truth.space.positive_index] = -1
+    return Answers(np.where(found == NO_RULE, counts.argmax(), found))
 
 
 def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateConfig) -> Comparison:
-    """Compare the student with its teacher on the same texts, by a paired bootstrap of F1."""
+    """Compare the student with its teacher on the same texts, by a paired bootstrap of the primary figure."""
+    figure = names.primary(truth.space.positive)
+    statistic = statistics(truth.space)[figure]
     difference, chance = metrics.paired_bootstrap(
-        metrics.f1,
-        truth.is_positive,
-        student.predicted,
-        teacher.predicted,
-        truth.groups,
-        samples=config.samples,
-        seed=config.seed,
+        statistic, truth.codes, student.codes, teacher.codes, truth.groups, samples=config.samples, seed=config.seed
     )
     return Comparison(
-        texts=len(truth.is_positive),
-        student_f1=metrics.f1(truth.is_positive, student.predicted),
-        teacher_f1=metrics.f1(truth.is_positive, teacher.predicted),
+        figure=figure,
+        texts=len(truth.codes),
+        student=float(statistic(truth.codes, student.codes)),
+        teacher=float(statistic(truth.codes, teacher.codes)),
         difference=difference,
         chance=chance,
         verdict=verdict_of(difference),
@@ -147,60 +236,34 @@ def verdict_of(difference: Interval) -> Verdict:
 
 def comparison_sentence(found: Comparison) -> str:
     """Say plainly how the student stands to its teacher, whichever is better."""
-    claim = {
+    claimed = {
         "better": "The student is better than its teacher",
         "worse": "The student is worse than its teacher",
         "not told apart": "The student and its teacher are not told apart",
     }[found.verdict]
     span = f"{numbers.signed(found.difference.low)} to {numbers.signed(found.difference.high)}"
     return (
-        f"{claim} on {numbers.count(found.texts, 'human-labelled test text')} "
-        f"(F1 {numbers.figure(found.student_f1)} against {numbers.figure(found.teacher_f1)}, "
+        f"{claimed} on {numbers.count(found.texts, 'human-labelled test text')} "
+        f"({names.TITLES[found.figure]} {numbers.figure(found.student)} against {numbers.figure(found.teacher)}, "
         f"difference {numbers.signed(found.difference.value)}, 95% interval {span})."
     )
 
 
-def threshold_table(truth: Truth, probability: Floats, chosen: float) -> list[dict[str, Any]]:
-    """What would be found and flagged at each threshold, the chosen one among them, in rising order."""
-    cuts = sorted({*THRESHOLDS, chosen})
-    return [{"threshold": cut, "is_chosen": cut == chosen, **_at(truth, probability >= cut)} for cut in cuts]
-
-
-def _at(truth: Truth, predicted: Bools) -> dict[str, float | None]:
-    found = {name: HARD_FIGURES[name](truth.is_positive, predicted) for name in ("precision", "recall", "f1")}
-    found["flagged_share"] = float(predicted.mean())
-    return {name: round(value, 6) if numbers.is_known(value) else None for name, value in found.items()}
-
-
-def curve(truth: Truth, probability: Floats) -> list[dict[str, float | None]]:
-    """Precision and recall at every score, or at some 200 of them, from the strictest threshold to the laxest."""
-    cuts = np.unique(probability)[::-1]
-    if len(cuts) > CURVE_POINTS:
-        cuts = cuts[np.unique(np.linspace(0, len(cuts) - 1, CURVE_POINTS).astype(int))]
-    points = [(float(cut), _at(truth, probability >= cut)) for cut in cuts]
-    return [
-        {"threshold": round(cut, 6), "precision": found["precision"], "recall": found["recall"]}
-        for cut, found in points
-    ]
-
-
-def reliability(truth: Truth, probability: Floats) -> list[dict[str, Any]]:
-    """Say how often texts were positive, beside how likely they were called, in ten bins; empty ones are left out."""
-    index = metrics.bin_index(probability, BINS)
-    bins = []
-    for number in sorted(set(index.tolist())):
-        inside = index == number
-        frequency = metrics.wilson(float(truth.is_positive[inside].sum()), int(inside.sum()))
-        bins.append(
-            {
-                "low": number / BINS,
-                "high": (number + 1) / BINS,
-                "texts": int(inside.sum()),
-                "probability": round(float(probability[inside].mean()), 6),
-                "frequency": metrics.as_record(frequency),
-            }
-        )
-    return bins
+def comparison_record(found: Comparison) -> dict[str, Any]:
+    """Write a comparison for JSON, with its sentence; the figure's name stands in the keys of its two values."""
+    values = {
+        f"student_{found.figure}": found.student,
+        f"teacher_{found.figure}": found.teacher,
+        "chance": found.chance,
+    }
+    return {
+        "figure": found.figure,
+        "texts": found.texts,
+        **{name: value if numbers.is_known(value) else None for name, value in values.items()},
+        "difference": metrics.as_record(found.difference),
+        "verdict": found.verdict,
+        "sentence": comparison_sentence(found),
+    }
 
 
 def slice_rows(
@@ -209,19 +272,22 @@ def slice_rows(
     slices: Mapping[str, Bools],
     config: EvaluateConfig,
 ) -> list[dict[str, Any]]:
-    """Measure F1, precision and recall of each system in each slice.
+    """Measure each system in each slice: by the label that is looked for, or by all.
 
     Args:
         truth: human labels.
         systems: answers by name, and which texts they answer.
         slices: which texts belong to each slice, by name, each of shape (texts,).
-        config: the step's settings.
+        config: the step's settings; a slice with fewer positive texts than `min_positives`, or fewer texts at all where
+            no label is looked for, has too few.
     """
     rows = []
+    looked_for = truth.space.positive_index
     for name, members in slices.items():
-        positives = int(truth.is_positive[members].sum())
-        row: dict[str, Any] = {"name": name, "texts": int(members.sum()), "positives": positives}
-        row["is_too_few"] = positives < config.min_positives
+        texts = int(members.sum())
+        positives = None if looked_for is None else int((truth.codes[members] == looked_for).sum())
+        row: dict[str, Any] = {"name": name, "texts": texts, "positives": positives}
+        row["is_too_few"] = (texts if positives is None else positives) < config.min_positives
         for who, (answers, is_answered) in systems.items():
             chosen = members & is_answered
             row[who] = _slice_figures(truth.at(chosen), answers.at(chosen), config)
@@ -230,45 +296,8 @@ def slice_rows(
 
 
 def _slice_figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> dict[str, Any]:
-    found = figures(truth, Answers(answers.predicted), config)
-    return {name: metrics.as_record(found[name]) for name in ("f1", "precision", "recall")}
-
-
-def errors_to_read(
-    table: Sequence[Mapping[str, Any]], is_positive: Bools, predicted: Bools, probability: Floats, limit: int
-) -> dict[str, Any]:
-    """Choose the errors that a person should read: those the student was surest of first.
-
-    Args:
-        table: a row a text, with `id`, `text`, `teacher_label` and `slices`.
-        is_positive: human labels, shape (texts,).
-        predicted: the student's, shape (texts,).
-        probability: the student's, of the positive label, shape (texts,).
-        limit: most texts of each kind.
-
-    Returns:
-        "missed" and "false_alarms", each a list of texts with their probability; and "counts" of all of them.
-    """
-    missed = [index for index in np.argsort(probability, kind="stable") if is_positive[index] and not predicted[index]]
-    alarms = [index for index in np.argsort(-probability, kind="stable") if predicted[index] and not is_positive[index]]
-
-    def shown(index: int) -> dict[str, Any]:
-        row = table[index]
-        return {
-            **row,
-            "text": numbers.clip(row["text"], TEXT_SHOWN),
-            "probability": round(float(probability[index]), 4),
-        }
-
+    known = statistics(truth.space)
     return {
-        "missed": [shown(int(index)) for index in missed[:limit]],
-        "false_alarms": [shown(int(index)) for index in alarms[:limit]],
-        "counts": {"missed": len(missed), "false_alarms": len(alarms)},
+        name: metrics.as_record(metrics.bootstrap(known[name], truth.codes, answers.codes, **drawing(truth, config)))
+        for name in names.of_parts(truth.space.positive)
     }
-
-
-def comparison_record(found: Comparison) -> dict[str, Any]:
-    """Write a comparison for JSON, with its sentence."""
-    record = {**asdict(found), "difference": metrics.as_record(found.difference)}
-    finite = {name: value if value == value else None for name, value in record.items()}  # noqa: PLR0124 - nan
-    return {**finite, "sentence": comparison_sentence(found)}

@@ -19,16 +19,16 @@ SHORTEST_TIMING_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Probabilities of the positive label, and how long they took.
+    """Probabilities of the labels, and how long they took.
 
     Attributes:
-        probability: shape (texts,).
+        probabilities: calibrated, shape (texts, labels).
         texts_per_second: in batches on all cores.
         latency_ms: of single texts on one thread, shape (some texts,).
         cores: of this machine.
     """
 
-    probability: Floats
+    probabilities: Floats
     texts_per_second: float
     latency_ms: Floats
     cores: int
@@ -43,20 +43,20 @@ def score(folder: Path, texts: Sequence[str], latency_texts: int) -> Scored:
         latency_texts: most texts that are scored one at a time, evenly spread over `texts`.
     """
     bundle = Bundle.open(folder)
-    probability, texts_per_second = _throughput(bundle, texts)
+    probabilities, texts_per_second = _throughput(bundle, texts)
     chosen = np.unique(np.linspace(0, len(texts) - 1, min(latency_texts, len(texts))).astype(int))
     latency_ms = _latencies(Bundle.open(folder, threads=1), [texts[index] for index in chosen])
-    return Scored(probability, texts_per_second, latency_ms, cores())
+    return Scored(probabilities, texts_per_second, latency_ms, cores())
 
 
 def _throughput(bundle: Bundle, texts: Sequence[str]) -> tuple[Floats, float]:
     """Score all texts, again and again until the time is long enough to be measured."""
-    bundle.probabilities(texts[:WARM_UP_TEXTS])
+    bundle.score(texts[:WARM_UP_TEXTS])
     started, passes = time.perf_counter(), 0
     while passes == 0 or time.perf_counter() - started < SHORTEST_TIMING_S:
-        probability = _scored(bundle, texts)
+        probabilities = _scored(bundle, texts)
         passes += 1
-    return probability, len(texts) * passes / (time.perf_counter() - started)
+    return probabilities, len(texts) * passes / (time.perf_counter() - started)
 
 
 def _scored(bundle: Bundle, texts: Sequence[str]) -> Floats:
@@ -64,18 +64,18 @@ def _scored(bundle: Bundle, texts: Sequence[str]) -> Floats:
     with track(len(texts), "evaluate: texts scored") as progress:
         for start in range(0, len(texts), PIECE_TEXTS):
             piece = texts[start : start + PIECE_TEXTS]
-            pieces.append(bundle.probabilities(piece)[:, bundle.positive_index])
+            pieces.append(bundle.score(piece).probabilities)
             progress.advance(len(piece))
     return np.concatenate(pieces)
 
 
 def _latencies(bundle: Bundle, texts: Sequence[str]) -> Floats:
     for text in texts[:WARM_UP_TEXTS]:
-        bundle.probabilities([text])
+        bundle.score([text])
     durations = []
     for text in texts:
         started = time.perf_counter()
-        bundle.probabilities([text])
+        bundle.score([text])
         durations.append((time.perf_counter() - started) * 1000)
     return np.asarray(durations)
 

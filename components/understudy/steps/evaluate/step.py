@@ -91,9 +91,11 @@ def _metrics(found: dict[str, Any]) -> dict[str, float]:
     }
     figures |= {name: student[name] for name in ("p95_latency_ms", "cost_per_1k_usd")}
     if comparison := found["comparison"]:
-        difference = comparison["difference"]
-        figures |= {"teacher_f1": comparison["teacher_f1"], "chance_better_than_teacher": comparison["chance"]}
+        figure, difference = comparison["figure"], comparison["difference"]
+        figures[f"teacher_{figure}"] = comparison[f"teacher_{figure}"]
+        figures["chance_better_than_teacher"] = comparison["chance"]
         figures |= {
-            f"f1_over_teacher{end}": difference[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            f"{figure}_over_teacher{end}": difference[key]
+            for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
         }
     return defined({name: value for name, value in figures.items() if value is not None})

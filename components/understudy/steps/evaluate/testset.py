@@ -16,7 +16,8 @@ from understudy.task.card import Card
 from understudy.teacher.answers import teacher_answers
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
-TEACHER_COLUMNS = ("teacher_label", "teacher_is_positive", "teacher_probability", "cost_usd", "is_rehearsal")
+TEACHER_COLUMNS = ("teacher_label", "teacher_probabilities", "cost_usd", "is_rehearsal")
+NAMED = 10  # labels that a message lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,8 @@ def read(test: Path, card: Card, test_judgements: Path | None, most_faulty: floa
     found, faults = (_artifact(test), []) if is_artifact else _file(test, card)
     if not len(found.table):
         why = ", ".join(f"{rows} {reason}" for reason, rows in found.refused.items()) or "no rows"
-        labels = ", ".join(card.label_names)
         raise BadData(
-            f"A test set must hold texts with a human label among {labels}, got none ({test}; refused: {why}). "
+            f"A test set must hold texts with a human label among {_listed(card)}, got none ({test}; refused: {why}). "
             "Use the card's names of the labels."
         )
     _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), most_faulty)
@@ -83,16 +83,21 @@ def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     table = table.with_columns(is_known=is_known, is_first=is_first, is_copy=is_copy)
     unknown = table.filter(~pl.col("is_known"))
     repeated = table.filter(pl.col("is_known") & ~pl.col("is_first"))
-    names = ", ".join(card.label_names)
     faults = [
         *refusals,
-        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label", pl.lit(names))),
+        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label", pl.lit(_listed(card)))),
         *_faults(repeated.filter(~pl.col("is_copy")), "repeated_id", pl.lit("an earlier row has this id")),
     ]
     reasons = Counter(refusal.reason for refusal in refusals)
     reasons += Counter(unknown_label=len(unknown), repeated_id=len(repeated))
     kept = table.filter(pl.col("is_known") & pl.col("is_first")).drop("is_known", "is_first", "is_copy", "file", "row")
     return LabelledTexts(test.name, kept, dict(sorted(reasons.items()))), faults
+
+
+def _listed(card: Card) -> str:
+    """Name the labels in a message, the first of many."""
+    more = len(card.label_names) - NAMED
+    return ", ".join(card.label_names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _faults(rows: pl.DataFrame, reason: str, detail: pl.Expr) -> list[Refusal]:

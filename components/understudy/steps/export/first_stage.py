@@ -116,8 +116,8 @@ def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame
     """Keep the held-out texts that the student was not trained on, each with the number of texts that it stands for.
 
     The student knows its own training texts by heart, so they say little of new ones. Among those, texts that the weak
-    rules name a label for are over-represented: what is left of each kind stands for all of it. Where too little is left
-    of a kind, its training texts stand for themselves.
+    rules name a label for are over-represented: what is left of each kind stands for all of it. Where too little of a
+    kind is left, its training texts stand for themselves.
 
     Args:
         texts: columns id, group, text and is_held_out.

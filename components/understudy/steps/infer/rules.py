@@ -177,7 +177,7 @@ class Known:
     def __init__(self, scored: pl.DataFrame) -> None:
         ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
         self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
-        self._answers = ordered.select(ANSWERED)
+        self._answers = [ordered[name].to_numpy() for name in ANSWERED]
         self._here: dict[str, Answer] = {}
 
     def find(self, content: str) -> Answer | None:
@@ -190,7 +190,7 @@ class Known:
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                return Answer(*self._answers.row(position))
+                return Answer(*(column[position].item() for column in self._answers))
             position += 1
         return None
 

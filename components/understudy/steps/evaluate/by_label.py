@@ -1,0 +1,123 @@
+"""Measure every label against the rest, and find which labels are taken for which."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from understudy.stats import metrics
+from understudy.stats.metrics import Floats, Interval
+from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.steps.evaluate.rules import Answers, Truth, drawing
+from understudy.task.labels import Integers
+
+FIGURES = ("precision", "recall", "f1")
+PAIRS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFigures:
+    """Precision, recall and F1 of every label against the rest, and the same in each resample.
+
+    Attributes:
+        values: shape (figures, labels), figures in the order of `FIGURES`; nan where undefined.
+        draws: shape (samples, figures, labels).
+    """
+
+    values: Floats
+    draws: Floats
+
+    def interval(self, figure: str, label: int) -> Interval:
+        """Return a figure of a label with its 95% interval."""
+        place = FIGURES.index(figure)
+        drawn = self.draws[:, place, label]
+        known = drawn[~np.isnan(drawn)]
+        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+        return Interval(float(self.values[place, label]), float(low), float(high))
+
+    def draws_of(self, figure: str, label: int) -> Floats:
+        """Return a figure of a label in each resample, shape (samples,)."""
+        return self.draws[:, FIGURES.index(figure), label]
+
+
+def shares(truth: Integers, predicted: Integers, weights: Floats | None = None, *, labels: int) -> Floats:
+    """Precision, recall and F1 of every label against the rest, shape (..., 3, labels); nan where undefined.
+
+    >>> shares(np.array([0, 0, 1]), np.array([0, 1, 1]), labels=3).round(2).tolist()
+    [[1.0, 0.5, nan], [0.5, 1.0, nan], [0.67, 0.67, nan]]
+    """
+    counts = metrics.label_counts(truth, predicted, labels, weights)
+    both = counts.given + counts.true
+    found = [metrics.share(counts.right, counts.given), metrics.share(counts.right, counts.true)]
+    return np.stack([*found, metrics.share(2 * counts.right, both)], axis=-2)
+
+
+def measure(truth: Truth, answers: Answers, config: EvaluateConfig) -> LabelFigures:
+    """Measure every label of a system's answers, from the same resamples."""
+    labels = len(truth.space)
+
+    def statistic(codes: Integers, given: Integers, weights: Floats | None = None) -> Floats:
+        return shares(codes, given, weights, labels=labels)
+
+    draws = metrics.draws_of(statistic, truth.codes, answers.codes, **drawing(truth, config))
+    return LabelFigures(statistic(truth.codes, answers.codes), draws)
+
+
+def rows(
+    truth: Truth,
+    student: Answers,
+    measured: Mapping[str, LabelFigures],
+    config: EvaluateConfig,
+) -> list[dict[str, Any]]:
+    """Describe every label, the commonest first.
+
+    Args:
+        truth: human labels.
+        student: its answers to the same texts.
+        measured: figures by the name of the system, the student among them.
+        config: the step's settings; a label with fewer texts than `min_positives` has too few to rely on.
+    """
+    counts = metrics.label_counts(truth.codes, student.codes, len(truth.space))
+    found = []
+    for label in np.argsort(-counts.true, kind="stable").tolist():
+        row: dict[str, Any] = {
+            "name": truth.space.names[label],
+            "texts": int(counts.true[label]),
+            "given": int(counts.given[label]),
+            "is_too_few": bool(counts.true[label] < config.min_positives),
+        }
+        for who, figures in measured.items():
+            row[who] = {name: metrics.as_record(figures.interval(name, label)) for name in FIGURES}
+        found.append(row)
+    return found
+
+
+def confusion(truth: Truth, student: Answers) -> dict[str, Any]:
+    """Count which labels are taken for which.
+
+    Returns:
+        `cells`, a list of [column of the true label, column of the label given, texts], for all that occur; `pairs`,
+        the commonest mistakes with their share of the true label's texts; `wrong`, how many texts got a wrong label;
+        and `kinds`, how many mistakes there are of different labels.
+    """
+    names = truth.space.names
+    matrix = metrics.confusion_matrix(truth.codes, student.codes, len(names))
+    cells = [(int(true), int(given), int(matrix[true, given])) for true, given in np.argwhere(matrix)]
+    of_label = matrix.sum(axis=1)
+    wrong = [cell for cell in cells if cell[0] != cell[1]]
+    wrong.sort(key=lambda cell: (-cell[2], -cell[2] / of_label[cell[0]], cell))
+    return {
+        "cells": [list(cell) for cell in cells],
+        "pairs": [
+            {
+                "label": names[true],
+                "given": names[given],
+                "texts": texts,
+                "share": round(texts / float(of_label[true]), 6),
+            }
+            for true, given, texts in wrong[:PAIRS_SHOWN]
+        ],
+        "wrong": sum(texts for _, _, texts in wrong),
+        "kinds": len(wrong),
+    }
