@@ -8,7 +8,7 @@ watch/quality/<day>-<answers>-<hash>.json   what people and the teacher said up 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -18,11 +18,11 @@ from understudy.stats.drift.summary import Reference, Summary
 from understudy.store import codecs, layout, registry
 from understudy.store.names import CardName, Day, Version
 from understudy.store.storage import Store
+from understudy.text import figures
 
 FORMAT = QUALITY_FORMAT = 2
 VERDICTS = ("fine", "look", "retrain")
 PAGE = layout.WATCH_NEWEST.key()
-FigureName = Literal["f1", "macro_f1"]  # the primary one: F1 of the label that is looked for, else the mean of all
 
 
 class Figure(TypedDict):
@@ -75,7 +75,7 @@ class Cycle(TypedDict):
     version: Version
     published: str
     trained_texts: int | None
-    figure: FigureName
+    figure: str
     primary: Figure | None
 
 
@@ -90,7 +90,7 @@ class DatedTestSet(TypedDict):
     texts: int
     measured_on: int
     labels: dict[str, int]
-    figure: FigureName
+    figure: str
     primary: Figure
     published: Figure | None
     difference: Figure | None
@@ -219,7 +219,7 @@ class Quality:
 
     date: Day
     card: CardName
-    figure: FigureName
+    figure: str
     samples: Sequence[Sample]
     months: Sequence[Month]
     cycles: Sequence[Cycle]
@@ -317,21 +317,16 @@ def learning_curve(store: Store) -> list[Cycle]:
     return [_cycle(store, version, when) for version, when in published.items()]
 
 
-def primary_name(positive_label: str | None) -> FigureName:
-    """Return the name of a task's primary figure, by the label that it looks for."""
-    return "macro_f1" if positive_label is None else "f1"
-
-
 def _cycle(store: Store, version: str, published: str) -> Cycle:
     stored = registry.read_version(store, version)
     settings = registry.fetch_settings(store, version)
-    figure, paper = primary_name(settings["positive_label"]), f"{stored.papers}/evaluation.json"
+    figure, paper = figures.primary(settings["positive_label"]), f"{stored.papers}/evaluation.json"
     found = _published(registry.read_paper(store, stored, paper), figure) if paper in stored.files else None
     trained = settings.get("trained_texts")
     return Cycle(version=version, published=published, trained_texts=trained, figure=figure, primary=found)
 
 
-def _published(evaluation: Mapping[str, Any], figure: FigureName) -> Figure | None:
+def _published(evaluation: Mapping[str, Any], figure: str) -> Figure | None:
     """Return one of the student's figures in an evaluation, with its interval."""
     student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
     if student is None or figure not in student["figures"]:

@@ -12,7 +12,7 @@ from understudy.stats.drift import series as drift
 from understudy.stats.drift.series import BY_NAME, SERIES, SHARES, Shares
 from understudy.stats.drift.summary import Summary
 from understudy.store.watch_records import LabelFigures, Night, Quality, Sample, Value
-from understudy.text import numbers
+from understudy.text import figures, numbers
 
 NIGHTS_IN_TABLE = 31
 MOST_CHARTS = 4  # of shares, where those of several labels are watched
@@ -59,6 +59,7 @@ def page(nights: Sequence[Night], answered: Quality) -> str:
         nights=nights[-NIGHTS_IN_TABLE:][::-1],
         series_count=len(SERIES),
         words=sentences,
+        headed=figures.headed,
     )
 
 
@@ -90,7 +91,7 @@ def _tiles(night: Night, answered: Quality, sample: Sample | None) -> list[Mappi
         ("Texts", f"{night.texts:,}", f"night of {night.date}"),
         ("Refused rows", f"{refused:,}", numbers.reasons(night.refused)),
         (
-            f"{sentences.primary(answered.figure)} by people",
+            f"{figures.headed(answered.figure)} by people",
             numbers.figure(primary["value"] if primary else None),
             sentences.of_sample(sample),
         ),

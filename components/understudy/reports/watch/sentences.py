@@ -5,7 +5,7 @@ from typing import Literal
 
 from understudy.stats.drift.attribution import Explained
 from understudy.stats.drift.series import BY_NAME
-from understudy.store.watch_records import Figure, FigureName, Night, Sample, Value
+from understudy.store.watch_records import Figure, Night, Sample, Value
 from understudy.text import numbers
 
 Cause = Literal["content", "base rate", "scores"]
@@ -24,7 +24,6 @@ SUBJECTS = {
     "errors": "The share of errors that people found",
     "missed": "The share of texts that the first stage lost",
 }
-PRIMARY: dict[FigureName, str] = {"f1": "F1", "macro_f1": "Macro F1"}
 CAUSES: dict[Cause, str] = {
     "content": "The texts themselves have changed.",
     "base rate": "Texts of each label stayed as they were: the base rate has changed, not the content.",
@@ -83,11 +82,6 @@ def share(night: Night) -> str:
     if value is None or night.positive_label is not None:
         return amount("shares", value.value if value else None)
     return f"{value.label} {amount('shares', value.value)}"
-
-
-def primary(name: FigureName) -> str:
-    """Name the primary figure."""
-    return PRIMARY.get(name, name)
 
 
 def of_sample(sample: Sample | None) -> str:

@@ -23,11 +23,11 @@ from understudy.store.watch_records import (
     Rate,
     Sample,
     learning_curve,
-    primary_name,
     quality_days,
 )
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
+from understudy.text import figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: 
     return Quality(
         date=day,
         card=card.name,
-        figure=primary_name(space.positive),
+        figure=figures.primary(space.positive),
         samples=sample_records(answered, space),
         months=_months(answered, space),
         cycles=learning_curve(store),

@@ -14,9 +14,10 @@ from understudy.stats.metrics import Interval
 from understudy.steps.watch import quality
 from understudy.store import codecs, layout, tables
 from understudy.store.storage import Store
-from understudy.store.watch_records import DatedTestSet, Figure, learning_curve, primary_name
+from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
+from understudy.text import figures
 
 
 def quarter_before(day: str) -> tuple[str, str]:
@@ -69,7 +70,7 @@ def gold(rows: pl.DataFrame) -> bytes:
 def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> DatedTestSet:
     """Set the primary figure on the new test set beside that on the one that the bundle was published on."""
     space, version = LabelSpace.of(card), str(rows["version"][-1])
-    figure = primary_name(space.positive)
+    figure = figures.primary(space.positive)
     own = rows.filter(pl.col("version") == version).with_columns(weight=pl.lit(1.0))
     found = quality.primary(own, space)
     cycle = next((one for one in learning_curve(store) if one["version"] == version), None)
