@@ -2,9 +2,9 @@
 
     python -m benchmarks.label_watch
 
-A night draws whole groups of one to eight texts; half of the texts share their group's label, the others have labels of
-their own. Half of the labels' weight is spread by Zipf's law, half evenly, so that many labels are rare. In a quiet year
-nothing changes; false alarms are those of the series of the shares alone, for which the promise is one in
+A night draws whole groups of one to eight texts; half of the texts share their group's label, the others have labels
+of their own. Half of the labels' weight is spread by Zipf's law, half evenly, so that many labels are rare. In a
+quiet year nothing changes; false alarms are those of the series of the shares alone, for which the promise is one in
 `false_alarm_nights` times the number of series. For the delay the label whose share is nearest to 5% doubles at the
 others' cost, after a month of quiet nights. No data is needed.
 """
