@@ -27,7 +27,7 @@ def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
 
 
 def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
-    """Like `weak_labels`, but only of labels that are looked at: the positive one, or all where none is. Shape (texts,).
+    """Like `weak_labels`, but only labels that are looked at: the positive one, else all of them. Shape (texts,).
 
     The first set for the teacher is richer in these texts than the pool.
     """
