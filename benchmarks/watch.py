@@ -16,7 +16,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import click
@@ -24,12 +24,13 @@ import numpy as np
 import polars as pl
 
 from benchmarks.figures import Figure, report
-from understudy.stats.drift import detector, series, summary, words
-from understudy.stats.drift.series import NIGHTLY, Point
-from understudy.stats.drift.summary import Reference, Summary, describe
-from understudy.stats.metrics import Bools, Floats
+from understudy.stats.drift import detector, series, words
+from understudy.stats.drift.series import CONTENT, SHARES, Point
+from understudy.stats.drift.summary import Reference, Summary, describe, measured, of_columns
+from understudy.stats.metrics import Codes, Floats
 from understudy.steps.watch import rules
 from understudy.steps.watch.config import WatchConfig
+from understudy.task.labels import LabelSpace
 
 TASK = Path(__file__).parents[1] / "pipelines/tasks/hotel-tips"
 SEED = 20261122
@@ -38,6 +39,7 @@ THRESHOLD, DISTANCE = 0.4, 2.6  # of the two labels' scores, in standard deviati
 REFERENCE_TEXTS, NIGHTS, BEFORE, AFTER, CALM = 400, 365, 30, 60, 7
 SIZES = (200, 2000)
 SHIFTS = ("prior", "content")
+TIPS = LabelSpace(("other", "tip"), "tip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Drawn:
 
     Attributes:
         texts: of each group, shape (groups,).
-        rows: sums, products, bins and bin sums, flat, shape (groups, numbers).
+        rows: summaries, flat, shape (groups, numbers).
         ranks: for each of the three measures, texts by the rank of their value, shape (3, groups, ranks).
     """
 
@@ -78,11 +80,21 @@ def corpus() -> pl.DataFrame:
 
 
 def scored(texts: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Give each text a calibrated probability at the quiet share, and each tip a lot by which it is thinned out."""
+    """Give each text a calibrated probability of a tip at the quiet share, a label by the threshold, and a lot.
+
+    By its lot a tip is thinned out.
+    """
     is_tip = texts["is_tip"].to_numpy()
     score = rng.normal(is_tip * DISTANCE, 1.0)
     log_odds = DISTANCE * score - DISTANCE**2 / 2 + math.log(QUIET / (1 - QUIET))
-    return texts.with_columns(probability=pl.Series(1 / (1 + np.exp(-log_odds))), lot=pl.Series(rng.random(len(texts))))
+    tip = 1 / (1 + np.exp(-log_odds))
+    is_found = pl.Series(tip >= THRESHOLD)
+    return texts.with_columns(
+        tip=pl.Series(tip),
+        label=pl.select(pl.when(is_found).then(pl.lit("tip")).otherwise(pl.lit("other"))).to_series(),
+        probability=pl.Series(np.where(tip >= THRESHOLD, tip, 1 - tip)),
+        lot=pl.Series(rng.random(len(texts))),
+    )
 
 
 def thinned(texts: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -94,31 +106,41 @@ def thinned(texts: pl.DataFrame, share: float) -> pl.DataFrame:
 
 def drawn(texts: pl.DataFrame, reference: Reference, cuts: Sequence[Floats]) -> Drawn:
     """Put each group into numbers."""
-    bits = measures(texts, reference)[2]
-    probability, is_positive = texts["probability"].to_numpy(), (texts["probability"] >= THRESHOLD).to_numpy()
     index = np.unique(texts["group"].to_numpy(), return_inverse=True)[1]
-    rows = [_flat(_one(texts, is_positive, probability, bits, index == group)) for group in range(index.max() + 1)]
+    rows = _rows(texts, index, reference)
     ranks = [
         _ranked(np.searchsorted(cut, values, side="right"), index, len(cut) + 1)
         for cut, values in zip(cuts, measures(texts, reference), strict=True)
     ]
-    return Drawn(np.bincount(index).astype(float), np.stack(rows), np.stack(ranks))
+    return Drawn(np.bincount(index).astype(float), rows, np.stack(ranks))
 
 
 def measures(texts: pl.DataFrame, reference: Reference) -> tuple[Floats, Floats, Floats]:
-    """Return probability, length and surprise of each text."""
+    """Return probability of a tip, length and surprise of each text."""
     bits = words.mean_surprise(words.words_of(texts["text"]), reference.counts, len(texts))
     lengths = np.log1p(texts["text"].str.count_matches(words.WORD).to_numpy())
-    return texts["probability"].to_numpy(), lengths, np.nan_to_num(bits, nan=reference.surprise)
+    return texts["tip"].to_numpy(), lengths, np.nan_to_num(bits, nan=float(reference.overall[2]))
 
 
-def _one(texts: pl.DataFrame, is_positive: Bools, probability: Floats, bits: Floats, own: Bools) -> Summary:
-    lengths = np.log1p(texts["text"].str.count_matches(words.WORD).to_numpy())
-    return summary.of_columns(np.zeros(own.sum()), is_positive[own], probability[own], lengths[own], bits[own])
+def _rows(texts: pl.DataFrame, index: Codes, reference: Reference) -> Floats:
+    """Summarise each group alone, shape (groups, numbers)."""
+    codes = TIPS.codes(texts["label"])
+    bits = words.mean_surprise(words.words_of(texts["text"]), reference.counts, len(texts))
+    residuals = np.nan_to_num(measured(texts, TIPS, codes, bits) - reference.means[codes], nan=0.0)
+    cells = reference.cells.of_texts(codes, texts["probability"].to_numpy())
+    parts = len(reference.cells.probabilities)
+    rows = []
+    for group in range(int(index.max()) + 1):
+        own = index == group
+        found = of_columns(
+            index[own], codes[own], residuals=residuals[own], cells=cells[own], labels=len(TIPS), parts=parts
+        )
+        rows.append(_flat(found))
+    return np.stack(rows)
 
 
 def _flat(found: Summary) -> Floats:
-    return np.concatenate([found.sums, found.products.ravel(), found.bins, found.bin_sums])
+    return np.concatenate([np.ravel(getattr(found, one.name)) for one in fields(Summary)])
 
 
 def _ranked(place: Floats, index: Floats, size: int) -> Floats:
@@ -127,18 +149,15 @@ def _ranked(place: Floats, index: Floats, size: int) -> Floats:
     return table
 
 
-def summary_of(row: Floats, groups: int) -> Summary:
-    """Read a night's sum of rows."""
-    width, bins = summary.WIDTH, len(summary.EDGES) + 1
-    parts = np.split(row, np.cumsum([width, width * width, bins]))
-    return Summary(
-        texts=float(parts[0][0] + parts[0][len(summary.MEASURES)]),
-        groups=groups,
-        sums=parts[0],
-        products=parts[1].reshape(width, width),
-        bins=parts[2],
-        bin_sums=parts[3],
-    )
+def summary_of(row: Floats, like: Summary) -> Summary:
+    """Read a night's sum of rows; `like` is of the same shapes."""
+    found, start = {}, 0
+    for one in fields(Summary):
+        shape = np.shape(getattr(like, one.name))
+        size = math.prod(shape)
+        part = row[start : start + size].reshape(shape)
+        found[one.name], start = (part if shape else float(part)), start + size
+    return Summary(**{**found, "groups": int(found["groups"])})
 
 
 def choose(rng: np.random.Generator, source: Drawn, texts: int, nights: int) -> Floats:
@@ -155,36 +174,37 @@ class Year:
     ranks: Floats
 
 
-def nights_of(times: Floats, source: Drawn) -> tuple[Floats, Floats, Floats]:
-    """Sum the rows of the groups that were drawn: rows, ranks and number of groups of each night."""
-    return times @ source.rows, np.einsum("ng,mgr->nmr", times, source.ranks, optimize=True), times.sum(axis=1)
+def nights_of(times: Floats, source: Drawn) -> tuple[Floats, Floats]:
+    """Sum the rows of the groups that were drawn: rows and ranks of each night."""
+    return times @ source.rows, np.einsum("ng,mgr->nmr", times, source.ranks, optimize=True)
 
 
-def year(rng: np.random.Generator, texts: int, plan: Sequence[tuple[Drawn, Drawn | None, int]]) -> Year:
+def year(rng: np.random.Generator, texts: int, plan: Sequence[tuple[Drawn, Drawn | None, int]], like: Summary) -> Year:
     """Draw nights: for each part of the plan its source, what takes the place of a fifth of it, and its nights."""
-    rows, ranks, groups = [], [], []
+    rows, ranks = [], []
     for source, strange, nights in plan:
         share = 1.0 - (STRANGE if strange else 0.0)
         found = nights_of(choose(rng, source, round(texts * share), nights), source)
         if strange:
             more = nights_of(choose(rng, strange, round(texts * STRANGE), nights), strange)
-            found = (found[0] + more[0], found[1] + more[1], found[2] + more[2])
+            found = (found[0] + more[0], found[1] + more[1])
         rows.append(found[0])
         ranks.append(found[1])
-        groups.append(found[2])
-    counted = np.concatenate(groups)
-    summaries = [summary_of(row, int(count)) for row, count in zip(np.concatenate(rows), counted, strict=True)]
-    return Year(summaries, np.concatenate(ranks))
+    return Year([summary_of(row, like) for row in np.concatenate(rows)], np.concatenate(ranks))
 
 
-def watch_alarms(found: Year, reference: Summary, config: WatchConfig) -> list[int]:
+def watch_alarms(found: Year, reference: Reference, config: WatchConfig) -> list[int]:
     """Return the nights on which the watch raises an alarm."""
+    limit, tolerances = rules.limit(config), rules.tolerances(config)
+    nights = [series.shares(night, reference.summary, TIPS.sides) for night in found.summaries]
+    known = series.shares(reference.summary, reference.summary, TIPS.sides)
+    together = detector.follow_together(nights, known, tolerances[SHARES], limit)
+    alarms = [place for place, one in enumerate(together) if one and one.is_alarm]
     points = [series.points(night, reference) for night in found.summaries]
-    known = series.points(reference, reference)
-    alarms: list[int] = []
-    for name in NIGHTLY:
+    expected = series.points(reference.summary, reference)
+    for name in CONTENT:
         values: list[Point | None] = [night[name] for night in points]
-        verdicts = detector.follow(values, known[name], rules.tolerances(config)[name], rules.limit(config))
+        verdicts = detector.follow(values, expected[name], tolerances[name], limit)
         alarms += [place for place, verdict in enumerate(verdicts) if verdict and verdict.is_alarm]
     return sorted(alarms)
 
@@ -237,16 +257,16 @@ class Simulator:
     strange: Drawn
     reference: Reference
 
-    def reference_of(self, rng: np.random.Generator) -> tuple[Summary, Floats]:
+    def reference_of(self, rng: np.random.Generator) -> tuple[Reference, Floats]:
         """Draw a reference of its own for a year, of the quiet texts."""
-        times = choose(rng, self.quiet, REFERENCE_TEXTS, 1)
-        rows, ranks, groups = nights_of(times, self.quiet)
-        return summary_of(rows[0], int(groups[0])), ranks[0]
+        rows, ranks = nights_of(choose(rng, self.quiet, REFERENCE_TEXTS, 1), self.quiet)
+        return replace(self.reference, summary=summary_of(rows[0], self.reference.summary)), ranks[0]
 
     def shifted(self, rng: np.random.Generator, texts: int, shift: str) -> Year:
         """Draw quiet nights, then nights after a shift."""
         source, strange = (self.raised, None) if shift == "prior" else (self.quiet, self.strange)
-        return year(rng, texts, [(self.quiet, None, BEFORE), (source, strange, AFTER)])
+        plan = [(self.quiet, None, BEFORE), (source, strange, AFTER)]
+        return year(rng, texts, plan, self.reference.summary)
 
 
 def simulator() -> Simulator:
@@ -256,7 +276,8 @@ def simulator() -> Simulator:
     names = own["group"].unique(maintain_order=True)
     first = names[: len(names) // 7].implode()  # their words are the reference's; nights draw from the others
     base = thinned(own.filter(pl.col("group").is_in(first)), QUIET)
-    reference = describe(base, (base["probability"] >= THRESHOLD).to_numpy())
+    tip = base["tip"].to_numpy()
+    reference = describe(base, TIPS, np.stack([1 - tip, tip], axis=1))
     rest = own.filter(~pl.col("group").is_in(first))
     cuts = [
         np.unique(np.quantile(values, np.linspace(0, 1, 201))) for values in measures(thinned(rest, QUIET), reference)
@@ -290,7 +311,7 @@ def measure(world: Simulator, texts: int, years: int, config: WatchConfig) -> di
     alarms, statistics = [], []
     for _ in range(years):
         reference, ranks = world.reference_of(rng)
-        quiet = year(rng, texts, [(world.quiet, None, NIGHTS)])
+        quiet = year(rng, texts, [(world.quiet, None, NIGHTS)], world.reference.summary)
         alarms.append(len(watch_alarms(quiet, reference, config)))
         statistics.append(smirnov(quiet, ranks))
     figures = {f"false_alarms_per_year_{texts}": mean_interval(alarms, rng)}

@@ -11,17 +11,20 @@ import numpy as np
 import polars as pl
 
 from tests.bundles import make_bundle
-from understudy.stats.drift.summary import describe
+from understudy.stats.drift.summary import Reference, describe
+from understudy.steps.watch.nightly import probabilities as known_probabilities
 from understudy.store import manifests, registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.storage import Store
+from understudy.task.labels import LabelSpace
 
 TOPICS = {
     "hotel": "room bed lift bar breakfast lobby pool towel staff desk floor shower window stairs garden roof",
     "ferry": "ferry deck harbour gangway cabin wave anchor crew island tide buoy mast cargo porthole rope pier",
 }
+TIPS = LabelSpace(("other", "tip"), "tip")
 COMMON = "the a of and to in was we it for at on with had our but very"
 
 
@@ -30,6 +33,7 @@ def _figure(value: float | None, low: float | None, high: float | None) -> dict[
 
 
 KNOWN = {  # what is known of a model's quality, but for day and card
+    "figure": "f1",
     "samples": [
         {
             "date": "2026-11-03",
@@ -38,22 +42,33 @@ KNOWN = {  # what is known of a model's quality, but for day and card
             "answered": 80,
             "taught": 0,
             "labels": {
-                "tip": {"precision": _figure(0.81, 0.7, 0.9), "recall": _figure(0.76, 0.6, 0.88)},
-                "other": {"precision": _figure(0.95, 0.9, 0.98), "recall": _figure(None, None, None)},
+                "tip": {
+                    "precision": _figure(0.81, 0.7, 0.9),
+                    "recall": _figure(0.76, 0.6, 0.88),
+                    "change": _figure(-0.04, -0.2, 0.1),
+                },
+                "other": {"precision": _figure(0.95, 0.9, 0.98), "recall": _figure(None, None, None), "change": None},
             },
-            "f1": _figure(0.785, 0.68, 0.86),
+            "primary": _figure(0.785, 0.68, 0.86),
             "errors": {**_figure(0.06, 0.03, 0.12), "texts": 70.5},
             "disagreement": {**_figure(None, 0.0, 1.0), "texts": 0.0},
         }
     ],
-    "months": [{"month": "2026-11", "texts": 80, "f1": _figure(0.785, 0.68, 0.86)}],
+    "months": [{"month": "2026-11", "texts": 80, "primary": _figure(0.785, 0.68, 0.86)}],
     "cycles": [
-        {"version": "hotel-tips-1", "published": "2026-10-01T00:00:00Z", "trained_texts": 900, "f1": None},
+        {
+            "version": "hotel-tips-1",
+            "published": "2026-10-01T00:00:00Z",
+            "trained_texts": 900,
+            "figure": "f1",
+            "primary": None,
+        },
         {
             "version": "hotel-tips-2",
             "published": "2026-11-01T00:00:00Z",
             "trained_texts": None,
-            "f1": _figure(0.82, 0.75, 0.88),
+            "figure": "f1",
+            "primary": _figure(0.82, 0.75, 0.88),
         },
     ],
     "tests": [
@@ -62,9 +77,10 @@ KNOWN = {  # what is known of a model's quality, but for day and card
             "version": "hotel-tips-1",
             "texts": 220,
             "measured_on": 200,
-            "positives": 40,
-            "f1": _figure(0.79, 0.7, 0.86),
-            "published_f1": _figure(0.82, 0.75, 0.88),
+            "labels": {"other": 180, "tip": 40},
+            "figure": "f1",
+            "primary": _figure(0.79, 0.7, 0.86),
+            "published": _figure(0.82, 0.75, 0.88),
             "difference": _figure(-0.03, -0.12, 0.06),
         }
     ],
@@ -86,15 +102,43 @@ def make_texts(
     return pl.DataFrame({"id": names, "group": groups, "text": texts, "probability": 1 / (1 + np.exp(-log_odds))})
 
 
+def make_labelled(count: int, shares: Sequence[float], seed: int, names: Sequence[str], **given: str) -> pl.DataFrame:
+    """Draw texts of several labels as `scored` returns them; `shares` are those of the labels given."""
+    rng = np.random.default_rng(seed)
+    codes = rng.choice(len(names), size=count, p=np.asarray(shares) / np.sum(shares))
+    second = (codes + rng.integers(1, len(names), size=count)) % len(names)
+    own = 0.55 + 0.4 * rng.beta(3, 2, size=count)
+    return make_texts(count, 0.2, seed, **given).with_columns(
+        label=pl.Series([names[code] for code in codes]),
+        runner_up=pl.Series([names[code] for code in second]),
+        probability=pl.Series(own),
+        runner_up_probability=pl.Series((1 - own) * 0.7),
+        threshold=pl.lit(None, pl.Float64),
+    )
+
+
+def publish_labelled(store: Store, folder: Path, names: Sequence[str], shares: Sequence[float]) -> str:
+    """Publish a bundle of several labels, none of which is looked for, whose reference are 800 texts."""
+    bundle = make_bundle(folder, labels=names)
+    space, table = LabelSpace(tuple(names)), make_labelled(800, shares, 1_000, names)
+    return _published(store, bundle, describe(table, space, known_probabilities(table, space)), 900)
+
+
 def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bool = True, trained: int = 900) -> str:
     """Publish a bundle whose reference are 400 quiet texts; return its version."""
-    bundle = make_bundle(folder)
+    bundle, reference = make_bundle(folder), None
+    if has_reference:
+        table = make_texts(400, share, seed=1_000)
+        probability = table["probability"].to_numpy()
+        reference = describe(scored(table), TIPS, np.stack([1 - probability, probability], axis=1))
+    return _published(store, bundle, reference, trained)
+
+
+def _published(store: Store, bundle: Path, reference: Reference | None, trained: int) -> str:
     settings = json.loads((bundle / BUNDLE_FILE).read_text())
     settings["trained_texts"] = trained
     settings["cascade"] = {"reason": "settles", "max_missed": 0.005}
-    if has_reference:
-        table = make_texts(400, share, seed=1_000)
-        settings["reference"] = describe(table, (table["probability"] >= 0.5).to_numpy()).as_record()
+    settings |= {"reference": reference.as_record()} if reference else {}
     settings["version"] = version_of("hotel-tips", settings)
     (bundle / BUNDLE_FILE).write_text(json.dumps(settings))
     return registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
@@ -144,21 +188,39 @@ def put_night(
     return manifest
 
 
+def scored(texts: pl.DataFrame) -> pl.DataFrame:
+    """Give texts with the probability of a tip their label, its probability, and the runner-up with its own.
+
+    Texts that have a label already keep what they have.
+    """
+    if "label" in texts.columns:
+        return texts
+    is_tip, tip = pl.col("probability") >= 0.5, pl.col("probability")
+    return texts.with_columns(
+        label=pl.when(is_tip).then(pl.lit("tip")).otherwise(pl.lit("other")),
+        runner_up=pl.when(is_tip).then(pl.lit("other")).otherwise(pl.lit("tip")),
+        probability=pl.when(is_tip).then(tip).otherwise(1 - tip),
+        runner_up_probability=pl.when(is_tip).then(1 - tip).otherwise(tip),
+        threshold=pl.lit(0.5),
+    )
+
+
 def predictions(texts: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
     """Return texts with their probabilities as the table of predictions."""
-    is_positive = pl.col("probability") >= 0.5
-    return texts.with_columns(
-        time=pl.lit(None, pl.String),
-        content=pl.lit("0" * 64),
-        label=pl.when(is_positive).then(pl.lit("tip")).otherwise(pl.lit("other")),
-        threshold=0.5,
-        version=pl.lit(manifest.bundle),
-        generation=pl.lit(manifest.generation, pl.Int64),
-        date=pl.lit(manifest.date),
-        stage=pl.lit("student"),
-        windows=pl.lit(1, pl.Int64),
-        scored_at=pl.lit(manifest.created),
-    ).select(PREDICTIONS.names())
+    return (
+        scored(texts)
+        .with_columns(
+            time=pl.lit(None, pl.String),
+            content=pl.lit("0" * 64),
+            version=pl.lit(manifest.bundle),
+            generation=pl.lit(manifest.generation, pl.Int64),
+            date=pl.lit(manifest.date),
+            stage=pl.lit("student"),
+            windows=pl.lit(1, pl.Int64),
+            scored_at=pl.lit(manifest.created),
+        )
+        .select(PREDICTIONS.names())
+    )
 
 
 def _cut(table: pl.DataFrame, parts: int) -> Sequence[pl.DataFrame]:

@@ -1,4 +1,6 @@
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -7,19 +9,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.watched import make_texts
-from understudy.stats.drift import attribution, series, summary, words
-from understudy.stats.drift.detector import follow
-from understudy.stats.drift.series import Point, angle, share_of
+from understudy.errors import BadArtifact
+from understudy.stats.drift import attribution, cells, series, summary, words
+from understudy.stats.drift.detector import follow, follow_together
+from understudy.stats.drift.series import Point, Shares, angle, share_of
+from understudy.task.labels import LabelSpace
 
 LIMIT = 365.0 * 6
+TIPS = LabelSpace(("other", "tip"), "tip")
 
 
 def described(texts: pl.DataFrame) -> summary.Reference:
-    return summary.describe(texts, (texts["probability"] >= 0.5).to_numpy())
+    return summary.describe(labelled(texts), TIPS, both(texts))
 
 
 def summed(texts: pl.DataFrame, reference: summary.Reference) -> summary.Summary:
-    return summary.summarise(texts, (texts["probability"] >= 0.5).to_numpy(), reference)
+    return summary.summarise(labelled(texts), TIPS, reference)
+
+
+def labelled(texts: pl.DataFrame) -> pl.DataFrame:
+    """Give texts with the probability of a tip their label, and its probability."""
+    is_tip = pl.col("probability") >= 0.5
+    label = pl.when(is_tip).then(pl.lit("tip")).otherwise(pl.lit("other"))
+    own = pl.when(is_tip).then("probability").otherwise(1 - pl.col("probability"))
+    return texts.with_columns(label.alias("label"), own.alias("probability"))
+
+
+def both(texts: pl.DataFrame) -> np.ndarray:
+    probability = texts["probability"].to_numpy()
+    return np.stack([1 - probability, probability], axis=1)
+
+
+def counted(groups: np.ndarray, is_positive: np.ndarray) -> summary.Summary:
+    """Texts of which nothing but the label matters."""
+    count, nothing = len(groups), np.zeros((len(groups), 3))
+    cells = np.zeros(count, dtype=int)
+    return summary.of_columns(groups, is_positive, residuals=nothing, cells=cells, labels=2, parts=1)
+
+
+def share_of_tips(found: summary.Summary, reference: summary.Summary) -> Shares:
+    shares = series.shares(found, reference, TIPS.sides)
+    assert shares is not None
+    return shares
+
+
+def many(count: int, labels: int, seed: int, shares: np.ndarray | None = None) -> tuple[pl.DataFrame, np.ndarray]:
+    """Texts of many labels with calibrated probabilities, which give the likeliest: its table, and (texts, labels)."""
+    rng = np.random.default_rng(seed)
+    shares = np.full(labels, 1 / labels) if shares is None else shares
+    truth = rng.choice(labels, size=count, p=shares)
+    scores = rng.normal(size=(count, labels)) + 3.0 * np.eye(labels)[truth]
+    odds = np.exp(3.0 * scores) * shares  # of normal scores, one of which lies 3 higher
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    codes = probabilities.argmax(axis=1)
+    base = make_texts(count, 0.2, seed)
+    own = pl.Series("probability", probabilities.max(axis=1))
+    return base.with_columns(own, pl.Series("label", [f"l{code}" for code in codes])), probabilities
+
+
+def space_of(labels: int) -> LabelSpace:
+    return LabelSpace(tuple(f"l{number}" for number in range(labels)))
 
 
 def shares(rng: np.random.Generator, texts: int, *values: float) -> list[Point]:
@@ -34,14 +83,18 @@ def test_segments_add_up_to_the_night():
     texts, reference = make_texts(40, 0.3, seed=1), described(make_texts(200, 0.3, seed=2))
     whole, parts = summed(texts, reference), summed(texts[:20], reference) + summed(texts[20:], reference)
     assert whole.groups == parts.groups == 10
-    for name in ("sums", "products", "bins", "bin_sums"):
+    for name in summary.Summary.__slots__:
         assert np.allclose(getattr(whole, name), getattr(parts, name))
 
 
 def test_a_summary_and_a_reference_survive_json():
     reference = described(make_texts(50, 0.3, seed=1))
     back = summary.Reference.of_record(reference.as_record())
-    assert np.allclose(back.summary.products, reference.summary.products, atol=1e-8)
+    for name in summary.Summary.__slots__:
+        assert np.allclose(getattr(back.summary, name), getattr(reference.summary, name), atol=1e-5)
+    assert np.allclose(back.means, reference.means, atol=1e-6)
+    assert np.allclose(back.cells.probabilities, reference.cells.probabilities, atol=1e-6)
+    assert (back.cells.place == reference.cells.place).all()
     assert back.counts.tolist() == reference.counts.tolist()
     assert back.summary.groups == reference.summary.groups
 
@@ -49,22 +102,19 @@ def test_a_summary_and_a_reference_survive_json():
 def test_dependent_texts_tell_less_than_independent_ones():
     # Ten groups of ten texts, all of a group alike: 100 texts tell as much as 10.
     is_positive = np.repeat(np.arange(10) < 3, 10)
-    probability = np.where(is_positive, 0.9, 0.1)
-    alike = summary.of_columns(np.repeat(np.arange(10), 10), is_positive, probability, np.zeros(100), np.zeros(100))
-    apart = summary.of_columns(np.arange(100), is_positive, probability, np.zeros(100), np.zeros(100))
-    assert series.positives(apart, apart).unit_variance == pytest.approx(100 / 99)
-    assert series.positives(alike, alike).unit_variance == pytest.approx(10 * 10 / 9)
+    alike, apart = counted(np.repeat(np.arange(10), 10), is_positive), counted(np.arange(100), is_positive)
+    assert share_of_tips(apart, apart).unit_variances == pytest.approx(100 / 99)
+    assert share_of_tips(alike, alike).unit_variances == pytest.approx(10 * 10 / 9)
 
 
 def test_a_share_of_nothing_has_the_references_design_effect():
     groups, is_positive = np.repeat(np.arange(10), 10), np.repeat(np.arange(10) < 3, 10)
-    alike = summary.of_columns(groups, is_positive, np.full(100, 0.5), np.zeros(100), np.zeros(100))
-    nothing = summary.of_columns(groups, is_positive & False, np.full(100, 0.5), np.zeros(100), np.zeros(100))
-    everything = summary.of_columns(groups, is_positive | True, np.full(100, 0.5), np.zeros(100), np.zeros(100))
+    alike, nothing = counted(groups, is_positive), counted(groups, is_positive & False)
+    everything = counted(groups, is_positive | True)
     for found, share in ((nothing, 0.0), (everything, 1.0)):
-        point = series.positives(found, alike)
-        assert (point.value, point.unit_variance) == (angle(share), pytest.approx(10 * 10 / 9))
-        assert series.positives(found, nothing).unit_variance == 10.0  # as if all texts of a group were one
+        shares = share_of_tips(found, alike)
+        assert (shares.values, shares.unit_variances) == (angle(share), pytest.approx(10 * 10 / 9))
+        assert share_of_tips(found, nothing).unit_variances == 10.0  # as if all texts of a group were one
 
 
 def test_intervals_of_few_groups_hold_what_they_promise():
@@ -72,21 +122,36 @@ def test_intervals_of_few_groups_hold_what_they_promise():
     rng, held, times = np.random.default_rng(12), 0, 2000
     for chance in rng.beta(2.5, 7.5, size=(times, 16)):
         is_positive = rng.random((16, 12)) < chance[:, None]
-        found = summary.of_columns(
-            np.repeat(np.arange(16), 12), is_positive.ravel(), np.full(192, 0.5), np.zeros(192), np.zeros(192)
-        )
-        point = series.positives(found, found)
-        shown = series.BY_NAME["positives"].interval(point.value, point.variance, point.degrees)
+        found = counted(np.repeat(np.arange(16), 12), is_positive.ravel())
+        shown = share_of_tips(found, found).own(0)
         held += shown.low <= 0.25 <= shown.high
     assert 0.935 <= held / times <= 0.965
 
 
 def test_more_positives_are_no_other_content():
     reference = described(make_texts(4000, 0.08, seed=1))
-    quiet = series.points(reference.summary, reference.summary)
-    night = series.points(summed(make_texts(4000, 0.3, seed=2), reference), reference.summary)
-    assert share_of(night["positives"].value) > 2.5 * share_of(quiet["positives"].value)
+    found = summed(make_texts(4000, 0.3, seed=2), reference)
+    quiet, night = (series.points(one, reference) for one in (reference.summary, found))
+    before, after = (share_of_tips(one, reference.summary) for one in (reference.summary, found))
+    assert after.own(0).value > 2.5 * before.own(0).value
     for name in series.CONTENT:
+        deviation = math.sqrt(night[name].variance + quiet[name].variance)
+        assert abs(night[name].value - quiet[name].value) < 4 * deviation, name
+
+
+@pytest.mark.parametrize("labels", [3, 77])
+def test_other_shares_of_many_labels_are_no_other_content(labels):
+    even, uneven = np.full(labels, 1 / labels), np.arange(1, labels + 1) / sum(range(1, labels + 1))
+    (table, probabilities), (later, _) = many(4000, labels, 1, even), many(4000, labels, 2, uneven)
+    space = space_of(labels)
+    lengths = {name: 1 + place % 7 for place, name in enumerate(space.names)}  # each label has a length of its own
+    tails = {name: " room" * count for name, count in lengths.items()}
+    longer = pl.col("text") + pl.col("label").replace_strict(tails, return_dtype=pl.String)
+    table, later = (one.with_columns(longer) for one in (table, later))
+    reference = summary.describe(table, space, probabilities)
+    quiet = series.points(reference.summary, reference)
+    night = series.points(summary.summarise(later, space, reference), reference)
+    for name in ("lengths", "vocabulary"):
         deviation = math.sqrt(night[name].variance + quiet[name].variance)
         assert abs(night[name].value - quiet[name].value) < 4 * deviation, name
 
@@ -105,19 +170,30 @@ def test_a_text_is_no_surprise_to_itself():
 def test_a_text_without_words_counts_as_an_average_one():
     reference = described(make_texts(100, 0.2, seed=1))
     table = pl.DataFrame({"group": ["a"], "text": ["?!"], "probability": [0.1]})
-    found = summed(table, reference)
-    assert found.sums[3] == pytest.approx(reference.surprise)
+    point = series.points(summed(table, reference), reference)["vocabulary"]
+    assert point.value == pytest.approx(reference.overall[2])
 
 
 @given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=30), st.integers(1, 5))
 def test_cutting_a_night_anywhere_changes_nothing(probabilities, at):
     count, cut = len(probabilities), min(at, len(probabilities))
     probability = np.array(probabilities)
-    columns = [np.arange(count), probability >= 0.5, probability, np.ones(count), np.ones(count)]
-    whole = summary.of_columns(*columns)
-    parts = [summary.of_columns(*(column[part] for column in columns)) for part in (slice(cut), slice(cut, None))]
-    total = parts[0] + parts[1] if cut < count else parts[0]
-    assert np.allclose(whole.products, total.products)
+    cells, residuals = np.arange(count) % 3, np.stack([probability] * 3, axis=1)
+
+    def of(part: slice) -> summary.Summary:
+        return summary.of_columns(
+            np.arange(count)[part],
+            probability[part] >= 0.5,
+            residuals=residuals[part],
+            cells=cells[part],
+            labels=2,
+            parts=3,
+        )
+
+    whole = of(slice(None))
+    total = of(slice(cut)) + of(slice(cut, None)) if cut < count else of(slice(cut))
+    for name in summary.Summary.__slots__:
+        assert np.allclose(getattr(whole, name), getattr(total, name))
 
 
 def test_a_shift_is_found_and_its_first_night_named():
@@ -202,8 +278,124 @@ def test_a_changed_base_rate_is_told_from_changed_scores():
     before, rich = make_texts(4000, 0.08, seed=1), make_texts(4000, 0.2, seed=2)
     odd = rich.with_columns(probability=pl.col("probability").clip(0.2, 0.8))
     reference = described(before)
-    base = attribution.explain(reference.summary, summed(rich, reference))
-    content = attribution.explain(reference.summary, summed(odd, reference))
+    base, content = (
+        attribution.explain(reference.summary, summed(one, reference), reference.cells.probabilities, 1)
+        for one in (rich, odd)
+    )
     assert base.is_base_rate
     assert base.after > 1.5 * base.before
     assert not content.is_base_rate
+
+
+def test_with_two_labels_a_cell_is_a_bin_of_the_positive_labels_probability():
+    texts = make_texts(300, 0.3, seed=1)
+    reference = described(texts)
+    probability = texts["probability"].to_numpy()
+    place = np.searchsorted(cells.EDGES, probability, side="right")
+    assert reference.summary.cells.tolist() == np.bincount(place, minlength=12).tolist()
+    for cell in np.unique(place):
+        mean = probability[place == cell].mean()
+        assert reference.cells.probabilities[cell] == pytest.approx([1 - mean, mean])
+
+
+@pytest.mark.parametrize("labels", [3, 77])
+def test_changed_shares_of_many_labels_are_told_from_changed_scores(labels):
+    shares = np.full(labels, 1 / labels)
+    doubled = shares.copy()
+    doubled[1] *= 2
+    doubled /= doubled.sum()
+    table, probabilities = many(8000, labels, 1, shares)
+    space = space_of(labels)
+    reference = summary.describe(table, space, probabilities)
+    shifted, _ = many(8000, labels, 2, doubled)
+    unsure = pl.when(pl.col("label") == "l1").then(pl.col("probability") * 0.6).otherwise("probability")
+    odd = shifted.with_columns(pl.when(pl.col("text").hash() % 3 == 0).then(unsure * 0.7).otherwise(unsure))
+    base, content = (
+        attribution.explain(
+            reference.summary, summary.summarise(one, space, reference), reference.cells.probabilities, 1
+        )
+        for one in (shifted, odd)
+    )
+    assert base.is_base_rate
+    assert base.after / base.before == pytest.approx(
+        doubled[1] / shares[1], rel=0.25
+    )  # some 100 texts before, 200 after
+    assert not content.is_base_rate
+
+
+def test_a_reference_of_500_labels_is_small_and_comes_back_as_it_was():
+    table, probabilities = many(6000, 500, 3)
+    space = space_of(500)
+    reference = summary.describe(table, space, probabilities)
+    written = json.dumps(reference.as_record())
+    assert len(written) < 1_000_000
+    back = summary.Reference.of_record(json.loads(written))
+    assert np.allclose(back.cells.probabilities, reference.cells.probabilities, atol=1e-5)
+    assert np.allclose(reference.cells.probabilities.sum(axis=1), 1, atol=1e-6)
+    night = summary.summarise(table[:200], space, back)
+    assert len(json.dumps(night.as_record())) < 60_000
+    assert night.cells.sum() == night.counts.sum() == 200
+
+
+def test_a_label_that_the_reference_never_gave_is_no_fault():
+    table, probabilities = many(300, 5, 1, np.array([0.4, 0.3, 0.3, 0.0, 0.0]))
+    reference = summary.describe(table, space_of(5), probabilities)
+    night = summary.summarise(table.with_columns(label=pl.lit("l4")), space_of(5), reference)
+    point = series.points(night, reference)["lengths"]
+    assert point.value == pytest.approx(reference.overall[1], abs=0.2)
+    found = attribution.explain(reference.summary, night, reference.cells.probabilities, 4)
+    assert math.isfinite(found.left_over)
+
+
+def test_summaries_of_other_labels_do_not_add_up():
+    with pytest.raises(BadArtifact, match="same labels and cells"):
+        summary.empty(2, 3) + summary.empty(3, 3)
+
+
+@pytest.mark.parametrize("change", [{"labels": [[9]]}, {"place": [[0.5]]}, {"shares": ["a"]}, {"probabilities": []}])
+def test_damaged_cells_are_one_sentence(change):
+    record = described(make_texts(50, 0.3, seed=1)).as_record()
+    record["cells"] |= change
+    with pytest.raises(BadArtifact, match="Restore the record"):
+        summary.Reference.of_record(record)
+
+
+def night_of(rng: np.random.Generator, texts: int, shares: np.ndarray) -> Shares:
+    table = summary.empty(len(shares), 1)
+    counts = rng.multinomial(texts, shares).astype(float)
+    found = replace(
+        table, texts=float(texts), groups=texts, group_squares=float(texts), counts=counts, count_squares=counts,
+        count_crosses=counts,
+    )  # fmt: skip
+    return series.shares(found, found, range(len(shares)))
+
+
+def test_one_of_many_labels_that_doubles_is_named_with_its_night():
+    rng, shares = np.random.default_rng(3), np.full(20, 0.05)
+    doubled = np.full(20, 0.9 / 19)
+    doubled[7] = 0.1
+    nights = [night_of(rng, 2000, one) for one in [*[shares] * 20, *[doubled] * 12]]
+    found = follow_together(nights, None, tenth, LIMIT)
+    alarms = [night for night, one in enumerate(found) if one.is_alarm]
+    assert alarms == [20]
+    assert (found[20].leading, found[20].since, found[20].moved[0]) == (7, 20, 7)
+    shown = nights[20].interval(7, float(found[20].expected[7]), 0.0)
+    assert shown.value == pytest.approx(0.05, abs=0.005)
+    assert nights[20].own(7).value == pytest.approx(0.1, abs=0.02)
+    assert found[-1].is_standing
+
+
+def test_many_labels_together_stand_until_those_that_moved_are_back():
+    rng, shares = np.random.default_rng(4), np.full(20, 0.05)
+    moved = np.full(20, 0.85 / 19)
+    moved[2] = 0.15
+    nights = [night_of(rng, 2000, one) for one in [*[shares] * 10, *[moved] * 5, *[shares] * 12]]
+    standing = [night for night, one in enumerate(follow_together(nights, None, tenth, LIMIT)) if one.is_standing]
+    assert standing[0] == 10
+    assert 18 <= standing[-1] <= 23
+
+
+def test_quiet_nights_of_many_rare_labels_raise_no_alarm():
+    rng, shares = np.random.default_rng(5), np.full(77, 1 / 77)
+    nights = [night_of(rng, 600, shares) for _ in range(200)]  # about eight texts of each
+    assert not any(one.is_alarm for one in follow_together(nights, night_of(rng, 2000, shares), tenth, 365.0 * 7))

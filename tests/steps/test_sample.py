@@ -10,26 +10,28 @@ import polars as pl
 import pytest
 
 from tests.teachers import Answer, completion, error, teacher_server
-from tests.watched import make_texts, publish, put_night
+from tests.watched import make_labelled, make_texts, publish, put_night, scored
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.privacy import erasure
+from understudy.reports import watch as pages
 from understudy.review import samples
 from understudy.runtime import shell
+from understudy.stats import metrics
+from understudy.stats.drift.summary import empty
 from understudy.steps.sample import rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.steps.watch import quality, testsets
-from understudy.store import tombstones
+from understudy.store import tombstones, watch_records
 from understudy.store.storage import Store, open_store
 from understudy.task.card import load_card
+from understudy.task.labels import LabelSpace
 
 DAY = "2026-11-07"
 
 
 def texts(count: int, share: float = 0.1) -> pl.DataFrame:
     """Texts of a night as `core.draw` takes them."""
-    table = make_texts(count, share, seed=3)
-    label = pl.when(pl.col("probability") >= 0.5).then(pl.lit("tip")).otherwise(pl.lit("other"))
-    return table.with_columns(label=label, threshold=0.5, night=pl.lit(DAY), version=pl.lit("v"))
+    return scored(make_texts(count, share, seed=3)).with_columns(night=pl.lit(DAY), version=pl.lit("v"))
 
 
 def sample(folder: Path, store: Store, *overrides: str, day: str = DAY, **given: str) -> shell.Result:
@@ -123,7 +125,7 @@ def test_a_text_that_is_forgotten_while_it_is_drawn_is_in_no_sample(tmp_path, st
 
 def test_weights_add_up_to_all_texts_of_each_part():
     table = texts(3000)
-    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY)
+    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY, "tip")
     assert drawn["weight"].sum() == pytest.approx(3000)
     sizes = drawn.group_by("stratum").agg(size=pl.col("stratum_texts").first(), weight=pl.col("weight").sum())
     assert sizes["size"].to_list() == pytest.approx(sizes["weight"].to_list())
@@ -136,7 +138,7 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
     true_share = (table["label"] == "tip").mean()
     found = []
     for seed in range(60):
-        drawn = rules.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY)
+        drawn = rules.draw(table, SampleConfig(random_texts=50, stratified_texts=100, seed=seed), DAY, "tip")
         found.append(float((drawn["weight"] * (drawn["label"] == "tip")).sum() / drawn["weight"].sum()))
     assert np.mean(found) == pytest.approx(true_share, abs=0.002)  # labels follow the parts: no error is left
 
@@ -144,12 +146,12 @@ def test_a_weighted_sample_says_the_truth_about_all_texts():
 def test_the_draw_does_not_depend_on_the_order_of_the_texts():
     table = texts(500)
     config = SampleConfig(random_texts=20, stratified_texts=20)
-    assert rules.draw(table, config, DAY).equals(rules.draw(table.reverse(), config, DAY))
-    assert set(rules.draw(table, config, DAY)["id"]) != set(rules.draw(table, config, "2026-11-14")["id"])
+    assert rules.draw(table, config, DAY, "tip").equals(rules.draw(table.reverse(), config, DAY, "tip"))
+    assert set(rules.draw(table, config, DAY, "tip")["id"]) != set(rules.draw(table, config, "2026-11-14", "tip")["id"])
 
 
 def test_fewer_texts_than_asked_for_are_all_drawn():
-    drawn = rules.draw(texts(30), SampleConfig(), DAY)
+    drawn = rules.draw(texts(30), SampleConfig(), DAY, "tip")
     assert len(drawn) == 30
     assert drawn["weight"].to_list() == [1.0] * 30
 
@@ -250,7 +252,7 @@ def test_a_text_that_is_forgotten_while_the_teacher_is_asked_does_not_come_back(
 
 
 def test_what_a_killed_run_left_of_another_draw_is_replaced(tmp_path, store, version):
-    left = rules.draw(texts(30), SampleConfig(), DAY)
+    left = rules.draw(texts(30), SampleConfig(), DAY, "tip")
     store.put_if_absent(f"samples/{DAY}/sample.parquet", samples.as_parquet(left))
     store.put_if_absent(f"samples/{DAY}/queue.csv", b"id,group,text,label\r\n")
     result = sample(tmp_path, store)
@@ -348,7 +350,7 @@ def test_answers_become_precision_and_recall(tmp_path, store, version, teacher):
     taught = quality.reweighted(drawn, samples.read_sample(store, DAY))["weight"].to_numpy()
     assert first["disagreement"]["value"] == pytest.approx(taught[is_other].sum() / taught.sum(), abs=1e-6)
     assert found["months"][0]["month"] == "2026-11"
-    assert found["months"][0]["f1"]["value"] == 1.0
+    assert found["months"][0]["primary"]["value"] == 1.0
     assert found["cycles"][0]["trained_texts"] == 900
 
 
@@ -393,7 +395,7 @@ def test_answers_with_unknown_labels_are_refused(tmp_path, store, version):
 
 
 def test_unanswered_texts_are_stood_for_by_the_answered_ones_of_their_part():
-    drawn = rules.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY)
+    drawn = rules.draw(texts(1000), SampleConfig(random_texts=40, stratified_texts=40), DAY, "tip")
     found = quality.reweighted(drawn.gather_every(2), drawn)
     assert found["weight"].sum() == pytest.approx(1000)
 
@@ -424,7 +426,7 @@ def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, stor
     found = watch(tmp_path, store, "2027-01-02", "min_test_texts=30")["tests"]
     assert [one["date"] for one in found] == ["2026-12-31"]
     assert found[0]["texts"] == 40  # the random ones only
-    assert found[0]["f1"]["value"] == 1.0
+    assert found[0]["primary"]["value"] == 1.0
     gold = pl.read_parquet(io.BytesIO(store.read("testsets/2026-12-31/gold.parquet")))
     assert set(gold["split"]) == {"test"}
     assert len(gold) == 40
@@ -432,10 +434,93 @@ def test_a_quarters_answers_become_a_test_set_that_evaluate_reads(tmp_path, stor
 
 def test_a_test_set_is_compared_with_the_one_of_the_publication(tmp_path, store, version):
     card = load_card(tmp_path / "card")
-    rows = rules.draw(texts(200, 0.4), SampleConfig(), DAY).with_columns(
+    rows = rules.draw(texts(200, 0.4), SampleConfig(), DAY, "tip").with_columns(
         human_label=pl.col("label"), annotators=pl.lit(1, pl.Int64), version=pl.lit(version), day=pl.lit(DAY)
     )
     found = testsets.compared(store, card, rows, "2026-12-31")
-    assert found["published_f1"] is None
+    assert found["published"] is None
     assert found["difference"] is None
-    assert testsets.difference(quality.Interval(0.6, 0.5, 0.7), {"value": 0.8, "low": 0.8, "high": 0.8}).high < 0
+    assert quality.difference(quality.Interval(0.6, 0.5, 0.7), quality.Interval(0.8, 0.8, 0.8)).high < 0
+
+
+MANY = tuple(f"label {number}" for number in range(77))
+
+
+@pytest.mark.parametrize("names", [("praise", "tip", "blame"), MANY])
+def test_where_no_label_is_looked_for_the_parts_are_of_the_models_confidence(names):
+    table = make_labelled(2000, [1.0] * len(names), 3, names).with_columns(night=pl.lit(DAY), version=pl.lit("v"))
+    drawn = rules.draw(table, SampleConfig(random_texts=60, stratified_texts=80), DAY, None)
+    by_part = drawn.group_by("stratum").agg(low=pl.col("probability").min(), high=pl.col("probability").max())
+    limits = {1: (0.5, 0.75), 2: (0.75, 0.9), 3: (0.9, 1.0)}
+    for part, low, high in by_part.iter_rows():
+        assert limits[part][0] <= low <= high < limits[part][1]
+    assert drawn["weight"].sum() == pytest.approx(2000)
+
+
+def test_a_label_that_is_looked_for_among_several_has_its_parts_by_what_is_known_of_it():
+    known = {
+        "label": ["tip", "other", "other", "other"],
+        "probability": [0.5, 0.7, 0.5, 0.45],
+        "runner_up": ["other", "tip", "blame", "blame"],
+        "runner_up_probability": [0.3, 0.25, 0.45, 0.35],
+        "threshold": [0.3] * 4,
+    }
+    found = rules.probability_of(pl.DataFrame(known), "tip")
+    assert found.tolist() == pytest.approx([0.5, 0.25, 0.05, 0.2])
+    assert rules.strata_of(pl.DataFrame(known), "tip").tolist() == [2, 1, 0, 1]
+    unsure = pl.DataFrame(
+        {**known, "probability": [0.5, 0.35, 0.35, 0.35], "runner_up_probability": [0.3, 0.29, 0.34, 0.34]}
+    )
+    assert rules.strata_of(unsure, "tip")[2:].tolist() == [1, 1]  # 0.31 would be given
+
+
+def answers_of(names: tuple[str, ...], seed: int, wrong: str = "") -> pl.DataFrame:
+    """Answers to a sample: people agree with the model, but for most texts that got the label `wrong`."""
+    table = make_labelled(1200, [1.0] * len(names), seed, names).with_columns(
+        night=pl.lit(DAY), version=pl.lit("v"), day=pl.lit(f"2026-11-{seed:02d}")
+    )
+    drawn = rules.draw(table, SampleConfig(random_texts=800, stratified_texts=0), DAY, None)
+    is_wrong = (pl.col("label") == wrong) & (pl.int_range(pl.len()) % 5 > 0)
+    human = pl.when(is_wrong).then(pl.col("runner_up")).otherwise(pl.col("label"))
+    return drawn.with_columns(day=pl.lit(f"2026-11-{seed:02d}"), human_label=human, annotators=pl.lit(1, pl.Int64))
+
+
+@pytest.mark.parametrize("names", [("praise", "tip", "blame"), MANY])
+def test_the_label_that_got_worse_comes_first_and_the_figure_is_the_macro_average(names):
+    space = LabelSpace(names)
+    answered = pl.concat([answers_of(names, 3), answers_of(names, 10, wrong=names[1])])
+    first, second = quality.sample_records(answered, space)
+    assert first["primary"]["value"] == 1.0
+    assert second["primary"]["value"] < 1.0
+    assert all(one["change"] is None for one in first["labels"].values())
+    changes = {name: one["change"]["high"] for name, one in second["labels"].items() if one["change"]}
+    assert min(changes, key=changes.get) == names[1]
+    assert changes[names[1]] < 0
+    truth, given = (space.codes(answered.tail(len(answered) // 2)[name]) for name in ("human_label", "label"))
+    weighted = quality.primary(answers_of(names, 10, wrong=names[1]).with_columns(weight=pl.lit(1.0)), space)
+    assert weighted.value == pytest.approx(metrics.macro_f1(truth, given, labels=len(names)))
+    page = watch_page(names, quality.sample_records(answered, space))
+    assert page.index(f">{names[1]}<", page.index('id="quality"')) < page.index(
+        f">{names[0]}<", page.index('id="quality"')
+    )
+    assert ("<details>" in page) == (len(names) > 12)
+
+
+def watch_page(names: tuple[str, ...], records: list) -> str:
+    """The page of a night without texts, with these samples."""
+    night = watch_records.Night(
+        format=2, date=DAY, card="c", version="v", generation=1, is_rehearsal=False, labels=names, positive_label=None,
+        texts=0, looked_at=0, refused={}, verdict="fine", reason="No series has changed.", evidence=(), series={},
+        shares={}, points={}, summary=empty(len(names), 1).as_record(), reference=None, words=(),
+        settings={"false_alarm_nights": 365, "page_nights": 9}, quality="",
+    )  # fmt: skip
+    known = watch_records.Quality(date=DAY, card="c", figure="macro_f1", samples=records, months=(), cycles=())
+    assert "Macro F1 by people" in pages.page([night], known)
+    return pages.page([night], known)
+
+
+def test_answers_of_a_label_that_the_card_no_longer_has_are_no_fault():
+    answered = answers_of(("praise", "tip", "blame"), 3)
+    found = quality.sample_records(answered, LabelSpace(("praise", "tip")))
+    assert set(found[0]["labels"]) == {"praise", "tip"}
+    assert found[0]["primary"]["value"] == 1.0

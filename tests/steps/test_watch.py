@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from tests.services import local
-from tests.watched import make_texts, publish, put_night
+from tests.watched import make_labelled, make_texts, publish, publish_labelled, put_night
 from understudy.errors import BadArtifact, BadInput, BadSetting, StorageError
 from understudy.runtime import shell
 from understudy.steps.watch import nightly, outlets
 from understudy.steps.watch.config import WatchConfig
 from understudy.store import manifests as nights
-from understudy.store import watch_records
+from understudy.store import registry, watch_records
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store
 from understudy.task.settings import build_config
@@ -68,8 +68,8 @@ def test_quiet_nights_are_fine(tmp_path, store, version):
         assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
     found = record(store, "2026-11-06")
     assert found.texts == found.looked_at == 300
-    assert set(found.series) == {"positives", "scores", "lengths", "vocabulary"}
-    share = found.series["positives"]
+    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary"}
+    share = found.series["shares"]
     assert share.low < 0.2 < share.high
     assert share.low < share.value < share.high
     assert found.words == []
@@ -82,10 +82,10 @@ def test_more_positives_are_called_a_changed_base_rate(tmp_path, store, version)
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-05"]]
     assert verdicts == ["fine"] * 4 + ["look"]
     found = record(store, "2026-11-05")
-    assert [name for name, value in found.series.items() if value.is_standing] == ["positives"]
-    assert found.series["positives"].since == "2026-11-05"
+    assert [name for name, value in found.series.items() if value.is_standing] == ["shares"]
+    assert found.series["shares"].since == "2026-11-05"
     assert "the base rate has changed, not the content" in found.reason
-    assert any("true share of positives went from" in sentence for sentence in found.evidence)
+    assert any("true share of 'tip' went from" in sentence for sentence in found.evidence)
 
 
 def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, store, version):
@@ -122,7 +122,7 @@ def test_a_fall_to_no_positives_at_all_is_an_alarm(tmp_path, store, version):
     put_night(store, "2026-11-03", make_texts(300, 0.0, seed=7).filter(pl.col("probability") < 0.5), version)
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-03"]]
     assert verdicts == ["fine", "fine", "look"]
-    share = record(store, "2026-11-03").series["positives"]
+    share = record(store, "2026-11-03").series["shares"]
     assert (share.value, share.is_alarm) == (0.0, True)
     assert share.low == 0.0 < share.high < 0.05
 
@@ -134,7 +134,7 @@ def test_an_alarm_stands_on_the_nights_after(tmp_path, store, version):
         put_night(store, night, make_texts(600, 0.45, seed=70 + number), version)
     for night in [*quiet, *late]:
         watch(tmp_path, store, night)
-    first, second = (record(store, night).series["positives"] for night in late)
+    first, second = (record(store, night).series["shares"] for night in late)
     assert (first.is_alarm, first.is_standing) == (True, True)
     assert (second.is_alarm, second.is_standing) == (False, True)
     assert second.since == "2026-11-04"
@@ -149,8 +149,8 @@ def test_an_alarm_stands_on_a_night_without_texts(tmp_path, store, version):
     late = ["2026-11-04", "2026-11-05", "2026-11-06"]
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, *late]]
     assert verdicts == ["fine"] * 3 + ["look"] * 3
-    assert list(record(store, "2026-11-05").series) == ["positives"]
-    assert [record(store, night).series["positives"].is_alarm for night in late] == [True, False, False]
+    assert list(record(store, "2026-11-05").series) == ["shares"]
+    assert [record(store, night).series["shares"].is_alarm for night in late] == [True, False, False]
 
 
 def test_an_alarm_that_backfilled_nights_bring_to_light_is_raised(tmp_path, store, version, webhook):
@@ -160,7 +160,7 @@ def test_an_alarm_that_backfilled_nights_bring_to_light_is_raised(tmp_path, stor
     order = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-10-01", "2026-11-04"]
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in order]
     assert verdicts == ["fine"] * 4 + ["look"]
-    found = record(store, "2026-11-04").series["positives"]
+    found = record(store, "2026-11-04").series["shares"]
     assert found.is_alarm
     assert found.since in {"2026-11-01", "2026-11-02"}
     assert [one["date"] for one in webhook] == ["2026-11-04"]
@@ -303,7 +303,7 @@ def test_the_documents_for_a_search_index_have_ids_of_their_own(tmp_path, store,
     watch(tmp_path, store, "2026-11-01")
     lines = store.read("watch/date=2026-11-01/documents.jsonl").decode().splitlines()
     documents = [json.loads(line) for line in lines]
-    assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:positives"
+    assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:shares"
     assert len({one["id"] for one in documents}) == 4
     assert {one["verdict"] for one in documents} == {"fine"}
 
@@ -330,8 +330,8 @@ def test_a_webhook_is_called_once_for_an_alarm(tmp_path, store, version, webhook
     assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "sent"
     assert watch(tmp_path, store, "2026-11-04").parameters["webhook"] == "none"
     assert len(webhook) == 1
-    assert webhook[0]["alarms"] == ["positives"]
-    assert webhook[0]["text"].startswith("hotel-tips, 2026-11-04: look. The share of positives rose")
+    assert webhook[0]["alarms"] == ["shares"]
+    assert webhook[0]["text"].startswith("hotel-tips, 2026-11-04: look. The share of 'tip' rose")
 
 
 def test_a_webhook_that_nobody_answers_fails_no_night(tmp_path, store, version, monkeypatch):
@@ -464,8 +464,8 @@ def test_where_the_only_night_is_running_nothing_can_be_shown(tmp_path, store, v
         {"summary": {}},
         {"settings": {}},
         {"series": 7},
-        {"format": 2},
-        {"points": {"positives": "high"}},
+        {"format": 1},
+        {"points": {"shares": "high"}},
         {"reference": {"word_counts": 1}},
     ],
 )
@@ -547,3 +547,94 @@ def test_settings_that_cannot_serve_are_refused():
     for given in ("yesterday", "2026-99-99", "2026-02-30"):
         with pytest.raises(BadSetting, match=f"baseline_from must be a date YYYY-MM-DD, got '{given}'"):
             build_config(WatchConfig, {"baseline_from": given}, "watch.")
+
+
+ODD = ('say "no"', "back\\slash", "{curly} <b>", "ünïcode")
+THREE = ("praise", "tip", "blame")
+MANY = (*ODD, *(f"label {number}" for number in range(73)))
+
+
+@pytest.fixture
+def labelled(tmp_path, store):
+    """A store with a bundle of these labels, each as common as another, and five nights; the last doubles one."""
+
+    def put(names: tuple[str, ...], doubled: str, texts: int) -> list[str]:
+        even = [1.0] * len(names)
+        made = publish_labelled(store, tmp_path / "bundle", names, even)
+        (tmp_path / "card").mkdir()
+        shutil.copy(tmp_path / "bundle/card.yaml", tmp_path / "card/card.yaml")
+        shares = [2.5 if name == doubled else 1.0 for name in names]
+        dates = [f"2026-11-{number:02d}" for number in range(1, 6)]
+        for number, night in enumerate(dates):
+            table = make_labelled(texts, shares if number == 4 else even, number, names)
+            put_night(store, night, table, made, labels=names, positive_label=None)
+        return dates
+
+    return put
+
+
+@pytest.mark.parametrize(("names", "doubled", "texts"), [(THREE, "tip", 900), (MANY, ODD[0], 6000)])
+def test_the_label_whose_share_rose_is_named_and_the_base_rate_too(tmp_path, store, labelled, names, doubled, texts):
+    dates = labelled(names, doubled, texts)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in dates]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    found = record(store, dates[-1])
+    share = found.series["shares"]
+    assert (share.label, share.moved[0], share.since in dates[-2:]) == (doubled, doubled, True)
+    assert (found.positive_label, tuple(found.labels)) == (None, names)
+    assert share.value / share.expected == pytest.approx(2.5 * len(names) / (len(names) + 1.5), rel=0.25)
+    assert found.reason.startswith(f"The share of '{doubled}' rose from")
+    assert "the base rate has changed, not the content" in found.reason
+    assert any(f"the true share of '{doubled}' went from" in sentence for sentence in found.evidence)
+    assert doubled in found.shares
+    assert len(found.shares) <= 12 + len(share.moved)
+    assert sum(found.summary["counts"]) == texts
+
+
+def test_other_texts_of_many_labels_are_changed_content(tmp_path, store, labelled):
+    dates = labelled(MANY, "", 1500)
+    for night in dates:
+        assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
+    texts = make_labelled(1500, [1.0] * len(MANY), 9, MANY, topic="ferry")
+    version = record(store, dates[0]).version
+    put_night(store, "2026-11-06", texts, version, labels=MANY, positive_label=None)
+    result = watch(tmp_path, store, "2026-11-06")
+    assert result.parameters["verdict"] == "retrain"
+    assert "The texts themselves have changed." in result.parameters["reason"]
+
+
+def test_odd_names_of_labels_stand_in_prometheus_page_and_documents(tmp_path, store, labelled):
+    dates = labelled(MANY, ODD[0], 6000)
+    for night in dates:
+        watch(tmp_path, store, night)
+    lines = store.read(f"watch/date={dates[-1]}/understudy.prom").decode().splitlines()
+    shares = [line for line in lines if line.startswith("understudy_watch_share{")]
+    assert 12 <= len(shares) <= 16
+    assert sum('label="say \\"no\\""' in line for line in shares) == 1
+    html = (tmp_path / f"{dates[-1]}-page").read_text()
+    assert "say &#34;no&#34;" in html
+    assert "{curly} <b>" not in html
+    assert "{curly} &lt;b&gt;" in html
+    assert html.count("<details>") == 1
+    assert "The other 6" in html
+    assert html.count("<svg") == 4
+    documents = [
+        json.loads(line) for line in store.read(f"watch/date={dates[-1]}/documents.jsonl").decode().splitlines()
+    ]
+    assert next(one["label"] for one in documents if one["series"] == "shares") == ODD[0]
+
+
+def test_a_bundle_of_many_labels_without_a_reference_is_compared_with_its_first_night(tmp_path, store):
+    from tests.bundles import make_bundle
+
+    bundle = make_bundle(tmp_path / "bundle", labels=THREE)
+    made = registry.publish_bundle(store, bundle, {"report.html": b"<p>report</p>"}).version
+    (tmp_path / "card").mkdir()
+    shutil.copy(bundle / "card.yaml", tmp_path / "card/card.yaml")
+    dates = [f"2026-11-{number:02d}" for number in range(1, 6)]
+    for number, night in enumerate(dates):
+        table = make_labelled(900, [1, 1, 4 if number == 4 else 1], number, THREE)
+        put_night(store, night, table, made, labels=THREE, positive_label=None)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in dates]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    assert record(store, dates[-1]).series["shares"].label == "blame"

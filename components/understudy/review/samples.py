@@ -28,8 +28,10 @@ SAMPLE = pl.Schema(
         "night": pl.String(),
         "version": pl.String(),  # of the bundle that labelled it
         "label": pl.String(),  # that it gave
-        "probability": pl.Float64(),  # of the positive label
-        "threshold": pl.Float64(),
+        "probability": pl.Float64(),  # of that label
+        "runner_up": pl.String(),  # the likeliest label beside it
+        "runner_up_probability": pl.Float64(),
+        "threshold": pl.Float64(),  # of the label that is looked for; null where there is none
         "stratum": pl.Int64(),  # part of the range of probabilities, from 0
         "stratum_texts": pl.Float64(),  # texts of the nights in that part
         "drawn": pl.String(),  # "random": by lot from all texts; "stratified": by lot from its part

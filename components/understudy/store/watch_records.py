@@ -18,8 +18,9 @@ from understudy.stats.drift.summary import Reference, Summary
 from understudy.store import codecs, layout, registry
 from understudy.store.names import CardName, Day, Version
 from understudy.store.storage import Store
+from understudy.text import figures
 
-FORMAT = QUALITY_FORMAT = 1
+FORMAT = QUALITY_FORMAT = 2
 VERDICTS = ("fine", "look", "retrain")
 PAGE = layout.WATCH_NEWEST.key()
 
@@ -39,10 +40,11 @@ class Rate(Figure):
 
 
 class LabelFigures(TypedDict):
-    """How well the model finds one label."""
+    """How well the model finds one label; `change` since earlier samples, of what fell more surely."""
 
     precision: Figure
     recall: Figure
+    change: Figure | None
 
 
 class Sample(TypedDict):
@@ -54,38 +56,43 @@ class Sample(TypedDict):
     answered: int
     taught: int
     labels: dict[str, LabelFigures]
-    f1: Figure
+    primary: Figure
     errors: Rate
     disagreement: Rate
 
 
 class Month(TypedDict):
-    """F1 by all answers of a month."""
+    """The primary figure by all answers of a month."""
 
     month: str
     texts: int
-    f1: Figure
+    primary: Figure
 
 
 class Cycle(TypedDict):
-    """A published bundle: what it had learned from, and F1 on its own test set."""
+    """A published bundle: what it had learned from, and its primary figure, by name, on its own test set."""
 
     version: Version
     published: str
     trained_texts: int | None
-    f1: Figure | None
+    figure: str
+    primary: Figure | None
 
 
 class DatedTestSet(TypedDict):
-    """A test set of people's answers, and F1 on it beside F1 on the set the bundle was published on."""
+    """A test set of people's answers, and the primary figure on it beside that on the set of the publication.
+
+    `labels` counts its texts by label.
+    """
 
     date: str
     version: Version
     texts: int
     measured_on: int
-    positives: int
-    f1: Figure
-    published_f1: Figure | None
+    labels: dict[str, int]
+    figure: str
+    primary: Figure
+    published: Figure | None
     difference: Figure | None
 
 
@@ -104,6 +111,8 @@ class Value:
         since: night on which a change most likely began; none while nothing speaks for one.
         is_alarm: an alarm stands that did not on the night before.
         is_standing: an alarm of this night or before stands.
+        label: whose share it is, for the series of the shares: of several labels the one that moved most.
+        moved: labels that moved with the alarm that stands, most evidence first.
     """
 
     value: float
@@ -116,6 +125,19 @@ class Value:
     since: str | None
     is_alarm: bool
     is_standing: bool
+    label: str | None = None
+    moved: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The share of one label on one night, with its 95% interval, and what was expected; see `Value`."""
+
+    value: float
+    low: float
+    high: float
+    expected: float | None
+    evidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +160,8 @@ class Night:
         version: of the bundle.
         generation: of current.json when the night was begun.
         is_rehearsal: a rehearsal teacher had a part in the bundle.
-        positive_label: the label whose share is watched.
+        labels: names, in the bundle's order.
+        positive_label: the label whose share is watched; None where those of all are.
         texts: labelled.
         looked_at: of these, by the watch.
         refused: rows, by reason.
@@ -146,8 +169,9 @@ class Night:
         reason: in a sentence or two.
         evidence: sentences, one for each thing that speaks for the verdict.
         series: by name.
-        points: of the nightly series, on their own scales.
-        summary: sums and cross products of the night (`Summary`).
+        shares: by label, of those that are watched: the largest, and those that moved.
+        points: of the nightly series but for the shares, on their own scales.
+        summary: sums and squares of the night (`Summary`).
         reference: `Reference` of this night, where the bundle has none and no night before had.
         words: that came up, where the words have changed.
         settings: of the watch.
@@ -160,7 +184,8 @@ class Night:
     version: Version
     generation: int
     is_rehearsal: bool
-    positive_label: str
+    labels: Sequence[str]
+    positive_label: str | None
     texts: int
     looked_at: int
     refused: Mapping[str, int]
@@ -168,6 +193,7 @@ class Night:
     reason: str
     evidence: Sequence[str]
     series: Mapping[str, Value]
+    shares: Mapping[str, Share]
     points: Mapping[str, Point]
     summary: Mapping[str, Any]
     reference: Mapping[str, Any] | None
@@ -183,8 +209,9 @@ class Quality:
     Attributes:
         date: the day.
         card: name of the task card.
+        figure: name of the primary figure.
         samples: one for each sample, oldest first.
-        months: F1 by month.
+        months: the primary figure by month.
         cycles: the learning curve, a bundle each.
         tests: dated test sets, oldest first.
         format: of this record.
@@ -192,6 +219,7 @@ class Quality:
 
     date: Day
     card: CardName
+    figure: str
     samples: Sequence[Sample]
     months: Sequence[Month]
     cycles: Sequence[Cycle]
@@ -216,9 +244,13 @@ def parse(data: bytes, where: str) -> Night:
         for name in ("false_alarm_nights", "page_nights"):
             value = night.settings.get(name)
             _require(isinstance(value, int) and value >= 1, f"{name} {value!s:.40}")
-        Summary.of_record(night.summary)
+        summaries = [Summary.of_record(night.summary)]
         if night.reference is not None:
-            Reference.of_record(night.reference)
+            summaries.append(Reference.of_record(night.reference).summary)
+        for summary in summaries:
+            _require(len(summary.counts) == len(night.labels), f"counts of {len(summary.counts)} labels")
+        named = {night.positive_label, *night.shares} - {None}
+        _require(named <= set(night.labels), "the share of a label that it does not name")
     except (BadArtifact, LookupError, TypeError, ValueError) as error:
         raise BadArtifact(f"A night's series must be readable, got {error!s:.200} ({where}). Restore it.") from error
     return night
@@ -278,7 +310,7 @@ def quality_days(store: Store) -> dict[str, str]:
 
 
 def learning_curve(store: Store) -> list[Cycle]:
-    """Return what each published version had learned from, and its F1 on its own test set."""
+    """Return what each published version had learned from, and its primary figure on its own test set."""
     published: dict[str, str] = {}
     for state in registry.read_history(store):
         published.setdefault(state.version, state.published)
@@ -288,15 +320,16 @@ def learning_curve(store: Store) -> list[Cycle]:
 def _cycle(store: Store, version: str, published: str) -> Cycle:
     stored = registry.read_version(store, version)
     settings = registry.fetch_settings(store, version)
-    paper = f"{stored.papers}/evaluation.json"
-    f1 = _published_f1(registry.read_paper(store, stored, paper)) if paper in stored.files else None
-    return Cycle(version=version, published=published, trained_texts=settings.get("trained_texts"), f1=f1)
+    figure, paper = figures.primary(settings["positive_label"]), f"{stored.papers}/evaluation.json"
+    found = _published(registry.read_paper(store, stored, paper), figure) if paper in stored.files else None
+    trained = settings.get("trained_texts")
+    return Cycle(version=version, published=published, trained_texts=trained, figure=figure, primary=found)
 
 
-def _published_f1(evaluation: Mapping[str, Any]) -> Figure | None:
-    """Return the student's F1 in an evaluation, with its interval."""
+def _published(evaluation: Mapping[str, Any], figure: str) -> Figure | None:
+    """Return one of the student's figures in an evaluation, with its interval."""
     student = next((one for one in evaluation.get("systems", ()) if one["name"] == "student"), None)
-    if student is None or "f1" not in student["figures"]:
+    if student is None or figure not in student["figures"]:
         return None
-    f1 = student["figures"]["f1"]
-    return Figure(value=f1["value"], low=f1["low"], high=f1["high"])
+    found = student["figures"][figure]
+    return Figure(value=found["value"], low=found["low"], high=found["high"])

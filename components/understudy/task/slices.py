@@ -26,9 +26,13 @@ def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
     return codes
 
 
-def weak_hints(card: Card, texts: Sequence[str]) -> Bools:
-    """Which texts the weak rules give a label that is looked at: the positive one, else any. Shape (texts,)."""
-    return np.isin(weak_labels(card, texts), LabelSpace.of(card).sides)
+def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
+    """Like `weak_labels`, but only labels that are looked at: the positive one, else all of them. Shape (texts,).
+
+    The first set for the teacher is richer in these texts than the pool.
+    """
+    codes = weak_labels(card, texts)
+    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

@@ -9,6 +9,7 @@ from understudy.store.watch_records import Figure, Night, Sample, Value
 from understudy.text import numbers
 
 Cause = Literal["content", "base rate", "scores"]
+MOST_NAMED = 3
 BADGES = {"fine": "Fine", "look": "Look", "retrain": "Retrain"}
 ASKS = {
     "fine": "The model may go on.",
@@ -16,7 +17,6 @@ ASKS = {
     "retrain": "A training run should be started; a trigger lies in the store.",
 }
 SUBJECTS = {
-    "positives": "The share of positives",
     "scores": "The mean score",
     "lengths": "The mean length",
     "vocabulary": "The mean surprise of a word",
@@ -26,7 +26,7 @@ SUBJECTS = {
 }
 CAUSES: dict[Cause, str] = {
     "content": "The texts themselves have changed.",
-    "base rate": "Texts of either label stayed as they were: the base rate has changed, not the content.",
+    "base rate": "Texts of each label stayed as they were: the base rate has changed, not the content.",
     "scores": "A changed base rate alone does not explain the scores, so the texts may have changed too.",
 }
 
@@ -34,7 +34,7 @@ CAUSES: dict[Cause, str] = {
 def amount(name: str, value: float | None) -> str:
     """Write a value of a series.
 
-    >>> amount("positives", 0.1034), amount("lengths", 14.24), amount("vocabulary", 9.5441), amount("scores", -2.5)
+    >>> amount("shares", 0.1034), amount("lengths", 14.24), amount("vocabulary", 9.5441), amount("scores", -2.5)
     ('10.3%', '14.2 words', '9.54 bits', '-2.50')
     """
     if value is None or not numbers.is_known(value):
@@ -76,17 +76,19 @@ def strongest(night: Night) -> str:
     return f"{evidence(night.series[name])} ({name})" if name else numbers.UNKNOWN
 
 
-def positives(night: Night) -> str:
-    """Write a night's share of positives."""
-    share = night.series.get("positives")
-    return amount("positives", share.value if share else None)
+def share(night: Night) -> str:
+    """Write a night's share of the label that is watched, of several that which moved most."""
+    value = night.series.get("shares")
+    if value is None or night.positive_label is not None:
+        return amount("shares", value.value if value else None)
+    return f"{value.label} {amount('shares', value.value)}"
 
 
 def of_sample(sample: Sample | None) -> str:
-    """Say how sure F1 is by people's answers, and of when it is."""
+    """Say how sure the primary figure is by people's answers, and of when it is."""
     if sample is None:
         return "no answers yet"
-    return f"{numbers.figure_interval(sample['f1']['low'], sample['f1']['high'])}, sample of {sample['date']}"
+    return f"{numbers.figure_interval(sample['primary']['low'], sample['primary']['high'])}, sample of {sample['date']}"
 
 
 def rate(judged: Figure | Mapping[str, float | None]) -> str:
@@ -104,23 +106,41 @@ def difference(between: Figure | None) -> str:
     return f"{numbers.signed(between['value'])} ({low} to {high})"
 
 
+def subject(name: str, value: Value) -> str:
+    """Name what a series is about."""
+    return SUBJECTS[name] if value.label is None else f"The share of '{value.label}'"
+
+
 def change(name: str, value: Value) -> str:
     """Say what a standing alarm is about."""
     moved = "rose" if value.expected is None or value.value > value.expected else "fell"
-    span = interval(name, value.low, value.high)
+    span, about = interval(name, value.low, value.high), subject(name, value)
     if name == "missed":
         found, promised = amount(name, value.value), amount(name, value.expected)
-        return f"{SUBJECTS[name]} is {found} ({span}), and has been above the promised {promised} since {value.since}."
+        return f"{about} is {found} ({span}), and has been above the promised {promised} since {value.since}."
     return (
-        f"{SUBJECTS[name]} {moved} from {amount(name, value.expected)} to {amount(name, value.value)} ({span}), "
-        f"since {value.since}."
+        f"{about} {moved} from {amount(name, value.expected)} to {amount(name, value.value)} ({span}), "
+        f"since {value.since}{_others(value.moved[1:])}."
     )
 
 
-def base_rate(found: Explained) -> str:
-    """Say how far the base rate explains the scores."""
+def _others(moved: Sequence[str]) -> str:
+    """Name the labels that moved too.
+
+    >>> _others(["a"]), _others(["a", "b", "c", "d", "e"])
+    ("; that of 'a' moved too", "; those of 'a', 'b', 'c' and 2 more moved too")
+    """
+    if not moved:
+        return ""
+    names = [f"'{one}'" for one in moved[:MOST_NAMED]]
+    more = [f"{len(moved) - MOST_NAMED} more"] if len(moved) > MOST_NAMED else []
+    return f"; {'that' if len(moved) == 1 else 'those'} of {numbers.listed([*names, *more])} moved too"
+
+
+def base_rate(found: Explained, label: str) -> str:
+    """Say how far changed shares of the labels explain the scores."""
     return (
-        f"By the scores, the true share of positives went from {numbers.percent(found.before)} to "
+        f"By the scores, the true share of '{label}' went from {numbers.percent(found.before)} to "
         f"{numbers.percent(found.after)}; this leaves {numbers.percent(found.left_over)} of the scores unexplained, "
         f"where chance leaves {numbers.percent(found.by_chance)}."
     )

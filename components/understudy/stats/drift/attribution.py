@@ -1,8 +1,8 @@
-"""Tell a changed base rate from changed content.
+"""Tell changed shares of the labels from changed content.
 
-When only the share of positives moves, texts of either label stay as they are, so each part of the range of
-probabilities gains or loses in proportion to how positive it is (label shift). What is left over when that is taken
-into account was not done by the base rate.
+When only the shares of the true labels move, texts of each label stay as they are, so each cell of label given and
+confidence gains or loses in proportion to what its texts truly are (label shift). What is left over when that is taken
+into account was not done by the shares.
 """
 
 from dataclasses import dataclass
@@ -14,72 +14,94 @@ from understudy.stats.metrics import Floats
 
 STEPS = 200
 CLOSE = 1e-9
+SPREADS = 5  # of what chance leaves: beyond its mean, where many cells make it nearly certain
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """How far a changed base rate explains the scores.
+    """How far changed shares of the labels explain the scores.
 
     Attributes:
-        before: estimated true share of positives before.
-        after: and after, when texts of either label stayed as they were.
-        left_over: share of the texts, in [0, 1], whose scores the base rate does not explain (total variation).
+        before: estimated true share of the label before.
+        after: and after, when texts of each label stayed as they were.
+        left_over: share of the texts, in [0, 1], whose scores the shares do not explain (total variation).
         by_chance: what this would be on average by chance alone.
+        spread: standard deviation of that.
     """
 
     before: float
     after: float
     left_over: float
     by_chance: float
+    spread: float
 
     @property
     def is_base_rate(self) -> bool:
-        """Whether what is left over is about what chance leaves."""
-        return self.left_over <= 2 * self.by_chance + 0.02
+        """Whether what is left over is about what chance leaves: twice its mean, less where many cells even it out."""
+        return self.left_over <= self.by_chance + min(self.by_chance, SPREADS * self.spread) + 0.02
 
 
-def explain(before: Summary, after: Summary) -> Explained:
-    """Explain a change of the scores by the base rate, as far as it goes."""
-    old, new = before.bins / before.texts, after.bins / after.texts
-    probability = np.divide(before.bin_sums, before.bins, out=np.full(len(old), 0.5), where=before.bins > 0)
-    share = float(old @ probability)
-    found = shifted_share(new, probability, share)
-    expected = shifted(old, probability, share, found)
+def explain(before: Summary, after: Summary, probabilities: Floats, label: int) -> Explained:
+    """Explain a change of the scores by changed shares of the labels, as far as it goes.
+
+    Args:
+        before: texts of before the change.
+        after: and after it.
+        probabilities: mean probabilities of the labels in each cell, shape (cells, labels).
+        label: column of the label whose shares are told.
+    """
+    old, new = before.cells / before.texts, after.cells / after.texts
+    shares = old @ probabilities
+    found = shifted_shares(new, probabilities, shares)
+    expected = shifted(old, probabilities, shares, found)
     left_over = float(np.abs(new - expected).sum() / 2)
-    return Explained(share, found, left_over, _by_chance(expected, before, after))
+    mean, spread = _by_chance(expected, before, after)
+    return Explained(float(shares[label]), float(found[label]), left_over, mean, spread)
 
 
-def shifted_share(new: Floats, probability: Floats, share: float) -> float:
-    """Estimate the new share of positives from probabilities that were calibrated at the old one.
+def shifted_shares(new: Floats, probabilities: Floats, shares: Floats) -> Floats:
+    """Estimate the new shares of the labels from probabilities that were calibrated at the old ones.
 
-    >>> p = np.array([0.0, 1.0])  # a classifier that is certain and right
-    >>> round(shifted_share(np.array([0.86, 0.14]), p, share=0.08), 4)
-    0.14
+    Args:
+        new: shares of the cells after the change, shape (cells,).
+        probabilities: of the labels in each cell, shape (cells, labels).
+        shares: of the labels before, shape (labels,).
+
+    >>> p = np.array([[1.0, 0.0], [0.0, 1.0]])  # a classifier that is certain and right
+    >>> shifted_shares(np.array([0.86, 0.14]), p, np.array([0.92, 0.08])).round(4).tolist()
+    [0.86, 0.14]
 
     Source: Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities: a
-    simple procedure", 2002: expectation maximisation, here over bins.
+    simple procedure", 2002: expectation maximisation, here over cells.
     """
-    found = share
+    found = shares
     for _ in range(STEPS):
-        up, down = found / max(share, CLOSE) * probability, (1 - found) / max(1 - share, CLOSE) * (1 - probability)
-        posterior = np.divide(up, up + down, out=np.zeros_like(up), where=up + down > 0)
-        found, last = float(new @ posterior), found
-        if abs(found - last) < CLOSE:
+        raised = probabilities * (found / np.maximum(shares, CLOSE))
+        total = raised.sum(axis=1, keepdims=True)
+        posterior = np.divide(raised, total, out=np.zeros_like(raised), where=total > 0)
+        found, last = new @ posterior, found
+        if np.abs(found - last).max() < CLOSE:
             break
-    return found
+    return np.asarray(found)
 
 
-def shifted(old: Floats, probability: Floats, share: float, new_share: float) -> Floats:
-    """Shares of the bins when only the base rate moves from `share` to `new_share`; they add up to 1.
+def shifted(old: Floats, probabilities: Floats, shares: Floats, new_shares: Floats) -> Floats:
+    """Shares of the cells when only the labels' shares move to `new_shares`; they add up to 1. Shape (cells,).
 
-    >>> shifted(np.array([0.9, 0.1]), np.array([0.0, 1.0]), share=0.1, new_share=0.2).round(3).tolist()
+    >>> certain = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> shifted(np.array([0.9, 0.1]), certain, np.array([0.9, 0.1]), np.array([0.8, 0.2])).round(3).tolist()
     [0.8, 0.2]
     """
-    factor = new_share / max(share, CLOSE) * probability + (1 - new_share) / max(1 - share, CLOSE) * (1 - probability)
-    return np.asarray(old * factor / max(float((old * factor).sum()), CLOSE))
+    moved = old * (probabilities @ (new_shares / np.maximum(shares, CLOSE)))
+    return np.asarray(moved / max(float(moved.sum()), CLOSE))
 
 
-def _by_chance(expected: Floats, before: Summary, after: Summary) -> float:
-    """Mean of half the absolute differences of two samples' shares, groups taken as the number of texts that count."""
+def _by_chance(expected: Floats, before: Summary, after: Summary) -> tuple[float, float]:
+    """Half the absolute differences of two samples' shares: mean and deviation, groups taken as the texts that count.
+
+    The deviation takes the cells as independent.
+    """
     rate = 1 / max(after.groups, 1) + 1 / max(before.groups, 1)
-    return float(np.sqrt(2 / np.pi * expected * (1 - expected) * rate).sum() / 2)
+    variances = expected * (1 - expected) * rate
+    mean = float(np.sqrt(2 / np.pi * variances).sum() / 2)
+    return mean, float(np.sqrt((1 - 2 / np.pi) * variances.sum()) / 2)

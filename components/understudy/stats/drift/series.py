@@ -1,21 +1,22 @@
 """Compute the series that the watch follows: one number a night each, about normal, with its variance.
 
-`positives` is the share of texts that got the positive label. The other three speak of content: the mean log-odds, the
-mean logarithm of the length in words, and the mean surprise of the words in bits, each taken among the texts of either
-label and put together in the reference's proportion. So flagged texts are compared with flagged ones, and a night with
-more of them is no other content.
+`shares` are the shares of the texts that got each label which is looked at, followed together. Three others speak of
+content: the mean log-odds, the mean logarithm of the length in words, and the mean surprise of the words in bits, each
+taken among the texts of each label and put together in the reference's proportion. So texts of a label are compared
+with texts of the same label, and a night with more of one is no other content.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.stats.drift.summary import MEASURES, Summary
-from understudy.stats.metrics import Floats, Interval, Z
+from understudy.stats.drift.summary import MEASURES, Reference, Summary
+from understudy.stats.metrics import Codes, Floats, Interval, Z
 
 NORMAL_QUANTILE = Z
+ADDED = 3 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,45 @@ class Point:
     def variance(self) -> float:
         """Of the value."""
         return self.unit_variance / self.texts
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A night's shares of the labels that are looked at, as angles.
+
+    Attributes:
+        values: shape (sides,).
+        unit_variances: see `Point`; shape (sides,).
+        texts: how many they rest on.
+        degrees: see `Point`; shape (sides,).
+        added: texts that were added to those of each label, and to all others, before the angle was taken; (sides,).
+    """
+
+    values: Floats
+    unit_variances: Floats
+    texts: float
+    degrees: Codes
+    added: Floats
+
+    def interval(self, side: int, value: float, variance: float, degrees: int = 0) -> Interval:
+        """Return an angle of one label as a share, with its 95% interval; see `Point` for the degrees."""
+        half = quantile(degrees) * math.sqrt(variance)
+        return Interval(*(self._shown(side, angle) for angle in (value, value - half, value + half)))
+
+    def point(self, side: int) -> Point:
+        """Return the angle of one label."""
+        return Point(float(self.values[side]), float(self.unit_variances[side]), self.texts, int(self.degrees[side]))
+
+    def own(self, side: int) -> Interval:
+        """Return the share of one label with its 95% interval."""
+        point = self.point(side)
+        return self.interval(side, point.value, point.variance, point.degrees)
+
+    def _shown(self, side: int, value: float) -> float:
+        more = float(self.added[side])
+        return (
+            share_of(value) if not more else max(0.0, share_of(value) * (1 + 2 * more / self.texts) - more / self.texts)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +146,7 @@ def _words(value: float) -> float:
 
 
 SERIES = (
-    Series("positives", "Share of positives", "share", share_of, angle),
+    Series("shares", "Share of a label", "share", share_of, angle),
     Series("scores", "Log-odds of a text", "", _same, _same),
     Series("lengths", "Length of a text", "words", _words, math.log1p),
     Series("vocabulary", "Surprise of a word", "bits", _same, _same),
@@ -115,22 +155,20 @@ SERIES = (
     Series("missed", "Texts that the first stage lost", "share", _same, _same),
 )
 BY_NAME: Mapping[str, Series] = {series.name: series for series in SERIES}
-NIGHTLY = ("positives", "scores", "lengths", "vocabulary")
-CONTENT = ("scores", "lengths", "vocabulary")
+SHARES = "shares"
+CONTENT = MEASURES
 QUALITY = ("disagreement", "errors")
 MISSED = "missed"
 
 
-def points(summary: Summary, reference: Summary) -> dict[str, Point]:
-    """Return a night's values of the nightly series; none for a night without texts.
+def points(summary: Summary, reference: Reference) -> dict[str, Point]:
+    """Return a night's values of the series of content; none for a night without texts.
 
     Args:
         summary: of the night.
-        reference: of the bundle: its shares of the labels, and what stands in for a label without texts.
+        reference: that its residuals were taken from.
     """
-    if summary.texts <= 0:
-        return {}
-    return {"positives": positives(summary, reference), **{name: content(summary, reference, name) for name in CONTENT}}
+    return {name: content(summary, reference, name) for name in CONTENT} if summary.texts > 0 else {}
 
 
 def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
@@ -154,68 +192,77 @@ def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
     return Point(lost / stands_for, lost / stands_for, stands_for)
 
 
-def positives(summary: Summary, reference: Summary) -> Point:
-    """Return the share of positives as an angle.
+def shares(summary: Summary, reference: Summary, sides: Sequence[int]) -> Shares | None:
+    """Return the shares of some labels as angles; None for a night without texts.
 
-    Its variance is 1/texts times the design effect: how much less texts of the same groups tell than independent ones.
-    A share of 0 or 1, or a single group, shows no such effect, so the reference's stands in; where that has none
+    Their variance is 1/texts times the design effect: how much less texts of the same groups tell than independent
+    ones. A share of 0 or 1, or a single group, shows no such effect, so the reference's stands in; where that has none
     either, groups of which all texts are alike.
 
-    Source: Kish, "Survey sampling", 1965, for the design effect.
+    Args:
+        summary: of the night.
+        reference: of the bundle.
+        sides: columns of the labels.
+
+    Of several labels some are rare. An angle of a handful of texts is far from normal, so three eighths of a text are
+    added to each, times the design effect; one label that is looked for is taken as it is.
+
+    Sources: Kish, "Survey sampling", 1965, for the design effect; Anscombe, "The transformation of Poisson, binomial
+    and negative-binomial data", 1948, for the three eighths.
     """
-    value = angle(_share(summary))
-    for known in (summary, reference):
-        if effect := design_effect(known):
-            return Point(value, effect, summary.texts, known.groups - 1)
-    return Point(value, _largest_effect(summary), summary.texts)
+    if summary.texts <= 0:
+        return None
+    own, known = (design_effects(one)[list(sides)] for one in (summary, reference))
+    largest = summary.group_squares / summary.texts  # texts of the group that a text is in, on average
+    effects = np.where(own > 0, own, np.where(known > 0, known, largest))
+    degrees = np.where(own > 0, summary.groups - 1, np.where(known > 0, reference.groups - 1, 0))
+    added = ADDED * effects if len(sides) > 1 else np.zeros(len(sides))
+    found = (summary.counts[list(sides)] + added) / (summary.texts + 2 * added)
+    return Shares(np.array([angle(share) for share in found.tolist()]), effects, summary.texts, degrees, added)
 
 
-def design_effect(summary: Summary) -> float:
-    """Variance of the share of positives by groups, over that of as many independent texts.
+def design_effects(summary: Summary) -> Floats:
+    """Variance of each label's share by groups, over that of as many independent texts. Shape (labels,).
 
     0 where it cannot be told: for a share of 0 or 1, and for a single group.
     """
-    share = _share(summary)
-    if not 0 < share < 1 or summary.groups < 2:
-        return 0.0
-    direction = np.zeros(len(summary.sums))
-    direction[0], direction[len(MEASURES)] = -share, 1 - share
-    return _variance(summary, direction / summary.texts) * summary.texts / (share * (1 - share))
+    share = summary.counts / max(summary.texts, 1.0)
+    squares = summary.count_squares - 2 * share * summary.count_crosses + share**2 * summary.group_squares
+    alone = share * (1 - share) * summary.texts
+    is_told = (share > 0) & (share < 1) & (summary.groups > 1)
+    effect = np.maximum(squares, 0.0) * _correction(summary)
+    return np.divide(effect, alone, out=np.zeros(len(share)), where=is_told)
 
 
-def _share(summary: Summary) -> float:
-    return float(summary.sums[len(MEASURES)] / summary.texts)
+def content(summary: Summary, reference: Reference, name: str) -> Point:
+    """Return the mean of a measure among the texts of each label, put together in the reference's proportion.
 
+    A label without texts has the reference's mean. The variance is by groups: of each label's texts, times how much
+    more all texts of a group vary together than those of its labels alone.
 
-def _largest_effect(summary: Summary) -> float:
-    """Texts of the group that a text is in, on average."""
-    either = np.zeros(len(summary.sums))
-    either[0] = either[len(MEASURES)] = 1.0
-    return float(either @ summary.products @ either) / summary.texts
-
-
-def content(summary: Summary, reference: Summary, name: str) -> Point:
-    """Return the mean of a measure among the texts of either label, put together in the reference's proportion.
-
-    Source: direct standardisation; its variance is the delta method's, by groups.
+    Source: direct standardisation; its variance is the delta method's.
     """
-    column, value = MEASURES.index(name), 0.0
-    direction = np.zeros(len(summary.sums))
-    for start in (0, len(MEASURES)):
-        share = reference.sums[start] / reference.texts
-        texts = summary.sums[start]
-        mean = (summary.sums if texts > 0 else reference.sums)[start + column] / (
-            texts or max(reference.sums[start], 1.0)
-        )
-        value += share * mean
-        if texts > 0:
-            direction[start + column] += share / texts
-            direction[start] -= share * mean / texts
-    unit_variance = _variance(summary, direction) * summary.texts
-    return Point(float(value), unit_variance, summary.texts, max(0, summary.groups - 1))
+    column = MEASURES.index(name)
+    mean = float(summary.residuals[:, column].sum() / summary.texts)
+    within = (
+        summary.residual_squares[:, column]
+        - 2 * mean * summary.residual_crosses[:, column]
+        + mean**2 * summary.count_squares
+    )
+    together = float(
+        summary.group_residual_squares[column]
+        - 2 * mean * summary.group_residual_crosses[column]
+        + mean**2 * summary.group_squares
+    )
+    share = reference.summary.counts / max(reference.summary.texts, 1.0)
+    weights = np.divide(share, summary.counts, out=np.zeros(len(share)), where=summary.counts > 0)
+    alone = float(within.sum())
+    factor = together / alone if alone > 0 else 1.0
+    variance = max(0.0, float(weights**2 @ within) * factor) * _correction(summary)
+    value = float(reference.overall[column] + weights @ summary.residuals[:, column])
+    return Point(value, variance * summary.texts, summary.texts, max(0, summary.groups - 1))
 
 
-def _variance(summary: Summary, direction: Floats) -> float:
-    """Variance of a sum over groups, with the usual correction for few groups."""
-    correction = summary.groups / (summary.groups - 1) if summary.groups > 1 else 1.0
-    return max(0.0, float(direction @ summary.products @ direction)) * correction
+def _correction(summary: Summary) -> float:
+    """Return the usual correction of a variance for few groups."""
+    return summary.groups / (summary.groups - 1) if summary.groups > 1 else 1.0

@@ -1,26 +1,30 @@
-"""Summarise a night: sums and cross products by group, which add up over segments and shards.
+"""Summarise a night: sums by label, and squares by group, which add up over segments and shards.
 
-A text is described by eight numbers: for texts of either label, whether it is one, its log-odds, the logarithm of its
-length and the surprise of its words. From the sums come means and shares, from the cross products of the groups' sums
-their variance: the sentences of one review are not independent, and are not taken to be.
+Of each label the texts are counted, and what their scores, lengths and words lie above the reference's mean for that
+label is summed, so that other shares of the labels are no other content. Squares of the groups' sums give the variance
+of each: the sentences of one review are not independent, and are not taken to be. The size grows with the number of
+labels, not with its square.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
-from understudy.stats.drift import words
-from understudy.stats.metrics import Bools, Column, Floats
+from understudy.stats.drift import cells, words
+from understudy.stats.drift.cells import Cells
+from understudy.stats.drift.checked import of_shape
+from understudy.stats.metrics import Codes, Floats
 
-MEASURES = ("texts", "scores", "lengths", "vocabulary")
-WIDTH = 2 * len(MEASURES)
+if TYPE_CHECKING:
+    from understudy.task.labels import LabelSpace
+
+MEASURES = ("scores", "lengths", "vocabulary")
 SMALLEST = 1e-6  # a probability nearer to 0 or 1 counts as this, or one text would outweigh a night
-EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
-DECIMALS = 9
+DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,62 +34,101 @@ class Summary:
     Attributes:
         texts: how many.
         groups: of how many groups.
-        sums: of the eight numbers: those of the other labels' texts, then those of the positive label's; shape (8,).
-        products: cross products of the groups' sums, shape (8, 8).
-        bins: texts by probability, cut at EDGES; shape (12,).
-        bin_sums: sum of the probabilities in each bin, shape (12,).
+        group_squares: sum of the squares of the groups' texts.
+        counts: texts by label given, shape (labels,).
+        count_squares: sum over groups of the squares of these, shape (labels,).
+        count_crosses: sum over groups of these times the group's texts, shape (labels,).
+        residuals: sum of what the measures lie above the reference's mean of the label, shape (labels, measures).
+        residual_squares: sum over groups of the squares of the groups' sums of these, shape (labels, measures).
+        residual_crosses: sum over groups of the groups' sums times the group's texts of the label, (labels, measures).
+        group_residual_squares: as residual_squares, but of the groups' sums over all labels, shape (measures,).
+        group_residual_crosses: these sums times the group's texts, shape (measures,).
+        cells: texts by cell of the reference, shape (cells,).
     """
 
     texts: float
     groups: int
-    sums: Floats
-    products: Floats
-    bins: Floats
-    bin_sums: Floats
+    group_squares: float
+    counts: Floats
+    count_squares: Floats
+    count_crosses: Floats
+    residuals: Floats
+    residual_squares: Floats
+    residual_crosses: Floats
+    group_residual_squares: Floats
+    group_residual_crosses: Floats
+    cells: Floats
 
     def __add__(self, other: "Summary") -> "Summary":
-        """Add up texts of different groups."""
-        return Summary(
-            texts=self.texts + other.texts,
-            groups=self.groups + other.groups,
-            sums=self.sums + other.sums,
-            products=self.products + other.products,
-            bins=self.bins + other.bins,
-            bin_sums=self.bin_sums + other.bin_sums,
-        )
+        """Add up texts of different groups.
+
+        Raises:
+            BadArtifact: the two are of different labels or cells.
+        """
+        mine, its = ((len(one.counts), len(one.cells)) for one in (self, other))
+        if mine != its:
+            raise BadArtifact(
+                f"Summaries of one bundle must be of the same labels and cells, got {mine} and {its}. Restore the "
+                "records of its nights."
+            )
+        return Summary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Summary)})
 
     def as_record(self) -> dict[str, Any]:
         """Write it for JSON."""
         return {
-            name: np.round(value, DECIMALS).tolist() if isinstance(value, np.ndarray) else round(value, DECIMALS)
+            name: _plain(value) if isinstance(value, np.ndarray) else round(value, DECIMALS)
             for name, value in asdict(self).items()
         }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read it from JSON."""
-        bins = (len(EDGES) + 1,)
-        shapes = {"sums": (WIDTH,), "products": (WIDTH, WIDTH), "bins": bins, "bin_sums": bins}
-        arrays = {name: _of_shape(record, name, shape) for name, shape in shapes.items()}
-        return cls(texts=float(_of_shape(record, "texts", ())), groups=int(_of_shape(record, "groups", ())), **arrays)
+        """Read it from JSON.
+
+        Raises:
+            BadArtifact: it is damaged.
+        """
+        numbers = {name: float(of_shape(record, name, ())) for name in ("texts", "groups", "group_squares")}
+        labels = len(of_shape(record, "counts", (None,)))
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("counts", "count_squares", "count_crosses"), (labels,))
+        shapes |= {name: (labels, len(MEASURES)) for name in ("residuals", "residual_squares", "residual_crosses")}
+        shapes |= {name: (len(MEASURES),) for name in ("group_residual_squares", "group_residual_crosses")}
+        return cls(
+            texts=numbers["texts"],
+            groups=int(numbers["groups"]),
+            group_squares=numbers["group_squares"],
+            cells=of_shape(record, "cells", (None,)),
+            **{name: of_shape(record, name, shape) for name, shape in shapes.items()},
+        )
 
 
-def _of_shape(record: Any, name: str, shape: tuple[int, ...]) -> Floats:
-    """Read numbers of a record that others may have written."""
-    try:
-        found = np.asarray(record[name], dtype=float)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BadArtifact(f"A summary must hold numbers as '{name}', got {error!r:.80}. Restore the record.") from error
-    if found.shape != shape or not np.isfinite(found).all():
-        raise BadArtifact(f"A summary's '{name}' must be of shape {shape}, got {found.shape}. Restore the record.")
-    return found
+def _plain(values: Floats) -> list[Any]:
+    """Round for JSON; whole numbers are written as such, for most are."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [int(value) if value == int(value) else value for value in np.round(values, DECIMALS).tolist()]
 
 
-def empty() -> Summary:
-    """Return the summary of no text."""
-    zeros = np.zeros(len(EDGES) + 1)
+def empty(labels: int, parts: int) -> Summary:
+    """Return the summary of no text.
+
+    Args:
+        labels: how many there are.
+        parts: cells of the reference.
+    """
+    none, of_label, of_both = np.zeros(len(MEASURES)), np.zeros(labels), np.zeros((labels, len(MEASURES)))
     return Summary(
-        texts=0.0, groups=0, sums=np.zeros(WIDTH), products=np.zeros((WIDTH, WIDTH)), bins=zeros, bin_sums=zeros
+        texts=0.0,
+        groups=0,
+        group_squares=0.0,
+        counts=of_label,
+        count_squares=of_label,
+        count_crosses=of_label,
+        residuals=of_both,
+        residual_squares=of_both,
+        residual_crosses=of_both,
+        group_residual_squares=none,
+        group_residual_crosses=none,
+        cells=np.zeros(parts),
     )
 
 
@@ -94,93 +137,199 @@ class Reference:
     """What the bundle was calibrated on, for later nights to be compared with.
 
     Attributes:
-        summary: of its texts.
+        summary: of its texts; the residuals of each label add up to 0.
         counts: of its words by bucket, shape (BUCKETS,).
-        surprise: mean over its texts, in bits; stands in for a text without words.
+        overall: mean of each measure over all its texts, shape (measures,).
+        means: of each measure by label given, shape (labels, measures); a label without texts has the overall ones.
+        cells: parts of label given and confidence, with the mean probabilities of each.
     """
 
     summary: Summary
     counts: Floats
-    surprise: float
+    overall: Floats
+    means: Floats
+    cells: Cells
 
     def as_record(self) -> dict[str, Any]:
         """Write it for JSON."""
-        counts = self.counts.astype(int).tolist()
-        return {"summary": self.summary.as_record(), "word_counts": counts, "surprise": round(self.surprise, DECIMALS)}
+        return {
+            "summary": self.summary.as_record(),
+            "word_counts": self.counts.astype(int).tolist(),
+            "overall": np.round(self.overall, DECIMALS).tolist(),
+            "means": np.round(self.means, DECIMALS).tolist(),
+            "cells": self.cells.as_record(),
+        }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """Read it from JSON."""
-        counts = _of_shape(record, "word_counts", (words.BUCKETS,))
-        surprise = float(_of_shape(record, "surprise", ()))
-        return cls(summary=Summary.of_record(record.get("summary") or {}), counts=counts, surprise=surprise)
+        summary = Summary.of_record(record.get("summary") or {})
+        labels = len(summary.counts)
+        found = Cells.of_record(record.get("cells") or {}, labels)
+        if len(found.probabilities) != len(summary.cells):
+            raise BadArtifact(
+                f"A reference must count its texts in its own cells, got {len(summary.cells)} counts of "
+                f"{len(found.probabilities)} cells. Restore the record."
+            )
+        return cls(
+            summary=summary,
+            counts=of_shape(record, "word_counts", (words.BUCKETS,)),
+            overall=of_shape(record, "overall", (len(MEASURES),)),
+            means=of_shape(record, "means", (labels, len(MEASURES))),
+            cells=found,
+        )
 
 
-def describe(table: pl.DataFrame, space: Any, probabilities: Floats, weights: Floats | None = None) -> Reference:
+def describe(
+    table: pl.DataFrame, space: "LabelSpace", probabilities: Floats, weights: Floats | None = None
+) -> Reference:
     """Describe texts as the reference of later ones.
 
     Args:
-        table: columns group, text and probability (of the positive label, calibrated).
-        is_positive: which texts got the positive label, shape (texts,).
+        table: columns group, text, label (that the model gives) and probability (of that label, calibrated).
+        space: the labels.
+        probabilities: of all labels, calibrated, shape (texts, labels).
         weights: how many texts of the world each stands for, shape (texts,).
     """
-    is_positive = (table["label"] == (space.positive or space.names[-1])).to_numpy()
-    table = table.with_columns(pl.Series("probability", probabilities[:, space.sides[-1]]))
+    weight = np.ones(len(table)) if weights is None else np.asarray(weights, dtype=float)
+    codes, groups = space.codes(table["label"]), table["group"].to_numpy()
     said = words.words_of(table["text"])
     counts = words.counts_of(said)
-    bits = words.mean_surprise(said, counts, len(table), table["group"].to_list())
+    bits = words.mean_surprise(said, counts, len(table), groups.tolist())
     mean = float(np.nanmean(bits)) if np.isfinite(bits).any() else 0.0
-    return Reference(
-        summary=_summed(table, is_positive, np.nan_to_num(bits, nan=mean), weights), counts=counts, surprise=mean
+    measures = measured(table, space, codes, np.nan_to_num(bits, nan=mean))
+    overall = np.asarray(weight @ measures / max(float(weight.sum()), SMALLEST))
+    means = _means(measures, codes, weight, len(space), overall)
+    parts = cells.fit(space, codes, table["probability"].to_numpy(), probabilities, weight)
+    found = of_columns(
+        groups,
+        codes,
+        residuals=_beside_other_groups(measures, codes, groups, weight, overall),
+        cells=parts.of_texts(codes, table["probability"].to_numpy()),
+        labels=len(space),
+        parts=len(parts.probabilities),
+        weights=weight,
+    )
+    summary = replace(found, residuals=np.zeros_like(means))
+    return Reference(summary=summary, counts=counts, overall=overall, means=means, cells=parts)
+
+
+def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) -> Summary:
+    """Put texts into a few numbers, their residuals, cells and the surprise of their words by the reference.
+
+    Args:
+        table: columns group, text, label (that the model gave) and probability (of that label).
+        space: the labels, those of the reference.
+        reference: of the bundle.
+    """
+    parts = len(reference.cells.probabilities)
+    if not len(table):
+        return empty(len(space), parts)
+    codes = space.codes(table["label"])
+    bits = words.mean_surprise(words.words_of(table["text"]), reference.counts, len(table))
+    residuals = measured(table, space, codes, bits) - reference.means[codes]
+    return of_columns(
+        table["group"].to_numpy(),
+        codes,
+        residuals=np.nan_to_num(residuals, nan=0.0),  # a text without words surprises nobody
+        cells=reference.cells.of_texts(codes, table["probability"].to_numpy()),
+        labels=len(space),
+        parts=parts,
     )
 
 
-def summarise(table: pl.DataFrame, is_positive: Bools, reference: Reference) -> Summary:
-    """Put texts into a few numbers, the surprise of their words by the reference.
+def measured(table: pl.DataFrame, space: "LabelSpace", codes: Codes, bits: Floats) -> Floats:
+    """Return scores, lengths and surprise of each text, shape (texts, measures).
 
-    Args:
-        table: columns group, text and probability.
-        is_positive: which texts got the positive label, shape (texts,).
-        reference: of the bundle.
+    A score is the log-odds of the label given; with two labels that of the one which is looked for, as it says the
+    same and reads better.
     """
-    if not len(table):
-        return empty()
-    bits = words.mean_surprise(words.words_of(table["text"]), reference.counts, len(table))
-    return _summed(table, is_positive, np.nan_to_num(bits, nan=reference.surprise), None)
+    clipped = np.clip(table["probability"].to_numpy(), SMALLEST, 1 - SMALLEST)
+    scores = np.log(clipped / (1 - clipped))
+    if len(space) == 2:
+        scores = np.where(codes == space.sides[-1], scores, -scores)
+    lengths = np.log1p(table["text"].str.count_matches(words.WORD).to_numpy())
+    return np.stack([scores, lengths, bits], axis=1)
 
 
-def _summed(table: pl.DataFrame, is_positive: Bools, bits: Floats, weights: Floats | None) -> Summary:
-    probability = table["probability"].to_numpy()
-    length = table["text"].str.count_matches(words.WORD).to_numpy()
-    return of_columns(table["group"].to_numpy(), is_positive, probability, np.log1p(length), bits, weights)
+def _means(measures: Floats, codes: Codes, weight: Floats, labels: int, overall: Floats) -> Floats:
+    """Mean of each measure by label, shape (labels, measures)."""
+    texts = np.bincount(codes, weights=weight, minlength=labels)
+    sums = _sums(measures, codes, weight, labels)
+    return np.where(texts[:, None] > 0, sums / np.maximum(texts, SMALLEST)[:, None], overall)
+
+
+def _beside_other_groups(measures: Floats, codes: Codes, groups: Codes, weight: Floats, overall: Floats) -> Floats:
+    """How far each text lies from the mean of its label in the other groups, shape (texts, measures).
+
+    Beside a mean that a text is itself a part of it would look less strange than new texts do; of a label that only
+    few have, by much.
+    """
+    labels = int(codes.max(initial=0)) + 1
+    index = np.unique(np.asarray(groups), return_inverse=True)[1]
+    own, pair = np.unique(index * labels + codes, return_inverse=True)
+    texts = np.bincount(codes, weights=weight, minlength=labels)
+    left = texts[codes] - np.bincount(pair, weights=weight, minlength=len(own))[pair]
+    sums = _sums(measures, codes, weight, labels)[codes] - _sums(measures, pair, weight, len(own))[pair]
+    is_met = left > SMALLEST * np.maximum(texts[codes], 1)
+    return measures - np.where(is_met[:, None], sums / np.where(is_met, left, 1.0)[:, None], overall)
+
+
+def _sums(measures: Floats, place: Codes, weight: Floats, size: int) -> Floats:
+    """Sum of each measure by place, shape (size, measures)."""
+    columns = [np.bincount(place, weights=weight * column, minlength=size) for column in measures.T]
+    return np.stack(columns, axis=1)
 
 
 def of_columns(
-    groups: Any, is_positive: Bools, probability: Floats, lengths: Floats, bits: Floats, weights: Floats | None = None
+    groups: Any,
+    codes: Codes,
+    *,
+    residuals: Floats,
+    cells: Codes,
+    labels: int,
+    parts: int,
+    weights: Floats | None = None,
 ) -> Summary:
-    """Put texts into a few numbers from their columns, each of shape (texts,).
+    """Put texts into a few numbers from their columns.
 
-    >>> one, two = np.array([0, 0, 1]), np.array([True, False, False])
-    >>> found = of_columns(one, two, np.array([0.5, 0.5, 0.5]), np.zeros(3), np.ones(3))
-    >>> found.sums.tolist(), found.products[0].tolist()  # group 0 has one text of either label, group 1 another one
-    ([2.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 1.0])
+    Args:
+        groups: of each text, shape (texts,).
+        codes: columns of the labels given, shape (texts,).
+        residuals: measures less the reference's mean for the label, shape (texts, measures).
+        cells: of each text, shape (texts,).
+        labels: how many there are.
+        parts: how many cells there are.
+        weights: of the texts, shape (texts,).
+
+    >>> one, two = np.array([0, 0, 1]), np.array([1, 0, 0])  # group 0 has a text of either label, group 1 one more
+    >>> found = of_columns(one, two, residuals=np.ones((3, 3)), cells=np.zeros(3, int), labels=2, parts=1)
+    >>> found.counts.tolist(), found.count_squares.tolist(), found.count_crosses.tolist(), found.group_squares
+    ([2.0, 1.0], [2.0, 1.0], [3.0, 2.0], 5.0)
     """
-    weight = np.ones(len(probability)) if weights is None else weights
-    clipped = np.clip(probability, SMALLEST, 1 - SMALLEST)
-    measures = np.stack([weight, weight * np.log(clipped / (1 - clipped)), weight * lengths, weight * bits], axis=1)
-    rows = np.concatenate([measures * ~is_positive[:, None], measures * is_positive[:, None]], axis=1)
-    index = np.unique(np.asarray(groups), return_inverse=True)[1]
-    by_group = np.stack([np.bincount(index, weights=rows[:, column]) for column in range(WIDTH)], axis=1)
-    place = np.searchsorted(EDGES, probability, side="right")
+    codes = np.asarray(codes, dtype=np.int64)
+    weight = np.ones(len(codes)) if weights is None else weights
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    texts = np.bincount(index, weights=weight, minlength=len(names))
+    pairs, pair = np.unique(index * labels + codes, return_inverse=True)
+    met, own = _binned(pair, weight, len(pairs)), pairs % labels
+    sums, of_pairs = _sums(residuals, index, weight, len(names)), _sums(residuals, pair, weight, len(pairs))
+    ones = np.ones(len(pairs))
     return Summary(
         texts=float(weight.sum()),
-        groups=len(by_group),
-        sums=by_group.sum(axis=0),
-        products=np.asarray(by_group.T @ by_group, dtype=float),
-        bins=_binned(place, weight),
-        bin_sums=_binned(place, weight * probability),
+        groups=len(names),
+        group_squares=float(texts @ texts),
+        counts=_binned(own, met, labels),
+        count_squares=_binned(own, met**2, labels),
+        count_crosses=_binned(own, met * texts[pairs // labels], labels),
+        residuals=_sums(of_pairs, own, ones, labels),
+        residual_squares=_sums(of_pairs**2, own, ones, labels),
+        residual_crosses=_sums(of_pairs, own, met, labels),
+        group_residual_squares=(sums**2).sum(axis=0),
+        group_residual_crosses=texts @ sums,
+        cells=_binned(cells, weight, parts),
     )
 
 
-def _binned(place: Column, weights: Floats) -> Floats:
-    return np.asarray(np.bincount(place, weights=weights, minlength=len(EDGES) + 1), dtype=float)
+def _binned(place: Codes, weights: Floats, size: int) -> Floats:
+    return np.asarray(np.bincount(place, weights=weights, minlength=size), dtype=float)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from understudy.errors import BadInput, BudgetSpent
@@ -17,7 +16,7 @@ from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.task.slices import NO_RULE, weak_labels
+from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
 from understudy.text.numbers import clipped, count, percent, usd
 
@@ -87,9 +86,7 @@ def _texts(
     """Return the draw, the texts for training in the order of asking, and the test texts."""
     human = tables.read_gold(gold, "train", "validation")
     unlabelled = tables.read(pool, tables.Texts).join(human.select("id"), on="id", how="anti")
-    codes = weak_labels(card, unlabelled["text"].to_list())
-    hints = np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
-    drawn = rules.draw(unlabelled, hints, config)
+    drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
     held_out = tables.read_gold(test, "test").sort("id").select("id", "text", weight=pl.lit(1.0))
     return drawn, rules.for_training(drawn, human), held_out
 

@@ -26,7 +26,9 @@ from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import open_teacher
 from understudy.text.numbers import count, usd
 
-COLUMNS = ("id", "group", "text", "label", "probability", "threshold", "version", "date")
+COLUMNS = (
+    "id", "group", "text", "label", "probability", "runner_up", "runner_up_probability", "threshold", "version", "date",
+)  # fmt: skip
 FORMAT = 1
 FURTHER_NIGHTS = 31  # looked at in place of nights that are not whole
 
@@ -119,7 +121,8 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
-    sample = rules.draw(texts, config, day, stand_for=total / len(texts))
+    positive = recent[0].manifest.positive_label
+    sample = rules.draw(texts, config, day, positive, stand_for=total / len(texts))
     samples.put_drawn(store, day, sample, queue.files(sample, card))
     gone = erase_what_was_asked_meanwhile(store, _keys(store, day), sample)
     return {

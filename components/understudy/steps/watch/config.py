@@ -12,7 +12,7 @@ class WatchConfig:
 
     Attributes:
         false_alarm_nights: mean number of nights to a false alarm of all series together, at least.
-        min_share_change: relative; a share of positives that moves by less has not changed.
+        min_share_change: relative; a label's share that moves by less has not changed.
         min_score_change: in log-odds; a mean score that moves by less has not changed.
         min_length_change: relative; a mean length that moves by less has not changed.
         min_surprise_change: in bits a word; words whose mean surprise moves by less have not changed.

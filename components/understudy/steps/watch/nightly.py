@@ -12,14 +12,18 @@ from understudy.errors import BadInput, StorageError
 from understudy.stats.drift import series, words
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary, describe, empty, summarise
+from understudy.stats.metrics import Floats
 from understudy.store import manifests, registry, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.segments import parse, require_rows, shard_records, spread
 from understudy.store.storage import Store
 from understudy.store.watch_records import NewWord
+from understudy.task.labels import LabelSpace
 
-COLUMNS = {name: PREDICTIONS[name] for name in ("group", "text", "label", "probability")}
+OWN = ("group", "text", "label", "probability")
+COLUMNS = {name: PREDICTIONS[name] for name in (*OWN, "runner_up", "runner_up_probability")}
+MOST_NUMBERS = 10_000_000  # probabilities of texts that serve as a reference: 80 MB
 FEWEST_GROUPS = 3  # a word that fewer groups share may name a person, and tells little
 MOST_WORDS = 12
 MENTIONS = pl.Schema(
@@ -37,6 +41,7 @@ RARE = 1.5  # mentions that a word's bucket may have in the reference, for each 
 class Look:
     """What the watch saw of a night."""
 
+    space: LabelSpace
     texts: int
     looked_at: int
     refused: dict[str, int]
@@ -72,18 +77,20 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         BadInput: a shard of the night is not complete.
         StorageError: the shards, or a segment, do not hold as many rows as the night counts.
     """
-    counts = _counts(store, manifest)
+    counts, space = _counts(store, manifest), LabelSpace(manifest.labels, manifest.positive_label)
     chosen = spread(list(counts.segments), counts.texts, max_texts)
     is_own_reference = reference is None
     if reference is None:  # the night's first segment serves
         first = next(tables(store, chosen[:1]), pl.DataFrame(schema=COLUMNS))
-        reference = describe(first, (first["label"] == manifest.positive_label).to_numpy())
+        first = first.head(MOST_NUMBERS // len(space))
+        reference = describe(first, space, probabilities(first, space))
 
-    summary, looked_at, mentions = empty(), 0, pl.DataFrame(schema=MENTIONS)
+    summary, looked_at = empty(len(space), len(reference.cells.probabilities)), 0
+    mentions = pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen), strict=True):
         require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
-        summary += summarise(table, (table["label"] == manifest.positive_label).to_numpy(), reference)
+        summary += summarise(table, space, reference)
         by_word = pl.concat([mentions, _mentions(table, reference)]).group_by("word")
         totals = by_word.agg(pl.col("texts", "groups").sum(), pl.col("witnesses").explode())
         mentions = totals.with_columns(_few("witnesses"))
@@ -93,7 +100,24 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
     ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
     new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
-    return Look(counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
+    return Look(space, counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
+
+
+def probabilities(table: pl.DataFrame, space: LabelSpace) -> Floats:
+    """Return the probabilities of the labels as far as predictions tell them, shape (texts, labels).
+
+    Those of the label given and of the runner-up are known; all others share evenly what is left.
+
+    >>> known = {"label": ["a"], "probability": [0.6], "runner_up": ["c"], "runner_up_probability": [0.2]}
+    >>> probabilities(pl.DataFrame(known), LabelSpace(("a", "b", "c", "d"))).round(3).tolist()
+    [[0.6, 0.1, 0.2, 0.1]]
+    """
+    chosen = np.stack([space.codes(table[name]) for name in ("label", "runner_up")], axis=1)
+    told = table.select("probability", "runner_up_probability").to_numpy()
+    rest = np.maximum(0.0, 1 - told.sum(axis=1, keepdims=True)) / max(1, len(space) - 2)
+    found = np.repeat(rest, len(space), axis=1)
+    np.put_along_axis(found, chosen, told, axis=1)
+    return found
 
 
 def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:

@@ -31,6 +31,12 @@ def prometheus(night: Night) -> str:
         "# HELP understudy_watch_value A series of the watch on its newest night.",
         "# TYPE understudy_watch_value gauge",
         *(f'understudy_watch_value{{{about},series="{name}"}} {value.value!r}' for name, value in night.series.items()),
+        "# HELP understudy_watch_share Share of a label on the newest night: of the largest, and of those that moved.",
+        "# TYPE understudy_watch_share gauge",
+        *(
+            f'understudy_watch_share{{{about},label="{_quoted(label)}"}} {share.value!r}'
+            for label, share in night.shares.items()
+        ),
         "# HELP understudy_watch_evidence Evidence of a change; 1 and more is an alarm.",
         "# TYPE understudy_watch_evidence gauge",
         *(

@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from understudy.stats import metrics
 from understudy.stats.drift.series import Point, angle
-from understudy.stats.metrics import Bools, Floats, Interval
+from understudy.stats.metrics import Bools, Codes, Floats, Interval
 from understudy.store import hashing, layout
 from understudy.store.storage import Store
 from understudy.store.watch_records import (
@@ -24,6 +26,23 @@ from understudy.store.watch_records import (
     quality_days,
 )
 from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
+from understudy.text import figures
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Answered texts by label: sums of weights, and of their squares, each of shape (labels,)."""
+
+    right: Floats
+    given: Floats
+    given_squares: Floats
+    true: Floats
+    true_squares: Floats
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Add up answers of different samples."""
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: Sequence[DatedTestSet]) -> Quality:
@@ -36,15 +55,27 @@ def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: 
         day: today.
         tests: the dated test sets.
     """
-    by_day = answered.partition_by("day", as_dict=True, maintain_order=True)
+    space = LabelSpace.of(card)
     return Quality(
         date=day,
         card=card.name,
-        samples=[sample_record(str(name[0]), table, card) for name, table in by_day.items()],
-        months=_months(answered, card),
+        figure=figures.primary(space.positive),
+        samples=sample_records(answered, space),
+        months=_months(answered, space),
         cycles=learning_curve(store),
         tests=tests,
     )
+
+
+def sample_records(answered: pl.DataFrame, space: LabelSpace) -> list[Sample]:
+    """Measure each sample, its labels beside those of the same bundle's samples before it, oldest first."""
+    records, before = list[Sample](), dict[str, Counts]()
+    for name, table in answered.partition_by("day", as_dict=True, maintain_order=True).items():
+        version = str(table["version"][0])
+        record, counts = sample_record(str(name[0]), table, space, before.get(version))
+        records.append(record)
+        before[version] = before[version] + counts if version in before else counts
+    return records
 
 
 def key_of(known: Quality) -> str:
@@ -67,31 +98,36 @@ def newest_day(store: Store) -> str:
     return max(quality_days(store), default="")
 
 
-def sample_record(day: str, sample: pl.DataFrame, card: Card) -> Sample:
+def sample_record(
+    day: str, sample: pl.DataFrame, space: LabelSpace, before: Counts | None = None
+) -> tuple[Sample, Counts]:
     """Measure one sample.
 
     Args:
         day: of the sample.
         sample: its rows, with human_label and annotators where people answered.
-        card: for the labels.
+        space: the labels.
+        before: answers to the samples before it.
 
     Returns:
-        date, version, drawn, answered, taught; labels (precision and recall of each label), f1, errors and
-        disagreement, each with its 95% interval, or none where it is undefined.
+        date, version, drawn, answered, taught; labels (precision and recall of each label, and what changed), the
+        primary figure, errors and disagreement, each with its 95% interval, or none where it is undefined. And the
+        answers by label.
     """
     human = reweighted(sample.filter(pl.col("human_label").is_not_null()), sample)
     taught = reweighted(sample.filter(pl.col("teacher_label").is_not_null()), sample)
+    counts = counted(human, space)
     return {
         "date": day,
         "version": sample["version"][0],
         "drawn": len(sample),
         "answered": len(human),
         "taught": len(taught),
-        "labels": {name: _of_label(human, name) for name in card.label_names},
-        "f1": written(f1(human, card.positive_label)),
+        "labels": _by_label(counts, before, space),
+        "primary": written(primary(human, space)),
         "errors": _rate(human, "human_label"),
         "disagreement": _rate(taught, "teacher_label"),
-    }
+    }, counts
 
 
 def reweighted(answered: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
@@ -127,17 +163,45 @@ def effective(weights: Floats) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0
 
 
-def f1(answered: pl.DataFrame, positive: str) -> Interval:
-    """Measure F1 of the positive label by weights, with its 95% bootstrap interval by groups."""
+def primary(answered: pl.DataFrame, space: LabelSpace) -> Interval:
+    """Measure the primary figure by weights, with its 95% bootstrap interval by groups."""
     if not len(answered):
         return Interval(math.nan, math.nan, math.nan)
     own = answered["weight"].to_numpy()
-    truth, prediction = ((answered[name] == positive).to_numpy() for name in ("human_label", "label"))
+    truth, given, labels = _codes(answered, space)
+    sought = space.positive_index
 
-    def figure(is_positive: Bools, predicted: Bools, weights: Floats | None = None) -> Any:
-        return metrics.f1(is_positive, predicted, own if weights is None else weights * own)
+    def figure(true: Codes, found: Codes, weights: Floats | None = None) -> Any:
+        weight = own if weights is None else weights * own
+        if sought is None:
+            return metrics.macro_f1(true, found, weight, labels=labels)
+        return metrics.f1(true == sought, found == sought, weight)
 
-    return metrics.bootstrap(figure, truth, prediction, groups=answered["group"].to_list())
+    return metrics.bootstrap(figure, truth, given, groups=answered["group"].to_list())
+
+
+def _codes(answered: pl.DataFrame, space: LabelSpace) -> tuple[Codes, Codes, int]:
+    """Return the labels by people and by the model, and how many there are; an older card may have had others."""
+    met = {*answered["human_label"].unique(), *answered["label"].unique()} - {*space.names}
+    wider = LabelSpace((*space.names, *sorted(met)))
+    return wider.codes(answered["human_label"]), wider.codes(answered["label"]), len(wider)
+
+
+def counted(answered: pl.DataFrame, space: LabelSpace) -> Counts:
+    """Count answered texts by label."""
+    weights = answered["weight"].to_numpy().astype(float)
+    truth, given, labels = _codes(answered, space)
+
+    def total(codes: Codes, values: Floats) -> Floats:
+        return np.asarray(np.bincount(codes, weights=values, minlength=labels)[: len(space)], dtype=float)
+
+    return Counts(
+        total(truth, weights * (truth == given)),
+        total(given, weights),
+        total(given, weights**2),
+        total(truth, weights),
+        total(truth, weights**2),
+    )
 
 
 def points(sample: Sample) -> dict[str, Point]:
@@ -150,8 +214,8 @@ def points(sample: Sample) -> dict[str, Point]:
     }
 
 
-def _months(answered: pl.DataFrame, card: Card) -> list[Month]:
-    """Measure F1 by month, all samples of a month together."""
+def _months(answered: pl.DataFrame, space: LabelSpace) -> list[Month]:
+    """Measure the primary figure by month, all samples of a month together."""
     human = [
         reweighted(part.filter(pl.col("human_label").is_not_null()), part)
         for part in answered.partition_by("day", maintain_order=True)
@@ -159,20 +223,63 @@ def _months(answered: pl.DataFrame, card: Card) -> list[Month]:
     rows = (pl.concat(human) if human else answered).with_columns(month=pl.col("day").str.head(7))
     by_month = rows.partition_by("month", as_dict=True, maintain_order=True)
     return [
-        Month(month=str(name[0]), texts=len(part), f1=written(f1(part, card.positive_label)))
+        Month(month=str(name[0]), texts=len(part), primary=written(primary(part, space)))
         for name, part in by_month.items()
         if len(part)
     ]
 
 
-def _of_label(answered: pl.DataFrame, name: str) -> LabelFigures:
-    """Measure precision and recall of one label."""
-    weights = answered["weight"].to_numpy()
-    is_true, is_predicted = ((answered[column] == name).to_numpy() for column in ("human_label", "label"))
+def _by_label(counts: Counts, before: Counts | None, space: LabelSpace) -> dict[str, LabelFigures]:
+    """Measure precision and recall of each label, and which of them fell most surely since `before`."""
+    own = _figures(counts)
+    old = _figures(before) if before else None
     return {
-        "precision": written(weighted_share(is_true[is_predicted], weights[is_predicted])),
-        "recall": written(weighted_share(is_predicted[is_true], weights[is_true])),
+        name: {
+            "precision": written(own[place][0]),
+            "recall": written(own[place][1]),
+            "change": _change(own[place], old[place]) if old else None,
+        }
+        for place, name in enumerate(space.names)
     }
+
+
+def _figures(counts: Counts) -> list[tuple[Interval, Interval]]:
+    """Return precision and recall of each label by weights, with their 95% intervals."""
+    precision = zip(counts.right, counts.given, counts.given_squares, strict=True)
+    recall = zip(counts.right, counts.true, counts.true_squares, strict=True)
+    return [(_share(*first), _share(*second)) for first, second in zip(precision, recall, strict=True)]
+
+
+def _share(right: float, total: float, squares: float) -> Interval:
+    """Measure a share by sums of weights; see `weighted_share`."""
+    if not total:
+        return Interval(math.nan, 0.0, 1.0)
+    number = float(total) ** 2 / float(squares)
+    return metrics.wilson(float(right / total) * number, number)
+
+
+def _change(new: tuple[Interval, Interval], old: tuple[Interval, Interval]) -> Figure | None:
+    """Return the change of the figure whose interval ends lowest: what fell most surely."""
+    found = [difference(after, before) for after, before in zip(new, old, strict=True)]
+    known = [one for one in found if math.isfinite(one.value)]
+    return written(min(known, key=lambda one: one.high)) if known else None
+
+
+def difference(new: Interval, old: Interval) -> Interval:
+    """Difference of two figures measured on different texts, with its 95% interval.
+
+    >>> found = difference(Interval(0.70, 0.64, 0.76), Interval(0.80, 0.72, 0.88))
+    >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)  # 0.06 and 0.08 make 0.10
+    (-0.1, -0.2, 0.0)
+
+    Source: Newcombe, "Interval estimation for the difference between independent proportions", 1998, method 10.
+    """
+    change = new.value - old.value
+    return Interval(
+        change,
+        change - math.hypot(new.value - new.low, old.high - old.value),
+        change + math.hypot(new.high - new.value, old.value - old.low),
+    )
 
 
 def _rate(answered: pl.DataFrame, column: str) -> Rate:

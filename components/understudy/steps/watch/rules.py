@@ -2,20 +2,33 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from understudy.errors import BadInput
 from understudy.reports.watch import sentences
 from understudy.stats.drift import attribution, detector, series
 from understudy.stats.drift import limit as limit_test
 from understudy.stats.drift.attribution import Explained
-from understudy.stats.drift.detector import Baseline, Tolerance, Verdict
-from understudy.stats.drift.series import BY_NAME, CONTENT, MISSED, QUALITY, SERIES, Point, angle, share_of
-from understudy.stats.drift.summary import Summary, empty
+from understudy.stats.drift.detector import Baseline, Together, Tolerance, Verdict
+from understudy.stats.drift.series import (
+    BY_NAME,
+    CONTENT,
+    MISSED,
+    QUALITY,
+    SERIES,
+    SHARES,
+    Point,
+    Shares,
+    angle,
+    share_of,
+)
+from understudy.stats.drift.summary import Reference, Summary
 from understudy.stats.metrics import Interval
 from understudy.steps.watch.config import WatchConfig
-from understudy.store.watch_records import Value
+from understudy.store.watch_records import Share, Value
+from understudy.task.labels import LabelSpace
 
+MOST_SHARES = 12  # labels whose shares are told one by one, beside those that moved
 FINE, LOOK, RETRAIN = "fine", "look", "retrain"
 
 
@@ -25,13 +38,30 @@ class Watched:
 
     Attributes:
         date: the night, or the day of a sample.
-        points: by series.
+        points: by series, but for the shares.
+        shares: of the labels that are watched; none for a day that had only a sample, and a night without texts.
         summary: of the night; none for a day that had only a sample.
     """
 
     date: str
     points: Mapping[str, Point]
+    shares: Shares | None = None
     summary: Summary | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What days are judged by, beside each other.
+
+    Attributes:
+        space: the labels.
+        reference: that the nights' summaries were made by.
+        is_baseline: it is of the bundle, and nights are compared with it; else the first nights must serve.
+    """
+
+    space: LabelSpace
+    reference: Reference
+    is_baseline: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +73,8 @@ class Finding:
         value: as people read it.
         change: mean since the change began, less what was expected, on the series' scale.
         tolerance: change that is none, there.
-        explained: by the base rate; for `positives` while its alarm stands.
+        explained: by changed shares of the labels; for `shares` while its alarm stands.
+        shares: of the labels that are told one by one; for `shares`.
     """
 
     name: str
@@ -51,6 +82,7 @@ class Finding:
     change: float
     tolerance: float
     explained: Explained | None = None
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +93,7 @@ class Judged:
     reason: str
     evidence: tuple[str, ...]
     series: Mapping[str, Value]
+    shares: Mapping[str, Share]
 
 
 def for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
@@ -80,7 +113,7 @@ def for_day(config: WatchConfig, day: str, newest: str) -> WatchConfig:
 def tolerances(config: WatchConfig) -> dict[str, Tolerance]:
     """Return for each series the change that is none, on the series' own scale.
 
-    >>> tolerance = tolerances(WatchConfig())["positives"]
+    >>> tolerance = tolerances(WatchConfig())["shares"]
     >>> round(series.share_of(angle(0.08) + tolerance(angle(0.08))), 4)  # a twentieth more than 8%
     0.084
     """
@@ -92,7 +125,7 @@ def tolerances(config: WatchConfig) -> dict[str, Tolerance]:
         return angle(share_of(expected) + config.min_quality_change) - expected
 
     return {
-        "positives": relative,
+        SHARES: relative,
         "scores": lambda _: config.min_score_change,
         "lengths": lambda _: math.log1p(config.min_length_change),
         "vocabulary": lambda _: config.min_surprise_change,
@@ -107,7 +140,7 @@ def limit(config: WatchConfig) -> float:
 
 def judge(
     days: Sequence[Watched],
-    reference: Summary | None,
+    known: Known,
     refused_share: float,
     config: WatchConfig,
     alarmed: Collection[str] = (),
@@ -117,13 +150,14 @@ def judge(
 
     Args:
         days: of one bundle, oldest first.
-        reference: of the bundle; None where the first nights must serve.
+        known: the labels, and what the bundle was calibrated on.
         refused_share: of the last night's rows, in [0, 1].
         config: settings.
         alarmed: series whose alarm stood on the night before.
         promised: share of all texts that the bundle's first stage may lose; None when it has none.
     """
-    results = [find(each.name, days, reference, config, alarmed) for each in SERIES if each.name != MISSED]
+    results = [find_shares(days, known, config, alarmed)]
+    results += [find(name, days, known, config, alarmed) for name in (*CONTENT, *QUALITY)]
     results += [find_missed(days, promised, config)] if promised else []
     findings = [finding for finding in results if finding is not None]
     alarms = [finding for finding in findings if finding.value.is_standing]
@@ -133,18 +167,90 @@ def judge(
     verdict = RETRAIN if is_worse else LOOK if alarms or is_refusing else FINE
     evidence = [sentences.change(alarm.name, alarm.value) for alarm in alarms]
     evidence += [sentences.refused(refused_share)] if is_refusing else []
+    explained = [(alarm.explained, alarm.value.label or "") for alarm in alarms if alarm.explained]
     return Judged(
         verdict=verdict,
         reason=sentences.reason(verdict, _cause(alarms), evidence),
-        evidence=(*evidence, *(sentences.base_rate(alarm.explained) for alarm in alarms if alarm.explained)),
+        evidence=(*evidence, *(sentences.base_rate(found, label) for found, label in explained)),
         series={finding.name: finding.value for finding in findings},
+        shares=next((finding.shares for finding in findings if finding.name == SHARES), {}),
     )
 
 
-def find(
-    name: str, days: Sequence[Watched], reference: Summary | None, config: WatchConfig, alarmed: Collection[str] = ()
+def find_shares(
+    days: Sequence[Watched], known: Known, config: WatchConfig, alarmed: Collection[str] = ()
 ) -> Finding | None:
-    """Follow one series to the last day; None when it has no value yet.
+    """Follow the shares of all labels that are watched to the last day; None when there is none to show.
+
+    The value is the share of the label that moved most.
+    """
+    nights = [day.shares for day in days]
+    last = max((place for place, shares in enumerate(nights) if shares is not None), default=None)
+    if last is None:
+        return None
+    reference, sides = known.reference.summary, known.space.sides
+    baseline = series.shares(reference, reference, sides) if known.is_baseline else None
+    tolerance = tolerances(config)[SHARES]
+    verdicts = detector.follow_together(nights, baseline, tolerance, limit(config))
+    found, shares = verdicts[last], nights[last]
+    assert found is not None and shares is not None  # noqa: S101 - that place has shares
+    if last != len(days) - 1 and not found.is_standing:
+        return None
+    side, since = found.leading, found.since if found.evidence > 1 else None
+    verdict = replace(found.of_leading(), is_alarm=found.is_standing and SHARES not in alarmed)
+    explained, change = None, 0.0
+    if since is not None:
+        change = _mean([one.point(side) for one in nights[since:] if one is not None]) - verdict.expected
+        if found.is_standing:
+            explained = _explained(days, since, known, sides[side])
+    is_known = math.isfinite(verdict.expected)
+    expected = shares.interval(side, verdict.expected, verdict.expected_variance) if is_known else None
+    begun = None if since is None else days[since].date
+    names = [known.space.names[column] for column in sides]
+    told = _rounded(shares.own(side), expected, verdict, begun, config)
+    return Finding(
+        name=SHARES,
+        value=replace(told, label=names[side], moved=tuple(names[one] for one in found.moved)),
+        change=change,
+        tolerance=tolerance(verdict.expected) if is_known else math.inf,
+        explained=explained,
+        shares=_told(shares, found, names, config),
+    )
+
+
+def _told(shares: Shares, found: Together, names: Sequence[str], config: WatchConfig) -> dict[str, Share]:
+    """Write the shares of the largest labels and of those that moved, largest first."""
+    order = shares.values.argsort(kind="stable")[::-1].tolist()
+    chosen = {*order[:MOST_SHARES], *found.moved, found.leading}
+    told = {}
+    for side in [one for one in order if one in chosen]:
+        own, mean = shares.own(side), float(found.expected[side])
+        expected = shares.interval(side, mean, 0.0).value if math.isfinite(mean) else None
+        told[names[side]] = Share(
+            value=round(own.value, 6),
+            low=round(own.low, 6),
+            high=round(own.high, 6),
+            expected=None if expected is None else round(expected, 6),
+            evidence=_evidence(float(found.each[side]), config),
+        )
+    return told
+
+
+def _explained(days: Sequence[Watched], since: int, known: Known, label: int) -> Explained | None:
+    """Explain the scores since a change by the shares of the labels; None without texts on either side of it."""
+    start = [known.reference.summary] if known.is_baseline else []
+    before = [*start, *(day.summary for day in days[:since] if day.summary)]
+    after = [day.summary for day in days[since:] if day.summary]
+    if not sum(one.texts for one in before) or not sum(one.texts for one in after):
+        return None
+    first, second = (_total(part) for part in (before, after))
+    return attribution.explain(first, second, known.reference.cells.probabilities, label)
+
+
+def find(
+    name: str, days: Sequence[Watched], known: Known, config: WatchConfig, alarmed: Collection[str] = ()
+) -> Finding | None:
+    """Follow one series of content or quality to the last day; None when it has no value yet.
 
     The quality series keep their last value; a nightly series without one on the last day is shown only while its alarm
     stands. Answers may come late and older nights be backfilled, so an alarm is raised on the first night that knows of
@@ -154,7 +260,7 @@ def find(
     places = [place for place, point in enumerate(values) if point is not None and math.isfinite(point.value)]
     if not places:
         return None
-    baseline = series.points(reference, reference).get(name) if reference else None
+    baseline = series.points(known.reference.summary, known.reference).get(name) if known.is_baseline else None
     tolerance = tolerances(config)[name]
     verdicts = detector.follow(values, baseline, tolerance, limit(config))
     last, point = verdicts[places[-1]], values[places[-1]]
@@ -165,10 +271,6 @@ def find(
     last = replace(last, is_alarm=last.is_standing and name not in alarmed)
     since = last.since if last.evidence > 1 else None
     change = _mean([later for later in values[since:] if later]) - last.expected if since is not None else 0.0
-    explained = None
-    if name == "positives" and last.is_standing and since is not None:
-        before, after = _total(days[:since], reference), _total(days[since:], None)
-        explained = attribution.explain(before, after) if before.texts and after.texts else None
     is_known = math.isfinite(last.expected)
     interval = BY_NAME[name].interval(point.value, point.variance, point.degrees)
     expected = BY_NAME[name].interval(last.expected, last.expected_variance) if is_known else None
@@ -177,7 +279,6 @@ def find(
         value=_rounded(interval, expected, last, None if since is None else days[since].date, config),
         change=change,
         tolerance=tolerance(last.expected) if is_known else math.inf,
-        explained=explained,
     )
 
 
@@ -218,9 +319,9 @@ def _cause(alarms: Sequence[Finding]) -> sentences.Cause | None:
     return "base rate" if explained.is_base_rate else "scores"
 
 
-def _total(days: Sequence[Watched], start: Summary | None) -> Summary:
-    """Add up the nights' summaries."""
-    return sum((day.summary for day in days if day.summary is not None), start or empty())
+def _total(summaries: Sequence[Summary]) -> Summary:
+    """Add up summaries, at least one."""
+    return sum(summaries[1:], summaries[0])
 
 
 def _mean(points: Sequence[Point]) -> float:
@@ -228,7 +329,7 @@ def _mean(points: Sequence[Point]) -> float:
     mean = Baseline()
     for point in points:
         mean = mean.plus(point.value, 1 / point.texts)
-    return mean.mean
+    return float(mean.mean)
 
 
 def _rounded(
@@ -242,8 +343,13 @@ def _rounded(
         expected=round(expected.value, 6) if expected else None,
         expected_low=round(expected.low, 6) if expected else None,
         expected_high=round(expected.high, 6) if expected else None,
-        evidence=float(f"{min(verdict.evidence / limit(config), 1e9):.6g}"),
+        evidence=_evidence(verdict.evidence, config),
         since=since,
         is_alarm=verdict.is_alarm,
         is_standing=verdict.is_standing,
     )
+
+
+def _evidence(found: float, config: WatchConfig) -> float:
+    """Return evidence as people read it: 1 and more is an alarm."""
+    return float(f"{min(found / limit(config), 1e9):.6g}")

@@ -1,7 +1,7 @@
 """Run the step watch: judge a night by those before it, and leave the verdict in the store."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
@@ -123,11 +123,12 @@ def _judge(
     reference = of_bundle or (Reference.of_record(first) if first else None)
     seen = nightly.look(store, manifest, reference, config.max_texts)
     days = [day for day in _days(alike, seen, manifest, measured) if day.date >= config.baseline_from]
-    expected = of_bundle.summary if of_bundle and not config.baseline_from else None
+    is_baseline = of_bundle is not None and not config.baseline_from
+    known = rules.Known(space=seen.space, reference=seen.reference, is_baseline=is_baseline)
     refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
     standing = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     promised = (settings.get("cascade") or {}).get("max_missed")
-    judged = rules.judge(days, expected, refused / max(1, seen.texts + refused), config, standing, promised)
+    judged = rules.judge(days, known, refused / max(1, seen.texts + refused), config, standing, promised)
     return Night(
         format=FORMAT,
         date=manifest.date,
@@ -135,6 +136,7 @@ def _judge(
         version=manifest.bundle,
         generation=manifest.generation,
         is_rehearsal=bool(settings["is_rehearsal"]),
+        labels=manifest.labels,
         positive_label=manifest.positive_label,
         texts=seen.texts,
         looked_at=seen.looked_at,
@@ -143,6 +145,7 @@ def _judge(
         reason=judged.reason,
         evidence=judged.evidence,
         series=judged.series,
+        shares=judged.shares,
         points=_points(seen),
         summary=seen.summary.as_record(),
         reference=seen.reference.as_record() if seen.is_own_reference else None,
@@ -160,12 +163,17 @@ def _days(alike: Sequence[Night], seen: Look, manifest: Manifest, measured: Qual
         if sample["version"] == manifest.bundle:
             points.setdefault(sample["date"], {}).update(quality.points(sample))
     summaries = {night.date: Summary.of_record(night.summary) for night in alike} | {manifest.date: seen.summary}
-    return [Watched(date=day, points=points[day], summary=summaries.get(day)) for day in sorted(points)]
+    return [_watched(day, points[day], summaries.get(day), seen) for day in sorted(points)]
+
+
+def _watched(day: str, points: Mapping[str, Point], summary: Summary | None, seen: Look) -> Watched:
+    shares = series.shares(summary, seen.reference.summary, seen.space.sides) if summary else None
+    return Watched(date=day, points=points, shares=shares, summary=summary)
 
 
 def _points(seen: Look) -> dict[str, Point]:
     """Return the night's points whose variance is known."""
-    points = series.points(seen.summary, seen.reference.summary)
+    points = series.points(seen.summary, seen.reference)
     points |= {series.MISSED: seen.missed} if seen.missed else {}
     return {name: point for name, point in points.items() if math.isfinite(point.unit_variance)}
 

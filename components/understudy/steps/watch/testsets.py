@@ -1,7 +1,8 @@
 """Build dated test sets, every quarter, of texts drawn at random that people have answered.
 
 testsets/<last day of the quarter>/gold.parquet   human labels, as `understudy evaluate --test` reads them
-testsets/<last day of the quarter>/about.json     put last: F1 on it beside F1 on the set the bundle was published on
+testsets/<last day of the quarter>/about.json     put last: the primary figure on it beside that on the set
+                                                  the bundle was published on
 """
 
 import math
@@ -15,6 +16,8 @@ from understudy.store import codecs, layout, tables
 from understudy.store.storage import Store
 from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
+from understudy.text import figures
 
 
 def quarter_before(day: str) -> tuple[str, str]:
@@ -33,7 +36,7 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
 
     Args:
         store: takes it.
-        card: for the positive label.
+        card: for the labels.
         answered: all samples, by `samples.read_answered`.
         day: today.
         fewest: answered random texts that a test set must have.
@@ -65,39 +68,29 @@ def gold(rows: pl.DataFrame) -> bytes:
 
 
 def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> DatedTestSet:
-    """Set F1 on the new test set beside F1 on the one that the bundle was published on."""
-    version = str(rows["version"][-1])
+    """Set the primary figure on the new test set beside that on the one that the bundle was published on."""
+    space, version = LabelSpace.of(card), str(rows["version"][-1])
+    figure = figures.primary(space.positive)
     own = rows.filter(pl.col("version") == version).with_columns(weight=pl.lit(1.0))
-    found = quality.f1(own, card.positive_label)
-    published = next((one["f1"] for one in learning_curve(store) if one["version"] == version), None)
+    found = quality.primary(own, space)
+    cycle = next((one for one in learning_curve(store) if one["version"] == version), None)
+    published = cycle["primary"] if cycle and cycle["figure"] == figure else None
+    counted = rows["human_label"].value_counts()
     return {
         "date": name,
         "version": version,
         "texts": len(rows),
         "measured_on": len(own),
-        "positives": int((rows["human_label"] == card.positive_label).sum()),
-        "f1": quality.written(found),
-        "published_f1": published,
-        "difference": quality.written(difference(found, published)) if published else None,
+        "labels": dict(counted.sort("human_label").iter_rows()),
+        "figure": figure,
+        "primary": quality.written(found),
+        "published": published,
+        "difference": quality.written(quality.difference(found, _interval(published))) if published else None,
     }
 
 
-def difference(new: Interval, old: Figure) -> Interval:
-    """Difference of two figures measured on different texts, with its 95% interval.
-
-    >>> found = difference(Interval(0.70, 0.64, 0.76), {"value": 0.80, "low": 0.72, "high": 0.88})
-    >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)  # 0.06 and 0.08 make 0.10
-    (-0.1, -0.2, 0.0)
-
-    Source: Newcombe, "Interval estimation for the difference between independent proportions", 1998, method 10.
-    """
-    value, low, high = (math.nan if end is None else end for end in (old["value"], old["low"], old["high"]))
-    change = new.value - value
-    return Interval(
-        change,
-        change - math.hypot(new.value - new.low, high - value),
-        change + math.hypot(new.high - new.value, value - low),
-    )
+def _interval(figure: Figure) -> Interval:
+    return Interval(*(math.nan if end is None else end for end in (figure["value"], figure["low"], figure["high"])))
 
 
 def read_all(store: Store, until: str) -> list[DatedTestSet]:
