@@ -2,11 +2,11 @@
 
     python -m benchmarks.label_watch
 
-A night draws whole groups of one to eight texts; half of the texts share their group's label, the others have labels of
-their own. Half of the labels' weight is spread by Zipf's law, half evenly, so that many labels are rare. In a quiet year
+A night draws whole groups of one to eight texts; half of the texts share their group's label, the others have labels
+of their own. Half of the labels' weight is spread by Zipf's law, half evenly, so that many labels are rare. In a quiet year
 nothing changes; false alarms are those of the series of the shares alone, for which the promise is one in
-`false_alarm_nights` times the number of series. For the delay the label whose share is nearest to 5% doubles at the
-others' cost, after a month of quiet nights. No data is needed.
+`false_alarm_nights` times the number of series. For the delay a label of 5% doubles at the others' cost, after a
+month of quiet nights. No data is needed.
 """
 
 import math
@@ -60,7 +60,7 @@ def night(rng: np.random.Generator, shares: Floats, texts: int) -> Shares:
     met, times = np.unique(group * labels + codes, return_counts=True)
     code, count = met % labels, times.astype(float)
     found = replace(
-        empty(labels, 1),
+        empty(labels, 1, 1),
         texts=float(len(group)),
         groups=len(sizes),
         group_squares=float(sizes @ sizes),
