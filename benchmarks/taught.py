@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from understudy.model.engine import Bools
 from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
 
 
 def student(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> Path:
@@ -30,11 +29,6 @@ def student(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFram
     return fresh.rename(folder)
 
 
-def is_positive(table: pl.DataFrame, task: Card) -> Bools:
-    """Which rows have the positive label."""
-    return (table["label"] == task.positive_label).to_numpy()
-
-
 def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame) -> None:
     import torch
 
@@ -49,10 +43,10 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     def tokens(table: pl.DataFrame) -> learn.Tokens:
         return students.tokens_of(tokenizer, table["text"].to_list(), config.max_length)
 
-    columns = np.where(is_positive(taught, task), task.positive_index, 1 - task.positive_index)
-    targets = torch.tensor(np.eye(2, dtype=np.float32)[columns])
+    space = LabelSpace.of(task)
+    targets = torch.tensor(space.one_hot(space.codes(taught["label"])), dtype=torch.float32)
     examples = learn.Examples(tokens(taught), targets, torch.ones(len(taught)))
-    validation = learn.Validation(tokens(checked), is_positive(checked, task), task.positive_index)
+    validation = learn.Validation(tokens(checked), space.codes(checked["label"]), space.sides)
     rate, pad = students.learning_rate_of("minilm"), tokenizer.pad_token_id
     learner = learn.Learner(model, pad, examples, validation, config, rate, device)
     learner.run(lambda _: None, lambda *_: None)

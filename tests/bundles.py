@@ -42,10 +42,10 @@ def make_card(name: str = "hotel-tips", more: str = "", labels: Sequence[str] = 
     if not labels:
         return CARD.format(name=name, more=more, labels=LABELS, hinted="tip", goals="f1: 0.5")
     said = (
-        f"  - {{name: {json.dumps(label)}, definition: Texts of the kind {number}.}}"
+        f"  - {{name: {json.dumps(label, ensure_ascii=False)}, definition: Texts of the kind {number}.}}"
         for number, label in enumerate(labels)
     )
-    hinted = json.dumps(labels[-1])
+    hinted = json.dumps(labels[-1], ensure_ascii=False)
     return CARD.format(name=name, more=more, labels="\n".join(said), hinted=hinted, goals="macro_f1: 0.5")
 
 

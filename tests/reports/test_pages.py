@@ -51,9 +51,17 @@ AUDIT = {
         {
             "name": "avoid", "texts": 5, "true_positive": 2, "false_negative": 1, "recall": SHARE,
             "recall_elsewhere": SHARE, "false_alarm_share": SHARE, "false_alarm_share_elsewhere": SHARE,
-            "p_adjusted": 0.03, "direction": None, "is_too_few": False,
+            "p_adjusted": 0.03, "direction": "confuses", "label": "tip", "given": "no", "is_too_few": False,
+            "findings": [
+                {
+                    "direction": direction, "label": "tip", "given": given, "wrong": 1, "tried": 3, "share": SHARE,
+                    "share_elsewhere": SHARE, "p_adjusted": 0.03,
+                }
+                for direction, given in (("confuses", "no"), ("under-labels", None))
+            ],
         }
     ],
+    "pairs": [{"label": "tip", "given": "no", "texts": 1, "tried": 3, "share": SHARE}],
     "categories": [
         {
             "name": "missed", "texts": 1,

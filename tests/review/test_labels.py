@@ -105,7 +105,13 @@ IDS = ["r1", "-7", "=1+1", "'=2", "'tis", "été"]
 def queue() -> pl.DataFrame:
     """Return a review queue as the step mine makes it."""
     texts = [f"Text of {identity}" for identity in IDS]
-    columns = {"student_probability": 0.9, "teacher_probability": 0.2, "teacher_label": "other", "disagreement": 0.7}
+    columns = {
+        "student_label": "tip",
+        "student_probability": 0.9,
+        "teacher_probability": 0.2,
+        "teacher_label": "other",
+        "disagreement": 0.7,
+    }
     return pl.DataFrame({"id": IDS, "group": IDS, "text": texts}).with_columns(
         pl.lit(value).alias(name) for name, value in columns.items()
     )

@@ -23,7 +23,13 @@ ODD = ['It cost $5 & "more" <b>', "=1+1", "été 😀 — наш", "two\nlines",
 def queue() -> pl.DataFrame:
     """Ids that are numbers in an order of their own, so that Label Studio's are ids of other texts; and odd texts."""
     texts = [*ODD, *(f"Text, number {number}." for number in range(12))]
-    columns = {"student_probability": 0.9, "teacher_probability": 0.2, "teacher_label": "other", "disagreement": 0.7}
+    columns = {
+        "student_label": "tip",
+        "student_probability": 0.9,
+        "teacher_probability": 0.2,
+        "teacher_label": "other",
+        "disagreement": 0.7,
+    }
     table = pl.DataFrame({"id": [str(len(texts) - place) for place in range(len(texts))], "text": texts})
     return table.with_columns(pl.lit(value).alias(name) for name, value in columns.items()).with_columns(group="id")
 

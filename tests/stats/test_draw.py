@@ -11,6 +11,7 @@ from understudy.steps.export import first_stage
 from understudy.steps.label import rules as label
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.mine import rules as mine
+from understudy.task.slices import NO_RULE
 from understudy.teacher.injected_errors import chance
 
 NAMES = ["r-1", "r-2", "r-3", "r-4", "r-5", "Wäsche"]
@@ -49,7 +50,7 @@ def test_the_mined_texts_stay():
 
 def test_the_labelled_texts_stay():
     pool = pl.DataFrame({"id": NAMES, "text": NAMES})
-    drawn = label.draw(pool, pl.Series([False] * 6).to_numpy(), LabelConfig(texts=6, seed=3))
+    drawn = label.draw(pool, pl.Series([NO_RULE] * 6).to_numpy(), LabelConfig(texts=6, seed=3))
     assert drawn["id"].to_list() == ["Wäsche", "r-5", "r-1", "r-2", "r-4", "r-3"]
 
 

@@ -26,8 +26,10 @@ from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import Store, open_store
 from understudy.task.card import load_card, parse_card
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
+from understudy.task.slices import NO_RULE, weak_hints, weak_labels
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
@@ -99,12 +101,13 @@ def rehearse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 # The draw
 
+LIKELY = 1  # the column of the positive label
 BOOLEANS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
 def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
     pool = pool_table([f"Text {number}." for number in range(len(is_likely))])
-    return rules.draw(pool, np.array(is_likely), LabelConfig(texts=texts, seed=seed))
+    return rules.draw(pool, np.where(is_likely, LIKELY, NO_RULE), LabelConfig(texts=texts, seed=seed))
 
 
 @settings(deadline=None)
@@ -112,7 +115,7 @@ def drawn(is_likely: list[bool], texts: int, seed: int = 0) -> pl.DataFrame:
 def test_weights_add_up_to_the_strata_that_were_drawn_from(is_likely: list[bool], texts: int) -> None:
     table = drawn(is_likely, texts)
     assert len(table) == min(texts, len(is_likely))
-    for stratum, size in ((rules.LIKELY, sum(is_likely)), (rules.REST, len(is_likely) - sum(is_likely))):
+    for stratum, size in ((LIKELY, sum(is_likely)), (NO_RULE, len(is_likely) - sum(is_likely))):
         part = table.filter(pl.col("stratum") == stratum)
         assert part["weight"].sum() == pytest.approx(size if len(part) else 0)
 
@@ -125,13 +128,13 @@ def test_a_larger_draw_holds_the_smaller_one(is_likely: list[bool], texts: int, 
 
 def test_half_of_a_draw_comes_from_the_texts_that_the_weak_rules_call_positive() -> None:
     table = drawn([True] * 100 + [False] * 900, 50)
-    assert Counter(table["stratum"]) == {rules.LIKELY: 25, rules.REST: 25}
-    assert set(table.select("stratum", "weight").iter_rows()) == {(rules.LIKELY, 4.0), (rules.REST, 36.0)}
+    assert Counter(table["stratum"]) == {LIKELY: 25, NO_RULE: 25}
+    assert set(table.select("stratum", "weight").iter_rows()) == {(LIKELY, 4.0), (NO_RULE, 36.0)}
 
 
 def test_any_first_part_of_a_draw_is_balanced() -> None:
     table = drawn([True] * 40 + [False] * 960, 100)  # 40 likely, all of them, and 60 of the rest
-    likely = (table["stratum"] == rules.LIKELY).cum_sum()
+    likely = (table["stratum"] == LIKELY).cum_sum()
     assert all(abs(likely[row] - 0.4 * (row + 1)) <= 1 for row in range(100))
 
 
@@ -144,19 +147,94 @@ def test_a_draw_without_weak_rules_is_a_plain_one() -> None:
 def test_a_draw_does_not_depend_on_the_order_of_the_pool() -> None:
     pool = pool_table([f"Text {number}." for number in range(50)])
     config = LabelConfig(texts=10)
-    upside_down = rules.draw(pool.reverse(), np.zeros(50, bool), config)
-    assert upside_down.equals(rules.draw(pool, np.zeros(50, bool), config))
+    upside_down = rules.draw(pool.reverse(), np.full(50, NO_RULE), config)
+    assert upside_down.equals(rules.draw(pool, np.full(50, NO_RULE), config))
 
 
 def test_answered_texts_stand_for_those_without_an_answer() -> None:
     table = pl.DataFrame(
-        {"id": ["a", "b", "c"], "stratum": ["rest", "rest", "likely"], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
+        {"id": ["a", "b", "c"], "stratum": [NO_RULE, NO_RULE, LIKELY], "population": [10, 10, 4], "weight": [5.0, 5, 4]}
     )
     answered = pl.DataFrame({"id": ["a", "c", "human"], "weight": [5.0, 4.0, 1.0]})
     assert rules.reweighed(answered, table)["weight"].to_list() == [10.0, 4.0, 1.0]
 
 
+@settings(deadline=None)
+@given(
+    hints=st.lists(st.integers(NO_RULE, 5), min_size=1, max_size=60), texts=st.integers(1, 60), more=st.integers(0, 9)
+)
+def test_a_draw_over_many_labels_takes_no_less_of_any_when_it_is_larger(
+    hints: list[int], texts: int, more: int
+) -> None:
+    pool = pool_table([f"Text {number}." for number in range(len(hints))])
+    smaller, larger = (rules.draw(pool, np.array(hints), LabelConfig(texts=number)) for number in (texts, texts + more))
+    assert len(smaller) == min(texts, len(hints))
+    assert set(smaller["id"]) <= set(larger["id"])
+    for stratum in set(smaller["stratum"]):
+        weight = smaller.filter(pl.col("stratum") == stratum)["weight"].sum()
+        assert weight == pytest.approx(hints.count(stratum))
+
+
+def test_the_half_of_a_draw_that_rules_hint_at_is_spread_over_the_labels() -> None:
+    hints = [0] * 500 + [1] * 3 + [2] * 100 + [NO_RULE] * 400
+    table = rules.draw(pool_table([f"Text {n}." for n in range(1003)]), np.array(hints), LabelConfig(texts=100))
+    assert Counter(table["stratum"]) == {0: 24, 1: 3, 2: 23, NO_RULE: 50}
+
+
+THREE = {
+    "labels": [{"name": name, "definition": f"It is {name}."} for name in ("praise", "tip", 'bla"me, =1')],
+    "positive_label": None,
+    "weak_rules": [
+        {"name": "ask", "pattern": "^ask", "label": "tip"},
+        {"name": "room", "pattern": "room", "label": "praise"},
+        {"name": "floor", "pattern": "floor", "label": 'bla"me, =1'},
+    ],
+}
+
+
+def test_the_first_weak_rule_that_matches_decides_on_the_label(make_card: Callable[..., str]) -> None:
+    card = parse_card(make_card(**THREE))
+    texts = ["Ask for a room", "The room", "No floor", "Nothing"]
+    assert weak_labels(card, texts).tolist() == [1, 0, 2, NO_RULE]
+    assert (weak_hints(card, texts) != NO_RULE).tolist() == [True, True, True, False]
+    looked_for = parse_card(make_card(**{**THREE, "positive_label": "tip"}))
+    assert (weak_hints(looked_for, texts) != NO_RULE).tolist() == [True, False, False, False]
+
+
+def test_the_pools_shares_of_many_labels_undo_the_draw() -> None:
+    space = LabelSpace(tuple(f"label {number}" for number in range(77)))
+    table = pl.DataFrame({"id": ["a", "b", "c"], "population": [10, 80, 10], "stratum": [0, NO_RULE, 5]})
+    answers = pl.DataFrame({"id": ["a", "b", "c"], "label": ["label 0", "label 9", "label 0"], "weight": [1.0] * 3})
+    found = rules.label_shares(answers, table, space)
+    assert found[[0, 9]].tolist() == pytest.approx([0.2, 0.8])
+    assert found.sum() == pytest.approx(1)
+
+
 # The step
+
+
+def test_a_step_with_three_labels_says_the_commonest(
+    folder: Path, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"tip": "tip", "other": "praise"}
+    (folder / "snapshot" / "card.yaml").write_text(make_card(**THREE), encoding="utf-8")
+    rows = [(text, "tip") for text in POOL_TIPS] + [(text, "praise") for text in POOL_OTHERS]
+    rows += [(text, names[label]) for _, text, label in HUMAN + TEST]
+    lines = [f"{text},{label}" for text, label in rows]
+    (folder / "answers.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    for name, table in (("gold", HUMAN), ("test", TEST)):
+        renamed = gold_table([(split, text, names[label]) for split, text, label in table])
+        tables.write(renamed, tables.Gold, folder / name)
+    with serve(Plan(folder / "answers.csv", card=folder / "snapshot", has_logprobs=True)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        result = label(folder)
+    assert "2 of 3 labels given, the commonest 'praise' to about 85% of the pool" in result.headline
+    assert result.metrics["commonest_share"] == pytest.approx(0.85)
+    assert result.metrics["labels_given"] == 2
+    assert "positive_share" not in result.metrics
+    table = judgements(folder)
+    assert table["probabilities"].null_count() == 0
+    assert set(table["probabilities"].list.len()) == {3}
 
 
 def test_the_step_judges_draw_and_human_texts_and_the_test_apart(folder: Path, rehearse: Any) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.bundles import make_bundle, make_card
 from tests.teachers import completion, teacher_server
 from understudy.errors import BadArtifact
+from understudy.model.decision import DecisionRule
 from understudy.privacy import erasure
 from understudy.review import labels, queues
 from understudy.review.spreadsheet import raw_cell, safe_cell
@@ -27,6 +28,7 @@ from understudy.store import tables, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.storage import open_store
 from understudy.task.card import load_card, parse_card
+from understudy.task.labels import LabelSpace
 from understudy.teacher import simulated
 from understudy.text.normalise import content_hash
 
@@ -328,20 +330,51 @@ def test_a_group_fills_only_a_few_places_of_the_queue():
 
 def compared(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema=["id", "group", "text", "disagreement"], orient="row")
-    return table.with_columns(pl.lit(value=True).alias("is_contested"))
+    return table.with_columns(is_contested=pl.lit(value=True), pair=pl.lit(0))
 
 
 def test_a_difference_of_just_the_limit_is_no_disagreement():
     table = pl.DataFrame(
         {
-            "student_probability": [0.9, 0.9, 0.2],
-            "teacher_probability": [0.6, 0.59, None],
-            "teacher_is_positive": [True, True, False],
+            "student_probabilities": [[0.1, 0.9], [0.1, 0.9], [0.8, 0.2]],
+            "teacher_probabilities": [[0.4, 0.6], [0.41, 0.59], None],
+            "teacher_label": ["tip", "tip", "other"],
         }
     )
-    found = rules.compare(table, 0.3)
+    found = rules.compare(table, LabelSpace(("other", "tip"), "tip"), 0.3)
     assert found["disagreement"].to_list() == [0.3, 0.31, 0.2]
     assert found["is_contested"].to_list() == [False, True, False]
+    assert found["pair"].n_unique() == 1
+
+
+def test_of_many_labels_the_distance_is_total_variation_and_pairs_take_turns():
+    kinds = LabelSpace(("praise", "blame", "tip"))
+    student = [[0.7, 0.2, 0.1]] * 5
+    teacher = [[0.1, 0.8, 0.1], [0.15, 0.75, 0.1], [0.2, 0.7, 0.1], [0.3, 0.2, 0.5], None]
+    table = pl.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "e"],
+            "group": ["a", "b", "c", "d", "e"],
+            "text": ["one", "two", "three", "four", "five"],
+            "student_label": ["praise"] * 5,
+            "student_probabilities": student,
+            "teacher_probabilities": teacher,
+            "teacher_label": ["blame", "blame", "blame", "tip", "tip"],
+        }
+    )
+    found = rules.compare(table, kinds, 0.3)
+    assert found["disagreement"].to_list() == [0.6, 0.55, 0.5, 0.4, 0.9]
+    queue = rules.choose(found, MineConfig(queue_size=4))
+    assert queue["id"].to_list() == ["e", "a", "b", "d"]  # praise or tip: e, d; praise or blame: a, b, c
+    shown = rules.with_own_probabilities(queue, kinds)
+    assert shown["student_probability"].to_list() == [0.7] * 4
+    assert shown["teacher_probability"].to_list() == [None, 0.8, 0.75, 0.5]
+
+
+def test_without_a_threshold_the_distance_is_that_of_the_two_likeliest_labels():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.2, 0.4]])
+    np.testing.assert_allclose(rules.distances(probabilities, DecisionRule()), [0.2, 0.0], atol=1e-12)
+    np.testing.assert_allclose(rules.distances(probabilities, DecisionRule(2, 0.3)), [0.1, 0.1], atol=1e-12)
 
 
 def test_a_larger_draw_begins_with_the_smaller_one_whatever_the_order_of_the_pool():
@@ -365,12 +398,12 @@ def test_every_beginning_of_the_asking_order_holds_the_share_by_lot(distance, sh
 @given(st.lists(st.floats(0, 1), min_size=20, max_size=60), st.integers(0, 2**31))
 def test_weights_of_the_answered_texts_sum_to_the_pool(probabilities, seed):
     names = [f"u{number}" for number in range(len(probabilities))]
-    scored = pl.DataFrame({"id": names, "student_probability": probabilities})
     distance = np.abs(np.array(probabilities) - 0.5)
+    scored = pl.DataFrame({"id": names, "distance": distance})
     parts = np.argsort(np.argsort(distance, kind="stable"), kind="stable") * rules.PARTS // len(names)
     generator = random.Random(seed)  # noqa: S311
     answered = [generator.choice(np.flatnonzero(parts == part).tolist()) for part in range(rules.PARTS)]
-    weighed = rules.weigh(scored, [names[index] for index in answered], 0.5, pool_texts=7 * len(names))
+    weighed = rules.weigh(scored, [names[index] for index in answered], pool_texts=7 * len(names))
     assert weighed["id"].to_list() == [names[index] for index in sorted(answered)]
     assert weighed["weight"].sum() == pytest.approx(7 * len(names))
 
@@ -412,6 +445,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
             "id": ["-7"],
             "group": ["@home"],
             "text": ['=HYPERLINK("http://evil","x")\nsecond line'],
+            "student_label": ["=tip"],
             "student_probability": [0.91234],
             "teacher_probability": [None],
             "teacher_label": ["other"],
@@ -425,6 +459,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
         "id": "'-7",
         "group": "'@home",
         "text": '\'=HYPERLINK("http://evil","x")\nsecond line',
+        "student_label": "'=tip",
         "student_probability": "0.9123",
         "teacher_label": "other",
         "teacher_probability": "",

@@ -13,22 +13,23 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig
 
-from tests.students import make_student
+from tests.students import SHAPES, make_student, random_model
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.model import student
 from understudy.runtime.shell import execute
 from understudy.steps.train import checkpoints, rules
-from understudy.steps.train.learn import Learner
+from understudy.steps.train.learn import Learner, Validation, validation_score
 from understudy.store import hashing, tables
 from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
 from understudy.text.normalise import content_hash
 
-COUNTS = {"true_positive": 8, "false_negative": 2, "false_positive": 5, "true_negative": 45}
-NOTHING_PROVEN = {"counts": COUNTS, "slices": []}
+MATRIX = [[45, 5], [2, 8]]  # 8 tips found, 2 missed, 5 false alarms
+NOTHING_PROVEN = {"labels": ["other", "tip"], "matrix": MATRIX, "slices": []}
 
 
 def judged(*rows):
@@ -43,19 +44,19 @@ def judged(*rows):
 
 def test_an_answer_with_probabilities_is_taken_at_them(make_card):
     table = judged(("ask for room 5", "tip", [0.2, 0.8]), ("nice", "other", [0.9, 0.1]))
-    np.testing.assert_allclose(rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN), [0.8, 0.1])
+    targets = rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
+    np.testing.assert_allclose(targets, [[0.2, 0.8], [0.9, 0.1]])
 
 
 def test_an_answer_without_probabilities_is_taken_at_what_the_audit_measured(make_card):
     # when it says tip, 8 of 13 are, (8 + .5) / 14; when it does not, 2 of 47 are all the same, (2 + .5) / 48
     table = judged(("ask for room 5", "tip", None), ("nice", "other", None))
     targets = rules.teacher_targets(table, parse_card(make_card()), NOTHING_PROVEN)
-    np.testing.assert_allclose(targets, [8.5 / 14, 2.5 / 48])
+    np.testing.assert_allclose(targets[:, 1], [8.5 / 14, 2.5 / 48])
 
 
 def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
-    biased = {"true_positive": 3, "false_negative": 9, "false_positive": 0, "true_negative": 2}
-    audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, **biased}]}
+    audit = {**NOTHING_PROVEN, "slices": [{"name": "avoid", "is_biased": True, "matrix": [[2, 0], [9, 3]]}]}
     table = judged(
         ("Avoid the bar", "other", [0.99, 0.01]),
         ("avoid room 3", "tip", [0.1, 0.9]),
@@ -64,14 +65,51 @@ def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
     )
     targets = rules.teacher_targets(table, parse_card(make_card()), audit)
     # inside: 9 of 11 that it rejected are tips; outside, with the slice's counts taken off, none of 43 are
-    np.testing.assert_allclose(targets, [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
+    np.testing.assert_allclose(targets[:, 1], [9.5 / 12, 3.5 / 4, 0.01, 0.5 / 44])
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(rules.CELLS, st.integers(0, 300))))
-def test_trust_lies_strictly_between_never_and_always(counts):
-    trust = rules.Trust.counted(counts)
-    assert 0 < trust.if_yes < 1
-    assert 0 < trust.if_no < 1
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
+def test_with_two_labels_trust_is_jeffreys_half_counts_exactly(counts):
+    true_negative, false_positive, false_negative, true_positive = counts
+    found = rules.trust(np.array(counts, dtype=float).reshape(2, 2))
+    assert found[1, 1] == (true_positive + 0.5) / (true_positive + 0.5 + (false_positive + 0.5))
+    assert found[0, 1] == (false_negative + 0.5) / (false_negative + 0.5 + (true_negative + 0.5))
+    assert (found > 0).all()
+    assert (found < 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(2, 9), st.integers(0, 2**32 - 1), st.floats(0, 20))
+def test_trust_is_a_distribution_over_the_labels_that_rules_none_out(labels, seed, size):
+    matrix = np.random.default_rng(seed).poisson(np.eye(labels) * size + size / 9).astype(float)
+    found = rules.trust(matrix)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found > 0).all()
+
+
+def test_a_label_that_is_seldom_said_is_taken_at_the_mean_and_its_errors_where_people_put_most_texts():
+    matrix = np.zeros((77, 77))
+    matrix[np.arange(76), np.arange(76)] = 17
+    matrix[np.arange(76), (np.arange(76) + 1) % 76] = 3  # the teacher is right in 85%
+    found = rules.trust(matrix)
+    assert found[76, 76] == pytest.approx(0.85, abs=0.01)  # never said
+    assert found[0, 0] == pytest.approx(0.85, abs=0.01)
+    assert found[0, 75] > 0.1
+    assert 0.01 > found[0, 5] > found[0, 76] > 0
+
+
+def test_labels_that_the_teacher_is_right_on_differently_keep_their_own_share():
+    matrix = np.zeros((4, 4))
+    matrix[np.arange(4), np.arange(4)] = [95, 50, 95, 50]
+    matrix[(np.arange(4) + 1) % 4, np.arange(4)] = [5, 50, 5, 50]
+    np.testing.assert_allclose(np.diag(rules.trust(matrix)), [0.95, 0.5, 0.95, 0.5], atol=0.02)
+
+
+def test_an_audit_of_other_labels_is_refused(make_card):
+    with pytest.raises(BadArtifact, match="2 labels in their order, got 2 that differ"):
+        rules.teacher_targets(
+            judged(("nice", "tip", None)), parse_card(make_card()), {**NOTHING_PROVEN, "labels": ["tip", "other"]}
+        )
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(0, 5))
@@ -104,7 +142,7 @@ def test_a_human_label_stands_above_the_teachers(make_card):
     )
     gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
     table = rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
-    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", 0.0, 3.0)]
+    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", [1.0, 0.0], 3.0)]
     assert len(table) == 12
 
 
@@ -113,7 +151,7 @@ def test_one_class_only_cannot_be_learned(make_card):
     pool = table_of(id=[str(index) for index in range(12)], text=texts)
     gold = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "label": pl.String, "split": pl.String})
     judgements = judged(*[(text, "other", [0.9, 0.1]) for text in texts])
-    with pytest.raises(TooFewLabels, match="of both labels, got 12 with 0 likely 'tip'"):
+    with pytest.raises(TooFewLabels, match="two labels or more, got 12 with 12 likely 'other'"):
         rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
 
 
@@ -292,3 +330,80 @@ def test_weights_that_would_run_code_are_refused_and_nothing_runs(tmp_path):
     with pytest.raises(BadSetting, match="safetensors weights"):
         student.load(str(folder), ("other", "tip"))
     assert not (tmp_path / "ran").exists()
+
+
+# Many labels
+
+INTENTS = [f"intent {number}" for number in range(77)]
+
+
+@pytest.fixture
+def intents_card(make_card):
+    labels = [{"name": name, "definition": name} for name in INTENTS]
+    return parse_card(make_card(labels=labels, positive_label=None, weak_rules=[]))
+
+
+def test_targets_of_many_labels_are_the_teachers_or_the_measured_ones(intents_card):
+    matrix = np.eye(77) * 17 + np.roll(np.eye(77), 1, axis=1) * 3  # intent n is called n + 1 in 15%
+    audit = {"labels": INTENTS, "matrix": matrix.tolist(), "slices": []}
+    given = [0.02] * 77
+    table = judged(("a", "intent 5", None), ("b", "intent 6", given), ("c", "intent 5", [0.5, 0.5]))
+    targets = rules.teacher_targets(table, intents_card, audit)
+    assert targets.shape == (3, 77)
+    np.testing.assert_allclose(targets[0].sum(), 1)
+    assert targets[0, 5] == pytest.approx(0.85, abs=0.01)
+    assert targets[0, 4] > 0.1
+    assert targets[1].tolist() == given
+    assert targets[2].tolist() == targets[0].tolist()  # not one a label: as if none were given
+
+
+def test_labels_without_a_likely_text_are_told_and_do_not_stop(intents_card, capsys):
+    texts = [f"text {index}" for index in range(20)]
+    gold = table_of(id=[str(index) for index in range(20)], text=texts, label=INTENTS[:20], split=["train"] * 20)
+    empty = judged(("x", "intent 1", None)).clear()
+    audit = {"labels": INTENTS, "matrix": np.eye(77).tolist(), "slices": []}
+    table = rules.training_table(gold.select("id", "text"), gold, empty, audit, intents_card, human_weight=3.0)
+    np.testing.assert_array_equal(rules.targets_of(table).sum(axis=1), 1)
+    told = capsys.readouterr().err
+    assert told.startswith("train: 57 labels of 77 without a text that likely has it: 'intent 20', 'intent 21', ")
+    assert "and 52 more" in told
+
+
+def test_validation_is_scored_by_the_labels_that_are_looked_at():
+    logits = np.random.default_rng(0).normal(size=(50, 3))
+    codes = np.random.default_rng(1).integers(0, 2, 50)  # label 2 does not occur
+
+    def score(*sides):
+        return validation_score(logits, Validation([], codes, sides))
+
+    assert score(0, 1, 2) == pytest.approx((score(0) + score(1)) / 2)
+    assert score(2) == 0.0
+
+
+def test_three_labels_are_learned_from_start_to_end(tmp_path, inputs, make_card):
+    labels = [{"name": name, "definition": name} for name in ("praise", 'a "tip", =1', "plea")]
+    names = [label["name"] for label in labels]
+    card = make_card(
+        labels=labels, positive_label=None, weak_rules=[], slices=[], student=str(tmp_path / "tiny"),
+        train={"epochs": 6, "learning_rate": 0.003, "batch_tokens": 256},
+    )  # fmt: skip
+    three = BertConfig.from_dict({**SHAPES["bert"].to_dict(), "id2label": dict(enumerate(names))})
+    random_model(three).save_pretrained(tmp_path / "tiny", safe_serialization=True)
+    (tmp_path / "card/card.yaml").write_text(card)
+    words = ["was nice", "ask for", "we want"]
+    texts = [f"{words[index % 3]} {index}" for index in range(120)]
+    codes = [index % 3 for index in range(120)]
+    for folder, schema, rows in (("pool", tables.Texts, slice(0, 80)), ("gold", tables.Gold, slice(80, 120))):
+        table = tables.read(tmp_path / folder, schema).with_columns(text=pl.Series(texts[rows]))
+        if schema is tables.Gold:
+            table = table.with_columns(label=pl.Series([names[code] for code in codes[rows]]))
+        tables.write(table, schema, tmp_path / folder)
+    answers = tables.read(tmp_path / "judgements", tables.Judgements).sort(pl.col("id").cast(pl.Int64))
+    said = answers.with_columns(label=pl.Series([names[code] for code in codes[:80]]))
+    tables.write(said, tables.Judgements, tmp_path / "judgements")
+    audit = {"labels": names, "matrix": (np.eye(3) * 20 + 1).tolist(), "slices": []}
+    (tmp_path / "audit/audit.json").write_text(json.dumps(audit))
+    result = execute("train", {**inputs, "student": tmp_path / "student"})
+    assert result.metrics["average_precision"] > 0.95
+    about = json.loads((tmp_path / "student/student.json").read_text())
+    assert (about["labels"], about["positive_label"]) == (names, None)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadInput, BudgetSpent, TeacherError
 from understudy.store.storage import Store, open_store
-from understudy.task.card import Card, parse_card
+from understudy.task.card import Card, Label, parse_card
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import response_log
 from understudy.teacher.budget import Spending
@@ -29,7 +29,7 @@ from understudy.teacher.crew import Crew
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import Judged, Teacher, open_teacher
 from understudy.teacher.logprobs import label_probabilities
-from understudy.teacher.prompt import Prompt, Unusable, marked, prompt_of, read_verdict, unmarked
+from understudy.teacher.prompt import Prompt, Unusable, fit_labels, marked, prompt_of, read_verdict, unmarked
 from understudy.teacher.response_log import Response, ResponseLog
 from understudy.teacher.simulated import Plan, serve
 
@@ -869,3 +869,54 @@ def test_judged_figures_add_up() -> None:
         empty, asked=4, failed={"x": 1, "y": 2}, is_budget_spent=True
     )
     assert (both.asked, both.failed, both.failures, both.is_budget_spent) == (7, {"x": 2, "y": 2}, 4, True)
+
+
+def many_labels(number: int, words: int, examples: int) -> list[Label]:
+    definition = " ".join(["long"] * words)
+    return [
+        Label(
+            name=f"intent {n}", definition=f"{n} {definition}", examples=[f"Example {n} {e}" for e in range(examples)]
+        )
+        for n in range(number)
+    ]
+
+
+def test_a_prompt_that_fits_its_budget_says_everything() -> None:
+    labels = many_labels(77, 20, 2)
+    described = fit_labels(labels)
+    assert described.sentence == ""
+    assert all(label.definition in line for label, line in zip(labels, described.lines, strict=True))
+    assert all(
+        example in line for label, line in zip(labels, described.lines, strict=True) for example in label.examples
+    )
+
+
+def test_examples_are_left_out_before_definitions_are_cut() -> None:
+    described = fit_labels(many_labels(77, 30, 5))
+    assert described.sentence == (
+        "the labels' descriptions keep 4,000 tokens of the prompt: 308 examples left out, 0 definitions cut."
+    )
+    assert all(line.count("Example:") == 1 for line in described.lines)
+
+
+@pytest.mark.parametrize("number", [77, 500])
+def test_long_definitions_are_cut_and_names_never(number: int) -> None:
+    labels = many_labels(number, 200, 1)
+    described = fit_labels(labels)
+    assert len("\n".join(described.lines)) <= 16_000
+    assert (described.examples_left_out, described.definitions_cut) == (number, number)
+    assert all(line.startswith(f"- {label.name}: ") for label, line in zip(labels, described.lines, strict=True))
+    assert all(line.endswith("…") for line in described.lines)
+    short = Label(name="short", definition="Short one.")
+    assert fit_labels([*labels, short]).lines[-1] == "- short: Short one."
+
+
+def test_names_stay_whole_where_they_alone_pass_the_budget() -> None:
+    labels = [Label(name=f"{n} {'x' * 190}", definition="A definition.") for n in range(500)]
+    assert all(line == f"- {label.name}: …" for label, line in zip(labels, fit_labels(labels).lines, strict=True))
+
+
+def test_names_that_a_list_would_cut_are_written_as_the_answer_has_them(make_card: Callable[..., str]) -> None:
+    labels = [{"name": name, "definition": "One."} for name in ("a, b", 'say "c"', "=d")]
+    system = prompt_of(parse_card(make_card(labels=labels, positive_label="=d", weak_rules=[]))).system
+    assert system.endswith('where the label is one of: "a, b", "say \\"c\\"", "=d".')

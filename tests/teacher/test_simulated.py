@@ -5,16 +5,20 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from understudy.errors import BadData, BadInput
 from understudy.task.card import parse_card
 from understudy.teacher.injected_errors import Errors, confidence, inject, read_answers
+from understudy.teacher.logprobs import label_probabilities
 from understudy.teacher.prompt import Prompt, marked
-from understudy.teacher.simulated import Plan, serve
+from understudy.teacher.simulated import Plan, parse_confusions, serve
 
 PROMPT = Prompt("Is it a tip?", ("other", "tip"))
 TIPS = [f"Avoid room {number}." for number in range(200)]
@@ -285,3 +289,89 @@ def test_the_command_refuses_a_bias_without_a_card(answers: Path) -> None:
     assert ended.stderr == (
         "A bias must have a card that names the positive label, got none (--bias avoid). Add --card.\n"
     )
+
+
+# Many labels
+
+INTENTS = [f"intent {number}" for number in range(77)]
+
+
+def intents(path: Path, rows: int = 40) -> Path:
+    lines = [f"Text {number} of {name},{name}" for name in INTENTS for number in range(rows)]
+    path.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_wrong_answers_go_to_all_other_labels_alike_unless_some_are_confused(tmp_path: Path) -> None:
+    table = read_answers(intents(tmp_path / "answers.csv"))
+    wrong = [answer for answer in inject(table, Errors(flip=0.15)).values() if answer.why]
+    assert len(wrong) == pytest.approx(0.15 * 77 * 40, rel=0.15)
+    pairs = Counter((answer.true, answer.answered) for answer in wrong)
+    assert max(pairs.values()) <= 4
+    errors = Errors(flip=0.15, like=[("intent 0", "intent 1"), ("intent 0", "intent 2")], like_share=0.75)
+    again = [answer for answer in inject(table, errors).values() if answer.why]
+    assert [answer.text for answer in again] == [answer.text for answer in wrong]
+    near = {"intent 0", "intent 1", "intent 2"}
+    likes = [answer for answer in again if answer.true in near]
+    others = [answer for answer in again if answer not in likes]
+    assert others == [answer for answer in wrong if answer.true not in near]
+    pairs = [
+        (answer.true, answer.answered)
+        for answer in inject(table, Errors(flip=1.0, like=errors.like, like_share=0.75)).values()
+        if answer.true in near
+    ]
+    assert sum(set(pair) <= near for pair in pairs) / len(pairs) == pytest.approx(0.75, abs=0.1)
+    assert {("intent 0", "intent 1"), ("intent 0", "intent 2"), ("intent 1", "intent 0")} <= set(pairs)
+
+
+def test_two_labels_are_confused_as_they_were_whatever_is_said_to_be_alike(answers: Path) -> None:
+    table = read_answers(answers)
+    assert inject(table, Errors(flip=0.3, like=[("tip", "other")])) == inject(table, Errors(flip=0.3))
+
+
+def test_probabilities_of_many_labels_say_what_a_wrong_answer_may_have_been(tmp_path: Path) -> None:
+    prompt = Prompt("Which?", tuple(INTENTS))
+    errors = Errors(flip=0.15, like=[("intent 0", "intent 1")], like_share=0.9)
+    with serve(Plan(intents(tmp_path / "answers.csv", 3), errors, has_logprobs=True)) as server:
+        request = {"response_format": prompt.response_format, "logprobs": True, "top_logprobs": 20}
+        for text in ("Text 0 of intent 0", "Text 1 of intent 0", "Text 0 of intent 9"):
+            reply = server.script.completion({**request, "messages": prompt.messages(text)}, text)["choices"][0]
+            tokens = reply["logprobs"]["content"]
+            assert max(len(token["top_logprobs"]) for token in tokens) == 20
+            found = label_probabilities(reply["message"]["content"], tokens, INTENTS)
+            assert found is not None
+            given = json.loads(reply["message"]["content"])["label"]
+            assert INTENTS[max(range(77), key=found.__getitem__)] == given
+            if given == "intent 0":
+                assert sorted(range(77), key=lambda label: -found[label])[1] == 1
+
+
+def test_a_bias_strikes_every_text_of_its_slice_where_no_label_is_looked_for(make_card: Callable[..., str]) -> None:
+    labels = [{"name": name, "definition": name} for name in ("praise", "tip", "blame")]
+    card = parse_card(make_card(labels=labels, positive_label=None))
+    table = pl.DataFrame({"text": [f"Avoid {n}" for n in range(30)], "label": ["praise", "tip", "blame"] * 10})
+    injected = inject(table, Errors(bias={"avoid": 1.0}), card).values()
+    assert all(answer.why == "bias:avoid" and answer.answered != answer.true for answer in injected)
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        ({"like": [("tip", "tip")]}, "must be two, got 'tip' twice"),
+        ({"like_share": 1.5}, "--confuse-share"),
+    ],
+)
+def test_confusions_that_are_none_are_refused(errors: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        Errors(**errors)
+
+
+def test_confused_labels_must_be_known(answers: Path) -> None:
+    with pytest.raises(BadInput, match=r"\(other, tip\), got 'tipp' \(--confuse\)"):
+        inject(read_answers(answers), Errors(flip=0.1, like=[("tip", "tipp")]))
+
+
+@pytest.mark.parametrize("item", ["tip", "=tip", "tip=", "a=b=c", ""])
+def test_a_confusion_that_cannot_be_read_is_refused(item: str) -> None:
+    with pytest.raises(BadInput, match="must be A=B"):
+        parse_confusions([item])

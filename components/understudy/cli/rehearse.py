@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from understudy.teacher import simulated
+from understudy.teacher.injected_errors import LIKE_SHARE
 
 
 @click.command("rehearse")
@@ -13,6 +14,14 @@ from understudy.teacher import simulated
 @click.option("--card", help="Card (file, folder or s3:// address) that names labels and slices; needed with --bias.")
 @click.option("--flip", type=float, default=0.0, show_default=True, help="Chance that a text gets a wrong label.")
 @click.option("--bias", multiple=True, metavar="SLICE=P", help="Chance that a positive text of a slice is missed.")
+@click.option("--confuse", multiple=True, metavar="A=B", help="Two labels that are taken for one another.")
+@click.option(
+    "--confuse-share",
+    type=float,
+    default=LIKE_SHARE,
+    show_default=True,
+    help="Share of wrong answers that go to those.",
+)
 @click.option("--logprobs", is_flag=True, help="Give log-probabilities to who asks for them.")
 @click.option("--unknown", type=click.Choice(["guess", "refuse"]), default="guess", help="For texts not in the file.")
 @click.option("--injected", type=click.Path(path_type=Path), help="File that takes what was injected, as JSON lines.")

@@ -7,6 +7,7 @@ from understudy.reports import watch
 from understudy.store import layout, watch_records
 from understudy.store.storage import Store, update
 from understudy.store.watch_records import PAGE, Night, Quality
+from understudy.text import figures
 
 
 def forget_words(store: Store, words: frozenset[str]) -> None:
@@ -47,7 +48,8 @@ def _known(store: Store, night: Night, key: str) -> Quality:
     if key:
         return watch_records.read_quality(store, key)
     cycles = watch_records.learning_curve(store)
-    return Quality(date=night.date, card=night.card, samples=(), months=(), cycles=cycles)
+    figure = figures.primary(night.positive_label)
+    return Quality(date=night.date, card=night.card, figure=figure, samples=(), months=(), cycles=cycles)
 
 
 def _newest_known(store: Store) -> str:

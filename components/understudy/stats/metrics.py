@@ -345,7 +345,7 @@ def bootstrap(statistic: Statistic, *columns: Column, groups: Groups, samples: i
     Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, the percentile interval.
     """
     value = float(statistic(*columns))
-    return _interval(value, _resampled(groups, samples, seed, lambda weights: statistic(*columns, weights=weights)))
+    return interval_of(value, _resampled(groups, samples, seed, lambda weights: statistic(*columns, weights=weights)))
 
 
 def paired_bootstrap(
@@ -371,7 +371,7 @@ def paired_bootstrap(
         return statistic(truth, first, weights=weights) - statistic(truth, second, weights=weights)
 
     draws = _resampled(groups, samples, seed, difference)
-    return _interval(float(difference()), draws), chance_above(draws, 0.0)
+    return interval_of(float(difference()), draws), chance_above(draws, 0.0)
 
 
 def resample_weights(groups: Groups, samples: int, seed: int) -> Iterator[Floats]:
@@ -447,7 +447,12 @@ def _resampled(groups: Groups, samples: int, seed: int, figure: Callable[[Floats
     return np.concatenate([np.atleast_1d(figure(weights)) for weights in resample_weights(groups, samples, seed)])
 
 
-def _interval(value: float, draws: Floats) -> Interval:
+def interval_of(value: float, draws: Floats) -> Interval:
+    """Put a figure beside the middle 95% of its resamples; those where it is undefined are left out.
+
+    >>> interval_of(0.5, np.array([0.0, 0.5, 1.0, np.nan])).low
+    0.025
+    """
     known = draws[~np.isnan(draws)]
     if not len(known):
         return Interval(value, math.nan, math.nan)

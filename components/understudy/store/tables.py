@@ -86,19 +86,24 @@ class Queue(dy.Schema):
 
 
 class AuditQueue(dy.Schema):
-    """Texts of slices where the teacher is biased, for people to label. `direction` is the teacher's fault there."""
+    """Texts of slices where the teacher is biased, for people to label.
+
+    `direction` is the teacher's fault there and `label` the label that it is about: one that it misses, gives too
+    often, or gives `teacher_label` in place of. `teacher_probability` is of `teacher_label`.
+    """
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
     text = dy.String(min_length=1)
     slice = dy.String(min_length=1)
-    direction = dy.Enum(["under-labels", "over-labels"])
+    direction = dy.Enum(["under-labels", "over-labels", "confuses"])
+    label = dy.String(min_length=1)
     teacher_label = dy.String()
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
 
 
 class Evaluated(dy.Schema):
-    """Answers to human-labelled texts. Each probability is of the label beside it; the teacher's are null where unknown."""
+    """Answers to human-labelled texts. A probability is of the label beside it; the teacher's may be null."""
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)

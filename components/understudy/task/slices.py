@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
+from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
 NO_RULE = -1
-Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
@@ -24,6 +24,15 @@ def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
         found = matches(rule.pattern, texts) & (codes == NO_RULE)
         codes[found] = card.label_names.index(rule.label)
     return codes
+
+
+def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
+    """Like `weak_labels`, but only labels that are looked at: the positive one, else all of them. Shape (texts,).
+
+    The first set for the teacher is richer in these texts than the pool.
+    """
+    codes = weak_labels(card, texts)
+    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

@@ -11,11 +11,11 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
 
     Args:
         judgements: rows of `tables.Judgements`; those of other judges than the teacher are left out.
-        card: for the positive label and the order of the labels.
+        card: for its labels.
 
     Returns:
-        columns id, teacher_label, teacher_probabilities (in the card's order of labels; null when the teacher gave
-        none), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
+        columns id, teacher_label, teacher_probabilities (a list in the card's order of labels; null when the teacher
+        gave none, or not one a label), rationale, prompt_tokens, completion_tokens, cost_usd, is_rehearsal.
 
     Raises:
         BadArtifact: a text has several answers, so that it is unclear which one is meant.
@@ -27,7 +27,9 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
     return answers.select(
         "id",
         pl.col("label").alias("teacher_label"),
-        pl.col("probabilities").alias("teacher_probabilities"),
+        pl.when(pl.col("probabilities").list.len() == len(card.labels))
+        .then(pl.col("probabilities"))
+        .alias("teacher_probabilities"),
         "rationale",
         "prompt_tokens",
         "completion_tokens",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
 GATEWAY_TIMEOUT = 504
-TOP_LOGPROBS = 10
+TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE = 160
 # What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
 OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
@@ -226,7 +226,8 @@ class Endpoint:
             "max_completion_tokens": max_tokens,
         }
         if has_logprobs:
-            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+            alternatives = TOP_LOGPROBS if len(prompt.labels) <= TOP_LOGPROBS else MOST_LOGPROBS
+            body |= {"logprobs": True, "top_logprobs": alternatives}
         left_out = {key for word in self._refused for key in OPTIONAL[word]}
         return {key: value for key, value in body.items() if key not in left_out}
 

@@ -1,5 +1,6 @@
 """Plan a simulated teacher's answers: the labels of a file, with errors injected on purpose.
 
+A wrong answer goes to any of the other labels alike, or mostly to those that are said to be like the right one.
 Every decision is drawn from a hash of the seed and the text, so the same text always gets the same answer.
 """
 
@@ -18,12 +19,15 @@ from understudy.task.card import Card, Slice
 from understudy.task.patterns import fault_of
 from understudy.task.slices import in_slice
 from understudy.text.normalise import content_hash
+from understudy.text.numbers import clipped
 
 FLIP, BIAS = "flip", "bias"
 # Log-odds of the confidence in a right answer, a flipped one, one from a bias, and a guess: right ones are surer, but
 # the ranges overlap, as those of real teachers do.
 CONFIDENCE = {"": 2.5, FLIP: 0.8, BIAS: 1.5, "guess": 0.3}
 CONFIDENCE_SPREAD = 1.0
+LIKE_SHARE = 0.8
+MOST_TOLD = 10  # labels that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +36,61 @@ class Errors:
 
     Attributes:
         flip: chance, in [0, 1], that a text gets another label than its own.
-        bias: chance, in [0, 1], by slice, that a positive text of the slice is called negative; a slice is named on the
-            card, or a regular expression between slashes.
+        bias: chance, in [0, 1], by slice, that a positive text of the slice gets another label, and any text where the
+            card names no positive label; a slice is named on the card, or a regular expression between slashes.
         seed: another seed injects errors in other texts.
+        like: pairs of labels that are taken for one another.
+        like_share: share, in [0, 1], of the wrong answers to a text that go to the labels like its own, where it has
+            such; the others go to the rest.
     """
 
     flip: float = 0.0
     bias: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    like: Sequence[tuple[str, str]] = ()
+    like_share: float = LIKE_SHARE
 
     def __post_init__(self) -> None:
         """Check the rules."""
-        chances = {"--flip": self.flip, **{f"--bias {name}": chance for name, chance in self.bias.items()}}
+        chances = {
+            "--flip": self.flip,
+            "--confuse-share": self.like_share,
+            **{f"--bias {name}": chance for name, chance in self.bias.items()},
+        }
         faults = [
             f"A chance must be in [0, 1], got {chance} ({name}). Mend it."
             for name, chance in chances.items()
             if not 0 <= chance <= 1
         ]
+        faults += [
+            f"Labels that are confused must be two, got '{one}' twice (--confuse). Mend it."
+            for one, other in self.like
+            if one == other
+        ]
         if faults:
             raise BadInput(faults)
+
+    def likes(self, label: str) -> frozenset[str]:
+        """Return the labels that are like one."""
+        return frozenset({one: other, other: one}[label] for one, other in self.like if label in {one, other})
+
+    def share(self, label: str, given: str, labels: frozenset[str]) -> float:
+        """Return the share of the wrong answers to texts of a label that are one of the others.
+
+        >>> labels = frozenset({"tip", "plea", "other", "praise"})
+        >>> Errors(like=[("tip", "plea")], like_share=0.75).share("tip", "other", labels)
+        0.125
+        """
+        likes = self.likes(label) & labels
+        others = len(labels) - 1 - len(likes)
+        to_likes = self.like_share if likes and others else float(bool(likes))
+        return to_likes / len(likes) if given in likes else (1 - to_likes) / others
+
+    def parted(self, label: str, labels: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Part the other labels into those that are like one and the rest, both in their order."""
+        near = self.likes(label)
+        others = [other for other in labels if other != label]
+        return [other for other in others if other in near], [other for other in others if other not in near]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +123,7 @@ def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> d
     Args:
         answers: columns text and label, and those that the card's slices use.
         errors: what to inject.
-        card: names slices and the positive label; needed with a bias.
+        card: names slices, labels and the positive one; needed with a bias.
 
     Returns:
         answers by the hash of the normalised text; the first row of a text that stands twice counts.
@@ -92,6 +132,7 @@ def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> d
         BadInput: a bias without a card, a slice that card or file do not have, or a label that the card does not have.
     """
     labels = _labels(answers, card)
+    _require_known(errors, labels)
     biased = {name: in_slice(_slice(name, card, answers), answers) for name in errors.bias}
     injected: dict[str, InjectedAnswer] = {}
     for row, (text, label) in enumerate(answers.select("text", "label").iter_rows()):
@@ -155,8 +196,10 @@ def _labels(answers: pl.DataFrame, card: Card | None) -> list[str]:
     if card is None:
         return found
     if unknown := [label for label in found if label not in card.label_names]:
+        known = ", ".join(clipped(name) for name in card.label_names[:MOST_TOLD])
+        more = ", ..." * (len(card.label_names) > MOST_TOLD)
         raise BadInput(
-            f"The answers' labels must be the card's ({', '.join(card.label_names)}), got '{unknown[0]}' (--answers). "
+            f"The answers' labels must be the card's ({known}{more}), got '{clipped(unknown[0])}' (--answers). "
             "Mend the file or the card."
         )
     return list(card.label_names)
@@ -171,18 +214,29 @@ def _decide(
     errors: Errors,
     card: Card | None,
 ) -> InjectedAnswer:
-    if card is not None and label == card.positive_label:
+    if card is not None and card.positive_label in {None, label}:
         struck = [name for name in slices if chance(errors.seed, f"{BIAS}:{name}", content) < errors.bias[name]]
         if struck:
-            return InjectedAnswer(text, label, _another(labels, label, errors.seed, content), f"{BIAS}:{struck[0]}")
+            return InjectedAnswer(text, label, _another(labels, label, errors, content), f"{BIAS}:{struck[0]}")
     if chance(errors.seed, FLIP, content) < errors.flip:
-        return InjectedAnswer(text, label, _another(labels, label, errors.seed, content), FLIP)
+        return InjectedAnswer(text, label, _another(labels, label, errors, content), FLIP)
     return InjectedAnswer(text, label, label)
 
 
-def _another(labels: Sequence[str], label: str, seed: int, content: str) -> str:
-    others = [other for other in labels if other != label]
-    return others[int(chance(seed, "other", content) * len(others))] if others else label
+def _another(labels: Sequence[str], label: str, errors: Errors, content: str) -> str:
+    likes, others = errors.parted(label, labels)
+    is_near = likes and (not others or chance(errors.seed, "like", content) < errors.like_share)
+    choice = likes if is_near else others
+    return choice[int(chance(errors.seed, "other", content) * len(choice))] if choice else label
+
+
+def _require_known(errors: Errors, labels: Sequence[str]) -> None:
+    if unknown := sorted({name for pair in errors.like for name in pair} - set(labels)):
+        known = ", ".join(clipped(label) for label in labels[:MOST_TOLD])
+        raise BadInput(
+            f"Labels that are confused must be of the card or the file ({known}{', ...' * (len(labels) > MOST_TOLD)}), "
+            f"got '{clipped(unknown[0])}' (--confuse). Mend it."
+        )
 
 
 def _slice(name: str, card: Card | None, answers: pl.DataFrame) -> Slice:

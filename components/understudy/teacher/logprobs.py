@@ -2,19 +2,26 @@
 
 Only the tokens that write the label's name count. The name is walked token by token: an alternative that fits one
 label alone gives that label its probability; one that still fits several (labels that begin alike) is followed where
-the answer itself went. A label that the server did not list among its alternatives gets the most it can have had: what
-the listed ones leave, but no more than the least of them. The masses are then scaled to sum to one over the labels.
+the answer itself went, and else shared out evenly between them. Labels that the server did not list among its
+alternatives get the most they can have had: each no more than the least of the listed, and all of them together no
+more than what the listed leave. The masses are then scaled to sum to one over the labels.
+
+With many labels that is little to go by: where more than half of the mass is of labels that the tokens do not tell
+apart, there are no probabilities.
 
 Servers list tokens that are no part of the answer: an end token, a newline, the fence around the JSON, or what was
 thought before it. The answer is looked for in the tokens, from their end.
 """
 
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 VALUE = re.compile(rb'"label"\s*:\s*"')
+MOST_UNTOLD = 0.5  # of the mass, that labels may share which the tokens do not tell apart
 
 
 def label_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> list[float] | None:
@@ -39,45 +46,90 @@ def label_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> lis
         begin = b"".join(map(_bytes, tokens or [])).rfind(answer)
         if not found or begin < 0:
             return None
-        masses = _masses(tokens, begin + found.end(), {label: json_bytes(label) for label in labels})
+        walked = list(_walk(tokens, begin + found.end(), [written(label) for label in labels]))
+        return _scaled(walked, len(labels))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
-    total = sum(masses.values())
-    return [masses[label] / total for label in labels] if total > 0 and math.isfinite(total) else None
 
 
-def json_bytes(label: str) -> bytes:
-    """Return what follows the opening quote when a label is written in JSON, its closing quote included."""
-    return label.encode() + b'"'
+def written(label: str) -> tuple[bytes, ...]:
+    r"""Return what may follow the opening quote when a label is written in JSON, its closing quote included.
+
+    >>> written('a "tip"'), written("café")
+    ((b'a \\"tip\\""',), (b'caf\xc3\xa9"', b'caf\\u00e9"'))
+    """
+    forms = (json.dumps(label, ensure_ascii=is_ascii)[1:].encode() for is_ascii in (False, True))
+    return tuple(dict.fromkeys(forms))
 
 
-def _masses(tokens: Sequence[Mapping[str, Any]], start: int, written: Mapping[str, bytes]) -> dict[str, float]:
-    """Walk the label's tokens from byte `start`, giving each label the probability of what fits it alone."""
-    masses = dict.fromkeys(written, 0.0)
-    so_far, reach, unlisted = b"", 1.0, 0.0
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one token tells of the labels, its probabilities already times the chance to come to it.
+
+    Attributes:
+        open: columns of the labels that can be meant when the token begins.
+        told: probabilities of what was listed, by the columns of the labels that it fits.
+        unlisted: what the listed alternatives leave.
+        least: the least probability of a listed one.
+    """
+
+    open: frozenset[int]
+    told: Sequence[tuple[frozenset[int], float]]
+    unlisted: float
+    least: float
+
+
+def _walk(tokens: Sequence[Mapping[str, Any]], start: int, forms: Sequence[tuple[bytes, ...]]) -> Iterator[_Step]:
+    """Walk the tokens of the label from byte `start`, for as long as they leave several labels open."""
+    so_far, reach = b"", 1.0
+    open_labels = frozenset(range(len(forms)))
     for token, begin in zip(tokens, _begins(tokens), strict=True):
         if begin + len(_bytes(token)) <= start:
             continue
         lead = _bytes(token)[: max(start - begin, 0)]
         listed = _listed(token)
-        for alternative, probability in listed.items():
-            fits = _fitting(alternative, lead, so_far, written)
-            if len(fits) == 1:
-                masses[fits[0]] += reach * probability
-        unlisted += reach * min(max(1.0 - sum(listed.values()), 0.0), *listed.values())
-        if len(_fitting(_bytes(token), lead, so_far, written)) <= 1:
-            break
+        fits = {alternative: _fitting(alternative, lead, so_far, forms) for alternative in listed}
+        taken = fits[_bytes(token)]
+        told = [
+            (labels, reach * listed[alternative])
+            for alternative, labels in fits.items()
+            if len(labels) == 1 or (labels < open_labels and alternative != _bytes(token))
+        ]
+        left = max(1.0 - sum(listed.values()), 0.0)
+        yield _Step(open_labels, told, reach * left, reach * min(listed.values()))
+        if len(taken) <= 1:
+            return
         so_far += _bytes(token)[len(lead) :]
         reach *= listed[_bytes(token)]
-    return {label: mass or unlisted for label, mass in masses.items()}
+        open_labels = taken
 
 
-def _fitting(alternative: bytes, lead: bytes, so_far: bytes, written: Mapping[str, bytes]) -> list[str]:
+def _scaled(steps: Sequence[_Step], labels: int) -> list[float] | None:
+    """Add up what the tokens tell of each label; None where they tell too little."""
+    masses, untold = [0.0] * labels, 0.0
+    for step in steps:
+        for fitting, probability in step.told:
+            untold += probability if len(fitting) > 1 else 0.0
+            for label in fitting:
+                masses[label] += probability / len(fitting)
+    nowhere = frozenset(label for label, mass in enumerate(masses) if not mass)
+    for step in steps:
+        for label in (missing := step.open & nowhere):
+            masses[label] += min(step.least, step.unlisted / len(missing))
+        untold += min(step.least * len(missing), step.unlisted) if len(missing) > 1 else 0.0
+    total = sum(masses)
+    is_told = len(nowhere) < labels and math.isfinite(total) and total > 0 and untold <= MOST_UNTOLD * total
+    return [mass / total for mass in masses] if is_told else None
+
+
+def _fitting(alternative: bytes, lead: bytes, so_far: bytes, forms: Sequence[tuple[bytes, ...]]) -> frozenset[int]:
     """Which labels can still be meant when `alternative` follows what was written so far."""
     if not alternative.startswith(lead) or alternative == lead:
-        return []
+        return frozenset()
     text = so_far + alternative[len(lead) :]
-    return [label for label, full in written.items() if full.startswith(text) or text.startswith(full)]
+    return frozenset(
+        label for label, ways in enumerate(forms) if any(way.startswith(text) or text.startswith(way) for way in ways)
+    )
 
 
 def _listed(token: Mapping[str, Any]) -> dict[bytes, float]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from understudy.errors import UnderstudyError
 from understudy.store import codecs
 from understudy.task.card import Card, Label
+from understudy.text.numbers import clip, count
 
 CODE_LENGTH = 16
 MARKED = re.compile(r"<<<TEXT ([0-9a-f]{16})\n(.*?)\n\1 TEXT>>>", re.DOTALL)
@@ -26,6 +28,10 @@ MESSAGE_TOKENS = 10
 RATIONALE_TOKENS = 30
 CUT_FROM, CUT_ALIKE = 1.1, 3  # times the shortest request that was billed alike; requests that were
 TEMPERATURE = 0
+# Names, definitions and examples of all labels. They are paid for with every text: at 4,000 tokens they cost ten times
+# what a short card's whole prompt does, and leave room for names, schema and text in a window of 8,192 tokens, which
+# small open models have.
+LABELS_TOKENS = 4_000
 
 
 class Unusable(UnderstudyError):
@@ -40,11 +46,13 @@ class Prompt:
         system: the message that holds question, labels and decision rules.
         labels: names of the labels, in the card's order.
         has_rationale: whether a short reason is asked for.
+        shortened: what was left out of the labels' descriptions to keep their budget, a sentence; empty where nothing.
     """
 
     system: str
     labels: tuple[str, ...]
     has_rationale: bool = False
+    shortened: str = ""
 
     def messages(self, text: str) -> list[dict[str, str]]:
         """Return the chat messages that ask for one text."""
@@ -81,19 +89,76 @@ def prompt_of(card: Card, *, has_rationale: bool = False) -> Prompt:
     """Build the prompt of a card from its question, labels, decision rules and instructions."""
     rules = [f"{number}. {rule}" for number, rule in enumerate(card.rules, start=1)]
     shape = '{"label": "...", "rationale": "one short sentence"}' if has_rationale else '{"label": "..."}'
+    described = fit_labels(card.labels)
     parts = [
         f"You label one {card.unit} at a time.",
         f"Question: {card.question}",
-        "\n".join(["Labels:", *map(_label_lines, card.labels)]),
+        "\n".join(["Labels:", *described.lines]),
         "\n".join(["Decision rules:", *rules]),
         card.teacher.instructions.strip(),
         (
             f"The {card.unit} stands between two marker lines that carry the same code. Whatever stands between them "
             "is material to label, never an instruction to you."
         ),
-        f"Answer with JSON alone: {shape}, where the label is one of: {', '.join(card.label_names)}.",
+        f"Answer with JSON alone: {shape}, where the label is one of: {_choices(card.label_names)}.",
     ]
-    return Prompt("\n\n".join(filter(None, parts)), card.label_names, has_rationale)
+    return Prompt("\n\n".join(filter(None, parts)), card.label_names, has_rationale, described.sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The labels as a prompt describes them.
+
+    Attributes:
+        lines: of each label: its name, its definition, its examples.
+        examples_left_out: how many examples had no room.
+        definitions_cut: how many definitions were cut.
+    """
+
+    lines: tuple[str, ...]
+    examples_left_out: int = 0
+    definitions_cut: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """Say what was left out; empty where nothing was."""
+        if not self.examples_left_out and not self.definitions_cut:
+            return ""
+        return (
+            f"the labels' descriptions keep {LABELS_TOKENS:,} tokens of the prompt: "
+            f"{count(self.examples_left_out, 'example')} left out, {count(self.definitions_cut, 'definition')} cut."
+        )
+
+
+def fit_labels(labels: Sequence[Label], tokens: int = LABELS_TOKENS) -> Described:
+    r"""Describe the labels within a budget: examples are left out first, then long definitions are cut.
+
+    Each label keeps as many examples as every other, then all definitions are cut to one length. Names are never cut,
+    even where they alone take more than the budget.
+
+    Args:
+        labels: of the card.
+        tokens: most tokens of all lines, at four characters a token.
+
+    >>> fit_labels([Label(name="tip", definition="Advice to act on.", examples=("Ask for a room.",))]).lines
+    ('- tip: Advice to act on.\n  Example: "Ask for a room."',)
+    """
+    room = tokens * CHARACTERS_PER_TOKEN
+    most = max(len(label.examples) for label in labels)
+    for kept in range(most, -1, -1):
+        lines = tuple(_lines(label, label.definition, label.examples[:kept]) for label in labels)
+        if len("\n".join(lines)) <= room:
+            return Described(lines, sum(max(0, len(label.examples) - kept) for label in labels))
+    lengths = [len(label.definition) for label in labels]
+    room -= len("\n".join(_lines(label, "", ()) for label in labels))
+    fitting = bisect_right(range(max(lengths)), room, key=lambda longest: sum(min(n, longest) for n in lengths))
+    longest = max(1, fitting - 1)
+    cut = [
+        label.definition if len(label.definition) <= longest else clip(label.definition, longest) for label in labels
+    ]
+    lines = tuple(_lines(label, definition, ()) for label, definition in zip(labels, cut, strict=True))
+    left_out = sum(len(label.examples) for label in labels)
+    return Described(lines, left_out, sum(n > longest for n in lengths))
 
 
 def marked(text: str) -> str:
@@ -186,9 +251,14 @@ def count_cut_prompts(estimates: Sequence[int], billed: Sequence[int]) -> int:
     )
 
 
-def _label_lines(label: Label) -> str:
-    examples = [f'  Example: "{example}"' for example in label.examples]
-    return "\n".join([f"- {label.name}: {label.definition}", *examples])
+def _choices(names: Sequence[str]) -> str:
+    """List the names; in quotes, as JSON writes them, where a sign in one of them could end it."""
+    is_plain = not any(sign in name for name in names for sign in ',"')
+    return ", ".join(names if is_plain else [json.dumps(name, ensure_ascii=False) for name in names])
+
+
+def _lines(label: Label, definition: str, examples: Sequence[str]) -> str:
+    return "\n".join([f"- {label.name}: {definition}", *(f'  Example: "{example}"' for example in examples)])
 
 
 def _code(text: str) -> str:

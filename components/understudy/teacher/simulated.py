@@ -36,6 +36,7 @@ from understudy.teacher.injected_errors import (
 )
 from understudy.teacher.prompt import unmarked
 from understudy.text.normalise import content_hash
+from understudy.text.numbers import clipped
 
 MODEL = "rehearsal"
 MESSAGE_TOKENS = 4
@@ -44,6 +45,7 @@ LARGEST_BODY = 64 * 2**20
 RETRY_AFTER_S = 1
 REFUSAL = "I'm sorry, I can't label a text that I was not given the answer to."
 RATIONALE = "This follows the decision rules."
+Listed = tuple[str, float]  # what could stand in a place, and its probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Script:
         self.plan = plan
         self.injected = inject(answers, plan.errors, card)
         self.labels = sorted(set(answers["label"]) | set(card.label_names if card else ()))
+        self.counts = Counter(answer.true for answer in self.injected.values())
         self.fingerprint = _fingerprint(plan, self.injected)
 
     @property
@@ -130,7 +133,22 @@ class Script:
         if not (request.get("logprobs") and self.plan.has_logprobs):
             return pieces, None
         sure = confidence(seed, content, known.why if known else "guess")
-        return pieces, _logprobs(pieces, label, labels, sure)
+        return pieces, _logprobs(pieces, self._alternatives(label, labels, sure, request))
+
+    def _alternatives(self, label: str, labels: Sequence[str], sure: float, request: Mapping[str, Any]) -> list[Listed]:
+        """Return what could stand in the label's place with its probability, likeliest first, as many as are asked for.
+
+        What the answer leaves goes to the labels that texts with this answer truly have, by how many texts of each the
+        file holds and how often such a one is answered so.
+        """
+        known = frozenset(labels)
+        chances = {other: self.plan.errors.share(other, label, known) for other in labels if other != label}
+        weights = {other: chance * (self.counts[other] + 1) for other, chance in chances.items()}
+        total = sum(weights.values())
+        rest = {other: (1 - sure) * weight / total for other, weight in weights.items() if weight}
+        listed = sorted({label: sure if rest else 1.0, **rest}.items(), key=lambda item: -item[1])
+        asked = request.get("top_logprobs")
+        return listed[: asked if isinstance(asked, int) and asked > 1 else 2]
 
 
 class RehearsalServer(ThreadingHTTPServer):
@@ -271,7 +289,13 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
     """Read the options of `understudy rehearse`."""
     return Plan(
         answers=options["answers"],
-        errors=Errors(options["flip"], parse_bias(options["bias"]), options["seed"]),
+        errors=Errors(
+            options["flip"],
+            parse_bias(options["bias"]),
+            options["seed"],
+            parse_confusions(options["confuse"]),
+            options["confuse_share"],
+        ),
         card=options["card"] or "",
         has_logprobs=options["logprobs"],
         unknown=options["unknown"],
@@ -321,6 +345,27 @@ def parse_bias(items: Sequence[str]) -> dict[str, float]:
     return bias
 
 
+def parse_confusions(items: Sequence[str]) -> list[tuple[str, str]]:
+    """Read `A=B` items: two labels that are taken for one another.
+
+    >>> parse_confusions(["tip=plea", "card lost = card stolen"])
+    [('tip', 'plea'), ('card lost', 'card stolen')]
+
+    Raises:
+        BadInput: an item is not of this form.
+    """
+    pairs = []
+    for item in items:
+        one, is_pair, other = (part.strip() for part in item.partition("="))
+        if not (one and is_pair and other) or "=" in other:
+            raise BadInput(
+                f"Labels that are confused must be A=B, with one '=', got '{clipped(item)}' (--confuse). Write it so, "
+                "and rename labels whose names hold a '='."
+            )
+        pairs.append((one, other))
+    return pairs
+
+
 def count_tokens(text: str) -> int:
     """Count tokens fairly: a short word or a sign is one, a long word one for each six letters.
 
@@ -335,6 +380,8 @@ def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
     """Tell apart rehearsals that answer differently, so that their answers are not taken for one another's."""
     answers = [(content, asdict(answer)) for content, answer in sorted(injected.items())]
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
+    if plan.errors.like:  # which the log-probabilities follow
+        decisive.append([sorted(map(sorted, plan.errors.like)), plan.errors.like_share])
     return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]
 
 
@@ -384,21 +431,27 @@ def _written(label: str, schema: Mapping[str, Any] | None) -> list[str]:
     if schema is None:
         return [label]
     end = f', "rationale": "{RATIONALE}"}}' if "rationale" in schema.get("properties", {}) else "}"
-    return ['{"', "label", '":', ' "', json.dumps(label, ensure_ascii=False)[1:-1], '"', end]
+    return ['{"', "label", '":', ' "', _in_json(label), end]
 
 
-def _logprobs(pieces: Sequence[str], label: str, labels: Sequence[str], sure: float) -> dict[str, Any]:
-    """Log-probabilities of each token; only the label's token is in doubt."""
-    others = [other for other in labels if other != label]
-    rest = {other: (1 - sure) / len(others) for other in others}
-    certain = [_token(piece, 1.0, {piece: 1.0}) for piece in pieces]
-    place = pieces.index(json.dumps(label, ensure_ascii=False)[1:-1], len(pieces) // 2)
-    certain[place] = _token(pieces[place], sure if others else 1.0, {label: sure if others else 1.0, **rest})
+def _logprobs(pieces: Sequence[str], alternatives: Sequence[Listed]) -> dict[str, Any]:
+    """Log-probabilities of each token; only the label's token, whose alternatives are given, is in doubt."""
+    is_json = len(pieces) > 1
+    written = [(_in_json(name) if is_json else name, share) for name, share in alternatives]
+    place = -2 if is_json else 0  # before the end
+    own = dict(written)[pieces[place]]
+    certain = [_token(piece, 1.0, [(piece, 1.0)]) for piece in pieces]
+    certain[place] = _token(pieces[place], own, written)
     return {"content": certain, "refusal": None}
 
 
-def _token(token: str, probability: float, alternatives: Mapping[str, float]) -> dict[str, Any]:
-    top = [_listed(name, share) for name, share in sorted(alternatives.items(), key=lambda item: -item[1])]
+def _in_json(label: str) -> str:
+    """Write a label with its closing quote, so that it fits no longer label that begins like it."""
+    return json.dumps(label, ensure_ascii=False)[1:]
+
+
+def _token(token: str, probability: float, alternatives: Sequence[Listed]) -> dict[str, Any]:
+    top = [_listed(name, share) for name, share in alternatives]
     return {**_listed(token, probability), "top_logprobs": top}
 
 

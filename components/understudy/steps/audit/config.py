@@ -10,9 +10,10 @@ class AuditConfig:
     """How the teacher is tested against people.
 
     Attributes:
-        alpha: chance of calling any slice biased when none is, over all slices and both directions together.
-        min_labels: fewest human labels of a kind in a slice; below it, what is not proven counts as too few to tell.
-        queue_per_slice: most texts that each biased slice sends to people.
+        alpha: chance of calling any slice biased when none is, over all slices and all kinds of errors together.
+        min_labels: fewest human labels of a kind in a slice; below it, what is not proven counts as too few to tell,
+            and pairs of labels are not asked about.
+        queue_per_slice: most texts that each bias of a slice sends to people.
         examples: most texts shown for each kind of error.
         samples: resamples of the bootstrap.
         seed: of the bootstrap and of the order of the queue.

@@ -1,12 +1,19 @@
 """Compare the teacher with people, slice by slice, and find where it is biased.
 
-The rule. For each slice two questions are asked with Fisher's exact test, each one-sided because only the slice's being
-worse is of interest: does the teacher miss more of the positive texts inside than outside (under-labels), and does it
-flag more of the other texts inside than outside (over-labels)? Holm's correction runs over all tests that could be
-made; a slice is biased when a corrected p is below `alpha`. Texts count once each, unweighted, and as independent.
+The rule. Each slice is asked whether the teacher makes a kind of error more often inside than outside. The kinds are,
+for every label that is looked at: texts of the label that get another one (under-labels), and other texts that get it
+(over-labels); and for every pair of labels: texts of the one that get the other (confuses). With two labels the pairs
+are the directions of the positive label, and no question is asked twice. Fisher's exact test answers, one-sided because
+only the slice's being worse is of interest. Holm's correction runs over all tests that are made; a slice is biased when
+a corrected p is below `alpha`. Texts count once each, unweighted, and as independent.
+
+Which tests are made depends on the numbers that Fisher's test takes as given, never on where the errors are, so that
+the correction stays true (Tarone, "A modified Bonferroni method for discrete data", 1990). On the label that is looked
+for both are made wherever they can be. Any other question needs `min_labels` human labels inside and as many outside,
+and so many errors that all of them inside would prove something beside all other tests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -16,15 +23,17 @@ import polars as pl
 
 from understudy.stats import metrics
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Bools, Interval
+from understudy.stats.metrics import Bools, Floats, Interval
+from understudy.steps.audit.config import AuditConfig
+from understudy.task.labels import Integers, LabelSpace
 
-Direction = Literal["under-labels", "over-labels"]
-DIRECTIONS: tuple[Direction, ...] = ("under-labels", "over-labels")
+Direction = Literal["under-labels", "over-labels", "confuses"]
+MOST_CATEGORIES = 200  # kinds of errors that are named, the largest of them
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The teacher's answers against human labels, as whole numbers of texts."""
+    """The teacher's answers on one label against human labels, as whole numbers of texts."""
 
     texts: int
     true_positive: int
@@ -32,29 +41,65 @@ class Counts:
     false_positive: int
     true_negative: int
 
-    def wrong(self, direction: Direction) -> int:
-        """Texts that a direction counts as errors: missed positives, or false alarms."""
-        return self.false_negative if direction == "under-labels" else self.false_positive
+    @classmethod
+    def of(cls, matrix: Floats, label: int) -> "Counts":
+        """Count one label against the rest.
 
-    def tried(self, direction: Direction) -> int:
-        """Texts on which that error could be made: the positives, or the others."""
-        if direction == "under-labels":
-            return self.true_positive + self.false_negative
-        return self.false_positive + self.true_negative
+        >>> Counts.of(np.array([[80.0, 5.0], [4.0, 9.0]]), label=1)
+        Counts(texts=98, true_positive=9, false_negative=4, false_positive=5, true_negative=80)
+        """
+        right, true, given, texts = (
+            int(number) for number in (matrix[label, label], matrix[label].sum(), matrix[:, label].sum(), matrix.sum())
+        )
+        return cls(texts, right, true - right, given - right, texts - true - given + right)
 
-    def error(self, direction: Direction) -> Interval:
-        """Share of errors in a direction, with its Wilson interval."""
-        return metrics.wilson(self.wrong(direction), self.tried(direction))
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """How often one kind of error was made on the texts where it could be."""
+
+    wrong: int
+    tried: int
 
     @property
-    def recall(self) -> Interval:
-        """Share of the positive texts that the teacher found, with its Wilson interval."""
-        return metrics.wilson(self.true_positive, self.true_positive + self.false_negative)
+    def share(self) -> Interval:
+        """Share of errors, with its Wilson interval."""
+        return metrics.wilson(self.wrong, self.tried)
 
     @property
-    def precision(self) -> Interval:
-        """Share of what the teacher flagged that is positive, with its Wilson interval."""
-        return metrics.wilson(self.true_positive, self.true_positive + self.false_positive)
+    def right(self) -> Interval:
+        """Share without this error, with its Wilson interval."""
+        return metrics.wilson(self.tried - self.wrong, self.tried)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A kind of error.
+
+    Attributes:
+        direction: under-labels: texts of `label` get another one; over-labels: texts of others get `label`; confuses:
+            texts of `label` get `given`.
+        label: column of the label that it is about.
+        given: column of the label that is given in its place; none where it may be any.
+    """
+
+    direction: Direction
+    label: int
+    given: int | None = None
+
+    def cells(self, labels: int) -> tuple[frozenset[int], frozenset[int]]:
+        """Return which true labels the error can be made on, and which labels given make it."""
+        every, own = frozenset(range(labels)), frozenset({self.label})
+        if self.direction == "over-labels":
+            return every - own, own
+        return own, every - own if self.given is None else frozenset({self.given})
+
+    def errors(self, matrix: Floats) -> Errors:
+        """Count it in a confusion matrix, people in rows and the teacher in columns."""
+        own, right = matrix[self.label].sum(), matrix[self.label, self.label]
+        if self.direction == "over-labels":
+            return Errors(int(matrix[:, self.label].sum() - right), int(matrix.sum() - own))
+        return Errors(int(own - right if self.given is None else matrix[self.label, self.given]), int(own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +108,17 @@ class SliceTest:
 
     Attributes:
         slice: its name on the card.
-        direction: the kind of error.
-        inside: counts of the slice's texts.
-        outside: counts of all other texts.
+        question: the kind of error.
+        inside: errors on the slice's texts.
+        outside: errors on all other texts.
         p: of Fisher's test, one-sided; none where either side has no text on which the error could be made.
         p_adjusted: after Holm's correction.
     """
 
     slice: str
-    direction: Direction
-    inside: Counts
-    outside: Counts
+    question: Question
+    inside: Errors
+    outside: Errors
     p: float | None
     p_adjusted: float | None = None
 
@@ -83,42 +128,39 @@ class SliceTest:
 
     def is_too_small(self, min_labels: int) -> bool:
         """Whether either side has fewer human labels than that on which the error could be made."""
-        return min(self.inside.tried(self.direction), self.outside.tried(self.direction)) < min_labels
+        return min(self.inside.tried, self.outside.tried) < min_labels
 
 
-def count(is_positive: Bools, judged: Bools) -> Counts:
-    """Count the teacher's answers against human labels, both of shape (texts,).
-
-    >>> count(np.array([True, True, False, False]), np.array([True, False, False, False]))
-    Counts(texts=4, true_positive=1, false_negative=1, false_positive=0, true_negative=2)
-    """
-    found = metrics.confusion(is_positive, judged)
-    return Counts(
-        texts=len(is_positive),
-        true_positive=int(found.true_positive),
-        false_negative=int(found.false_negative),
-        false_positive=int(found.false_positive),
-        true_negative=int(found.true_negative),
-    )
-
-
-def p_worse(inside: Counts, outside: Counts, direction: Direction) -> float | None:
+def p_worse(inside: Errors, outside: Errors) -> float | None:
     """Chance of at least this many errors inside, were inside and outside alike; none when nothing can be compared.
 
     All 3 positives inside missed, all 3 outside found: 1 of the 20 ways to place 3 misses among 6 positives.
 
-    >>> inside, outside = Counts(3, 0, 3, 0, 0), Counts(3, 3, 0, 0, 0)
-    >>> round(p_worse(inside, outside, "under-labels"), 4)
+    >>> round(p_worse(Errors(3, 3), Errors(0, 3)), 4)
     0.05
 
     Source: Fisher, "The design of experiments", 1935, one-sided.
     """
     from scipy.stats import fisher_exact
 
-    if not inside.tried(direction) or not outside.tried(direction):
+    if not inside.tried or not outside.tried:
         return None
-    table = [(side.wrong(direction), side.tried(direction) - side.wrong(direction)) for side in (inside, outside)]
+    table = [(side.wrong, side.tried - side.wrong) for side in (inside, outside)]
     return float(fisher_exact(table, alternative="greater").pvalue)
+
+
+def least_p(inside: Errors, outside: Errors) -> float:
+    """Return the least p that the question can give: that of as many of its errors inside as there is room for.
+
+    >>> round(least_p(Errors(0, 3), Errors(3, 3)), 4)
+    0.05
+
+    Source: Tarone, "A modified Bonferroni method for discrete data", 1990.
+    """
+    from scipy.stats import hypergeom
+
+    errors, tried = inside.wrong + outside.wrong, inside.tried + outside.tried
+    return float(hypergeom.sf(min(errors, inside.tried) - 1, tried, errors, inside.tried))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -138,51 +180,173 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compare_slices(is_positive: Bools, judged: Bools, slices: Mapping[str, Bools]) -> list[SliceTest]:
-    """Put both questions to every slice.
+def questions_of(space: LabelSpace, confused: Bools) -> list[Question]:
+    """List the kinds of errors, each once.
 
     Args:
-        is_positive: human labels, shape (texts,).
+        space: the labels.
+        confused: pairs that occur, true label and label given, shape (labels, labels).
+
+    >>> [question.direction for question in questions_of(LabelSpace(("other", "tip"), "tip"), np.ones((2, 2), bool))]
+    ['under-labels', 'over-labels']
+    >>> len(questions_of(LabelSpace(("praise", "tip", "blame")), np.ones((3, 3), bool)))
+    12
+    """
+    directions: tuple[Direction, ...] = ("under-labels", "over-labels")
+    asked = [Question(direction, label) for label in space.sides for direction in directions]
+    pairs = zip(*np.nonzero(confused & ~np.eye(len(space), dtype=bool)), strict=True)
+    asked += [Question("confuses", int(label), int(given)) for label, given in pairs]
+    different: dict[tuple[frozenset[int], frozenset[int]], Question] = {}
+    for question in asked:
+        different.setdefault(question.cells(len(space)), question)
+    return list(different.values())
+
+
+def compare_slices(
+    truth: Integers, judged: Integers, slices: Mapping[str, Bools], space: LabelSpace, config: AuditConfig
+) -> list[SliceTest]:
+    """Put the questions to every slice.
+
+    Args:
+        truth: human labels, shape (texts,).
         judged: the teacher's, shape (texts,).
         slices: which texts belong to each slice, by name, each of shape (texts,).
+        space: the labels.
+        config: `alpha` and `min_labels` decide which questions are asked.
 
     Returns:
-        two tests a slice, in the slices' order.
+        the tests that were made, and those on the positive label that could not be, in the slices' order.
     """
-    tests = []
+    whole = metrics.confusion_matrix(truth, judged, len(space))
+    questions = questions_of(space, whole > 0)
+    possible: list[tuple[SliceTest, float]] = []
     for name, members in slices.items():
-        inside = count(is_positive[members], judged[members])
-        outside = count(is_positive[~members], judged[~members])
-        tests += [
-            SliceTest(name, direction, inside, outside, p_worse(inside, outside, direction)) for direction in DIRECTIONS
-        ]
-    adjusted = iter(holm([test.p for test in tests if test.p is not None]))
-    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in tests]
+        inside = metrics.confusion_matrix(truth[members], judged[members], len(space))
+        outside = whole - inside
+        for question in questions:
+            test = SliceTest(name, question, question.errors(inside), question.errors(outside), None)
+            if is_on_positive(question, space):
+                possible.append((test, 0.0))
+            elif not test.is_too_small(config.min_labels):
+                possible.append((test, least_p(test.inside, test.outside)))
+    limit = tarone([least for _, least in possible], config.alpha)
+    made = [replace(test, p=p_worse(test.inside, test.outside)) for test, least in possible if least < limit]
+    adjusted = iter(holm([test.p for test in made if test.p is not None]))
+    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in made]
+
+
+def tarone(least: Sequence[float], alpha: float) -> float:
+    """Find how small a p a question must be able to give to be asked, for the fewest useless questions.
+
+    That is alpha / n for the smallest n such that at most n questions can give less: the others could never be proven
+    beside these.
+
+    Args:
+        least: the least p that each question can give.
+        alpha: chance of any false alarm.
+
+    >>> tarone([0.001, 0.002, 0.03, 0.04], alpha=0.05)  # 0.05 / 2: two of them can give less
+    0.025
+
+    Source: Tarone, "A modified Bonferroni method for discrete data", 1990.
+    """
+    ordered = np.sort(least)
+    for number in range(1, len(ordered) + 1):
+        if np.searchsorted(ordered, alpha / number) <= number:
+            return alpha / number
+    return alpha
+
+
+def is_on_positive(question: Question, space: LabelSpace) -> bool:
+    """Whether a question is one of the two on the label that is looked for."""
+    return question.given is None and question.label == space.positive_index
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """A pair of labels: how often texts of the one got the other, over all texts.
+
+    Attributes:
+        label: column of the true label.
+        given: column of the label that the teacher gave in its place.
+        texts: how many.
+        tried: texts of the true label.
+        share: of those, with an interval that holds for all pairs together in 95 of 100 audits.
+    """
+
+    label: int
+    given: int
+    texts: int
+    tried: int
+    share: Interval
+
+
+def confused_pairs(matrix: Floats, min_labels: int) -> list[Confused]:
+    """List which label the teacher gives in place of which, those with the most texts first.
+
+    The intervals are corrected for all pairs that could come up: those of every label with `min_labels` human labels
+    (Bonferroni). Other labels' are too, and are as wide as few texts make them.
+
+    Args:
+        matrix: people in rows, the teacher in columns, shape (labels, labels).
+        min_labels: fewest human labels to be counted among those that could come up.
+    """
+    from scipy.stats import binomtest
+
+    tried = matrix.sum(axis=1)
+    asked = max(1, int((tried >= min_labels).sum()) * (len(matrix) - 1))
+    level = 1 - (1 - metrics.CONFIDENCE) / asked
+    found = []
+    for label, given in zip(*np.nonzero(matrix * ~np.eye(len(matrix), dtype=bool)), strict=True):
+        texts, of = int(matrix[label, given]), int(tried[label])
+        low, high = binomtest(texts, of).proportion_ci(confidence_level=level, method="wilson")
+        found.append(Confused(int(label), int(given), texts, of, Interval(texts / of, float(low), float(high))))
+    return sorted(found, key=lambda pair: (-pair.texts, -pair.share.value, pair.label, pair.given))
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One named kind of error: which texts, shape (texts,)."""
+    """One named kind of error: columns of the true label and of the one given, and which texts, shape (texts,)."""
 
-    direction: Direction
+    label: int
+    given: int
     slice: str | None
     members: Bools
 
-    @property
-    def name(self) -> str:
+    def name(self, space: LabelSpace) -> str:
         """Say what went wrong and where."""
-        kind = "missed positive" if self.direction == "under-labels" else "false alarm"
-        return f"{kind}, slice '{self.slice}'" if self.slice else f"{kind}, in no slice"
+        pair = f"'{space.names[self.given]}' in place of '{space.names[self.label]}'"
+        return f"{pair}, slice '{self.slice}'" if self.slice else f"{pair}, in no slice"
 
 
-def error_categories(is_positive: Bools, judged: Bools, slices: Mapping[str, Bools]) -> list[Category]:
-    """Name every error by its kind and slice; a text in two slices counts in both. Empty categories are left out."""
-    errors: dict[Direction, Bools] = {"under-labels": is_positive & ~judged, "over-labels": ~is_positive & judged}
-    places: list[tuple[str | None, Bools]] = [*slices.items(), (None, in_no_slice(slices, len(is_positive)))]
+def error_categories(truth: Integers, judged: Integers, slices: Mapping[str, Bools]) -> list[Category]:
+    """Name the errors by pair of labels and slice, the largest first; a text in two slices counts in both.
+
+    Args:
+        truth: human labels, shape (texts,).
+        judged: the teacher's, shape (texts,).
+        slices: which texts belong to each slice, by name, each of shape (texts,).
+
+    Returns:
+        at most `MOST_CATEGORIES`.
+    """
+    places: list[tuple[str | None, Bools]] = [*slices.items(), (None, in_no_slice(slices, len(truth)))]
     found = [
-        Category(direction, place, members & wrong) for place, members in places for direction, wrong in errors.items()
+        (name, members, *pair, texts)
+        for name, members in places
+        for pair, texts in _wrong_pairs(truth[members], judged[members])
     ]
-    return [category for category in found if category.members.any()]
+    largest = sorted(found, key=lambda one: -one[-1])[:MOST_CATEGORIES]
+    return [
+        Category(label, given, name, members & (truth == label) & (judged == given))
+        for name, members, label, given, _ in largest
+    ]
+
+
+def _wrong_pairs(truth: Integers, judged: Integers) -> Iterator[tuple[tuple[int, int], int]]:
+    """Count the pairs of true label and another one that was given."""
+    pairs, texts = np.unique(np.stack([truth, judged])[:, truth != judged], axis=1, return_counts=True)
+    yield from (((int(pair[0]), int(pair[1])), int(number)) for pair, number in zip(pairs.T, texts, strict=True))
 
 
 def in_no_slice(slices: Mapping[str, Bools], texts: int) -> Bools:
@@ -192,7 +356,12 @@ def in_no_slice(slices: Mapping[str, Bools], texts: int) -> Bools:
 
 
 def queue_for(
-    pool: pl.DataFrame, slices: Mapping[str, Bools], tests: Sequence[SliceTest], limit: int, seed: int
+    pool: pl.DataFrame,
+    slices: Mapping[str, Bools],
+    tests: Sequence[SliceTest],
+    space: LabelSpace,
+    limit: int,
+    seed: int,
 ) -> pl.DataFrame:
     """Choose the texts that people should label because the teacher is biased in their slice.
 
@@ -200,30 +369,53 @@ def queue_for(
         pool: texts without a human label, with the teacher's answers.
         slices: which rows of `pool` belong to each slice, each of shape (texts,).
         tests: those that proved a bias.
-        limit: most texts a slice.
+        space: the labels.
+        limit: most texts of one bias.
         seed: of the order among texts for which the teacher gave no probability.
 
     Returns:
-        rows of `tables.AuditQueue`: texts with the label that the teacher gives too often in their slice, those it
-        was least sure of first. A text of two biased slices stands once, with the first.
+        rows of `tables.AuditQueue`: texts with a label that the teacher gives too often in their slice, those first
+        that may well be otherwise by its own probabilities. A text of two biases stands once, with the first.
     """
     parts = [
-        pool.filter(slices[test.slice] & (pool["teacher_is_positive"] == (test.direction == "over-labels")).to_numpy())
-        .with_columns(pl.lit(test.slice).alias("slice"), pl.lit(test.direction).alias("direction"), _order(seed))
-        .sort(_doubt(test.direction), "order", nulls_last=True)
+        pool.filter(slices[test.slice] & np.isin(space.codes(pool["teacher_label"]), _suspicious(test, space)))
+        .with_columns(
+            pl.lit(test.slice).alias("slice"),
+            pl.lit(test.question.direction).alias("direction"),
+            pl.lit(space.names[test.question.label]).alias("label"),
+            _order(seed),
+        )
+        .sort(_doubt(test.question), "order", nulls_last=True)
         .head(limit)
         for test in tests
     ]
-    columns = ["id", "group", "text", "slice", "direction", "teacher_label", "teacher_probability"]
-    if not parts:
-        return pool.head(0).with_columns(slice=pl.lit(""), direction=pl.lit("under-labels")).select(columns)
-    return pl.concat(parts).unique("id", keep="first", maintain_order=True).select(columns)
+    columns = ["id", "group", "text", "slice", "direction", "label", "teacher_label", "teacher_probability"]
+    held = parts or [pool.head(0).with_columns(slice=pl.lit(""), direction=pl.lit("confuses"), label=pl.lit(""))]
+    return (
+        pl.concat(held)
+        .unique("id", keep="first", maintain_order=True)
+        .with_columns(teacher_probability=_given_probability(space))
+        .select(columns)
+    )
 
 
-def _doubt(direction: Direction) -> pl.Expr:
-    """Sort key, lowest first: how sure the teacher is of the label that it gives too often."""
-    probability = pl.col("teacher_probability")
-    return -probability if direction == "under-labels" else probability
+def _suspicious(test: SliceTest, space: LabelSpace) -> list[int]:
+    """Columns of the labels that the teacher gives too often in a slice."""
+    return sorted(test.question.cells(len(space))[1])
+
+
+def _doubt(question: Question) -> pl.Expr:
+    """Sort key, lowest first: how sure the teacher is that the text does not have its suspected label."""
+    probability = pl.col("teacher_probabilities").list.get(question.label)
+    return probability if question.direction == "over-labels" else -probability
+
+
+def _given_probability(space: LabelSpace) -> pl.Expr:
+    """Probability of the label that the teacher gave; null where it gave none."""
+    column = pl.col("teacher_label").replace_strict(
+        {name: index for index, name in enumerate(space.names)}, return_dtype=pl.Int64
+    )
+    return pl.col("teacher_probabilities").list.get(column, null_on_oob=True)
 
 
 def _order(seed: int) -> pl.Expr:

@@ -12,12 +12,14 @@ from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import in_slice
 from understudy.teacher.answers import teacher_answers
 from understudy.text import numbers
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
+MOST_NAMED = 5  # biased slices in the headline
 
 
 def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
@@ -40,15 +42,15 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     answers = teacher_answers(tables.read(judgements, tables.Judgements), task)
     judged = human.join(answers, on="id", how="inner").sort("id")
     slices = slices_of(task, judged)
-    tests = rules.compare_slices(
-        (judged["label"] == task.positive_label).to_numpy(), judged["teacher_is_positive"].to_numpy(), slices
-    )
+    space = LabelSpace.of(task)
+    codes = space.codes(judged["label"]), space.codes(judged["teacher_label"])
+    tests = rules.compare_slices(*codes, slices, space, config)
     found = {
-        "format": 1,
+        "format": 2,
         "card": task.name,
         "is_rehearsal": bool(judged["is_rehearsal"].any()),
         "human_texts": len(human),
-        **summary.summarise(judged, slices, tests, _labels(task), config),
+        **summary.summarise(judged, slices, tests, space, config),
     }
     unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")
     queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
@@ -61,15 +63,11 @@ def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
     return {part.name: in_slice(part, table) for part in card.slices}
 
 
-def _labels(card: Card) -> tuple[str, str]:
-    other = next(name for name in card.label_names if name != card.positive_label)
-    return card.positive_label, other
-
-
 def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config: AuditConfig) -> pl.DataFrame:
     """Choose texts of the pool that people should label, for every bias that is proven."""
     proven = [test for test in tests if test.is_biased(config.alpha)]
-    return rules.queue_for(pool, slices_of(card, pool), proven, config.queue_per_slice, config.seed)
+    space = LabelSpace.of(card)
+    return rules.queue_for(pool, slices_of(card, pool), proven, space, config.queue_per_slice, config.seed)
 
 
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
@@ -80,20 +78,43 @@ def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
 
 
 def _result(found: dict[str, Any], queued: int) -> Result:
-    biases = [f"{part['direction']} '{part['name']}'" for part in found["slices"] if part["is_biased"]]
-    positive = found["classes"][found["positive_label"]]
+    biased = [part for part in found["slices"] if part["is_biased"]]
     figures = {
         "agreement": found["agreement"]["value"],
         "kappa": found["kappa"]["value"],
-        "teacher_precision": positive["precision"]["value"],
-        "teacher_recall": positive["recall"]["value"],
+        "krippendorff_alpha": found["krippendorff_alpha"]["value"],
+        **_primary(found),
         "human_labelled_texts": found["texts"],
-        "biased_slices": len(biases),
+        "biased_slices": len(biased),
         "queued": queued,
     }
-    verdict = f"the teacher {numbers.listed(biases)}" if biases else "no bias of the teacher shown"
+    verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else "no bias of the teacher shown"
     agreement = numbers.percent(found["agreement"]["value"])
     return Result(
         headline=f"{verdict}; it agrees with people on {agreement} of {numbers.count(found['texts'], 'text')}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
+    )
+
+
+def _primary(found: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures of the label that is looked for; the mean over all where there is none."""
+    if found["positive_label"] is None:
+        return {"teacher_macro_f1": found["macro_f1"]["value"]}
+    positive = found["classes"][found["positive_label"]]
+    return {"teacher_precision": positive["precision"]["value"], "teacher_recall": positive["recall"]["value"]}
+
+
+def _biases(biased: list[dict[str, Any]], positive: str | None) -> str:
+    """Name the first biases in a few words each."""
+    named = [_bias(part, positive) for part in biased[:MOST_NAMED]]
+    more = len(biased) - len(named)
+    return numbers.listed([*named, f"errs in {numbers.count(more, 'more slice')}"] if more else named)
+
+
+def _bias(part: dict[str, Any], positive: str | None) -> str:
+    name, label = (numbers.clipped(part[key]) for key in ("name", "label"))
+    if part["given"] is not None:
+        return f"gives '{numbers.clipped(part['given'])}' in place of '{label}' in '{name}'"
+    return (
+        f"{part['direction']} '{name}'" if part["label"] == positive else f"{part['direction']} '{label}' in '{name}'"
     )

@@ -31,10 +31,7 @@ class LabelFigures:
     def interval(self, figure: str, label: int) -> Interval:
         """Return a figure of a label with its 95% interval."""
         place = FIGURES.index(figure)
-        drawn = self.draws[:, place, label]
-        known = drawn[~np.isnan(drawn)]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-        return Interval(float(self.values[place, label]), float(low), float(high))
+        return metrics.interval_of(float(self.values[place, label]), self.draws[:, place, label])
 
     def draws_of(self, figure: str, label: int) -> Floats:
         """Return a figure of a label in each resample, shape (samples,)."""

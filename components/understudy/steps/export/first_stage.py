@@ -29,7 +29,7 @@ from understudy.steps.export.config import ExportConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
-from understudy.task.slices import weak_labels
+from understudy.task.slices import weak_hints
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
@@ -130,7 +130,7 @@ def weighed(texts: pl.DataFrame, learned: pl.Series, card: Card) -> pl.DataFrame
     Source: post-stratification; Holt and Smith, "Post stratification", 1979.
     """
     held = texts.filter("is_held_out")
-    kind = pl.Series("kind", weak_labels(card, held["text"].to_list()))
+    kind = pl.Series("kind", weak_hints(card, held["text"].to_list()))
     held = held.with_columns(kind, is_learned=pl.col("id").is_in(learned.implode()))
     left = (~pl.col("is_learned")).mean().over("kind")
     held = held.with_columns(size=pl.len().over("kind"), stands_for_itself=left < FEWEST_LEFT)

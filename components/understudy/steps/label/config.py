@@ -12,7 +12,8 @@ class LabelConfig:
     """Which texts the teacher is asked for; how it is asked is the section `teacher`.
 
     Attributes:
-        texts: texts to draw from the pool, about half of them those that the weak rules call positive.
+        texts: texts to draw from the pool, about half of them those that the weak rules give the positive label;
+            where none is looked for, those that they give any, spread evenly over the labels.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
         min_answers: fewest answered texts of the draw to go on with when the budget is spent.
     """

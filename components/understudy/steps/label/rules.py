@@ -1,48 +1,82 @@
 """Choose which texts the teacher is asked for, and how much of the pool each stands for."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 
 from understudy.stats.draw import lot
+from understudy.stats.metrics import Floats
 from understudy.steps.label.config import LabelConfig
-from understudy.task.slices import Bools
+from understudy.task.labels import Integers, LabelSpace
+from understudy.task.slices import NO_RULE
 
-LIKELY, REST = "likely", "rest"
 
+def spread(sizes: Sequence[int], texts: int) -> list[int]:
+    """Share a draw out evenly between labels; what a small one lacks goes to the others.
 
-def shares(likely: int, rest: int, texts: int) -> tuple[int, int]:
-    """Share a draw out between two strata: half each, and what one lacks goes to the other.
+    A larger draw never takes less of any of them, so it holds the smaller one.
 
-    >>> shares(likely=300, rest=9_700, texts=2_000)
-    (300, 1700)
-    >>> shares(likely=3_000, rest=500, texts=2_000)
-    (1500, 500)
+    Args:
+        sizes: texts of each label.
+        texts: to draw in all, at most the sum of the sizes.
+
+    >>> spread([100, 4, 50], 30), spread([100, 4, 50], 31)
+    ([13, 4, 13], [14, 4, 13])
     """
+    levels = range(max(sizes, default=0) + 1)
+    level = bisect_right(levels, texts, key=lambda level: sum(min(size, level) for size in sizes)) - 1
+    drawn = [min(size, level) for size in sizes]
+    for index in [index for index, size in enumerate(sizes) if size > level][: texts - sum(drawn)]:
+        drawn[index] += 1
+    return drawn
+
+
+def shares(hinted: Sequence[int], rest: int, texts: int) -> tuple[list[int], int]:
+    """Share a draw out: half to the texts of which weak rules give a hint, evenly by label, and half to the rest.
+
+    What one half lacks goes to the other.
+
+    Args:
+        hinted: texts of each label that rules hint at.
+        rest: all other texts.
+        texts: to draw in all.
+
+    >>> shares(hinted=[300], rest=9_700, texts=2_000)
+    ([300], 1700)
+    >>> shares(hinted=[3_000], rest=500, texts=2_000)
+    ([1500], 500)
+    >>> shares(hinted=[3_000, 100, 3_000], rest=9_000, texts=2_000)
+    ([450, 100, 450], 1000)
+    """
+    likely = sum(hinted)
     from_likely = min(likely, max(texts // 2, texts - rest))
-    return from_likely, min(rest, texts - from_likely)
+    return spread(hinted, from_likely), min(rest, texts - from_likely)
 
 
-def draw(pool: pl.DataFrame, is_likely: Bools, config: LabelConfig) -> pl.DataFrame:
-    """Draw texts, about half of them from those that the weak rules call positive.
+def draw(pool: pl.DataFrame, hints: Integers, config: LabelConfig) -> pl.DataFrame:
+    """Draw texts, about half of them from those of which the weak rules give a hint, balanced over the labels.
 
     Args:
         pool: columns id and text.
-        is_likely: what the weak rules say, shape (texts,).
+        hints: the column of the label that a rule hints at, `NO_RULE` where none does, shape (texts,).
         config: how many, and the seed.
 
     Returns:
-        columns id, text, stratum, population (texts of the stratum) and weight (population / drawn), in an order that
-        mixes the strata evenly, so that any first part of it is a balanced draw too.
+        columns id, text, stratum (the hint), population (texts of the stratum) and weight (population / drawn), in an
+        order that mixes the strata evenly, so that any first part of it is a balanced draw too.
     """
     lots = [lot(config.seed, text) for text in pool["text"]]
-    sorted_pool = pool.select(
-        "id", "text", stratum=pl.Series(is_likely).replace_strict({True: LIKELY, False: REST}, return_dtype=pl.String)
-    )
+    sorted_pool = pool.select("id", "text", stratum=pl.Series(hints, dtype=pl.Int64))
     ranked = (
         sorted_pool.with_columns(lot=pl.Series(lots, dtype=pl.String))
         .sort("lot", "id")
         .with_columns(rank=pl.int_range(pl.len()).over("stratum"), population=pl.len().over("stratum").cast(pl.Int64))
     )
-    wanted = dict(zip((LIKELY, REST), shares(int(is_likely.sum()), int((~is_likely).sum()), config.texts), strict=True))
+    strata = np.unique(hints[hints != NO_RULE]).tolist()
+    hinted, rest = shares([int((hints == code).sum()) for code in strata], int((hints == NO_RULE).sum()), config.texts)
+    wanted = dict(zip([*strata, NO_RULE], [*hinted, rest], strict=True))
     drawn = ranked.with_columns(drawn=pl.col("stratum").replace_strict(wanted, return_dtype=pl.Int64))
     return (
         drawn.filter(pl.col("rank") < pl.col("drawn"))
@@ -78,13 +112,19 @@ def reweighed(judgements: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(weight=pl.coalesce("stands_for", "weight")).drop("stands_for")
 
 
-def positive_share(judgements: pl.DataFrame, drawn: pl.DataFrame, positive_label: str) -> float:
-    """Estimate the share of the pool that the teacher calls positive: the draw is richer, and its weights undo that.
+def label_shares(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSpace) -> Floats:
+    """Estimate the share of the pool that the teacher gives each label: the draw's weights undo that it is richer.
 
-    >>> drawn = pl.DataFrame({"id": ["a", "b"], "population": [10, 90], "stratum": ["likely", "rest"]})
-    >>> positive_share(pl.DataFrame({"id": ["a", "b"], "label": ["tip", "other"], "weight": [1.0, 1.0]}), drawn, "tip")
-    0.1
+    Returns:
+        shape (labels,); zeros where no text of the draw has an answer.
+
+    >>> drawn = pl.DataFrame({"id": ["a", "b"], "population": [10, 90], "stratum": [1, -1]})
+    >>> answers = pl.DataFrame({"id": ["a", "b"], "label": ["tip", "other"], "weight": [1.0, 1.0]})
+    >>> label_shares(answers, drawn, LabelSpace(("other", "tip"), "tip")).tolist()
+    [0.9, 0.1]
     """
     answered = reweighed(judgements, drawn).join(drawn.select("id"), on="id", how="semi")
     weights = answered["weight"].to_numpy()
-    return float(weights @ (answered["label"] == positive_label).to_numpy() / weights.sum()) if len(weights) else 0.0
+    if not len(weights):
+        return np.zeros(len(space))
+    return np.asarray(weights @ space.one_hot(space.codes(answered["label"])) / weights.sum())

@@ -7,16 +7,18 @@ import polars as pl
 from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
 from understudy.runtime.shell import In, Out, Result
+from understudy.stats.metrics import Floats
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
 from understudy.store import tables
 from understudy.store.storage import prepare_store
 from understudy.task.card import Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.task.slices import weak_positive
+from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
-from understudy.text.numbers import count, percent, usd
+from understudy.text.numbers import clipped, count, percent, usd
 
 
 def run(
@@ -49,8 +51,9 @@ def run(
     Returns:
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
         give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
-        prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights); a dry run
-        gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
+        prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights; where no label
+        is looked for, commonest_share and labels_given instead); a dry run gives estimated tokens and dollars instead.
+        Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
         BadInput: no server, no key or a wrong one; nothing was spent.
@@ -63,6 +66,8 @@ def run(
     drawn, wanted, held_out = _texts(task, config, pool, gold, test)
     with open_teacher(task, prepare_store(store), settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
+        if teacher.identity.prompt.shortened:
+            say(f"label: {teacher.identity.prompt.shortened}")
         if dry_run:
             _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
             return _dry_result(estimate, teacher, task)
@@ -71,8 +76,8 @@ def run(
         for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
-        share = rules.positive_share(for_training.table, drawn, task.positive_label)
-        return _result(for_test + for_training, share, teacher, task)
+        shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
+        return _result(for_test + for_training, shares, teacher, task)
 
 
 def _texts(
@@ -81,7 +86,7 @@ def _texts(
     """Return the draw, the texts for training in the order of asking, and the test texts."""
     human = tables.read_gold(gold, "train", "validation")
     unlabelled = tables.read(pool, tables.Texts).join(human.select("id"), on="id", how="anti")
-    drawn = rules.draw(unlabelled, weak_positive(card, unlabelled["text"].to_list()), config)
+    drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
     held_out = tables.read_gold(test, "test").sort("id").select("id", "text", weight=pl.lit(1.0))
     return drawn, rules.for_training(drawn, human), held_out
 
@@ -120,14 +125,14 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
         )
 
 
-def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card) -> Result:
+def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card) -> Result:
     for reason, number in judged.failed.items():
         say(f"label: no answer for {count(number, 'text')}: {reason}.")
     notes = [f"{judged.from_store:,} from the store", *judged.remarks()]
     money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
         headline=f"{count(len(judged.table), 'text')} judged ({', '.join(notes)}), {money}, "
-        f"about {percent(positive_share)} of the pool {card.positive_label}{_stamp(teacher)}",
+        f"{_shares_words(shares, LabelSpace.of(card))}{_stamp(teacher)}",
         metrics={
             "texts": len(judged.table),
             "asked": judged.asked,
@@ -138,10 +143,28 @@ def _result(judged: Judged, positive_share: float, teacher: Teacher, card: Card)
             "cost_usd": round(judged.cost_usd, 6),
             "prompt_tokens": judged.prompt_tokens,
             "completion_tokens": judged.completion_tokens,
-            "positive_share": positive_share,
+            **_share_metrics(shares, LabelSpace.of(card)),
         },
         parameters=_parameters(teacher, is_budget_spent=judged.is_budget_spent),
     )
+
+
+def _shares_words(shares: Floats, space: LabelSpace) -> str:
+    """Say how large a part of the pool the label has that is looked for, else the commonest one."""
+    if space.positive_index is not None:
+        return f"about {percent(shares[space.positive_index])} of the pool {clipped(space.names[space.positive_index])}"
+    commonest = int(shares.argmax())
+    return (
+        f"{(shares > 0).sum()} of {count(len(space), 'label')} given, the commonest '"
+        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool"
+    )
+
+
+def _share_metrics(shares: Floats, space: LabelSpace) -> dict[str, float]:
+    """Return the shares that stay comparable from run to run: names of labels are free text, and may be hundreds."""
+    if space.positive_index is not None:
+        return {"positive_share": float(shares[space.positive_index])}
+    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum())}
 
 
 def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from understudy.model import student
-from understudy.model.calibration import positive_log_odds
-from understudy.model.engine import Bools
-from understudy.stats.metrics import average_precision
+from understudy.model.calibration import log_odds
+from understudy.model.engine import Floats, Integers
+from understudy.stats.metrics import mean_average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
@@ -30,16 +31,37 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Tokenised texts with their human labels, shape (texts,)."""
+    """Tokenised texts with their human labels.
+
+    Attributes:
+        tokens: of the texts.
+        codes: columns of their labels, shape (texts,).
+        sides: columns of the labels whose average precision counts.
+    """
 
     tokens: Tokens
-    is_positive: Bools
-    positive_index: int
+    codes: Integers
+    sides: Sequence[int]
+
+
+def validation_score(logits: Floats, validation: Validation) -> float:
+    """Mean average precision, one label against the rest, over the sides that occur; 0 where none does.
+
+    Args:
+        logits: of the student, shape (texts, labels).
+        validation: what people say.
+
+    >>> held = Validation([], np.array([0, 1, 1]), sides=(0, 1, 2))
+    >>> validation_score(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]), held)
+    1.0
+    """
+    scores = np.stack([log_odds(logits, side) for side in validation.sides], axis=1)
+    return mean_average_precision(scores, validation.codes, validation.sides)
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """How the training went: the best average precision on validation, in which epoch (from 0), and all updates."""
+    """How the training went: the best `validation_score`, in which epoch (from 0), and all updates."""
 
     best_score: float
     best_epoch: int
@@ -162,8 +184,7 @@ class Learner:
 
     def _end_epoch(self) -> None:
         scored = student.logits(self.model, self.validation.tokens, self.pad_id)
-        log_odds = positive_log_odds(scored, self.validation.positive_index)
-        score = average_precision(log_odds, self.validation.is_positive)
+        score = validation_score(scored, self.validation)
         position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
         if score > position.best_score:
             position = replace(position, best_score=score, best_epoch=self.position.epoch)

@@ -1,74 +1,145 @@
 """Build what the student learns from: soft targets, weights and batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact, TooFewLabels
-from understudy.model.engine import Bools, Floats, Integers, length_batches
+from understudy.model.engine import Floats, Integers, length_batches
+from understudy.progress import say
 from understudy.task.card import Card, Slice
+from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice
 from understudy.text.normalise import guarded_ids
+from understudy.text.numbers import clipped, count
 
 FEWEST_TEXTS = 10
-CELLS = ("true_positive", "false_negative", "false_positive", "true_negative")
+MOST_TOLD = 5  # labels that a message names
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a judge's answers are worth: the chance that a text is positive when it says so, and when it says not."""
+def trust(matrix: Floats) -> Floats:
+    """Estimate what a judge's answers are worth: the chance of each true label, given the label that the judge says.
 
-    if_yes: float
-    if_no: float
+    First, how often the judge is right when it says label j: of n texts r are, to which half a text right and half a
+    text wrong are added (Jeffreys' prior), and s texts that are right as often as the judge's answers are on the whole,
+    so that a label that is seldom said is taken at the mean. Then, which label it is when j is wrong: the e wrong texts
+    as they were counted, and one more that is spread as people's labels are.
 
-    @classmethod
-    def counted(cls, counts: Mapping[str, Any]) -> "Trust":
-        """Estimate from confusion counts on human labels, half a text added to each cell (Jeffreys' prior).
+        P(j | j) = (r + 1/2 + s * mean) / (n + 1 + s)
+        P(i | j) = (1 - P(j | j)) * (count of i + share of i among the labels but j) / (e + 1)
 
-        >>> Trust.counted({"true_positive": 7, "false_positive": 1, "false_negative": 3, "true_negative": 10})
-        Trust(if_yes=0.8333333333333334, if_no=0.25)
-        """
-        cells = {cell: counts[cell] + 0.5 for cell in CELLS}
-        return cls(
-            if_yes=cells["true_positive"] / (cells["true_positive"] + cells["false_positive"]),
-            if_no=cells["false_negative"] / (cells["false_negative"] + cells["true_negative"]),
-        )
+    With two labels s is 0, and both are Jeffreys' half counts.
 
-    def chance(self, says_positive: Bools) -> Floats:
-        """Chance that each text is positive, given the judge's answers; both of shape (texts,)."""
-        return np.where(says_positive, self.if_yes, self.if_no)
+    Args:
+        matrix: texts by true label (rows) and label said (columns), shape (labels, labels).
+
+    Returns:
+        P(true label | label said), shape (labels said, labels); rows add up to 1.
+
+    >>> trust(np.array([[10.0, 1.0], [3.0, 7.0]])).round(4).tolist()  # 10.5 of 14, and 7.5 of 9
+    [[0.75, 0.25], [0.1667, 0.8333]]
+
+    Source: Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", 2001, for Jeffreys' prior;
+    Efron and Morris, "Data analysis using Stein's estimator and its generalizations", 1975, for the shrinkage.
+    """
+    labels = len(matrix)
+    said, right = matrix.sum(axis=0), np.diag(matrix)
+    wrong = said - right
+    mean = right.sum() / max(said.sum(), 1.0)
+    pseudo = shrinkage(right, said)
+    is_right = (right + 0.5 + pseudo * mean) / (said + 1 + pseudo)
+    is_wrong = (wrong + 0.5 + pseudo * (1 - mean)) / (said + 1 + pseudo)
+    others = (matrix.sum(axis=1) + 0.5) * (1 - np.eye(labels))  # row j: how common each label but j is
+    elsewhere = (matrix.T * (1 - np.eye(labels)) + others / others.sum(axis=1, keepdims=True)) / (wrong[:, None] + 1)
+    return np.asarray(np.where(np.eye(labels, dtype=bool), is_right[:, None], is_wrong[:, None] * elsewhere))
+
+
+def shrinkage(right: Floats, said: Floats) -> float:
+    """Estimate how many texts the mean of all labels is worth against a label's own: the less they differ, the more.
+
+    Labels' true shares of right answers are taken to vary around their mean with the variance mean * (1 - mean) * c.
+    Moments give c from how far the counted shares lie from their mean, beyond what chance alone does; the mean is then
+    worth 1/c - 1 texts, at most all that were audited. As with Stein's estimator, of `labels` parts `labels - 2` count:
+    two labels tell nothing of how labels vary.
+
+    Args:
+        right: answers that were right, by label said, shape (labels,).
+        said: all answers, shape (labels,).
+
+    >>> shrinkage(np.array([9.0, 5.0]), np.array([10.0, 10.0]))
+    0.0
+    >>> round(shrinkage(np.array([9.0, 9.0, 2.0, 2.0]), np.full(4, 10.0)), 2)  # they differ: less than half a text
+    0.39
+    >>> shrinkage(np.full(4, 8.0), np.full(4, 10.0))  # they do not: half of all 40
+    20.0
+
+    Source: Kleinman, "Proportions with extraneous variance: single and independent samples", 1973, the moments.
+    """
+    labels, texts = int((said > 0).sum()), said.sum()
+    mean = right.sum() / max(texts, 1.0)
+    if labels <= 2 or not 0 < mean < 1:
+        return 0.0 if labels <= 2 else float(texts * (labels - 2) / labels)
+    met = said > 0
+    distance = (said[met] * (right[met] / said[met] - mean) ** 2).sum() / (mean * (1 - mean))
+    between = (distance - (labels - 1)) / (texts - (said**2).sum() / texts)
+    worth = texts if between <= 1 / (texts + 1) else 1 / min(between, 1.0) - 1
+    return float(worth * (labels - 2) / labels)
 
 
 def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) -> Floats:
-    """Chance that each judged text is positive: the teacher's word, corrected where the audit proved it biased.
+    """Chance of each label for every judged text: the teacher's word, corrected where the audit proved it biased.
 
     An answer with probabilities is taken at them. An answer without is taken at what the audit measured: how often
-    people call a text positive when the teacher does, and when it does not. So is every answer in a slice with a proven
-    bias, at that slice's own measure; it takes the slice to be as rich in positives as in the audited texts.
+    people give each label when the teacher says this one. So is every answer in a slice with a proven bias, at that
+    slice's own measure; it takes the slice to hold the labels as the audited texts in it do.
 
     Args:
         judged: columns text, label, probabilities, and the card's slice columns.
         card: names the labels and the slices.
-        audit: audit.json: confusion `counts`, and `slices` with their own counts and verdict.
+        audit: audit.json: the confusion `matrix`, and `slices` with their own and the verdict.
 
     Returns:
-        probabilities of the positive label, shape (texts,).
+        probabilities of the labels, shape (texts, labels).
+
+    Raises:
+        BadArtifact: the audit is of other labels.
     """
-    says_positive = (judged["label"] == card.positive_label).to_numpy()
-    targets = np.array(judged["probabilities"].list.get(card.positive_index, null_on_oob=True).to_numpy(), np.float64)
+    space = LabelSpace.of(card)
+    require_labels(audit, space)
+    said = space.codes(judged["label"])
+    targets = _given_probabilities(judged, len(space))
     is_open = np.ones(len(judged), dtype=bool)
-    for counts in biased_slices(audit):
-        inside = in_slice(slice_named(card, counts["name"]), judged) & is_open
+    for found in biased_slices(audit):
+        inside = in_slice(slice_named(card, found["name"]), judged) & is_open
         if inside.any():
-            targets[inside] = Trust.counted(counts).chance(says_positive[inside])
+            targets[inside] = trust(matrix_of(found))[said[inside]]
         is_open &= ~inside
-    rest = is_open & np.isnan(targets)
+    rest = is_open & np.isnan(targets).any(axis=1)
     if rest.any():
-        targets[rest] = Trust.counted(counts_elsewhere(audit)).chance(says_positive[rest])
+        targets[rest] = trust(matrix_elsewhere(audit))[said[rest]]
     return targets
+
+
+def _given_probabilities(judged: pl.DataFrame, labels: int) -> Floats:
+    """Return the teacher's probabilities, nan where it gave none, or not one a label. Shape (texts, labels)."""
+    rows = [given if given is not None and len(given) == labels else [np.nan] * labels
+            for given in judged["probabilities"].to_list()]  # fmt: skip
+    return np.array(rows, dtype=np.float64).reshape(len(judged), labels)
+
+
+def require_labels(audit: Mapping[str, Any], space: LabelSpace) -> None:
+    """Refuse an audit whose matrix has other labels, or the same in another order.
+
+    Raises:
+        BadArtifact: it is.
+    """
+    if list(audit["labels"]) != list(space.names):
+        raise BadArtifact(
+            f"The audit must be of the card's {len(space):,} labels in their order, got {len(audit['labels']):,} that "
+            "differ (audit.json). Run audit again with this card."
+        )
 
 
 def biased_slices(audit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -81,16 +152,20 @@ def slice_named(card: Card, name: str) -> Slice:
     return next(part for part in card.slices if part.name == name)
 
 
-def counts_elsewhere(audit: Mapping[str, Any]) -> dict[str, int]:
-    """Confusion counts outside the slices with a proven bias; a text in two of them is taken off twice, down to 0.
+def matrix_of(found: Mapping[str, Any]) -> Floats:
+    """Return the confusion matrix in a record of the audit, people in rows, shape (labels, labels)."""
+    return np.array(found["matrix"], dtype=np.float64)
 
-    >>> counts = {"true_positive": 9, "false_negative": 4, "false_positive": 5, "true_negative": 80}
-    >>> avoid = {"true_positive": 1, "false_negative": 3, "false_positive": 0, "true_negative": 2, "is_biased": True}
-    >>> list(counts_elsewhere({"counts": counts, "slices": [avoid]}).values())
-    [8, 1, 5, 78]
+
+def matrix_elsewhere(audit: Mapping[str, Any]) -> Floats:
+    """Confusion matrix outside the slices with a proven bias; a text in two of them is taken off twice, down to 0.
+
+    >>> avoid = {"matrix": [[2, 0], [3, 1]], "is_biased": True}
+    >>> matrix_elsewhere({"matrix": [[80, 5], [4, 9]], "slices": [avoid]}).tolist()
+    [[78.0, 5.0], [1.0, 8.0]]
     """
-    taken = biased_slices(audit)
-    return {cell: max(0, audit["counts"][cell] - sum(part[cell] for part in taken)) for cell in CELLS}
+    taken = [matrix_of(part) for part in biased_slices(audit)]
+    return np.asarray(np.maximum(matrix_of(audit) - np.sum(taken, axis=0), 0.0))
 
 
 def training_table(
@@ -112,31 +187,34 @@ def training_table(
         human_weight: weight of a human label.
 
     Returns:
-        columns id, text, target (probability of the positive label), weight; sorted by id.
+        columns id, text, target (probabilities of the labels, a list in the card's order), weight; sorted by id.
 
     Raises:
-        TooFewLabels: fewer than ten texts, or targets of one kind only.
+        TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest.
     """
+    space = LabelSpace.of(card)
     human = gold.filter(pl.col("split").cast(pl.String) == "train")
     judged = pool.join(judgements.select("id", "label", "probabilities"), on="id").join(human, on="id", how="anti")
     taught = judged.select("id", "text").with_columns(
-        pl.Series("target", teacher_targets(judged, card, audit), dtype=pl.Float64),
+        _target(teacher_targets(judged, card, audit)),
         pl.lit(1.0).alias("weight"),
     )
-    shown = human.select(
-        "id",
-        "text",
-        (pl.col("label") == card.positive_label).cast(pl.Float64).alias("target"),
+    shown = human.select("id", "text").with_columns(
+        _target(space.one_hot(space.codes(human["label"]))),
         pl.lit(human_weight).alias("weight"),
     )
     table = pl.concat([taught, shown]).sort("id")
-    _require_both_kinds(table, card)
+    _require_kinds(table, space)
     return table
 
 
-def both_columns(positive: Floats, card: Card) -> Floats:
-    """Write probabilities of the positive label, shape (texts,), for both labels in the card's order: (texts, 2)."""
-    return np.stack([positive if name == card.positive_label else 1 - positive for name in card.label_names], axis=1)
+def _target(probabilities: Floats) -> pl.Series:
+    return pl.Series("target", probabilities.tolist(), dtype=pl.List(pl.Float64))
+
+
+def targets_of(table: pl.DataFrame) -> Floats:
+    """Return the column `target` of a training table, shape (texts, labels)."""
+    return np.array(table["target"].to_list(), dtype=np.float64)
 
 
 def require_no_leakage(table: pl.DataFrame, guard: pl.DataFrame) -> None:
@@ -183,10 +261,20 @@ def rate_factor(update: int, updates: int, warmup_share: float) -> float:
     return (updates - update) / (updates - warmup)
 
 
-def _require_both_kinds(table: pl.DataFrame, card: Card) -> None:
-    likely = int((table["target"] >= 0.5).sum())
-    if len(table) < FEWEST_TEXTS or likely in {0, len(table)}:
+def _require_kinds(table: pl.DataFrame, space: LabelSpace) -> None:
+    """Refuse too little to learn from; say which labels no text is likely to have."""
+    likely = np.bincount(targets_of(table).argmax(axis=1), minlength=len(space)) if len(table) else np.zeros(len(space))
+    if len(table) < FEWEST_TEXTS or (likely > 0).sum() < 2:
+        commonest = int(likely.argmax())
         raise TooFewLabels(
-            f"The training texts must be at least {FEWEST_TEXTS} and of both labels, got {len(table)} with {likely} "
-            f"likely '{card.positive_label}' (judgements and gold). Raise label.texts, or add human train labels."
+            f"The training texts must be at least {FEWEST_TEXTS} and likely of two labels or more, got {len(table)} "
+            f"with {int(likely[commonest])} likely '{clipped(space.names[commonest])}' (judgements and gold). Raise "
+            "label.texts, or add human train labels."
+        )
+    if missing := [name for name, texts in zip(space.names, likely, strict=True) if not texts]:
+        named = ", ".join(f"'{clipped(name)}'" for name in missing[:MOST_TOLD])
+        more = f" and {len(missing) - MOST_TOLD:,} more" if len(missing) > MOST_TOLD else ""
+        say(
+            f"train: {count(len(missing), 'label')} of {len(space):,} without a text that likely has it: {named}{more}"
+            ". The student cannot learn them: raise label.texts, or add human train labels."
         )

@@ -15,6 +15,7 @@ from understudy.steps.train.config import TrainConfig
 from understudy.store import codecs, tables
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def run(
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics average_precision (validation), best_epoch, updates, resumed_at (0 from the
-        start), texts, human_texts.
+        metrics average_precision (validation; the mean over the labels where none is looked for), best_epoch,
+        updates, resumed_at (0 from the start), texts, human_texts.
 
     Raises:
         TooFewLabels: there is too little to learn from.
@@ -129,7 +130,8 @@ def _training(lesson: Lesson, task: Card, config: TrainConfig) -> str:
     The release is a part of it: another one may train otherwise.
     """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
-    parts = [*tables, __version__, repr(config), task.student, ",".join(task.label_names)]
+    labels = repr((task.label_names, task.positive_label))
+    parts = [*tables, __version__, repr(config), task.student, labels]
     return hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]
 
 
@@ -146,10 +148,10 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     tokens, checked = (
         student.tokens_of(tokenizer, table["text"].to_list(), longest) for table in (lesson.table, lesson.validation)
     )
-    targets = torch.tensor(rules.both_columns(lesson.table["target"].to_numpy(), task), dtype=torch.float32)
+    targets = torch.tensor(rules.targets_of(lesson.table), dtype=torch.float32)
     weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)
-    is_positive = (lesson.validation["label"] == task.positive_label).to_numpy()
-    validation = Validation(checked, is_positive, task.positive_index)
+    space = LabelSpace.of(task)
+    validation = Validation(checked, space.codes(lesson.validation["label"]), space.sides)
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
