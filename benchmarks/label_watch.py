@@ -126,7 +126,7 @@ def measure(seconds: float) -> dict[str, Figure]:
 
 
 @click.command()
-@click.option("--seconds", default=110.0, show_default=True, help="About how long to simulate.")
+@click.option("--seconds", default=90.0, show_default=True, help="About how long to simulate.")
 def main(seconds: float) -> None:
     """Simulate years of nights, and report."""
     started = time.monotonic()
