@@ -35,9 +35,10 @@ RARE = 1.5  # mentions that a word's bucket may have in the reference, for each 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the watch saw of a night."""
+    """What the watch saw of a night; `labelled_rows` are the source's, whose sentences texts are where it is split."""
 
     texts: int
+    labelled_rows: int
     looked_at: int
     refused: dict[str, int]
     summary: Summary
@@ -52,6 +53,7 @@ class Counts:
     """What the shards of a night say of themselves; `segments`: rows by key, in order."""
 
     texts: int
+    labelled_rows: int
     refused: dict[str, int]
     settled: int
     checked: int
@@ -93,7 +95,8 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
     ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
     new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
-    return Look(counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
+    rows, refused = counts.labelled_rows, counts.refused
+    return Look(counts.texts, rows, looked_at, refused, summary, reference, is_own_reference, new_words, missed)
 
 
 def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str, Any]]:
@@ -136,8 +139,8 @@ def _counts(store: Store, manifest: Manifest) -> Counts:
             f"A night's shards must answer for the rows that it took, got {read:,} of {manifest.texts:,} "
             f"({store.locate(manifests.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
         )
-    by_reason = dict(sorted(refused.items()))
-    return Counts(total["rows"], by_reason, total["settled"], total["checked"], total["missed"], segments)
+    by_reason, rows = dict(sorted(refused.items())), read - refused.total()
+    return Counts(total["rows"], rows, by_reason, total["settled"], total["checked"], total["missed"], segments)
 
 
 def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
