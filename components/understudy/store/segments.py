@@ -174,7 +174,7 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
     if not table["date"].str.contains(r"^\d{4}-\d{2}-\d{2}$").all():
         raise _damaged("a night that is no date", where)
     if not _are_places(table["start"], table["end"]):
-        raise _damaged("a sentence that ends before it begins", where)
+        raise _damaged("a sentence that lies nowhere", where)
     return table
 
 
