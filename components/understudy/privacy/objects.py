@@ -19,6 +19,7 @@ from understudy.store import codecs, layout, tombstones
 from understudy.store.base import Tagged
 from understudy.store.layout import Erasure, Family
 from understudy.store.storage import Beaten, Store, contend
+from understudy.text.sentences import SENTENCE_ID, text_id_of
 
 
 class Answer(TypedDict, total=False):
@@ -29,17 +30,24 @@ class Answer(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
+    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case.
+
+    `split` are ids that somebody named, of which all sentences must go too, whatever is known of them.
+    """
 
     ids: frozenset[str]
     groups: frozenset[str]
     contents: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
+    split: frozenset[str] = frozenset()
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
         is_its_answer = "id" not in row and _as_text(row.get("content")) in self.contents
-        return _as_text(row.get("id")) in self.ids or _as_text(row.get("group")) in self.groups or is_its_answer
+        name = _as_text(row.get("id"))
+        is_its_sentence = name is not None and text_id_of(name) in self.split
+        is_of_it = name in self.ids or is_its_sentence or is_its_answer
+        return is_of_it or _as_text(row.get("group")) in self.groups
 
 
 def _as_text(value: Any) -> str | None:
@@ -220,6 +228,9 @@ def mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
         for name, names in named.items()
         if name in table.columns and names
     ]
+    if "id" in table.columns and wanted.split:
+        text_ids = table["id"].cast(pl.String, strict=False).str.extract(SENTENCE_ID)
+        masks.append(text_ids.is_in(sorted(wanted.split)))
     found = pl.Series([False] * len(table), dtype=pl.Boolean)
     for mask in masks:
         found = found | mask.fill_null(value=False)

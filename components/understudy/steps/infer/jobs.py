@@ -15,12 +15,15 @@ from understudy.store.manifests import Manifest, Range
 from understudy.store.storage import Store
 from understudy.task.card import load_card
 from understudy.task.sections import CascadeConfig
-from understudy.task.settings import Overrides
+from understudy.task.settings import Overrides, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One shard, and all that is needed to label it."""
+    """One shard, and all that is needed to label it.
+
+    `language`: of the texts, which are split into sentences; None where they are taken whole.
+    """
 
     manifest: Manifest
     shard: int
@@ -28,6 +31,7 @@ class Job:
     config: InferConfig
     checked_share: float
     store: Store
+    language: str | None
 
     @property
     def name(self) -> str:
@@ -81,7 +85,8 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store)
+    share = settings.of(CascadeConfig).checked_share
+    return Job(manifest, index, suited, config, share, store, _sentence_language(settings))
 
 
 def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
@@ -103,8 +108,12 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
     looked = look(texts, {}, block_rows(size))
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share = settings.of(CascadeConfig).checked_share
-    return [Job(manifest, number, suited, config, share, store) for number in range(len(manifest.shards))]
+    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings)
+    return [Job(manifest, number, suited, config, share, store, language) for number in range(len(manifest.shards))]
+
+
+def _sentence_language(settings: Settings) -> str | None:
+    return str(settings.value("ingest.language")) if settings.value("ingest.split") == "sentences" else None
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:
