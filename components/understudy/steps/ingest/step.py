@@ -26,7 +26,7 @@ from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
-RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
+RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = rules.slice_columns(cards.read(card)[0])
+        columns = rules.columns_asked_for(cards.read(card)[0])
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
@@ -129,7 +129,9 @@ def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
     card, text = cards.read(address)
     if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
-    return card, text, card.settings(overrides)
+    settings = card.settings(overrides)
+    rules.require_whole_texts(card, settings.of(IngestConfig))
+    return card, text, settings
 
 
 def _read(given: Given) -> Read:
@@ -140,7 +142,9 @@ def _read(given: Given) -> Read:
         raise BadData(
             f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
         )
-    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), tombstones.read(given.store))
+    forgotten = tombstones.read(given.store)
+    table = text_rules.with_context(table, given.card.context, forgotten)
+    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgotten)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
