@@ -17,7 +17,6 @@ from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
 from understudy.store.registry import fetch_bundle
 from understudy.store.storage import open_store
-from understudy.task.card import load_card
 from understudy.text.context import preceding, seen
 from understudy.text.numbers import count
 
@@ -167,6 +166,8 @@ def context_of(bundle: Bundle, turns: Sequence[str]) -> str:
     """
     if not turns:
         return ""
+    from understudy.task.card import load_card  # most calls need no card
+
     context = load_card(bundle.folder).context
     if context is None:
         raise BadInput(

@@ -52,6 +52,9 @@ class Forgotten:
         return name is not None and tombstone(kind, name) in self.hashes
 
 
+NOTHING = Forgotten(frozenset())
+
+
 def tombstone(kind: Kind, name: str) -> str:
     """Return the hash that stands for an id or group."""
     return hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()

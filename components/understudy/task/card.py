@@ -144,6 +144,13 @@ class Context(Part):
     order: Words | None = None
     words: Annotated[int, Field(ge=1, le=1_000)] = 60
 
+    @field_validator("order")
+    @classmethod
+    def _is_free(cls, order: str | None) -> str | None:
+        if order in {"file", "row", "context"}:
+            raise ValueError(f"A column that orders turns must not be called file, row or context, got '{order}'.")
+        return order
+
     @property
     def columns(self) -> list[str]:
         """Columns that the texts must have."""

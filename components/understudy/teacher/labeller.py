@@ -38,8 +38,8 @@ from understudy.teacher.prompt import (
 from understudy.teacher.request import Request
 from understudy.teacher.response_log import OPEN, Response, ResponseLog, content_key, intents_in
 from understudy.teacher.throttle import Throttle
-from understudy.text.context import asked_of
 from understudy.text.numbers import count, percent, usd
+from understudy.text.seen import asked_of
 
 HOPELESS_AFTER = 20
 GRACE_S = 10.0

@@ -59,7 +59,7 @@ class Prompt:
     shortened: str = ""
 
     def messages(self, text: str) -> list[dict[str, str]]:
-        """Return the chat messages that ask for one text, as `context.asked_of` gives it."""
+        """Return the chat messages that ask for one text, as `seen.asked_of` gives it."""
         return [{"role": "system", "content": self.system}, {"role": "user", "content": marked(text)}]
 
     @property
@@ -174,7 +174,7 @@ def marked(text: str) -> str:
     """Put a text between its two marker lines, and what stands before it between its own.
 
     Args:
-        text: as `context.asked_of` gives it.
+        text: as `seen.asked_of` gives it.
     """
     context, own = parted(text)
     code = _code(text)

@@ -145,7 +145,7 @@ def content_key(text: str) -> str:
     tells whose answer it is.
 
     Args:
-        text: as `context.asked_of` gives it.
+        text: as `seen.asked_of` gives it.
     """
     context, own = parted(text)
     parts = (own, context) if context else (own,)

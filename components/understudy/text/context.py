@@ -11,8 +11,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import polars as pl
-
 COLUMN = "context"  # beside a text in a table, of a card with context alone
 BETWEEN_TURNS, BEFORE_TEXT = " | ", " || "
 SIGNS_A_WORD = 8  # on average at most: a language without blanks, or an address, must not fill the student's window
@@ -43,14 +41,6 @@ def seen(context: str | None, text: str) -> str:
     return f"{context}{BEFORE_TEXT}{text}" if context else text
 
 
-def seen_of(table: pl.DataFrame) -> pl.Series:
-    """Return what is read of each row, shape (rows,): its text, after its context where the table has one."""
-    if COLUMN not in table.columns:
-        return table["text"]
-    pairs = table.select(COLUMN, "text").iter_rows()
-    return pl.Series("text", [seen(context, text) for context, text in pairs], dtype=pl.String)
-
-
 def asked(context: str | None, text: str) -> str:
     """Put context and text into one string that `parted` parts again: what a teacher is asked about."""
     return f"{context}{ASKED}{text}" if context else text
@@ -64,18 +54,6 @@ def parted(string: str) -> tuple[str, str]:
     """
     context, _, text = string.rpartition(ASKED)
     return context, text
-
-
-def asked_of(table: pl.DataFrame) -> list[str]:
-    """Return what a teacher is asked about each row, shape (rows,)."""
-    if COLUMN not in table.columns:
-        return table["text"].to_list()
-    return [asked(context, text) for context, text in table.select(COLUMN, "text").iter_rows()]
-
-
-def columns_of(table: pl.DataFrame) -> list[str]:
-    """Name the columns that make up what is read of a row."""
-    return [name for name in ("text", COLUMN) if name in table.columns]
 
 
 class Turns:

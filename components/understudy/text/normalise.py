@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import polars as pl
 
-from understudy.text.context import seen_of
+from understudy.text.seen import seen_of
 
 
 def normalise(text: str) -> str:

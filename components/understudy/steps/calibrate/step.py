@@ -27,7 +27,7 @@ from understudy.task.card import CARD_FILE, Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.text.context import seen_of
+from understudy.text.seen import seen_of
 
 
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_OVERRIDES) -> Result:

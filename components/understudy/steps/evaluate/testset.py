@@ -7,16 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy.data import sources
+from understudy.data import sources, turns
 from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
-from understudy.steps.ingest.texts import with_context
 from understudy.store import tables
-from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card, Context
 from understudy.teacher.answers import teacher_answers
-from understudy.text.context import COLUMN, seen_of
+from understudy.text.context import COLUMN
+from understudy.text.seen import seen_of
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
 TEACHER_COLUMNS = ("teacher_label", "teacher_probabilities", "cost_usd", "is_rehearsal")
@@ -103,7 +102,7 @@ def _with_context(table: pl.DataFrame, context: Context | None) -> pl.DataFrame:
     """Put the turns before each text beside it, unless the file names them, or lacks what they are made of."""
     if context is None or COLUMN in table.columns or not {*context.columns} <= {*table.columns}:
         return table
-    return with_context(table, context, Forgotten(frozenset()))
+    return turns.with_context(table, context)
 
 
 def _require_context(table: pl.DataFrame, card: Card, test: Path) -> None:

@@ -30,7 +30,7 @@ from understudy.store import codecs, tables
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import weak_hints
-from understudy.text.context import seen_of
+from understudy.text.seen import seen_of
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)

@@ -19,7 +19,7 @@ from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.text.context import seen_of
+from understudy.text.seen import seen_of
 
 GRAPHS_FILE = "graphs.json"
 MORE_TEXTS = 512  # of the pool, to see which values activations take

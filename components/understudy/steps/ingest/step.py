@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy.data import cards, sources
+from understudy.data import cards, sources, turns
 from understudy.data.listing import told
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
@@ -26,6 +26,7 @@ from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
+RESERVED_FOR_ROWS = ("order", "content", "split", "label")  # one of these may be the order of turns, read by now
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context")
 
 
@@ -143,7 +144,8 @@ def _read(given: Given) -> Read:
             f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
         )
     forgotten = tombstones.read(given.store)
-    table = text_rules.with_context(table, given.card.context, forgotten)
+    table = turns.with_context(table, given.card.context, forgotten)
+    table = table.drop([name for name in RESERVED_FOR_ROWS if name in table.columns])
     texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgotten)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()

@@ -11,7 +11,7 @@ from understudy.stats.metrics import Floats
 from understudy.steps.label.config import LabelConfig
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE
-from understudy.text.context import columns_of, seen_of
+from understudy.text.seen import columns_of, seen_of
 
 
 def spread(sizes: Sequence[int], texts: int) -> list[int]:

@@ -18,8 +18,8 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
-from understudy.text.context import columns_of
 from understudy.text.numbers import clipped, count, percent, usd
+from understudy.text.seen import columns_of
 
 
 def run(

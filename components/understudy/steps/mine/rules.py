@@ -11,9 +11,9 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.task.labels import LabelSpace
-from understudy.text.context import seen_of
 from understudy.text.duplicates import fold
 from understudy.text.normalise import guarded_ids
+from understudy.text.seen import seen_of
 
 PARTS = 10
 

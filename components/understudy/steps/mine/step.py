@@ -25,8 +25,8 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Judged, open_teacher
-from understudy.text.context import columns_of, seen_of
 from understudy.text.numbers import count, percent, usd
+from understudy.text.seen import columns_of, seen_of
 
 QUEUE_FILE = "queue.json"
 TEXTS_AT_ONCE = 1000

@@ -12,9 +12,9 @@ from understudy.progress import say
 from understudy.task.card import Card, Slice
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice
-from understudy.text.context import seen_of
 from understudy.text.normalise import guarded_ids
 from understudy.text.numbers import clipped, count
+from understudy.text.seen import seen_of
 
 FEWEST_TEXTS = 10
 MOST_TOLD = 5  # labels that a message names

@@ -17,7 +17,7 @@ from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.text.context import seen_of
+from understudy.text.seen import seen_of
 
 if TYPE_CHECKING:
     from understudy.steps.train.learn import Learner
