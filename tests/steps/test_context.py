@@ -333,7 +333,7 @@ def test_people_see_the_turns_above_the_text():
 
 def test_who_is_forgotten_leaves_the_contexts_of_the_group_too(tmp_path):
     store = open_store(str(tmp_path))
-    files = {
+    contents = {
         "queue.csv": queues.queue_csv(QUEUE).encode(),
         "label-studio.json": queues.label_studio_tasks(QUEUE).encode(),
     }
