@@ -6,31 +6,40 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 
-from tests.bundles import make_bundle, make_card
+from tests.bundles import add_first_stage, make_bundle, make_card
 from tests.conftest import card_yaml
 from tests.night_desk import Desk, make_desk
 from tests.steps.test_ingest import Desk as IngestDesk
 from tests.steps.test_ingest import sentence
 from tests.teachers import completion, teacher_server
 from understudy.cli.predict import context_of, predict
+from understudy.data.rows import Row
 from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
 from understudy.model.scoring import Bundle
 from understudy.privacy.objects import Wanted, erase
 from understudy.review import queues
 from understudy.runtime import shell
 from understudy.steps.evaluate import testset
+from understudy.steps.infer import rules as infer_rules
+from understudy.steps.infer.rules import KEYED, Known, Segment
+from understudy.steps.label import rules as label_rules
+from understudy.steps.label.config import LabelConfig
+from understudy.steps.mine import rules as mine_rules
 from understudy.steps.train import rules as train_rules
 from understudy.store import layout, registry, tables, tombstones
 from understudy.store.storage import open_store, prepare_store
 from understudy.task.card import parse_card
 from understudy.task.sections import TeacherConfig
+from understudy.task.slices import NO_RULE
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
-from understudy.text.context import preceding, seen
+from understudy.text.context import COLUMN, preceding, seen
+from understudy.text.normalise import content_hash, guarded_ids
 
 TURNS = {"turns": 2, "order": "turn"}
 CONTEXT = "context: {turns: 2}"
@@ -169,6 +178,23 @@ def test_the_prompt_changes_only_for_cards_with_context():
     assert silent.hash("m", has_logprobs=True) != said.hash("m", has_logprobs=True)
 
 
+def test_a_draw_for_the_teacher_takes_the_turns_along_and_tells_texts_apart_by_them():
+    names = [f"p{number}" for number in range(8)]
+    pool = pl.DataFrame({"id": names, "text": "Okay.", "context": [f"Turn {number}." for number in range(8)]})
+    drawn = label_rules.draw(pool, np.full(8, NO_RULE), LabelConfig(texts=4))
+    assert drawn.join(pool, on=["id", "text", "context"]).height == 4
+    assert drawn["id"].to_list() != names[:4]  # by lots of their own, not by ids
+    assert label_rules.for_training(drawn, pool).columns == ["id", "text", "context", "weight"]
+    assert mine_rules.fold_copies(pool, 1.0)["copies"].to_list() == [1] * 8
+
+
+def test_the_leakage_guard_knows_a_text_by_its_turns():
+    wall = pl.DataFrame({"id": ["t"], "content": [content_hash("Is it open? || Okay.")]})
+    rows = pl.DataFrame({"id": ["a", "b"], "text": "Okay.", "context": ["Is it open?", "Which room?"]})
+    assert guarded_ids(rows, wall) == ["a"]
+    assert guarded_ids(rows.drop("context"), wall) == []
+
+
 # Training and measuring
 
 
@@ -280,6 +306,17 @@ def test_a_bundle_outside_of_any_night_reads_the_turns_too(tmp_path):
     shell.execute("infer", {**given, "predictions": tmp_path / "out"})
     (file,) = (tmp_path / "out").glob("predictions/**/*.parquet")
     assert pl.read_parquet(file)["content"].to_list()[1] == hashlib.sha256(b"Ask one || Stayed two").hexdigest()
+
+
+def test_the_student_checks_what_the_first_stage_settled_with_the_turns_before_it(tmp_path):
+    bundle = Bundle.open(add_first_stage(make_bundle(tmp_path / "bundle", more=CONTEXT), {"nice": -4.0}))
+    row = Row("day.csv", 2, {"id": "a", "group": "g", "time": None, "text": "nice", COLUMN: "ask | ask"})
+    read = "ask | ask || nice"  # the first stage: -4 / sqrt(5); the student: -2 + 4 + 4 - 4
+    answers, _ = infer_rules.answers(bundle, [read], [infer_rules.content_of(read)], Known(KEYED.to_frame()))
+    about = {"generation": 1, "date": "2026-11-01", "scored_at": "2026-11-01T00:00:00Z"}
+    table = infer_rules.predicted([row], [infer_rules.content_of(read)], answers, bundle, about)
+    found = infer_rules.figures(Segment(0, [row], []), table, bundle, 1.0)
+    assert (found.settled, found.checked, found.missed) == (1, 1, 1)
 
 
 # One text
