@@ -166,7 +166,7 @@ def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, st
         return None
     if name == "text" and max_chars is not None and len(value) > max_chars:
         return "too_long", f"{len(value):,} characters where {max_chars:,} are allowed"
-    if name != "text" and len(value) > LONGEST_NAME:
+    if name not in ("text", "context") and len(value) > LONGEST_NAME:
         return "too_long", f"{len(value):,} characters in '{name}' where {LONGEST_NAME:,} are allowed"
     if "\0" in value:
         return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"

@@ -101,21 +101,27 @@ def forget(
 
 
 def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
-    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words."""
-    ids, texts = set(wanted.ids), set()
+    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words.
+
+    What a night scored is kept by the hash of the text after its turns, which its prediction has.
+    """
+    ids, texts, contents, near = set(wanted.ids), set(), set(), set()
     for key in keys:
         if layout.erasure_of(key) is Erasure.ROWS:
             for row in _named(store, key, wanted):
                 ids |= {str(row["id"])} if row.get("id") else set()
                 texts |= {str(row["text"])} if row.get("text") else set()
+                contents |= {str(row["content"])} if row.get("content") else set()
+                near |= {str(row["group"])} if row.get("group") else set()
     words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
-    contents = frozenset(map(content_key, texts))
-    return replace(wanted, ids=frozenset(ids), contents=contents, words=frozenset(words))
+    contents |= {*map(content_key, texts)}
+    all_ids, all_contents = frozenset(ids), frozenset(contents)
+    return replace(wanted, ids=all_ids, contents=all_contents, words=frozenset(words), near=frozenset(near))
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
     table = read_table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
-    columns = [name for name in ("id", "group", "text") if name in table.columns]
+    columns = [name for name in ("id", "group", "text", "content") if name in table.columns]
     if "id" not in columns and "group" not in columns:
         return
     try:

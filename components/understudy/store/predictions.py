@@ -11,7 +11,7 @@ PREDICTIONS = pl.Schema(
         "group": pl.String(),  # the id where the source names none
         "time": pl.String(),  # the text's own, as the source writes it; null where it names none
         "text": pl.String(),
-        "content": pl.String(),  # SHA-256 of the text, hex
+        "content": pl.String(),  # SHA-256 of the text, after the turns before it where the card has context, hex
         "label": pl.String(),
         "probability": pl.Float64(),  # of the label, calibrated
         "runner_up": pl.String(),  # the likeliest of the other labels

@@ -14,6 +14,7 @@ import polars as pl
 
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
+from understudy.text.context import COLUMN
 from understudy.text.sentences import text_id_of
 
 Kind = Literal["id", "group"]
@@ -50,11 +51,21 @@ class Forgotten:
         return self._has("id", name) or self._has("id", text) or self._has("group", group)
 
     def without(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows that need not be forgotten."""
-        return table.filter(~self.covers(table)) if self.hashes else table
+        """Return the rows that need not be forgotten; no context of their groups stays, where they may stand."""
+        if not self.hashes:
+            return table
+        is_gone = self.covers(table)
+        kept = table.filter(~is_gone)
+        if COLUMN not in kept.columns:
+            return kept
+        is_near = pl.col("group").is_in(table.filter(is_gone)["group"].unique().implode())
+        return kept.with_columns(pl.when(~is_near).then(COLUMN).alias(COLUMN))
 
     def _has(self, kind: Kind, name: str | None) -> bool:
         return bool(self.hashes) and name is not None and tombstone(kind, name) in self.hashes
+
+
+NOTHING = Forgotten(frozenset())
 
 
 def tombstone(kind: Kind, name: str) -> str:

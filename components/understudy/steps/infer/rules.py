@@ -19,6 +19,7 @@ from understudy.stats import draw
 from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
 from understudy.store.segments import PROBABILITIES, ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
+from understudy.text.context import COLUMN, seen
 from understudy.text.numbers import count
 from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
@@ -331,7 +332,7 @@ def predicted(
 
     Args:
         segment: its rows are the texts, in order.
-        contents: their content hashes.
+        contents: hashes of what is read of them.
         answered: the bundle's answer to each.
         bundle: what answered.
         about: generation, date, scored_at.
@@ -359,7 +360,9 @@ def predicted(
     return table.with_columns(lits).select(PREDICTIONS.names())
 
 
-def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int, int]:
+def checked(
+    bundle: Bundle, table: pl.DataFrame, share: float, read: Mapping[str, str] | None = None
+) -> tuple[int, int, int]:
     """Let the student score a random sample of the texts that the first stage settled.
 
     The lot is a hash of the night and the id, so that a re-run draws the same texts and another night draws anew. Each
@@ -369,6 +372,7 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
         bundle: what answered.
         table: predictions.
         share: of the settled texts.
+        read: what the student reads of a text, by content hash, where that is more than the text.
 
     Returns:
         how many were settled, how many of these were checked, and to how many of these the student gives another label.
@@ -376,7 +380,8 @@ def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int
     settled = table.filter(pl.col("stage") == FIRST)
     lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
     drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
-    student = bundle.space.named(bundle.choose(bundle.student_probabilities(drawn["text"].to_list())))
+    texts = [(read or {}).get(content, text) for content, text in drawn.select("content", "text").iter_rows()]
+    student = bundle.space.named(bundle.choose(bundle.student_probabilities(texts)))
     return len(settled), len(drawn), int((drawn["label"] != pl.Series(student, dtype=pl.String)).sum())
 
 
@@ -389,7 +394,8 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
         bundle: what answered.
         share: of the settled texts, to be scored by the student too.
     """
-    settled, drawn, missed = checked(bundle, table, share)
+    behind_turns = (seen(row.cells[COLUMN], row.cells["text"] or "") for row in segment.rows if row.cells.get(COLUMN))
+    settled, drawn, missed = checked(bundle, table, share, {content_of(text): text for text in behind_turns})
     return Tally(
         texts=len(table),
         source_rows=len(table) if segment.places is None else segment.source_rows,

@@ -21,6 +21,7 @@ from understudy.store.segments import find_record, parse
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
 from understudy.store.tombstones import Forgotten
 from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.text.context import COLUMN, seen
 
 SUMMARY = "summary.json"
 MOST = 10**12
@@ -173,7 +174,7 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
     """Label what no segment holds yet, and put what the shard scored and its record."""
     tally, parts, scored = Tally(), [], []
     with track(job.size, "infer: texts labelled") as progress:
-        for rows in rules.segments(job.rows(), job.config.texts_per_segment, job.config.chars_per_segment):
+        for rows in rules.segments(job.rows(forgotten), job.config.texts_per_segment, job.config.chars_per_segment):
             segment = rules.without_forgotten(rows, forgotten)
             if job.language is not None:
                 segment = rules.in_sentences(segment, job.language, forgotten)
@@ -225,8 +226,9 @@ def _label(
 def _predict(job: Job, segment: Segment, known: Known) -> tuple[pl.DataFrame, int]:
     """Return a segment's predictions, and how many texts were scored for them."""
     texts = [str(row.cells["text"]) for row in segment.rows]
-    contents = [rules.content_of(text) for text in texts]
-    answers, scored = rules.answers(job.bundle, texts, contents, known)
+    read = [seen(row.cells.get(COLUMN), text) for row, text in zip(segment.rows, texts, strict=True)]
+    contents = [rules.content_of(text) for text in read]
+    answers, scored = rules.answers(job.bundle, read, contents, known)
     manifest = job.manifest
     about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
     return rules.predicted(segment, contents, answers, job.bundle, about), scored

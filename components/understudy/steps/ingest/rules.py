@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from understudy.data.rows import Refusal
-from understudy.errors import TooFewLabels
+from understudy.errors import BadCard, TooFewLabels
 from understudy.review import labels
 from understudy.review.labels import tally
 from understudy.steps.ingest import texts as text_rules
@@ -19,6 +19,7 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
+from understudy.text.context import COLUMN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class Division:
 def slice_columns(card: Card) -> list[str]:
     """Return the columns of the texts that the card's slices read."""
     return list(dict.fromkeys(part.column for part in card.slices if part.column))
+
+
+def columns_asked_for(card: Card) -> list[str]:
+    """Return the columns of the texts, beside id and text, that the card cannot do without."""
+    return [*slice_columns(card), *(card.context.columns if card.context else ())]
+
+
+def require_whole_texts(card: Card, config: IngestConfig) -> None:
+    """Refuse to split texts of a card with context: a turn is a row.
+
+    Raises:
+        BadCard: both are asked for.
+    """
+    split = getattr(config, "split", "none")
+    if card.context is not None and split != "none":
+        raise BadCard(f"A card with context must leave its texts whole, got ingest.split '{split}'. Take one out.")
 
 
 def divide(
@@ -81,7 +98,8 @@ def _split_of_group(splits: Mapping[str, str]) -> pl.Expr:
 
 
 def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.DataFrame:
-    return table.select(list(dict.fromkeys([*columns, *slice_columns(card)])))
+    context = [COLUMN] if card.context else []
+    return table.select(list(dict.fromkeys([*columns, *context, *slice_columns(card)])))
 
 
 def require_labels(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy.data import cards, sources
+from understudy.data import cards, sources, turns
 from understudy.data.listing import told
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
@@ -23,10 +23,12 @@ from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
 from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
+from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
-RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order")
+RESERVED_FOR_ROWS = ("order", "content", "split", "label")  # one of these may be the order of turns, read by now
+RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = rules.slice_columns(cards.read(card)[0])
+        columns = rules.columns_asked_for(cards.read(card)[0])
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
@@ -136,7 +138,9 @@ def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
     card, text = cards.read(address)
     if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
-    return card, text, card.settings(overrides)
+    settings = card.settings(overrides)
+    rules.require_whole_texts(card, settings.of(IngestConfig))
+    return card, text, settings
 
 
 def _read(given: Given) -> Read:
@@ -147,7 +151,10 @@ def _read(given: Given) -> Read:
         raise BadData(
             f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
         )
-    texts, sentences = _in_sentences(given, text_rules.sound(table, turned_away))
+    forgotten = tombstones.read(given.store)
+    table = turns.with_context(table, given.card.context, forgotten)
+    table = table.drop([name for name in RESERVED_FOR_ROWS if name in table.columns])
+    texts, sentences = _in_sentences(given, text_rules.sound(table, turned_away), forgotten)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
@@ -162,9 +169,8 @@ def _read(given: Given) -> Read:
     return read
 
 
-def _in_sentences(given: Given, texts: Sorted) -> tuple[Sorted, int | None]:
+def _in_sentences(given: Given, texts: Sorted, forgotten: Forgotten) -> tuple[Sorted, int | None]:
     """Refuse what must be forgotten, and split the rest where the card says so; also how many sentences there are."""
-    forgotten = tombstones.read(given.store)
     texts = text_rules.without_forgotten(texts, forgotten)
     if given.config.split == "none":
         return texts, None

@@ -198,7 +198,7 @@ def _taught(
     texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
     most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
     about, cost_usd = dict(before), 0.0
-    if len(texts) and most_usd > 0:
+    if len(texts) and most_usd > 0 and card.context is None:  # predictions hold no turns, without which it errs
         teaching = _ask(store, card, texts, most_usd, settings.of(TeacherConfig))
         cost_usd = teaching.cost_usd
         samples.put_teacher_labels(store, day, teaching.answers)
