@@ -85,7 +85,7 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         first = first.head(MOST_NUMBERS // len(space))
         reference = describe(first, space, probabilities(first, space))
 
-    summary, looked_at = empty(len(space), len(reference.cells.probabilities)), 0
+    summary, looked_at = empty(len(space), *reference.cells.sizes), 0
     mentions = pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen), strict=True):
