@@ -117,6 +117,16 @@ def test_a_removed_text_is_found_no_more_by_id_or_group(index):
     assert index.remove(["c"], ["g"]) == 0
 
 
+def test_a_removed_text_leaves_with_its_sentences_and_no_other(index):
+    odd = 'a.b+(c)"\\#é'
+    names = ["r1#1", "r1#20", "r1", "r11#1", "r1#x", "r1#2#3", f"{odd}#4", "axb+(c)#4"]
+    add(index, *[prediction(name, start=3, end=8) for name in names])
+    assert index.remove(["r1"], split=["r1", odd]) == 4
+    assert sorted(ids(index, "late")) == sorted(["r11#1", "r1#x", "r1#2#3", "axb+(c)#4"])
+    found = index.search(Query(limit=1)).documents[0]
+    assert (found["start"], found["end"]) == (3, 8)
+
+
 def test_nights_past_their_retention_leave_by_the_newest_answer(index):
     add(index, prediction("a", date="2026-10-01"), prediction("b", date="2026-10-01"))
     add(index, prediction("b", date="2026-11-01", scored_at="2026-11-01T03:00:00Z", generation=2))

@@ -17,6 +17,7 @@ from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
 from understudy.store.registry import fetch_bundle
 from understudy.store.storage import open_store
+from understudy.text.context import preceding, seen
 from understudy.text.numbers import count
 
 STDIN = "-"
@@ -67,20 +68,30 @@ class Unlabelled:
 @click.option("--store", help="Store whose published bundle answers: a folder or s3://bucket/prefix.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a bundle that answers, published or not.")
 @click.option("--file", help="File with one text a line; - for standard input.")
+@click.option(
+    "--context", "turns", multiple=True, metavar="TURN", help="Turn before the texts; again for more, the oldest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--probabilities", "with_all", is_flag=True, help="Print JSON with the probability of every label.")
 def command(
-    texts: tuple[str, ...], store: str | None, bundle: Path | None, file: str | None, as_json: bool, with_all: bool
+    texts: tuple[str, ...],
+    store: str | None,
+    bundle: Path | None,
+    file: str | None,
+    turns: tuple[str, ...],
+    as_json: bool,
+    with_all: bool,
 ) -> None:
     """Label texts: TEXT..., or - for one a line of standard input.
 
     A line holds the label and its probability, the runner-up and its probability, and the text. A blank line, and any
-    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end.
+    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end. A text is labelled
+    as it is given, also where the card splits texts into sentences.
     """
     given = read_texts(texts, file)
     opened = open_bundle(store, bundle)
     click.echo(introduction(opened), err=True)
-    predictions = predict(opened, given, with_all=with_all)
+    predictions = predict(opened, given, context=context_of(opened, turns), with_all=with_all)
     for prediction in predictions:
         click.echo(json_line(prediction) if as_json or with_all else line(prediction, opened))
     if remark := left_out(predictions):
@@ -144,23 +155,51 @@ def _mended(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def predict(bundle: Bundle, texts: Sequence[str], *, with_all: bool = False) -> list[Prediction | Unlabelled]:
+def context_of(bundle: Bundle, turns: Sequence[str]) -> str:
+    """Return what stands before the texts: the last turns that the bundle's card takes; empty where there are none.
+
+    Args:
+        bundle: has its card beside it.
+        turns: oldest first.
+
+    Raises:
+        BadInput: its card has no context, or a turn cannot be read.
+    """
+    if not turns:
+        return ""
+    from understudy.task.card import load_card  # most calls need no card
+
+    context = load_card(bundle.folder).context
+    if context is None:
+        raise BadInput(
+            f"Turns before a text must be asked for by the bundle's card, got {count(len(turns), 'turn')} where it has "
+            f"no context ({bundle.version}). Leave out --context."
+        )
+    if fault := next((fault for turn in turns if (fault := fault_of(turn)) is not None), None):
+        raise BadInput(f"A turn must be text that can be labelled, got {fault} (--context). Mend it or leave it out.")
+    return preceding(turns[-context.turns :], context.words)
+
+
+def predict(
+    bundle: Bundle, texts: Sequence[str], *, context: str = "", with_all: bool = False
+) -> list[Prediction | Unlabelled]:
     """Label texts, in their order; one that cannot be labelled keeps its place.
 
     Args:
         bundle: what answers.
         texts: to label.
+        context: what stands before each of them, of `context_of`.
         with_all: give the probabilities of all labels.
     """
     faults = [fault_of(text) for text in texts]
     sound = [text for text, fault in zip(texts, faults, strict=True) if fault is None]
-    labelled = iter(_labelled(bundle, sound, with_all=with_all))
+    labelled = iter(_labelled(bundle, sound, context, with_all=with_all))
     pairs = zip(texts, faults, strict=True)
     return [next(labelled) if fault is None else Unlabelled(_mended(text), fault) for text, fault in pairs]
 
 
-def _labelled(bundle: Bundle, texts: Sequence[str], *, with_all: bool) -> list[Prediction]:
-    probabilities, _, is_settled = bundle.score(texts)
+def _labelled(bundle: Bundle, texts: Sequence[str], context: str, *, with_all: bool) -> list[Prediction]:
+    probabilities, _, is_settled = bundle.score([seen(context, text) for text in texts])
     chosen = bundle.choose(probabilities)
     names, others = bundle.space.names, runner_up(probabilities, chosen)
     return [

@@ -79,37 +79,38 @@ def _behind(address: str) -> tuple[list[str], tuple[str, ...]]:
     return [store.locate(name) for name in keys], passed_over
 
 
-def look(address: str, known: Mapping[str, Consumed], rows_a_block: int) -> Looked:
+def look(address: str, known: Mapping[str, Consumed], rows_a_block: int, more: Sequence[str] = ()) -> Looked:
     """Find what is new behind a source; all faulty files are reported together.
 
     Args:
         address: a file, a folder of files, or `s3://bucket/key-or-prefix`.
         known: how far each file was consumed.
         rows_a_block: most rows of a block.
+        more: columns that the files must have beside id and text.
 
     Raises:
         BadData: nothing is there, or a file is unreadable or lacks a column.
     """
     found, passed_over = _behind(address)
-    looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block) for name in found])
+    looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block, more) for name in found])
     return Looked(tuple(arrived for arrived in looked if arrived is not None), passed_over)
 
 
-def look_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
+def look_at(name: str, before: Consumed | None, rows_a_block: int, more: Sequence[str] = ()) -> Arrived | None:
     """Find what is new in one file; None when it is as it was, or without content.
 
     Raises:
         BadData: it is missing or unreadable, or lacks a column.
     """
     try:
-        return _looked_at(name, before, rows_a_block)
+        return _looked_at(name, before, rows_a_block, more)
     except OSError as error:
         raise BadData(
             f"A source of texts must be readable, got {error.strerror or error} ({name}). Mend it or its rights."
         ) from error
 
 
-def _looked_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived | None:
+def _looked_at(name: str, before: Consumed | None, rows_a_block: int, more: Sequence[str]) -> Arrived | None:
     tag = require_tag(name)
     if before is not None and before.tag == tag:
         return None
@@ -117,7 +118,7 @@ def _looked_at(name: str, before: Consumed | None, rows_a_block: int) -> Arrived
         if is_blank(path):
             say(f"A file of the source is empty: {name}")
             return None
-        file = inspect(name, path, REQUIRED, COLUMNS)
+        file = inspect(name, path, (*REQUIRED, *more), COLUMNS)
         start = _start(file, before)
         parts = list(sources.parts(file, start, rows_a_block))
         blocks = tuple(_blocks(name, start, parts))
@@ -144,8 +145,10 @@ def deal(blocks: Sequence[Range], texts_per_shard: int) -> tuple[tuple[Range, ..
     return tuple(tuple(shard) for shard in shards if shard) or ((),)
 
 
-def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: int) -> Iterator[Row | Refusal]:
-    """Read the rows of a range as they were when the night was begun.
+def read_range(
+    part: Range, about: TextObject, consumed: Consumed, max_chars: int, more: Sequence[str] = ()
+) -> Iterator[Row | Refusal]:
+    """Read the rows of a range as they were when the night was begun; `more` are columns beside the usual ones.
 
     Raises:
         BadData: the file has changed since in what was consumed of it.
@@ -157,8 +160,9 @@ def read_range(part: Range, about: TextObject, consumed: Consumed, max_chars: in
         if is_copy and not is_text:
             _require_whole(path, part.object, consumed)
         offset = 0 if is_copy and is_text else part.offset
+        columns = tuple(dict.fromkeys([*COLUMNS, *more]))
         file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
-        rows = sources.rows_from(file, Place(part.first_row - 1, offset), COLUMNS, REQUIRED, Reading(max_chars))
+        rows = sources.rows_from(file, Place(part.first_row - 1, offset), columns, REQUIRED, Reading(max_chars))
         yield from _counted(islice(rows, part.rows), part)
 
 

@@ -28,11 +28,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A sound row: its wanted cells, stripped; None for an empty one."""
+    """A sound row: its wanted cells, stripped; None for an empty one. `lead`: blanks that stood before its text."""
 
     file: str
     number: int
     cells: Mapping[str, str | None]
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
             return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))
-    return Row(file, row.number, values)  # type: ignore[arg-type]  # no _Odd is left
+    text = cells.get("text")
+    lead = len(text) - len(text.lstrip()) if isinstance(text, str) else 0
+    return Row(file, row.number, values, lead)  # type: ignore[arg-type]  # no _Odd is left
 
 
 def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:
@@ -163,7 +166,7 @@ def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, st
         return None
     if name == "text" and max_chars is not None and len(value) > max_chars:
         return "too_long", f"{len(value):,} characters where {max_chars:,} are allowed"
-    if name != "text" and len(value) > LONGEST_NAME:
+    if name not in ("text", "context") and len(value) > LONGEST_NAME:
         return "too_long", f"{len(value):,} characters in '{name}' where {LONGEST_NAME:,} are allowed"
     if "\0" in value:
         return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"

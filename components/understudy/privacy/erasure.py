@@ -7,7 +7,7 @@ training again makes one that did not.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -64,7 +64,7 @@ def forget(
 
     Args:
         store: the store whose nights and training runs met the texts.
-        ids: of the texts.
+        ids: of the texts, all of whose sentences go with them, or of single sentences.
         groups: reviews, threads or dialogues to forget whole.
         today: written into the tombstones.
         servers: every Elasticsearch that holds the store's texts, beside the one that the environment names.
@@ -87,7 +87,7 @@ def forget(
     found = store.list()
     keys = [key for key in found if layout.erasure_of(key) in ERASERS]
     there = {family: [key for key in found if family.fields(key)] for family in AFTER_ROWS}
-    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
+    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups), split=frozenset(ids)))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
     rows = _erase_rows(store, keys, wanted)
@@ -101,20 +101,27 @@ def forget(
 
 
 def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
-    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words."""
-    ids, texts = set(wanted.ids), set()
+    """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words.
+
+    What a night scored is kept by the hash of the text after its turns, which its prediction has.
+    """
+    ids, texts, contents, near = set(wanted.ids), set(), set(), set()
     for key in keys:
         if layout.erasure_of(key) is Erasure.ROWS:
             for row in _named(store, key, wanted):
                 ids |= {str(row["id"])} if row.get("id") else set()
                 texts |= {str(row["text"])} if row.get("text") else set()
+                contents |= {str(row["content"])} if row.get("content") else set()
+                near |= {str(row["group"])} if row.get("group") else set()
     words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
-    return Wanted(frozenset(ids), wanted.groups, frozenset(map(content_key, texts)), frozenset(words))
+    contents |= {*map(content_key, texts)}
+    all_ids, all_contents = frozenset(ids), frozenset(contents)
+    return replace(wanted, ids=all_ids, contents=all_contents, words=frozenset(words), near=frozenset(near))
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
     table = read_table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
-    columns = [name for name in ("id", "group", "text") if name in table.columns]
+    columns = [name for name in ("id", "group", "text", "content") if name in table.columns]
     if "id" not in columns and "group" not in columns:
         return
     try:
@@ -146,7 +153,7 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
     for card_name, url in opening.places(store, servers):
         try:
             with opening.opened_as_is(store, card_name, url) as index:
-                removed += index.remove(wanted.ids, wanted.groups)
+                removed += index.remove(wanted.ids, wanted.groups, wanted.split)
         except IndexFailed as error:
             faults.append(str(error))
     unnamed, where = opening.unnamed_servers(store, servers), store.locate(opening.SERVING)

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Required
@@ -19,6 +19,9 @@ from understudy.store import codecs, layout, tombstones
 from understudy.store.base import Tagged
 from understudy.store.layout import Erasure, Family
 from understudy.store.storage import Beaten, Store, contend
+from understudy.teacher.response_log import text_key
+from understudy.text.context import COLUMN
+from understudy.text.sentences import SENTENCE_ID, text_id_of
 
 
 class Answer(TypedDict, total=False):
@@ -29,17 +32,30 @@ class Answer(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case."""
+    """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case.
+
+    `split` are ids that somebody named, of which all sentences must go too, whatever is known of them.
+    In the groups `near`, of which some texts must go, no context stays: they may stand in it.
+    """
 
     ids: frozenset[str]
     groups: frozenset[str]
     contents: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
+    split: frozenset[str] = frozenset()
+    near: frozenset[str] = frozenset()
+
+    def is_near(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has a context in which one of the texts may stand."""
+        return bool(row.get(COLUMN)) and _as_text(row.get("group")) in self.near
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
         is_its_answer = "id" not in row and _as_text(row.get("content")) in self.contents
-        return _as_text(row.get("id")) in self.ids or _as_text(row.get("group")) in self.groups or is_its_answer
+        name = _as_text(row.get("id"))
+        is_its_sentence = name is not None and text_id_of(name) in self.split
+        is_of_it = name in self.ids or is_its_sentence or is_its_answer
+        return is_of_it or _as_text(row.get("group")) in self.groups
 
 
 def _as_text(value: Any) -> str | None:
@@ -99,8 +115,8 @@ def erase_what_was_asked_meanwhile(store: Store, keys: Collection[str], texts: p
 
 
 def erase_texts(store: Store, keys: Collection[str], texts: pl.DataFrame) -> None:
-    """Erase texts from some objects alone, by the column id."""
-    wanted = Wanted(frozenset(texts["id"]), frozenset())
+    """Erase texts, columns id and group, from some objects alone, by their ids."""
+    wanted = Wanted(frozenset(texts["id"]), frozenset(), near=frozenset(texts["group"]))
     for key in keys if len(texts) else ():
         erase(store, key, wanted)
 
@@ -109,7 +125,12 @@ def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Parquet."""
     table = read_table(data, where)
     kept = table.filter(~mask(table, wanted))
-    return codecs.as_parquet(kept), len(table) - len(kept)
+    gone = len(table) - len(kept)
+    if {"group", COLUMN} <= {*kept.columns}:
+        is_near = kept["group"].cast(pl.String).is_in(sorted(wanted.near)) & kept[COLUMN].is_not_null()
+        kept = kept.with_columns(pl.when(~is_near.fill_null(value=False)).then(COLUMN).alias(COLUMN))
+        gone += int(is_near.sum())
+    return codecs.as_parquet(kept), gone
 
 
 def _without_lines(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
@@ -126,13 +147,19 @@ def _without_cells(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
     records = list(csv.reader(io.StringIO(text, newline="")))
     header = records[0] if records else []
     rows = [dict(zip(header, map(raw_cell, record), strict=False)) for record in records[1:]]
-    kept = records[:1] + [record for record, row in zip(records[1:], rows, strict=True) if not wanted.names(row)]
-    if len(kept) == len(records):
+    pairs = [(record, row) for record, row in zip(records[1:], rows, strict=True) if not wanted.names(row)]
+    kept = records[:1] + [_without_context(record, header) if wanted.is_near(row) else record for record, row in pairs]
+    gone = len(records) - len(kept) + sum(wanted.is_near(row) for _, row in pairs)
+    if not gone:
         return data, 0
     written = io.StringIO(newline="")
     written.write("\ufeff" if data.startswith(b"\xef\xbb\xbf") else "")
     csv.writer(written).writerows(kept)
-    return written.getvalue().encode(), len(records) - len(kept)
+    return written.getvalue().encode(), gone
+
+
+def _without_context(record: Sequence[str], header: Sequence[str]) -> list[str]:
+    return ["" if name == COLUMN else cell for name, cell in zip(header, record, strict=False)]
 
 
 def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
@@ -142,7 +169,9 @@ def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
     def pruned(value: Any) -> Any:
         nonlocal gone
         if isinstance(value, dict):
-            return {name: pruned(item) for name, item in value.items()}
+            is_near = wanted.is_near(value)
+            gone += is_near
+            return {name: "" if is_near and name == COLUMN else pruned(item) for name, item in value.items()}
         if not isinstance(value, list):
             return value
         kept = [item for item in value if not _is_about(item, wanted)]
@@ -157,7 +186,7 @@ def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
     answers = codecs.read_mappings(data, where, Answer)
     gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
-    blank = [{**answer, **gone} if answer["content"] in wanted.contents else answer for answer in answers]
+    blank = [{**answer, **gone} if text_key(answer["content"]) in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
     return codecs.as_lines(blank), changed
 
@@ -220,6 +249,9 @@ def mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
         for name, names in named.items()
         if name in table.columns and names
     ]
+    if "id" in table.columns and wanted.split:
+        text_ids = table["id"].cast(pl.String, strict=False).str.extract(SENTENCE_ID)
+        masks.append(text_ids.is_in(sorted(wanted.split)))
     found = pl.Series([False] * len(table), dtype=pl.Boolean)
     for mask in masks:
         found = found | mask.fill_null(value=False)

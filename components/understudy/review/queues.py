@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 import polars as pl
@@ -10,6 +11,7 @@ from understudy.review.label_studio import CONTROL, ID_FIELD
 from understudy.review.spreadsheet import safe_cell
 from understudy.store import codecs
 from understudy.task.card import Card
+from understudy.text.context import COLUMN
 
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
 CSV_COLUMNS = (
@@ -30,8 +32,9 @@ def queue_csv(queue: pl.DataFrame) -> str:
     """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in queue.with_columns(pl.lit("").alias("label")).select(CSV_COLUMNS).iter_rows():
+    columns = _columns(queue, CSV_COLUMNS)
+    writer.writerow(columns)
+    for row in queue.with_columns(pl.lit("").alias("label")).select(columns).iter_rows():
         writer.writerow([_cell(value) for value in row])
     return BYTE_ORDER_MARK + out.getvalue()
 
@@ -41,7 +44,14 @@ def label_studio_tasks(queue: pl.DataFrame) -> str:
 
     They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
     """
-    return tasks_json(queue.select(TASK_COLUMNS))
+    rows = queue.select(_columns(queue, TASK_COLUMNS))
+    return tasks_json(rows.with_columns(pl.col("^context$").fill_null("")))
+
+
+def _columns(queue: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Put the context, where the queue has it, before the text."""
+    parts = [[COLUMN, name] if name == "text" and COLUMN in queue.columns else [name] for name in columns]
+    return [name for part in parts for name in part]
 
 
 def tasks_json(rows: pl.DataFrame) -> str:
@@ -56,6 +66,10 @@ def label_studio_page(card: Card) -> str:
     Xml.SubElement(view, "Header", value=_literal(card.question))
     for number, rule in enumerate(card.rules, start=1):
         Xml.SubElement(view, "Header", value=_literal(f"{number}. {rule}"), size="5")
+    if card.context is not None:
+        Xml.SubElement(view, "Header", value="What was said before, oldest first:", size="5")
+        Xml.SubElement(view, "Text", name=COLUMN, value=f"${COLUMN}")
+        Xml.SubElement(view, "Header", value="What is to be labelled:", size="5")
     Xml.SubElement(view, "Text", name="text", value="$text")
     choices = Xml.SubElement(view, "Choices", name=CONTROL, toName="text", choice="single", required="true")
     for label in card.labels:

@@ -11,7 +11,7 @@ PREDICTIONS = pl.Schema(
         "group": pl.String(),  # the id where the source names none
         "time": pl.String(),  # the text's own, as the source writes it; null where it names none
         "text": pl.String(),
-        "content": pl.String(),  # SHA-256 of the text, hex
+        "content": pl.String(),  # SHA-256 of the text, after the turns before it where the card has context, hex
         "label": pl.String(),
         "probability": pl.Float64(),  # of the label, calibrated
         "runner_up": pl.String(),  # the likeliest of the other labels
@@ -22,6 +22,8 @@ PREDICTIONS = pl.Schema(
         "date": pl.String(),  # the night, YYYY-MM-DD
         "stage": pl.String(),  # what decided: "first", the first stage, or "student"
         "windows": pl.Int64(),  # 1 for a text that fits into the model at once
+        "start": pl.Int64(),  # of a sentence: its first character in its text as the source has it; else null
+        "end": pl.Int64(),  # the character after its last
         "scored_at": pl.String(),  # UTC, when the night's manifest was made, so that a re-run gives the same bytes
     }
 )

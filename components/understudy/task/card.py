@@ -59,7 +59,7 @@ LONGEST_SENTENCE = 1_000
 
 
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
-NO_COSTS = {"confusion_costs": True}
+SINCE = ("confusion_costs", "context")  # keys that a card had no word for before, and whose silence says nothing
 
 
 class Part(BaseModel):
@@ -129,6 +129,32 @@ class Slice(Part):
                 f"A slice's min_words must be at most its max_words, got {self.min_words} and {self.max_words}."
             )
         return self
+
+
+class Context(Part):
+    """The turns before a text, within its group, that teacher and student are shown.
+
+    Attributes:
+        turns: how many at most.
+        order: column of the texts by which a group's texts stand in order; None for the order of the file.
+        words: most words of all turns together; what is farthest from the text is cut.
+    """
+
+    turns: Annotated[int, Field(ge=1, le=20)]
+    order: Words | None = None
+    words: Annotated[int, Field(ge=1, le=1_000)] = 60
+
+    @field_validator("order")
+    @classmethod
+    def _is_free(cls, order: str | None) -> str | None:
+        if order in {"file", "row", "context"}:
+            raise ValueError(f"A column that orders turns must not be called file, row or context, got '{order}'.")
+        return order
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that the texts must have."""
+        return list(dict.fromkeys(["group", *([self.order] if self.order else [])]))
 
 
 class Teacher(Part):
@@ -219,6 +245,7 @@ class Card(Sections):
     slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
     prior: Share | dict[Words, Share] | Literal["estimate"] = "estimate"
     confusion_costs: tuple[ConfusionCost, ...] = ()
+    context: Context | None = None
     texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
     teacher: Teacher
     student: Words = "minilm"
@@ -241,13 +268,14 @@ class Card(Sections):
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
-        Nor do the goals and costs of labels where there are none, so that a card keeps the hash that it had before
-        these were known.
+        Nor do the goals and costs of labels, and the context, where there are none, so that a card keeps the hash that
+        it had before these were known.
         """
         silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
         goals = {name for name in ("macro_f1", "accuracy", "labels") if not getattr(self.goals, name)}
+        silent |= {name for name in SINCE if not getattr(self, name)}
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
-        said = self.model_dump(mode="json", exclude=left_out if self.confusion_costs else {**left_out, **NO_COSTS})
+        said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -468,6 +496,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 f"A weak rule's label must be one of {listed}, got '{rule.get('label')}'.",
             )
     yield from _label_contradictions(content, names)
+    yield from _context_contradictions(content)
     for part in ("labels", "weak_rules", "slices"):
         met: set[str] = set()
         for index, name in enumerate(map(str, _names(content, part))):
@@ -494,6 +523,17 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
     for path, name in named:
         if names and name not in names:
             yield path, f"A label must be one of the card's, got '{name}' ({'.'.join(map(str, path))})."
+
+
+def _context_contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Rules on what is shown before a text."""
+    ingest = content.get("ingest")
+    split = ingest.get("split", "none") if isinstance(ingest, dict) else "none"
+    if content.get("context") is not None and split != "none":
+        yield (
+            ("context",),
+            f"A card with context must leave its texts whole, got ingest.split {split!r:.40}. Take one of the two out.",
+        )
 
 
 def _without_positive(goals: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:

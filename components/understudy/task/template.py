@@ -77,6 +77,10 @@ prior: estimate
 # (default: none, every mistake costs 1) What it costs to give a text of a label another one. With costs a text gets the
 # label that is cheapest to be wrong with, and no threshold is chosen.
 confusion_costs: []  # such as [{label: tip, given: other, cost: 5}]
+# (default: null) The turns before a text, within its group, that teacher, student and people are shown, in training and
+# every night alike: for dialogues, where "okay." means nothing alone. The texts must then have a column group.
+context: null  # such as {turns: 3}: at most 20 of them. {turns: 3, order: turn, words: 60} (words: default) takes them
+# in the order of the column turn, else in that of the file, and keeps the last 60 words of them all
 texts_per_month: 1000000  # (default) how many texts the classifier will read, for the cost arithmetic
 
 # The LLM that labels, at any server that speaks the OpenAI chat API. Its key comes from OPENAI_API_KEY, not from here.
@@ -130,6 +134,8 @@ retention:
 # of other sections that the step reads.
 ingest:
   test_share: 0.35
+  split: none  # (default) sentences makes a text of each sentence, r1#1, r1#2 and so on of the text r1, in nights too
+  language: en  # (default) of the texts, by whose rules sentences end
 # label: {}
 # audit: {}
 # train: {}

@@ -39,6 +39,7 @@ from understudy.teacher.request import Request
 from understudy.teacher.response_log import OPEN, Response, ResponseLog, content_key, intents_in
 from understudy.teacher.throttle import Throttle
 from understudy.text.numbers import count, percent, usd
+from understudy.text.seen import asked_of
 
 HOPELESS_AFTER = 20
 GRACE_S = 10.0
@@ -163,7 +164,7 @@ class Teacher:
         """Say what asking for the texts will take; nothing is spent.
 
         Args:
-            texts: columns id, text and weight.
+            texts: columns id, text and weight, and context where the card has it.
         """
         wanted, known = _by_content(texts), self._book.answers(self.identity.name)
         missing = [text for key, text in wanted.items() if key not in known]
@@ -189,7 +190,7 @@ class Teacher:
         While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
 
         Args:
-            texts: columns id, text and weight; `id` stands once.
+            texts: columns id, text and weight, and context where the card has it; `id` stands once.
             what: named in the progress, with the step first.
             most_usd: the most to spend in this call, below what is left of the card's budget.
 
@@ -369,15 +370,16 @@ def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_d
 
 def _by_content(texts: pl.DataFrame) -> dict[str, str]:
     """Different texts by content key, in the table's order."""
-    return {content_key(text): text for text in texts["text"]}
+    return {content_key(text): text for text in asked_of(texts)}
 
 
 def _judgements(texts: pl.DataFrame, known: Mapping[str, Response]) -> pl.DataFrame:
     """Join texts and answers to `tables.Judgements`; texts without an answer are left out."""
+    keys = pl.Series("key", map(content_key, asked_of(texts)), dtype=pl.String)
     rows = [
-        _row(row["id"], row["weight"], known[key])
-        for row in texts.select("id", "text", "weight").sort("id").iter_rows(named=True)
-        if (key := content_key(row["text"])) in known
+        _row(name, weight, known[key])
+        for name, weight, key in texts.select("id", "weight", keys).sort("id").iter_rows()
+        if key in known
     ]
     return tables.empty(tables.Judgements) if not rows else tables.Judgements.validate(pl.DataFrame(rows), cast=True)
 

@@ -31,6 +31,7 @@ from understudy.store.cache import cache_folder, open_database
 from understudy.store.identity import make_id
 from understudy.store.lease import read_record
 from understudy.store.storage import Store
+from understudy.text.context import parted
 
 TABLE = """CREATE TABLE IF NOT EXISTS responses (
     id TEXT PRIMARY KEY, judge TEXT NOT NULL, content TEXT NOT NULL, is_rehearsal INTEGER NOT NULL,
@@ -57,7 +58,7 @@ class Response:
     Attributes:
         id: unique.
         judge: who answered: model and prompt hash, stamped when it was a rehearsal.
-        content: SHA-256 of the text as it was sent; the text itself is not kept here.
+        content: `content_key` of the text as it was sent; the text itself is not kept here.
         label: the answer, or None when it could not be used.
         probabilities: one a label of the card, or None when the server gave none.
         rationale: the reason given, or None.
@@ -138,8 +139,22 @@ def lease_key(card_name: str) -> str:
 
 
 def content_key(text: str) -> str:
-    """SHA-256 of a text as it is sent: another letter case or space is another text to a teacher."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    """SHA-256 of a text as it is sent: another letter case or space is another text to a teacher.
+
+    Where turns are sent before it, their hash follows: after others a text is asked for anew, and `text_key` still
+    tells whose answer it is.
+
+    Args:
+        text: as `seen.asked_of` gives it.
+    """
+    context, own = parted(text)
+    parts = (own, context) if context else (own,)
+    return "-".join(sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in parts)
+
+
+def text_key(key: str) -> str:
+    """Return the part of a content key that is of the text alone."""
+    return key.partition("-")[0]
 
 
 def judge_folder(judge: str) -> str:

@@ -7,6 +7,8 @@ import unicodedata
 import numpy as np
 import polars as pl
 
+from understudy.text.seen import seen_of
+
 
 def normalise(text: str) -> str:
     """Return what two copies of a text have in common: letters and digits, case folded, one space between words.
@@ -26,11 +28,11 @@ def guarded_ids(table: pl.DataFrame, guard: pl.DataFrame) -> list[str]:
     """Ids of the texts that stand in the test split, by id or by content.
 
     Args:
-        table: columns id and text.
+        table: columns id and text, and context where the card has it.
         guard: `tables.LeakageGuard`.
     """
     ids, contents = set(guard["id"]), set(guard["content"])
-    rows = zip(table["id"], table["text"], strict=True)
+    rows = zip(table["id"], seen_of(table), strict=True)
     return [row_id for row_id, text in rows if row_id in ids or content_hash(text) in contents]
 
 

@@ -26,6 +26,7 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools, Floats, Interval
 from understudy.steps.audit.config import AuditConfig
 from understudy.task.labels import Integers, LabelSpace
+from understudy.text.seen import columns_of
 
 Direction = Literal["under-labels", "over-labels", "confuses"]
 MOST_CATEGORIES = 200  # kinds of errors that are named, the largest of them
@@ -389,7 +390,7 @@ def queue_for(
         .head(limit)
         for test in tests
     ]
-    columns = ["id", "group", "text", "slice", "direction", "label", "teacher_label", "teacher_probability"]
+    columns = ["id", "group", *columns_of(pool), "slice", "direction", "label", "teacher_label", "teacher_probability"]
     held = parts or [pool.head(0).with_columns(slice=pl.lit(""), direction=pl.lit("confuses"), label=pl.lit(""))]
     return (
         pl.concat(held)

@@ -27,6 +27,7 @@ from understudy.task.card import CARD_FILE, Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.text.seen import seen_of
 
 
 def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
@@ -61,7 +62,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     truth = space.codes(split["label"])
     rules.require_labels(truth, space, task, config.min_per_label)
     about = codecs.read_document(graphs / "graphs.json", "export")
-    graph, texts = exported_graph(graphs, about, about["graph"], len(space)), split["text"].to_list()
+    graph, texts = exported_graph(graphs, about, about["graph"], len(space)), seen_of(split).to_list()
     logits, weights = graph.logits(texts), rules.prior_weights(truth, space, task.prior)
     form, losses = rules.choose_form(logits, truth, weights, split["group"].to_numpy())
     calibrator = calibration.fit(logits, truth, weights, form)

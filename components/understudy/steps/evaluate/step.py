@@ -34,7 +34,7 @@ def run(
     Args:
         bundle: the classifier to measure.
         test: the run's test split, or a CSV, JSONL or Parquet file with the columns text and label (id and group too
-            when there are).
+            when there are; with context on the card, its column context or those that it is made of).
         evaluation: evaluation.json, and predictions.parquet with every system's answers.
         page: the report, one HTML file that needs nothing else.
         card: the task card; the bundle's own when it is not given.
@@ -49,7 +49,7 @@ def run(
     settings = read_settings(bundle)
     require_labels(settings, task)
     texts = testset.read(test, task, test_judgements, most_faulty)
-    scored = speed.score(bundle, texts.table["text"].to_list(), config.latency_texts)
+    scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
     measured = assemble.Measured(task, settings, texts, scored, config)
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy.data import sources
+from understudy.data import sources, turns
 from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
 from understudy.store import tables
-from understudy.task.card import Card
+from understudy.task.card import Card, Context
 from understudy.teacher.answers import teacher_answers
+from understudy.text.context import COLUMN
+from understudy.text.seen import seen_of
 
 LONGEST_TEXT = 1_000_000  # characters; a student reads some hundred tokens of a text
 TEACHER_COLUMNS = ("teacher_label", "teacher_probabilities", "cost_usd", "is_rehearsal")
@@ -57,6 +59,7 @@ def read(test: Path, card: Card, test_judgements: Path | None, most_faulty: floa
             f"A test set must hold texts with a human label among {_listed(card)}, got none ({test}; refused: {why}). "
             "Use the card's names of the labels."
         )
+    _require_context(found.table, card, test)
     _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), most_faulty)
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
     return LabelledTexts(found.name, table, found.refused)
@@ -74,9 +77,10 @@ def _artifact(test: Path) -> LabelledTexts:
 def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     """Read a labelled file: what can be measured on, and the rows that are faulty; a row that stands twice is not."""
     columns = [part.column for part in card.slices if part.column]
+    columns += [COLUMN, *card.context.columns] if card.context else []
     with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
-    table = _with_ids(table)
+    table = _with_ids(_with_context(table, card.context))
     is_known = pl.col("label").is_in(card.label_names)
     is_first = pl.col("id").is_first_distinct()
     is_copy = ~pl.struct("id", "text", "label").is_first_distinct()
@@ -92,6 +96,31 @@ def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     reasons += Counter(unknown_label=len(unknown), repeated_id=len(repeated))
     kept = table.filter(pl.col("is_known") & pl.col("is_first")).drop("is_known", "is_first", "is_copy", "file", "row")
     return LabelledTexts(test.name, kept, dict(sorted(reasons.items()))), faults
+
+
+def _with_context(table: pl.DataFrame, context: Context | None) -> pl.DataFrame:
+    """Put the turns before each text beside it, unless the file names them, or lacks what they are made of."""
+    if context is None or COLUMN in table.columns or not {*context.columns} <= {*table.columns}:
+        return table
+    return turns.with_context(table, context)
+
+
+def _require_context(table: pl.DataFrame, card: Card, test: Path) -> None:
+    """Refuse to measure without the turns before each text what was trained with them.
+
+    Raises:
+        BadData: the column is missing.
+    """
+    if card.context is not None and COLUMN not in table.columns:
+        raise BadData(
+            f"A test set must hold the turns before each text where the card has context, got none ({test}). Give it "
+            f"the column {COLUMN}, or {' and '.join(card.context.columns)}."
+        )
+
+
+def seen_texts(table: pl.DataFrame, card: Card) -> list[str]:
+    """Return what the student reads of each text, shape (texts,)."""
+    return (seen_of(table) if card.context else table["text"]).to_list()
 
 
 def _listed(card: Card) -> str:

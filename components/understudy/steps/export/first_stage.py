@@ -30,6 +30,7 @@ from understudy.store import codecs, tables
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import weak_hints
+from understudy.text.seen import seen_of
 
 RIDGE = 0.5  # on log-odds; 0.2 to 1 settle the same share (docs/log.md, 2026-11-21)
 EMBEDDING_SCALE = 0.5  # of embeddings whose mean square length is 1; 0.5 to 1 are best (there too)
@@ -60,7 +61,7 @@ def make(
     if (reason := why_not(int(is_fitted.sum()), len(kept), most)) is not None:
         return {"reason": reason}
     space = LabelSpace.of(card)
-    tokens, logits = scored(graphs, about, space, texts["text"].to_list())
+    tokens, logits = scored(graphs, about, space, seen_of(texts).to_list())
     label = settled_label(logits[is_fitted], space)
     first = fit(tokens, -log_odds(logits, label), is_fitted, embeddings_of(folder))
     first.save(graphs)

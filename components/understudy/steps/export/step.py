@@ -19,6 +19,7 @@ from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.text.seen import seen_of
 
 GRAPHS_FILE = "graphs.json"
 MORE_TEXTS = 512  # of the pool, to see which values activations take
@@ -51,7 +52,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     settings = task.settings(overrides)
     config, most = settings.of(ExportConfig), settings.of(CascadeConfig).max_missed
     validation = tables.read_gold(gold, "validation")
-    texts = validation["text"].to_list()
+    texts = seen_of(validation).to_list()
     trained, about = _export(student, graphs, task, texts, config)
     space = LabelSpace.of(task)
     truth = space.codes(validation["label"])
@@ -60,7 +61,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     rules.require_parity(trained, exported, config)
     if config.int8:
         trial = partial(_trial, graphs, about, space=space, texts=texts, truth=truth)
-        more = drawn(tables.read(pool, tables.Texts)["text"])
+        more = drawn(seen_of(tables.read(pool, tables.Texts)))
         tried |= precision.integer_graphs(graphs, tried["fp32"], (texts, more), trial, config)
     quality = {name: one.quality for name, one in tried.items()}
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)

@@ -9,18 +9,23 @@ from understudy.data.arrivals import block_rows, look, next_manifest, read_range
 from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
+from understudy.steps.infer import turns
 from understudy.steps.infer.config import InferConfig
 from understudy.store import manifests, names, registry
 from understudy.store.manifests import Manifest, Range
 from understudy.store.storage import Store
-from understudy.task.card import load_card
+from understudy.store.tombstones import Forgotten
+from understudy.task.card import Context, load_card
 from understudy.task.sections import CascadeConfig
-from understudy.task.settings import Overrides
+from understudy.task.settings import Overrides, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One shard, and all that is needed to label it."""
+    """One shard, and all that is needed to label it.
+
+    `language`: of the texts, which are split into sentences; None where they are taken whole.
+    """
 
     manifest: Manifest
     shard: int
@@ -28,6 +33,8 @@ class Job:
     config: InferConfig
     checked_share: float
     store: Store
+    language: str | None
+    context: Context | None = None  # of the bundle's card: what its student was taught with
 
     @property
     def name(self) -> str:
@@ -39,11 +46,23 @@ class Job:
         """Rows of the shard, by the night's manifest."""
         return sum(part.rows for part in self.manifest.shards[self.shard])
 
-    def rows(self) -> Iterator[Row | Refusal]:
-        """Read the shard's rows, in order; `read_range` sees to it that each range gives what the manifest counts."""
+    def rows(self, forgotten: Forgotten) -> Iterator[Row | Refusal]:
+        """Read the shard's rows, in order, with the turns before them where the bundle reads these.
+
+        `read_range` sees to it that each range gives what the manifest counts. A text to be forgotten is no turn.
+        """
         for part in self.manifest.shards[self.shard]:
-            about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
-            yield from read_range(part, about, consumed, self.config.max_chars)
+            if self.context is None:
+                yield from self._read(part)
+            else:
+                turns.require_columns(part.object, self.manifest.objects[part.object], self.context)
+                night = [one for shard in self.manifest.shards for one in shard if one.object == part.object]
+                yield from turns.with_context(part, night, self._read, self.context, forgotten)
+
+    def _read(self, part: Range) -> Iterator[Row | Refusal]:
+        about, consumed = self.manifest.objects[part.object], self.manifest.watermark[part.object]
+        more = self.context.columns if self.context else ()
+        return read_range(part, about, consumed, self.config.max_chars, more)
 
 
 def require_one_form(card: Path | None, store: str, night: tuple[str, str], bundle: Path | None, texts: str) -> None:
@@ -81,7 +100,8 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store)
+    share, context = settings.of(CascadeConfig).checked_share, load_card(bundle.folder).context
+    return Job(manifest, index, suited, config, share, store, _sentence_language(settings), context)
 
 
 def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
@@ -100,11 +120,16 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
         "labels": bundle.space.names,
         "positive_label": bundle.space.positive,
     }
-    looked = look(texts, {}, block_rows(size))
+    looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share = settings.of(CascadeConfig).checked_share
-    return [Job(manifest, number, suited, config, share, store) for number in range(len(manifest.shards))]
+    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings)
+    numbers = range(len(manifest.shards))
+    return [Job(manifest, number, suited, config, share, store, language, card.context) for number in numbers]
+
+
+def _sentence_language(settings: Settings) -> str | None:
+    return str(settings.value("ingest.language")) if settings.value("ingest.split") == "sentences" else None
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:

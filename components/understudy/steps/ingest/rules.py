@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from understudy.data.rows import Refusal
-from understudy.errors import TooFewLabels
+from understudy.errors import BadCard, TooFewLabels
 from understudy.review import labels
 from understudy.review.labels import tally
 from understudy.steps.ingest import texts as text_rules
@@ -19,6 +19,7 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
+from understudy.text.context import COLUMN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class Division:
 def slice_columns(card: Card) -> list[str]:
     """Return the columns of the texts that the card's slices read."""
     return list(dict.fromkeys(part.column for part in card.slices if part.column))
+
+
+def columns_asked_for(card: Card) -> list[str]:
+    """Return the columns of the texts, beside id and text, that the card cannot do without."""
+    return [*slice_columns(card), *(card.context.columns if card.context else ())]
+
+
+def require_whole_texts(card: Card, config: IngestConfig) -> None:
+    """Refuse to split texts of a card with context: a turn is a row.
+
+    Raises:
+        BadCard: both are asked for.
+    """
+    split = getattr(config, "split", "none")
+    if card.context is not None and split != "none":
+        raise BadCard(f"A card with context must leave its texts whole, got ingest.split '{split}'. Take one out.")
 
 
 def divide(
@@ -81,7 +98,8 @@ def _split_of_group(splits: Mapping[str, str]) -> pl.Expr:
 
 
 def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.DataFrame:
-    return table.select(list(dict.fromkeys([*columns, *slice_columns(card)])))
+    context = [COLUMN] if card.context else []
+    return table.select(list(dict.fromkeys([*columns, *context, *slice_columns(card)])))
 
 
 def require_labels(
@@ -143,7 +161,9 @@ def _commonest(gold: pl.DataFrame, card: Card) -> str:
     return max(card.label_names, key=lambda name: counts.get(name, 0))
 
 
-def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) -> dict[str, float]:
+def measure(
+    division: Division, refused: pl.DataFrame, rows: int, card: Card, sentences: int | None = None
+) -> dict[str, float]:
     """Count what came out.
 
     Args:
@@ -151,6 +171,7 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         refused: all refusals.
         rows: rows of the texts files.
         card: its labels and budget.
+        sentences: of all texts; None where these are taken whole.
 
     Returns:
         counts, and the share of the label that is looked for (of the commonest where there is none) among all human
@@ -164,7 +185,8 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
     shown = "positive" if card.positive_label else "commonest"
     reasons = refused.group_by("reason").len().sort("reason").iter_rows()
     return {
-        "texts": rows,
+        "texts": rows if sentences is None else sentences,
+        **({} if sentences is None else {"source_texts": rows}),
         "pool": len(division.pool),
         "labels": len(gold),
         **sizes,
@@ -185,15 +207,17 @@ def label_shown(gold: pl.DataFrame, card: Card) -> str:
 def headline(metrics: Mapping[str, float], refused: pl.DataFrame, label: str) -> str:
     """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
 
-    Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)".
+    Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)". Where texts were
+    split it begins "2,120 sentences of 410 texts".
     """
     parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
     faults = refused.filter("is_fault")
     parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
     reasons = "; ".join(filter(None, parts))
     share = metrics.get("positive_share_test", metrics.get("commonest_share_test", 0.0))
+    split = f" sentences of {metrics['source_texts']:,}" if "source_texts" in metrics else ""
     return (
-        f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
+        f"{metrics['texts']:,}{split} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
         f"(test {metrics['test']:,}, {share:.0%} {label}), {metrics['refused']:,} refused"
         + (f" ({reasons})" if reasons else "")
     )

@@ -9,8 +9,11 @@ from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST
 from understudy.store.tombstones import Forgotten
+from understudy.text.context import COLUMN
 from understudy.text.duplicates import Match, fold, nearest
 from understudy.text.normalise import content_hash
+from understudy.text.seen import seen_of
+from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ def sound(table: pl.DataFrame, refusals: Sequence[Refusal]) -> Sorted:
         refuse(copies, "duplicate_row", pl.format("row {} has this id and text", "first")),
         refuse(clashes, "duplicate_id", pl.format("row {} has this id and another text", "first"), pl.lit(value=True)),
     ]
-    return Sorted(texts.filter(~is_again).drop("first"), pl.concat(refused))
+    kept = texts.filter(~is_again).drop("first")
+    if COLUMN in kept.columns:
+        kept = kept.with_columns(content=pl.Series([content_hash(text) for text in seen_of(kept)], dtype=pl.String))
+    return Sorted(kept, pl.concat(refused))
 
 
 def without_forgotten(texts: Sorted, forgotten: Forgotten) -> Sorted:
@@ -50,6 +56,22 @@ def without_forgotten(texts: Sorted, forgotten: Forgotten) -> Sorted:
     is_gone = forgotten.covers(texts.kept)
     gone = refuse(texts.kept.filter(is_gone), "forgotten", pl.lit("somebody asked to forget it"))
     return Sorted(texts.kept.filter(~is_gone), pl.concat([texts.refused, gone]))
+
+
+def in_sentences(texts: Sorted, language: str) -> Sorted:
+    """Make a text of each sentence, in the group of its text; a text whose id could be a sentence's is refused."""
+    is_taken = pl.Series([text_id_of(name) is not None for name in texts.kept["id"]], dtype=pl.Boolean)
+    taken = refuse(texts.kept.filter(is_taken), "sentence_id", pl.lit(TAKEN), pl.lit(value=True))
+    whole = texts.kept.filter(~is_taken).drop("order")
+    found = [(name, text, sentences(text, language)) for name, text in whole.select("id", "text").iter_rows()]
+    columns = {
+        "id": [[sentence_id(name, one.number) for one in ours] for name, _, ours in found],
+        "text": [[text[one.start : one.end] for one in ours] for _, text, ours in found],
+        "content": [[content_hash(text[one.start : one.end]) for one in ours] for _, text, ours in found],
+    }
+    lists = [pl.Series(name, cells, dtype=pl.List(pl.String)) for name, cells in columns.items()]
+    split = whole.with_columns(lists).explode(list(columns)).with_row_index("order")
+    return Sorted(split.select(texts.kept.columns), pl.concat([texts.refused, taken]))
 
 
 def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool) -> Parted:
@@ -66,7 +88,7 @@ def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: boo
     rest = rest.sort("order")
     open_ones = _outside(rest, held.kept)
     distinct = _distinct(open_ones.kept, gold)
-    matches = nearest(distinct.kept["text"].to_list(), held.kept["text"].to_list(), near)
+    matches = nearest(seen_of(distinct.kept).to_list(), seen_of(held.kept).to_list(), near)
     pool = _without(distinct.kept, held.kept, matches)
     folded = _folded(pool.kept, gold, near) if is_folded else Sorted(pool.kept, as_table([]))
     in_train = gold.filter(pl.col("split") == "train").join(folded.kept.select("id"), on="id", how="semi")
@@ -79,7 +101,7 @@ def held_out(gold: pl.DataFrame, near: float) -> Sorted:
     kept, refused = gold.clear(), [as_table([])]
     for split in MOST_GUARDED_FIRST[:-1]:
         rows = gold.filter(pl.col("split") == split)
-        sorted_rows = _without(rows, kept, nearest(rows["text"].to_list(), kept["text"].to_list(), near))
+        sorted_rows = _without(rows, kept, nearest(seen_of(rows).to_list(), seen_of(kept).to_list(), near))
         kept = pl.concat([kept, sorted_rows.kept])
         refused.append(sorted_rows.refused)
     return Sorted(kept, pl.concat(refused))
@@ -115,7 +137,7 @@ def _folded(pool: pl.DataFrame, gold: pl.DataFrame, near: float) -> Sorted:
     """Keep one of each family of near-duplicates, and all whose label counts."""
     is_gold = pl.col("id").is_in(gold["id"].implode())
     first = pl.concat([pool.filter(is_gold), pool.filter(~is_gold)])
-    matches = fold(first["text"].to_list(), near)
+    matches = fold(seen_of(first).to_list(), near)
     labelled = first.select(is_gold).to_series()
     kept = [None if is_labelled else match for is_labelled, match in zip(labelled, matches, strict=True)]
     folded = _without(first.with_columns(split=pl.lit("pool")), first.with_columns(split=pl.lit("pool")), kept)

@@ -11,6 +11,7 @@ from understudy.stats.metrics import Floats
 from understudy.steps.label.config import LabelConfig
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE
+from understudy.text.seen import columns_of, seen_of
 
 
 def spread(sizes: Sequence[int], texts: int) -> list[int]:
@@ -64,11 +65,12 @@ def draw(pool: pl.DataFrame, hints: Integers, config: LabelConfig) -> pl.DataFra
         config: how many, and the seed.
 
     Returns:
-        columns id, text, stratum (the hint), population (texts of the stratum) and weight (population / drawn), in an
-        order that mixes the strata evenly, so that any first part of it is a balanced draw too.
+        columns id, text, context where the pool has it, stratum (the hint), population (texts of the stratum) and
+        weight (population / drawn), in an order that mixes the strata evenly, so that any first part of it is a
+        balanced draw too.
     """
-    lots = [lot(config.seed, text) for text in pool["text"]]
-    sorted_pool = pool.select("id", "text", stratum=pl.Series(hints, dtype=pl.Int64))
+    lots = [lot(config.seed, text) for text in seen_of(pool)]
+    sorted_pool = pool.select("id", *columns_of(pool), stratum=pl.Series(hints, dtype=pl.Int64))
     ranked = (
         sorted_pool.with_columns(lot=pl.Series(lots, dtype=pl.String))
         .sort("lot", "id")
@@ -81,7 +83,7 @@ def draw(pool: pl.DataFrame, hints: Integers, config: LabelConfig) -> pl.DataFra
     return (
         drawn.filter(pl.col("rank") < pl.col("drawn"))
         .sort((pl.col("rank") + 0.5) / pl.col("drawn"), "lot", "id")
-        .select("id", "text", "stratum", "population", weight=pl.col("population") / pl.col("drawn"))
+        .select("id", *columns_of(pool), "stratum", "population", weight=pl.col("population") / pl.col("drawn"))
     )
 
 
@@ -95,8 +97,8 @@ def for_training(drawn: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
     Returns:
         columns id, text and weight, in the order of asking.
     """
-    human = gold.sort("id").select("id", "text", weight=pl.lit(1.0))
-    return pl.concat([human, drawn.select("id", "text", "weight")])
+    human = gold.sort("id").select("id", *columns_of(gold), weight=pl.lit(1.0))
+    return pl.concat([human, drawn.select("id", *columns_of(drawn), "weight")])
 
 
 def reweighed(judgements: pl.DataFrame, drawn: pl.DataFrame) -> pl.DataFrame:

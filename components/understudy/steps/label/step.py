@@ -19,6 +19,7 @@ from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
 from understudy.text.numbers import clipped, count, percent, usd
+from understudy.text.seen import columns_of
 
 
 def run(
@@ -87,7 +88,8 @@ def _texts(
     human = tables.read_gold(gold, "train", "validation")
     unlabelled = tables.read(pool, tables.Texts).join(human.select("id"), on="id", how="anti")
     drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
-    held_out = tables.read_gold(test, "test").sort("id").select("id", "text", weight=pl.lit(1.0))
+    held_out = tables.read_gold(test, "test").sort("id")
+    held_out = held_out.select("id", *columns_of(held_out), weight=pl.lit(1.0))
     return drawn, rules.for_training(drawn, human), held_out
 
 

@@ -13,6 +13,7 @@ from understudy.steps.mine.config import MineConfig
 from understudy.task.labels import LabelSpace
 from understudy.text.duplicates import fold
 from understudy.text.normalise import guarded_ids
+from understudy.text.seen import seen_of
 
 PARTS = 10
 
@@ -180,7 +181,7 @@ def with_own_probabilities(queue: pl.DataFrame, space: LabelSpace) -> pl.DataFra
 
 def fold_copies(table: pl.DataFrame, near_duplicate: float) -> pl.DataFrame:
     """Keep the first of every family of near-duplicates, and count the family as `copies`."""
-    matches = fold(table["text"].to_list(), near_duplicate)
+    matches = fold(seen_of(table).to_list(), near_duplicate)
     copies = np.ones(len(table), dtype=np.int64)
     for match in filter(None, matches):
         copies[match.index] += 1

@@ -26,6 +26,7 @@ from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Judged, open_teacher
 from understudy.text.numbers import count, percent, usd
+from understudy.text.seen import columns_of, seen_of
 
 QUEUE_FILE = "queue.json"
 TEXTS_AT_ONCE = 1000
@@ -108,7 +109,7 @@ def _open_student(bundle: Path, card: Card) -> Bundle:
 
 def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) -> pl.DataFrame:
     """Read the pool's texts that neither a person has labelled (also since) nor the student learned from."""
-    texts = tables.read(pool, tables.Texts)
+    texts = tombstones.read(store).without(tables.read(pool, tables.Texts))
     known = (
         tables.read(gold, tables.Gold),
         tables.read(judgements, tables.Judgements),
@@ -116,15 +117,16 @@ def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) 
     )
     for table in known:
         texts = texts.join(table, on="id", how="anti")
-    return tombstones.read(store).without(texts)
+    return texts
 
 
 def _scored(student: Bundle, drawn: pl.DataFrame) -> pl.DataFrame:
     """Add what the student says: student_label, student_probabilities (a list), and distance (`rules.distances`)."""
     parts: list[Floats] = [np.empty((0, len(student.space)))]
+    texts = seen_of(drawn)
     with track(len(drawn), "mine: texts scored") as progress:
         for start in range(0, len(drawn), TEXTS_AT_ONCE):
-            piece = drawn["text"][start : start + TEXTS_AT_ONCE].to_list()
+            piece = texts[start : start + TEXTS_AT_ONCE].to_list()
             parts.append(student.probabilities(piece))
             progress.advance(len(piece))
     probabilities = np.concatenate(parts)
@@ -140,7 +142,8 @@ def _ask(card: Card, store: Store, scored: pl.DataFrame, config: MineConfig, ask
     if not len(scored):
         return Asked(Judged(tables.empty(tables.Judgements)))
     distance = scored["distance"].to_numpy()
-    texts = scored[rules.asking_order(distance, config.random_share)].select("id", "text", pl.lit(1.0).alias("weight"))
+    texts = scored[rules.asking_order(distance, config.random_share)]
+    texts = texts.select("id", *columns_of(texts), weight=pl.lit(1.0))
     with open_teacher(card, store, asking) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
         return Asked(judged, teacher.identity.name, teacher.identity.is_rehearsal)
@@ -178,7 +181,7 @@ def _about(
 
 def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, Any]) -> str:
     """Write the queue's files and return its name, which their content decides; a rehearsal's says so."""
-    extra = ["weight", "copies"]
+    extra = [*columns_of(queue)[1:], "weight", "copies"]
     tables.write(queue.select(*tables.Queue.column_names(), *extra), tables.Queue, folder)
     texts = {
         "queue.csv": queues.queue_csv(queue),

@@ -171,7 +171,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
 def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:
     """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
     rows = {key: count for night in reversed(recent) for key, count in night.segments.items()}
-    total, gone = sum(night.manifest.texts for night in recent), tombstones.read(store)
+    total, gone = sum(rows.values()), tombstones.read(store)
     chosen = segments.spread(list(rows), total, most)
     parts = []
     for key in chosen:
@@ -198,7 +198,7 @@ def _taught(
     texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
     most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
     about, cost_usd = dict(before), 0.0
-    if len(texts) and most_usd > 0:
+    if len(texts) and most_usd > 0 and card.context is None:  # predictions hold no turns, without which it errs
         teaching = _ask(store, card, texts, most_usd, settings.of(TeacherConfig))
         cost_usd = teaching.cost_usd
         samples.put_teacher_labels(store, day, teaching.answers)

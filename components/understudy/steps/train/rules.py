@@ -14,6 +14,7 @@ from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice
 from understudy.text.normalise import guarded_ids
 from understudy.text.numbers import clipped, count
+from understudy.text.seen import seen_of
 
 FEWEST_TEXTS = 10
 MOST_TOLD = 5  # labels that a message names
@@ -187,7 +188,8 @@ def training_table(
         human_weight: weight of a human label.
 
     Returns:
-        columns id, text, target (probabilities of the labels, a list in the card's order), weight; sorted by id.
+        columns id, text (after its context, where there is one), target (probabilities of the labels, a list in the
+        card's order), weight; sorted by id.
 
     Raises:
         TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest.
@@ -195,11 +197,11 @@ def training_table(
     space = LabelSpace.of(card)
     human = gold.filter(pl.col("split").cast(pl.String) == "train")
     judged = pool.join(judgements.select("id", "label", "probabilities"), on="id").join(human, on="id", how="anti")
-    taught = judged.select("id", "text").with_columns(
+    taught = judged.select("id", text=seen_of(judged)).with_columns(
         _target(teacher_targets(judged, card, audit)),
         pl.lit(1.0).alias("weight"),
     )
-    shown = human.select("id", "text").with_columns(
+    shown = human.select("id", text=seen_of(human)).with_columns(
         _target(space.one_hot(space.codes(human["label"]))),
         pl.lit(human_weight).alias("weight"),
     )

@@ -17,6 +17,7 @@ from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.text.seen import seen_of
 
 if TYPE_CHECKING:
     from understudy.steps.train.learn import Learner
@@ -146,7 +147,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     model, tokenizer = student.load(task.student, task.label_names)
     longest = _longest(tokenizer, config)
     tokens, checked = (
-        student.tokens_of(tokenizer, table["text"].to_list(), longest) for table in (lesson.table, lesson.validation)
+        student.tokens_of(tokenizer, seen_of(table).to_list(), longest) for table in (lesson.table, lesson.validation)
     )
     targets = torch.tensor(rules.targets_of(lesson.table), dtype=torch.float32)
     weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)

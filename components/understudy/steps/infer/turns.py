@@ -1,0 +1,88 @@
+"""Put the turns before each text of a shard beside it, as if its file's rows were read from the night's first."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from understudy.data.rows import Refusal, Row
+from understudy.errors import BadData
+from understudy.store.manifests import Range, TextObject
+from understudy.store.tombstones import Forgotten, tombstone
+from understudy.task.card import Context
+from understudy.text.context import COLUMN, Turns, contexts, preceding
+
+Reader = Callable[[Range], Iterator[Row | Refusal]]
+
+
+def with_context(
+    part: Range, night: Sequence[Range], read: Reader, context: Context, forgotten: Forgotten
+) -> Iterator[Row | Refusal]:
+    """Read a range with the column context in each row: the turns before it in its group, file and night.
+
+    What the ranges of the file before this one hold is read too, so that a text has the same turns however the night
+    was dealt out; with an order of the texts' own, all ranges are read, for an earlier turn may stand behind a later.
+
+    Args:
+        part: the range.
+        night: all ranges of its file in this night, in order.
+        read: reads a range, with the columns of `context`.
+        context: of the bundle's card.
+        forgotten: what somebody asked to forget, which is no turn.
+    """
+    if context.order is not None:
+        yield from _ordered(part, night, read, context, forgotten)
+        return
+    earlier = [one for one in night if one.first_row < part.first_row]
+    groups = _groups(read(part)) if earlier else set()
+    turns = Turns(context.turns, context.words)
+    for row in (row for one in earlier for row in read(one)):
+        if isinstance(row, Row) and row.cells["group"] in groups:
+            _before(turns, row, forgotten)
+    for row in read(part):
+        yield _with(row, _before(turns, row, forgotten)) if isinstance(row, Row) else row
+
+
+def _groups(rows: Iterator[Row | Refusal]) -> set[str | None]:
+    return {row.cells["group"] for row in rows if isinstance(row, Row)} - {None}
+
+
+def _before(turns: Turns, row: Row, forgotten: Forgotten) -> str | None:
+    return None if _is_gone(row, forgotten) else turns.before(row.cells["group"], row.cells["text"] or "")
+
+
+def _ordered(
+    part: Range, night: Sequence[Range], read: Reader, context: Context, forgotten: Forgotten
+) -> Iterator[Row | Refusal]:
+    groups = _groups(read(part))
+    members: list[tuple[int, str | None, str, str | None]] = []
+    for row in (row for one in night for row in read(one)):
+        if isinstance(row, Row) and row.cells["group"] in groups and not _is_gone(row, forgotten):
+            text = preceding([row.cells["text"] or ""], context.words)  # no more of it is ever shown
+            members.append((row.number, row.cells["group"], text, row.cells[context.order or ""]))
+    numbers, of_groups, texts, values = zip(*members, strict=True) if members else ((), (), (), ())
+    found = dict(zip(numbers, contexts(of_groups, texts, values, context.turns, context.words), strict=True))
+    for row in read(part):
+        yield _with(row, found.get(row.number)) if isinstance(row, Row) else row
+
+
+def _with(row: Row, context: str | None) -> Row:
+    return replace(row, cells={**row.cells, COLUMN: context})
+
+
+def _is_gone(row: Row, forgotten: Forgotten) -> bool:
+    if not forgotten.hashes:
+        return False
+    identity, group = row.cells["id"] or "", row.cells["group"] or ""
+    return not forgotten.hashes.isdisjoint({tombstone("id", identity), tombstone("group", group)})
+
+
+def require_columns(name: str, about: TextObject, context: Context) -> None:
+    """Refuse a file that lacks what the turns are made of.
+
+    Raises:
+        BadData: it does.
+    """
+    if missing := [column for column in context.columns if column not in about.columns]:
+        raise BadData(
+            f"Texts of a bundle with context must have the columns {', '.join(context.columns)}, got no "
+            f"{', '.join(missing)} ({name}). Add or rename it, and begin the night again."
+        )
