@@ -362,7 +362,7 @@ def test_people_see_the_turns_above_the_text():
     assert (first[2], second[2]) == ("", "'=Okay.")
     tasks = json.loads(queues.label_studio_tasks(QUEUE))
     assert [task["data"]["context"] for task in tasks] == ["", "=Okay."]
-    page = queues.label_studio_page(parse_card(card_yaml(context={"turns": 2})))
+    page = queues.label_studio_page(parse_card(card_yaml(context={"turns": 2})), has_context=True)
     assert page.index("$context") < page.index("$text")
     assert "$context" not in queues.label_studio_page(parse_card(card_yaml()))
     assert "context" not in queues.queue_csv(QUEUE.drop("context"))
