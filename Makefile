@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -75,6 +75,9 @@ benchmark-precision: $(STAMP)  ## Measure what int8 changes on real sentences: l
 
 benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the same classifiers on this CPU.
 	$(BIN)/python -m benchmarks.speed
+
+benchmark-labels: $(STAMP)  ## Train on 77 intents and compare; DATA names the folder that has banking77/ and the others.
+	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.labels
 
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch

@@ -128,12 +128,18 @@ def _rows(texts: pl.DataFrame, index: Codes, reference: Reference) -> Floats:
     bits = words.mean_surprise(words.words_of(texts["text"]), reference.counts, len(texts))
     residuals = np.nan_to_num(measured(texts, TIPS, codes, bits) - reference.means[codes], nan=0.0)
     cells = reference.cells.of_texts(codes, texts["probability"].to_numpy())
-    parts = len(reference.cells.probabilities)
+    levels = reference.cells.levels_of_texts(codes, texts["probability"].to_numpy())
     rows = []
     for group in range(int(index.max()) + 1):
         own = index == group
         found = of_columns(
-            index[own], codes[own], residuals=residuals[own], cells=cells[own], labels=len(TIPS), parts=parts
+            index[own],
+            codes[own],
+            labels=len(TIPS),
+            residuals=residuals[own],
+            cells=cells[own],
+            levels=levels[own],
+            sizes=reference.cells.sizes,
         )
         rows.append(_flat(found))
     return np.stack(rows)

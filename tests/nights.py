@@ -30,6 +30,8 @@ def prediction(name: str, text: str = "Ask for a late checkout.", **changes: Any
         "date": "2026-11-03",
         "stage": "student",
         "windows": 1,
+        "start": None,
+        "end": None,
         "scored_at": "2026-11-03T02:00:00Z",
         **changes,
     }

@@ -217,6 +217,8 @@ def predictions(texts: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
             date=pl.lit(manifest.date),
             stage=pl.lit("student"),
             windows=pl.lit(1, pl.Int64),
+            start=pl.lit(None, pl.Int64),
+            end=pl.lit(None, pl.Int64),
             scored_at=pl.lit(manifest.created),
         )
         .select(PREDICTIONS.names())

@@ -35,7 +35,7 @@ from tests.cluster.kube import (
 )
 from tests.cluster.pods import forwarder
 from tests.night_desk import make_desk, texts
-from tests.pipelines.test_training import TASK, write_task
+from tests.pipelines.test_three_labels import NAMES, STORY, SUPPORT, TASK, write_task
 from tests.services import elasticsearch, kfp_api, lacking, s3
 from understudy.teacher.simulated import Plan, serve
 
@@ -211,10 +211,11 @@ def production(
 ) -> list[Object]:
     """Install the production overlay, changed where its operator would: addresses, ways out, the card, the store's key.
 
-    The store holds a published bundle, and the source texts of every day that a night might be of.
+    The store holds a published bundle of three labels, and the source texts of every day that a night might be of.
     """
     folder = tmp_path_factory.mktemp("desk")
-    desk = make_desk(folder, f"{bucket.uri}/production")
+    words = {"ask": {SUPPORT: 3.0}, "stayed": {STORY: 3.0}}
+    desk = make_desk(folder, f"{bucket.uri}/production", labels=NAMES, words=words)
     source = desk.write("texts.csv", texts(0, TEXTS))
     for days in range(-3, 4):
         day = datetime.now(UTC) + timedelta(days=days)
@@ -230,7 +231,8 @@ def production(
     ways = {"store": bucket.url, "elasticsearch": elastic_starting[0].url, "teacher": teacher}
     for policy, url in ways.items():
         installed.open_way("production", policy, url)
-    card = make_card(more=f"shard: {{texts_per_shard: {TEXTS // SHARDS}}}").replace("f1: 0.5", "f1: 0.01")
+    card = make_card(more=f"shard: {{texts_per_shard: {TEXTS // SHARDS}}}", labels=NAMES)
+    card = card.replace("macro_f1: 0.5", "macro_f1: 0.01")
     (installed.folder / "overlays/production/card.yaml").write_text(card)
     objects = installed.apply("production")
     keys = {name: bucket.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}

@@ -4,7 +4,11 @@ import pytest
 
 from tests.cluster.conftest import SHARDS, TEXTS
 from tests.cluster.installation import cron_job, job_of
+from tests.pipelines.test_three_labels import NAMES, STORY, SUPPORT
 from tests.services import elasticsearch
+from understudy.search.elastic import ElasticIndex
+from understudy.search.query import Query
+from understudy.search.settings import IndexConfig
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,15 @@ def test_every_text_is_one_document(night, elastic_url):
     found = elasticsearch.request(elastic_url, f"/understudy.hotel-tips/_search?size={2 * TEXTS}")["hits"]["hits"]
     ids = sorted(hit["_source"]["id"] for hit in found)
     assert ids == sorted(f"t{number}" for number in range(TEXTS))
-    assert {hit["_source"]["label"] for hit in found} == {"tip", "other"}
+    assert {hit["_source"]["label"] for hit in found} == {STORY, SUPPORT}
+    assert {hit["_source"]["runner_up"] for hit in found} <= set(NAMES)
+
+
+def test_a_search_counts_the_labels(night, elastic_url, store):
+    index = ElasticIndex(elastic_url, "hotel-tips", store, IndexConfig())
+    found = index.search(Query(phrases=("room number",), limit=1))
+    index.close()
+    assert dict(found.labels) == {STORY: TEXTS - -(-TEXTS // 3), SUPPORT: -(-TEXTS // 3)}
 
 
 def test_the_watch_judges_the_night_and_leaves_its_page(night, bucket):

@@ -8,7 +8,12 @@ import pytest
 from understudy.errors import StorageError
 from understudy.privacy.objects import Wanted, erase, mask
 
-WANTED = Wanted(frozenset({"7", "1.5", "jane", "None", "null"}), frozenset({"8", "g"}), frozenset({"0a", "9"}))
+WANTED = Wanted(
+    frozenset({"7", "1.5", "jane", "None", "null"}),
+    frozenset({"8", "g"}),
+    frozenset({"0a", "9"}),
+    split=frozenset({"jane", "7", "a\nb"}),
+)
 CASES = [  # rows, and which of them are about a text
     ([{"id": 7, "group": "x"}, {"id": 6, "group": "x"}], [True, False]),
     ([{"id": 1.5, "group": "x"}, {"id": 7.0, "group": "x"}], [True, False]),
@@ -18,6 +23,9 @@ CASES = [  # rows, and which of them are about a text
     ([{"id": "x", "content": "0a"}, {"id": None, "content": "0a"}], [False, False]),
     ([{"content": "0a"}, {"content": "0b"}, {"content": None}], [True, False, False]),
     ([{"content": 9}, {"content": 8}], [True, False]),
+    ([{"id": "jane#12"}, {"id": "7#1"}, {"id": "a\nb#1"}], [True, True, True]),
+    ([{"id": "jane#1#2"}, {"id": "jane#"}, {"id": "jane#b"}, {"id": "1.5#1"}, {"id": "jane#1\n"}], [False] * 5),
+    ([{"id": "x#1", "group": "g"}, {"id": "x#1", "group": "jane"}], [True, False]),
 ]
 
 

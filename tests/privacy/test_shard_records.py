@@ -99,6 +99,24 @@ def test_a_record_counts_again_what_is_left(labelled):
     require_whole(labelled)
 
 
+def test_a_record_of_sentences_counts_again_the_rows_of_the_source(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    names = ["a#1", "a#2", "b#1", "b#1", "b#2", "c#1"]
+    key = put_segment(
+        store, [prediction(name, f"Said in {place}.", start=0, end=9) for place, name in enumerate(names)]
+    )
+    said = {"rows": 6, "source_rows": 4, "labels": {"tip": 6}, "refused": {"empty_text": 2}}
+    part = {"key": key, "rows": 6, "sha256": hash_of(store, key)}
+    store.put_if_absent(record_key(store), json.dumps({**said, "format": 1, "segments": [part]}).encode())
+    left = []
+    for name in ("a#2", "b#2", "c", "b"):
+        erasure.forget(store, [name], [], TODAY)
+        record = record_of(store)
+        assert record["source_rows"] + sum(record["refused"].values()) == 6
+        left.append((record["rows"], record["source_rows"], record["refused"].get("forgotten", 0)))
+    assert left == [(5, 4, 0), (4, 4, 0), (3, 3, 1), (1, 1, 3)]
+
+
 def test_no_count_of_a_record_is_more_than_its_rows_or_less_than_none(labelled):
     erasure.forget(labelled, ["jane", "john", "one"], ["g"], TODAY)
     assert counts_of(labelled) == dict.fromkeys(COUNTS, 0) | {"labels": {"tip": 0, "other": 0}}

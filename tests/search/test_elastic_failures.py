@@ -137,7 +137,7 @@ def test_an_unknown_field_is_refused_by_the_template_of_our_own(store, es_url, c
 @pytest.mark.usefixtures("night")
 def test_a_changed_mapping_is_filled_from_the_store_before_the_alias_moves(store, es_url, card_name):
     indexed(store, card_name, es_url)
-    changed = {**MAPPING, "properties": {**MAPPING["properties"], "label": {"type": "text"}}}
+    changed = {**MAPPING, "properties": {**MAPPING["properties"], "stage": {"type": "text"}}}
     index = ElasticIndex(es_url, card_name, store, QUICK, changed)
     index.prepare()
     alias = f"/_alias/understudy.{card_name}"

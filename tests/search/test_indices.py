@@ -71,6 +71,18 @@ def test_label_and_day_narrow_a_search(index):
     assert ids(index, "late", label="tip", since="2026-11-01") == ["e", "a", "d"]
 
 
+def test_a_search_counts_the_texts_of_every_label_however_it_is_called(index):
+    kinds = ['=tip, "so"; <kbd>', "other's | -", "😀", "x" * 200]
+    names = [kinds[min(number, 3)] for number in (0, 0, 0, 1, 1, 2, 3)]
+    rows = [prediction(f"t{place}", label=name, runner_up="tip") for place, name in enumerate(names)]
+    add(index, *rows, prediction("u", "Something else.", label="tip"))
+    found = index.search(Query(phrases=("late",), limit=2))
+    assert (found.total, len(found.documents)) == (7, 2)
+    assert dict(found.labels) == {kinds[0]: 3, kinds[1]: 2, kinds[2]: 1, kinds[3]: 1}
+    assert list(found.labels)[:2] == kinds[:2], "the commonest first"
+    assert index.search(Query(label=kinds[1])).total == 2
+
+
 def test_the_newest_come_first_and_the_total_counts_all(index):
     add(index, *[prediction(f"t{day}", time=f"2026-11-{day:02d}") for day in range(1, 31)])
     answer = index.search(Query(limit=2))
@@ -103,6 +115,16 @@ def test_a_removed_text_is_found_no_more_by_id_or_group(index):
     assert index.remove(["c"], ["g"]) == 3
     assert ids(index, "late") == ["d"]
     assert index.remove(["c"], ["g"]) == 0
+
+
+def test_a_removed_text_leaves_with_its_sentences_and_no_other(index):
+    odd = 'a.b+(c)"\\#é'
+    names = ["r1#1", "r1#20", "r1", "r11#1", "r1#x", "r1#2#3", f"{odd}#4", "axb+(c)#4"]
+    add(index, *[prediction(name, start=3, end=8) for name in names])
+    assert index.remove(["r1"], split=["r1", odd]) == 4
+    assert sorted(ids(index, "late")) == sorted(["r11#1", "r1#x", "r1#2#3", "axb+(c)#4"])
+    found = index.search(Query(limit=1)).documents[0]
+    assert (found["start"], found["end"]) == (3, 8)
 
 
 def test_nights_past_their_retention_leave_by_the_newest_answer(index):

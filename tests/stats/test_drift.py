@@ -44,7 +44,7 @@ def counted(groups: np.ndarray, is_positive: np.ndarray) -> summary.Summary:
     """Texts of which nothing but the label matters."""
     count, nothing = len(groups), np.zeros((len(groups), 3))
     cells = np.zeros(count, dtype=int)
-    return summary.of_columns(groups, is_positive, residuals=nothing, cells=cells, labels=2, parts=1)
+    return summary.of_columns(groups, is_positive, labels=2, residuals=nothing, cells=cells, levels=cells, sizes=(1, 1))
 
 
 def share_of_tips(found: summary.Summary, reference: summary.Summary) -> Shares:
@@ -185,9 +185,10 @@ def test_cutting_a_night_anywhere_changes_nothing(probabilities, at):
             np.arange(count)[part],
             probability[part] >= 0.5,
             residuals=residuals[part],
-            cells=cells[part],
             labels=2,
-            parts=3,
+            cells=cells[part],
+            levels=cells[part],
+            sizes=(3, 3),
         )
 
     whole = of(slice(None))
@@ -279,8 +280,7 @@ def test_a_changed_base_rate_is_told_from_changed_scores():
     odd = rich.with_columns(probability=pl.col("probability").clip(0.2, 0.8))
     reference = described(before)
     base, content = (
-        attribution.explain(reference.summary, summed(one, reference), reference.cells.probabilities, 1)
-        for one in (rich, odd)
+        attribution.explain(reference.summary, summed(one, reference), reference.cells, 1) for one in (rich, odd)
     )
     assert base.is_base_rate
     assert base.after > 1.5 * base.before
@@ -311,9 +311,7 @@ def test_changed_shares_of_many_labels_are_told_from_changed_scores(labels):
     unsure = pl.when(pl.col("label") == "l1").then(pl.col("probability") * 0.6).otherwise("probability")
     odd = shifted.with_columns(pl.when(pl.col("text").hash() % 3 == 0).then(unsure * 0.7).otherwise(unsure))
     base, content = (
-        attribution.explain(
-            reference.summary, summary.summarise(one, space, reference), reference.cells.probabilities, 1
-        )
+        attribution.explain(reference.summary, summary.summarise(one, space, reference), reference.cells, 1)
         for one in (shifted, odd)
     )
     assert base.is_base_rate
@@ -334,7 +332,7 @@ def test_a_reference_of_500_labels_is_small_and_comes_back_as_it_was():
     assert np.allclose(reference.cells.probabilities.sum(axis=1), 1, atol=1e-6)
     night = summary.summarise(table[:200], space, back)
     assert len(json.dumps(night.as_record())) < 60_000
-    assert night.cells.sum() == night.counts.sum() == 200
+    assert night.cells.sum() == night.levels.sum() == night.counts.sum() == 200
 
 
 def test_a_label_that_the_reference_never_gave_is_no_fault():
@@ -343,13 +341,13 @@ def test_a_label_that_the_reference_never_gave_is_no_fault():
     night = summary.summarise(table.with_columns(label=pl.lit("l4")), space_of(5), reference)
     point = series.points(night, reference)["lengths"]
     assert point.value == pytest.approx(reference.overall[1], abs=0.2)
-    found = attribution.explain(reference.summary, night, reference.cells.probabilities, 4)
+    found = attribution.explain(reference.summary, night, reference.cells, 4)
     assert math.isfinite(found.left_over)
 
 
 def test_summaries_of_other_labels_do_not_add_up():
-    with pytest.raises(BadArtifact, match="same labels and cells"):
-        summary.empty(2, 3) + summary.empty(3, 3)
+    with pytest.raises(BadArtifact, match="same labels, cells and levels"):
+        summary.empty(2, 3, 1) + summary.empty(3, 3, 1)
 
 
 @pytest.mark.parametrize("change", [{"labels": [[9]]}, {"place": [[0.5]]}, {"shares": ["a"]}, {"probabilities": []}])
@@ -361,7 +359,7 @@ def test_damaged_cells_are_one_sentence(change):
 
 
 def night_of(rng: np.random.Generator, texts: int, shares: np.ndarray) -> Shares:
-    table = summary.empty(len(shares), 1)
+    table = summary.empty(len(shares), 1, 1)
     counts = rng.multinomial(texts, shares).astype(float)
     found = replace(
         table, texts=float(texts), groups=texts, group_squares=float(texts), counts=counts, count_squares=counts,

@@ -109,6 +109,8 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
         "date": "2026-11-01",
         "stage": "student",
         "windows": 1,
+        "start": None,
+        "end": None,
         "scored_at": manifest.created,
     }
     assert (second["group"], second["time"], second["label"]) == ("2", None, "other")

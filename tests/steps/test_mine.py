@@ -307,7 +307,10 @@ def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):
     card = make_card().replace("name: other", "name: rest")
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "card.yaml").write_text(card)
-    with pytest.raises(BadArtifact, match="labels and positive label, rest, tip, tip, got other, tip, tip"):
+    with pytest.raises(
+        BadArtifact,
+        match=r"its positive label, rest, tip \(positive: tip\), got other, tip \(positive: tip\)",
+    ):
         mine(tmp_path, {**run, "card": tmp_path / "snapshot"}, store.uri)
 
 

@@ -519,7 +519,7 @@ def watch_page(names: tuple[str, ...], records: list) -> str:
     night = watch_records.Night(
         format=2, date=DAY, card="c", version="v", generation=1, is_rehearsal=False, labels=names, positive_label=None,
         texts=0, looked_at=0, refused={}, verdict="fine", reason="No series has changed.", evidence=(), series={},
-        shares={}, points={}, summary=empty(len(names), 1).as_record(), reference=None, words=(),
+        shares={}, points={}, summary=empty(len(names), 1, 1).as_record(), reference=None, words=(),
         settings={"false_alarm_nights": 365, "page_nights": 9}, quality="",
     )  # fmt: skip
     known = watch_records.Quality(date=DAY, card="c", figure="macro_f1", samples=records, months=(), cycles=())

@@ -407,3 +407,20 @@ def test_three_labels_are_learned_from_start_to_end(tmp_path, inputs, make_card)
     assert result.metrics["average_precision"] > 0.95
     about = json.loads((tmp_path / "student/student.json").read_text())
     assert (about["labels"], about["positive_label"]) == (names, None)
+
+
+def test_a_student_that_was_trained_on_other_labels_gets_a_fresh_head_and_one_of_the_same_keeps_its_own(tmp_path):
+    first, tokenizer = student.load(str(make_student(tmp_path / "plain")), ("other", "tip"))
+    first.save_pretrained(tmp_path / "tips", safe_serialization=True)
+    tokenizer.save_pretrained(tmp_path / "tips")
+    head = first.classifier.weight
+    same, _ = student.load(str(tmp_path / "tips"), ("other", "tip"))
+    assert torch.equal(same.classifier.weight, head)
+    renamed, _ = student.load(str(tmp_path / "tips"), ("blame", "praise"))
+    assert not torch.equal(renamed.classifier.weight, head)
+    many, _ = student.load(str(tmp_path / "tips"), tuple(f"kind {number}" for number in range(77)))
+    assert many.classifier.weight.shape == (77, head.shape[1])
+    for other in (same, renamed, many):
+        assert torch.equal(
+            other.bert.encoder.layer[0].output.dense.weight, first.bert.encoder.layer[0].output.dense.weight
+        )

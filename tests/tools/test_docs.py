@@ -2,16 +2,23 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 import understudy
 from tools.docs import ROOMS_PAGE, STEPS_PAGE, STORE_PAGE, refreshed, rooms_page, steps_page, store_page
+from understudy.cli.main import app
 from understudy.task.steps import STEPS
 
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
 ROOT = Path(__file__).parents[2]
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"^    (?:\$ )?(understudy (?:.*\\\n)*.*)$", re.MULTILINE)  # with the lines that it goes on over
+ABBREVIATED = re.compile(r" \.\.\. ")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -57,3 +64,30 @@ def functions_of(file):
     """Return the names of a file's functions."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def commands():
+    """Return the words of each command of the tutorial that is written out, without `understudy`."""
+    found = (match.replace("\\\n", " ") for match in COMMAND.findall(TUTORIAL))
+    return [shlex.split(command)[1:] for command in found if not ABBREVIATED.search(command)]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_of_the_tutorial_is_one(words):
+    command, name = app, "understudy"
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(click.Context(command), words)
+    command.make_context(name, list(words))
+    named = [word for word in words if word.startswith("pipelines/") and "{" not in word]
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if words[:2] == ["card", "check"]], ids=" ".join)
+def test_what_the_tutorial_says_of_a_card_is_true(words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert f"    $ understudy {' '.join(words)}\n    {done.output}" in TUTORIAL
+
+
+def test_the_tutorial_has_commands():
+    assert len(commands()) >= 10

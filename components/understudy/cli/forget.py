@@ -9,7 +9,13 @@ from understudy.store.storage import prepare_store
 
 
 @click.command("forget")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="Id of a text; repeatable.")
+@click.option(
+    "--id",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    help="Id of a text, which covers its sentences, or of one sentence; repeatable.",
+)
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="A review, thread or dialogue; repeatable.")
 @click.option("--store", required=True, help="Folder or s3://bucket/prefix that met the texts.")
 @click.option(

@@ -85,7 +85,8 @@ def command(
     """Label texts: TEXT..., or - for one a line of standard input.
 
     A line holds the label and its probability, the runner-up and its probability, and the text. A blank line, and any
-    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end.
+    other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end. A text is labelled
+    as it is given, also where the card splits texts into sentences.
     """
     given = read_texts(texts, file)
     opened = open_bundle(store, bundle)

@@ -28,11 +28,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A sound row: its wanted cells, stripped; None for an empty one."""
+    """A sound row: its wanted cells, stripped; None for an empty one. `lead`: blanks that stood before its text."""
 
     file: str
     number: int
     cells: Mapping[str, str | None]
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
             return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))
-    return Row(file, row.number, values)  # type: ignore[arg-type]  # no _Odd is left
+    text = cells.get("text")
+    lead = len(text) - len(text.lstrip()) if isinstance(text, str) else 0
+    return Row(file, row.number, values, lead)  # type: ignore[arg-type]  # no _Odd is left
 
 
 def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:

@@ -30,6 +30,7 @@ STUDENT_FILE = "student.json"
 LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
+HEAD = "classifier."  # names of its weights, in every architecture that is known here
 UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
 UNREADABLE += (ArithmeticError, SafetensorError, pickle.UnpicklingError, EOFError, ImportError)
 REFUSED: tuple[type[Exception], ...] = (*UNREADABLE, BadArtifact)
@@ -58,7 +59,9 @@ def learning_rate_of(name: str) -> float:
 
 
 def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
-    """Load a student with a fresh head for these labels, and its fast tokenizer.
+    """Load a student with a head for these labels, and its fast tokenizer.
+
+    The head is a fresh one, unless the student has one of the very same labels in the same order.
 
     Args:
         name: a key of `architectures.STUDENTS`, a folder, or a hub name.
@@ -71,7 +74,8 @@ def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
     changes = {"id2label": numbered, "label2id": {label: i for i, label in numbered.items()}}
     try:
         with student_files.staged(folder_of(name)) as stage:
-            return _open_staged(stage, changes, name)
+            had = _config(stage, {}).id2label
+            return _open_staged(stage, changes, name, is_fresh=[had[index] for index in sorted(had)] != list(labels))
     except REFUSED as error:
         raise unknown_student(name, _first_sentence(error)) from error
 
@@ -144,12 +148,28 @@ def _model_class(config: Any) -> Any:
     return T5EncoderClassifier if config.model_type == "t5" else AutoModelForSequenceClassification
 
 
-def _open_staged(stage: Path, changes: Mapping[str, Any], name: str) -> tuple[Any, Any]:
-    """Load model and tokenizer of a staged folder: safetensors, or .bin as plain tensors only."""
+def _open_staged(stage: Path, changes: Mapping[str, Any], name: str, *, is_fresh: bool = False) -> tuple[Any, Any]:
+    """Load model and tokenizer of a staged folder: safetensors, or .bin as plain tensors only.
+
+    Args:
+        stage: the folder.
+        changes: of the config.
+        name: of the student.
+        is_fresh: make the head anew: what the folder has is of other labels, and maybe of another number.
+    """
     config = _config(stage, changes)
     is_safe = (stage / student_files.SAFE_WEIGHTS).exists()
     weights = {"use_safetensors": True} if is_safe else {"use_safetensors": False, "weights_only": True}
-    model = _model_class(config).from_pretrained(stage, config=config, local_files_only=True, **weights)
+    model, told = _model_class(config).from_pretrained(
+        stage,
+        config=config,
+        local_files_only=True,
+        ignore_mismatched_sizes=is_fresh,
+        output_loading_info=True,
+        **weights,
+    )
+    if is_fresh and not any(key.startswith(HEAD) for key in told["missing_keys"]) and not told["mismatched_keys"]:
+        model.classifier.apply(model._init_weights)
     model.config._name_or_path = model.name_or_path = name
     return model, _tokenizer(stage, config, name)
 

@@ -7,7 +7,7 @@ training again makes one that did not.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -64,7 +64,7 @@ def forget(
 
     Args:
         store: the store whose nights and training runs met the texts.
-        ids: of the texts.
+        ids: of the texts, all of whose sentences go with them, or of single sentences.
         groups: reviews, threads or dialogues to forget whole.
         today: written into the tombstones.
         servers: every Elasticsearch that holds the store's texts, beside the one that the environment names.
@@ -87,7 +87,7 @@ def forget(
     found = store.list()
     keys = [key for key in found if layout.erasure_of(key) in ERASERS]
     there = {family: [key for key in found if family.fields(key)] for family in AFTER_ROWS}
-    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups)))
+    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups), split=frozenset(ids)))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
     rows = _erase_rows(store, keys, wanted)
@@ -115,7 +115,8 @@ def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
                 near |= {str(row["group"])} if row.get("group") else set()
     words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
     contents |= {*map(content_key, texts)}
-    return Wanted(frozenset(ids), wanted.groups, frozenset(contents), frozenset(words), frozenset(near))
+    all_ids, all_contents = frozenset(ids), frozenset(contents)
+    return replace(wanted, ids=all_ids, contents=all_contents, words=frozenset(words), near=frozenset(near))
 
 
 def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -152,7 +153,7 @@ def _forget_in_indices(store: Store, wanted: Wanted, servers: Collection[str]) -
     for card_name, url in opening.places(store, servers):
         try:
             with opening.opened_as_is(store, card_name, url) as index:
-                removed += index.remove(wanted.ids, wanted.groups)
+                removed += index.remove(wanted.ids, wanted.groups, wanted.split)
         except IndexFailed as error:
             faults.append(str(error))
     unnamed, where = opening.unnamed_servers(store, servers), store.locate(opening.SERVING)

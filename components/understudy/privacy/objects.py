@@ -21,6 +21,7 @@ from understudy.store.layout import Erasure, Family
 from understudy.store.storage import Beaten, Store, contend
 from understudy.teacher.response_log import text_key
 from understudy.text.context import COLUMN
+from understudy.text.sentences import SENTENCE_ID, text_id_of
 
 
 class Answer(TypedDict, total=False):
@@ -33,6 +34,7 @@ class Answer(TypedDict, total=False):
 class Wanted:
     """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case.
 
+    `split` are ids that somebody named, of which all sentences must go too, whatever is known of them.
     In the groups `near`, of which some texts must go, no context stays: they may stand in it.
     """
 
@@ -40,6 +42,7 @@ class Wanted:
     groups: frozenset[str]
     contents: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
+    split: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
 
     def is_near(self, row: Mapping[str, Any]) -> bool:
@@ -49,7 +52,10 @@ class Wanted:
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
         is_its_answer = "id" not in row and _as_text(row.get("content")) in self.contents
-        return _as_text(row.get("id")) in self.ids or _as_text(row.get("group")) in self.groups or is_its_answer
+        name = _as_text(row.get("id"))
+        is_its_sentence = name is not None and text_id_of(name) in self.split
+        is_of_it = name in self.ids or is_its_sentence or is_its_answer
+        return is_of_it or _as_text(row.get("group")) in self.groups
 
 
 def _as_text(value: Any) -> str | None:
@@ -243,6 +249,9 @@ def mask(table: pl.DataFrame, wanted: Wanted) -> pl.Series:
         for name, names in named.items()
         if name in table.columns and names
     ]
+    if "id" in table.columns and wanted.split:
+        text_ids = table["id"].cast(pl.String, strict=False).str.extract(SENTENCE_ID)
+        masks.append(text_ids.is_in(sorted(wanted.split)))
     found = pl.Series([False] * len(table), dtype=pl.Boolean)
     for mask in masks:
         found = found | mask.fill_null(value=False)

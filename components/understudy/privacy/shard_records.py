@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST
@@ -19,11 +21,12 @@ from understudy.store.predictions import FORGOTTEN
 from understudy.store.segments import Part, Rewrite, ShardRecord
 from understudy.store.storage import Beaten, Store, contend, update
 from understudy.text.numbers import count
+from understudy.text.sentences import text_id_of
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What rows count in a shard's record: `rows`, `settled` and `unread_times`, and texts by label."""
+    """What rows count in a shard's record: rows, `source_rows`, `settled` and `unread_times`, and texts by label."""
 
     numbers: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -163,10 +166,17 @@ def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: _Counted) -> 
     rows = sum(part.rows for part in parts)
     left = {name: min(rows, max(0, getattr(record, name) - gone.numbers[name])) for name in ("settled", "unread_times")}
     labels = {name: min(rows, max(0, number - gone.labels[name])) for name, number in record.labels.items()}
+    took = _labelled_rows_left(record, rows, gone)
     checked = min(record.checked, left["settled"])
     known = {"rows": rows, "labels": labels, "checked": checked, "missed": min(record.missed, checked)}
-    refused = {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.rows - rows}
-    return record.model_copy(update={**left, **known, "refused": refused, "segments": parts})
+    refused = {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.labelled_rows - took}
+    split = {} if record.source_rows is None else {"source_rows": took}
+    return record.model_copy(update={**left, **known, **split, "refused": refused, "segments": parts})
+
+
+def _labelled_rows_left(record: ShardRecord, rows: int, gone: _Counted) -> int:
+    """Return how many rows of the source still have predictions: all its texts', or a sentence's at least."""
+    return rows if record.source_rows is None else max(0, record.source_rows - gone.numbers["source_rows"])
 
 
 def _written(record: ShardRecord) -> bytes:
@@ -185,7 +195,22 @@ def _counted(data: bytes, where: str) -> _Counted:
     """
     table = segments.parse(data, where)
     settled, unread = int((table["stage"] == FIRST).sum()), count_unread(table["time"].drop_nulls())
-    return _Counted(Counter(rows=len(table), settled=settled, unread_times=unread), Counter(table["label"].to_list()))
+    numbers = Counter(rows=len(table), source_rows=_source_rows(table), settled=settled, unread_times=unread)
+    return _Counted(numbers, Counter(table["label"].to_list()))
+
+
+def _source_rows(table: pl.DataFrame) -> int:
+    """Count the rows of the source that a segment is of: each text, and each run of sentences of one text.
+
+    The numbers of a row's sentences rise, so a row that repeats another's id begins where they do not.
+    """
+    rows, last = 0, ("", 0)
+    for name, start in table.select("id", "start").iter_rows():
+        text = None if start is None else text_id_of(name)
+        number = 0 if text is None else int(name.rpartition("#")[2])
+        rows += text is None or text != last[0] or number <= last[1]
+        last = ("", 0) if text is None else (text, number)
+    return rows
 
 
 def _digest(data: bytes) -> str:

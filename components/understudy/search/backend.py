@@ -61,8 +61,8 @@ class Index(Protocol):
     def count(self) -> int:
         """Return how many documents there are."""
 
-    def remove(self, ids: Collection[str], groups: Collection[str] = ()) -> int:
-        """Remove the documents of these texts and groups, and return how many there were."""
+    def remove(self, ids: Collection[str], groups: Collection[str] = (), split: Collection[str] = ()) -> int:
+        """Remove the documents of these texts, groups, and sentences of split texts; return how many there were."""
 
     def remove_forgotten(self, gone: Forgotten) -> None:
         """Remove what was forgotten without this index being told, by a command on another machine."""

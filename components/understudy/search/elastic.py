@@ -50,6 +50,8 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "date", "format": "strict_date"},
     "stage": KEYWORD,
     "windows": {"type": "integer"},
+    "start": {"type": "integer"},
+    "end": {"type": "integer"},
     "scored_at": {"type": "date"},
 }
 MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES[name] for name in FIELDS}}
@@ -161,9 +163,10 @@ class ElasticIndex:
             self._asked(lambda: self._client.indices.refresh(index=self.name))
             return int(self._asked(lambda: self._client.count(index=self.name))["count"])
 
-    def remove(self, ids: Collection[str], groups: Collection[str] = ()) -> int:
-        """Remove the documents of these texts and groups from every index of the card."""
-        wanted = [{"terms": {"id": list(ids)}}] if ids else []
+    def remove(self, ids: Collection[str], groups: Collection[str] = (), split: Collection[str] = ()) -> int:
+        """Remove the documents of these texts, groups, and sentences of split texts from every index of the card."""
+        wanted: list[dict[str, Any]] = [{"terms": {"id": list(ids)}}] if ids else []
+        wanted += [{"regexp": {"id": {"value": f"{_literally(name)}#[0-9]+", "flags": "NONE"}}} for name in split]
         wanted += [{"terms": {"group": list(groups)}}] if groups else []
         return sum(self._delete({"bool": {"should": wanted, "minimum_should_match": 1}}) for _ in wanted[:1])
 
@@ -258,6 +261,11 @@ class ElasticIndex:
             f"Elasticsearch must hold the card's index, got none ({self.alias} at {self.url}). Fill it: understudy "
             "index --from-store."
         )
+
+
+def _literally(name: str) -> str:
+    """Write a name as a pattern of Lucene that finds it alone."""
+    return "".join(sign if sign.isalnum() else f"\\{sign}" for sign in name)
 
 
 def _seen(hit: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from understudy.store.tombstones import Forgotten
 # Every statement is built from these names of our own.
 # ruff: noqa: S608
 REALS = ("probability", "runner_up_probability", "threshold")
-TYPES = dict.fromkeys(REALS, "REAL") | {"generation": "INTEGER", "windows": "INTEGER"}
+TYPES = dict.fromkeys(REALS, "REAL") | dict.fromkeys(("generation", "windows", "start", "end"), "INTEGER")
 NAMES = (DOCUMENT_ID, DOCUMENT_VERSION, *FIELDS)
 COLUMNS = ", ".join(f'"{name}"' for name in NAMES)
 REPLACED = ", ".join(f'"{name}" = excluded."{name}"' for name in NAMES[1:])
@@ -47,6 +47,7 @@ UPSERT = f"""INSERT INTO documents ({COLUMNS}) VALUES ({", ".join("?" * len(NAME
     WHERE excluded.{DOCUMENT_VERSION} >= documents.{DOCUMENT_VERSION}"""
 PAGE_CACHE_KIB = 128 * 1024
 CHECKPOINT_PAGES = 16_000  # 64 MB of log: 10% faster than the default of 4 MB at 300,000 documents
+STEM = "nullif(rtrim(id, '0123456789'), id)"  # of a sentence's id: all but its number
 SCHEMA_HASH = hashlib.sha256(SCHEMA.encode()).hexdigest()[:8]
 
 
@@ -109,10 +110,11 @@ class SqliteIndex:
         with self._explained():
             return int(self._file.execute("SELECT count(*) FROM documents").fetchone()[0])
 
-    def remove(self, ids: Collection[str], groups: Collection[str] = ()) -> int:
-        """Remove the documents of these texts and groups."""
+    def remove(self, ids: Collection[str], groups: Collection[str] = (), split: Collection[str] = ()) -> int:
+        """Remove the documents of these texts, groups, and sentences of split texts."""
+        stems = [f"{name}#" for name in split]
         with self._writing() as file:
-            removed = _delete(file, "id", ids) + _delete(file, '"group"', groups)
+            removed = _delete(file, "id", ids) + _delete(file, '"group"', groups) + _delete(file, STEM, stems)
         if removed:
             self._wipe()
         return removed

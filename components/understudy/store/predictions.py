@@ -22,6 +22,8 @@ PREDICTIONS = pl.Schema(
         "date": pl.String(),  # the night, YYYY-MM-DD
         "stage": pl.String(),  # what decided: "first", the first stage, or "student"
         "windows": pl.Int64(),  # 1 for a text that fits into the model at once
+        "start": pl.Int64(),  # of a sentence: its first character in its text as the source has it; else null
+        "end": pl.Int64(),  # the character after its last
         "scored_at": pl.String(),  # UTC, when the night's manifest was made, so that a re-run gives the same bytes
     }
 )

@@ -22,6 +22,7 @@ MOST_ROWS = 20_000_000
 SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
 REQUIRED = ("id", "group", "text", "content", "label", "runner_up", "version", "date", "stage", "scored_at")
 PROBABILITIES = ("probability", "runner_up_probability")
+MOST_CHARS = 2**31 - 1  # of a text: where a sentence lies is a 32-bit number in Elasticsearch
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -32,6 +33,7 @@ class Rewrite(BaseModel):
     before: Digest
     after: Digest
     rows: Count
+    source_rows: Count
     labels: Mapping[str, Count]
     settled: Count
     unread_times: Count
@@ -48,12 +50,17 @@ class Part(BaseModel):
 
 
 class ShardRecord(BaseModel):
-    """What a shard says of itself once it is complete: `predictions/date=<night>/<version>/<shard>.json`."""
+    """What a shard says of itself once it is complete: `predictions/date=<night>/<version>/<shard>.json`.
+
+    Where texts are split into sentences, `rows` and what else counts texts counts sentences, and `source_rows` how many
+    rows of the source they are of; None where texts are not split. `refused` counts rows of the source.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
     format: Literal[1] = 1
     bundle: Version | None = None
     rows: Count
+    source_rows: Count | None = None
     labels: Mapping[str, Count] = {}
     refused: Mapping[str, Count]
     settled: Count = 0
@@ -63,9 +70,14 @@ class ShardRecord(BaseModel):
     segments: tuple[Part, ...]
 
     @property
+    def labelled_rows(self) -> int:
+        """Rows of the source that became predictions."""
+        return self.rows if self.source_rows is None else self.source_rows
+
+    @property
     def read_rows(self) -> int:
         """Rows of the source that the shard answered for: labelled or refused."""
-        return self.rows + sum(self.refused.values())
+        return self.labelled_rows + sum(self.refused.values())
 
 
 def is_segment(key: str) -> bool:
@@ -148,7 +160,7 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
 
     Raises:
         BadArtifact: it is no readable Parquet, a column is missing or of another kind, a value that must be there is
-            not, or a probability is none.
+            not, a probability is none, or a sentence lies nowhere.
     """
     table = codecs.read_table(data, where, PREDICTIONS, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE)
     nulls = [name for name in (*REQUIRED, "generation") if table[name].null_count()]
@@ -161,7 +173,16 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
         raise _damaged("a generation out of range", where)
     if not table["date"].str.contains(r"^\d{4}-\d{2}-\d{2}$").all():
         raise _damaged("a night that is no date", where)
+    if not _are_places(table["start"], table["end"]):
+        raise _damaged("a sentence that lies nowhere", where)
     return table
+
+
+def _are_places(start: pl.Series, end: pl.Series) -> bool:
+    """Whether every row is a text, which has no place, or a sentence: 0 <= start < end."""
+    is_text = start.is_null() & end.is_null()
+    is_sentence = (start >= 0) & (start < end) & (end <= MOST_CHARS)
+    return bool((is_text | is_sentence.fill_null(value=False)).all())
 
 
 def is_probability(values: pl.Series) -> bool:

@@ -15,6 +15,7 @@ import polars as pl
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.text.context import COLUMN
+from understudy.text.sentences import text_id_of
 
 Kind = Literal["id", "group"]
 
@@ -28,14 +29,26 @@ class Forgotten:
     def covers(self, table: pl.DataFrame) -> pl.Series:
         """Tell for each row, by its columns id and group, whether its text must be forgotten. Shape (rows,).
 
+        A text's id stands for its sentences too, which are named `<id>#<number>`.
+
         >>> gone = Forgotten(frozenset({tombstone("group", "g2")}))
         >>> gone.covers(pl.DataFrame({"id": ["a", "b"], "group": ["g1", "g2"]})).to_list()
         [False, True]
         """
         if not self.hashes:
             return pl.Series([False] * len(table), dtype=pl.Boolean)
-        found = [self._has("id", row[0]) or self._has("group", row[1]) for row in table.select("id", "group").rows()]
+        found = [self.covers_text(name, group) for name, group in table.select("id", "group").rows()]
         return pl.Series(found, dtype=pl.Boolean)
+
+    def covers_text(self, name: str | None, group: str | None) -> bool:
+        """Tell whether the text or sentence of an id and group must be forgotten.
+
+        >>> gone = Forgotten(frozenset({tombstone("id", "r1")}))
+        >>> gone.covers_text("r1", None), gone.covers_text("r1#2", None), gone.covers_text("r11#2", None)
+        (True, True, False)
+        """
+        text = text_id_of(name) if self.hashes and name is not None else None
+        return self._has("id", name) or self._has("id", text) or self._has("group", group)
 
     def without(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that need not be forgotten; no context of their groups stays, where they may stand."""
@@ -49,7 +62,7 @@ class Forgotten:
         return kept.with_columns(pl.when(~is_near).then(COLUMN).alias(COLUMN))
 
     def _has(self, kind: Kind, name: str | None) -> bool:
-        return name is not None and tombstone(kind, name) in self.hashes
+        return bool(self.hashes) and name is not None and tombstone(kind, name) in self.hashes
 
 
 NOTHING = Forgotten(frozenset())

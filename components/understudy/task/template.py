@@ -134,6 +134,8 @@ retention:
 # of other sections that the step reads.
 ingest:
   test_share: 0.35
+  split: none  # (default) sentences makes a text of each sentence, r1#1, r1#2 and so on of the text r1, in nights too
+  language: en  # (default) of the texts, by whose rules sentences end
 # label: {}
 # audit: {}
 # train: {}

@@ -1,20 +1,20 @@
 """Tell changed shares of the labels from changed content.
 
 When only the shares of the true labels move, texts of each label stay as they are, so each cell of label given and
-confidence gains or loses in proportion to what its texts truly are (label shift). What is left over when that is taken
-into account was not done by the shares.
+confidence gains or loses in proportion to what its texts truly are (label shift). That tells the new shares, and with
+them how many texts each level of confidence should have. What is left over there was not done by the shares.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.stats.drift.cells import Cells
 from understudy.stats.drift.summary import Summary
 from understudy.stats.metrics import Floats
 
 STEPS = 200
 CLOSE = 1e-9
-SPREADS = 5  # of what chance leaves: beyond its mean, where many cells make it nearly certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +26,33 @@ class Explained:
         after: and after, when texts of each label stayed as they were.
         left_over: share of the texts, in [0, 1], whose scores the shares do not explain (total variation).
         by_chance: what this would be on average by chance alone.
-        spread: standard deviation of that.
     """
 
     before: float
     after: float
     left_over: float
     by_chance: float
-    spread: float
 
     @property
     def is_base_rate(self) -> bool:
-        """Whether what is left over is about what chance leaves: twice its mean, less where many cells even it out."""
-        return self.left_over <= self.by_chance + min(self.by_chance, SPREADS * self.spread) + 0.02
+        """Whether what is left over is about what chance leaves."""
+        return self.left_over <= 2 * self.by_chance + 0.02
 
 
-def explain(before: Summary, after: Summary, probabilities: Floats, label: int) -> Explained:
+def explain(before: Summary, after: Summary, cells: Cells, label: int) -> Explained:
     """Explain a change of the scores by changed shares of the labels, as far as it goes.
 
     Args:
         before: texts of before the change.
         after: and after it.
-        probabilities: mean probabilities of the labels in each cell, shape (cells, labels).
+        cells: of the reference that both were summarised by.
         label: column of the label whose shares are told.
     """
-    old, new = before.cells / before.texts, after.cells / after.texts
-    shares = old @ probabilities
-    found = shifted_shares(new, probabilities, shares)
-    expected = shifted(old, probabilities, shares, found)
-    left_over = float(np.abs(new - expected).sum() / 2)
-    mean, spread = _by_chance(expected, before, after)
-    return Explained(float(shares[label]), float(found[label]), left_over, mean, spread)
+    shares = before.cells / before.texts @ cells.probabilities
+    found = shifted_shares(after.cells / after.texts, cells.probabilities, shares)
+    expected = shifted(before.levels / before.texts, cells.level_probabilities, shares, found)
+    left_over = float(np.abs(after.levels / after.texts - expected).sum() / 2)
+    return Explained(float(shares[label]), float(found[label]), left_over, _by_chance(expected, before, after))
 
 
 def shifted_shares(new: Floats, probabilities: Floats, shares: Floats) -> Floats:
@@ -86,7 +82,7 @@ def shifted_shares(new: Floats, probabilities: Floats, shares: Floats) -> Floats
 
 
 def shifted(old: Floats, probabilities: Floats, shares: Floats, new_shares: Floats) -> Floats:
-    """Shares of the cells when only the labels' shares move to `new_shares`; they add up to 1. Shape (cells,).
+    """Shares of cells or levels when only the labels' shares move to `new_shares`; they add up to 1.
 
     >>> certain = np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> shifted(np.array([0.9, 0.1]), certain, np.array([0.9, 0.1]), np.array([0.8, 0.2])).round(3).tolist()
@@ -96,12 +92,7 @@ def shifted(old: Floats, probabilities: Floats, shares: Floats, new_shares: Floa
     return np.asarray(moved / max(float(moved.sum()), CLOSE))
 
 
-def _by_chance(expected: Floats, before: Summary, after: Summary) -> tuple[float, float]:
-    """Half the absolute differences of two samples' shares: mean and deviation, groups taken as the texts that count.
-
-    The deviation takes the cells as independent.
-    """
+def _by_chance(expected: Floats, before: Summary, after: Summary) -> float:
+    """Mean of half the absolute differences of two samples' shares, groups taken as the number of texts that count."""
     rate = 1 / max(after.groups, 1) + 1 / max(before.groups, 1)
-    variances = expected * (1 - expected) * rate
-    mean = float(np.sqrt(2 / np.pi * variances).sum() / 2)
-    return mean, float(np.sqrt((1 - 2 / np.pi) * variances.sum()) / 2)
+    return float(np.sqrt(2 / np.pi * expected * (1 - expected) * rate).sum() / 2)

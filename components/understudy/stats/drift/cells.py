@@ -3,7 +3,8 @@
 When only the shares of the true labels change, a cell gains or loses by what its texts truly are; so the cells say
 whether that is all that happened (`attribution.py`). With two labels the probability of one says all, and the cells are
 bins of it. With more, neighbouring bins of a label are one cell until the reference has met it often enough, and the
-labels that it never gave share a cell.
+labels that it never gave share a cell. Levels of confidence are the same without the label: they say whether the model
+is as sure as it should be, for which the cells of many labels are too many.
 """
 
 from collections.abc import Mapping
@@ -34,12 +35,19 @@ class Cells:
     Attributes:
         place: cell by label given and bin of its probability, cut at BOUNDS; shape (labels, bins).
         probabilities: mean calibrated probabilities of the labels in each cell, shape (cells, labels).
+        level_probabilities: and at each level of confidence, shape (levels, labels).
         shares: mean probabilities over all texts, shape (labels,).
     """
 
     place: Codes
     probabilities: Floats
+    level_probabilities: Floats
     shares: Floats
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many cells and levels there are."""
+        return len(self.probabilities), len(self.level_probabilities)
 
     def of_texts(self, codes: Codes, probability: Floats) -> Codes:
         """Return the cell of each text, shape (texts,).
@@ -50,6 +58,10 @@ class Cells:
         """
         return np.asarray(self.place[codes, _bin_of(probability)])
 
+    def levels_of_texts(self, codes: Codes, probability: Floats) -> Codes:
+        """Return the level of confidence of each text, shape (texts,); arguments as of `of_texts`."""
+        return np.asarray(_levels(self.place)[codes, _bin_of(probability)])
+
     def as_record(self) -> dict[str, Any]:
         """Write them for JSON: of each cell's labels the likeliest."""
         labels = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :LISTED]
@@ -58,6 +70,7 @@ class Cells:
             "place": self.place.tolist(),
             "labels": labels.tolist(),
             "probabilities": np.round(listed, DECIMALS).tolist(),
+            "level_probabilities": np.round(self.level_probabilities, DECIMALS).tolist(),
             "shares": np.round(self.shares, DECIMALS).tolist(),
         }
 
@@ -74,8 +87,9 @@ class Cells:
         for name, found, size in (("place", place, len(listed)), ("labels", chosen, labels)):
             if ((found < 0) | (found >= size) | (found % 1 != 0)).any():
                 raise BadArtifact(f"A reference's '{name}' must be places below {size:,}. Restore the record.")
-        dense = completed(chosen.astype(np.int64), listed, shares)
-        return cls(place=place.astype(np.int64), probabilities=dense, shares=shares)
+        dense, rounded = completed(chosen.astype(np.int64), listed, shares), place.astype(np.int64)
+        of_levels = of_shape(record, "level_probabilities", (int(_levels(rounded).max()) + 1, labels))
+        return cls(place=rounded, probabilities=dense, level_probabilities=of_levels, shares=shares)
 
 
 def fit(space: "LabelSpace", codes: Codes, probability: Floats, probabilities: Floats, weights: Floats) -> Cells:
@@ -90,17 +104,41 @@ def fit(space: "LabelSpace", codes: Codes, probability: Floats, probabilities: F
     """
     bins = len(BOUNDS) + 1
     texts = np.bincount(codes * bins + _bin_of(probability), minlength=len(space) * bins).reshape(-1, bins)
-    place = _of_one_probability(space) if len(space) == 2 else _merged(texts)
-    size = int(place.max()) + 1
-    own = place[codes, _bin_of(probability)]
-    total = np.bincount(own, weights=weights, minlength=size)
-    sums = np.zeros((size, len(space)))
-    np.add.at(sums, own, weights[:, None] * probabilities)
-    shares = sums.sum(axis=0) / max(float(total.sum()), 1e-12) if len(codes) else np.full(len(space), 1 / len(space))
-    means = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-12)[:, None], _unmet(place, size, shares))
+    place = _of_one_probability(space.sides[-1]) if len(space) == 2 else _merged(texts)
+    bins_of_texts = _bin_of(probability)
+    shares = np.average(probabilities, axis=0, weights=weights) if len(codes) else np.full(len(space), 1 / len(space))
+    means, of_levels = (
+        _means(where, where[codes, bins_of_texts], probabilities, weights, shares) for where in (place, _levels(place))
+    )
     chosen = np.argsort(-means, axis=1, kind="stable")[:, :LISTED]
     dense = completed(chosen, np.take_along_axis(means, chosen, axis=1), shares)
-    return Cells(place=place, probabilities=dense, shares=shares)
+    return Cells(place=place, probabilities=dense, level_probabilities=of_levels, shares=shares)
+
+
+def _means(place: Codes, own: Codes, probabilities: Floats, weights: Floats, shares: Floats) -> Floats:
+    """Mean probabilities of the texts of each cell, shape (cells, labels).
+
+    Args:
+        place: cell by label given and bin, shape (labels, bins).
+        own: cell of each text, shape (texts,).
+        probabilities: shape (texts, labels).
+        weights: shape (texts,).
+        shares: what stands in for half of a cell without texts; the labels given there are the other half.
+    """
+    size = int(place.max()) + 1
+    total = np.bincount(own, weights=weights, minlength=size)
+    sums = np.zeros((size, len(place)))
+    np.add.at(sums, own, weights[:, None] * probabilities)
+    given = np.zeros((size, len(place)))
+    for label, row in enumerate(place):
+        given[np.unique(row), label] = 1.0
+    unmet = (given / np.maximum(given.sum(axis=1, keepdims=True), 1) + shares) / 2
+    return np.where(total[:, None] > 0, sums / np.maximum(total, 1e-12)[:, None], unmet)
+
+
+def _levels(place: Codes) -> Codes:
+    """Level of confidence by label given and bin: with two labels a cell is one, else a bin is. (labels, bins)."""
+    return place if len(place) == 2 else np.broadcast_to(np.arange(place.shape[1]), place.shape)
 
 
 def completed(chosen: Codes, listed: Floats, shares: Floats) -> Floats:
@@ -122,11 +160,10 @@ def _bin_of(probability: Floats) -> Codes:
     return np.searchsorted(BOUNDS, probability, side="right")
 
 
-def _of_one_probability(space: "LabelSpace") -> Codes:
-    """Bins of the probability of the label that is looked for, by label given and its probability."""
+def _of_one_probability(sought: int) -> Codes:
+    """Bins of the probability of the label that is looked for, by which of two is given and its probability."""
     ends = np.array([0.0, *BOUNDS, 1.0])
     middle = (ends[1:] + ends[:-1]) / 2
-    sought = space.sides[-1]
     rows = [np.searchsorted(EDGES, middle if code == sought else 1 - middle, side="right") for code in range(2)]
     return np.stack(rows)
 
@@ -154,11 +191,3 @@ def _merged(texts: Codes) -> Codes:
         cell += 1
     place[np.setdiff1d(np.arange(labels), met)] = cell
     return place
-
-
-def _unmet(place: Codes, size: int, shares: Floats) -> Floats:
-    """What stands in for a cell without texts: half of the labels given there, half of all. (cells, labels)."""
-    given = np.zeros((size, len(place)))
-    for label, row in enumerate(place):
-        given[np.unique(row), label] = 1.0
-    return np.asarray((given / np.maximum(given.sum(axis=1, keepdims=True), 1) + shares) / 2)

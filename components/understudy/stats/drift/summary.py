@@ -44,6 +44,7 @@ class Summary:
         group_residual_squares: as residual_squares, but of the groups' sums over all labels, shape (measures,).
         group_residual_crosses: these sums times the group's texts, shape (measures,).
         cells: texts by cell of the reference, shape (cells,).
+        levels: texts by level of confidence, shape (levels,).
     """
 
     texts: float
@@ -58,6 +59,7 @@ class Summary:
     group_residual_squares: Floats
     group_residual_crosses: Floats
     cells: Floats
+    levels: Floats
 
     def __add__(self, other: "Summary") -> "Summary":
         """Add up texts of different groups.
@@ -65,11 +67,11 @@ class Summary:
         Raises:
             BadArtifact: the two are of different labels or cells.
         """
-        mine, its = ((len(one.counts), len(one.cells)) for one in (self, other))
+        mine, its = ((len(one.counts), len(one.cells), len(one.levels)) for one in (self, other))
         if mine != its:
             raise BadArtifact(
-                f"Summaries of one bundle must be of the same labels and cells, got {mine} and {its}. Restore the "
-                "records of its nights."
+                f"Summaries of one bundle must be of the same labels, cells and levels, got {mine} and {its}. Restore "
+                "the records of its nights."
             )
         return Summary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Summary)})
 
@@ -97,6 +99,7 @@ class Summary:
             groups=int(numbers["groups"]),
             group_squares=numbers["group_squares"],
             cells=of_shape(record, "cells", (None,)),
+            levels=of_shape(record, "levels", (None,)),
             **{name: of_shape(record, name, shape) for name, shape in shapes.items()},
         )
 
@@ -108,12 +111,13 @@ def _plain(values: Floats) -> list[Any]:
     return [int(value) if value == int(value) else value for value in np.round(values, DECIMALS).tolist()]
 
 
-def empty(labels: int, parts: int) -> Summary:
+def empty(labels: int, parts: int, levels: int) -> Summary:
     """Return the summary of no text.
 
     Args:
         labels: how many there are.
         parts: cells of the reference.
+        levels: of confidence there.
     """
     none, of_label, of_both = np.zeros(len(MEASURES)), np.zeros(labels), np.zeros((labels, len(MEASURES)))
     return Summary(
@@ -129,6 +133,7 @@ def empty(labels: int, parts: int) -> Summary:
         group_residual_squares=none,
         group_residual_crosses=none,
         cells=np.zeros(parts),
+        levels=np.zeros(levels),
     )
 
 
@@ -166,10 +171,10 @@ class Reference:
         summary = Summary.of_record(record.get("summary") or {})
         labels = len(summary.counts)
         found = Cells.of_record(record.get("cells") or {}, labels)
-        if len(found.probabilities) != len(summary.cells):
+        sizes, own = (len(summary.cells), len(summary.levels)), found.sizes
+        if sizes != own:
             raise BadArtifact(
-                f"A reference must count its texts in its own cells, got {len(summary.cells)} counts of "
-                f"{len(found.probabilities)} cells. Restore the record."
+                f"A reference must count its texts in its own cells and levels, {own}, got {sizes}. Restore the record."
             )
         return cls(
             summary=summary,
@@ -204,10 +209,11 @@ def describe(
     found = of_columns(
         groups,
         codes,
+        labels=len(space),
         residuals=_beside_other_groups(measures, codes, groups, weight, overall),
         cells=parts.of_texts(codes, table["probability"].to_numpy()),
-        labels=len(space),
-        parts=len(parts.probabilities),
+        levels=parts.levels_of_texts(codes, table["probability"].to_numpy()),
+        sizes=parts.sizes,
         weights=weight,
     )
     summary = replace(found, residuals=np.zeros_like(means))
@@ -222,19 +228,19 @@ def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) ->
         space: the labels, those of the reference.
         reference: of the bundle.
     """
-    parts = len(reference.cells.probabilities)
     if not len(table):
-        return empty(len(space), parts)
+        return empty(len(space), *reference.cells.sizes)
     codes = space.codes(table["label"])
     bits = words.mean_surprise(words.words_of(table["text"]), reference.counts, len(table))
     residuals = measured(table, space, codes, bits) - reference.means[codes]
     return of_columns(
         table["group"].to_numpy(),
         codes,
+        labels=len(space),
         residuals=np.nan_to_num(residuals, nan=0.0),  # a text without words surprises nobody
         cells=reference.cells.of_texts(codes, table["probability"].to_numpy()),
-        labels=len(space),
-        parts=parts,
+        levels=reference.cells.levels_of_texts(codes, table["probability"].to_numpy()),
+        sizes=reference.cells.sizes,
     )
 
 
@@ -285,10 +291,11 @@ def of_columns(
     groups: Any,
     codes: Codes,
     *,
+    labels: int,
     residuals: Floats,
     cells: Codes,
-    labels: int,
-    parts: int,
+    levels: Codes,
+    sizes: tuple[int, int],
     weights: Floats | None = None,
 ) -> Summary:
     """Put texts into a few numbers from their columns.
@@ -296,14 +303,16 @@ def of_columns(
     Args:
         groups: of each text, shape (texts,).
         codes: columns of the labels given, shape (texts,).
+        labels: how many there are.
         residuals: measures less the reference's mean for the label, shape (texts, measures).
         cells: of each text, shape (texts,).
-        labels: how many there are.
-        parts: how many cells there are.
+        levels: of each text, shape (texts,).
+        sizes: how many cells and levels there are.
         weights: of the texts, shape (texts,).
 
     >>> one, two = np.array([0, 0, 1]), np.array([1, 0, 0])  # group 0 has a text of either label, group 1 one more
-    >>> found = of_columns(one, two, residuals=np.ones((3, 3)), cells=np.zeros(3, int), labels=2, parts=1)
+    >>> cells = np.zeros(3, int)
+    >>> found = of_columns(one, two, labels=2, residuals=np.ones((3, 3)), cells=cells, levels=cells, sizes=(1, 1))
     >>> found.counts.tolist(), found.count_squares.tolist(), found.count_crosses.tolist(), found.group_squares
     ([2.0, 1.0], [2.0, 1.0], [3.0, 2.0], 5.0)
     """
@@ -327,7 +336,8 @@ def of_columns(
         residual_crosses=_sums(of_pairs, own, met, labels),
         group_residual_squares=(sums**2).sum(axis=0),
         group_residual_crosses=texts @ sums,
-        cells=_binned(cells, weight, parts),
+        cells=_binned(cells, weight, sizes[0]),
+        levels=_binned(levels, weight, sizes[1]),
     )
 
 

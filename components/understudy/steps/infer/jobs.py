@@ -17,12 +17,15 @@ from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import Context, load_card
 from understudy.task.sections import CascadeConfig
-from understudy.task.settings import Overrides
+from understudy.task.settings import Overrides, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One shard, and all that is needed to label it."""
+    """One shard, and all that is needed to label it.
+
+    `language`: of the texts, which are split into sentences; None where they are taken whole.
+    """
 
     manifest: Manifest
     shard: int
@@ -30,6 +33,7 @@ class Job:
     config: InferConfig
     checked_share: float
     store: Store
+    language: str | None
     context: Context | None = None  # of the bundle's card: what its student was taught with
 
     @property
@@ -96,8 +100,8 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    context = load_card(bundle.folder).context
-    return Job(manifest, index, suited, config, settings.of(CascadeConfig).checked_share, store, context)
+    share, context = settings.of(CascadeConfig).checked_share, load_card(bundle.folder).context
+    return Job(manifest, index, suited, config, share, store, _sentence_language(settings), context)
 
 
 def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
@@ -119,9 +123,13 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
     looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share = settings.of(CascadeConfig).checked_share
+    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings)
     numbers = range(len(manifest.shards))
-    return [Job(manifest, number, suited, config, share, store, card.context) for number in numbers]
+    return [Job(manifest, number, suited, config, share, store, language, card.context) for number in numbers]
+
+
+def _sentence_language(settings: Settings) -> str | None:
+    return str(settings.value("ingest.language")) if settings.value("ingest.split") == "sentences" else None
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:

@@ -21,6 +21,7 @@ from understudy.store.segments import PROBABILITIES, ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
 from understudy.text.context import COLUMN, seen
 from understudy.text.numbers import count
+from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 SCORED = ("content", "label", "probability", "runner_up", "runner_up_probability", "windows", "stage")
@@ -38,6 +39,7 @@ KEYED = pl.Schema(
 )
 ANSWERED = KEYED.names()[2:]
 COUNTED = ("settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
+Place = tuple[int, int]  # of a sentence in its text: first character, and the one after its last
 SHOWN = 3  # labels in a headline
 MOST_REPEATED = 50_000  # texts of this shard that are known by their hash while it runs
 
@@ -50,18 +52,26 @@ class Segment:
         index: place in the shard, from 0.
         rows: sound ones.
         refusals: the others.
+        places: of the rows, where they are sentences; None where they are whole texts.
+        source_rows: how many rows of the source these sentences are of.
     """
 
     index: int
     rows: Sequence[Row]
     refusals: Sequence[Refusal]
+    places: Sequence[Place] | None = None
+    source_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a segment, a shard or several came to, in texts; `labels` by name, `refused` by reason."""
+    """What a segment, a shard or several came to, in texts; `labels` by name, `refused` by reason.
+
+    `source_rows`: rows of the source that the texts are of, more than one of each where it is split into sentences.
+    """
 
     texts: int = 0
+    source_rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     scored: int = 0
@@ -80,20 +90,23 @@ class Tally:
         """Return what the record of a complete shard says: nothing is scored, all is kept."""
         counts = {name: getattr(record, name) for name in COUNTED}
         labels, refused = Counter(dict(record.labels)), Counter(dict(record.refused))
-        return cls(texts=record.rows, kept=record.rows, labels=labels, refused=refused, **counts)
+        texts, rows = record.rows, record.labelled_rows
+        return cls(texts=texts, source_rows=rows, kept=texts, labels=labels, refused=refused, **counts)
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self, *, is_split: bool) -> dict[str, Any]:
         """Return what the shard's record says."""
         counts = {name: getattr(self, name) for name in COUNTED}
         by_name = {name: dict(sorted(getattr(self, name).items())) for name in ("labels", "refused")}
-        return {"rows": self.texts, **by_name, **counts}
+        source = {"source_rows": self.source_rows} if is_split else {}
+        return {"rows": self.texts, **source, **by_name, **counts}
 
-    def metrics(self, positive: str | None) -> dict[str, float]:
+    def metrics(self, positive: str | None, *, is_split: bool) -> dict[str, float]:
         """Return the step's metrics: positives where a label is looked for, unread times where there are any."""
         counts = {name: getattr(self, name) for name in ("scored", "settled", "checked", "missed")}
         unread = {"unread_times": self.unread_times} if self.unread_times else {}
         found = {} if positive is None else {"positives": self.labels[positive]}
-        return {"texts": self.texts, **found, "refused": self.refused.total(), **counts, **unread}
+        source = {"source_texts": self.source_rows} if is_split else {}
+        return {"texts": self.texts, **source, **found, "refused": self.refused.total(), **counts, **unread}
 
 
 class Answer(NamedTuple):
@@ -149,12 +162,37 @@ def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
         replace(refusal, id=None, group=None) if nameless else refusal
         for refusal, nameless in zip(segment.refusals, is_nameless, strict=True)
     ]
-    refusals += [
-        Refusal(row.file, row.number, None, FORGOTTEN, "somebody asked to forget it", is_fault=False)
-        for row, gone in zip(segment.rows, is_gone, strict=True)
-        if gone
-    ]
+    refusals += [_forgotten(row) for row, gone in zip(segment.rows, is_gone, strict=True) if gone]
     return Segment(segment.index, rows, refusals)
+
+
+def in_sentences(segment: Segment, language: str, forgotten: Forgotten) -> Segment:
+    """Make a row of each sentence, in the group of its text, without those that somebody asked to forget.
+
+    A text whose id could be a sentence's is refused, and one of which each sentence must be forgotten.
+    """
+    rows: list[Row] = []
+    places: list[Place] = []
+    refusals, source_rows = list(segment.refusals), 0
+    for row in segment.rows:
+        name, group, before = str(row.cells["id"]), row.cells.get("group"), len(rows)
+        if text_id_of(name) is not None:
+            refusals.append(Refusal(row.file, row.number, name, "sentence_id", TAKEN, group=group))
+            continue
+        for one in sentences(str(row.cells["text"]), language):
+            own = sentence_id(name, one.number)
+            if not forgotten.covers_text(own, None):
+                said = {"id": own, "text": str(row.cells["text"])[one.start : one.end], "group": group or name}
+                rows.append(replace(row, cells={**row.cells, **said}))
+                places.append((row.lead + one.start, row.lead + one.end))
+        source_rows += len(rows) > before
+        if len(rows) == before:
+            refusals.append(_forgotten(row))
+    return Segment(segment.index, rows, refusals, places, source_rows)
+
+
+def _forgotten(row: Row) -> Refusal:
+    return Refusal(row.file, row.number, None, FORGOTTEN, "somebody asked to forget it", is_fault=False)
 
 
 def _covered(names: Sequence[tuple[str | None, str | None]], forgotten: Forgotten) -> list[bool]:
@@ -284,7 +322,7 @@ def scored(table: pl.DataFrame, labels: Sequence[str], where: str) -> pl.DataFra
 
 
 def predicted(
-    rows: Sequence[Row],
+    segment: Segment,
     contents: Sequence[str],
     answered: Sequence[Answer],
     bundle: Bundle,
@@ -293,13 +331,14 @@ def predicted(
     """Make the table of a segment's predictions.
 
     Args:
-        rows: the texts, in order.
+        segment: its rows are the texts, in order.
         contents: hashes of what is read of them.
         answered: the bundle's answer to each.
         bundle: what answered.
         about: generation, date, scored_at.
     """
-    names, cells = bundle.space.names, [row.cells for row in rows]
+    names, cells = bundle.space.names, [row.cells for row in segment.rows]
+    places = segment.places if segment.places is not None else [(None, None)] * len(cells)
     columns = {
         "id": [cell["id"] for cell in cells],
         "group": [cell.get("group") or cell["id"] for cell in cells],
@@ -312,6 +351,8 @@ def predicted(
         "runner_up_probability": [answer.runner_up_probability for answer in answered],
         "stage": [FIRST if answer.is_settled else STUDENT for answer in answered],
         "windows": [answer.windows for answer in answered],
+        "start": [start for start, _ in places],
+        "end": [end for _, end in places],
     }
     constant = {"threshold": bundle.rule.threshold, "version": bundle.version, **about}
     table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
@@ -357,6 +398,7 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
     settled, drawn, missed = checked(bundle, table, share, {content_of(text): text for text in behind_turns})
     return Tally(
         texts=len(table),
+        source_rows=len(table) if segment.places is None else segment.source_rows,
         labels=Counter(table["label"].to_list()),
         refused=Counter(refusal.reason for refusal in segment.refusals),
         settled=settled,
@@ -399,15 +441,18 @@ def keyed(scored: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def headline(name: str, tally: Tally, positive: str | None) -> str:
+def headline(name: str, tally: Tally, positive: str | None, *, is_split: bool = False) -> str:
     """Write what a shard came to, with the label that is looked for, or the commonest ones.
+
+    Where texts were split it begins "498 sentences of 120 texts labelled".
 
     >>> labels, empty = Counter(tip=41, other=457), Counter(empty_text=2)
     >>> headline("2026-11-01/00", Tally(texts=498, labels=labels, refused=empty, scored=400), "tip")
     "2026-11-01/00: 498 texts labelled, 41 'tip', 98 known already; 2 rows refused: empty_text 2"
     """
     shown = [(positive, tally.labels[positive])] if positive is not None else tally.labels.most_common(SHOWN)
-    sentence = f"{name}: {count(tally.texts, 'text')} labelled"
+    split = f"{count(tally.texts, 'sentence')} of {count(tally.source_rows, 'text')}"
+    sentence = f"{name}: {split if is_split else count(tally.texts, 'text')} labelled"
     sentence += "".join(f", {count(number)} '{label}'" for label, number in shown)
     if positive is None and len(tally.labels) > SHOWN:
         sentence += f" and {count(len(tally.labels) - SHOWN, 'label')} more"

@@ -35,6 +35,7 @@ class Limits(BaseModel):
     texts_per_segment: int = Field(ge=1, le=MOST)
     chars_per_segment: int = Field(ge=1, le=MOST)
     max_chars: int = Field(ge=1, le=MOST)
+    language: str | None = Field(default=None, max_length=100)  # of the sentences; None for whole texts
 
 
 def run(
@@ -54,7 +55,8 @@ def run(
     that is killed goes on where it stopped, and of two on the same shard each segment is kept once. A text that was
     scored by the same bundle is not scored again. A text that somebody asks to forget meanwhile is gone when the worker
     ends; until then it may stand in a segment. A text too long for the model is read in windows of max_length
-    tokens, one after another; its score is the mean of theirs, weighted by their tokens.
+    tokens, one after another; its score is the mean of theirs, weighted by their tokens. Where ingest.split says so,
+    each sentence of a text is labelled by itself, under the text's id with "#" and its number.
 
     Args:
         predictions: summary.json; with --bundle also the segments, in the folders predictions and refusals.
@@ -72,7 +74,8 @@ def run(
     Returns:
         metrics texts, positives where a label is looked for, refused and scored; settled by the first stage, of these
         checked by the student too, and of these missed: the student gives them another label; unread_times where there
-        are any. summary.json has the texts by label.
+        are any; where texts are split, texts are sentences and source_texts their texts. summary.json has the texts by
+        label.
 
     Raises:
         BadInput: the arguments name neither a shard of a night nor a bundle and texts.
@@ -91,14 +94,16 @@ def run(
     total = sum((label_shard(job) for job in shards), start=Tally())
 
     manifest = shards[0].manifest
+    is_split = shards[0].language is not None
     summary = {"date": manifest.date, "bundle": manifest.bundle, "texts": total.texts}
+    summary |= {"source_texts": total.source_rows} if is_split else {}
     summary |= {name: dict(sorted(getattr(total, name).items())) for name in ("labels", "refused")}
     (predictions / SUMMARY).write_bytes(codecs.as_json(summary))
     name = shards[0].name if len(shards) == 1 else manifest.date
-    headline = rules.headline(name, total, manifest.positive_label)
+    headline = rules.headline(name, total, manifest.positive_label, is_split=is_split)
     if bundle is not None and manifest.passed_over:  # of a night, the step shard has said it
         headline += f"; {told(manifest.passed_over_names, manifest.passed_over)}"
-    return Result(headline, total.metrics(manifest.positive_label), {"shard": name})
+    return Result(headline, total.metrics(manifest.positive_label, is_split=is_split), {"shard": name})
 
 
 def label_shard(job: Job) -> Tally:
@@ -113,9 +118,10 @@ def label_shard(job: Job) -> Tally:
 
     # the limits of whoever began the shard hold: with others, segments would hold other rows
     key = manifests.limits_key(job.manifest, job.shard)
-    job.store.put_if_absent(key, codecs.as_json({name: getattr(job.config, name) for name in Limits.model_fields}))
+    job.store.put_if_absent(key, codecs.as_json(_limits(job).model_dump(exclude_none=True)))
     limits = codecs.read_as(Limits, job.store.read(key), job.store.locate(key))
-    begun = replace(job, config=replace(job.config, **limits.model_dump()))
+    config = replace(job.config, **limits.model_dump(exclude={"language"}))
+    begun = replace(job, config=config, language=limits.language)
     known = Known(_remembered(job))
 
     def label() -> Tally:
@@ -126,6 +132,11 @@ def label_shard(job: Job) -> Tally:
         return tally
 
     return contend(label, "A shard's record", job.store.locate(manifests.shard_key(job.manifest, job.shard)))
+
+
+def _limits(job: Job) -> Limits:
+    names = Limits.model_fields.keys() - {"language"}
+    return Limits(**{name: getattr(job.config, name) for name in names}, language=job.language)
 
 
 def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
@@ -165,14 +176,17 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
     with track(job.size, "infer: texts labelled") as progress:
         for rows in rules.segments(job.rows(forgotten), job.config.texts_per_segment, job.config.chars_per_segment):
             segment = rules.without_forgotten(rows, forgotten)
+            if job.language is not None:
+                segment = rules.in_sentences(segment, job.language, forgotten)
             table, part, figures = _label(job, segment, known, forgotten)
             parts.append(part)
             scored.append(table.select(rules.SCORED))
             tally += figures
-            progress.advance(len(table) + len(segment.refusals))
+            progress.advance(figures.source_rows + len(segment.refusals))
 
     about = {"format": manifests.FORMAT, "shard": job.name, "bundle": job.manifest.bundle, "segments": parts}
-    answers, record = codecs.as_parquet(pl.concat(scored)), codecs.as_json({**about, **tally.as_record()})
+    said = tally.as_record(is_split=job.language is not None)
+    answers, record = codecs.as_parquet(pl.concat(scored)), codecs.as_json({**about, **said})
     update(job.store, manifests.scored_key(job.manifest, job.shard), lambda _: answers, "What a shard scored")
     update(job.store, manifests.shard_key(job.manifest, job.shard), lambda _: record, "A shard's record")
     return tally
@@ -217,7 +231,7 @@ def _predict(job: Job, segment: Segment, known: Known) -> tuple[pl.DataFrame, in
     answers, scored = rules.answers(job.bundle, read, contents, known)
     manifest = job.manifest
     about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
-    return rules.predicted(segment.rows, contents, answers, job.bundle, about), scored
+    return rules.predicted(segment, contents, answers, job.bundle, about), scored
 
 
 def _put(store: Store, key: str, data: bytes, forgotten: Forgotten) -> Stored:

@@ -1,6 +1,8 @@
 """Define the settings of the step ingest."""
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy.task.settings import require
 
@@ -19,6 +21,9 @@ class IngestConfig:
             in calibration also calibrate.min_per_label, which the step calibrate will ask for.
         max_refused_share: largest share of faulty rows in the texts, or in the labels, with which the run goes on.
         max_chars: longest text, in characters.
+        split: "sentences" makes a text of each sentence, with the text as its group, here and in nights; "none" takes
+            texts whole.
+        language: of the texts, by whose rules sentences end; a code such as "en" or "de".
         near_duplicate: Jaccard similarity of character shingles from which two texts count as near-duplicates.
         fold_near_duplicates: also keep only one of each family of near-duplicates in the pool.
         seed: of the assignment of groups to splits.
@@ -30,6 +35,8 @@ class IngestConfig:
     min_per_label: int = 5
     max_refused_share: float = 0.05
     max_chars: int = 100_000
+    split: Literal["none", "sentences"] = "none"
+    language: str = "en"
     near_duplicate: float = 0.8
     fold_near_duplicates: bool = False
     seed: int = 0
@@ -47,6 +54,10 @@ class IngestConfig:
             f"max_refused_share must be between 0 and 1, got {self.max_refused_share}.",
         )
         require(self.max_chars >= 1, f"max_chars must be at least 1, got {self.max_chars}.")
+        require(
+            re.fullmatch(r"[a-z]{2,3}(-[a-z]+)*", self.language) is not None,
+            f"language must be a code such as 'en', got '{self.language}'.",
+        )
         require(
             0 < self.near_duplicate <= 1, f"near_duplicate must be above 0 and at most 1, got {self.near_duplicate}."
         )

@@ -161,7 +161,9 @@ def _commonest(gold: pl.DataFrame, card: Card) -> str:
     return max(card.label_names, key=lambda name: counts.get(name, 0))
 
 
-def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) -> dict[str, float]:
+def measure(
+    division: Division, refused: pl.DataFrame, rows: int, card: Card, sentences: int | None = None
+) -> dict[str, float]:
     """Count what came out.
 
     Args:
@@ -169,6 +171,7 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
         refused: all refusals.
         rows: rows of the texts files.
         card: its labels and budget.
+        sentences: of all texts; None where these are taken whole.
 
     Returns:
         counts, and the share of the label that is looked for (of the commonest where there is none) among all human
@@ -182,7 +185,8 @@ def measure(division: Division, refused: pl.DataFrame, rows: int, card: Card) ->
     shown = "positive" if card.positive_label else "commonest"
     reasons = refused.group_by("reason").len().sort("reason").iter_rows()
     return {
-        "texts": rows,
+        "texts": rows if sentences is None else sentences,
+        **({} if sentences is None else {"source_texts": rows}),
         "pool": len(division.pool),
         "labels": len(gold),
         **sizes,
@@ -203,15 +207,17 @@ def label_shown(gold: pl.DataFrame, card: Card) -> str:
 def headline(metrics: Mapping[str, float], refused: pl.DataFrame, label: str) -> str:
     """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
 
-    Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)".
+    Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)". Where texts were
+    split it begins "2,120 sentences of 410 texts".
     """
     parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
     faults = refused.filter("is_fault")
     parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
     reasons = "; ".join(filter(None, parts))
     share = metrics.get("positive_share_test", metrics.get("commonest_share_test", 0.0))
+    split = f" sentences of {metrics['source_texts']:,}" if "source_texts" in metrics else ""
     return (
-        f"{metrics['texts']:,} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
+        f"{metrics['texts']:,}{split} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
         f"(test {metrics['test']:,}, {share:.0%} {label}), {metrics['refused']:,} refused"
         + (f" ({reasons})" if reasons else "")
     )

@@ -23,6 +23,7 @@ from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
 from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
+from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
@@ -49,12 +50,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Sound texts and votes with what was refused of either, and how many rows the two files have."""
+    """Sound texts and votes with what was refused of either, and how many rows the two files have.
+
+    `sentences`: how many the texts have in all; None where they are taken whole.
+    """
 
     texts: Sorted
     votes: Sorted
     text_rows: int
     label_rows: int
+    sentences: int | None
 
 
 def run(
@@ -70,6 +75,9 @@ def run(
     overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Read texts and human labels, refuse what cannot serve, and divide the rest with the test split behind a wall.
+
+    Where the setting split says so, each sentence is a text of its own: its id is that of its text with "#" and its
+    number, which is what human labels name, and its group that of its text, whose id stands for one that is missing.
 
     A faulty row is refused with its reason; a faulty file, card or store ends the run before anything is written, with
     all faults at once. Groups keep the split they once got; answers to review queues, which the store holds, go to
@@ -101,7 +109,7 @@ def run(
     _remember(given, read)
     _write(division, given.card_text, snapshot, pool, gold, test)
     tables.write(all_refused, tables.Refusals, refused)
-    metrics = rules.measure(division, all_refused, read.text_rows, given.card)
+    metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
     said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
@@ -146,7 +154,7 @@ def _read(given: Given) -> Read:
     forgotten = tombstones.read(given.store)
     table = turns.with_context(table, given.card.context, forgotten)
     table = table.drop([name for name in RESERVED_FOR_ROWS if name in table.columns])
-    texts = text_rules.without_forgotten(text_rules.sound(table, turned_away), forgotten)
+    texts, sentences = _in_sentences(given, text_rules.sound(table, turned_away), forgotten)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
@@ -154,10 +162,20 @@ def _read(given: Given) -> Read:
     table, misplaced = _beside_their_text(table, texts.kept)
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
-    sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away)
-    read = Read(texts, sound, text_rows, len(table) + len(turned_away))
+    is_split = sentences is not None
+    sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away, is_split=is_split)
+    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences)
     _require_few_faults(given, read, sound.refused)
     return read
+
+
+def _in_sentences(given: Given, texts: Sorted, forgotten: Forgotten) -> tuple[Sorted, int | None]:
+    """Refuse what must be forgotten, and split the rest where the card says so; also how many sentences there are."""
+    texts = text_rules.without_forgotten(texts, forgotten)
+    if given.config.split == "none":
+        return texts, None
+    split = text_rules.in_sentences(texts, given.config.language)
+    return text_rules.without_forgotten(split, forgotten), len(split.kept)
 
 
 def _beside_their_text(votes: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.DataFrame, list[Refusal]]:

@@ -13,6 +13,7 @@ from understudy.text.context import COLUMN
 from understudy.text.duplicates import Match, fold, nearest
 from understudy.text.normalise import content_hash
 from understudy.text.seen import seen_of
+from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,22 @@ def without_forgotten(texts: Sorted, forgotten: Forgotten) -> Sorted:
     is_gone = forgotten.covers(texts.kept)
     gone = refuse(texts.kept.filter(is_gone), "forgotten", pl.lit("somebody asked to forget it"))
     return Sorted(texts.kept.filter(~is_gone), pl.concat([texts.refused, gone]))
+
+
+def in_sentences(texts: Sorted, language: str) -> Sorted:
+    """Make a text of each sentence, in the group of its text; a text whose id could be a sentence's is refused."""
+    is_taken = pl.Series([text_id_of(name) is not None for name in texts.kept["id"]], dtype=pl.Boolean)
+    taken = refuse(texts.kept.filter(is_taken), "sentence_id", pl.lit(TAKEN), pl.lit(value=True))
+    whole = texts.kept.filter(~is_taken).drop("order")
+    found = [(name, text, sentences(text, language)) for name, text in whole.select("id", "text").iter_rows()]
+    columns = {
+        "id": [[sentence_id(name, one.number) for one in ours] for name, _, ours in found],
+        "text": [[text[one.start : one.end] for one in ours] for _, text, ours in found],
+        "content": [[content_hash(text[one.start : one.end]) for one in ours] for _, text, ours in found],
+    }
+    lists = [pl.Series(name, cells, dtype=pl.List(pl.String)) for name, cells in columns.items()]
+    split = whole.with_columns(lists).explode(list(columns)).with_row_index("order")
+    return Sorted(split.select(texts.kept.columns), pl.concat([texts.refused, taken]))
 
 
 def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool) -> Parted:

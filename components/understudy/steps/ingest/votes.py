@@ -8,12 +8,16 @@ from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
 from understudy.store.tables import SPLITS
+from understudy.text.sentences import SENTENCE_ID
 
 LISTED = 10  # labels that a refusal names
+SPLIT = "the text '{}' is split into sentences: label these, by its id with '#' and the sentence's number"
 RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
-def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Sequence[Refusal]) -> Sorted:
+def sound(
+    votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Sequence[Refusal], *, is_split: bool = False
+) -> Sorted:
     """Keep the votes that name a known text, label and split.
 
     Args:
@@ -21,11 +25,18 @@ def sound(votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Se
         texts: the run's texts, sound and refused.
         names: the card's labels.
         refusals: what `sources` refused of the file.
+        is_split: the sound texts are sentences, and a label names one of these.
     """
-    known, turned_away = (table["id"].drop_nulls().implode() for table in (texts.kept, texts.refused))
-    is_known, is_new = pl.col("id").is_in(known), pl.col("is_new")
+    known, turned_away = (table["id"].drop_nulls() for table in (texts.kept, texts.refused))
+    split = known.str.extract(SENTENCE_ID).unique() if is_split else known.clear()
+    is_known, is_new = pl.col("id").is_in(known.implode()), pl.col("is_new")
+    is_turned_away = pl.col("id").is_in(turned_away.implode())
+    if is_split:
+        text_id, away = pl.col("id").str.extract(SENTENCE_ID), turned_away.filter(~turned_away.is_in(split.implode()))
+        is_turned_away |= text_id.is_in(away.implode()).fill_null(value=False)
     checks = (
-        (is_known | ~pl.col("id").is_in(turned_away), "text_refused", pl.lit("the text of this id was refused"), False),
+        (~pl.col("id").is_in(split.implode()), "split_text", pl.format(SPLIT, "id"), True),
+        (is_known | ~is_turned_away, "text_refused", pl.lit("the text of this id was refused"), False),
         (is_known | is_new, "absent_text", pl.lit("no text of this run has this id"), False),
         (is_known, "unknown_id", pl.format("no text has the id '{}'", "id"), True),
         (pl.col("label").is_in(list(names)), "unknown_label", _none_of("label", names), True),

@@ -171,7 +171,7 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
 def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:
     """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
     rows = {key: count for night in reversed(recent) for key, count in night.segments.items()}
-    total, gone = sum(night.manifest.texts for night in recent), tombstones.read(store)
+    total, gone = sum(rows.values()), tombstones.read(store)
     chosen = segments.spread(list(rows), total, most)
     parts = []
     for key in chosen:

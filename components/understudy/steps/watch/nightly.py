@@ -39,10 +39,11 @@ RARE = 1.5  # mentions that a word's bucket may have in the reference, for each 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the watch saw of a night."""
+    """What the watch saw of a night; `labelled_rows` are the source's, whose sentences texts are where it is split."""
 
     space: LabelSpace
     texts: int
+    labelled_rows: int
     looked_at: int
     refused: dict[str, int]
     summary: Summary
@@ -57,6 +58,7 @@ class Counts:
     """What the shards of a night say of themselves; `segments`: rows by key, in order."""
 
     texts: int
+    labelled_rows: int
     refused: dict[str, int]
     settled: int
     checked: int
@@ -85,7 +87,7 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         first = first.head(MOST_NUMBERS // len(space))
         reference = describe(first, space, probabilities(first, space))
 
-    summary, looked_at = empty(len(space), len(reference.cells.probabilities)), 0
+    summary, looked_at = empty(len(space), *reference.cells.sizes), 0
     mentions = pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen), strict=True):
@@ -100,7 +102,18 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
     named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
     ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
     new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
-    return Look(space, counts.texts, looked_at, counts.refused, summary, reference, is_own_reference, new_words, missed)
+    return Look(
+        space=space,
+        texts=counts.texts,
+        labelled_rows=counts.labelled_rows,
+        looked_at=looked_at,
+        refused=counts.refused,
+        summary=summary,
+        reference=reference,
+        is_own_reference=is_own_reference,
+        words=new_words,
+        missed=missed,
+    )
 
 
 def probabilities(table: pl.DataFrame, space: LabelSpace) -> Floats:
@@ -160,8 +173,8 @@ def _counts(store: Store, manifest: Manifest) -> Counts:
             f"A night's shards must answer for the rows that it took, got {read:,} of {manifest.texts:,} "
             f"({store.locate(manifests.manifest_key(manifest.date))}). Run the step infer again for each of its shards."
         )
-    by_reason = dict(sorted(refused.items()))
-    return Counts(total["rows"], by_reason, total["settled"], total["checked"], total["missed"], segments)
+    by_reason, rows = dict(sorted(refused.items())), read - refused.total()
+    return Counts(total["rows"], rows, by_reason, total["settled"], total["checked"], total["missed"], segments)
 
 
 def _mentions(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:

@@ -244,7 +244,7 @@ def _explained(days: Sequence[Watched], since: int, known: Known, label: int) ->
     if not sum(one.texts for one in before) or not sum(one.texts for one in after):
         return None
     first, second = (_total(part) for part in (before, after))
-    return attribution.explain(first, second, known.reference.cells.probabilities, label)
+    return attribution.explain(first, second, known.reference.cells, label)
 
 
 def find(
