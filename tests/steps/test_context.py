@@ -165,7 +165,7 @@ def test_the_teacher_reads_the_turns_before_the_text_between_markers_of_their_ow
     assert judged.table["id"].to_list() == ["a", "b", "c"]
     assert log.texts == ["Okay."] * 3  # each once, by turns and text
     asked = {request["messages"][1]["content"] for request in log.requests}
-    code = hashlib.sha256(b"Is it open?\0Okay.").hexdigest()[:16]
+    code = hashlib.sha256("Is it open?\udfffOkay.".encode("utf-8", "surrogatepass")).hexdigest()[:16]
     assert f"<<<TURNS {code}\nIs it open?\n{code} TURNS>>>\n<<<TEXT {code}\nOkay.\n{code} TEXT>>>" in asked
     plain = hashlib.sha256(b"Okay.").hexdigest()[:16]
     assert f"<<<TEXT {plain}\nOkay.\n{plain} TEXT>>>" in asked
@@ -362,7 +362,7 @@ def test_people_see_the_turns_above_the_text():
     assert (first[2], second[2]) == ("", "'=Okay.")
     tasks = json.loads(queues.label_studio_tasks(QUEUE))
     assert [task["data"]["context"] for task in tasks] == ["", "=Okay."]
-    page = queues.label_studio_page(parse_card(card_yaml(context={"turns": 2})))
+    page = queues.label_studio_page(parse_card(card_yaml(context={"turns": 2})), has_context=True)
     assert page.index("$context") < page.index("$text")
     assert "$context" not in queues.label_studio_page(parse_card(card_yaml()))
     assert "context" not in queues.queue_csv(QUEUE.drop("context"))

@@ -180,6 +180,14 @@ def test_the_teacher_stays_within_the_samples_budget(tmp_path, store, version, t
     assert 0 < result.metrics["cost_usd"] <= 0.004
 
 
+def test_a_teacher_that_needs_the_turns_before_a_text_is_not_asked(tmp_path, store, version, teacher):
+    card = tmp_path / "card/card.yaml"
+    card.write_text(f"{card.read_text(encoding='utf-8')}\ncontext: {{turns: 2}}\n", encoding="utf-8")
+    found = sample(tmp_path, store)
+    assert (found.metrics["drawn"], found.metrics["taught"], teacher) == (80, 0, [])
+    assert "$context" not in (tmp_path / f"{DAY}-sample/label-studio.xml").read_text()
+
+
 def test_people_get_their_sample_when_the_teacher_is_away(tmp_path, store, version):
     result = sample(tmp_path, store)
     assert result.metrics["taught"] == 0

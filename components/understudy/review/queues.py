@@ -60,13 +60,18 @@ def tasks_json(rows: pl.DataFrame) -> str:
     return codecs.as_json(tasks, is_sorted=False, is_ascii=False).decode()
 
 
-def label_studio_page(card: Card) -> str:
-    """Write Label Studio's labelling page for a card: question, decision rules, the text, and one choice of a label."""
+def label_studio_page(card: Card, *, has_context: bool = False) -> str:
+    """Write Label Studio's labelling page for a card: question, decision rules, the text, and one choice of a label.
+
+    Args:
+        card: the task.
+        has_context: whether the tasks have the turns before the text.
+    """
     view = Xml.Element("View")
     Xml.SubElement(view, "Header", value=_literal(card.question))
     for number, rule in enumerate(card.rules, start=1):
         Xml.SubElement(view, "Header", value=_literal(f"{number}. {rule}"), size="5")
-    if card.context is not None:
+    if has_context:
         Xml.SubElement(view, "Header", value="What was said before, oldest first:", size="5")
         Xml.SubElement(view, "Text", name=COLUMN, value=f"${COLUMN}")
         Xml.SubElement(view, "Header", value="What is to be labelled:", size="5")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 COLUMN = "context"  # beside a text in a table, of a card with context alone
 BETWEEN_TURNS, BEFORE_TEXT = " | ", " || "
 SIGNS_A_WORD = 8  # on average at most: a language without blanks, or an address, must not fill the student's window
-ASKED = "\0"  # no text has one: rows with it are refused
+ASKED = "\udfff"  # half of a pair: no text has one, for rows with it are refused
 
 
 def preceding(turns: Iterable[str], words: int) -> str:

@@ -25,6 +25,7 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Judged, open_teacher
+from understudy.text.context import COLUMN
 from understudy.text.numbers import count, percent, usd
 from understudy.text.seen import columns_of, seen_of
 
@@ -186,7 +187,7 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     texts = {
         "queue.csv": queues.queue_csv(queue),
         "label-studio.json": queues.label_studio_tasks(queue),
-        "label-studio.xml": queues.label_studio_page(card),
+        "label-studio.xml": queues.label_studio_page(card, has_context=COLUMN in queue.columns),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8", newline="")
