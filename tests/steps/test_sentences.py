@@ -1,5 +1,6 @@
 """Texts that are split into sentences, from the files to the index: nothing is lost, counted twice or remembered."""
 
+import io
 import json
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from understudy.runtime.shell import execute
 from understudy.search import opening
 from understudy.search.query import Query, parse
 from understudy.steps.infer import rules
-from understudy.store import manifests, segments, tombstones
+from understudy.store import layout, manifests, segments, tombstones
 from understudy.store.predictions import PREDICTIONS
 from understudy.store.storage import open_store
 from understudy.task.card import parse_card
 from understudy.task.settings import NO_OVERRIDES
 
 NIGHT, TODAY, SPLIT = "2026-11-01", "2026-11-21", "ingest: {split: sentences}"
+SAMPLE_KEY = "samples/2026-11-20/sample.parquet"
 REVIEWS = [
     {"id": "r1", "text": f" \n{REVIEW}\n", "time": "2026-10-30"},
     {"id": "r2", "group": "jane", "text": "Avoid the bar. It was nice."},
@@ -297,3 +299,24 @@ def test_the_splits_of_a_segment_are_those_of_its_rows():
     segment = rules.Segment(0, [], [])
     split = rules.in_sentences(segment, "en", tombstones.Forgotten(frozenset()))
     assert (split.rows, split.places, split.source_rows) == ([], [], 0)
+
+
+def test_a_forgotten_text_takes_its_sentences_out_of_labels_queues_and_samples(store):
+    rows = [{"id": name, "group": group, "text": f"Said by {name}."} for name, group in (("r1#2", "g"), ("r12#2", "h"))]
+    table = io.BytesIO()
+    pl.DataFrame(rows).write_parquet(table)
+    names = (f"queues/c/q1/queue.{kind}" for kind in ("parquet", "csv", "json"))
+    as_cells = "id,group,text\n" + "".join(",".join(row.values()) + "\n" for row in rows)
+    as_items = json.dumps([{"data": row} for row in rows])
+    as_lines = "".join(json.dumps({"id": row["id"], "label": "tip"}) + "\n" for row in rows)
+    said = dict(zip(names, (table.getvalue(), as_cells.encode(), as_items.encode()), strict=True))
+    said |= {"labels/c/000001-labels.jsonl": as_lines.encode(), SAMPLE_KEY: table.getvalue()}
+    for key, data in said.items():
+        assert layout.erasure_of(key) is not None
+        store.put_if_absent(key, data)
+    erased = erasure.forget(store, ["r1"], [], TODAY)
+    assert erased.rows == {"labels": 1, "queues": 3, "samples": 1}
+    left = [store.read(key) for key in said]
+    assert not any(b"r1#2" in data for data in left[1:4])
+    assert all(b"r12#2" in data for data in left[1:4])
+    assert all(pl.read_parquet(left[place])["id"].to_list() == ["r12#2"] for place in (0, 4))
