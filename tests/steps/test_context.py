@@ -19,7 +19,7 @@ from tests.steps.test_ingest import sentence
 from tests.teachers import completion, teacher_server
 from understudy.cli.predict import context_of, predict
 from understudy.data.rows import Row
-from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
+from understudy.errors import BadCard, BadData, BadInput, BadSetting, TooFewLabels
 from understudy.model.scoring import Bundle
 from understudy.privacy.objects import Wanted, erase
 from understudy.review import queues
@@ -314,9 +314,18 @@ def test_the_student_checks_what_the_first_stage_settled_with_the_turns_before_i
     read = "ask | ask || nice"  # the first stage: -4 / sqrt(5); the student: -2 + 4 + 4 - 4
     answers, _ = infer_rules.answers(bundle, [read], [infer_rules.content_of(read)], Known(KEYED.to_frame()))
     about = {"generation": 1, "date": "2026-11-01", "scored_at": "2026-11-01T00:00:00Z"}
-    table = infer_rules.predicted([row], [infer_rules.content_of(read)], answers, bundle, about)
-    found = infer_rules.figures(Segment(0, [row], []), table, bundle, 1.0)
+    segment = Segment(0, [row], [])
+    table = infer_rules.predicted(segment, [infer_rules.content_of(read)], answers, bundle, about)
+    found = infer_rules.figures(segment, table, bundle, 1.0)
     assert (found.settled, found.checked, found.missed) == (1, 1, 1)
+
+
+def test_a_night_does_not_split_texts_that_are_turns(tmp_path):
+    desk = night_desk(tmp_path / "desk", CONTEXT)
+    write(desk, [("a", "g", "1", "Ask one"), ("b", "g", "2", "Bring two")])
+    desk.shard("2026-11-01")
+    with pytest.raises(BadSetting, match="must get its texts whole"):
+        desk.infer("2026-11-01/00", overrides="ingest.split=sentences")
 
 
 # One text

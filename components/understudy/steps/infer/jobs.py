@@ -7,7 +7,7 @@ from pathlib import Path
 
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.rows import Refusal, Row
-from understudy.errors import BadInput
+from understudy.errors import BadInput, BadSetting
 from understudy.model.scoring import Bundle
 from understudy.steps.infer import turns
 from understudy.steps.infer.config import InferConfig
@@ -101,7 +101,7 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
     share, context = settings.of(CascadeConfig).checked_share, load_card(bundle.folder).context
-    return Job(manifest, index, suited, config, share, store, _sentence_language(settings), context)
+    return Job(manifest, index, suited, config, share, store, _sentence_language(settings, context), context)
 
 
 def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
@@ -123,13 +123,22 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
     looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings)
+    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings, card.context)
     numbers = range(len(manifest.shards))
     return [Job(manifest, number, suited, config, share, store, language, card.context) for number in numbers]
 
 
-def _sentence_language(settings: Settings) -> str | None:
-    return str(settings.value("ingest.language")) if settings.value("ingest.split") == "sentences" else None
+def _sentence_language(settings: Settings, context: Context | None) -> str | None:
+    """Return the language of texts that are to be split; None where they are taken whole.
+
+    Raises:
+        BadSetting: they are turns of a bundle with context too.
+    """
+    if settings.value("ingest.split") != "sentences":
+        return None
+    if context is not None:
+        raise BadSetting("A bundle with context must get its texts whole, got ingest.split 'sentences'. Leave it out.")
+    return str(settings.value("ingest.language"))
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from understudy.data.rows import Refusal, Row
 from understudy.errors import BadData
 from understudy.store.manifests import Range, TextObject
-from understudy.store.tombstones import Forgotten, tombstone
+from understudy.store.tombstones import Forgotten
 from understudy.task.card import Context
 from understudy.text.context import COLUMN, Turns, contexts, preceding
 
@@ -69,10 +69,7 @@ def _with(row: Row, context: str | None) -> Row:
 
 
 def _is_gone(row: Row, forgotten: Forgotten) -> bool:
-    if not forgotten.hashes:
-        return False
-    identity, group = row.cells["id"] or "", row.cells["group"] or ""
-    return not forgotten.hashes.isdisjoint({tombstone("id", identity), tombstone("group", group)})
+    return forgotten.covers_text(row.cells["id"], row.cells["group"])
 
 
 def require_columns(name: str, about: TextObject, context: Context) -> None:

@@ -57,9 +57,10 @@ def require_whole_texts(card: Card, config: IngestConfig) -> None:
     Raises:
         BadCard: both are asked for.
     """
-    split = getattr(config, "split", "none")
-    if card.context is not None and split != "none":
-        raise BadCard(f"A card with context must leave its texts whole, got ingest.split '{split}'. Take one out.")
+    if card.context is not None and config.split != "none":
+        raise BadCard(
+            f"A card with context must leave its texts whole, got ingest.split '{config.split}'. Take one out."
+        )
 
 
 def divide(
