@@ -54,7 +54,7 @@ class DecisionRule:
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
-        """Read it from JSON that `store.bundles.Decision` has checked."""
+        """Read it from JSON that `store.bundles.DecisionSettings` has checked."""
         costs = record["costs"]
         return cls(record["label"], record["threshold"], None if costs is None else np.asarray(costs, dtype=float))
 
