@@ -1,4 +1,4 @@
-"""Measure classification with many labels: 77 intents of bank customers, speed against two labels, false alarms.
+"""Measure many labels: 77 intents of bank customers, acts of meetings, speed against two labels, false alarms.
 
 Banking77 (Casanueva et al., "Efficient intent detection with dual sentence encoders", 2020) goes through whole training
 runs, as a user would start them: once with all human labels, once with 500 of them and a rehearsal teacher that is
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from benchmarks import label_watch
+from benchmarks import dialogue_acts, label_watch
 from benchmarks.figures import BUILD, Figure, report
 from benchmarks.workloads import MINILM, SHARED
 from understudy.model import calibration
@@ -228,7 +228,7 @@ def _bundle(labels: int, texts: Sequence[str]) -> Bundle:
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(SEED)
     config = MINILM.__class__.from_dict({**MINILM.to_dict(), "num_labels": labels})
-    tokenizer = student.tokenizer_of(student.locate("minilm"))
+    tokenizer = student.tokenizer_of("minilm")
     fp32 = export.export_fp32(AutoModelForSequenceClassification.from_config(config).eval(), folder / "fp32", 20, 256)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     rows = student.tokens_of(tokenizer, list(texts[:200]), 256)
@@ -240,7 +240,7 @@ def _bundle(labels: int, texts: Sequence[str]) -> Bundle:
 
 
 @click.command()
-@click.option("--only", type=click.Choice(["banking77", "speed", "watch"]), help="One part alone.")
+@click.option("--only", type=click.Choice(["banking77", "dialogues", "speed", "watch"]), help="One part alone.")
 def main(only: str | None) -> None:
     """Measure and report; the trainings are kept under build/benchmark-labels."""
     started = time.monotonic()
@@ -250,6 +250,8 @@ def main(only: str | None) -> None:
         everything = trained("all", texts, names, None, FLIP)
         taught = trained("taught", texts, names, HUMAN, FLIP)
         figures |= {"banking77_accuracy": accuracy(everything), **gain(taught), **calibrated(everything, texts)}
+    if only in {None, "dialogues"}:
+        figures |= dialogue_acts.measure()
     if only in {None, "speed"}:
         figures["speed_77_over_2"] = speed(texts["text"].to_list()[:SPEED_TEXTS])
     if only in {None, "watch"}:
