@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -173,3 +174,17 @@ def test_a_thousand_resamples_of_500_texts_take_well_under_a_second():
     started = time.perf_counter()
     metrics.bootstrap(metrics.f1, truth, found, groups=np.arange(500) // 3)
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize(("labels", "texts"), [(3, 300), (77, 300)])
+def test_intervals_of_a_mean_over_labels_hold_the_truth_with_many_labels_too(labels, texts):
+    lot = np.random.default_rng(labels)
+
+    def answers(number):
+        true = lot.integers(0, labels, number)
+        return true, np.where(lot.random(number) < 0.8, true, lot.integers(0, labels, number))
+
+    figure = partial(metrics.macro_f1, labels=labels)
+    truth = figure(*answers(400_000))
+    found = [metrics.bootstrap(figure, *answers(texts), groups=np.arange(texts), samples=200) for _ in range(60)]
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.88

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bundles import make_card
-from understudy.errors import TooFewLabels
+from understudy.errors import BadInput, TooFewLabels
 from understudy.model import calibration
 from understudy.model.calibration import Calibrator, Form, smoothed_targets
 from understudy.steps.calibrate import rules
@@ -213,3 +213,15 @@ def test_without_a_label_that_is_looked_for_the_likeliest_is_given_and_costs_tur
     rule = rules.choose_rule(probabilities, truth, ones, dear, CalibrateConfig())
     assert rule.costs.tolist() == [[0, 1, 1], [5, 0, 1], [1, 1, 0]]
     assert rule.choose(probabilities).tolist() == [1, 2]  # 1.7 for praise, 0.7 for blame, 0.8 for tip
+
+
+def test_a_split_of_one_group_has_nothing_to_hold_out_and_takes_a_form_without_trial():
+    logits, truth = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    form, losses = rules.choose_form(logits, truth, np.ones(60), np.array(["g"] * 60))
+    assert (form, losses) == (rules.ALONE, {})
+
+
+def test_costs_and_a_threshold_for_recall_are_one_too_many():
+    dear = card_of("confusion_costs: [{label: blame, given: praise, cost: 5}]")
+    with pytest.raises(BadInput, match=r"got confusion_costs too \(calibrate\.objective\)"):
+        rules.choose_rule(np.full((3, 3), 1 / 3), np.arange(3), np.ones(3), dear, CalibrateConfig(objective="recall"))

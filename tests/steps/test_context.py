@@ -19,7 +19,7 @@ from tests.steps.test_ingest import sentence
 from tests.teachers import completion, teacher_server
 from understudy.cli.predict import context_of, predict
 from understudy.data.rows import Row
-from understudy.errors import BadCard, BadData, BadInput, BadSetting, TooFewLabels
+from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
 from understudy.model.scoring import Bundle
 from understudy.privacy.objects import Wanted, erase
 from understudy.review import queues
@@ -123,6 +123,17 @@ def test_a_column_called_order_may_put_turns_in_order(tmp_path):
     desk.texts(dialogues(), "id,group,order,text")
     desk.run()
     assert desk.gold()["context"].null_count() == 0
+
+
+@pytest.mark.parametrize("column", ["annotators", "origin", "split", "label", "content"])
+def test_turns_may_be_ordered_by_a_column_called_like_one_of_ours(tmp_path, column):
+    desk = ingested(tmp_path, context={"turns": 2, "order": column})
+    desk.texts(dialogues(), f"id,group,{column},text")
+    desk.run()
+    gold = desk.gold()
+    assert gold["context"].null_count() == 0
+    assert gold["annotators"].unique().to_list() == [1]
+    assert set(gold["origin"].cast(pl.String)) == {"labels"}
 
 
 def test_texts_without_the_columns_that_context_needs_are_refused(tmp_path):
@@ -320,12 +331,13 @@ def test_the_student_checks_what_the_first_stage_settled_with_the_turns_before_i
     assert (found.settled, found.checked, found.missed) == (1, 1, 1)
 
 
-def test_a_night_does_not_split_texts_that_are_turns(tmp_path):
+def test_the_night_asks_for_the_columns_of_the_bundle_that_serves_whatever_its_card_says(tmp_path):
     desk = night_desk(tmp_path / "desk", CONTEXT)
-    write(desk, [("a", "g", "1", "Ask one"), ("b", "g", "2", "Bring two")])
-    desk.shard("2026-11-01")
-    with pytest.raises(BadSetting, match="must get its texts whole"):
-        desk.infer("2026-11-01/00", overrides="ingest.split=sentences")
+    (desk.folder / "card.yaml").write_text(make_card(), encoding="utf-8")
+    desk.write("day.csv", [("a", "Ask one")])
+    with pytest.raises(BadData, match="group"):
+        desk.shard("2026-11-01")
+    assert desk.store.list("manifests/") == []
 
 
 # One text

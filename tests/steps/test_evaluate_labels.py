@@ -225,14 +225,29 @@ def test_every_label_is_measured_against_the_rest_the_commonest_first(found):
     assert rows[1]["teacher"]["precision"]["value"] is None
 
 
-def test_intervals_of_labels_are_those_of_the_bootstrap():
+def test_intervals_of_labels_are_at_least_those_of_the_bootstrap_and_of_wilson():
     one = labelled()
     measured_by_label = by_label.measure(one.truth, one.student, one.config)
     for figure, statistic in rules.SIDED.items():
         own = metrics.bootstrap(
             rules.against_rest(statistic, 2), one.truth.codes, one.student.codes, **rules.drawing(one.truth, one.config)
         )
-        assert measured_by_label.interval(figure, 2) == own
+        found = measured_by_label.interval(figure, 2)
+        assert found.value == own.value
+        assert found.low <= own.low <= own.high <= found.high
+    recall = measured_by_label.interval("recall", 2)
+    counted = metrics.wilson(recall.value * measured_by_label.texts(2), measured_by_label.texts(2))
+    assert recall.low <= counted.low
+    assert recall.high >= counted.high
+
+
+def test_a_label_of_one_text_that_was_found_is_nothing_to_be_sure_of():
+    truth = rules.Truth(LabelSpace(("a", "b")), np.array([0, 0, 0, 1]), np.arange(4))
+    found = by_label.measure(truth, rules.Answers(truth.codes), labelled().config)
+    for figure in by_label.FIGURES:
+        interval = found.interval(figure, 1)
+        assert interval.value == 1.0
+        assert interval.low < 0.4
 
 
 def test_mistakes_are_counted_by_pairs_the_commonest_first(found):

@@ -575,6 +575,18 @@ def test_one_huge_group_is_not_the_exam():
         assert counts == [100, 100]
 
 
+@pytest.mark.parametrize("groups_a_label", [1, 2, 6, 10])
+def test_shares_hold_over_many_labels_with_few_groups_each(groups_a_label):
+    groups = [Group(f"g{kind}-{number}", 1, kind, 1) for kind in range(77) for number in range(groups_a_label)]
+    found = assign(groups, {}, IngestConfig(test_share=0.35), is_first_apart=False)
+    for split, share in shares(IngestConfig(test_share=0.35)).items():
+        got = sum(item.split == split for item in found.values()) / len(groups)
+        assert abs(got - share) <= 0.03
+    if groups_a_label >= 6:
+        taught = {name.partition("-")[0] for name, item in found.items() if item.split == "train"}
+        assert len(taught) == 77, "each label is learned"
+
+
 def test_another_seed_gives_another_division():
     groups = [Group(f"g{i}") for i in range(50)]
     assert assign(groups, {}, IngestConfig(seed=1)) != assign(groups, {}, IngestConfig(seed=2))

@@ -44,6 +44,7 @@ def cache(monkeypatch, tmp_path_factory):
 @pytest.fixture
 def night_desk(tmp_path):
     desk = make_desk(tmp_path)
+    desk.publish(more=SPLIT)
     (tmp_path / "card.yaml").write_text(make_card(more=SPLIT), encoding="utf-8")
     write(desk, REVIEWS)
     return desk
@@ -97,21 +98,21 @@ def test_a_record_counts_sentences_and_answers_for_the_rows_of_the_source(night_
     assert (again.metrics["texts"], again.metrics["source_texts"], again.metrics["scored"]) == (13, 3, 0)
 
 
-def test_without_splitting_a_record_says_nothing_of_it(night_desk):
-    night_desk.night(NIGHT, overrides="ingest.split=none")
+def test_a_bundle_that_was_taught_whole_texts_is_given_whole_texts_whatever_the_card_says_by_now(night_desk):
+    night_desk.publish(bias=-1.0)
+    night_desk.night(NIGHT)
     assert "source_rows" not in night_desk.record(NIGHT)
     assert "ticket#7" in night_desk.predictions(NIGHT)["id"]
     assert night_desk.predictions(NIGHT)["start"].null_count() == 4
 
 
-@pytest.mark.parametrize("overrides", ["", "ingest.split=none", "ingest.language=de"])
-def test_a_killed_worker_goes_on_with_the_same_sentences(night_desk, overrides):
+def test_a_killed_worker_goes_on_with_the_same_sentences(night_desk):
     manifest = night_desk.night(NIGHT, overrides="infer.texts_per_segment=1")
     whole = {key: night_desk.store.read(key) for key in night_desk.store.list()}
     gone = [manifests.shard_key(manifest, 0), manifests.prediction_key(manifest, 0, 1)]
     for key in [*night_desk.store.list("scored/"), *gone]:
         night_desk.store.delete(key)
-    night_desk.infer(f"{NIGHT}/00", overrides=overrides)
+    night_desk.infer(f"{NIGHT}/00")
     assert {key: night_desk.store.read(key) for key in night_desk.store.list()} == whole
 
 

@@ -196,7 +196,7 @@ def test_a_cached_bundle_is_fetched_once_and_again_when_it_was_altered(tmp_path,
     assert registry.fetch_bundle(store, cache=tmp_path / "cache") == folder
     assert (folder / "model.onnx").stat().st_ino == fetched
     (folder / "model.onnx").write_bytes(b"altered")
-    assert Bundle.open(registry.fetch_bundle(store, cache=tmp_path / "cache")).labels == ("other", "tip")
+    assert Bundle.open(registry.fetch_bundle(store, cache=tmp_path / "cache")).space.names == ("other", "tip")
 
 
 def test_a_bundle_that_was_altered_in_the_store_is_not_served(tmp_path, store):

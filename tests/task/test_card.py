@@ -701,8 +701,13 @@ THREE = {"labels": kinds(3), "positive_label": None, "weak_rules": None, "goals"
         ),
         (THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 0", "cost": 3}]}, "must be of two labels"),
         (
+            THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 1", "cost": cost} for cost in (3, 7)]},
+            "must have one cost, got 2 for 'kind 0' given 'kind 1'",
+        ),
+        (THREE | {"prior": "0.1"}, "prior must be a number between 0 and 1, one for each label"),
+        (
             THREE | {"confusion_costs": [{"label": "kind 0", "given": "kind 1", "cost": -3}]},
-            "greater than or equal to 0",
+            "greater than 0",
         ),
     ],
 )

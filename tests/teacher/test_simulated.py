@@ -286,9 +286,7 @@ def test_the_command_refuses_a_bias_without_a_card(answers: Path) -> None:
     command = [sys.executable, "-m", "understudy", "rehearse", "--answers", str(answers), "--bias", "avoid=1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == (
-        "A bias must have a card that names the positive label, got none (--bias avoid). Add --card.\n"
-    )
+    assert ended.stderr == ("A bias must have a card that names the slice, got none (--bias avoid). Add --card.\n")
 
 
 # Many labels

@@ -184,7 +184,7 @@ def largest_share(rule: DecisionRule, label: int, rest: Floats) -> float:
         label: the label's column.
         rest: how the probability is shared out among the others, shape (labels,).
 
-    >>> largest_share(DecisionRule(label=1, threshold=0.5), 0, np.array([0.0, 1.0])) == np.nextafter(0.5, 0)
+    >>> largest_share(DecisionRule(label=1, threshold=0.5), 0, np.array([0.0, 1.0])) == float(np.nextafter(0.5, 0))
     True
     """
     low, high = 0.0, 1.0

@@ -36,7 +36,7 @@ from understudy.store.hashing import hash_file
 from understudy.store.leftovers import held_folder
 from understudy.store.names import PATTERNS, CardName, Digest, FilePath, Version, inside
 from understudy.store.storage import Beaten, Store, contend
-from understudy.task.card import load_card
+from understudy.task.card import CARD_FILE, Card, load_card, parse_card
 
 CURRENT = layout.CURRENT.key()
 MANIFEST = "manifest.json"
@@ -280,14 +280,32 @@ def fetch_settings(store: Store, version: str) -> dict[str, Any]:
         BadInput: the store has no such version.
         BadArtifact: it is not what was published.
     """
-    expected = read_version(store, version).files.get(BUNDLE_FILE)
-    key = layout.BUNDLES.key(version=version, path=BUNDLE_FILE)
+    data, where = _vouched(store, version, BUNDLE_FILE)
+    settings = parse_settings(data, where)
+    if settings["version"] != version:
+        raise codecs.unreadable(f"of version '{version}'", f"'{settings['version']}'", where)
+    return settings
+
+
+def fetch_card(store: Store, version: str) -> Card:
+    """Read the card that a published version was made with.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: it is not what was published.
+        BadCard: it is none.
+    """
+    data, where = _vouched(store, version, CARD_FILE)
+    return parse_card(data.decode("utf-8", "replace"), where)
+
+
+def _vouched(store: Store, version: str, name: str) -> tuple[bytes, str]:
+    """Read a file of a published version, for which its manifest must vouch; return also where it lies."""
+    expected = read_version(store, version).files.get(name)
+    key = layout.BUNDLES.key(version=version, path=name)
     data = store.read(key)
     _require_hash(data, expected, store.locate(key))
-    settings = parse_settings(data, store.locate(key))
-    if settings["version"] != version:
-        raise codecs.unreadable(f"of version '{version}'", f"'{settings['version']}'", store.locate(key))
-    return settings
+    return data, store.locate(key)
 
 
 def read_paper(store: Store, published: PublishedVersion, name: str) -> dict[str, Any]:

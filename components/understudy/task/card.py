@@ -48,6 +48,7 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Pattern = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+TrueShare = Annotated[float, Field(strict=True, gt=0, lt=1)]  # a quoted number would pass by the rules on the raw card
 Days = Annotated[int, Field(ge=1, le=36_500)]
 LONGEST_LABEL = 200
 FEWEST_LABELS, MOST_LABELS = 2, 500
@@ -212,7 +213,7 @@ class ConfusionCost(Part):
 
     label: Words
     given: Words
-    cost: Annotated[float, Field(ge=0, le=1_000_000)]
+    cost: Annotated[float, Field(gt=0, le=1_000_000)]
 
 
 class Retention(Part):
@@ -243,7 +244,7 @@ class Card(Sections):
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
     weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
     slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
-    prior: Share | dict[Words, Share] | Literal["estimate"] = "estimate"
+    prior: TrueShare | dict[Words, TrueShare] | Literal["estimate"] = "estimate"
     confusion_costs: tuple[ConfusionCost, ...] = ()
     context: Context | None = None
     texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
@@ -520,6 +521,10 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
         named += [(("confusion_costs", index, key), pair.get(key)) for key in ("label", "given")]
         if pair.get("label") == pair.get("given"):
             yield ("confusion_costs", index), f"A confusion must be of two labels, got '{pair.get('label')}' twice."
+    pairs = Counter((str(pair.get("label")), str(pair.get("given"))) for pair in _parts(content, "confusion_costs"))
+    for (label, given), times in pairs.items():
+        if times > 1:
+            yield ("confusion_costs",), f"A confusion must have one cost, got {times} for '{label}' given '{given}'."
     for path, name in named:
         if names and name not in names:
             yield path, f"A label must be one of the card's, got '{name}' ({'.'.join(map(str, path))})."

@@ -44,12 +44,12 @@ class TeacherConfig:
 
 @dataclass(frozen=True, slots=True)
 class CascadeConfig:
-    """What the first stage, which settles the obvious negatives before the student, may lose and must save.
+    """What the first stage, which settles obvious texts of one label before the student, may lose and must save.
 
     Attributes:
-        max_missed: most of all texts, as a share, that the first stage may settle as negatives although the student
-            would call them positive, with 95% confidence for texts like the pool's, where groups that lose texts hold
-            no more positives than others with positives (docs/decisions/0008-first-stage.md); 0 for no first stage.
+        max_missed: most of all texts, as a share, that the first stage may settle although the student would give them
+            another label, with 95% confidence for texts like the pool's, where groups that lose texts hold no more
+            texts of other labels than others that have some (docs/decisions/0008-first-stage.md); 0 for no first stage.
         checked_share: of the settled texts, scored by the student too, so that watch sees what is lost, also where
             max_missed trusts too much.
         min_settled: share of all texts that the first stage must settle to be worth its time, which is about a

@@ -141,7 +141,7 @@ ingest:
 # train: {}
 # export: {}
 # calibrate: {}
-# cascade:  # shared by export, calibrate and infer: the first stage, which settles obvious negatives
+# cascade:  # shared by export, calibrate and infer: the first stage, which settles obvious texts
 #   max_missed: 0.005  # most of all texts that it may lose, as a share; 0 for no first stage
 #   checked_share: 0.01  # of the texts that it settles, scored by the student too, for the watch
 #   min_settled: 0.05  # share of all texts that it must settle to be worth its time

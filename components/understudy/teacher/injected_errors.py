@@ -241,7 +241,7 @@ def _require_known(errors: Errors, labels: Sequence[str]) -> None:
 
 def _slice(name: str, card: Card | None, answers: pl.DataFrame) -> Slice:
     if card is None:
-        raise BadInput(f"A bias must have a card that names the positive label, got none (--bias {name}). Add --card.")
+        raise BadInput(f"A bias must have a card that names the slice, got none (--bias {name}). Add --card.")
     if name.startswith("/") and name.endswith("/") and len(name) > len("//"):
         return _pattern_slice(name[1:-1])
     found = [part for part in card.slices if part.name == name]

@@ -175,9 +175,9 @@ def missed(lost: int, checked: int, settled: int, texts: int) -> Point | None:
     """Return the share of a night's texts that the first stage lost; None where no settled text was checked.
 
     Args:
-        lost: of the checked texts, those that the student calls positive.
+        lost: of the checked texts, those to which the student gives another label.
         checked: of the settled texts, those that the student scored too: a random sample.
-        settled: texts that the first stage took for negatives.
+        settled: texts that the first stage settled.
         texts: of the night.
 
     Returns:

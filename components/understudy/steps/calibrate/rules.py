@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from understudy.errors import TooFewLabels
+from understudy.errors import BadInput, TooFewLabels
 from understudy.model import calibration
 from understudy.model.calibration import Form
 from understudy.model.decision import DecisionRule
@@ -26,6 +26,7 @@ FORMS = (
         for ridge in (1.0, 10.0, 100.0)
     ),
 )
+ALONE = Form(has_slopes=False, has_biases=True, ridge=10.0)
 FOLDS = 5
 LISTED = 3  # labels that a message names
 
@@ -82,7 +83,7 @@ def prior_weights(
         shape (texts,).
 
     >>> prior_weights(np.array([1, 1, 0, 0]), LabelSpace(("other", "tip"), "tip"), prior=0.25)
-    array([1.5, 1.5, 0.5, 0.5])
+    array([0.5, 0.5, 1.5, 1.5])
     """
     if prior == "estimate":
         return np.ones(len(truth))
@@ -113,6 +114,8 @@ def choose_form(logits: Floats, truth: Integers, weights: Floats, groups: Column
     if logits.shape[1] == 2:
         return PLATT, {}
     fold = folds(groups)
+    if len(np.unique(fold)) == 1:  # one group: nothing can be held out
+        return ALONE, {}
     losses = {form: _held_out_loss(form, logits, truth, weights, fold) for form in FORMS}
     best: dict[str, float] = {}
     for form, loss in losses.items():
@@ -133,8 +136,6 @@ def _held_out_loss(form: Form, logits: Floats, truth: Integers, weights: Floats,
     probabilities: Floats = np.empty(logits.shape)
     for number in np.unique(fold):
         rest = fold != number
-        if not rest.any():
-            return np.inf
         fitted = calibration.fit(logits[rest], truth[rest], weights[rest], form)
         probabilities[~rest] = fitted.probabilities(logits[~rest])
     return float(metrics.log_loss(probabilities, truth, weights))
@@ -151,9 +152,17 @@ def choose_rule(
         weights: of the texts, shape (texts,).
         card: the task.
         config: what the threshold maximises.
+
+    Raises:
+        BadInput: the card states costs, and a threshold is asked for.
     """
     space = LabelSpace.of(card)
     if card.confusion_costs:
+        if config.objective == "recall":
+            raise BadInput(
+                "A threshold for recall must be the rule alone, got confusion_costs too (calibrate.objective). Leave "
+                "out one of the two."
+            )
         costs = 1.0 - np.eye(len(space))
         for pair in card.confusion_costs:
             costs[space.index(pair.label), space.index(pair.given)] = pair.cost

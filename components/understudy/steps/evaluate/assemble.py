@@ -219,10 +219,11 @@ def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -
 def _measured(
     measured: Measured, of_labels: LabelFigures, name: str, label: str | None
 ) -> tuple[metrics.Interval, Floats]:
-    """Return a figure of the student, of one label or of the whole, and its resamples."""
+    """Return a figure of the student, of one label or of the whole, and its resamples; none of a label of few texts."""
     if label is not None:
         column = measured.space.index(label)
-        return of_labels.interval(name, column), of_labels.draws_of(name, column)
+        is_enough = of_labels.texts(column) >= measured.config.min_positives
+        return of_labels.interval(name, column), of_labels.draws_of(name, column) if is_enough else np.empty(0)
     truth, statistic = measured.truth, core.statistics(measured.space)[name]
     columns, drawn = (truth.codes, measured.student.codes), core.drawing(truth, measured.config)
     return metrics.bootstrap(statistic, *columns, **drawn), metrics.draws_of(statistic, *columns, **drawn)

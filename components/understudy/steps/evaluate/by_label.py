@@ -23,15 +23,32 @@ class LabelFigures:
     Attributes:
         values: shape (figures, labels), figures in the order of `FIGURES`; nan where undefined.
         draws: shape (samples, figures, labels).
+        right: texts of each label that got it, shape (labels,).
+        tried: texts that a figure is a share of, shape (figures, labels); for F1 those with the label or given it.
     """
 
     values: Floats
     draws: Floats
+    right: Floats
+    tried: Floats
 
     def interval(self, figure: str, label: int) -> Interval:
-        """Return a figure of a label with its 95% interval."""
+        """Return a figure of a label with its 95% interval: the wider of the resamples' and Wilson's.
+
+        Groups make the first one wide, few texts the second: all texts of a label right, or wrong, in every resample.
+        """
         place = FIGURES.index(figure)
-        return metrics.interval_of(float(self.values[place, label]), self.draws[:, place, label])
+        drawn = metrics.interval_of(float(self.values[place, label]), self.draws[:, place, label])
+        right, tried = float(self.right[label]), float(self.tried[place, label])
+        counted = metrics.wilson(right, tried)
+        if figure == "f1":  # it rises with the share of right ones among all that have the label or were given it
+            low, high = (2 * end / (1 + end) for end in (counted.low, counted.high))
+            counted = Interval(drawn.value, low, high)
+        return Interval(drawn.value, min(drawn.low, counted.low), max(drawn.high, counted.high)) if tried else drawn
+
+    def texts(self, label: int) -> int:
+        """Count the texts of a label."""
+        return int(self.tried[FIGURES.index("recall"), label])
 
     def draws_of(self, figure: str, label: int) -> Floats:
         """Return a figure of a label in each resample, shape (samples,)."""
@@ -58,7 +75,10 @@ def measure(truth: Truth, answers: Answers, config: EvaluateConfig) -> LabelFigu
         return shares(codes, given, weights, labels=labels)
 
     draws = metrics.draws_of(statistic, truth.codes, answers.codes, **drawing(truth, config))
-    return LabelFigures(statistic(truth.codes, answers.codes), draws)
+    counts = metrics.label_counts(truth.codes, answers.codes, labels)
+    tried = {"precision": counts.given, "recall": counts.true, "f1": counts.given + counts.true - counts.right}
+    of_figures = np.stack([tried[name] for name in FIGURES])
+    return LabelFigures(statistic(truth.codes, answers.codes), draws, counts.right, of_figures)
 
 
 def rows(

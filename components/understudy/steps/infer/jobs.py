@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.rows import Refusal, Row
-from understudy.errors import BadInput, BadSetting
+from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
 from understudy.steps.infer import turns
 from understudy.steps.infer.config import InferConfig
@@ -15,9 +16,9 @@ from understudy.store import manifests, names, registry
 from understudy.store.manifests import Manifest, Range
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
-from understudy.task.card import Context, load_card
+from understudy.task.card import Card, Context, load_card
 from understudy.task.sections import CascadeConfig
-from understudy.task.settings import Overrides, Settings
+from understudy.task.settings import Overrides, config_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     require_under((part.object for part in manifest.shards[index]), given, where)
     bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
-    share, context = settings.of(CascadeConfig).checked_share, load_card(bundle.folder).context
-    return Job(manifest, index, suited, config, share, store, _sentence_language(settings, context), context)
+    share, taught = settings.of(CascadeConfig).checked_share, load_card(bundle.folder)
+    return Job(manifest, index, suited, config, share, store, _sentence_language(taught), taught.context)
 
 
 def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overrides) -> list[Job]:
@@ -123,22 +124,18 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
     looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
-    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(settings, card.context)
+    share, language = settings.of(CascadeConfig).checked_share, _sentence_language(card)
     numbers = range(len(manifest.shards))
     return [Job(manifest, number, suited, config, share, store, language, card.context) for number in numbers]
 
 
-def _sentence_language(settings: Settings, context: Context | None) -> str | None:
-    """Return the language of texts that are to be split; None where they are taken whole.
+def _sentence_language(taught: Card) -> str | None:
+    """Return the language of texts that are split into sentences; None where they are taken whole.
 
-    Raises:
-        BadSetting: they are turns of a bundle with context too.
+    It is the bundle's card that says so, as its student was taught, whatever the card of the run says by now.
     """
-    if settings.value("ingest.split") != "sentences":
-        return None
-    if context is not None:
-        raise BadSetting("A bundle with context must get its texts whole, got ingest.split 'sentences'. Leave it out.")
-    return str(settings.value("ingest.language"))
+    config: Any = taught.settings().of(config_of("ingest"))
+    return str(config.language) if config.split == "sentences" else None
 
 
 def _suited(bundle: Bundle, config: InferConfig, ranges: Iterable[Range]) -> Bundle:

@@ -77,7 +77,8 @@ def divide(
     """
     votes = labels.current(votes).join(texts.select("id", "group", "content", "order"), on="id").sort("order")
     order = vote_rules.scarcest_first(votes, card.label_names, card.positive_label)
-    assigned = assign(vote_rules.groups(votes, order), stored, config)
+    is_sought = card.positive_label is not None
+    assigned = assign(vote_rules.groups(votes, order), stored, config, is_first_apart=is_sought)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
     placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
     guarded = vote_rules.guarded(placed.kept)
@@ -131,10 +132,11 @@ def require_labels(
     for split in reversed(MOST_GUARDED_FIRST[:-1]):
         of_split = gold.filter(pl.col("split") == split)["label"]
         number = int((of_split == own).sum())
-        got = {own: number, other: len(of_split) - number}
-        if broken := [name for name, asked in least[split].items() if min(got.values()) < asked]:
+        got = [(number, own), (len(of_split) - number, other)]
+        if broken := [name for name, asked in least[split].items() if min(got)[0] < asked]:
             asked = max(least[split].values())
-            listed = " and ".join(f"{got[name]} '{name}'" for name in sorted(got, key=[*card.label_names, other].index))
+            is_last = len(rest) == 1 and card.label_names[-1] == own
+            listed = " and ".join(f"{number} '{name}'" for number, name in (got[::-1] if is_last else got))
             faults.append(
                 f"The {split} split must hold at least {asked} human labels of each label, got {listed} of {len(gold)} "
                 f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "

@@ -90,12 +90,20 @@ def shares(config: IngestConfig, by_author: Iterable[Split] = ()) -> dict[Split,
     return {split: share / total for split, share in free.items()} or {"train": 1.0}
 
 
-def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: IngestConfig) -> dict[str, Assignment]:
+def assign(
+    groups: Iterable[Group], stored: Mapping[str, Assignment], config: IngestConfig, *, is_first_apart: bool = True
+) -> dict[str, Assignment]:
     """Assign the groups that the store does not know yet.
 
     A group goes where its author asks; one with an answer to a review queue goes to train; the others are shared out,
     those with the same scarcest label apart, so that each split gets its share of each label. Labels that fewer groups
-    hold than there are splits are shared out together, but for the first, which may be the one that is looked for.
+    hold than there are splits are shared out together. What one kind leaves over or short, the next makes up.
+
+    Args:
+        groups: with human labels.
+        stored: assignments that stand.
+        config: shares and seed.
+        is_first_apart: the scarcest label is the one that is looked for, and is shared out by itself.
     """
     known = {group.name: group for group in groups}
     new = [known[name] for name in sorted(known.keys() - stored.keys())]
@@ -103,15 +111,18 @@ def assign(groups: Iterable[Group], stored: Mapping[str, Assignment], config: In
     decided |= {group.name: Assignment("train", "queue") for group in new if group.is_mined and not group.asked}
     authors = [item.split for item in [*stored.values(), *decided.values()] if item.by == "author"]
     wanted = shares(config, authors)
-    for kind in _kinds(known.values()):
+    over: dict[Split, float] = {}
+    for place, kind in enumerate(_kinds(known.values(), is_first_apart=is_first_apart)):
         before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
         open_groups = [group for group in kind if group.name not in stored and group.name not in decided]
         open_groups.sort(key=lambda group: lot(config.seed, group.name))
-        decided |= _shared_out(open_groups, wanted, before)
+        found, left = _shared_out(open_groups, wanted, before, over)
+        decided |= found
+        over = {} if place == 0 and is_first_apart else left
     return decided
 
 
-def _kinds(groups: Iterable[Group]) -> list[list[Group]]:
+def _kinds(groups: Iterable[Group], *, is_first_apart: bool) -> list[list[Group]]:
     """Part groups by the scarcest label that they hold; what is too rare for that goes with the next label."""
     by_place: dict[int, list[Group]] = {}
     for group in groups:
@@ -120,7 +131,7 @@ def _kinds(groups: Iterable[Group]) -> list[list[Group]]:
     waiting: list[Group] = []
     for place in sorted(by_place):
         waiting += by_place[place]
-        if place == 0 or len(waiting) >= len(MOST_GUARDED_FIRST):
+        if (place == 0 and is_first_apart) or len(waiting) >= len(MOST_GUARDED_FIRST):
             kinds.append(waiting)
             waiting = []
     return [*kinds, waiting] if waiting else kinds
@@ -131,16 +142,20 @@ def _is_hashed(item: Assignment | None) -> bool:
 
 
 def _shared_out(
-    groups: Sequence[Group], wanted: Mapping[Split, float], before: Mapping[Group, Split]
-) -> dict[str, Assignment]:
+    groups: Sequence[Group], wanted: Mapping[Split, float], before: Mapping[Group, Split], over: Mapping[Split, float]
+) -> tuple[dict[str, Assignment], dict[Split, float]]:
     """Give each group in turn to the split with the most room below its share; the more guarded one of equals.
+
+    `over` is the room that groups of other kinds left in each split, less than none where it got too much; what is left
+    now is returned beside the assignments.
 
     A group that is larger than a held-out split comes first and goes to train while there is room: it must not be
     the exam alone, and placed last it would leave the other splits short.
     """
     total = sum(group.weight for group in [*groups, *before])
-    room = {split: wanted[split] * total for split in MOST_GUARDED_FIRST if split in wanted}
-    smallest = min(room.values())
+    shares_of_all = {split: wanted[split] * total for split in MOST_GUARDED_FIRST if split in wanted}
+    smallest = min(shares_of_all.values())
+    room = {split: share + over.get(split, 0.0) for split, share in shares_of_all.items()}
     for group, split in before.items():
         room[split] = room.get(split, 0.0) - group.weight
     decided: dict[str, Assignment] = {}
@@ -149,7 +164,7 @@ def _shared_out(
         most_room = max(wanted, key=lambda name: (round(room[name], 9), -MOST_GUARDED_FIRST.index(name)))
         decided[group.name] = Assignment("train" if is_huge else most_room, "hash")
         room[decided[group.name].split] -= group.weight
-    return decided
+    return decided, room
 
 
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:

@@ -27,7 +27,6 @@ from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
-RESERVED_FOR_ROWS = ("order", "content", "split", "label")  # one of these may be the order of turns, read by now
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context")
 
 
@@ -153,7 +152,8 @@ def _read(given: Given) -> Read:
         )
     forgotten = tombstones.read(given.store)
     table = turns.with_context(table, given.card.context, forgotten)
-    table = table.drop([name for name in RESERVED_FOR_ROWS if name in table.columns])
+    if given.card.context and given.card.context.order in set(RESERVED) - {"file", "row"}:
+        table = table.drop(given.card.context.order)  # read by now, and called like a column of ours
     texts, sentences = _in_sentences(given, text_rules.sound(table, turned_away), forgotten)
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()

@@ -69,7 +69,8 @@ def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str,
     source = manifests.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
-    looked = look(source, known, block_rows(config.texts_per_shard), card.context.columns if card.context else ())
+    context = registry.fetch_card(store, current.version).context
+    looked = look(source, known, block_rows(config.texts_per_shard), context.columns if context else ())
     about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
     return next_manifest(newest, looked, config.texts_per_shard, about)
 

@@ -177,7 +177,11 @@ def primary(answered: pl.DataFrame, space: LabelSpace) -> Interval:
             return metrics.macro_f1(true, found, weight, labels=labels)
         return metrics.f1(true == sought, found == sought, weight)
 
-    return metrics.bootstrap(figure, truth, given, groups=answered["group"].to_list())
+    value, draws = (
+        float(figure(truth, given)),
+        metrics.draws_of(figure, truth, given, groups=answered["group"].to_list()),
+    )
+    return metrics.interval_of(value, draws if sought is not None else metrics.reflected(draws, value))
 
 
 def _codes(answered: pl.DataFrame, space: LabelSpace) -> tuple[Codes, Codes, int]:
