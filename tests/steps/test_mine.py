@@ -231,6 +231,7 @@ def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_pat
         if key.startswith("queues/") and not done:
             done.append(key)
             erasure.forget(store, ["u5"], [], "2026-11-30")
+            assert key.endswith("/queue.parquet"), "what says who is in the queue lies there first"
         return put(to, key, data)
 
     monkeypatch.setattr(FolderStore, "put_if_absent", hooked)
