@@ -108,6 +108,7 @@ def test_a_record_of_sentences_counts_again_the_rows_of_the_source(store, tmp_pa
     said = {"rows": 6, "source_rows": 4, "labels": {"tip": 6}, "refused": {"empty_text": 2}}
     part = {"key": key, "rows": 6, "sha256": hash_of(store, key)}
     store.put_if_absent(record_key(store), json.dumps({**said, "format": 1, "segments": [part]}).encode())
+    store.put_if_absent("manifests/date=2026-11-03/00.json", b'{"language": "en"}')
     left = []
     for name in ("a#2", "b#2", "c", "b"):
         erasure.forget(store, [name], [], TODAY)

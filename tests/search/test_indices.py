@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.nights import prediction, put_segment
 from tests.search.conftest import QUICK
-from understudy.search import opening
+from understudy.data.limits import LONGEST_NAME
+from understudy.search import elastic, opening
 from understudy.search.documents import FIELDS, documents
 from understudy.search.query import Query, parse
 from understudy.search.sync import follow
@@ -125,6 +126,19 @@ def test_a_removed_text_leaves_with_its_sentences_and_no_other(index):
     assert sorted(ids(index, "late")) == sorted(["r11#1", "r1#x", "r1#2#3", "axb+(c)#4"])
     found = index.search(Query(limit=1)).documents[0]
     assert (found["start"], found["end"]) == (3, 8)
+
+
+def test_sentences_are_found_however_long_an_id_and_however_many_begin_like_it(index, monkeypatch):
+    monkeypatch.setattr(elastic, "PAGE", 2)
+    monkeypatch.setattr(elastic, "STEMS_AT_ONCE", 2)
+    monkeypatch.setattr(elastic, "NAMES_AT_ONCE", 3)
+    longest = "ü" * LONGEST_NAME
+    others = [f"{name}#{end}" for name in ("a", longest) for end in ("", "x", "1#", "2x", "3#x")]
+    sentences = [f"{name}#{number}" for name in ("a", "b", longest) for number in range(4)]
+    add(index, *[prediction(name) for name in (*others, *sentences)])
+    assert index.remove([], split=["a", "b", "c", longest]) == len(sentences)
+    assert sorted(ids(index, "late")) == sorted(others)
+    assert index.remove(others) == len(others)
 
 
 def test_nights_past_their_retention_leave_by_the_newest_answer(index):

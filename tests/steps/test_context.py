@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from understudy.cli.predict import context_of, predict
 from understudy.data.rows import Row
 from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
 from understudy.model.scoring import Bundle
-from understudy.privacy.objects import Wanted, erase
+from understudy.privacy import erasure
+from understudy.privacy.objects import erase_what_was_asked_meanwhile
 from understudy.review import queues
 from understudy.runtime import shell
 from understudy.steps.evaluate import testset
@@ -32,7 +34,7 @@ from understudy.steps.label.config import LabelConfig
 from understudy.steps.mine import rules as mine_rules
 from understudy.steps.train import rules as train_rules
 from understudy.store import layout, registry, tables, tombstones
-from understudy.store.storage import open_store, prepare_store
+from understudy.store.storage import prepare_store
 from understudy.task.card import parse_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.slices import NO_RULE
@@ -100,12 +102,15 @@ def test_the_turns_before_a_text_stand_beside_it_in_pool_and_gold(tmp_path):
     assert len(gold) == 60  # "Okay." after other turns is another text
     contexts = {**dict(pool.select("id", "context").iter_rows()), **dict(gold.select("id", "context").iter_rows())}
     texts = {name: text for name, _, _, text in dialogues()}
+    hashes = dict(gold.select("id", "turn_hashes").iter_rows())
     for name in gold["id"]:
         group = name.partition("-")[0]
+        assert hashes[name] == [tombstones.tombstone("id", f"{group}-{turn}") for turn in (9, 10)]
         assert contexts[name] == f"{texts[f'{group}-9']} | {texts[f'{group}-10']}"
     first = pool.filter(pl.col("id").str.ends_with("-9"))
     assert len(first)
     assert first["context"].null_count() == len(first)
+    assert first["turn_hashes"].to_list() == [[]] * len(first)
 
 
 def test_without_context_the_tables_are_what_they_were(tmp_path):
@@ -152,6 +157,8 @@ def test_a_forgotten_text_is_no_turn(tmp_path):
     texts = {name: text for name, _, _, text in dialogues()}
     contexts = dict(desk.gold().select("id", "context").iter_rows())
     assert contexts["d7-11"] == texts["d7-9"]
+    hashes = dict(desk.gold().select("id", "turn_hashes").iter_rows())
+    assert hashes["d7-11"] == [tombstones.tombstone("id", "d7-9")]
 
 
 # The teacher
@@ -389,19 +396,95 @@ def test_people_see_the_turns_above_the_text():
     assert "context" not in queues.queue_csv(QUEUE.drop("context"))
 
 
-def test_who_is_forgotten_leaves_the_contexts_of_the_group_too(tmp_path):
-    store = open_store(str(tmp_path))
-    contents = {
-        "queue.csv": queues.queue_csv(QUEUE).encode(),
-        "label-studio.json": queues.label_studio_tasks(QUEUE).encode(),
+TALK = pl.DataFrame(  # of which "a", a turn of "b" and "c", is in no table of the store
+    {
+        "id": ["b", "c", "d", "e"],
+        "group": ["g", "g", "g", "h"],
+        "text": ["No.", "Maybe.", "Well.", "Hello."],
+        "context": ["Okay.", "Okay. | No.", "Maybe.", None],
+        "turn_hashes": [[tombstones.tombstone("id", name) for name in turns] for turns in ("a", "ab", "c", "")],
+        **{name: QUEUE[name].head(1).extend_constant(QUEUE[name][0], 3) for name in QUEUE.columns[4:]},
     }
-    table = tmp_path / "queue.parquet"
-    QUEUE.write_parquet(table)
-    contents["queue.parquet"] = table.read_bytes()
-    for name, data in contents.items():
-        key = layout.file_key(layout.QUEUE, name, card="c", queue="q")
+)
+
+
+def put_queue(store, folder: Path) -> list[str]:
+    """Put a queue, with a label that somebody filled in beside it."""
+    sheet = queues.queue_csv(TALK)
+    TALK.write_parquet(folder / "queue.parquet", compression="uncompressed")
+    contents = {
+        "queue.parquet": (folder / "queue.parquet").read_bytes(),
+        "queue.csv": sheet.encode(),
+        "filled.csv": sheet.replace(",\r\n", ",tip\r\n").encode(),
+        "label-studio.json": queues.label_studio_tasks(TALK).encode(),
+    }
+    keys = [layout.file_key(layout.QUEUE, name, card="c", queue="q") for name in contents]
+    for key, data in zip(keys, contents.values(), strict=True):
         store.put_if_absent(key, data)
-        assert erase(store, key, Wanted(frozenset({"a"}), frozenset(), near=frozenset({"g"}))) == 2
+    return keys
+
+
+def assert_forgotten(store, keys: list[str]) -> None:
+    for key in keys:
         left = store.read(key)
-        assert b"No." in left
         assert b"Okay." not in left
+        assert all(text in left for text in (b"No.", b"Maybe.", b"Well.", b"Hello.")), "all rows stay"
+        assert left.count(b"Maybe.") == 2, "and the contexts in which it does not stand"
+    table = pl.read_parquet(store.read(keys[0]))
+    assert table["context"].to_list() == [None, None, "Maybe.", None]
+    assert table["turn_hashes"].equals(TALK["turn_hashes"])
+
+
+def test_who_is_forgotten_leaves_the_contexts_of_other_texts_though_no_table_holds_it(tmp_path):
+    store = prepare_store(str(tmp_path / "store"))
+    keys = put_queue(store, tmp_path)
+    assert erasure.forget(store, ["a"], [], "2026-11-01").rows == {"queues": 8}
+    assert_forgotten(store, keys)
+    assert b",tip" in store.read(keys[2])
+    assert erasure.forget(store, ["a"], [], "2026-11-01").rows == {}
+
+
+def test_contexts_that_a_kill_left_go_when_the_text_is_forgotten_again(tmp_path, monkeypatch):
+    begun, number, is_killed = erasure.erase, 0, True
+    while is_killed:
+        (tmp_path / str(number)).mkdir()
+        store, done = prepare_store(str(tmp_path / str(number) / "store")), itertools.count()
+        keys = put_queue(store, tmp_path)
+
+        def killed(*given, number=number, done=done):
+            if next(done) == number:
+                raise KeyboardInterrupt
+            return begun(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(erasure, "erase", killed)
+            try:
+                erasure.forget(store, ["a"], [], "2026-11-01")
+                is_killed = False
+            except KeyboardInterrupt:
+                number += 1
+        erasure.forget(store, ["a"], [], "2026-11-01")
+        assert_forgotten(store, keys)
+    assert number == len(keys)
+
+
+def test_a_context_is_taken_out_by_its_turns_whether_or_not_their_rows_are_there():
+    gone = tombstones.Forgotten(frozenset({tombstones.tombstone("id", "a")}))
+    left = gone.without(TALK)
+    assert left["context"].to_list() == [None, None, "Maybe.", None]
+    assert left.drop("context").equals(TALK.drop("context"))
+
+
+def test_hashes_of_turns_are_shown_to_nobody():
+    shown = queues.queue_csv(TALK) + queues.label_studio_tasks(TALK)
+    assert "turn_hashes" not in shown
+    assert tombstones.tombstone("id", "a") not in shown
+
+
+def test_a_turn_that_is_forgotten_while_a_queue_is_put_leaves_it_again(tmp_path):
+    store = prepare_store(str(tmp_path / "store"))
+    keys = put_queue(store, tmp_path)
+    tombstones.remember_to_forget(store, "id", ["a"], "2026-11-01")
+    gone = erase_what_was_asked_meanwhile(store, keys, TALK)
+    assert (gone.ids, gone.near) == (frozenset(), frozenset({"b", "c"}))
+    assert_forgotten(store, keys)

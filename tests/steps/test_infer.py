@@ -425,6 +425,18 @@ def test_a_worker_that_is_killed_while_it_forgets_leaves_a_record_that_the_next_
     erasure.forget(desk.store, ["t11"], [], "2026-11-21")
 
 
+def test_a_text_without_a_group_is_forgotten_by_the_group_that_its_predictions_have(desk):
+    rows = [("t1", "Ask for it."), ("t2", "Bring towels."), ("t3", "")]
+    desk.write("a.csv", rows)
+    desk.night("2026-11-01")
+    erasure.forget(desk.store, [], ["t1", "t3"], "2026-11-21")
+    desk.write("b.csv", rows)
+    desk.night("2026-11-02")
+    for night in ("2026-11-01", "2026-11-02"):
+        assert desk.predictions(night)["id"].to_list() == ["t2"]
+        assert "t3" not in set(desk.refused(night)["id"])
+
+
 def test_a_refused_row_of_a_group_is_forgotten_with_it(desk):
     desk.source.mkdir()
     (desk.source / "a.csv").write_text("id,group,text\n1,g1,Ask for a room\n2,g7,\n3,g1,\n4,,\n")

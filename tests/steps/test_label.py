@@ -23,8 +23,8 @@ from understudy.runtime import shell
 from understudy.runtime.shell import Result
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
-from understudy.store import tables
-from understudy.store.storage import Store, open_store
+from understudy.store import tables, tombstones
+from understudy.store.storage import Store, open_store, prepare_store
 from understudy.task.card import load_card, parse_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
@@ -97,6 +97,27 @@ def rehearse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     with serve(Plan(folder / "answers.csv", unknown="refuse", has_logprobs=True)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         yield server
+
+
+@pytest.mark.usefixtures("rehearse")
+def test_nobody_is_asked_about_what_was_forgotten_since_it_was_read(folder: Path) -> None:
+    """Neither as a text of pool, gold or test, nor as a turn before another."""
+    pool, turn = tables.read(folder / "pool", tables.Texts), tombstones.tombstone("id", "p000")
+    hashes = pl.Series([[]] + [[turn]] * (len(pool) - 1), dtype=pl.List(pl.String))
+    talk = pool.with_columns(context=pl.lit("Said before."), turn_hashes=hashes)
+    tables.write(talk, tables.Texts, folder / "pool")
+    for part in ("gold", "test"):
+        table = tables.read(folder / part, tables.Gold)
+        empty = pl.Series([[]] * len(table), dtype=pl.List(pl.String))
+        tables.write(table.with_columns(context=pl.lit(None, pl.String), turn_hashes=empty), tables.Gold, folder / part)
+    store = prepare_store(str(folder / "store"))
+    tombstones.remember_to_forget(store, "id", ["p000", "train-00", "test-03"], "2026-11-01")
+    result = label(folder, overrides="texts=200")
+    assert result.metrics["asked"] == 199 + 9 + 9
+    answered = {*judgements(folder)["id"], *judgements(folder, "test_judgements")["id"]}
+    assert not answered & {"p000", "train-00", "test-03"}
+    asked = {row["content"] for row in rows_in(store)}
+    assert content_key("Ask for room 1.") in asked, "without its turns"
 
 
 # The draw

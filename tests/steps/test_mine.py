@@ -231,6 +231,7 @@ def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_pat
         if key.startswith("queues/") and not done:
             done.append(key)
             erasure.forget(store, ["u5"], [], "2026-11-30")
+            assert key.endswith("/queue.parquet"), "what says who is in the queue lies there first"
         return put(to, key, data)
 
     monkeypatch.setattr(FolderStore, "put_if_absent", hooked)
@@ -242,6 +243,42 @@ def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_pat
     for place in (tmp_path / "queue", store.root / f"queues/hotel-tips/{name}"):
         assert b"Nice view" not in everything(place)
         assert b"swim before" in everything(place)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile", "after"])
+def test_a_turn_that_is_forgotten_leaves_the_queue_though_it_is_in_no_table(
+    tmp_path, store, run, teacher, monkeypatch, when
+):
+    pool, turn = tables.read(run["pool"], tables.Texts), tombstones.tombstone("id", "r1")
+    hashes = pl.Series([[turn]] + [[]] * (len(pool) - 1), dtype=pl.List(pl.String))
+    talk = pool.with_columns(context=pl.lit("Whatever Jane said."), turn_hashes=hashes)
+    tables.write(talk.with_columns(context=pl.when(pl.col("id") == "u1").then("context")), tables.Texts, run["pool"])
+    put, done = FolderStore.put_if_absent, []
+
+    def hooked(to, key, data):
+        if key.startswith("queues/") and not done:
+            done.append(key)
+            erasure.forget(store, ["r1"], [], "2026-11-30")
+        return put(to, key, data)
+
+    with monkeypatch.context() as patch:
+        if when == "before":
+            tombstones.remember_to_forget(store, "id", ["r1"], "2026-11-30")
+        if when == "meanwhile":
+            patch.setattr(FolderStore, "put_if_absent", hooked)
+        result = mine(tmp_path, run, store.uri)
+    place = store.root / f"queues/hotel-tips/{result.parameters['queue']}"
+    if when == "after":
+        assert b"Jane" in (place / "queue.csv").read_bytes()
+        assert erasure.forget(store, ["r1"], [], "2026-11-30").rows == {"queues": 3}
+    for folder in (place, tmp_path / "queue") if when != "after" else (place,):
+        assert b"Jane" not in everything(folder)
+        assert turn.encode() not in b"".join(
+            path.read_bytes() for path in folder.iterdir() if path.suffix != ".parquet"
+        )
+        queue = pl.read_parquet(folder / "queue.parquet")
+        assert queue.filter(id="u1")["turn_hashes"].to_list() == [[turn]]
+        assert len(queue) == result.metrics["queued"] == 4
 
 
 def test_a_text_that_is_forgotten_while_the_teacher_answers_is_not_queued(tmp_path, store, run, teacher, monkeypatch):

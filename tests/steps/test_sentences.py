@@ -14,6 +14,7 @@ from tests.text.test_sentences import REVIEW, SAID
 from understudy.cli.search import lines
 from understudy.errors import BadData, UnderstudyError
 from understudy.privacy import erasure
+from understudy.privacy.sentences import holds_sentences
 from understudy.runtime.shell import execute
 from understudy.search import opening
 from understudy.search.query import Query, parse
@@ -179,7 +180,8 @@ def test_a_forgotten_sentence_leaves_its_text_counted(night_desk):
     [(["r1"], 5, 2, 1), (["r2#1"], 12, 3, 0), (["r2#1", "r2#2"], 11, 2, 1), (["r12", "r1"], 2, 1, 2)],
 )
 def test_a_later_night_does_not_take_what_was_forgotten(night_desk, names, rows, source_rows, refused):
-    tombstones.remember_to_forget(night_desk.store, "id", names, TODAY)
+    for kind in ("id", "sentences"):
+        tombstones.remember_to_forget(night_desk.store, kind, names, TODAY)
     manifest = night_desk.night(NIGHT)
     record = night_desk.record(NIGHT)
     assert (record["rows"], record["source_rows"], record["refused"].get("forgotten", 0)) == (
@@ -190,13 +192,63 @@ def test_a_later_night_does_not_take_what_was_forgotten(night_desk, names, rows,
     assert segments.shard_records(night_desk.store, manifest)[0].read_rows == manifest.texts
 
 
+def test_a_text_without_a_group_is_forgotten_by_the_group_that_its_sentences_have(night_desk):
+    night_desk.night(NIGHT)
+    erasure.forget(night_desk.store, [], ["r12", "r3"], TODAY)
+    night_desk.infer(f"{NIGHT}/00")
+    write(night_desk, REVIEWS, "b.jsonl")
+    night_desk.night("2026-11-02")
+    assert night_desk.predictions("2026-11-02")["group"].unique().sort().to_list() == ["jane", "r1"]
+    refused = night_desk.refused("2026-11-02")
+    assert refused.filter(reason="forgotten").height == 1
+    assert set(refused["id"]) == {None, "ticket#7"}
+
+
 def test_a_worker_that_goes_on_counts_what_was_forgotten_after_its_segments_were_put(night_desk):
     night_desk.night(NIGHT, overrides="infer.texts_per_segment=1")
-    tombstones.remember_to_forget(night_desk.store, "id", ["r12", "r2#2"], TODAY)
+    for kind in ("id", "sentences"):
+        tombstones.remember_to_forget(night_desk.store, kind, ["r12", "r2#2"], TODAY)
     night_desk.infer(f"{NIGHT}/00")
     record = night_desk.record(NIGHT)
     assert (record["rows"], record["source_rows"], record["refused"]["forgotten"]) == (9, 2, 1)
     assert night_desk.predictions(NIGHT)["id"].to_list() == [*(f"r1#{n}" for n in range(1, 9)), "r2#1"]
+
+
+def test_a_text_whose_id_only_looks_like_a_sentence_stays(tmp_path):
+    desk = make_desk(tmp_path)
+    desk.write("a.csv", [("case", "Ask for it."), ("case#2", "Bring towels."), ("case#2#1", "Avoid the bar.")])
+    desk.night(NIGHT)
+    begin_index(desk)
+    desk.store.put_if_absent("labels/c/000001-labels.jsonl", b'{"id": "case#2", "label": "tip"}\n')
+    desk.store.put_if_absent("cards/c/0.yaml", make_card().encode())
+    erased = erasure.forget(desk.store, ["case"], [], TODAY)
+    assert (erased.documents, erased.rows["predictions"], "labels" in erased.rows) == (1, 1, False)
+    assert desk.predictions(NIGHT)["id"].to_list() == ["case#2", "case#2#1"]
+    with opening.opened_for_search(desk.store) as index:
+        assert index.count() == 2
+    desk.write("b.csv", [("case#2", "Bring towels."), ("case", "Ask for it.")])
+    desk.night("2026-11-02")
+    assert desk.predictions("2026-11-02")["id"].to_list() == ["case#2"]
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "is_split"),
+    [
+        ("cards/c/0.yaml", make_card(), False),
+        ("cards/c/0.yaml", make_card(more=SPLIT), True),
+        ("cards/c/0.yaml", "of another release: [", True),
+        (f"manifests/date={NIGHT}/00.json", '{"texts_per_segment": 9}', False),
+        (f"manifests/date={NIGHT}/00.json", '{"texts_per_segment": 9, "language": "en"}', True),
+        (f"manifests/date={NIGHT}/00.json", "{", True),
+    ],
+)
+def test_a_store_holds_sentences_where_a_card_or_a_night_says_so(store, key, data, is_split):
+    assert not holds_sentences(store)
+    store.put_if_absent(key, data.encode())
+    assert holds_sentences(store) == is_split
+    erasure.forget(store, ["r1"], [], TODAY)
+    assert tombstones.read(store).covers_text("r1#2", None) == is_split
+    assert not tombstones.read(store).covers_text("r11#2", None)
 
 
 def test_forgetting_again_ends_what_a_kill_left_in_the_index(night_desk, monkeypatch):
@@ -312,6 +364,7 @@ def test_a_forgotten_text_takes_its_sentences_out_of_labels_queues_and_samples(s
     as_lines = "".join(json.dumps({"id": row["id"], "label": "tip"}) + "\n" for row in rows)
     said = dict(zip(names, (table.getvalue(), as_cells.encode(), as_items.encode()), strict=True))
     said |= {"labels/c/000001-labels.jsonl": as_lines.encode(), SAMPLE_KEY: table.getvalue()}
+    store.put_if_absent("cards/c/0.yaml", make_card(more=SPLIT).encode())
     for key, data in said.items():
         assert layout.erasure_of(key) is not None
         store.put_if_absent(key, data)

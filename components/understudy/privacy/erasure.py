@@ -15,6 +15,7 @@ import polars as pl
 from understudy.errors import BadInput, BadSetting, IndexFailed, StorageError
 from understudy.privacy import shard_records
 from understudy.privacy.objects import ERASERS, Wanted, erase, mask, read_table
+from understudy.privacy.sentences import holds_sentences
 from understudy.privacy.watch_words import forget_words
 from understudy.progress import track
 from understudy.search import opening
@@ -24,6 +25,7 @@ from understudy.store.layout import Erasure, Family
 from understudy.store.leftovers import sweep_temporary
 from understudy.store.s3 import MARKER
 from understudy.store.storage import Store
+from understudy.store.tombstones import Forgotten, tombstone
 from understudy.teacher.response_log import ResponseLog, content_key
 
 # Families whose objects no eraser of rows can mend: what does it, before any rows go, from the texts' words ...
@@ -64,7 +66,7 @@ def forget(
 
     Args:
         store: the store whose nights and training runs met the texts.
-        ids: of the texts, all of whose sentences go with them, or of single sentences.
+        ids: of the texts, all of whose sentences go with them where texts are split, or of single sentences.
         groups: reviews, threads or dialogues to forget whole.
         today: written into the tombstones.
         servers: every Elasticsearch that holds the store's texts, beside the one that the environment names.
@@ -82,12 +84,14 @@ def forget(
         raise BadInput(f"A store to forget in must exist, got nothing ({store.uri}). Mend its address (--store).")
     store.remove_leftovers()
     sweep_temporary()
+    split = frozenset(ids) if holds_sentences(store) else frozenset()
+    tombstones.remember_to_forget(store, "sentences", sorted(split), today)
     tombstones.remember_to_forget(store, "id", ids, today)
     tombstones.remember_to_forget(store, "group", groups, today)
     found = store.list()
     keys = [key for key in found if layout.erasure_of(key) in ERASERS]
     there = {family: [key for key in found if family.fields(key)] for family in AFTER_ROWS}
-    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups), split=frozenset(ids)))
+    wanted = _complete(store, keys, Wanted(frozenset(ids), frozenset(groups), split=split))
     for forget_derived in dict.fromkeys(BEFORE_ROWS.values()):
         forget_derived(store, wanted.words)
     rows = _erase_rows(store, keys, wanted)
@@ -103,31 +107,39 @@ def forget(
 def _complete(store: Store, keys: Collection[str], wanted: Wanted) -> Wanted:
     """Find the texts of the groups, and what all say: answers are kept by its hash, and the watch shows words.
 
-    What a night scored is kept by the hash of the text after its turns, which its prediction has.
+    What a night scored is kept by the hash of the text after its turns, which its prediction has. Whose turn one of the
+    texts was, the table of a queue says, also where their contexts went already: a kill may have left them elsewhere.
     """
+    gone = Forgotten(frozenset(tombstone("id", name) for name in wanted.ids))
     ids, texts, contents, near = set(wanted.ids), set(), set(), set()
     for key in keys:
         if layout.erasure_of(key) is Erasure.ROWS:
-            for row in _named(store, key, wanted):
+            table = _table(store, key)
+            near |= {
+                str(row["id"]) for row in table.filter(gone.stands_before(table)).iter_rows(named=True) if "id" in row
+            }
+            for row in _named(table, wanted, store.locate(key)):
                 ids |= {str(row["id"])} if row.get("id") else set()
                 texts |= {str(row["text"])} if row.get("text") else set()
                 contents |= {str(row["content"])} if row.get("content") else set()
-                near |= {str(row["group"])} if row.get("group") else set()
     words = words_of(pl.Series(sorted(texts), dtype=pl.String))["word"]
     contents |= {*map(content_key, texts)}
     all_ids, all_contents = frozenset(ids), frozenset(contents)
     return replace(wanted, ids=all_ids, contents=all_contents, words=frozenset(words), near=frozenset(near))
 
 
-def _named(store: Store, key: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    table = read_table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
+def _table(store: Store, key: str) -> pl.DataFrame:
+    return read_table(store.read(key), store.locate(key), is_cache=layout.SCORED.fields(key) is not None)
+
+
+def _named(table: pl.DataFrame, wanted: Wanted, where: str) -> Iterator[dict[str, Any]]:
     columns = [name for name in ("id", "group", "text", "content") if name in table.columns]
     if "id" not in columns and "group" not in columns:
         return
     try:
         named = table.select(columns).filter(mask(table, wanted))
     except pl.exceptions.PolarsError as error:
-        raise StorageError(f"An object must be readable, got {error} ({store.locate(key)}). Restore it.") from error
+        raise StorageError(f"An object must be readable, got {error} ({where}). Restore it.") from error
     yield from named.iter_rows(named=True)
 
 

@@ -35,7 +35,7 @@ class Wanted:
     """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case.
 
     `split` are ids that somebody named, of which all sentences must go too, whatever is known of them.
-    In the groups `near`, of which some texts must go, no context stays: they may stand in it.
+    `near` are ids of texts that stay, but for their contexts: one of the texts was a turn before them.
     """
 
     ids: frozenset[str]
@@ -47,7 +47,7 @@ class Wanted:
 
     def is_near(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has a context in which one of the texts may stand."""
-        return bool(row.get(COLUMN)) and _as_text(row.get("group")) in self.near
+        return bool(row.get(COLUMN)) and _as_text(row.get("id")) in self.near
 
     def names(self, row: Mapping[str, Any]) -> bool:
         """Whether a row is about one of the texts; what they say counts where a row has no id, or copies would go."""
@@ -96,7 +96,7 @@ def erase(store: Store, key: str, wanted: Wanted) -> int:
     return contend(write, "An object", store.locate(key))
 
 
-def erase_what_was_asked_meanwhile(store: Store, keys: Collection[str], texts: pl.DataFrame) -> pl.DataFrame:
+def erase_what_was_asked_meanwhile(store: Store, keys: Collection[str], texts: pl.DataFrame) -> Wanted:
     """Erase from objects that were just put what somebody asked to forget while they were made.
 
     Who asks later finds the objects in the store, and erases the texts there.
@@ -104,20 +104,21 @@ def erase_what_was_asked_meanwhile(store: Store, keys: Collection[str], texts: p
     Args:
         store: where the objects lie.
         keys: theirs.
-        texts: that they name; columns id and group.
+        texts: that they name; columns id and group, and turn_hashes where they have contexts.
 
     Returns:
-        the texts that had to go.
+        what had to go, by ids.
     """
-    gone = texts.filter(tombstones.read(store).covers(texts))
-    erase_texts(store, keys, gone)
-    return gone
+    gone = tombstones.read(store)
+    ids, near = (frozenset(texts.filter(mask)["id"]) for mask in (gone.covers(texts), gone.stands_before(texts)))
+    wanted = Wanted(ids, frozenset(), near=near)
+    erase_all(store, keys, wanted)
+    return wanted
 
 
-def erase_texts(store: Store, keys: Collection[str], texts: pl.DataFrame) -> None:
-    """Erase texts, columns id and group, from some objects alone, by their ids."""
-    wanted = Wanted(frozenset(texts["id"]), frozenset(), near=frozenset(texts["group"]))
-    for key in keys if len(texts) else ():
+def erase_all(store: Store, keys: Collection[str], wanted: Wanted) -> None:
+    """Write some objects anew without the texts; see `erase`."""
+    for key in keys if wanted.ids or wanted.near else ():
         erase(store, key, wanted)
 
 
@@ -126,8 +127,8 @@ def _without_rows(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     table = read_table(data, where)
     kept = table.filter(~mask(table, wanted))
     gone = len(table) - len(kept)
-    if {"group", COLUMN} <= {*kept.columns}:
-        is_near = kept["group"].cast(pl.String).is_in(sorted(wanted.near)) & kept[COLUMN].is_not_null()
+    if wanted.near and {"id", COLUMN} <= {*kept.columns}:
+        is_near = kept["id"].cast(pl.String, strict=False).is_in(sorted(wanted.near)) & kept[COLUMN].is_not_null()
         kept = kept.with_columns(pl.when(~is_near.fill_null(value=False)).then(COLUMN).alias(COLUMN))
         gone += int(is_near.sum())
     return codecs.as_parquet(kept), gone

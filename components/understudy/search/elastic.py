@@ -11,7 +11,7 @@ moved and the old one removed in one call. An index that was emptied has another
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import MOST_LABELS
+from understudy.text.sentences import text_id_of
 
 KEYWORD = {"type": "keyword"}
 FIELD_TYPES: dict[str, dict[str, Any]] = {
@@ -57,6 +58,8 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
 MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES[name] for name in FIELDS}}
 PRIORITY = 500
 PAGE = 5000
+NAMES_AT_ONCE = 1000  # ids or groups of one query: of 4,096 characters each, far below what the server takes
+STEMS_AT_ONCE = 100  # texts whose sentences one query looks for: a range each, of which it takes 1,024
 Answered = TypeVar("Answered")
 
 
@@ -165,10 +168,9 @@ class ElasticIndex:
 
     def remove(self, ids: Collection[str], groups: Collection[str] = (), split: Collection[str] = ()) -> int:
         """Remove the documents of these texts, groups, and sentences of split texts from every index of the card."""
-        wanted: list[dict[str, Any]] = [{"terms": {"id": list(ids)}}] if ids else []
-        wanted += [{"regexp": {"id": {"value": f"{_literally(name)}#[0-9]+", "flags": "NONE"}}} for name in split]
-        wanted += [{"terms": {"group": list(groups)}}] if groups else []
-        return sum(self._delete({"bool": {"should": wanted, "minimum_should_match": 1}}) for _ in wanted[:1])
+        named = {"id": {*ids, *self._sentences_of(split)}, "group": {*groups}}
+        parts = [(field, part) for field, names in named.items() for part in _parts(names, NAMES_AT_ONCE)]
+        return sum(self._delete({"terms": {field: part}}) for field, part in parts)
 
     def remove_forgotten(self, gone: Forgotten) -> None:
         """Do nothing: `understudy forget` removes from a server wherever it runs."""
@@ -241,13 +243,22 @@ class ElasticIndex:
         answer = self._client.bulk(operations=actions, refresh=True, filter_path="items.*.status")
         return [one["status"] for item in answer["items"] for one in item.values()]
 
-    def _page(self, query: Mapping[str, Any]) -> list[Any]:
+    def _sentences_of(self, split: Collection[str]) -> Iterator[str]:
+        """Find the ids of the sentences of texts; the server takes no long pattern, and finds what begins like them."""
+        for part in _parts(split, STEMS_AT_ONCE):
+            begins = [{"range": {"id": {"gte": f"{name}#0", "lt": f"{name}#:"}}} for name in part]  # ":" follows "9"
+            after: list[str] | None = None
+            while hits := self._page({"bool": {"should": begins}}, sort=[{"id": "asc"}], search_after=after):
+                after = hits[-1]["sort"]
+                yield from (name for hit in hits if text_id_of(name := hit["sort"][0]) in split)
+
+    def _page(self, query: Mapping[str, Any], **order: Any) -> list[Any]:
         pattern = f"{self.alias}.*"
         with explained(self.url):
             self._asked(lambda: self._client.indices.refresh(index=pattern))
             found = self._asked(
                 lambda: self._client.search(
-                    index=pattern, query=dict(query), size=PAGE, source=False, seq_no_primary_term=True
+                    index=pattern, query=dict(query), size=PAGE, source=False, seq_no_primary_term=True, **order
                 )
             )
             return list(found["hits"]["hits"])
@@ -263,9 +274,9 @@ class ElasticIndex:
         )
 
 
-def _literally(name: str) -> str:
-    """Write a name as a pattern of Lucene that finds it alone."""
-    return "".join(sign if sign.isalnum() else f"\\{sign}" for sign in name)
+def _parts(names: Collection[str], most: int) -> Iterator[list[str]]:
+    ordered = sorted(names)
+    return (ordered[begin : begin + most] for begin in range(0, len(ordered), most))
 
 
 def _seen(hit: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Keep tombstones of texts that somebody asked to forget, by hash, so that none comes back.
 
-    forgotten/<SHA-256 of "id:<id>" or "group:<group>">.json
+    forgotten/<SHA-256 of "id:<id>", "group:<group>" or "sentences:<id>">.json
+
+The third kind stands for all sentences of a text, and is put only where texts are split: elsewhere `case#2` is a text
+of its own, and stays when `case` goes.
 
 The shell command is `understudy forget`; `erasure.py` removes what is there already.
 """
@@ -14,10 +17,10 @@ import polars as pl
 
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
-from understudy.text.context import COLUMN
+from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.sentences import text_id_of
 
-Kind = Literal["id", "group"]
+Kind = Literal["id", "group", "sentences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,6 @@ class Forgotten:
 
     def covers(self, table: pl.DataFrame) -> pl.Series:
         """Tell for each row, by its columns id and group, whether its text must be forgotten. Shape (rows,).
-
-        A text's id stands for its sentences too, which are named `<id>#<number>`.
 
         >>> gone = Forgotten(frozenset({tombstone("group", "g2")}))
         >>> gone.covers(pl.DataFrame({"id": ["a", "b"], "group": ["g1", "g2"]})).to_list()
@@ -43,23 +44,37 @@ class Forgotten:
     def covers_text(self, name: str | None, group: str | None) -> bool:
         """Tell whether the text or sentence of an id and group must be forgotten.
 
-        >>> gone = Forgotten(frozenset({tombstone("id", "r1")}))
-        >>> gone.covers_text("r1", None), gone.covers_text("r1#2", None), gone.covers_text("r11#2", None)
-        (True, True, False)
+        >>> gone = Forgotten(frozenset({tombstone("id", "r1"), tombstone("sentences", "r2")}))
+        >>> [gone.covers_text(name, None) for name in ("r1", "r1#2", "r2#2", "r22#2")]
+        [True, False, True, False]
         """
         text = text_id_of(name) if self.hashes and name is not None else None
-        return self._has("id", name) or self._has("id", text) or self._has("group", group)
+        return self._has("id", name) or self._has("sentences", text) or self._has("group", group)
 
     def without(self, table: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows that need not be forgotten; no context of their groups stays, where they may stand."""
+        """Return the rows that need not be forgotten, without the contexts in which a text that must be may stand.
+
+        The hashes of their turns stay: whoever forgets the text again finds by them what was made of the contexts.
+        """
         if not self.hashes:
             return table
-        is_gone = self.covers(table)
-        kept = table.filter(~is_gone)
-        if COLUMN not in kept.columns:
+        kept = table.filter(~self.covers(table))
+        if TURN_HASHES not in kept.columns:
             return kept
-        is_near = pl.col("group").is_in(table.filter(is_gone)["group"].unique().implode())
-        return kept.with_columns(pl.when(~is_near).then(COLUMN).alias(COLUMN))
+        return kept.with_columns(pl.when(~self.stands_before(kept)).then(COLUMN).alias(COLUMN))
+
+    def stands_before(self, table: pl.DataFrame) -> pl.Series:
+        """Tell for each row, by its column turn_hashes, whether a text to be forgotten was a turn before it.
+
+        >>> gone = Forgotten(frozenset({tombstone("id", "r1")}))
+        >>> gone.stands_before(pl.DataFrame({"turn_hashes": [[tombstone("id", "r1")], [], None]})).to_list()
+        [True, False, False]
+        """
+        column = table[TURN_HASHES] if TURN_HASHES in table.columns else None
+        if column is None or column.dtype != pl.List(pl.String):
+            return pl.Series([False] * len(table), dtype=pl.Boolean)
+        found = [not self.hashes.isdisjoint(hashes or ()) for hashes in column.to_list()]
+        return pl.Series(found, dtype=pl.Boolean)
 
     def _has(self, kind: Kind, name: str | None) -> bool:
         return bool(self.hashes) and name is not None and tombstone(kind, name) in self.hashes
@@ -69,7 +84,7 @@ NOTHING = Forgotten(frozenset())
 
 
 def tombstone(kind: Kind, name: str) -> str:
-    """Return the hash that stands for an id or group."""
+    """Return the hash that stands for an id, a group, or the sentences of an id."""
     return hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()
 
 

@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 COLUMN = "context"  # beside a text in a table, of a card with context alone
+TURN_HASHES = (
+    "turn_hashes"  # beside it: hashes of the ids of its turns, by which `forget` finds it; no person sees them
+)
 BETWEEN_TURNS, BEFORE_TEXT = " | ", " || "
 SIGNS_A_WORD = 8  # on average at most: a language without blanks, or an address, must not fill the student's window
 ASKED = "\udfff"  # half of a pair: no text has one, for rows with it are refused
@@ -95,16 +98,32 @@ def contexts(
         turns: most turns of a context.
         words: most words of it.
     """
+    said = [preceding([text], words) for text in texts]  # no more of it is ever shown
+    before = turns_before(groups, values, turns)
+    return [preceding([said[position] for position in positions], words) or None for positions in before]
+
+
+def turns_before(groups: Sequence[str | None], values: Sequence[str | None] | None, turns: int) -> list[list[int]]:
+    """Return the positions of the turns before each text, oldest first, shape (texts,); also of those without words.
+
+    Args:
+        groups: as `contexts` takes them.
+        values: as `contexts` takes them.
+        turns: most turns of a text.
+
+    >>> turns_before(["a", "b", "a", None, "a"], ["3", "1", "2", "1", "1"], turns=1)
+    [[2], [], [4], [], []]
+    """
     members: dict[str, list[int]] = {}
     for position, group in enumerate(groups):
         if group is not None:
             members.setdefault(group, []).append(position)
-    found: list[str | None] = [None] * len(texts)
-    for group, positions in members.items():
-        last = Turns(turns, words)
+    found: list[list[int]] = [[] for _ in groups]
+    for positions in members.values():
         order = range(len(positions)) if values is None else in_order([values[position] for position in positions])
-        for place in order:
-            found[positions[place]] = last.before(group, texts[positions[place]])
+        ordered = [positions[place] for place in order]
+        for place, position in enumerate(ordered):
+            found[position] = ordered[max(0, place - turns) : place]
     return found
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from understudy.text.context import COLUMN, asked, seen
+from understudy.text.context import COLUMN, TURN_HASHES, asked, seen
 
 
 def seen_of(table: pl.DataFrame) -> pl.Series:
@@ -21,5 +21,5 @@ def asked_of(table: pl.DataFrame) -> list[str]:
 
 
 def columns_of(table: pl.DataFrame) -> list[str]:
-    """Name the columns that make up what is read of a row."""
-    return [name for name in ("text", COLUMN) if name in table.columns]
+    """Name the columns that make up what is read of a row, and the one that says of which turns that is."""
+    return [name for name in ("text", COLUMN, TURN_HASHES) if name in table.columns]

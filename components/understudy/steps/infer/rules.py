@@ -155,8 +155,8 @@ def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
     """Refuse the texts that somebody asked to forget; segments keep their limits, so a shard can go on."""
     if not forgotten.hashes:
         return segment
-    is_gone = _covered([(row.cells["id"], row.cells.get("group")) for row in segment.rows], forgotten)
-    is_nameless = _covered([(refusal.id, refusal.group) for refusal in segment.refusals], forgotten)
+    is_gone = _covered([(row.cells["id"], group_of(row)) for row in segment.rows], forgotten)
+    is_nameless = _covered([(refusal.id, refusal.group or refusal.id) for refusal in segment.refusals], forgotten)
     rows = [row for row, gone in zip(segment.rows, is_gone, strict=True) if not gone]
     refusals = [
         replace(refusal, id=None, group=None) if nameless else refusal
@@ -164,6 +164,11 @@ def without_forgotten(segment: Segment, forgotten: Forgotten) -> Segment:
     ]
     refusals += [_forgotten(row) for row, gone in zip(segment.rows, is_gone, strict=True) if gone]
     return Segment(segment.index, rows, refusals)
+
+
+def group_of(row: Row) -> str | None:
+    """Return a row's group: its own id where it has no other."""
+    return row.cells.get("group") or row.cells["id"]
 
 
 def in_sentences(segment: Segment, language: str, forgotten: Forgotten) -> Segment:
@@ -181,7 +186,7 @@ def in_sentences(segment: Segment, language: str, forgotten: Forgotten) -> Segme
             continue
         for one in sentences(str(row.cells["text"]), language):
             own = sentence_id(name, one.number)
-            if not forgotten.covers_text(own, None):
+            if not forgotten.covers_text(own, group or name):
                 said = {"id": own, "text": str(row.cells["text"])[one.start : one.end], "group": group or name}
                 rows.append(replace(row, cells={**row.cells, **said}))
                 places.append((row.lead + one.start, row.lead + one.end))
@@ -341,7 +346,7 @@ def predicted(
     places = segment.places if segment.places is not None else [(None, None)] * len(cells)
     columns = {
         "id": [cell["id"] for cell in cells],
-        "group": [cell.get("group") or cell["id"] for cell in cells],
+        "group": [group_of(row) for row in segment.rows],
         "time": [cell.get("time") for cell in cells],
         "text": [cell["text"] for cell in cells],
         "content": list(contents),

@@ -69,7 +69,7 @@ def _with(row: Row, context: str | None) -> Row:
 
 
 def _is_gone(row: Row, forgotten: Forgotten) -> bool:
-    return forgotten.covers_text(row.cells["id"], row.cells["group"])
+    return forgotten.covers_text(row.cells["id"], row.cells["group"] or row.cells["id"])
 
 
 def require_columns(name: str, about: TextObject, context: Context) -> None:

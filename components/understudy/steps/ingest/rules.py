@@ -19,7 +19,7 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
-from understudy.text.context import COLUMN
+from understudy.text.context import COLUMN, TURN_HASHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _split_of_group(splits: Mapping[str, str]) -> pl.Expr:
 
 
 def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.DataFrame:
-    context = [COLUMN] if card.context else []
+    context = [COLUMN, TURN_HASHES] if card.context else []
     return table.select(list(dict.fromkeys([*columns, *context, *slice_columns(card)])))
 
 

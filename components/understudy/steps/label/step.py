@@ -10,8 +10,9 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
-from understudy.store import tables
+from understudy.store import tables, tombstones
 from understudy.store.storage import prepare_store
+from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
@@ -64,8 +65,9 @@ def run(
     task = load_card(card)
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
-    drawn, wanted, held_out = _texts(task, config, pool, gold, test)
-    with open_teacher(task, prepare_store(store), settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
+    keep = prepare_store(store)
+    drawn, wanted, held_out = _texts(task, config, pool, gold, test, tombstones.read(keep))
+    with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
             say(f"label: {teacher.identity.prompt.shortened}")
@@ -82,13 +84,17 @@ def run(
 
 
 def _texts(
-    card: Card, config: LabelConfig, pool: Path, gold: Path, test: Path
+    card: Card, config: LabelConfig, pool: Path, gold: Path, test: Path, forgotten: Forgotten
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the draw, the texts for training in the order of asking, and the test texts."""
-    human = tables.read_gold(gold, "train", "validation")
-    unlabelled = tables.read(pool, tables.Texts).join(human.select("id"), on="id", how="anti")
+    """Return the draw, the texts for training in the order of asking, and the test texts.
+
+    Nobody is asked about what somebody asked to forget since these were read, nor shown it before another text.
+    """
+    human = forgotten.without(tables.read_gold(gold, "train", "validation"))
+    texts = forgotten.without(tables.read(pool, tables.Texts))
+    unlabelled = texts.join(human.select("id"), on="id", how="anti")
     drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
-    held_out = tables.read_gold(test, "test").sort("id")
+    held_out = forgotten.without(tables.read_gold(test, "test")).sort("id")
     held_out = held_out.select("id", *columns_of(held_out), weight=pl.lit(1.0))
     return drawn, rules.for_training(drawn, human), held_out
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from understudy.model.scoring import Bundle
-from understudy.privacy.objects import erase_texts, erase_what_was_asked_meanwhile
+from understudy.privacy.objects import erase_all, erase_what_was_asked_meanwhile
 from understudy.progress import track
 from understudy.review import labels, queues
 from understudy.runtime.shell import In, Out, Result
@@ -25,7 +25,7 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import Judged, open_teacher
-from understudy.text.context import COLUMN
+from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.numbers import count, percent, usd
 from understudy.text.seen import columns_of, seen_of
 
@@ -191,7 +191,8 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8", newline="")
-    digest = hashing.hash_json({**about, **texts})[:12]
+    turns = {TURN_HASHES: queue[TURN_HASHES].to_list()} if TURN_HASHES in queue.columns else {}
+    digest = hashing.hash_json({**about, **texts, **turns})[:12]
     name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
     codecs.write_document(folder / QUEUE_FILE, {"queue": name, **about})
     return name
@@ -202,16 +203,19 @@ def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame)
 
     What somebody asked to forget meanwhile leaves both places again; queue.json says how many were chosen.
 
+    The table is the first: it alone says whose turns stand in the contexts, for whoever forgets one after a kill.
+
     Returns:
         how many texts left.
     """
-    files = sorted(path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
+    found = (path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
+    files = sorted(found, key=lambda name: (name != tables.FILES[tables.Queue], name))
     keys = {file: layout.file_key(layout.QUEUE, file, card=card.name, queue=name) for file in [*files, QUEUE_FILE]}
     for file, key in keys.items():
         store.put_if_absent(key, (folder / file).read_bytes())
     gone = erase_what_was_asked_meanwhile(store, keys.values(), texts)
-    erase_texts(FolderStore(folder), keys.keys(), gone)
-    return len(gone)
+    erase_all(FolderStore(folder), keys.keys(), gone)
+    return len(gone.ids)
 
 
 def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:

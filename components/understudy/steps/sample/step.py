@@ -133,7 +133,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
         "texts": total,
-        "drawn": len(sample) - len(gone),
+        "drawn": len(sample) - len(gone.ids),
         "settings": asdict(config),
         "taught": 0,
         "cost_usd": 0.0,
