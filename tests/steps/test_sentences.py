@@ -12,7 +12,7 @@ from tests.night_desk import make_desk
 from tests.steps.test_ingest import Desk, sentence
 from tests.text.test_sentences import REVIEW, SAID
 from understudy.cli.search import lines
-from understudy.errors import BadData, UnderstudyError
+from understudy.errors import BadData, BadSetting, UnderstudyError
 from understudy.privacy import erasure
 from understudy.privacy.sentences import holds_sentences
 from understudy.runtime.shell import execute
@@ -307,6 +307,11 @@ def test_ingest_makes_a_text_of_each_sentence(desk):
     assert result.headline.startswith("180 sentences of 60 texts (45 in the pool), 60 labels")
     assert desk.refused().keys() == {"group_held_out"}
     assert len(desk.pool()) + len(gold.filter(pl.col("split") != "train")) + result.metrics["refused"] == 180
+
+
+def test_how_texts_are_split_stands_in_the_card_where_nights_find_it(desk):
+    (fault,) = desk.faults(BadSetting, overrides="ingest.language=de")
+    assert "must stand in the card" in fault
 
 
 def test_a_label_on_a_whole_text_says_what_to_do(desk):

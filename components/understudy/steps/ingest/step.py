@@ -11,7 +11,7 @@ from understudy.data import cards, sources, turns
 from understudy.data.listing import told
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
-from understudy.errors import BadCard, BadData, BadInput, together
+from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
 from understudy.review import labels
 from understudy.runtime.shell import Out, Result
 from understudy.steps.ingest import refusals, rules, splits
@@ -26,8 +26,9 @@ from understudy.store.tables import Split
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
+from understudy.text.context import TURN_HASHES
 
-RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context")
+RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context", TURN_HASHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,13 @@ def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
     if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
     settings = card.settings(overrides)
-    rules.require_whole_texts(card, settings.of(IngestConfig))
+    config, own = settings.of(IngestConfig), card.settings().of(IngestConfig)
+    rules.require_whole_texts(card, config)
+    if (config.split, config.language) != (own.split, own.language):
+        raise BadSetting(
+            "How texts are split must stand in the card, where the nights find it, got another ingest.split or "
+            "ingest.language for this run (--set). Write it into the card."
+        )
     return card, text, settings
 
 
