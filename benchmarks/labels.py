@@ -6,6 +6,7 @@ right in 85%, and takes one intent mostly for one that is like it. Its test text
 alone; how many epochs to train was chosen by the validation split.
 """
 
+import copy
 import csv
 import os
 import shutil
@@ -227,7 +228,8 @@ def _bundle(labels: int, texts: Sequence[str]) -> Bundle:
     folder = FOLDER / f"speed-{labels}"
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(SEED)
-    config = MINILM.__class__.from_dict({**MINILM.to_dict(), "num_labels": labels})
+    config = copy.deepcopy(MINILM)
+    config.num_labels = labels
     tokenizer = student.tokenizer_of("minilm")
     fp32 = export.export_fp32(AutoModelForSequenceClassification.from_config(config).eval(), folder / "fp32", 20, 256)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
