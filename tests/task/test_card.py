@@ -625,6 +625,27 @@ def test_the_new_card_refuses_a_name_that_no_card_may_have(name):
         new_card(name)
 
 
+@pytest.mark.parametrize("labels", [("no", "yes"), ("praise", "blame", "tip"), ('=a, "b"', "😀 # c", "yes", "1.5")])
+def test_the_new_card_takes_labels_of_ones_own(labels):
+    card = parse_card(new_card("mine", labels))
+    assert card.label_names == labels
+    assert card.positive_label == (labels[-1] if len(labels) == 2 else None)
+    assert (card.goals.f1, card.goals.macro_f1) == ((0.75, None) if len(labels) == 2 else (None, 0.75))
+    assert (card.weak_rules, card.slices) == ((), ())
+    assert "Ask for a room" not in new_card("mine", labels)
+
+
+@pytest.mark.parametrize(("labels", "sentence"), [(["a"], "2 to 500 labels, got 1"), (["a", "A"], "got 'a' and 'A'")])
+def test_the_new_card_refuses_labels_that_no_card_may_have(labels, sentence):
+    with pytest.raises(BadCard, match=sentence):
+        new_card("mine", labels)
+
+
+def test_labels_of_a_new_card_come_from_the_command_line():
+    done = CliRunner().invoke(app, ["card", "new", "--labels", 'refund, "late, or lost",other'], standalone_mode=False)
+    assert parse_card(done.output).label_names == ("refund", "late, or lost", "other")
+
+
 def test_the_new_card_explains_every_key():
     text = new_card("my-task")
     parts = (Card, Label, WeakRule, Slice, Teacher, Budget, Prices, Goals, Retention)

@@ -1,5 +1,7 @@
 """Write and check task cards: `understudy card`."""
 
+import csv
+
 import click
 
 
@@ -23,8 +25,10 @@ def check(card: str) -> None:
 
 @command.command("new")
 @click.option("--name", default="my-task", show_default=True, help="Name of the task: a-z, 0-9 and -.")
-def new(name: str) -> None:
+@click.option("--labels", metavar="A,B,C", help='Labels in place of the example\'s; "a name, with a comma" in quotes.')
+def new(name: str, labels: str | None) -> None:
     """Print a commented card to start from."""
     from understudy.task.template import new_card
 
-    click.echo(new_card(name), nl=False)
+    named = next(csv.reader([labels], skipinitialspace=True)) if labels else []
+    click.echo(new_card(name, [label.strip() for label in named]), nl=False)

@@ -1,27 +1,67 @@
 """Write a commented card to start from."""
 
+import json
 import re
+from collections.abc import Sequence
 
 import yaml
 
 from understudy.errors import BadSetting
+from understudy.task.card import FEWEST_LABELS, parse_card
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def new_card(name: str) -> str:
+def new_card(name: str, labels: Sequence[str] = ()) -> str:
     """Return a card in which every key is explained; its task is to be written over.
 
     Args:
         name: the task's name, part of every key in the store.
+        labels: two or more, in place of those of the example; of two the second is the one that is looked for.
 
     Raises:
         BadSetting: the name has other signs than a-z, 0-9 and -, begins or ends with -, or is too long.
+        BadCard: the labels cannot be those of a card.
     """
     if not NAME.fullmatch(name):
         raise BadSetting(f"A name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{name}' (--name).")
     is_plain = yaml.safe_load(name) == name  # 2024 and null are names too, but YAML reads something else in them
-    return TEMPLATE.replace("<name>", name if is_plain else f'"{name}"')
+    card = TEMPLATE.replace("<name>", name if is_plain else f'"{name}"')
+    if not labels:
+        return card
+    card = _with_labels(card, list(labels))
+    parse_card(card, "--labels")
+    return card
+
+
+def _with_labels(card: str, labels: list[str]) -> str:
+    """Put labels in the place of the example's, and take out what was said of these."""
+    names = [json.dumps(label, ensure_ascii=False) for label in labels]
+    kinds = "".join(
+        f"  - name: {name}\n    definition: Write here which texts are meant.\n    examples: []\n" for name in names
+    )
+    is_pair = len(labels) == FEWEST_LABELS
+    changes = {
+        "labels": f"labels:\n{kinds}",
+        "positive_label": f"positive_label: {names[-1] if is_pair else 'null'}\n",
+        "question": "question: Which of these is this sentence?  # what is asked about each text\n",
+        "rules": "rules:\n  - Write here how a careful stranger decides the hard cases, one on a line.\n",
+        "weak_rules": "weak_rules: []\n",
+        "slices": "slices: []\n",
+    }
+    for key, block in changes.items():
+        card = _with_block(card, key, block)
+    if not is_pair:
+        card = card.replace("  f1: 0.75 ", "  f1: null ").replace("  macro_f1: null ", "  macro_f1: 0.75 ")
+    return card
+
+
+def _with_block(card: str, key: str, block: str) -> str:
+    """Put a block in the place of a key's line and the indented ones below it."""
+    lines = card.splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+    last = next(number for number in range(first + 1, len(lines)) if not lines[number].startswith(" "))
+    return "".join([*lines[:first], block, *lines[last:]])
 
 
 TEMPLATE = """\
