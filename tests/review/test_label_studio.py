@@ -11,6 +11,7 @@ import json
 import polars as pl
 import pytest
 
+from tests.queues import contested
 from understudy.errors import BadData
 from understudy.review import label_studio, labels, samples
 from understudy.review.queues import label_studio_tasks, queue_csv
@@ -23,15 +24,7 @@ PEOPLE = {"id": 7, "email": "ann@hotel", "first_name": "Ann"}
 def queue() -> pl.DataFrame:
     """Ids that are numbers, so that Label Studio's own are ids of other texts."""
     rows = {"id": [str(19 - number) for number in range(19)], "text": [f"Text, number {19 - n}" for n in range(19)]}
-    columns = {
-        "student_label": "tip",
-        "student_probability": 0.9,
-        "teacher_probability": 0.2,
-        "teacher_label": "other",
-        "disagreement": 0.7,
-    }
-    table = pl.DataFrame(rows).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
-    return table.with_columns(group="id")
+    return contested(rows).with_columns(group="id")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from tests.queues import contested
 from understudy.cli.main import app
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
 from understudy.review import labels
@@ -105,16 +106,7 @@ IDS = ["r1", "-7", "=1+1", "'=2", "'tis", "été"]
 def queue() -> pl.DataFrame:
     """Return a review queue as the step mine makes it."""
     texts = [f"Text of {identity}" for identity in IDS]
-    columns = {
-        "student_label": "tip",
-        "student_probability": 0.9,
-        "teacher_probability": 0.2,
-        "teacher_label": "other",
-        "disagreement": 0.7,
-    }
-    return pl.DataFrame({"id": IDS, "group": IDS, "text": texts}).with_columns(
-        pl.lit(value).alias(name) for name, value in columns.items()
-    )
+    return contested({"id": IDS, "group": IDS, "text": texts})
 
 
 def test_a_queue_filled_in_with_a_spreadsheet_comes_back_under_the_same_ids(known, tmp_path, queue):

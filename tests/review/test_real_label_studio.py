@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import card_yaml
 from tests.pipelines.test_training import OTHER, TIP
+from tests.queues import contested
 from understudy.errors import BadData
 from understudy.review import labels
 from understudy.review.queues import label_studio_page, label_studio_tasks, queue_csv
@@ -23,15 +24,8 @@ ODD = ['It cost $5 & "more" <b>', "=1+1", "été 😀 — наш", "two\nlines",
 def queue() -> pl.DataFrame:
     """Ids that are numbers in an order of their own, so that Label Studio's are ids of other texts; and odd texts."""
     texts = [*ODD, *(f"Text, number {number}." for number in range(12))]
-    columns = {
-        "student_label": "tip",
-        "student_probability": 0.9,
-        "teacher_probability": 0.2,
-        "teacher_label": "other",
-        "disagreement": 0.7,
-    }
-    table = pl.DataFrame({"id": [str(len(texts) - place) for place in range(len(texts))], "text": texts})
-    return table.with_columns(pl.lit(value).alias(name) for name, value in columns.items()).with_columns(group="id")
+    ids = [str(len(texts) - place) for place in range(len(texts))]
+    return contested({"id": ids, "text": texts}).with_columns(group="id")
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,11 @@ class Calibrator:
         >>> Calibrator(np.ones(2), np.zeros(2)).probabilities(np.array([[0.0, 0.0]])).tolist()
         [[0.5, 0.5]]
         """
-        return softmax(self.slopes * centred(logits) + self.biases)
+        return softmax(self.scaled(logits))
+
+    def scaled(self, logits: Floats) -> Floats:
+        """Return calibrated logits, same shape (texts, labels)."""
+        return np.asarray(self.slopes * centred(logits) + self.biases)
 
 
 @dataclass(frozen=True, slots=True)

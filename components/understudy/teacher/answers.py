@@ -4,6 +4,7 @@ import polars as pl
 
 from understudy.errors import BadArtifact
 from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
@@ -36,3 +37,15 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
         "cost_usd",
         "is_rehearsal",
     )
+
+
+def own_probability(who: str, space: LabelSpace) -> pl.Expr:
+    """Return the probability that somebody gave to the label that they gave; null where they gave none.
+
+    Args:
+        who: "student" or "teacher", with the columns <who>_label and <who>_probabilities (a list in the card's order).
+        space: the labels.
+    """
+    columns = {name: index for index, name in enumerate(space.names)}
+    column = pl.col(f"{who}_label").replace_strict(columns, return_dtype=pl.Int64)
+    return pl.col(f"{who}_probabilities").list.get(column, null_on_oob=True).alias(f"{who}_probability")

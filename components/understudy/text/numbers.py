@@ -150,6 +150,16 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """Name some of many, in quotes, and count the others.
+
+    >>> few(["a", "b"]), few(["a", "b", "c", "d", "e"])
+    ("'a', 'b'", "'a', 'b', 'c' and 2 more")
+    """
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(f"'{name}'" for name in names[:shown]) + more
+
+
 def clipped(name: str, length: int = 80) -> str:
     r"""Show what others chose on one line of a message, without control signs.
 

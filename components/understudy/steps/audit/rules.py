@@ -26,6 +26,7 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools, Floats, Interval
 from understudy.steps.audit.config import AuditConfig
 from understudy.task.labels import Integers, LabelSpace
+from understudy.teacher.answers import own_probability
 from understudy.text.seen import columns_of
 
 Direction = Literal["under-labels", "over-labels", "confuses"]
@@ -395,7 +396,7 @@ def queue_for(
     return (
         pl.concat(held)
         .unique("id", keep="first", maintain_order=True)
-        .with_columns(teacher_probability=_given_probability(space))
+        .with_columns(own_probability("teacher", space))
         .select(columns)
     )
 
@@ -409,14 +410,6 @@ def _doubt(question: Question) -> pl.Expr:
     """Sort key, lowest first: how sure the teacher is that the text does not have its suspected label."""
     probability = pl.col("teacher_probabilities").list.get(question.label)
     return probability if question.direction == "over-labels" else -probability
-
-
-def _given_probability(space: LabelSpace) -> pl.Expr:
-    """Probability of the label that the teacher gave; null where it gave none."""
-    column = pl.col("teacher_label").replace_strict(
-        {name: index for index, name in enumerate(space.names)}, return_dtype=pl.Int64
-    )
-    return pl.col("teacher_probabilities").list.get(column, null_on_oob=True)
 
 
 def _order(seed: int) -> pl.Expr:

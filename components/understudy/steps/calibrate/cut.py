@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.model.calibration import Calibrator, centred, log_odds
+from understudy.model.calibration import Calibrator, log_odds
 from understudy.model.cascade import CONFIDENCE, sigmoid
 from understudy.model.engine import Bools, Floats
 from understudy.stats.metrics import Column
@@ -200,7 +200,7 @@ def line(held: HeldOut, cut: float, calibrator: Calibrator, label: int) -> tuple
     from scipy.optimize import brentq
 
     raw = -log_odds(held.logits, label)
-    calibrated = -log_odds(calibrator.slopes * centred(held.logits) + calibrator.biases, label)
+    calibrated = -log_odds(calibrator.scaled(held.logits), label)
     spread = np.average((raw - np.average(raw, weights=held.weights)) ** 2, weights=held.weights)
     slope = 1.0
     if spread > 0:

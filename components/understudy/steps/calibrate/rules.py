@@ -16,6 +16,7 @@ from understudy.stats.metrics import Column
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
+from understudy.text.numbers import few
 
 PLATT = Form(has_slopes=False, has_biases=True)  # with two labels it says all that slopes could
 FORMS = (
@@ -28,7 +29,6 @@ FORMS = (
 )
 ALONE = Form(has_slopes=False, has_biases=True, ridge=10.0)
 FOLDS = 5
-LISTED = 3  # labels that a message names
 
 
 def require_labels(truth: Integers, space: LabelSpace, card: Card, fewest: int) -> None:
@@ -55,17 +55,12 @@ def require_labels(truth: Integers, space: LabelSpace, card: Card, fewest: int) 
                 f"The calibration split must hold at least {fewest} texts of each label, got {count} of '{label}' "
                 "(gold). Label more texts, or lower calibrate.min_per_label."
             )
-    if isinstance(card.prior, dict) and not counts.all():
+    absent = [space.names[index] for index in np.flatnonzero(counts == 0)]
+    if isinstance(card.prior, dict) and absent:
         raise TooFewLabels(
-            f"A prior for each label must have a calibration text of each, got none of {_listed(space, counts == 0)} "
-            "(gold). Label such texts, or set prior: estimate."
+            f"A prior for each label must have a calibration text of each, got none of {few(absent)} (gold). Label "
+            "such texts, or set prior: estimate."
         )
-
-
-def _listed(space: LabelSpace, chosen: Bools) -> str:
-    names = [f"'{space.names[index]}'" for index in np.flatnonzero(chosen)]
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def prior_weights(

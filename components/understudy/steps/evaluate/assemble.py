@@ -22,6 +22,7 @@ from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice, weak_labels
+from understudy.teacher.answers import own_probability
 from understudy.text import figures
 
 REST = "in no slice"
@@ -322,16 +323,5 @@ def predictions(measured: Measured) -> pl.DataFrame:
         pl.Series("runner_up_probability", core.chances(Answers(second, student.probabilities))),
         pl.Series("rules_label", space.named(measured.rules.codes)),
         "teacher_label",
-        pl.Series("teacher_probability", _of_its_label(measured), dtype=pl.Float64),
+        own_probability("teacher", space),
     )
-
-
-def _of_its_label(measured: Measured) -> list[float | None]:
-    """Return the teacher's probability of the label that it gave to each text; none where it gave none."""
-    columns = measured.test.table.select("teacher_label", "teacher_probabilities").iter_rows()
-    return [
-        given[measured.space.index(label)]
-        if label is not None and given and len(given) == len(measured.space)
-        else None
-        for label, given in columns
-    ]

@@ -4,7 +4,7 @@ Tables go in and come out; nothing is dropped in silence: every text ends in the
 `votes` says what people's labels count, `splits` where a group belongs, `texts` where a text goes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -20,6 +20,7 @@ from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assig
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
 from understudy.text.context import COLUMN, TURN_HASHES
+from understudy.text.numbers import few
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +146,13 @@ def require_labels(
     given = set(gold["label"])
     if absent := [name for name in card.label_names if name not in given]:
         faults.append(
-            f"People must have given each label of the card at least once, got none of {_few(absent)} of {len(gold)} "
+            f"People must have given each label of the card at least once, got none of {few(absent)} of {len(gold)} "
             f"usable labels ({where}). Label texts of each, or take the label out of the card."
         )
     if faults:
         listed = tally([Refusal(*row) for row in refused.iter_rows()])
         why = f"Of the labels {len(refused):,} were refused ({where}): {listed}. Mend or settle these to use them."
         raise TooFewLabels([*faults, why] if len(refused) else faults)
-
-
-def _few(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
-    return ", ".join(f"'{name}'" for name in names[:shown]) + more
 
 
 def _commonest(gold: pl.DataFrame, card: Card) -> str:

@@ -11,6 +11,7 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.task.labels import LabelSpace
+from understudy.teacher.answers import own_probability
 from understudy.text.duplicates import fold
 from understudy.text.normalise import guarded_ids
 from understudy.text.seen import seen_of
@@ -170,13 +171,7 @@ def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
 
 def with_own_probabilities(queue: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
     """Add the probability that student and teacher gave to their own labels; null where the teacher gave none."""
-    own = {
-        f"{who}_probability": pl.col(f"{who}_probabilities").list.get(
-            pl.col(f"{who}_label").replace_strict({name: space.index(name) for name in space.names}), null_on_oob=True
-        )
-        for who in ("student", "teacher")
-    }
-    return queue.with_columns(**own)
+    return queue.with_columns(own_probability(who, space) for who in ("student", "teacher"))
 
 
 def fold_copies(table: pl.DataFrame, near_duplicate: float) -> pl.DataFrame:
