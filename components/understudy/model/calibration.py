@@ -9,39 +9,44 @@ networks", 2017, for temperature and vector scaling; Alexandari, Kundaje and Shr
 bias-corrected calibration is hard-to-beat at label shift adaptation", 2020, for one slope with biases.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.model.engine import Floats, Integers
+from understudy.task.labels import LabelSpace
 
 LARGEST_LOG_ODDS = 500.0
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrator:
-    """Softmax of slopes * logits + biases.
+    """Softmax of slopes * logits + biases, or of each label's the sigmoid where a text may have several labels.
 
     Attributes:
-        slopes: of each label's logit, less the text's mean logit, shape (labels,).
+        slopes: of each label's logit, shape (labels,); for softmax less the text's mean logit.
         biases: of each label, shape (labels,).
+        is_many: each label is a yes or no of its own.
     """
 
     slopes: Floats
     biases: Floats
+    is_many: bool = False
 
     def probabilities(self, logits: Floats) -> Floats:
         """Return calibrated probabilities, same shape (texts, labels) as `logits`.
 
         >>> Calibrator(np.ones(2), np.zeros(2)).probabilities(np.array([[0.0, 0.0]])).tolist()
         [[0.5, 0.5]]
+        >>> Calibrator(np.ones(2), np.zeros(2), is_many=True).probabilities(np.array([[0.0, np.log(3.0)]])).round(2)
+        array([[0.5 , 0.75]])
         """
-        return softmax(self.scaled(logits))
+        scaled = self.scaled(logits)
+        return sigmoid(scaled) if self.is_many else softmax(scaled)
 
     def scaled(self, logits: Floats) -> Floats:
         """Return calibrated logits, same shape (texts, labels)."""
-        return np.asarray(self.slopes * centred(logits) + self.biases)
+        return np.asarray(self.slopes * (logits if self.is_many else centred(logits)) + self.biases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,15 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
+def sigmoid(scores: Floats) -> Floats:
+    """Probabilities of natural-log odds, same shape.
+
+    >>> sigmoid(np.array([0.0, np.log(3.0)])).round(2).tolist()
+    [0.5, 0.75]
+    """
+    return np.asarray(1 / (1 + np.exp(-np.clip(scores, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS))))
+
+
 def log_odds(logits: Floats, index: int) -> Floats:
     """Natural-log odds of one label against all others.
 
@@ -100,9 +114,14 @@ def log_odds(logits: Floats, index: int) -> Floats:
     return np.asarray(logits[:, index] - highest - np.log(total), dtype=np.float64)
 
 
-def odds_of(logits: Floats, labels: Sequence[int]) -> Floats:
-    """Natural-log odds of each of some labels against all others, shape (texts, those labels)."""
-    return np.stack([log_odds(logits, label) for label in labels], axis=1)
+def odds_of(logits: Floats, space: LabelSpace) -> Floats:
+    """Natural-log odds of each label that is looked at against the rest, shape (texts, `space.sides`).
+
+    Where a text may have several labels, each logit is that already.
+    """
+    if space.is_many:
+        return np.asarray(logits, dtype=np.float64)
+    return np.stack([log_odds(logits, label) for label in space.sides], axis=1)
 
 
 def fit(logits: Floats, truth: Integers, weights: Floats, form: Form) -> Calibrator:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from understudy.model.engine import Floats, Integers
+from understudy.stats.metrics import Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,20 +14,23 @@ class DecisionRule:
     """How a text gets its label.
 
     A label that is looked for is given from its threshold upwards; else, and where none is looked for, a text gets the
-    label that costs least to be wrong with: the likeliest, while all mistakes cost the same.
+    label that costs least to be wrong with: the likeliest, while all mistakes cost the same. Where a text may have
+    several labels, it gets each from the label's own threshold upwards.
 
     Attributes:
         label: column of the label that has the threshold; None where there is none.
         threshold: probability at or above which a text gets it; None where there is none.
         costs: of giving a text of a row's label a column's, shape (labels, labels); None where all mistakes cost 1.
+        thresholds: of each label, shape (labels,), where a text may have several; None where it has one.
     """
 
     label: int | None = None
     threshold: float | None = None
     costs: Floats | None = None
+    thresholds: Floats | None = None
 
-    def choose(self, probabilities: Floats) -> Integers:
-        """Return the column of each text's label, shape (texts,).
+    def choose(self, probabilities: Floats) -> Codes:
+        """Return codes of the labels that texts get: columns, shape (texts,), or bools, shape (texts, labels).
 
         Args:
             probabilities: calibrated, shape (texts, labels).
@@ -38,7 +42,11 @@ class DecisionRule:
         >>> dear = np.array([[0.0, 1.0], [9.0, 0.0]])  # to miss the second is nine times as dear
         >>> DecisionRule(costs=dear).choose(np.array([[0.8, 0.2], [0.95, 0.05]])).tolist()
         [1, 0]
+        >>> DecisionRule(thresholds=np.array([0.5, 0.2])).choose(np.array([[0.5, 0.3], [0.4, 0.1]])).tolist()
+        [[True, True], [False, False]]
         """
+        if self.thresholds is not None:
+            return np.asarray(probabilities >= self.thresholds)
         merit = probabilities if self.costs is None else -(probabilities @ self.costs)
         if self.label is None or self.threshold is None:
             return np.asarray(merit.argmax(axis=1), dtype=np.int64)
@@ -50,13 +58,15 @@ class DecisionRule:
     def as_record(self) -> dict[str, Any]:
         """Write it for JSON."""
         costs = None if self.costs is None else self.costs.tolist()
-        return {"label": self.label, "threshold": self.threshold, "costs": costs}
+        several = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
+        return {"label": self.label, "threshold": self.threshold, "costs": costs, **several}
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
         """Read it from JSON that `store.bundles.DecisionSettings` has checked."""
         costs = record["costs"]
-        return cls(record["label"], record["threshold"], None if costs is None else np.asarray(costs, dtype=float))
+        numbers = (None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds")))
+        return cls(record["label"], record["threshold"], *numbers)
 
 
 def runner_up(probabilities: Floats, chosen: Integers) -> Integers:

@@ -18,7 +18,7 @@ from understudy.model.engine import Bools, Floats, Graph, Integers, Tokens
 from understudy.store import codecs
 from understudy.store.bundles import MOST_TOKENS, check_files, read_settings
 from understudy.store.names import inside, require_name
-from understudy.task.labels import LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 
 
 def exported_graph(graphs: Path, about: Mapping[str, Any], name: str, labels: int) -> Graph:
@@ -33,6 +33,12 @@ def exported_graph(graphs: Path, about: Mapping[str, Any], name: str, labels: in
         raise codecs.unreadable("graphs with max_length and pad_id", f"{length!r:.40} and {pad_id!r:.40}", where)
     model = inside(graphs, f"{require_name('path', name, where)}/model.onnx", where)
     return Graph(model, inside(graphs, "tokenizer.json", where), length, pad_id, labels=labels)
+
+
+def space_of(settings: Mapping[str, Any]) -> LabelSpace:
+    """Return the labels that bundle.json names."""
+    is_many = settings.get("labels_per_text") == "many"
+    return LabelSpace(tuple(settings["labels"]), settings["positive_label"], is_many)
 
 
 class Scored(NamedTuple):
@@ -84,18 +90,22 @@ class Bundle:
         """
         settings = read_settings(folder)
         check_files(folder, settings["files"])
-        labels = len(settings["labels"])
+        space = space_of(settings)
         model, tokenizer = folder / "model.onnx", folder / "tokenizer.json"
-        graph = Graph(model, tokenizer, settings["max_length"], settings["pad_id"], threads, labels=labels)
+        graph = Graph(model, tokenizer, settings["max_length"], settings["pad_id"], threads, labels=len(space))
         return cls(
             folder=folder,
             version=settings["version"],
-            space=LabelSpace(tuple(settings["labels"]), settings["positive_label"]),
+            space=space,
             rule=DecisionRule.of_record(settings["decision"]),
             is_rehearsal=settings["is_rehearsal"],
             settings=settings,
             graph=graph,
-            calibrator=Calibrator(*(np.asarray(settings["calibrator"][name]) for name in ("slopes", "biases"))),
+            calibrator=Calibrator(
+                slopes=np.asarray(settings["calibrator"]["slopes"]),
+                biases=np.asarray(settings["calibrator"]["biases"]),
+                is_many=space.is_many,
+            ),
             cascade=Cascade.open(folder, settings.get("cascade"), graph.vocabulary),
         )
 
@@ -132,6 +142,6 @@ class Bundle:
         probabilities[left] = self.calibrator.probabilities(self.graph.logits_of(tokens, left))
         return probabilities, tokens.windows, is_settled
 
-    def choose(self, probabilities: Floats) -> Integers:
-        """Column of each text's label, shape (texts,), by the bundle's rule."""
+    def choose(self, probabilities: Floats) -> Codes:
+        """Codes of the labels that texts get by the bundle's rule, as `LabelSpace` has them."""
         return self.rule.choose(probabilities)

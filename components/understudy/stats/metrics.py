@@ -1,7 +1,8 @@
 """Compute metrics and their 95% intervals in plain numpy, so that the nightly image can too.
 
 Conventions. Arrays have shape (texts,). Labels are whole numbers, the columns of the labels in the card's order; for
-one label against the rest they are bools, which are the numbers 1 and 0. A figure takes `weights` of shape (...,
+one label against the rest they are bools, which are the numbers 1 and 0; where a text may have several labels, or none,
+they are bools of shape (texts, labels). A figure takes `weights` of shape (...,
 texts) and then has shape (...): with one row of weights a resample, a bootstrap is a single product. A share of
 nothing is undefined and is nan (the recall when no text is positive, the precision when no text is flagged), never an
 invented 0 or 1; `defined` leaves such figures out where numbers must be finite.
@@ -17,7 +18,7 @@ import numpy as np
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Column = np.ndarray[tuple[int, ...], np.dtype[Any]]
-Codes = Column  # of labels: whole numbers, or bools for one label against the rest
+Codes = Column  # of labels: whole numbers, or bools of one label or of each
 Groups = Sequence[Any] | Column
 Figure = Any  # a float; with weights of shape (resamples, texts) an array of shape (resamples,)
 Statistic = Callable[..., Figure]  # statistic(*columns, weights=...), as every figure below
@@ -118,8 +119,14 @@ def label_counts(truth: Codes, predicted: Codes, labels: int, weights: Floats | 
 
     >>> label_counts(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1]), 3).right.tolist()
     [1.0, 1.0, 0.0]
+    >>> label_counts(np.array([[True, True]]), np.array([[True, False]]), 2).right.tolist()
+    [1.0, 0.0]
     """
-    truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    if truth.ndim == 2:
+        ways = (truth & predicted, predicted, truth)
+        return LabelCounts(*(_total_by_label(marks, weights) for marks in ways))
+    truth, predicted = truth.astype(np.int64), predicted.astype(np.int64)
     is_right = truth == predicted
     if weights is None:
         counted = [
@@ -170,16 +177,40 @@ def weighted_f1(truth: Codes, predicted: Codes, weights: Floats | None = None, *
     return share((f1s * counts.true).sum(axis=-1), counts.true.sum(axis=-1))
 
 
+def micro_f1(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
+    """F1 of all labels of all texts together; where each text has one label it is the accuracy.
+
+    Two right, one false alarm, one missed: 2 * 2 / (3 + 3).
+
+    >>> truth = np.array([[True, True], [False, True]])
+    >>> round(micro_f1(truth, np.array([[True, True], [True, False]])), 4)
+    0.6667
+    """
+    counts = label_counts(truth, predicted, labels, weights)
+    met = (counts.given + counts.true).sum(axis=-1)
+    return share(2 * counts.right.sum(axis=-1), met)
+
+
 MEANS_OVER_LABELS = (macro_f1, weighted_f1)
 
 
+def of_label(codes: Codes, label: int) -> Bools:
+    """Tell which texts have a label, shape (texts,).
+
+    >>> of_label(np.array([0, 2]), 2).tolist(), of_label(np.array([[True, False], [True, True]]), 1).tolist()
+    ([False, True], [False, True])
+    """
+    return np.asarray(codes[:, label] if codes.ndim == 2 else codes == label)
+
+
 def accuracy(truth: Codes, predicted: Codes, weights: Floats | None = None) -> Figure:
-    """Share of the texts with the right label.
+    """Share of the texts with the right label, or with exactly the right ones.
 
     >>> accuracy(np.array([True, False, False, False]), np.array([True, False, True, False]))
     0.75
     """
-    return _mean(np.asarray(truth) == np.asarray(predicted), weights)
+    is_right = np.asarray(truth) == np.asarray(predicted)
+    return _mean(is_right.all(axis=1) if is_right.ndim == 2 else is_right, weights)
 
 
 def kappa(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
@@ -201,7 +232,8 @@ def kappa(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labe
 def brier(probabilities: Floats, truth: Codes, weights: Floats | None = None) -> Figure:
     """Half the mean squared distance of the probabilities from the truth; 0 is best, and 1 worst.
 
-    With two labels it is the familiar squared distance of either one's probability.
+    With two labels it is the familiar squared distance of either one's probability. Where a text may have several
+    labels it is that distance for each label, and their mean.
 
     Args:
         probabilities: of the labels, shape (texts, labels).
@@ -213,6 +245,8 @@ def brier(probabilities: Floats, truth: Codes, weights: Floats | None = None) ->
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, who does not halve it.
     """
+    if np.ndim(truth) == 2:
+        return _mean(((probabilities - truth) ** 2).mean(axis=1), weights)
     wrong = np.array(probabilities, dtype=float)
     wrong[np.arange(len(wrong)), np.asarray(truth, dtype=np.int64)] -= 1
     return _mean((wrong**2).sum(axis=1) / 2, weights)
@@ -220,6 +254,8 @@ def brier(probabilities: Floats, truth: Codes, weights: Floats | None = None) ->
 
 def log_loss(probabilities: Floats, truth: Codes, weights: Floats | None = None) -> Figure:
     """Mean of -ln(probability of the true label), probabilities kept 1e-12 from 0.
+
+    Where a text may have several labels it is that of each label's yes or no, and their mean.
 
     Args:
         probabilities: of the labels, shape (texts, labels).
@@ -229,6 +265,9 @@ def log_loss(probabilities: Floats, truth: Codes, weights: Floats | None = None)
     >>> round(log_loss(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([1, 0])), 4)
     0.6931
     """
+    if np.ndim(truth) == 2:
+        right = np.where(truth, probabilities, 1 - np.asarray(probabilities))
+        return _mean(-np.log(np.clip(right, 1e-12, 1)).mean(axis=1), weights)
     chance = probabilities[np.arange(len(probabilities)), np.asarray(truth, dtype=np.int64)]
     return _mean(-np.log(np.clip(chance, 1e-12, 1)), weights)
 
@@ -311,7 +350,7 @@ def mean_average_precision(scores: Floats, truth: Codes, labels: Sequence[int]) 
     found = [
         average_precision(scores[:, place], is_own)
         for place, label in enumerate(labels)
-        if (is_own := np.asarray(truth == label)).any()
+        if (is_own := of_label(truth, label)).any()
     ]
     return float(np.mean(found)) if found else 0.0
 
@@ -472,6 +511,12 @@ def share(part: Figure, whole: Figure) -> Figure:
 def _total(column: Column, weights: Floats | None) -> Figure:
     values = np.asarray(column, dtype=float)
     return float(values.sum()) if weights is None else np.asarray(weights, dtype=float) @ values
+
+
+def _total_by_label(marks: Bools, weights: Floats | None) -> Floats:
+    """Count bools of shape (texts, labels) by label, shape (..., labels)."""
+    values = marks.astype(float)
+    return np.asarray(values.sum(axis=0) if weights is None else np.asarray(weights, dtype=float) @ values)
 
 
 def _mean(column: Column, weights: Floats | None) -> Figure:

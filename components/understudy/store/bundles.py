@@ -44,6 +44,7 @@ class DecisionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     label: Annotated[int, Field(ge=0)] | None
     threshold: Probability | None
+    thresholds: list[Probability] | None = None
     costs: list[list[Cost]] | None
 
 
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     version: Version
     labels: Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]
     positive_label: str | None
+    labels_per_text: Literal["one", "many"] = "one"
     calibrator: CalibratorSettings
     decision: DecisionSettings
     max_length: Annotated[int, Field(ge=1, le=MOST_TOKENS)]
@@ -96,6 +98,7 @@ class Settings(BaseModel):
     def _has_a_number_for_each_label(self) -> "Settings":
         number, decision = len(self.labels), self.decision
         rows = [self.calibrator.slopes, self.calibrator.biases]
+        rows += [] if decision.thresholds is None else [decision.thresholds]
         if decision.costs is not None:
             rows += [*decision.costs, [0.0] * len(decision.costs)]
         columns = [] if decision.label is None else [decision.label]
@@ -106,6 +109,8 @@ class Settings(BaseModel):
             raise ValueError("slopes, biases, costs and shares must be as many as the labels")
         if (decision.label is None) != (decision.threshold is None):
             raise ValueError("a threshold must be that of a label")
+        if (decision.thresholds is not None) != (self.labels_per_text == "many"):
+            raise ValueError("each label must have a threshold where a text may have several, and else none")
         return self
 
 
@@ -168,16 +173,16 @@ def require_labels(settings: Mapping[str, Any], card: Card) -> None:
     """Refuse a bundle of another card.
 
     Raises:
-        BadArtifact: its labels, their order or the positive one are not the card's.
+        BadArtifact: its labels, their order, the positive one or how many a text may have are not the card's.
     """
     of_bundle, of_card = (
-        (tuple(settings["labels"]), settings["positive_label"]),
-        (card.label_names, card.positive_label),
+        (tuple(settings["labels"]), settings["positive_label"], settings.get("labels_per_text", "one")),
+        (card.label_names, card.positive_label, card.labels_per_text),
     )
     if of_bundle != of_card:
         wanted, got = (
-            clip(f"{', '.join(names)} (positive: {positive or 'none'})", LONGEST_LIST)
-            for names, positive in (of_card, of_bundle)
+            clip(f"{', '.join(names)} (positive: {positive or 'none'}; {per_text} a text)", LONGEST_LIST)
+            for names, positive, per_text in (of_card, of_bundle)
         )
         raise BadArtifact(
             f"A bundle must have the card's labels in its order, and its positive label, {wanted}, got {got} "

@@ -61,6 +61,7 @@ LONGEST_SENTENCE = 1_000
 
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
 SINCE = ("confusion_costs", "context")  # keys that a card had no word for before, and whose silence says nothing
+GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
 
 
 class Part(BaseModel):
@@ -197,11 +198,16 @@ class LabelGoals(Part):
 
 
 class Goals(Part):
-    """What the student must reach to be published; None asks nothing. `f1` and `recall` are of the positive label."""
+    """What the student must reach to be published; None asks nothing. `f1` and `recall` are of the positive label.
+
+    `micro_f1` is of all labels of all texts together, where a text may have several; `accuracy` is then the share of
+    texts with exactly the right ones.
+    """
 
     f1: Share | None = None
     recall: Share | None = None
     macro_f1: Share | None = None
+    micro_f1: Share | None = None
     accuracy: Share | None = None
     labels: dict[Words, LabelGoals] = {}
     p95_latency_ms: Positive | None = None
@@ -240,6 +246,7 @@ class Card(Sections):
     unit: Words = "text"
     question: Words
     labels: Annotated[tuple[Label, ...], Field(min_length=FEWEST_LABELS, max_length=MOST_LABELS)]
+    labels_per_text: Literal["one", "many"] = "one"
     positive_label: Words | None = None
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
     weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
@@ -266,6 +273,11 @@ class Card(Sections):
         return tuple(label.name for label in self.labels)
 
     @property
+    def is_many(self) -> bool:
+        """Whether a text may have several labels, or none: each is then a yes or no of its own."""
+        return self.labels_per_text == "many"
+
+    @property
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
@@ -273,8 +285,9 @@ class Card(Sections):
         it had before these were known.
         """
         silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
-        goals = {name for name in ("macro_f1", "accuracy", "labels") if not getattr(self.goals, name)}
+        goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
         silent |= {name for name in SINCE if not getattr(self, name)}
+        silent |= set() if self.is_many else {"labels_per_text"}
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
@@ -511,8 +524,16 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
     """Rules on what the card says of single labels."""
     goals = content.get("goals")
     asked = goals if isinstance(goals, dict) else {}
+    if content.get("labels_per_text") == "many":
+        yield from _with_several(content)
+    elif asked.get("micro_f1") is not None:
+        yield (
+            ("goals", "micro_f1"),
+            "A goal for micro_f1 must have labels_per_text: many, got one label a text, where it is the accuracy "
+            "(goals.micro_f1). Ask for accuracy.",
+        )
     if content.get("positive_label") is None:
-        yield from _without_positive(asked, names)
+        yield from _without_positive(asked, names, is_many=content.get("labels_per_text") == "many")
     yield from _prior_contradictions(content, names)
     of_labels = asked.get("labels")
     named: list[tuple[tuple[str | int, ...], Any]] = []
@@ -541,8 +562,31 @@ def _context_contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
         )
 
 
-def _without_positive(goals: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
-    if len(names) == FEWEST_LABELS:
+def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Rules on what makes no sense where each label is a yes or no of its own."""
+    if content.get("positive_label") is not None:
+        yield (
+            ("positive_label",),
+            f"A card with labels_per_text: many must look for no single label, got {content['positive_label']!r:.80} "
+            "(positive_label). Take it out; goals.labels asks for F1 and recall of a label.",
+        )
+    if content.get("confusion_costs"):
+        yield (
+            ("confusion_costs",),
+            "A card with labels_per_text: many must have no costs of confusion, got some (confusion_costs): a label is "
+            "then given or not, never in place of another. Take them out.",
+        )
+    cascade = content.get("cascade")
+    if isinstance(cascade, dict) and cascade.get("max_missed"):
+        yield (
+            ("cascade", "max_missed"),
+            f"A card with labels_per_text: many must have no first stage, got {cascade['max_missed']!r:.40} "
+            "(cascade.max_missed): it settles one label, and here each is decided apart. Take it out.",
+        )
+
+
+def _without_positive(goals: Mapping[str, Any], names: Sequence[Any], *, is_many: bool) -> Iterator[Fault]:
+    if len(names) == FEWEST_LABELS and not is_many:
         listed = ", ".join(map(str, names))
         yield (
             ("positive_label",),
@@ -556,7 +600,8 @@ def _without_positive(goals: Mapping[str, Any], names: Sequence[Any]) -> Iterato
 
 def _prior_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
     prior = content.get("prior")
-    if isinstance(prior, float) and content.get("positive_label") is None and len(names) != 2:
+    is_many = content.get("labels_per_text") == "many"
+    if isinstance(prior, float) and content.get("positive_label") is None and (is_many or len(names) != 2):
         yield (
             ("prior",),
             (
@@ -572,6 +617,8 @@ def _prior_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
         if name not in names:
             yield ("prior", str(name)), f"A label must be one of the card's, got '{name}' (prior.{name})."
     shares = [share for share in prior.values() if isinstance(share, (int, float)) and 0 < share < 1]
+    if content.get("labels_per_text") == "many":  # labels that stand together need not add up
+        return
     if len(shares) == len(prior) == len(names) and abs(sum(shares) - 1) > PRIOR_SLACK:
         yield ("prior",), f"prior's shares must add up to 1, got {sum(shares):.4g} (prior)."
 

@@ -81,6 +81,9 @@ labels:
     definition: Advice that another traveller can act on.
     examples:
       - Ask for a room that looks onto the courtyard.
+# (default: one) How many of them a text gets. With many each label is a yes or no of its own: a text may have several or
+# none. In files they then stand in one cell: praise; tip or ["praise", "tip"], and [] for a text with none.
+labels_per_text: one
 # The label that is looked for, which f1, precision, recall and the threshold are about. It must be named with two
 # labels; with more, leave it out where all matter alike: a text then gets its likeliest label.
 positive_label: tip
@@ -158,7 +161,8 @@ goals:
   f1: 0.75  # of the positive label
   recall: null
   macro_f1: null  # mean of the F1 of all labels
-  accuracy: null
+  micro_f1: null  # of all labels of all texts together, where labels_per_text is many
+  accuracy: null  # share of texts with the right label, or with exactly the right ones
   labels: {}  # f1 and recall of single labels, such as {tip: {recall: 0.8}}
   p95_latency_ms: null  # 95% of single texts are answered within
   cost_per_1k_usd: null

@@ -16,6 +16,7 @@ from understudy.model.onnx.quantize import Ranges, Rows, quantized, ranges_of, r
 from understudy.progress import track
 from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
+from understudy.task.labels import LabelSpace
 
 KEPT_SHARES = (0.125, 0.25, 0.5)  # of the weights that stay in fp32: the first that is as good is taken
 PROBED_TEXTS = 32
@@ -111,11 +112,11 @@ def speeds(opened: Mapping[str, Graph], texts: Sequence[str]) -> dict[str, float
     return {name: len(texts) / min(took) for name, took in seconds.items()}
 
 
-def batch_gap(graph: Graph, texts: Sequence[str], labels: Sequence[int]) -> float:
+def batch_gap(graph: Graph, texts: Sequence[str], space: LabelSpace) -> float:
     """Measure how far log-odds depend on the batch: the largest gap between texts scored alone and together."""
     texts = texts[:TIMED_TEXTS]
     alone = np.concatenate([graph.logits([text]) for text in texts])
-    return rules.largest_gap(odds_of(alone, labels), odds_of(graph.logits(texts), labels))
+    return rules.largest_gap(odds_of(alone, space), odds_of(graph.logits(texts), space))
 
 
 def _logits(model: onnx.ModelProto, rows: Rows) -> Floats:

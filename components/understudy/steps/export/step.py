@@ -57,7 +57,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     space = LabelSpace.of(task)
     truth = space.codes(validation["label"])
     tried = {"fp32": _trial(graphs, about, "fp32", space, texts, truth)}
-    exported = odds_of(precision.first_window_logits(tried["fp32"].graph, texts), space.sides)
+    exported = odds_of(precision.first_window_logits(tried["fp32"].graph, texts), space)
     rules.require_parity(trained, exported, config)
     if config.int8:
         trial = partial(_trial, graphs, about, space=space, texts=texts, truth=truth)
@@ -66,7 +66,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     quality = {name: one.quality for name, one in tried.items()}
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)
     choice = rules.choose(quality, speed, config)
-    gap = precision.batch_gap(tried[choice.graph].graph, texts, space.sides)
+    gap = precision.batch_gap(tried[choice.graph].graph, texts, space)
     record = {**about, "graphs": list(tried), "graph": choice.graph, "reason": choice.reason, "quality": quality}
     record["batch_gap"] = round(gap, 6)
     record["first_stage"] = first_stage.make(pool, student, graphs, record, task, config, most)
@@ -98,7 +98,7 @@ def _export(
     model, tokenizer, about = student.open_student(folder)
     rules.require_label_order(task.label_names, model.config.id2label)
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
-    trained = odds_of(student.logits(model, tokens, tokenizer.pad_token_id), LabelSpace.of(task).sides)
+    trained = odds_of(student.logits(model, tokens, tokenizer.pad_token_id), LabelSpace.of(task))
     export.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
     tokenizer.backend_tokenizer.save(str(graphs / "tokenizer.json"))
     plain_reason = export.why_plain(model, config.opset) or ""
@@ -109,5 +109,5 @@ def _trial(
     graphs: Path, about: Mapping[str, Any], name: str, space: LabelSpace, texts: list[str], truth: Integers
 ) -> precision.Tried:
     graph = exported_graph(graphs, about, name, len(space))
-    log_odds = odds_of(graph.logits(texts), space.sides)
+    log_odds = odds_of(graph.logits(texts), space)
     return precision.Tried(graph, log_odds, metrics.mean_average_precision(log_odds, truth, space.sides))
