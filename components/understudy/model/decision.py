@@ -65,7 +65,9 @@ class DecisionRule:
     def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
         """Read it from JSON that `store.bundles.DecisionSettings` has checked."""
         costs = record["costs"]
-        numbers = (None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds")))
+        numbers = (
+            None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds"))
+        )
         return cls(record["label"], record["threshold"], *numbers)
 
 

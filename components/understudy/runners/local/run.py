@@ -22,7 +22,8 @@ from understudy.runners import checks, runs
 from understudy.runners.events import Event
 from understudy.runners.names import new_name
 from understudy.runners.outcome import outcome
-from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, signal_of
+from understudy.runners.request import OWN, Request, check_own, check_texts
+from understudy.runners.signals import signal_of
 from understudy.runners.terminal import Board, noise_to, tell
 from understudy.store.address import parse_address
 from understudy.store.names import night_of
@@ -151,7 +152,8 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
     """Run a pipeline's tasks, a line each, and end with a sentence; returns the exit code."""
     made: dict[str, Mapping[str, Any]] = {}  # each task's provenance
     try:
-        with noise_to(opened.log) as real, ended_by_signals(), Board(real, opened.log) as board:
+        with noise_to(opened.log) as real, Board(real, opened.log) as board:
+            board.say(f"Log: {opened.log}")
             with closing(begin()) as events:
                 for event in events:
                     board.show(event)
@@ -169,13 +171,18 @@ def conclude(opened: runs.Run, board: Board, made: Mapping[str, Mapping[str, Any
     unasked = {"decision": PUBLISH if is_published else ""}  # a run from a later step on has none of evaluate
     gate = next((given for given in decided.values() if "decision" in given), unasked)
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
-    if pages := sorted(opened.folder.glob(f"**/{PAGE}")):
-        # under a name that a browser opens as a page
-        board.say(f"Report: {Path(shutil.copyfile(pages[-1], opened.folder / 'report.html'))}")
+    if (report := report_of(opened)) is not None:
+        board.say(f"Report: {report}")
     headline = made.get("publish" if is_training else "watch", {}).get("headline", "")
     sentence, code = outcome(opened.record.name, gate if is_training else {}, headline)
     board.say(sentence)
     return code
+
+
+def report_of(opened: runs.Run) -> Path | None:
+    """Put the run's newest page under a name that a browser opens as a page; None where no step has made one."""
+    pages = sorted(opened.folder.glob(f"**/{PAGE}"))
+    return Path(shutil.copyfile(pages[-1], opened.folder / "report.html")) if pages else None
 
 
 def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:
@@ -185,6 +192,8 @@ def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:
         tell(f"Stopped by {number.name}; what was done is kept.")
     else:
         tell(str(error) if isinstance(error, UnderstudyError) else f"{type(error).__name__}: {error}")
+    if (report := report_of(opened)) is not None:
+        tell(f"Report: {report}")
     if opened.record.runner == "direct":
         again = "Mend it, then go" if isinstance(error, BadInput) else "Go"
         tell(f"{again} on with the same command and --resume --name {opened.record.name}")

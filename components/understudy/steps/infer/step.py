@@ -182,7 +182,7 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
             parts.append(part)
             scored.append(table.select(rules.SCORED))
             tally += figures
-            progress.advance(figures.source_rows + len(segment.refusals))
+            progress.advance(figures.source_rows + len(segment.refusals), is_kept=figures.scored == 0)
 
     about = {"format": manifests.FORMAT, "shard": job.name, "bundle": job.manifest.bundle, "segments": parts}
     said = tally.as_record(is_split=job.language is not None)

@@ -107,7 +107,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     if (kept := checkpoints.read_latest(store, training)) is not None:
         learner.resume(kept)
     with track(learner.updates, "train: updates") as progress:
-        progress.advance(learner.position.update)
+        progress.advance(learner.position.update, is_kept=True)
         learned = learner.run(
             keep=lambda checkpoint: checkpoints.write(store, training, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
