@@ -26,6 +26,7 @@ from understudy.steps.train.learn import Learner, Validation, validation_score
 from understudy.store import hashing, tables
 from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
+from understudy.task.labels import LabelSpace
 from understudy.text.normalise import content_hash
 
 MATRIX = [[45, 5], [2, 8]]  # 8 tips found, 2 missed, 5 false alarms
@@ -374,7 +375,10 @@ def test_validation_is_scored_by_the_labels_that_are_looked_at():
     codes = np.random.default_rng(1).integers(0, 2, 50)  # label 2 does not occur
 
     def score(*sides):
-        return validation_score(logits, Validation([], codes, sides))
+        names = ("a", "b", "c")
+        return validation_score(
+            logits, Validation([], codes, LabelSpace(names, None if len(sides) > 1 else names[sides[0]]))
+        )
 
     assert score(0, 1, 2) == pytest.approx((score(0) + score(1)) / 2)
     assert score(2) == 0.0
