@@ -374,14 +374,11 @@ def test_validation_is_scored_by_the_labels_that_are_looked_at():
     logits = np.random.default_rng(0).normal(size=(50, 3))
     codes = np.random.default_rng(1).integers(0, 2, 50)  # label 2 does not occur
 
-    def score(*sides):
-        names = ("a", "b", "c")
-        return validation_score(
-            logits, Validation([], codes, LabelSpace(names, None if len(sides) > 1 else names[sides[0]]))
-        )
+    def score(positive):
+        return validation_score(logits, Validation([], codes, LabelSpace(("a", "b", "c"), positive)))
 
-    assert score(0, 1, 2) == pytest.approx((score(0) + score(1)) / 2)
-    assert score(2) == 0.0
+    assert score(None) == pytest.approx((score("a") + score("b")) / 2)
+    assert score("c") == 0.0
 
 
 def test_three_labels_are_learned_from_start_to_end(tmp_path, inputs, make_card):
