@@ -34,6 +34,7 @@ class Request:
         work: folder of the runs.
         name: of the run; None makes one of the card's name, the time and chance.
         resume: go on with an unfinished run.
+        dry_run: only say what a training would cost.
     """
 
     pipeline: str
@@ -48,6 +49,7 @@ class Request:
     work: Path = Path("build/runs")
     name: str | None = None
     resume: bool = False
+    dry_run: bool = False
 
 
 def check_own(request: Request) -> None:

@@ -10,17 +10,15 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
+from understudy.steps.label.reading import texts_to_ask
 from understudy.store import tables, tombstones
 from understudy.store.storage import prepare_store
-from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
 from understudy.text.numbers import clipped, count, percent, usd
-from understudy.text.seen import columns_of
 
 
 def run(
@@ -66,7 +64,7 @@ def run(
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
     keep = prepare_store(store)
-    drawn, wanted, held_out = _texts(task, config, pool, gold, test, tombstones.read(keep))
+    drawn, wanted, held_out = texts_to_ask(task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
@@ -81,22 +79,6 @@ def run(
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
         return _result(for_test + for_training, shares, teacher, task)
-
-
-def _texts(
-    card: Card, config: LabelConfig, pool: Path, gold: Path, test: Path, forgotten: Forgotten
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the draw, the texts for training in the order of asking, and the test texts.
-
-    Nobody is asked about what somebody asked to forget since these were read, nor shown it before another text.
-    """
-    human = forgotten.without(tables.read_gold(gold, "train", "validation"))
-    texts = forgotten.without(tables.read(pool, tables.Texts))
-    unlabelled = texts.join(human.select("id"), on="id", how="anti")
-    drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
-    held_out = forgotten.without(tables.read_gold(test, "test")).sort("id")
-    held_out = held_out.select("id", *columns_of(held_out), weight=pl.lit(1.0))
-    return drawn, rules.for_training(drawn, human), held_out
 
 
 def _write(

@@ -114,7 +114,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         )
     if kept is None or not kept.has_ended:
         checkpoints.write(store, training, learner.checkpoint())
-    about = _about(lesson, task, _longest(tokenizer, config))
+    about = _about(lesson, task, rules.longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     return {
@@ -145,7 +145,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
 
     device = make_deterministic(config.seed)
     model, tokenizer = student.load(task.student, task.label_names, is_many=task.is_many)
-    longest = _longest(tokenizer, config)
+    longest = rules.longest(tokenizer, config)
     tokens, checked = (
         student.tokens_of(tokenizer, seen_of(table).to_list(), longest) for table in (lesson.table, lesson.validation)
     )
@@ -156,11 +156,6 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
-
-
-def _longest(tokenizer: Any, config: TrainConfig) -> int:
-    """Tokens a text is cut to: what is asked for, as far as the student can take it."""
-    return min(config.max_length, int(tokenizer.model_max_length))
 
 
 def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:
