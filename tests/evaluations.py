@@ -107,7 +107,7 @@ def measured_labels(
 
 
 def measured_several(
-    kinds: list[tuple[int, str, dict[str, float], str | None]],
+    kinds: list[tuple[int, Sequence[str], dict[str, float], Sequence[str] | None]],
     *,
     names: Sequence[str],
     thresholds: Sequence[float] = (),
@@ -116,29 +116,24 @@ def measured_several(
     """Lay out a measurement where a text may have several labels.
 
     Args:
-        kinds: blocks of (texts, true labels with a blank between them, the student's probabilities, the teacher's
-            labels or None for no answer); a label without a probability has 0.05.
-        names: of the labels, of one word each.
+        kinds: blocks of (texts, true labels, the student's probabilities, the teacher's labels or None for no answer);
+            a label without a probability has 0.05.
+        names: of the labels.
         thresholds: of the labels; 0.5 where they are not given.
         changes: as of `measured_labels`.
     """
     given = [
         (
             texts,
-            written(true, names),
+            label_sets.ordered(true, names),
             dict.fromkeys(names, 0.05) | said,
-            None if taught is None else written(taught, names),
+            None if taught is None else label_sets.ordered(taught, names),
         )
         for texts, true, said, taught in kinds
     ]
     card = {"labels_per_text": "many", **changes.pop("card", {})}
     decision = {**LIKELIEST, "thresholds": list(thresholds) or [0.5] * len(names)}
     return measured_labels(given, names=names, card=card, decision=decision, **changes)
-
-
-def written(labels: str, names: Sequence[str]) -> str:
-    """Write labels, of one word each, as tables hold those of one text."""
-    return label_sets.ordered(labels.split(), names)
 
 
 def banking(labels: int = 77, seed: int = 3) -> Measured:

@@ -61,7 +61,7 @@ def looked_for(evaluation: Evaluation) -> str | None:
 
 def is_many(evaluation: Evaluation) -> bool:
     """Whether a text may have several labels, or none."""
-    return evaluation["card"].get("labels_per_text") == "many"
+    return bool(evaluation["card"].get("labels_per_text") == "many")
 
 
 def said(evaluation: Evaluation, label: str) -> str:
