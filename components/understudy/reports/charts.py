@@ -122,19 +122,21 @@ def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mappin
     )
 
 
-def coverage(curve: Sequence[Mapping[str, Any]]) -> Markup:
+def coverage(curve: Sequence[Mapping[str, Any]], title: str = "accuracy") -> Markup:
     """Draw the accuracy of the texts that the student is surest of against their share.
 
     Args:
         curve: `evaluation["coverage"]["curve"]`.
+        title: what the accuracy is called.
     """
     last = curve[-1]["accuracy"]
     places = [f"{x(point['kept_share'])},{y(point['accuracy'])}" for point in curve]
-    words = f"Accuracy of the texts that the student is surest of, against their share; of all it is {last:.2f}."
-    whole = element("title", f"all texts: accuracy {last:.2f}")
+    words = f"{title.capitalize()} of the texts that the student is surest of, against their share; "
+    words += f"of all it is {last:.2f}."
+    whole = element("title", f"all texts: {title} {last:.2f}")
     return figure(
         "coverage-curve",
-        "Coverage and accuracy",
+        f"Coverage and {title}",
         words,
         WIDTH,
         y(0) + 42,
@@ -143,7 +145,7 @@ def coverage(curve: Sequence[Mapping[str, Any]]) -> Markup:
         element("polyline", points=" ".join(places), class_="curve"),
         element("circle", whole, cx=x(1), cy=y(last), r=7, class_="marker student"),
         element("text", "share of the texts kept, the surest first", x=x(0.5), y=y(0) + 36, class_="name"),
-        _axis_name("accuracy of these"),
+        _axis_name(f"{title} of these"),
     )
 
 
