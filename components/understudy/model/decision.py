@@ -1,11 +1,11 @@
 """Decide on a label from calibrated probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from understudy.model.engine import Floats, Integers
+from understudy.model.engine import Bools, Floats, Integers
 from understudy.stats.metrics import Codes
 
 
@@ -65,16 +65,56 @@ class DecisionRule:
     def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
         """Read it from JSON that `store.bundles.DecisionSettings` has checked."""
         costs = record["costs"]
-        numbers = (None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds")))
+        numbers = (
+            None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds"))
+        )
         return cls(record["label"], record["threshold"], *numbers)
 
 
-def runner_up(probabilities: Floats, chosen: Integers) -> Integers:
-    """Column of the likeliest label beside the one that each text gets, shape (texts,).
+class Told(NamedTuple):
+    """What is told of the labels that texts get, beside the labels; shape (texts,).
+
+    Attributes:
+        probability: of the label; of several the lowest one's, and of none 1 less the likeliest one's.
+        runner_up: column of the likeliest label that the text does not get; -1 where it gets all.
+        runner_up_probability: of that; nan where there is none.
+    """
+
+    probability: Floats
+    runner_up: Integers
+    runner_up_probability: Floats
+
+
+def told(probabilities: Floats, chosen: Codes) -> Told:
+    """Say how sure the labels are that texts get, and which one came next.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        chosen: codes of the labels.
+
+    >>> found = told(np.array([[0.9, 0.7, 0.2], [0.1, 0.3, 0.2]]), np.array([[True, True, False], [False] * 3]))
+    >>> found.probability.tolist(), found.runner_up.tolist(), found.runner_up_probability.tolist()
+    ([0.7, 0.7], [2, 1], [0.2, 0.3])
+    """
+    is_given, others = _given(chosen, probabilities), runner_up(probabilities, chosen)
+    lowest = np.where(is_given, probabilities, np.inf).min(axis=1, initial=np.inf)
+    highest = probabilities.max(axis=1, initial=0.0)
+    second = np.where(is_given, -np.inf, probabilities).max(axis=1, initial=-np.inf)
+    own = np.where(is_given.any(axis=1), lowest, 1 - highest)
+    return Told(own, others, np.where(others < 0, np.nan, second))
+
+
+def runner_up(probabilities: Floats, chosen: Codes) -> Integers:
+    """Column of the likeliest label that each text does not get, shape (texts,); -1 where it gets all.
 
     >>> runner_up(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
     [0]
     """
-    others = np.array(probabilities, dtype=np.float64)
-    others[np.arange(len(others)), chosen] = -np.inf
-    return np.asarray(others.argmax(axis=1), dtype=np.int64)
+    is_given = _given(chosen, probabilities)
+    others = np.where(is_given, -np.inf, probabilities)
+    return np.where(is_given.all(axis=1), -1, others.argmax(axis=1)).astype(np.int64)
+
+
+def _given(chosen: Codes, probabilities: Floats) -> Bools:
+    """Tell which labels texts get, shape (texts, labels)."""
+    return np.asarray(chosen if chosen.ndim == 2 else chosen[:, None] == np.arange(probabilities.shape[1]))
