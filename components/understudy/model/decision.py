@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from understudy.model.engine import Bools, Floats, Integers
+from understudy.model.engine import Floats, Integers
 from understudy.stats.metrics import Codes
 
 
@@ -71,12 +71,46 @@ class DecisionRule:
         return cls(record["label"], record["threshold"], *numbers)
 
 
+def chances(probabilities: Floats, chosen: Codes) -> Floats:
+    """Return the probability of what each text is labelled, shape (texts,).
+
+    Where a text may have several labels, it is the lowest of those that it gets, and of a text that gets none what its
+    likeliest label leaves of 1.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        chosen: codes of the labels that texts get.
+
+    >>> chances(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
+    [0.2]
+    >>> chances(np.array([[0.9, 0.6], [0.1, 0.25]]), np.array([[True, True], [False, False]])).tolist()
+    [0.6, 0.75]
+    """
+    if chosen.ndim == 1:
+        return np.asarray(probabilities[np.arange(len(chosen)), chosen])
+    lowest = np.where(chosen, probabilities, 1.0).min(axis=1)
+    return np.asarray(np.where(chosen.any(axis=1), lowest, 1.0 - probabilities.max(axis=1)))
+
+
+def runner_up(probabilities: Floats, chosen: Codes) -> Integers:
+    """Return the column of each text's likeliest label but those that it gets, shape (texts,); -1 where it gets all.
+
+    >>> runner_up(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
+    [0]
+    >>> runner_up(np.array([[0.9, 0.6], [0.9, 0.6]]), np.array([[True, False], [True, True]])).tolist()
+    [1, -1]
+    """
+    is_chosen = chosen if chosen.ndim == 2 else np.arange(probabilities.shape[1]) == chosen[:, None]
+    others = np.where(is_chosen, -np.inf, probabilities)
+    return np.where(is_chosen.all(axis=1), -1, others.argmax(axis=1))
+
+
 class Told(NamedTuple):
-    """What is told of the labels that texts get, beside the labels; shape (texts,).
+    """What is told beside the labels that texts get; shape (texts,).
 
     Attributes:
-        probability: of the label; of several the lowest one's, and of none 1 less the likeliest one's.
-        runner_up: column of the likeliest label that the text does not get; -1 where it gets all.
+        probability: of what each text is labelled.
+        runner_up: column of the likeliest label that it does not get; -1 where it gets all.
         runner_up_probability: of that; nan where there is none.
     """
 
@@ -86,35 +120,16 @@ class Told(NamedTuple):
 
 
 def told(probabilities: Floats, chosen: Codes) -> Told:
-    """Say how sure the labels are that texts get, and which one came next.
+    """Say how sure the labels are that texts get, and which one comes next.
 
     Args:
         probabilities: calibrated, shape (texts, labels).
-        chosen: codes of the labels.
+        chosen: codes of the labels that texts get.
 
-    >>> found = told(np.array([[0.9, 0.7, 0.2], [0.1, 0.3, 0.2]]), np.array([[True, True, False], [False] * 3]))
-    >>> found.probability.tolist(), found.runner_up.tolist(), found.runner_up_probability.tolist()
-    ([0.7, 0.7], [2, 1], [0.2, 0.3])
+    >>> found = told(np.array([[0.9, 0.6], [0.9, 0.6]]), np.array([[True, False], [True, True]]))
+    >>> found.runner_up.tolist(), found.runner_up_probability.tolist()
+    ([1, -1], [0.6, nan])
     """
-    is_given, others = _given(chosen, probabilities), runner_up(probabilities, chosen)
-    lowest = np.where(is_given, probabilities, np.inf).min(axis=1, initial=np.inf)
-    highest = probabilities.max(axis=1, initial=0.0)
-    second = np.where(is_given, -np.inf, probabilities).max(axis=1, initial=-np.inf)
-    own = np.where(is_given.any(axis=1), lowest, 1 - highest)
-    return Told(own, others, np.where(others < 0, np.nan, second))
-
-
-def runner_up(probabilities: Floats, chosen: Codes) -> Integers:
-    """Column of the likeliest label that each text does not get, shape (texts,); -1 where it gets all.
-
-    >>> runner_up(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
-    [0]
-    """
-    is_given = _given(chosen, probabilities)
-    others = np.where(is_given, -np.inf, probabilities)
-    return np.where(is_given.all(axis=1), -1, others.argmax(axis=1)).astype(np.int64)
-
-
-def _given(chosen: Codes, probabilities: Floats) -> Bools:
-    """Tell which labels texts get, shape (texts, labels)."""
-    return np.asarray(chosen if chosen.ndim == 2 else chosen[:, None] == np.arange(probabilities.shape[1]))
+    others = runner_up(probabilities, chosen)
+    second = np.take_along_axis(probabilities, np.maximum(others, 0)[:, None], axis=1)[:, 0]
+    return Told(chances(probabilities, chosen), others, np.where(others < 0, np.nan, second))
