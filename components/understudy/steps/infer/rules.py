@@ -297,7 +297,7 @@ def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known
 
 
 def given(scored: Scored, bundle: Bundle) -> Answers:
-    """Return the label that each text gets by the bundle's rule, with the runner-up; of several what they follow from."""
+    """Return the label that each text gets by the bundle's rule, with the runner-up, or what several follow from."""
     if bundle.space.is_many:
         return [OfEach(*cells) for cells in zip(*(column.tolist() for column in scored), strict=True)]
     chosen = bundle.choose(scored.probabilities)
