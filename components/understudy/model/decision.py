@@ -1,7 +1,7 @@
 """Decide on a label from calibrated probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,3 +103,33 @@ def runner_up(probabilities: Floats, chosen: Codes) -> Integers:
     is_chosen = chosen if chosen.ndim == 2 else np.arange(probabilities.shape[1]) == chosen[:, None]
     others = np.where(is_chosen, -np.inf, probabilities)
     return np.where(is_chosen.all(axis=1), -1, others.argmax(axis=1))
+
+
+class Told(NamedTuple):
+    """What is told beside the labels that texts get; shape (texts,).
+
+    Attributes:
+        probability: of what each text is labelled.
+        runner_up: column of the likeliest label that it does not get; -1 where it gets all.
+        runner_up_probability: of that; nan where there is none.
+    """
+
+    probability: Floats
+    runner_up: Integers
+    runner_up_probability: Floats
+
+
+def told(probabilities: Floats, chosen: Codes) -> Told:
+    """Say how sure the labels are that texts get, and which one comes next.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        chosen: codes of the labels that texts get.
+
+    >>> found = told(np.array([[0.9, 0.6], [0.9, 0.6]]), np.array([[True, False], [True, True]]))
+    >>> found.runner_up.tolist(), found.runner_up_probability.tolist()
+    ([1, -1], [0.6, nan])
+    """
+    others = runner_up(probabilities, chosen)
+    second = np.take_along_axis(probabilities, np.maximum(others, 0)[:, None], axis=1)[:, 0]
+    return Told(chances(probabilities, chosen), others, np.where(others < 0, np.nan, second))

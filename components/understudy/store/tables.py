@@ -1,4 +1,7 @@
-"""Define the tables that steps hand to one another, and read and write them as Parquet."""
+"""Define the tables that steps hand to one another, and read and write them as Parquet.
+
+Where a text may have several labels, what a column calls its label is all of them, as `task.label_sets` writes them.
+"""
 
 from pathlib import Path
 from typing import Literal
