@@ -11,6 +11,7 @@ from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
+from understudy.task import label_sets
 from understudy.task.card import parse_card
 
 BUNDLE = {
@@ -103,6 +104,41 @@ def measured_labels(
         scored=Scored(probabilities, 400.0, LATENCY_MS, 2),
         config=config or EvaluateConfig(samples=200),
     )
+
+
+def measured_several(
+    kinds: list[tuple[int, str, dict[str, float], str | None]],
+    *,
+    names: Sequence[str],
+    thresholds: Sequence[float] = (),
+    **changes: Any,
+) -> Measured:
+    """Lay out a measurement where a text may have several labels.
+
+    Args:
+        kinds: blocks of (texts, true labels with a blank between them, the student's probabilities, the teacher's
+            labels or None for no answer); a label without a probability has 0.05.
+        names: of the labels, of one word each.
+        thresholds: of the labels; 0.5 where they are not given.
+        changes: as of `measured_labels`.
+    """
+    given = [
+        (
+            texts,
+            written(true, names),
+            dict.fromkeys(names, 0.05) | said,
+            None if taught is None else written(taught, names),
+        )
+        for texts, true, said, taught in kinds
+    ]
+    card = {"labels_per_text": "many", **changes.pop("card", {})}
+    decision = {**LIKELIEST, "thresholds": list(thresholds) or [0.5] * len(names)}
+    return measured_labels(given, names=names, card=card, decision=decision, **changes)
+
+
+def written(labels: str, names: Sequence[str]) -> str:
+    """Write labels, of one word each, as tables hold those of one text."""
+    return label_sets.ordered(labels.split(), names)
 
 
 def banking(labels: int = 77, seed: int = 3) -> Measured:

@@ -346,7 +346,7 @@ def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):
     (tmp_path / "snapshot" / "card.yaml").write_text(card)
     with pytest.raises(
         BadArtifact,
-        match=r"its positive label, rest, tip \(positive: tip\), got other, tip \(positive: tip\)",
+        match=r"its positive label, rest, tip \(positive: tip; one a text\), got other, tip \(positive: tip; one",
     ):
         mine(tmp_path, {**run, "card": tmp_path / "snapshot"}, store.uri)
 
@@ -370,7 +370,7 @@ def test_a_group_fills_only_a_few_places_of_the_queue():
 
 def compared(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema=["id", "group", "text", "disagreement"], orient="row")
-    return table.with_columns(is_contested=pl.lit(value=True), pair=pl.lit(0))
+    return table.with_columns(is_contested=pl.lit(value=True), about=pl.lit(0))
 
 
 def test_a_difference_of_just_the_limit_is_no_disagreement():
@@ -384,7 +384,7 @@ def test_a_difference_of_just_the_limit_is_no_disagreement():
     found = rules.compare(table, LabelSpace(("other", "tip"), "tip"), 0.3)
     assert found["disagreement"].to_list() == [0.3, 0.31, 0.2]
     assert found["is_contested"].to_list() == [False, True, False]
-    assert found["pair"].n_unique() == 1
+    assert found["about"].n_unique() == 1
 
 
 def test_of_many_labels_the_distance_is_total_variation_and_pairs_take_turns():
@@ -409,6 +409,36 @@ def test_of_many_labels_the_distance_is_total_variation_and_pairs_take_turns():
     shown = rules.with_own_probabilities(queue, kinds)
     assert shown["student_probability"].to_list() == [0.7] * 4
     assert shown["teacher_probability"].to_list() == [None, 0.8, 0.75, 0.5]
+
+
+def test_where_a_text_may_have_several_labels_the_furthest_one_counts_and_single_labels_take_turns():
+    kinds = LabelSpace(("praise", "blame", "tip"), is_many=True)
+    teacher = [[0.9, 0.8, 0.1], [0.8, 0.75, 0.1], [0.9, 0.7, 0.2], [0.9, 0.3, 0.6], None, [0.9, 0.2, 0.1]]
+    table = pl.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "e", "f"],
+            "group": ["a", "b", "c", "d", "e", "f"],
+            "text": ["one", "two", "three", "four", "five", "six"],
+            "student_label": ['["praise"]'] * 6,
+            "student_probabilities": [[0.9, 0.2, 0.1]] * 6,
+            "teacher_probabilities": teacher,
+            "teacher_label": ['["praise", "blame"]'] * 3 + ['["praise", "tip"]', "[]", '["praise"]'],
+        }
+    )
+    found = rules.compare(table, kinds, 0.3)
+    # the teacher that said nothing of how sure it was says none: it is 0.9 from the student's praise
+    assert found["disagreement"].to_list() == [0.6, 0.55, 0.5, 0.5, 0.9, 0.0]
+    assert found["about"].to_list()[:5] == [1, 1, 1, 2, 0]
+    queue = rules.choose(found, MineConfig(queue_size=4))
+    assert queue["id"].to_list() == ["e", "a", "d", "b"]  # praise: e; blame: a, b, c; tip: d
+    shown = rules.with_own_probabilities(queue, kinds)
+    assert shown["student_probability"].to_list() == [0.9] * 4
+    assert shown["teacher_probability"].to_list() == [None, 0.8, 0.6, 0.75]  # the lowest of the labels that it gave
+
+
+def test_where_a_text_may_have_several_labels_the_nearest_threshold_is_the_distance():
+    rule = DecisionRule(thresholds=np.array([0.5, 0.3, 0.5]))
+    np.testing.assert_allclose(rules.distances(np.array([[0.9, 0.1, 0.9], [0.9, 0.32, 0.1]]), rule), [0.2, 0.02])
 
 
 def test_without_a_threshold_the_distance_is_that_of_the_two_likeliest_labels():

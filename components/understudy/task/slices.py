@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
-from understudy.task.labels import Integers, LabelSpace
+from understudy.task.labels import Codes, Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
@@ -14,25 +14,36 @@ NO_RULE = -1
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
-def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
-    """Column of the label that the card's weak rules suggest, shape (texts,): the first rule that matches decides.
+def weak_labels(card: Card, texts: Sequence[str]) -> Codes:
+    """Codes of the labels that the card's weak rules suggest: of the first rule that matches, shape (texts,).
 
-    NO_RULE stands where none does.
+    NO_RULE stands where none does. Where a text may have several labels it gets those of all rules that match, and
+    none where none does; shape (texts, labels).
     """
+    if not card.is_many:
+        return _first(card, texts)
+    codes: Bools = np.zeros((len(texts), len(card.labels)), dtype=np.bool_)
+    for rule in card.weak_rules:
+        codes[:, card.label_names.index(rule.label)] |= matches(rule.pattern, texts)
+    return codes
+
+
+def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
+    """Column of the label that the first rule that matches suggests, NO_RULE where none does. Shape (texts,).
+
+    Only of labels that are looked at: the positive one, else all of them. The first set for the teacher is richer in
+    these texts than the pool.
+    """
+    codes = _first(card, texts)
+    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
+
+
+def _first(card: Card, texts: Sequence[str]) -> Integers:
     codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     for rule in card.weak_rules:
         found = matches(rule.pattern, texts) & (codes == NO_RULE)
         codes[found] = card.label_names.index(rule.label)
     return codes
-
-
-def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
-    """Like `weak_labels`, but only labels that are looked at: the positive one, else all of them. Shape (texts,).
-
-    The first set for the teacher is richer in these texts than the pool.
-    """
-    codes = weak_labels(card, texts)
-    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

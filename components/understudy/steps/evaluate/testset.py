@@ -12,6 +12,7 @@ from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
 from understudy.store import tables
+from understudy.task import label_sets
 from understudy.task.card import Card, Context
 from understudy.teacher.answers import teacher_answers
 from understudy.text.context import COLUMN
@@ -81,21 +82,32 @@ def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
     table = _with_ids(_with_context(table, card.context))
-    is_known = pl.col("label").is_in(card.label_names)
+    meant = _meant(table["label"], card)
+    table = table.with_columns(label=pl.coalesce(meant, "label"), is_known=meant.is_not_null())
     is_first = pl.col("id").is_first_distinct()
     is_copy = ~pl.struct("id", "text", "label").is_first_distinct()
-    table = table.with_columns(is_known=is_known, is_first=is_first, is_copy=is_copy)
+    table = table.with_columns(is_first=is_first, is_copy=is_copy)
     unknown = table.filter(~pl.col("is_known"))
     repeated = table.filter(pl.col("is_known") & ~pl.col("is_first"))
+    strange = "'{}' names others than {}" if card.is_many else "'{}' is none of {}"
     faults = [
         *refusals,
-        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label", pl.lit(_listed(card)))),
+        *_faults(unknown, "unknown_label", pl.format(strange, "label", pl.lit(_listed(card)))),
         *_faults(repeated.filter(~pl.col("is_copy")), "repeated_id", pl.lit("an earlier row has this id")),
     ]
     reasons = Counter(refusal.reason for refusal in refusals)
     reasons += Counter(unknown_label=len(unknown), repeated_id=len(repeated))
     kept = table.filter(pl.col("is_known") & pl.col("is_first")).drop("is_known", "is_first", "is_copy", "file", "row")
     return LabelledTexts(test.name, kept, dict(sorted(reasons.items()))), faults
+
+
+def _meant(cells: pl.Series, card: Card) -> pl.Series:
+    """Write people's labels as every table has them; null where they name one that is not the card's."""
+    if card.is_many:
+        found = [label_sets.of_cell(cell.strip(), card.label_names) for cell in cells]
+    else:
+        found = [cell if cell in card.label_names else None for cell in cells]
+    return pl.Series("label", found, dtype=pl.String)
 
 
 def _with_context(table: pl.DataFrame, context: Context | None) -> pl.DataFrame:
