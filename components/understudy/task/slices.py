@@ -20,30 +20,25 @@ def weak_labels(card: Card, texts: Sequence[str]) -> Codes:
     NO_RULE stands where none does. Where a text may have several labels it gets those of all rules that match, and
     none where none does; shape (texts, labels).
     """
-    if not card.is_many:
-        return _first(card, texts)
-    codes: Bools = np.zeros((len(texts), len(card.labels)), dtype=np.bool_)
-    for rule in card.weak_rules:
-        codes[:, card.label_names.index(rule.label)] |= matches(rule.pattern, texts)
-    return codes
-
-
-def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
-    """Column of the label that the first rule that matches suggests, NO_RULE where none does. Shape (texts,).
-
-    Only of labels that are looked at: the positive one, else all of them. The first set for the teacher is richer in
-    these texts than the pool.
-    """
-    codes = _first(card, texts)
-    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
-
-
-def _first(card: Card, texts: Sequence[str]) -> Integers:
+    if card.is_many:
+        given: Bools = np.zeros((len(texts), len(card.labels)), dtype=np.bool_)
+        for rule in card.weak_rules:
+            given[:, card.label_names.index(rule.label)] |= matches(rule.pattern, texts)
+        return given
     codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     for rule in card.weak_rules:
         found = matches(rule.pattern, texts) & (codes == NO_RULE)
         codes[found] = card.label_names.index(rule.label)
     return codes
+
+
+def weak_hints(card: Card, texts: Sequence[str]) -> Integers:
+    """Like `weak_labels`, but only labels that are looked at: the positive one, else all of them. Shape (texts,).
+
+    The first set for the teacher is richer in these texts than the pool.
+    """
+    codes = weak_labels(card, texts)
+    return np.where(np.isin(codes, LabelSpace.of(card).sides), codes, NO_RULE)
 
 
 def in_slice(part: Slice, table: pl.DataFrame) -> Bools:

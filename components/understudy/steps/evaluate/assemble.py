@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 import understudy
-from understudy.model.decision import DecisionRule, runner_up
+from understudy.model.decision import DecisionRule, told
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
 from understudy.steps.evaluate import by_label, costs, curves, gates, reading, speed
@@ -327,18 +327,16 @@ def errors(measured: Measured) -> dict[str, Any]:
 def predictions(measured: Measured) -> pl.DataFrame:
     """Return one row a text: the human label beside every system's answer."""
     student, space = measured.student, measured.space
-    second = runner_up(measured.scored.probabilities, student.codes)
-    is_there = second >= 0
-    of_second = np.take_along_axis(measured.scored.probabilities, second[:, None], axis=1)[:, 0]
+    said = told(measured.scored.probabilities, student.codes)
     return measured.test.table.select(
         "id",
         "group",
         "text",
         "label",
         pl.Series("predicted", space.named(student.codes)),
-        pl.Series("probability", core.chances(student)),
-        pl.Series("runner_up", [space.names[label] if label >= 0 else None for label in second], dtype=pl.String),
-        pl.Series("runner_up_probability", of_second).set(pl.Series(~is_there), None),
+        pl.Series("probability", said.probability),
+        pl.Series("runner_up", [None if label < 0 else space.names[label] for label in said.runner_up], pl.String),
+        pl.Series("runner_up_probability", said.runner_up_probability).fill_nan(None),
         pl.Series("rules_label", space.named(measured.rules.codes)),
         "teacher_label",
         own_probability("teacher", space),

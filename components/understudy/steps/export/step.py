@@ -96,7 +96,7 @@ def _export(
     from understudy.model.onnx import export
 
     model, tokenizer, about = student.open_student(folder)
-    rules.require_label_order(task.label_names, model.config.id2label)
+    rules.require_labels(task, model.config.id2label, about.get("labels_per_text", "one"))
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
     trained = odds_of(student.logits(model, tokens, tokenizer.pad_token_id), LabelSpace.of(task))
     export.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
