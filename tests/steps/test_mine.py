@@ -436,6 +436,29 @@ def test_where_a_text_may_have_several_labels_the_furthest_one_counts_and_single
     assert shown["teacher_probability"].to_list() == [None, 0.8, 0.6, 0.75]  # the lowest of the labels that it gave
 
 
+def test_a_queue_of_texts_with_several_labels_holds_what_both_said(tmp_path, store, monkeypatch):
+    # of each label the student's log-odds are -2 and those of its words: 0.119 without, 0.881 with one
+    words = {"ask": {"tip": 4.0}, "lovely": {"praise": 4.0}, "never": {"blame": 4.0}}
+    said = {
+        "a": ("Ask for a lovely room", '["praise", "tip"]'),  # both found: 0.119 apart on each
+        "b": ("Never ask them twice", '["tip"]'),  # blame is 0.881 apart
+        "c": ("We came by bus", '["praise", "blame"]'),  # praise is 0.881 apart, and so is blame
+        "d": ("The pool was closed", "[]"),
+    }
+    run = write_run(tmp_path, {name: (name, text) for name, (text, _) in said.items()})
+    bundle = make_bundle(tmp_path / "several", words=words, labels=("praise", "tip", "blame"), is_many=True)
+    pl.DataFrame(list(said.values()), schema=["text", "label"], orient="row").write_csv(tmp_path / "answers.csv")
+    with simulated.serve(simulated.Plan(tmp_path / "answers.csv", unknown="refuse", card=bundle)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        mine(tmp_path, {**run, "card": bundle, "bundle": bundle}, store.uri)
+    queue = queue_of(tmp_path)
+    assert queue.select("id", "student_label", "teacher_label").rows() == [
+        ("b", '["tip", "blame"]', '["tip"]'), ("c", "[]", '["praise", "blame"]'),
+    ]  # fmt: skip
+    assert queue["disagreement"].round(3).to_list() == [0.881, 0.881]
+    assert queue["student_probability"].round(3).to_list() == [0.881, 0.881]  # of both labels, and of none
+
+
 def test_where_a_text_may_have_several_labels_the_nearest_threshold_is_the_distance():
     rule = DecisionRule(thresholds=np.array([0.5, 0.3, 0.5]))
     np.testing.assert_allclose(rules.distances(np.array([[0.9, 0.1, 0.9], [0.9, 0.32, 0.1]]), rule), [0.2, 0.02])
