@@ -60,3 +60,33 @@ def test_a_damaged_file_is_one_error_and_says_nothing_on_standard_error(tmp_path
     os.write(2, b"what others say is heard\n")
     assert refused > 10
     assert capfd.readouterr().err == "what others say is heard\n"
+
+
+def labelled(path, label):
+    pl.DataFrame({"id": ["a", "b"], "label": label}).write_parquet(path)
+    with opened(str(path), ["id", "label"], lists=["label"]) as source:
+        return source.read(["id", "label"])
+
+
+def test_a_column_of_lists_is_read_where_it_may_be(tmp_path):
+    """A row's list becomes JSON; one that is missing is an empty cell, one without a name is a list."""
+    table, refusals = labelled(tmp_path / "a.parquet", [["tip", "a, b"], []])
+    assert (table["label"].to_list(), refusals) == (['["tip", "a, b"]', "[]"], [])
+    table, refusals = labelled(tmp_path / "b.parquet", [[1, 2], None])
+    assert table["label"].to_list() == ['["1", "2"]']
+    assert [refusal.reason for refusal in refusals] == ["empty_label"]
+
+
+def test_a_column_of_lists_of_lists_is_refused_and_so_is_one_of_lists_elsewhere(tmp_path):
+    with pytest.raises(BadData, match="The column 'label' must hold plain values"):
+        labelled(tmp_path / "a.parquet", [[["tip"]], []])
+    with (
+        pytest.raises(BadData, match="The column 'label' must hold plain values"),
+        opened(str(tmp_path / "a.parquet"), ["id", "label"]),
+    ):
+        pass
+
+
+def test_a_list_of_too_many_bytes_costs_its_row(tmp_path):
+    _, refusals = labelled(tmp_path / "a.parquet", [["x" * 1_000_000] * 5, ["tip"]])
+    assert [(refusal.row, refusal.reason) for refusal in refusals] == [(1, "too_long")]

@@ -15,8 +15,10 @@ from tests.queues import contested
 from understudy.errors import BadData
 from understudy.review import label_studio, labels, samples
 from understudy.review.queues import label_studio_tasks, queue_csv
+from understudy.task.labels import LabelSpace
 
 CARD = "hotel-tips"
+TIP = LabelSpace(("tip",))
 PEOPLE = {"id": 7, "email": "ann@hotel", "first_name": "Ann"}
 
 
@@ -135,7 +137,7 @@ def test_answers_to_a_sample_are_held_against_its_texts(tmp_path, store):
     store.put_if_absent("samples/2026-11-01/sample.json", b"{}")
     (tmp_path / "answers.csv").write_text("id,text,label\n1,Another text,tip\n")
     with pytest.raises(BadData, match="other_text 1"):
-        labels.read_answers(str(tmp_path / "answers.csv"), ["tip"], samples.asked(store, "2026-11-01"), 0.05)
+        labels.read_answers(str(tmp_path / "answers.csv"), TIP, samples.asked(store, "2026-11-01"), 0.05)
 
 
 @pytest.mark.parametrize(

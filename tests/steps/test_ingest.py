@@ -24,10 +24,12 @@ from understudy.store import tables, tombstones
 from understudy.store.storage import open_store
 from understudy.store.tables import SPLITS
 from understudy.task.card import load_card, parse_card
+from understudy.task.labels import LabelSpace
 from understudy.text.duplicates import jaccard, shingles
 from understudy.text.normalise import content_hash
 
 SPAWN = multiprocessing.get_context("spawn")  # polars has threads, which a fork would not carry over
+TWO = LabelSpace(("other", "tip"), "tip")
 OUTPUTS = ("snapshot", "pool", "gold", "test", "refused")
 
 
@@ -297,7 +299,7 @@ def vote_table(*rows) -> pl.DataFrame:
 
 
 def outcome(*rows) -> list[tuple]:
-    decided = vote_rules.decided(vote_rules.guarded(vote_table(*rows)).kept)
+    decided = vote_rules.decided(vote_rules.guarded(vote_table(*rows)).kept, TWO)
     return decided.kept.select("id", "label", "split", "annotators").rows()
 
 
@@ -321,7 +323,7 @@ def test_an_answer_to_a_review_queue_never_touches_a_held_out_text():
     guarded = vote_rules.guarded(votes)
     assert sorted(guarded.refused["id"]) == ["i0", "i2"]
     assert set(guarded.refused["reason"]) == {"leakage"}
-    assert vote_rules.decided(guarded.kept).kept.select("id", "label", "split", "origin").rows() == [
+    assert vote_rules.decided(guarded.kept, TWO).kept.select("id", "label", "split", "origin").rows() == [
         ("i1", "tip", "validation", "labels"),
         ("i3", "tip", "train", "queue"),
     ]
@@ -658,7 +660,7 @@ def test_every_text_ends_in_exactly_one_place_and_no_duplicate_crosses_the_wall(
     )
     texts = text_rules.sound(table, [])
     votes = label_store.from_file(given_labels, 0).with_columns(is_new=pl.lit(value=True))
-    sound = vote_rules.sound(votes, texts, card.label_names, [])
+    sound = vote_rules.sound(votes, texts, LabelSpace.of(card), [])
     config = IngestConfig(fold_near_duplicates=is_folded)
     division = rules.divide(texts.kept, sound.kept, card, {}, config)
 

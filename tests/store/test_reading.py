@@ -13,6 +13,7 @@ from understudy.review import labels
 from understudy.store import manifests, s3
 from understudy.store.folder import FolderStore
 from understudy.store.storage import copy, open_store
+from understudy.task.labels import LabelSpace
 
 DATA = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(8000))  # 256,000 bytes
 HALF = Fault(keeps=128_000)
@@ -271,7 +272,7 @@ def test_texts_that_are_cut_are_an_error_for_whoever_reads_them(s3_url, s3_serve
             with pytest.raises(StorageError, match="must come whole"), sources.opened(f"{s3_url}/in", ["id"]):
                 pass
             with pytest.raises(StorageError, match="must come whole"):
-                labels.read_answers(f"{s3_url}/in/a.csv", ["tip"], {}, 0.05)
+                labels.read_answers(f"{s3_url}/in/a.csv", LabelSpace(("tip",)), {}, 0.05)
 
 
 def test_labels_are_taken_whole_from_s3_or_not_at_all(s3_url, s3_server, monkeypatch, card_text):

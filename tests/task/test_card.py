@@ -743,3 +743,12 @@ def test_a_prior_for_each_label_is_read(make_card):
 def test_a_share_that_is_none_is_told_once(make_card):
     told = fault(make_card(**THREE, prior={"kind 0": 1.5, "kind 1": 0.3, "kind 2": 0.2}))
     assert "one for each label, or 'estimate', got 1.5 (prior.kind 0)" in told
+
+
+@pytest.mark.parametrize("name", ["[]", "none of the labels"])
+def test_a_label_must_not_be_called_like_none_of_them_where_there_may_be_several(make_card, name):
+    labels = [{"name": name, "definition": "x"}, {"name": "tip", "definition": "x"}]
+    with pytest.raises(BadCard, match="A label must not be called"):
+        parse_card(make_card(labels=labels, labels_per_text="many", positive_label=None, weak_rules=None))
+    rules = {"labels": labels, "weak_rules": None}
+    assert parse_card(make_card(**rules)).label_names == (name, "tip")

@@ -19,7 +19,8 @@ def command() -> None:
 def add(file: str, store: str, card: str | None) -> None:
     """Put people's answers to a review queue into the store; the next training run takes them in.
 
-    FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export.
+    FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export. Where a
+    text may have several labels, they stand in one cell with ; between them or as a JSON list; [] says it has none.
     """
     done = labels.add(prepare_store(store, must_exist=True), file, card)
     where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"

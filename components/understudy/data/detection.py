@@ -33,7 +33,9 @@ FOREIGN = {
 JSON_LIST = re.compile(r"\[\s*[\[\]{]")
 
 
-def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> File:
+def inspect(
+    name: str, path: Path, required: Sequence[str], optional: Sequence[str] = (), lists: Collection[str] = ()
+) -> File:
     """Find out how a file reads, and check its columns.
 
     Args:
@@ -41,6 +43,7 @@ def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[s
         path: where its bytes are.
         required: columns that it must have.
         optional: columns that are read when they are there.
+        lists: columns that may hold lists of plain values.
 
     Raises:
         BadData: the file is missing, empty, unreadable or of a foreign kind, lacks a column, or has too many.
@@ -49,7 +52,7 @@ def inspect(name: str, path: Path, required: Sequence[str], optional: Sequence[s
     try:
         with path.open("rb") as stream:
             start = stream.read(65536)
-        file = _with_columns(_recognised(name, path, start), required, {*required, *optional})
+        file = _with_columns(_recognised(name, path, start), required, {*required, *optional}, lists)
     except (OSError, UnicodeError, pl.exceptions.PolarsError) as error:
         raise BadData(
             f"A file must be there and readable, got {said(error)} ({name}). Mend the path, or write the file again."
@@ -97,9 +100,9 @@ def _recognised(name: str, path: Path, start: bytes) -> File:
     return File(name, path, kind, encoding)
 
 
-def _with_columns(file: File, required: Sequence[str], wanted: Collection[str]) -> File:
+def _with_columns(file: File, required: Sequence[str], wanted: Collection[str], lists: Collection[str]) -> File:
     if file.kind == "parquet":
-        return replace(file, columns=parquet_columns(file, wanted))
+        return replace(file, columns=parquet_columns(file, wanted, lists))
     if file.kind == "jsonl":
         return replace(file, columns=jsonl_keys(file))
     headers = headers_of(file)

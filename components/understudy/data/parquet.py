@@ -33,8 +33,13 @@ def some_rows(path: Path, columns: Sequence[str], offset: int, most: int) -> pl.
         return table.select(columns).slice(offset, most).collect()
 
 
-def parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
+def parquet_columns(file: File, wanted: Collection[str], lists: Collection[str] = ()) -> tuple[str, ...]:
     """Read the names of a file's columns.
+
+    Args:
+        file: a Parquet file.
+        wanted: columns that will be read.
+        lists: those of them that may hold lists of plain values.
 
     Raises:
         BadData: the texts are no strings, or a wanted column holds lists, mappings or bytes.
@@ -44,12 +49,19 @@ def parquet_columns(file: File, wanted: Collection[str]) -> tuple[str, ...]:
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
     for name in sorted({*wanted} & {*schema}):
-        if schema[name].is_nested() or isinstance(schema[name], pl.Binary | pl.Object):
+        kind = _held(schema[name]) if name in lists else schema[name]
+        if kind.is_nested() or isinstance(kind, pl.Binary | pl.Object):
             raise BadData(
                 f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
                 "Convert it to strings first."
             )
     return tuple(schema)
+
+
+def _held(kind: pl.DataType) -> pl.DataType:
+    """Return the type of what lists hold; of what is no list, its own."""
+    inner = kind.inner if isinstance(kind, pl.List) else kind
+    return inner if isinstance(inner, pl.DataType) else inner()
 
 
 def _said_kind(kind: pl.DataType) -> str:
@@ -67,10 +79,17 @@ def parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Re
         rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE * len(part) // max(1, int(part.estimated_size()))))
 
 
+def _bytes_of(name: str, kind: pl.DataType) -> pl.Expr:
+    """Count the bytes of each string, or of all in a list."""
+    if isinstance(kind, pl.List):
+        return pl.col(name).list.eval(pl.element().cast(pl.String).str.len_bytes()).list.sum().fill_null(0)
+    return pl.col(name).str.len_bytes().fill_null(0)
+
+
 def _named_cells(file: File, part: pl.DataFrame, before: int) -> Iterator[Cells]:
     """Yield the cells of each row; few at once where a string is long, which a file may hold once for many rows."""
-    strings = [name for name, kind in part.schema.items() if isinstance(kind, pl.String)]
-    sizes = part.select(pl.col(strings).str.len_bytes().fill_null(0))
+    strings = [name for name, kind in part.schema.items() if isinstance(kind, pl.String | pl.List)]
+    sizes = part.select(_bytes_of(name, part.schema[name]) for name in strings)
     is_long = (sizes > LONGEST_LINE).sum_horizontal() > 0 if strings else pl.repeat(False, len(part), eager=True)
     part = part.with_columns(pl.when(~is_long).then(pl.col(strings)).name.keep()) if is_long.any() else part
     most = min(int(sizes.max_horizontal().max() or 0), LONGEST_LINE) if strings else 0  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Check one row of a user's file: what its cells say, or why it is refused."""
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ class Reading:
     Attributes:
         max_chars: longest `text`, in characters.
         lenient: columns that are read as far as they can be, and cost no row.
+        lists: columns whose cells may be lists of names, which become JSON.
     """
 
     max_chars: int | None = None
     lenient: Collection[str] = ()
+    lists: Collection[str] = ()
 
 
 STRICT = Reading()
@@ -90,7 +93,7 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
     cells = row.cells
     if isinstance(cells, Refusal):
         return cells
-    values = {name: _string(cells.get(name), name) for name in wanted}
+    values = {name: _string(_unlisted(cells.get(name), name, reading.lists), name) for name in wanted}
     for name in reading.lenient:
         if name in values:
             value = values[name]
@@ -140,11 +143,22 @@ class _Odd:
     what: str
 
 
+def _unlisted(value: Any, name: str, lists: Collection[str]) -> Any:
+    """Write a list of names, where a column may hold them, as JSON; what else there is stays."""
+    if name not in lists or not isinstance(value, list):
+        return value
+    names = [_string(each, name) for each in value]
+    odd = next((each for each in names if not isinstance(each, str)), None)
+    if odd is None and all(isinstance(each, str) for each in names):
+        return json.dumps(names, ensure_ascii=False)
+    return odd or _Odd(f"the cell '{name}' must be a list of names, got one with nothing in the place of a name")
+
+
 def _string(value: Any, name: str) -> str | _Odd | None:
     if isinstance(value, str):
         return value.strip() or None
-    if value is None:
-        return None
+    if value is None or isinstance(value, _Odd):
+        return value
     if name == "text" or isinstance(value, dict | list | bytes):
         return _Odd(f"the cell '{name}' must be a string, got {type(value).__name__}")
     if isinstance(value, bool):

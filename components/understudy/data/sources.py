@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -57,12 +58,14 @@ class Source:
         files: in order.
         columns: those of the wanted ones that any file has.
         passed_over: names of files that lie beside them and are not read, since their names do not say how.
+        lists: columns whose cells may be lists of names, which are read as JSON.
     """
 
     address: str
     files: tuple[File, ...]
     columns: tuple[str, ...]
     passed_over: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -87,7 +90,7 @@ class Source:
             BadData: a file ends in the middle or cannot be read on.
         """
         for file in self.files:
-            yield from rows_from(file, START, self.columns, filled, Reading(max_chars, lenient))
+            yield from rows_from(file, START, self.columns, filled, Reading(max_chars, lenient, self.lists))
 
     def read(
         self, filled: Collection[str], max_chars: int | None = None, lenient: Collection[str] = ()
@@ -190,13 +193,16 @@ def is_unclosed_at(file: File, place: Place) -> bool:
 
 
 @contextmanager
-def opened(address: str, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Source]:
+def opened(
+    address: str, required: Sequence[str], optional: Sequence[str] = (), lists: Sequence[str] = ()
+) -> Iterator[Source]:
     """Look at every file behind an address, before any row is read.
 
     Args:
         address: a file, a folder of files, or `s3://bucket/key-or-prefix`; what is on S3 is fetched first.
         required: columns that every file must have.
         optional: columns that are read when they are there.
+        lists: columns whose cells may be lists of names.
 
     Raises:
         BadData: nothing is there, or a file is empty, unreadable or lacks a column; one sentence a file.
@@ -204,10 +210,9 @@ def opened(address: str, required: Sequence[str], optional: Sequence[str] = ()) 
     """
     wanted = list(dict.fromkeys([*required, *optional]))
     with fetched(address) as found:
-        looks = [lambda name=name, path=path: inspect(name, path, required, optional) for name, path in found.files]
-        files = together(*looks)
+        files = together(*[partial(inspect, name, path, required, optional, lists) for name, path in found.files])
         columns = tuple(name for name in wanted if any(name in file.columns for file in files))
-        yield Source(address, tuple(files), columns, found.passed_over)
+        yield Source(address, tuple(files), columns, found.passed_over, tuple(lists))
 
 
 @contextmanager

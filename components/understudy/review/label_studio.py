@@ -15,6 +15,7 @@ from understudy.data import rows
 from understudy.data.limits import MOST_EXPORT_BYTES, MOST_EXPORT_VALUES, MOST_TASK_BYTES
 from understudy.data.rows import Refusal
 from understudy.errors import BadData
+from understudy.task import label_sets
 from understudy.text.numbers import clipped
 
 CONTROL = "label"  # name of the choice on our labelling page
@@ -23,6 +24,7 @@ ITS_COLUMNS = {"annotator", "created_at", "updated_at", "lead_time"}  # beside a
 ANSWERS = {"file": pl.String, "row": pl.Int64, "id": pl.String, "label": pl.String}
 ANSWERS |= {"annotator": pl.String, "text": pl.String}
 Person = str | None
+NONE = {label_sets.NOTHING, label_sets.NO_LABEL}  # what the choice that is no label comes back as: alias, or value
 
 
 class NotATask(ValueError):
@@ -83,12 +85,14 @@ def _is_task(task: Any) -> bool:
     return isinstance(task, dict) and "data" in task and ("annotations" in task or "completions" in task)
 
 
-def read(file: str, tasks: Sequence[Any]) -> tuple[pl.DataFrame, list[Refusal]]:
+def read(file: str, tasks: Sequence[Any], *, is_many: bool = False) -> tuple[pl.DataFrame, list[Refusal]]:
     """Take one vote from each annotation; rows are tasks, and a task without an answer has one empty label.
 
     Args:
         file: its name, for refusals.
         tasks: what `load` returned.
+        is_many: an annotation may hold several choices, and its label is a JSON list of them; the choice of
+            `label_sets.NOTHING` alone says that the text has none of the labels.
 
     Returns:
         table ANSWERS, and the refused tasks.
@@ -99,7 +103,7 @@ def read(file: str, tasks: Sequence[Any]) -> tuple[pl.DataFrame, list[Refusal]]:
     for number, task in enumerate(tasks, start=1):
         try:
             identity, text = _subject(task)
-            votes += [(file, number, identity, *vote, text) for vote in _votes(task, people)]
+            votes += [(file, number, identity, *vote, text) for vote in _votes(task, people, is_many=is_many)]
         except NotATask as error:
             refusals.append(Refusal(file, number, None, error.reason, error.detail))
     return pl.DataFrame(votes, schema=ANSWERS, orient="row"), refusals
@@ -126,10 +130,11 @@ def _plain(name: str, value: Any) -> str | None:
     return cell
 
 
-def _votes(task: Mapping[str, Any], people: Mapping[str, str]) -> list[tuple[str | None, Person]]:
+def _votes(task: Mapping[str, Any], people: Mapping[str, str], *, is_many: bool) -> list[tuple[str | None, Person]]:
     """Return (label, annotator) for each annotation that was not cancelled; one empty label when there is none."""
+    choice = _set_of_choices if is_many else _choice
     found = [
-        (_plain("label", _choice(annotation)), _plain("annotator", _person(annotation, people)))
+        (_plain("label", choice(annotation)), _plain("annotator", _person(annotation, people)))
         for annotation in _annotations(task)
         if not annotation.get("was_cancelled") and not annotation.get("skipped")
     ]
@@ -145,7 +150,25 @@ def _annotations(task: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _choice(annotation: Mapping[str, Any]) -> Any:
-    """Return what was chosen on our page; None where nothing was. Other controls on it are no matter of ours."""
+    """Return what was chosen on our page; None where nothing was."""
+    chosen = _chosen(annotation)
+    if len(chosen) > 1:
+        raise NotATask(f"{len(chosen)} choices in one annotation")
+    return chosen[0] if chosen else None
+
+
+def _set_of_choices(annotation: Mapping[str, Any]) -> str | None:
+    """Return all that was chosen on our page as a JSON list; None where nothing was."""
+    cells = [_plain("label", choice) for choice in _chosen(annotation)]
+    chosen = {cell for cell in cells if cell is not None}
+    names = chosen - NONE
+    if names and len(names) < len(chosen):
+        raise NotATask(f"'{label_sets.NO_LABEL}' and {len(names)} of them in one annotation")
+    return label_sets.written(sorted(names)) if chosen else None
+
+
+def _chosen(annotation: Mapping[str, Any]) -> list[Any]:
+    """Return the different choices on our page. Other controls on it are no matter of ours."""
     parts = annotation.get("result")
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise NotATask("an annotation needs a list of results")
@@ -154,10 +177,7 @@ def _choice(annotation: Mapping[str, Any]) -> Any:
     if not ours and others:
         name = clipped(str(others[0].get("from_name")))
         raise NotATask(f"an annotation needs a choice named '{CONTROL}', as our page has it, got one named '{name}'")
-    chosen = list({json.dumps(choice): choice for part in ours for choice in _choices(part)}.values())
-    if len(chosen) > 1:
-        raise NotATask(f"{len(chosen)} choices in one annotation")
-    return chosen[0] if chosen else None
+    return list({json.dumps(choice): choice for part in ours for choice in _choices(part)}.values())
 
 
 def _choices(part: Mapping[str, Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
+from understudy.task.labels import LabelSpace
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped
@@ -146,9 +147,9 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         BadInput: no such card in the store.
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
-    card_name, names = card_labels(store, card_name)
+    card_name, space = card_labels(store, card_name)
     asked = _asked(store, card_name)
-    answers = read_answers(address, names, asked, most_refused(store, card_name))
+    answers = read_answers(address, space, asked, most_refused(store, card_name))
     ids = set(answers.votes["id"])
     strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
     key = put(store, card_name, answers.votes, "queue")
@@ -156,28 +157,27 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
 
 
-def read_answers(
-    address: str, names: Sequence[str], asked: Mapping[str, Sequence[str]], most_refused: float
-) -> Answers:
+def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[str]], most_refused: float) -> Answers:
     """Read people's answers to a queue.
 
     Args:
         address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
-        names: the card's labels.
+        space: the card's labels.
         asked: the texts that were put before people under each id; an answer beside another text is refused.
         most_refused: in [0, 1]; largest share of faulty answers with which the others are taken.
 
     Raises:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
-    table, refusals, passed_over = _read_answers(address)
+    table, refusals, passed_over = _read_answers(address, is_many=space.is_many)
     answered = table.filter(pl.col("label").is_not_null())
-    unknown = ~pl.col("label").is_in(names)
+    meant = pl.Series("label", space.of_cells(answered["label"]), dtype=pl.String)
+    unknown = meant.is_null()
     refusals = refusals + [
-        _refused(row, "unknown_label", f"'{clipped(row['label'])}' is none of {', '.join(names)}")
+        _refused(row, "unknown_label", space.no_label(clipped(row["label"])))
         for row in answered.filter(unknown).iter_rows(named=True)
     ]
-    known = answered.filter(~unknown)
+    known = answered.with_columns(meant).filter(~unknown)
     others = other_texts(known, asked)
     detail = "the file's text is not the one that this id was asked about"
     refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
@@ -267,8 +267,8 @@ def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
         raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
 
 
-def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ...]]:
-    """Find a card in the store: its name, and the names of its labels.
+def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
+    """Find a card in the store: its name and its labels.
 
     Raises:
         BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
@@ -281,14 +281,14 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, tuple[str, ..
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
     name = card_name or known[0]
     own = [key for key, fields in kept if fields["card"] == name]
-    versions = {_label_names(store.read(key), store.locate(key)) for key in own}
-    if len({frozenset(version) for version in versions}) > 1:
-        listed = " and ".join(sorted("/".join(version) for version in versions))
+    versions = {_label_space(store.read(key), store.locate(key)) for key in own}
+    if len({(frozenset(version.names), version.is_many) for version in versions}) > 1:
+        listed = " and ".join(sorted(_told(version) for version in versions))
         raise BadInput(
             f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
             "Give the changed card a new name."
         )
-    return name, sorted(versions)[0]
+    return name, min(versions, key=lambda version: version.names)
 
 
 def most_refused(store: Store, card_name: str) -> float:
@@ -326,11 +326,17 @@ def _first(refusal: Refusal) -> str:
     return f"{where}: {clipped(refusal.detail, 300)}"
 
 
-def _label_names(card: bytes, where: str) -> tuple[str, ...]:
-    """Read label names leniently: a card of an older release must not stand in the way of people's answers."""
+def _told(space: LabelSpace) -> str:
+    return "/".join(space.names) + (" (labels_per_text: many)" if space.is_many else "")
+
+
+def _label_space(card: bytes, where: str) -> LabelSpace:
+    """Read labels leniently: a card of an older release must not stand in the way of people's answers."""
     try:
-        return tuple(str(label["name"]) for label in yaml.safe_load(codecs.read_text(card, where))["labels"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        content = yaml.safe_load(codecs.read_text(card, where))
+        names = tuple(str(label["name"]) for label in content["labels"])
+        return LabelSpace(names, is_many=content.get("labels_per_text") == "many")
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
 
 
@@ -359,13 +365,13 @@ def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=VOTES, orient="row")
 
 
-def _read_answers(address: str) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:
+def _read_answers(address: str, *, is_many: bool) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:
     """Read rows of id, label, annotator and text, the refused ones, and the names of files that are passed over."""
     with sources.fetched(address) as found:
         name, path = found.files[0]
         if len(found.files) == 1 and (tasks := label_studio.load(name, path)) is not None:
-            return *label_studio.read(name, tasks), found.passed_over
-    with sources.opened(address, ["id", "label"], ["annotator", "text"]) as source:
+            return *label_studio.read(name, tasks, is_many=is_many), found.passed_over
+    with sources.opened(address, ["id", "label"], ["annotator", "text"], lists=["label"] * is_many) as source:
         require_no_export(source)
         table, refusals = source.read(filled=["id"], lenient=["text"])
     ids = pl.Series(map(raw_cell, table["id"]), dtype=pl.String)

@@ -10,6 +10,7 @@ import polars as pl
 from understudy.review.label_studio import CONTROL, ID_FIELD
 from understudy.review.spreadsheet import safe_cell
 from understudy.store import codecs
+from understudy.task import label_sets
 from understudy.task.card import Card
 from understudy.text.context import COLUMN
 
@@ -26,6 +27,8 @@ CSV_COLUMNS = (
     "label",
 )
 TASK_COLUMNS = CSV_COLUMNS[:-1]
+SEVERAL = "Choose every label that fits; a text may have several, or none of them."
+NO_LABEL_HINT = "No label fits. It cannot be chosen beside a label."
 
 
 def queue_csv(queue: pl.DataFrame) -> str:
@@ -61,7 +64,10 @@ def tasks_json(rows: pl.DataFrame) -> str:
 
 
 def label_studio_page(card: Card, *, has_context: bool = False) -> str:
-    """Write Label Studio's labelling page for a card: question, decision rules, the text, and one choice of a label.
+    """Write Label Studio's labelling page for a card: question, decision rules, the text, and the choice of a label.
+
+    Where a text may have several labels, each can be chosen, and that it has none is a choice of its own: an annotation
+    without a choice may have been left by mistake.
 
     Args:
         card: the task.
@@ -71,14 +77,19 @@ def label_studio_page(card: Card, *, has_context: bool = False) -> str:
     Xml.SubElement(view, "Header", value=_literal(card.question))
     for number, rule in enumerate(card.rules, start=1):
         Xml.SubElement(view, "Header", value=_literal(f"{number}. {rule}"), size="5")
+    if card.is_many:
+        Xml.SubElement(view, "Header", value=SEVERAL, size="5")
     if has_context:
         Xml.SubElement(view, "Header", value="What was said before, oldest first:", size="5")
         Xml.SubElement(view, "Text", name=COLUMN, value=f"${COLUMN}")
         Xml.SubElement(view, "Header", value="What is to be labelled:", size="5")
     Xml.SubElement(view, "Text", name="text", value="$text")
-    choices = Xml.SubElement(view, "Choices", name=CONTROL, toName="text", choice="single", required="true")
+    way = "multiple" if card.is_many else "single"
+    choices = Xml.SubElement(view, "Choices", name=CONTROL, toName="text", choice=way, required="true")
     for label in card.labels:
         Xml.SubElement(choices, "Choice", value=label.name, hint=_literal(label.definition))
+    if card.is_many:  # the alias is what comes back
+        Xml.SubElement(choices, "Choice", value=label_sets.NO_LABEL, alias=label_sets.NOTHING, hint=NO_LABEL_HINT)
     Xml.indent(view)
     return Xml.tostring(view, encoding="unicode") + "\n"
 

@@ -23,7 +23,7 @@ from pydantic import (
 
 from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
-from understudy.task import plain_yaml
+from understudy.task import label_sets, plain_yaml
 from understudy.task.patterns import fault_of
 from understudy.task.settings import (
     NO_OVERRIDES,
@@ -579,6 +579,13 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
                 "of a label."
             ),
         )
+    for index, name in enumerate(_names(content, "labels")):
+        if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
+            yield (
+                ("labels", index, "name"),
+                f"A label must not be called {name!r} where a text may have several, for that says that it has none "
+                f"(labels.{index}.name). Call it by what such texts are about, or take it out.",
+            )
     if content.get("confusion_costs"):
         yield (
             ("confusion_costs",),

@@ -7,6 +7,8 @@ from understudy.errors import BadArtifact
 
 SEPARATORS = (";", "|", ",", "\n")
 NO_LABEL = "none of the labels"
+NOTHING = "[]"  # as `written` writes that a text has none
+HOW = "several stand with ; between them or as a JSON list, and [] says none"
 
 
 def written(names: Sequence[str]) -> str:
@@ -61,11 +63,11 @@ def of_cell(cell: str, names: Sequence[str]) -> str | None:
     ('["praise", "tip"]', '["tip"]', '[]')
     >>> of_cell("tips, wishes", ["praise", "tips, wishes"])
     '["tips, wishes"]'
-    >>> of_cell("tip, blame", ["praise", "tip"]) is None
-    True
+    >>> of_cell("tip, blame", ["praise", "tip"]), of_cell(";", ["praise", "tip"])
+    (None, None)
     """
     readings = [(cell,), *([listed] if (listed := _listed(cell)) is not None else [])]
-    readings += [_parts(cell, separator) for separator in SEPARATORS if separator in cell]
+    readings += [parts for separator in SEPARATORS if (parts := _parts(cell, separator))]
     given = next((reading for reading in readings if set(reading) <= set(names)), None)
     return None if given is None else ordered(given, names)
 

@@ -60,6 +60,47 @@ class LabelSpace:
         """
         return tuple(range(len(self))) if self.positive is None else (self.index(self.positive),)
 
+    def of_cell(self, cell: str) -> str | None:
+        """Return what a cell of a user's file says of a text, as every table has it; None where it is no label.
+
+        >>> LabelSpace(("praise", "tip")).of_cell("tip"), LabelSpace(("praise", "tip"), is_many=True).of_cell("tip")
+        ('tip', '["tip"]')
+        >>> LabelSpace(("praise", "tip")).of_cell("tip; praise") is None
+        True
+        """
+        if self.is_many:
+            return label_sets.of_cell(cell, self.names)
+        return cell if cell in self.names else None
+
+    def of_cells(self, cells: Iterable[str]) -> list[str | None]:
+        """Return what each cell says, as `of_cell` does; each that repeats is read once."""
+        known: dict[str, str | None] = {}
+        return [known[cell] if cell in known else known.setdefault(cell, self.of_cell(cell)) for cell in cells]
+
+    def no_label(self, cell: str, shown: int | None = None) -> str:
+        """Say that a cell is none of the labels, and how several are written where there may be several.
+
+        Args:
+            cell: of a user's file.
+            shown: most labels that are named; of more it is said how many they are. None names all.
+
+        >>> LabelSpace(("praise", "tip")).no_label("tipp")
+        "'tipp' is none of praise, tip"
+        """
+        few = shown is None or len(self) <= shown
+        listed = ", ".join(self.names) if few else f"the card's {len(self):,}"
+        return f"'{cell}' is none of {listed}" + (f" ({label_sets.HOW})" if self.is_many else "")
+
+    def names_in(self, given: str) -> tuple[str, ...]:
+        """Return the names of the labels that a text was given: one, or where there may be several, any number.
+
+        >>> LabelSpace(("praise", "tip")).names_in("tip")
+        ('tip',)
+        >>> LabelSpace(("praise", "tip"), is_many=True).names_in('["praise", "tip"]')
+        ('praise', 'tip')
+        """
+        return label_sets.read(given) if self.is_many else (given,)
+
     def codes(self, given: Iterable[str]) -> Codes:
         """Return the labels of texts as columns, shape (texts,), or as bools, shape (texts, labels).
 
@@ -77,7 +118,7 @@ class LabelSpace:
         """
         columns = {name: index for index, name in enumerate(self.names)}
         labels = list(given)
-        sets = [label_sets.read(label) for label in labels] if self.is_many else [(label,) for label in labels]
+        sets = [self.names_in(label) for label in labels]
         if unknown := sorted({str(label) for names in sets for label in names if label not in columns}):
             more = "" if len(unknown) <= SHOWN else f" and {len(unknown) - SHOWN:,} more"
             raise BadArtifact(

@@ -13,6 +13,7 @@ from understudy.errors import BadArtifact, BadData
 from understudy.review.labels import tally
 from understudy.store import tables
 from understudy.task.card import Card, Context
+from understudy.task.labels import LabelSpace
 from understudy.teacher.answers import teacher_answers
 from understudy.text.context import COLUMN
 from understudy.text.seen import seen_of
@@ -78,23 +79,28 @@ def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     """Read a labelled file: what can be measured on, and the rows that are faulty; a row that stands twice is not."""
     columns = [part.column for part in card.slices if part.column]
     columns += [COLUMN, *card.context.columns] if card.context else []
-    with sources.opened(str(test), ["text", "label"], ["id", "group", *columns]) as source:
+    lists = ["label"] * card.is_many
+    with sources.opened(str(test), ["text", "label"], ["id", "group", *columns], lists) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
     table = _with_ids(_with_context(table, card.context))
-    is_known = pl.col("label").is_in(card.label_names)
+    meant = pl.Series(LabelSpace.of(card).of_cells(table["label"]), dtype=pl.String)
+    table = table.with_columns(label_given="label", label=meant)
+    is_known = pl.col("label").is_not_null()
     is_first = pl.col("id").is_first_distinct()
     is_copy = ~pl.struct("id", "text", "label").is_first_distinct()
     table = table.with_columns(is_known=is_known, is_first=is_first, is_copy=is_copy)
     unknown = table.filter(~pl.col("is_known"))
     repeated = table.filter(pl.col("is_known") & ~pl.col("is_first"))
+    strange = "'{}' names others than {}" if card.is_many else "'{}' is none of {}"
     faults = [
         *refusals,
-        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label", pl.lit(_listed(card)))),
+        *_faults(unknown, "unknown_label", pl.format(strange, "label_given", pl.lit(_listed(card)))),
         *_faults(repeated.filter(~pl.col("is_copy")), "repeated_id", pl.lit("an earlier row has this id")),
     ]
     reasons = Counter(refusal.reason for refusal in refusals)
     reasons += Counter(unknown_label=len(unknown), repeated_id=len(repeated))
-    kept = table.filter(pl.col("is_known") & pl.col("is_first")).drop("is_known", "is_first", "is_copy", "file", "row")
+    kept = table.filter(pl.col("is_known") & pl.col("is_first"))
+    kept = kept.drop("label_given", "is_known", "is_first", "is_copy", "file", "row")
     return LabelledTexts(test.name, kept, dict(sorted(reasons.items()))), faults
 
 

@@ -4,7 +4,7 @@ Tables go in and come out; nothing is dropped in silence: every text ends in the
 `votes` says what people's labels count, `splits` where a group belongs, `texts` where a text goes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,12 +13,14 @@ from understudy.data.rows import Refusal
 from understudy.errors import BadCard, TooFewLabels
 from understudy.review import labels
 from understudy.review.labels import tally
+from understudy.stats.metrics import label_counts, of_label
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
+from understudy.task.labels import LabelSpace
 from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.numbers import few
 
@@ -77,13 +79,14 @@ def divide(
         config: shares, thresholds and seed.
     """
     votes = labels.current(votes).join(texts.select("id", "group", "content", "order"), on="id").sort("order")
-    order = vote_rules.scarcest_first(votes, card.label_names, card.positive_label)
+    space = LabelSpace.of(card)
+    order = vote_rules.scarcest_first(votes, space)
     is_sought = card.positive_label is not None
-    assigned = assign(vote_rules.groups(votes, order), stored, config, is_first_apart=is_sought)
+    assigned = assign(vote_rules.groups(votes, order, space), stored, config, is_first_apart=is_sought)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
     placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
     guarded = vote_rules.guarded(placed.kept)
-    decided = vote_rules.decided(guarded.kept)
+    decided = vote_rules.decided(guarded.kept, space)
     gold = texts.join(decided.kept, on="id").sort("order")
     texts = texts.with_columns(split=_split_of_group(splits))
     parted = text_rules.part(texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates)
@@ -114,7 +117,8 @@ def require_labels(
 ) -> None:
     """Check that each held-out split has enough labels to do its job, and that people gave each label at all.
 
-    What a split must hold enough of is the label that is looked for, else the commonest, and all others together.
+    What a split must hold enough of is the label that is looked for, else the commonest, and all others together; where
+    a text may have several, texts with the commonest and without it.
 
     Args:
         gold: labelled texts of all splits.
@@ -126,24 +130,8 @@ def require_labels(
     Raises:
         TooFewLabels: one sentence a split, one about labels that nobody gave, and one about those that were refused.
     """
-    own = card.positive_label or _commonest(gold, card)
-    rest = [name for name in card.label_names if name != own]
-    other = rest[0] if len(rest) == 1 else "other labels"
-    faults = []
-    for split in reversed(MOST_GUARDED_FIRST[:-1]):
-        of_split = gold.filter(pl.col("split") == split)["label"]
-        number = int((of_split == own).sum())
-        got = [(number, own), (len(of_split) - number, other)]
-        if broken := [name for name, asked in least[split].items() if min(got)[0] < asked]:
-            asked = max(least[split].values())
-            is_last = len(rest) == 1 and card.label_names[-1] == own
-            listed = " and ".join(f"{number} '{name}'" for number, name in (got[::-1] if is_last else got))
-            faults.append(
-                f"The {split} split must hold at least {asked} human labels of each label, got {listed} of {len(gold)} "
-                f"usable labels in all ({where}). Label more texts, give the split a larger share (or, where the split "
-                f"column fills it, more rows), or lower {' and '.join(broken)}."
-            )
-    given = set(gold["label"])
+    faults = [*_short_splits(gold, card, least, where)]
+    given = {name for label in gold["label"].unique() for name in LabelSpace.of(card).names_in(label)}
     if absent := [name for name in card.label_names if name not in given]:
         faults.append(
             f"People must have given each label of the card at least once, got none of {few(absent)} of {len(gold)} "
@@ -155,9 +143,38 @@ def require_labels(
         raise TooFewLabels([*faults, why] if len(refused) else faults)
 
 
+def _short_splits(
+    gold: pl.DataFrame, card: Card, least: Mapping[Split, Mapping[str, int]], where: str
+) -> Iterator[str]:
+    """Write a sentence for each held-out split with too few labels."""
+    own = card.positive_label or _commonest(gold, card)
+    rest = [name for name in card.label_names if name != own]
+    other = f"not {own}" if card.is_many else rest[0] if len(rest) == 1 else "other labels"
+    rule = f"human labels with '{own}' and without it" if card.is_many else "human labels of each label"
+    for split in reversed(MOST_GUARDED_FIRST[:-1]):
+        of_split = gold.filter(pl.col("split") == split)
+        number = _texts_with(of_split, own, card)
+        got = [(number, own), (len(of_split) - number, other)]
+        if broken := [name for name, asked in least[split].items() if min(got)[0] < asked]:
+            asked = max(least[split].values())
+            is_last = len(rest) == 1 and card.label_names[-1] == own
+            listed = " and ".join(f"{number} '{name}'" for number, name in (got[::-1] if is_last else got))
+            yield (
+                f"The {split} split must hold at least {asked} {rule}, got {listed} of {len(gold)} usable labels in "
+                f"all ({where}). Label more texts, give the split a larger share (or, where the split column fills "
+                f"it, more rows), or lower {' and '.join(broken)}."
+            )
+
+
 def _commonest(gold: pl.DataFrame, card: Card) -> str:
-    counts = dict(gold.group_by("label").len().iter_rows())
-    return max(card.label_names, key=lambda name: counts.get(name, 0))
+    codes = LabelSpace.of(card).codes(gold["label"])
+    return card.label_names[int(label_counts(codes, codes, len(card.labels)).true.argmax())]
+
+
+def _texts_with(gold: pl.DataFrame, name: str, card: Card) -> int:
+    """Count the texts that have a label."""
+    space = LabelSpace.of(card)
+    return int(of_label(space.codes(gold["label"]), space.index(name)).sum())
 
 
 def measure(
@@ -189,8 +206,8 @@ def measure(
         "pool": len(division.pool),
         "labels": len(gold),
         **sizes,
-        f"{shown}_share": _share(gold, own),
-        f"{shown}_share_test": _share(test, own),
+        f"{shown}_share": _share(gold, own, card),
+        f"{shown}_share_test": _share(test, own, card),
         "labels_over_budget": max(0, len(gold) - card.budget.human_labels),
         "refused": len(refused),
         "faults": int(refused["is_fault"].sum()),
@@ -229,5 +246,5 @@ def _most_frequent(refused: pl.DataFrame, shown: int = 3) -> str:
     return ", ".join([*listed, "..."] if len(counts) > shown else listed)
 
 
-def _share(gold: pl.DataFrame, label: str) -> float:
-    return float((gold["label"] == label).sum()) / max(1, len(gold))
+def _share(gold: pl.DataFrame, name: str, card: Card) -> float:
+    return _texts_with(gold, name, card) / max(1, len(gold))

@@ -25,6 +25,7 @@ from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
+from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.text.context import TURN_HASHES
 
@@ -88,7 +89,8 @@ def run(
         texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
             file, a folder or an s3:// address.
         labels: human labels with the columns id and label, and annotator and split where there are any; likewise. Where
-            they have a column text, a label counts only beside its own text.
+            they have a column text, a label counts only beside its own text. Where a text may have several, they stand
+            in one cell, as a list or with ; between them, and [] says none.
         store: the store, a folder or s3://bucket/prefix: splits, labels of earlier runs and answers to review queues.
         snapshot: the card as this run uses it (card.yaml).
         pool: texts that may be trained on and mined (texts.parquet).
@@ -118,20 +120,29 @@ def run(
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
+    lists: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
-        columns = rules.columns_asked_for(cards.read(card)[0])
+        known = cards.read(card)[0]
+        columns, lists = rules.columns_asked_for(known), ["label"] * known.is_many
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
-        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"]),
+        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists),
         lambda: prepare_store(store),
     )
     return Given(parsed, text, settings, text_source, label_source, opened)
 
 
-def _opened(stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str]) -> Source:
+def _opened(
+    stack: ExitStack,
+    option: str,
+    address: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    lists: Sequence[str] = (),
+) -> Source:
     parse_address(address, option)
-    return stack.enter_context(sources.opened(address, required, optional))
+    return stack.enter_context(sources.opened(address, required, optional, lists))
 
 
 def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
@@ -170,7 +181,7 @@ def _read(given: Given) -> Read:
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     is_split = sentences is not None
-    sound = vote_rules.sound(votes, texts, given.card.label_names, turned_away, is_split=is_split)
+    sound = vote_rules.sound(votes, texts, LabelSpace.of(given.card), turned_away, is_split=is_split)
     read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences)
     _require_few_faults(given, read, sound.refused)
     return read

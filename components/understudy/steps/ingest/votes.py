@@ -1,5 +1,6 @@
 """Count people's votes: which are sound, which split they may speak in, what the majority says."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -8,6 +9,8 @@ from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
 from understudy.store.tables import SPLITS
+from understudy.task import label_sets
+from understudy.task.labels import LabelSpace
 from understudy.text.sentences import SENTENCE_ID
 
 LISTED = 10  # labels that a refusal names
@@ -16,14 +19,14 @@ RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
 def sound(
-    votes: pl.DataFrame, texts: Sorted, names: Sequence[str], refusals: Sequence[Refusal], *, is_split: bool = False
+    votes: pl.DataFrame, texts: Sorted, space: LabelSpace, refusals: Sequence[Refusal], *, is_split: bool = False
 ) -> Sorted:
-    """Keep the votes that name a known text, label and split.
+    """Keep the votes that name a known text, label and split, with the label as every table has it.
 
     Args:
         votes: as `labels` reads them, with `is_new`: whether the row stands in this run's file. Only those are faults.
         texts: the run's texts, sound and refused.
-        names: the card's labels.
+        space: the card's labels.
         refusals: what `sources` refused of the file.
         is_split: the sound texts are sentences, and a label names one of these.
     """
@@ -34,42 +37,54 @@ def sound(
     if is_split:
         text_id, away = pl.col("id").str.extract(SENTENCE_ID), turned_away.filter(~turned_away.is_in(split.implode()))
         is_turned_away |= text_id.is_in(away.implode()).fill_null(value=False)
+    votes = votes.drop_nulls("label")
+    cells = votes["label"].unique().to_list()
+    meant = pl.col("label").replace_strict(cells, space.of_cells(cells), return_dtype=pl.String)
+    no_label = [space.no_label(cell, LISTED) for cell in cells]
+    said = pl.col("label").replace_strict(cells, no_label, return_dtype=pl.String)
     checks = (
         (~pl.col("id").is_in(split.implode()), "split_text", pl.format(SPLIT, "id"), True),
         (is_known | ~is_turned_away, "text_refused", pl.lit("the text of this id was refused"), False),
         (is_known | is_new, "absent_text", pl.lit("no text of this run has this id"), False),
         (is_known, "unknown_id", pl.format("no text has the id '{}'", "id"), True),
-        (pl.col("label").is_in(list(names)), "unknown_label", _none_of("label", names), True),
+        (meant.is_not_null(), "unknown_label", said, True),
         (pl.col("split").is_in(SPLITS) | pl.col("split").is_null(), "unknown_split", _none_of("split", SPLITS), True),
     )
     refused = [as_table(refusals)]
     for holds, reason, detail, may_be_fault in checks:
         refused.append(refuse(votes.filter(~holds), reason, detail, is_new & pl.lit(may_be_fault)))
         votes = votes.filter(holds)
-    return Sorted(votes, pl.concat(refused))
+    return Sorted(votes.with_columns(label=meant), pl.concat(refused))
 
 
-def scarcest_first(votes: pl.DataFrame, names: Sequence[str], positive: str | None) -> list[str]:
+def scarcest_first(votes: pl.DataFrame, space: LabelSpace) -> list[str]:
     """Order labels by how scarce they are among people's votes; the label that is looked for comes first.
 
     >>> votes = pl.DataFrame({"id": ["1", "2", "3"], "label": ["a", "a", "b"], "origin": ["labels"] * 3})
-    >>> scarcest_first(votes, ["a", "b", "c"], None)
+    >>> scarcest_first(votes, LabelSpace(("a", "b", "c")))
     ['c', 'b', 'a']
     """
-    given = votes.filter(pl.col("origin") == "labels").unique(["id", "label"])
-    counts = dict(given.group_by("label").len().iter_rows())
-    return sorted(names, key=lambda name: (name != positive, counts.get(name, 0), names.index(name)))
+    given = votes.filter(pl.col("origin") == "labels").select("id", "label").unique()
+    named = {(identity, name) for identity, label in given.iter_rows() for name in space.names_in(label)}
+    counts = Counter(name for _, name in named)
+    places = {name: place for place, name in enumerate(space.names)}
+    return sorted(space.names, key=lambda name: (name != space.positive, counts[name], places[name]))
 
 
-def groups(votes: pl.DataFrame, order: Sequence[str]) -> list[Group]:
+def groups(votes: pl.DataFrame, order: Sequence[str], space: LabelSpace) -> list[Group]:
     """Return the groups that people voted in, with what decides their split.
 
     Args:
         votes: sound ones.
-        order: the labels, the scarcest first: the first that a group holds is its kind.
+        order: the labels, the scarcest first: the first that a group holds is its kind, and to hold none of them is one
+            more, the last.
+        space: the card's labels.
     """
     is_given = pl.col("origin") == "labels"
-    rank = pl.col("label").replace_strict(list(order), range(len(order)), return_dtype=pl.Int64)
+    places = {name: place for place, name in enumerate(order)}
+    given = votes["label"].unique().to_list()
+    scarcest = [min((places[name] for name in space.names_in(label)), default=len(order)) for label in given]
+    rank = pl.col("label").replace_strict(given, scarcest, return_dtype=pl.Int64)
     of_kind = (pl.col("rank") == pl.col("rank").filter(is_given).min()) & is_given
     table = (
         votes.with_columns(rank=rank)
@@ -127,9 +142,10 @@ def guarded(votes: pl.DataFrame) -> Sorted:
     return Sorted(votes.filter(~is_copy), pl.concat(refused))
 
 
-def decided(votes: pl.DataFrame) -> Sorted:
+def decided(votes: pl.DataFrame, space: LabelSpace) -> Sorted:
     """Count the votes for each text: the majority is its label, and a tie refuses them all.
 
+    Where a text may have several labels, people vote on each of them apart, and a tie on any refuses them all.
     Exact copies of a text vote together; the first copy in the most guarded split stands for them. Where the copies
     outside that split would outvote those inside, people disagree too: training labels do not overrule the test's.
 
@@ -140,7 +156,8 @@ def decided(votes: pl.DataFrame) -> Sorted:
     is_again = pl.col("annotator").is_not_null() & ~same.is_first_distinct()
     again = refuse(votes.filter(is_again), "duplicate_vote", pl.lit("the same person said the same before"))
     votes = votes.filter(~is_again)
-    votes = votes.join(_outcomes(votes), on="content", maintain_order="left")
+    outcomes = _outcomes_of_sets(votes, space) if space.is_many else _outcomes(votes)
+    votes = votes.join(outcomes, on="content", maintain_order="left")
     tied = refuse(votes.filter("is_tie"), "conflicting_labels", pl.format("people disagree: {}", "tally"))
     return Sorted(_winners(votes.filter(~pl.col("is_tie"))), pl.concat([again, tied]))
 
@@ -154,6 +171,34 @@ def _outcomes(votes: pl.DataFrame) -> pl.DataFrame:
         winner=pl.col("label").sort_by("all").last(),
         is_tie=((pl.col("all") == pl.col("all").max()).sum() > 1) | (by_all < pl.col("own").max()),
         tally=pl.format("{} {}", "all", "label").str.join(", "),
+    )
+
+
+def _outcomes_of_sets(votes: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
+    """Return what `_outcomes` does where each vote is a set of labels: a vote is for each that it holds.
+
+    A label's tally is in words where people are even on it, or where those inside the split are outvoted: "2 of 4 tip".
+    """
+    is_own = pl.col("in_split") == pl.col("content_split")
+    people = votes.group_by("content", maintain_order=True).agg(people=pl.len(), own_people=is_own.sum())
+    names = pl.col("label").map_elements(space.names_in, return_dtype=pl.List(pl.String))
+    named = votes.select("content", names, is_own=is_own).explode("label").drop_nulls("label")
+    counts = named.group_by("content", "label").agg(all=pl.len(), own=pl.col("is_own").sum()).sort("content", "label")
+    counts = counts.join(people, on="content", maintain_order="left").with_columns(
+        is_given=2 * pl.col("all") > pl.col("people"),
+        is_even=2 * pl.col("all") == pl.col("people"),
+        own_lead=2 * pl.col("own").cast(pl.Int64) - pl.col("own_people").cast(pl.Int64),
+    )
+    is_outvoted = pl.when("is_given").then(pl.col("own_lead") < 0).otherwise(pl.col("own_lead") > 0)
+    is_tie = pl.col("is_even") | is_outvoted
+    words = pl.format("{} of {} {}", "all", "people", "label")
+    found = counts.group_by("content").agg(
+        winner=pl.col("label").filter("is_given"), is_tie=is_tie.any(), tally=words.filter(is_tie).str.join(", ")
+    )
+    decided = people.select("content").join(found, on="content", how="left", maintain_order="left")
+    ordered = [label_sets.ordered([] if given is None else given, space.names) for given in decided["winner"]]
+    return decided.with_columns(
+        winner=pl.Series(ordered, dtype=pl.String), is_tie=pl.col("is_tie").fill_null(value=False)
     )
 
 
@@ -178,5 +223,4 @@ def _rank(column: str) -> pl.Expr:
 
 
 def _none_of(column: str, names: Sequence[str]) -> pl.Expr:
-    listed = ", ".join(names) if len(names) <= LISTED else f"the card's {len(names):,}"
-    return pl.format("'{}' is none of {}", column, pl.lit(listed))
+    return pl.format("'{}' is none of {}", column, pl.lit(", ".join(names)))

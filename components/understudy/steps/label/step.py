@@ -52,8 +52,8 @@ def run(
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
         give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
         prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights; where no label
-        is looked for, commonest_share and labels_given instead); a dry run gives estimated tokens and dollars instead.
-        Parameters judge, is_rehearsal, budget_spent.
+        is looked for, commonest_share and labels_given instead, and labels_per_text where a text may have several); a
+        dry run gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
         BadInput: no server, no key or a wrong one; nothing was spent.
@@ -144,9 +144,10 @@ def _shares_words(shares: Floats, space: LabelSpace) -> str:
     if space.positive_index is not None:
         return f"about {percent(shares[space.positive_index])} of the pool {clipped(space.names[space.positive_index])}"
     commonest = int(shares.argmax())
+    several = f", {shares.sum():.1f} labels a text" if space.is_many else ""
     return (
         f"{(shares > 0).sum()} of {count(len(space), 'label')} given, the commonest '"
-        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool"
+        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool{several}"
     )
 
 
@@ -154,7 +155,8 @@ def _share_metrics(shares: Floats, space: LabelSpace) -> dict[str, float]:
     """Return the shares that stay comparable from run to run: names of labels are free text, and may be hundreds."""
     if space.positive_index is not None:
         return {"positive_share": float(shares[space.positive_index])}
-    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum())}
+    several = {"labels_per_text": float(shares.sum())} if space.is_many else {}
+    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum()), **several}
 
 
 def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:

@@ -20,6 +20,7 @@ from understudy.store import layout, manifests, names, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.teacher.answers import teacher_answers
@@ -92,7 +93,7 @@ def run(
     about = samples.read_about(keep, day)
     given, most_refused = None, settings.value("ingest.max_refused_share")
     if answers:
-        given = labels.read_answers(answers, task.label_names, samples.asked(keep, day), most_refused)
+        given = labels.read_answers(answers, LabelSpace.of(task), samples.asked(keep, day), most_refused)
     cost_usd = 0.0
     if about is None or about.get("absence"):
         about = about or _drawn(keep, task, settings.of(SampleConfig), day)
