@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.bundles import make_bundle
+from tests.teachers import completion, teacher_server
 from tests.watched import make_of_several, publish_of_several, put_night
 from understudy.errors import BadArtifact
 from understudy.review import samples
@@ -179,33 +180,48 @@ def test_what_was_said_before_a_text_might_have_several_is_a_set_of_one(store):
     assert samples.read_answers(store, DATES[0], SPACE).rows() == [("a", '["tip"]', 1), ("b", '["gone"]', 1)]
 
 
-def test_a_week_from_the_sample_to_the_figures_on_the_page(tmp_path, store, version):
+@pytest.fixture
+def teacher(tmp_path, monkeypatch):
+    """A teacher that finds praise and a wish in every text."""
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with teacher_server(lambda *_: completion('{"labels": ["praise", "wish"]}')) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        yield log
+
+
+def sample(folder, store, day, **given):
+    places = {name: folder / f"{name}-{day}" for name in ("snapshot", "sample")}
+    asked = "random_texts=60\nteacher_texts=20"
+    given = {"card": str(folder / "card"), "store": store.uri, "date": day, **places, "overrides": asked, **given}
+    return shell.execute("sample", given)
+
+
+def test_a_week_from_the_sample_to_the_figures_on_the_page(tmp_path, store, version, teacher):
     put(store, version, DATES[0], 1)
-    card = str(tmp_path / "card/card.yaml")
-
-    def sample(day, number, **given):
-        places = {"snapshot": tmp_path / f"snapshot-{number}", "sample": tmp_path / f"sample-{number}"}
-        asked = "sample.teacher_texts=0\nsample.random_texts=60"
-        given = {"card": card, "store": store.uri, "date": day, **places, "overrides": asked, **given}
-        return shell.execute("sample", given)
-
-    sample(DATES[0], 1)
+    assert sample(tmp_path, store, DATES[0]).metrics["taught"] == 20
     drawn = samples.read_sample(store, DATES[0])
+    assert set(drawn["teacher_label"].drop_nulls()) == {'["praise", "wish"]'}
+    said = {name: json.loads(label) for name, label in drawn["id", "label"].iter_rows()}
+    wrong = drawn["id"][0]
+    said[wrong] = [name for name in NAMES if name not in said[wrong]]
+    rows = [f"{name},{'; '.join(labels) or '[]'}" for name, labels in said.items()]
     answers = tmp_path / "answers.csv"
-    said = [
-        (name, "[]" if label == "[]" else "; ".join(json.loads(label))) for name, label in drawn[["id", "label"]].rows()
-    ]
-    said[0] = (said[0][0], "tip; wish")
-    answers.write_text("\n".join(["id,label", *(f"{name},{label}" for name, label in said)]))
-    assert sample(DATES[1], 2, answers=str(answers)).metrics["answers"] == len(drawn)
+    answers.write_text("\n".join(["id,label", *rows]))
+    assert sample(tmp_path, store, DATES[1], answers=str(answers)).metrics["answers"] == len(drawn)
     watch(tmp_path, store, DATES[0])
     put(store, version, DATES[1], 2)
     watch(tmp_path, store, DATES[1])
     (found, _) = json.loads((tmp_path / f"{DATES[1]}-watched/quality.json").read_text())["samples"]
-    assert found["answered"] == len(drawn)
-    assert 0.5 < found["primary"]["value"] <= 1
+    assert (found["answered"], found["taught"]) == (len(drawn), 20)
+    assert 0.5 < found["primary"]["value"] < 1
+    assert 0 < found["errors"]["value"] < 0.1
+    assert found["disagreement"]["value"] > 0.8
     page = (tmp_path / f"{DATES[1]}-page").read_text()
     assert "Macro F1 by people" in page
+    assert "Shares of the labels" in page
+    assert "what a text's labels let expect" in page
+    assert "Texts with an error that people found" in page
 
 
 def test_a_dated_test_set_counts_each_label_and_keeps_the_cards_order(tmp_path, store, version):
