@@ -282,7 +282,7 @@ def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) ->
     codes = space.codes(table["label"])
     bits = words.mean_surprise(words.words_of(table["text"]), reference.counts, len(table))
     if isinstance(reference.cells, CellsOfEach):
-        probabilities = table["probabilities"].list.to_array(len(space)).to_numpy().astype(float)
+        probabilities = of_each(table, len(space))
         found = measured(table, space, codes, bits, probabilities) - several.expected(reference.means, codes)
         groups, known = table["group"].to_numpy(), np.nan_to_num(found, nan=0.0)
         return of_sets(groups, codes, residuals=known, probabilities=probabilities)
@@ -296,6 +296,15 @@ def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) ->
         levels=reference.cells.levels_of_texts(codes, table["probability"].to_numpy()),
         sizes=reference.cells.sizes,
     )
+
+
+def of_each(table: pl.DataFrame, labels: int) -> Floats:
+    """Return the probabilities of each label of texts that may have several, shape (texts, labels).
+
+    >>> of_each(pl.DataFrame({"probabilities": [[0.5, 0.25]]}), 2).tolist()
+    [[0.5, 0.25]]
+    """
+    return table["probabilities"].list.to_array(labels).to_numpy().astype(float)
 
 
 def measured(

@@ -155,7 +155,8 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
 
 def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
-    most, space = job.config.remembered_texts, job.bundle.space
+    space = job.bundle.space
+    most = rules.most_remembered(job.config.remembered_texts, space)
     listed = layout.SCORED.listed(job.store, version=job.manifest.bundle) if most else []
     keys = [key for key, fields in listed if fields["day"] != job.manifest.date]
     parts, rows = [rules.keyed_schema(space).to_frame()], 0

@@ -11,7 +11,7 @@ import polars as pl
 from understudy.errors import BadArtifact, BadInput, StorageError
 from understudy.stats.drift import series, words
 from understudy.stats.drift.series import Point
-from understudy.stats.drift.summary import Reference, Summary, describe, summarise
+from understudy.stats.drift.summary import Reference, Summary, describe, of_each, summarise
 from understudy.stats.metrics import Floats
 from understudy.store import manifests, registry, tombstones
 from understudy.store.manifests import Manifest
@@ -132,7 +132,7 @@ def probabilities(table: pl.DataFrame, space: LabelSpace) -> Floats:
     [[0.6, 0.1, 0.2, 0.1]]
     """
     if space.is_many:
-        return np.array(table[OF_EACH].to_list(), dtype=float).reshape(-1, len(space))
+        return of_each(table, len(space))
     chosen = np.stack([space.codes(table[name]) for name in ("label", "runner_up")], axis=1)
     told = table.select("probability", "runner_up_probability").to_numpy()
     rest = np.maximum(0.0, 1 - told.sum(axis=1, keepdims=True)) / max(1, len(space) - 2)
