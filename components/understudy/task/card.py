@@ -583,8 +583,10 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
         if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
             yield (
                 ("labels", index, "name"),
-                f"A label must not be called {name!r} where a text may have several, for that says that it has none "
-                f"(labels.{index}.name). Call it by what such texts are about, or take it out.",
+                (
+                    f"A label must not be called {name!r} where a text may have several, for that says that it has "
+                    f"none (labels.{index}.name). Call it by what such texts are about, or take it out."
+                ),
             )
     if content.get("confusion_costs"):
         yield (
