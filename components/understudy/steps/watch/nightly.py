@@ -86,10 +86,10 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         first = next(tables(store, chosen[:1], space), _none(space))
         first = first.head(MOST_NUMBERS // len(space))
         reference = describe(first, space, probabilities(first, space))
-    elif reference.summary.is_several != space.is_many:
+    elif (len(reference.summary.counts), reference.summary.is_several) != (len(space), space.is_many):
         raise BadArtifact(
-            f"A reference must be of the night's labels, got one of another number a text ({manifest.bundle}). Publish "
-            "the bundle again."
+            f"A reference must be of the night's labels, got one of others, or of another number a text "
+            f"({manifest.bundle}). Publish the bundle again."
         )
 
     summary, looked_at = reference.nothing, 0
