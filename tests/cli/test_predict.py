@@ -56,6 +56,13 @@ def test_json_lines_carry_threshold_and_version(tmp_path):
     }
 
 
+def test_a_label_that_is_likelier_but_under_its_threshold_does_not_read_as_an_error(tmp_path):
+    bundle = Bundle.open(make_bundle(tmp_path / "bundle", threshold=0.9))
+    below, above = predict(bundle, ["Ask once", "We stayed"])
+    assert line(below, bundle) == "other 0.119  (tip   0.881 under 0.900)  Ask once"
+    assert line(above, bundle) == "other 0.982  (tip   0.018)  We stayed"
+
+
 def test_a_store_without_a_published_bundle_says_what_to_do(tmp_path):
     done = understudy("predict", "--store", str(tmp_path / "store"), "Ask for a room")
     assert done.returncode == 2

@@ -18,6 +18,7 @@ from understudy.steps.infer.config import InferConfig
 from understudy.store.registry import fetch_bundle
 from understudy.store.storage import open_store
 from understudy.task import label_sets
+from understudy.task.labels import LabelSpace
 from understudy.text.context import preceding, seen
 from understudy.text.numbers import count
 
@@ -237,7 +238,10 @@ def introduction(bundle: Bundle) -> str:
 
 
 def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
-    """Return a prediction as a line to read: label and probability, runner-up and probability, and the text."""
+    """Return a prediction as a line to read: label and probability, runner-up and probability, and the text.
+
+    A runner-up that is likelier than the label stands with the threshold that it does not reach.
+    """
     space = bundle.space
     width = min(WIDEST, max(map(len, space.names)))
     if isinstance(prediction, Unlabelled):
@@ -246,7 +250,16 @@ def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
     first = f"{space.words(prediction.label):<{width}} {prediction.probability:.3f}"
     if prediction.runner_up is None or prediction.runner_up_probability is None:
         return f"{first}  {text}"
-    return f"{first}  ({prediction.runner_up:<{width}} {prediction.runner_up_probability:.3f})  {text}"
+    second = f"{prediction.runner_up:<{width}} {prediction.runner_up_probability:.3f}{_why_not(prediction, space)}"
+    return f"{first}  ({second})  {text}"
+
+
+def _why_not(prediction: Prediction, space: LabelSpace) -> str:
+    """Say why the likelier label was not given, which would read as an error: it stays under its threshold."""
+    is_likelier = (prediction.runner_up_probability or 0.0) > prediction.probability
+    if prediction.threshold is None or prediction.runner_up != space.positive or not is_likelier:
+        return ""
+    return f" under {prediction.threshold:.3f}"
 
 
 def json_line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
