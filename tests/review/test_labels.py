@@ -77,7 +77,7 @@ def test_a_queue_with_no_answer_at_all_is_refused(known, tmp_path):
 
 def test_a_few_unknown_classes_are_refused_with_their_rows(known, tmp_path):
     lines = [f"r{i},tip" for i in range(30)]
-    done = labels.add(known, answers(tmp_path, *lines, "r99,Tip"))
+    done = labels.add(known, answers(tmp_path, *lines, "r99,Tipp"))
     assert [(refusal.row, refusal.id, refusal.reason) for refusal in done.refusals] == [(32, "r99", "unknown_label")]
     assert done.labels == len(held(known)) == 30
 
@@ -302,3 +302,10 @@ def test_the_command_says_what_it_did(known, tmp_path):
     assert "nothing added: the store holds just these already" in again.output
     strange = runner.invoke(app, [*command[:-1], answers(tmp_path, "r1,tip", "r9,tip")], catch_exceptions=False)
     assert "labels: 1 of 2 ids are in no queue of this store; they count only if a later" in strange.output
+
+
+def test_answers_in_another_case_are_the_cards_and_the_command_says_how_many(known, tmp_path):
+    path = answers(tmp_path, "r1,TIP", "r2,Other", "r3,tip")
+    done = CliRunner().invoke(app, ["labels", "add", path, "--store", known.uri])
+    assert "labels: 2 labels not in the card's case or with other blanks, taken as the card's." in done.output
+    assert [row[1] for row in held(known)] == ["tip", "other", "tip"]

@@ -253,11 +253,23 @@ def test_a_label_whose_text_was_refused_is_not_called_unknown(desk):
     assert not tables.read(desk.out / "refused", tables.Refusals).filter(reason="text_refused")["is_fault"].item()
 
 
-def test_a_label_in_other_letters_is_refused_with_the_labels_there_are(desk):
-    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "Other")])
-    desk.run()
+def test_a_label_that_the_card_does_not_have_is_refused_with_the_labels_there_are(desk):
+    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "Others")])
+    assert "labels_in_other_letters" not in desk.run().metrics
     (detail,) = tables.read(desk.out / "refused", tables.Refusals)["detail"]
-    assert detail == "'Other' is none of other, tip"
+    assert detail == "'Others' is none of other, tip"
+
+
+def test_labels_in_another_case_or_with_other_blanks_are_the_cards_and_are_counted(desk):
+    desk.run()
+    before = desk.gold()
+    ways = ["TIP", "\u00a0Tip", "t\u200bip", "tip"]
+    desk.labels([(f"r{i}", ways[i % 4] if i % 3 == 0 else "other") for i in range(60)])
+    result = desk.run()
+    assert desk.gold().equals(before)
+    assert result.metrics["labels_in_other_letters"] == 15
+    assert result.headline.endswith("; 15 labels not in the card's case or with other blanks, taken as the card's")
+    assert set(label_store.read_all(open_store(desk.store), "hotel-tips")["label"]) == {"tip", "other"}
 
 
 # Votes

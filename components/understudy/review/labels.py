@@ -28,7 +28,7 @@ from understudy.store.storage import Beaten, Store, contend
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
-from understudy.text.numbers import clipped
+from understudy.text.numbers import clipped, count
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {
@@ -65,6 +65,7 @@ class Added:
         ids: different ids that the labels name.
         strange_ids: how many of them neither a queue nor an earlier label of the store names.
         passed_over: files beside the answers that were not read, since their names do not say how.
+        in_other_letters: labels that are not written as the card has them, and were taken.
     """
 
     card_name: str
@@ -75,16 +76,26 @@ class Added:
     ids: int
     strange_ids: int
     passed_over: Sequence[str] = ()
+    in_other_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """People's answers: sound votes, rows without a label, refused rows, and files that were passed over."""
+    """People's answers.
+
+    Attributes:
+        votes: sound ones, with labels as every table has them.
+        skipped: rows without a label.
+        refusals: rows that were refused.
+        passed_over: names of files that were not read.
+        in_other_letters: votes whose label is not written as the card has it.
+    """
 
     votes: pl.DataFrame
     skipped: int
     refusals: list[Refusal]
     passed_over: tuple[str, ...]
+    in_other_letters: int = 0
 
 
 def read_all(store: Store, card_name: str) -> pl.DataFrame:
@@ -154,7 +165,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
     key = put(store, card_name, answers.votes, "queue")
     counts = len(answers.votes), answers.skipped, answers.refusals
-    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
+    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over, answers.in_other_letters)
 
 
 def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[str]], most_refused: float) -> Answers:
@@ -177,13 +188,23 @@ def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[s
         _refused(row, "unknown_label", space.no_label(clipped(row["label"])))
         for row in answered.filter(unknown).iter_rows(named=True)
     ]
-    known = answered.with_columns(meant).filter(~unknown)
+    known = answered.with_columns(meant, as_written=pl.col("label")).filter(~unknown)
     others = other_texts(known, asked)
     detail = "the file's text is not the one that this id was asked about"
     refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
     votes = known.filter(~others)
     _require_answers(address, len(table), len(votes), refusals, most_refused)
-    return Answers(votes, len(table) - len(answered), refusals, passed_over)
+    letters = space.in_other_letters(votes["as_written"])
+    return Answers(votes.drop("as_written"), len(table) - len(answered), refusals, passed_over, letters)
+
+
+def told_letters(labels: int) -> str:
+    """Say that labels were taken though they are not written as the card has them.
+
+    >>> told_letters(3)
+    "3 labels not in the card's case or with other blanks, taken as the card's"
+    """
+    return f"{count(labels, 'label')} not in the card's case or with other blanks, taken as the card's"
 
 
 def _refused(row: Mapping[str, Any], reason: str, detail: str) -> Refusal:

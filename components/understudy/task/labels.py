@@ -1,6 +1,7 @@
 """Number a card's labels: their order is the order of every array of scores and probabilities."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from understudy.errors import BadArtifact
 from understudy.task import label_sets
 from understudy.task.card import Card
+from understudy.text import signs
 
 Codes = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -63,14 +65,28 @@ class LabelSpace:
     def of_cell(self, cell: str) -> str | None:
         """Return what a cell of a user's file says of a text, as every table has it; None where it is no label.
 
+        Labels in letters of another case, or with other blanks, are the card's (`signs.folded`).
+
         >>> LabelSpace(("praise", "tip")).of_cell("tip"), LabelSpace(("praise", "tip"), is_many=True).of_cell("tip")
         ('tip', '["tip"]')
-        >>> LabelSpace(("praise", "tip")).of_cell("tip; praise") is None
-        True
+        >>> LabelSpace(("praise", "tip")).of_cell(" TIP"), LabelSpace(("praise", "tip")).of_cell("tip; praise")
+        ('tip', None)
         """
-        if self.is_many:
-            return label_sets.of_cell(cell, self.names)
-        return cell if cell in self.names else None
+        return label_sets.of_cell(cell, self.names) if self.is_many else signs.meant(cell, self.names)
+
+    def in_other_letters(self, cells: Iterable[str | None]) -> int:
+        """Count the cells that name labels of the card in other letters or with other blanks than it does.
+
+        >>> LabelSpace(("praise", "tip")).in_other_letters(["Tip", "tip", "tipp", None])
+        1
+        """
+        counts = Counter(cell for cell in cells if cell is not None)
+        return sum(
+            times for cell, times in counts.items() if not self._is_exact(cell) and self.of_cell(cell) is not None
+        )
+
+    def _is_exact(self, cell: str) -> bool:
+        return label_sets.of_cell(cell, self.names, _same) is not None if self.is_many else cell in self.names
 
     def of_cells(self, cells: Iterable[str]) -> list[str | None]:
         """Return what each cell says, as `of_cell` does; each that repeats is read once."""
@@ -161,3 +177,7 @@ class LabelSpace:
         ('none of the labels', 'a')
         """
         return label_sets.words(given) if self.is_many else given
+
+
+def _same(said: str, names: Sequence[str]) -> str | None:
+    return said if said in names else None

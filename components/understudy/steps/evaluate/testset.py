@@ -10,7 +10,8 @@ import polars as pl
 from understudy.data import sources, turns
 from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
-from understudy.review.labels import tally
+from understudy.progress import say
+from understudy.review.labels import tally, told_letters
 from understudy.store import tables
 from understudy.task.card import Card, Context
 from understudy.task.labels import LabelSpace
@@ -83,7 +84,10 @@ def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
     with sources.opened(str(test), ["text", "label"], ["id", "group", *columns], lists) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
     table = _with_ids(_with_context(table, card.context))
-    meant = pl.Series(LabelSpace.of(card).of_cells(table["label"]), dtype=pl.String)
+    space = LabelSpace.of(card)
+    meant = pl.Series(space.of_cells(table["label"]), dtype=pl.String)
+    if in_other_letters := space.in_other_letters(table["label"]):
+        say(f"{told_letters(in_other_letters)} ({test}).")
     table = table.with_columns(label_given="label", label=meant)
     is_known = pl.col("label").is_not_null()
     is_first = pl.col("id").is_first_distinct()

@@ -13,6 +13,7 @@ from understudy.data.rows import Refusal
 from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
 from understudy.review import labels
+from understudy.review.labels import told_letters
 from understudy.runtime.shell import Out, Result
 from understudy.steps.ingest import refusals, rules, splits
 from understudy.steps.ingest import texts as text_rules
@@ -53,7 +54,8 @@ class Given:
 class Read:
     """Sound texts and votes with what was refused of either, and how many rows the two files have.
 
-    `sentences`: how many the texts have in all; None where they are taken whole.
+    `sentences`: how many the texts have in all; None where they are taken whole. `in_other_letters`: labels of the file
+    that are not written as the card has them.
     """
 
     texts: Sorted
@@ -61,6 +63,7 @@ class Read:
     text_rows: int
     label_rows: int
     sentences: int | None
+    in_other_letters: int
 
 
 def run(
@@ -113,7 +116,11 @@ def run(
     tables.write(all_refused, tables.Refusals, refused)
     metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
-    said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
+    more = [told(source.passed_over) for source in (given.texts, given.labels) if source.passed_over]
+    if read.in_other_letters:
+        metrics["labels_in_other_letters"] = read.in_other_letters
+        more.append(told_letters(read.in_other_letters))
+    said = "; ".join([said, *more])
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
@@ -181,8 +188,10 @@ def _read(given: Given) -> Read:
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     is_split = sentences is not None
-    sound = vote_rules.sound(votes, texts, LabelSpace.of(given.card), turned_away, is_split=is_split)
-    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences)
+    space = LabelSpace.of(given.card)
+    sound = vote_rules.sound(votes, texts, space, turned_away, is_split=is_split)
+    in_other_letters = space.in_other_letters(table["label"])
+    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences, in_other_letters)
     _require_few_faults(given, read, sound.refused)
     return read
 
