@@ -46,7 +46,7 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     space = LabelSpace.of(task)
     targets = torch.tensor(space.one_hot(space.codes(taught["label"])), dtype=torch.float32)
     examples = learn.Examples(tokens(taught), targets, torch.ones(len(taught)))
-    validation = learn.Validation(tokens(checked), space.codes(checked["label"]), space.sides)
+    validation = learn.Validation(tokens(checked), space.codes(checked["label"]), space)
     rate, pad = students.learning_rate_of("minilm"), tokenizer.pad_token_id
     learner = learn.Learner(model, pad, examples, validation, config, rate, device)
     learner.run(lambda _: None, lambda *_: None)

@@ -26,6 +26,7 @@ from understudy.steps.train.learn import Learner, Validation, validation_score
 from understudy.store import hashing, tables
 from understudy.store.folder import FolderStore
 from understudy.task.card import parse_card
+from understudy.task.labels import LabelSpace
 from understudy.text.normalise import content_hash
 
 MATRIX = [[45, 5], [2, 8]]  # 8 tips found, 2 missed, 5 false alarms
@@ -373,11 +374,11 @@ def test_validation_is_scored_by_the_labels_that_are_looked_at():
     logits = np.random.default_rng(0).normal(size=(50, 3))
     codes = np.random.default_rng(1).integers(0, 2, 50)  # label 2 does not occur
 
-    def score(*sides):
-        return validation_score(logits, Validation([], codes, sides))
+    def score(positive):
+        return validation_score(logits, Validation([], codes, LabelSpace(("a", "b", "c"), positive)))
 
-    assert score(0, 1, 2) == pytest.approx((score(0) + score(1)) / 2)
-    assert score(2) == 0.0
+    assert score(None) == pytest.approx((score("a") + score("b")) / 2)
+    assert score("c") == 0.0
 
 
 def test_three_labels_are_learned_from_start_to_end(tmp_path, inputs, make_card):

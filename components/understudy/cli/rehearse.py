@@ -11,13 +11,23 @@ from understudy.teacher.injected_errors import LIKE_SHARE
 
 @click.command("rehearse")
 @click.option("--answers", required=True, type=click.Path(path_type=Path), help="CSV with columns text and label.")
-@click.option("--card", help="Card (file, folder or s3:// address) that names labels and slices; needed with --bias.")
-@click.option("--flip", type=float, default=0.0, show_default=True, help="Chance that a text gets a wrong label.")
+@click.option(
+    "--card",
+    help="Card (file, folder or s3:// address) that names labels and slices; needed with --bias, and where a text may "
+    "have several labels.",
+)
+@click.option(
+    "--flip",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Chance that a text gets a wrong label, or that one of several is dropped or added.",
+)
 @click.option(
     "--bias",
     multiple=True,
     metavar="SLICE=P",
-    help="Chance that a slice's positive texts, or all where none is, get a wrong label.",
+    help="Chance that a slice's positive texts, or all where none is, get a wrong label, or lose one of several.",
 )
 @click.option("--confuse", multiple=True, metavar="A=B", help="Two labels that are taken for one another.")
 @click.option(

@@ -30,6 +30,7 @@ STUDENT_FILE = "student.json"
 LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
 OTHER_LEARNING_RATE = 3e-5
 SCORING_TOKENS = 4096
+MANY = "multi_label_classification"  # as transformers calls a head with a yes or no for each label
 HEAD = "classifier."  # names of its weights, in every architecture that is known here
 UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
 UNREADABLE += (ArithmeticError, SafetensorError, pickle.UnpicklingError, EOFError, ImportError)
@@ -58,24 +59,28 @@ def learning_rate_of(name: str) -> float:
     return STUDENTS[name].learning_rate if name in STUDENTS else OTHER_LEARNING_RATE
 
 
-def load(name: str, labels: Sequence[str]) -> tuple[Any, Any]:
+def load(name: str, labels: Sequence[str], *, is_many: bool = False) -> tuple[Any, Any]:
     """Load a student with a head for these labels, and its fast tokenizer.
 
-    The head is a fresh one, unless the student has one of the very same labels in the same order.
+    The head is a fresh one, unless the student has one of the very same labels in the same order, and as many a text.
 
     Args:
         name: a key of `architectures.STUDENTS`, a folder, or a hub name.
         labels: names in the card's order, which becomes the order of the logits.
+        is_many: a text may have several of them, so that each logit is the log-odds of its label.
 
     Raises:
         BadSetting: nothing is found under that name, or the weights are no plain tensors.
     """
     numbered = dict(enumerate(labels))
-    changes = {"id2label": numbered, "label2id": {label: i for i, label in numbered.items()}}
+    changes: dict[str, Any] = {"id2label": numbered, "label2id": {label: i for i, label in numbered.items()}}
+    changes["problem_type"] = MANY if is_many else None
     try:
         with student_files.staged(folder_of(name)) as stage:
-            had = _config(stage, {}).id2label
-            return _open_staged(stage, changes, name, is_fresh=[had[index] for index in sorted(had)] != list(labels))
+            had = _config(stage, {})
+            names = [had.id2label[index] for index in sorted(had.id2label)]
+            is_fresh = names != list(labels) or (had.problem_type == MANY) != is_many
+            return _open_staged(stage, changes, name, is_fresh=is_fresh)
     except REFUSED as error:
         raise unknown_student(name, _first_sentence(error)) from error
 

@@ -30,7 +30,7 @@ MOST_LABELS = 1000
 PLAIN = re.compile(r"[A-Za-z0-9_.|+-]{0,64}")
 
 OF_ALL = {"model_type", "id2label", "label2id", "pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"}
-OF_ALL |= {"initializer_range", "classifier_dropout"}
+OF_ALL |= {"initializer_range", "classifier_dropout", "problem_type"}
 OF_BERT = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"}
 OF_BERT |= {"hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size"}
 OF_BERT |= {"layer_norm_eps", "position_embedding_type"}

@@ -13,7 +13,7 @@ from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.crew import Crew
 from understudy.teacher.journal import Journal
-from understudy.teacher.logprobs import label_probabilities
+from understudy.teacher.logprobs import label_probabilities, set_probabilities
 from understudy.teacher.prompt import (
     Prompt,
     Unusable,
@@ -184,7 +184,8 @@ class Asker:
         verdict: Verdict | None = None
         if reply and not failure:
             try:
-                verdict = read_verdict(reply.content, self._judge.prompt.labels)
+                prompt = self._judge.prompt
+                verdict = read_verdict(reply.content, prompt.labels, is_many=prompt.is_many)
             except Unusable as reason:
                 failure = str(reason)
         tokens = self._tokens(text, reply) if reply else (0, 0)
@@ -203,7 +204,8 @@ class Asker:
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:
-        return label_probabilities(reply.content, reply.logprobs, self._judge.prompt.labels)
+        told = set_probabilities if self._judge.prompt.is_many else label_probabilities
+        return told(reply.content, reply.logprobs, self._judge.prompt.labels)
 
     def _tokens(self, text: str, reply: Reply) -> tuple[int, int]:
         """Tokens as the server counts them; an estimate where it does not say."""

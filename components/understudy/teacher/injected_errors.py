@@ -1,6 +1,8 @@
 """Plan a simulated teacher's answers: the labels of a file, with errors injected on purpose.
 
-A wrong answer goes to any of the other labels alike, or mostly to those that are said to be like the right one.
+A wrong answer goes to any of the other labels alike, or mostly to those that are said to be like the right one. Where a
+text may have several labels, one of them is taken for another that is like it, or one is dropped or added; a bias drops
+one.
 Every decision is drawn from a hash of the seed and the text, so the same text always gets the same answer.
 """
 
@@ -10,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import NormalDist
+from typing import TypeVar
 
 import polars as pl
 
 from understudy.errors import BadData, BadInput
 from understudy.stats import draw
+from understudy.task import label_sets
 from understudy.task.card import Card, Slice
 from understudy.task.patterns import fault_of
 from understudy.task.slices import in_slice
@@ -27,7 +31,9 @@ FLIP, BIAS = "flip", "bias"
 CONFIDENCE = {"": 2.5, FLIP: 0.8, BIAS: 1.5, "guess": 0.3}
 CONFIDENCE_SPREAD = 1.0
 LIKE_SHARE = 0.8
+DROP_SHARE = 0.5  # of the sets that lose or gain a label
 MOST_TOLD = 10  # labels that a message names
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,10 @@ class Errors:
     """Errors to inject.
 
     Attributes:
-        flip: chance, in [0, 1], that a text gets another label than its own.
+        flip: chance, in [0, 1], that a text gets another label than its own, or that one of its labels is wrong.
         bias: chance, in [0, 1], by slice, that a positive text of the slice gets another label, and any text where the
-            card names no positive label; a slice is named on the card, or a regular expression between slashes.
+            card names no positive label, or that a text loses one of several labels; a slice is named on the card, or a
+            regular expression between slashes.
         seed: another seed injects errors in other texts.
         like: pairs of labels that are taken for one another.
         like_share: share, in [0, 1], of the wrong answers to a text that go to the labels like its own, where it has
@@ -99,8 +106,8 @@ class InjectedAnswer:
 
     Attributes:
         text: the text.
-        true: its label in the file.
-        answered: the label that the teacher gives.
+        true: its label in the file, or its labels as `label_sets.written` has them.
+        answered: what the teacher gives, written in the same way.
         why: "flip" or "bias:<slice>" where the answer was changed; empty where it was not.
     """
 
@@ -131,6 +138,8 @@ def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> d
     Raises:
         BadInput: a bias without a card, a slice that card or file do not have, or a label that the card does not have.
     """
+    if card is not None and card.is_many:
+        answers = _in_sets(answers, card)
     labels = _labels(answers, card)
     _require_known(errors, labels)
     biased = {name: in_slice(_slice(name, card, answers), answers) for name in errors.bias}
@@ -195,14 +204,26 @@ def _labels(answers: pl.DataFrame, card: Card | None) -> list[str]:
     found = sorted(set(answers["label"]))
     if card is None:
         return found
-    if unknown := [label for label in found if label not in card.label_names]:
-        known = ", ".join(clipped(name) for name in card.label_names[:MOST_TOLD])
-        more = ", ..." * (len(card.label_names) > MOST_TOLD)
-        raise BadInput(
-            f"The answers' labels must be the card's ({known}{more}), got '{clipped(unknown[0])}' (--answers). "
-            "Mend the file or the card."
-        )
+    if not card.is_many and (unknown := [label for label in found if label not in card.label_names]):
+        raise _unknown_label(unknown[0], card)
     return list(card.label_names)
+
+
+def _in_sets(answers: pl.DataFrame, card: Card) -> pl.DataFrame:
+    """Write each cell of labels as `label_sets.written` does."""
+    sets = {cell: label_sets.of_cell(cell.strip(), card.label_names) for cell in set(answers["label"])}
+    if unknown := sorted(cell for cell, given in sets.items() if given is None):
+        raise _unknown_label(unknown[0], card)
+    return answers.with_columns(pl.col("label").replace_strict(sets, return_dtype=pl.String))
+
+
+def _unknown_label(label: str, card: Card) -> BadInput:
+    known = ", ".join(clipped(name) for name in card.label_names[:MOST_TOLD])
+    more = ", ..." * (len(card.label_names) > MOST_TOLD)
+    return BadInput(
+        f"The answers' labels must be the card's ({known}{more}), got '{clipped(label)}' (--answers). "
+        "Mend the file or the card."
+    )
 
 
 def _decide(
@@ -214,20 +235,46 @@ def _decide(
     errors: Errors,
     card: Card | None,
 ) -> InjectedAnswer:
-    if card is not None and card.positive_label in {None, label}:
+    is_many = card is not None and card.is_many
+    if card is not None and (label_sets.read(label) if is_many else card.positive_label in {None, label}):
         struck = [name for name in slices if chance(errors.seed, f"{BIAS}:{name}", content) < errors.bias[name]]
         if struck:
-            return InjectedAnswer(text, label, _another(labels, label, errors, content), f"{BIAS}:{struck[0]}")
+            missed = _one_fewer(labels, label, errors, content) if is_many else _another(labels, label, errors, content)
+            return InjectedAnswer(text, label, missed, f"{BIAS}:{struck[0]}")
     if chance(errors.seed, FLIP, content) < errors.flip:
-        return InjectedAnswer(text, label, _another(labels, label, errors, content), FLIP)
+        wrong = _another_set(labels, label, errors, content) if is_many else _another(labels, label, errors, content)
+        return InjectedAnswer(text, label, wrong, FLIP)
     return InjectedAnswer(text, label, label)
+
+
+def _another_set(labels: Sequence[str], label: str, errors: Errors, content: str) -> str:
+    """Take one label of a set for one that is like it; else drop or add one, each as often where both can be."""
+    given = label_sets.read(label)
+    others = [name for name in labels if name not in given]
+    taken = [(own, like) for own in given for like in others if like in errors.likes(own)]
+    if taken and chance(errors.seed, "like", content) < errors.like_share:
+        own, like = _drawn(taken, errors, content)
+        return label_sets.ordered({*given, like} - {own}, labels)
+    if given and (not others or chance(errors.seed, "drop", content) < DROP_SHARE):
+        return _one_fewer(labels, label, errors, content)
+    return label_sets.ordered({*given, _drawn(others, errors, content)}, labels)
+
+
+def _one_fewer(labels: Sequence[str], label: str, errors: Errors, content: str) -> str:
+    """Drop one label of a set."""
+    given = label_sets.read(label)
+    return label_sets.ordered(set(given) - {_drawn(given, errors, content)}, labels)
+
+
+def _drawn(choice: Sequence[Drawn], errors: Errors, content: str) -> Drawn:
+    return choice[int(chance(errors.seed, "other", content) * len(choice))]
 
 
 def _another(labels: Sequence[str], label: str, errors: Errors, content: str) -> str:
     likes, others = errors.parted(label, labels)
     is_near = likes and (not others or chance(errors.seed, "like", content) < errors.like_share)
     choice = likes if is_near else others
-    return choice[int(chance(errors.seed, "other", content) * len(choice))] if choice else label
+    return _drawn(choice, errors, content) if choice else label
 
 
 def _require_known(errors: Errors, labels: Sequence[str]) -> None:

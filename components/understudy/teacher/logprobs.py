@@ -9,6 +9,11 @@ more than what the listed leave. The masses are then scaled to sum to one over t
 With many labels that is little to go by: where more than half of the mass is of labels that the tokens do not tell
 apart, there are no probabilities.
 
+Where a text may have several labels, an answer lists them in the card's order, so each label's yes or no is decided in
+one place: behind the last label that was given before it. There the name that follows, or the end of the list, is told
+as above, and a label's probability is that of its name among the names from its own on and the end. It holds given what
+the answer says of the labels before. An answer in another order tells nothing.
+
 Servers list tokens that are no part of the answer: an end token, a newline, the fence around the JSON, or what was
 thought before it. The answer is looked for in the tokens, from their end.
 """
@@ -16,11 +21,14 @@ thought before it. The answer is looked for in the tokens, from their end.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 VALUE = re.compile(rb'"label"\s*:\s*"')
+LIST = re.compile(rb'"labels"\s*:\s*\[')
+ELEMENT = re.compile(rb'\s*,?\s*("(?:[^"\\]|\\.)*")')
+SEPARATOR = re.compile(rb"\s*(,?)\s*")
 MOST_UNTOLD = 0.5  # of the mass, that labels may share which the tokens do not tell apart
 
 
@@ -52,6 +60,100 @@ def label_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> lis
         return None
 
 
+def set_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> list[float] | None:
+    """Return the probability of each label to be in the set, in the order of `labels`; None where tokens do not tell.
+
+    Args:
+        content: the answer, as JSON with a key "labels".
+        tokens: as `label_probabilities` takes them.
+        labels: names of the labels.
+
+    >>> ended = [{"token": "]", "logprob": math.log(0.6)}, {"token": ', "tip"', "logprob": math.log(0.4)}]
+    >>> tokens = [{"token": '{"labels":["praise"', "logprob": math.log(0.9),
+    ...            "top_logprobs": [{"token": '{"labels":[]', "logprob": math.log(0.1)}]},
+    ...           {**ended[0], "top_logprobs": ended}, {"token": "}", "logprob": 0.0}]
+    >>> [round(p, 2) for p in set_probabilities('{"labels":["praise"]}', tokens, ["praise", "tip"])]
+    [0.9, 0.4]
+    """
+    answer = content.strip().encode()
+    found = LIST.search(answer)
+    try:
+        begin = b"".join(map(_bytes, tokens or [])).rfind(answer)
+        if not found or begin < 0:
+            return None
+        return _decided(tokens, begin, list(_elements(answer, found.end())), found.end(), labels)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _decided(
+    tokens: Sequence[Mapping[str, Any]],
+    begin: int,
+    elements: Sequence[tuple[str, int]],
+    start: int,
+    labels: Sequence[str],
+) -> list[float] | None:
+    """Walk a list of names, deciding at each the labels up to it, and at its end the rest.
+
+    Args:
+        tokens: as `label_probabilities` takes them.
+        begin: where in them the answer begins.
+        elements: what `_elements` found.
+        start: where in the answer the list begins.
+        labels: names of the labels.
+    """
+    given = [labels.index(name) for name, _ in elements]
+    if given != sorted(set(given)):
+        return None
+    decided: list[float] = []
+    for last, place in zip([*given, len(labels) - 1], [start, *(end for _, end in elements)], strict=True):
+        following = _next_names(tokens, begin + place, labels[len(decided) :], is_first=place == start)
+        if following is None:
+            return None
+        decided += _chances(following)[: last + 1 - len(decided)]
+    return decided
+
+
+def _elements(answer: bytes, start: int) -> Iterator[tuple[str, int]]:
+    """Find the names of a list of them, and where each ends, its closing quote included."""
+    while found := ELEMENT.match(answer, start):
+        start = found.end()
+        yield str(json.loads(found[1])), start
+
+
+def _next_names(
+    tokens: Sequence[Mapping[str, Any]], start: int, labels: Sequence[str], *, is_first: bool
+) -> list[float] | None:
+    """Probabilities that each label follows in a list, and that the list ends; None where the tokens do not tell."""
+    if not labels:
+        return [1.0]
+    before = b'"' if is_first else b',"'
+    forms = [*(tuple(before + way for way in written(label)) for label in labels), (b"]",)]
+    return _scaled(list(_walk(tokens, start, forms, _without_space)), len(forms))
+
+
+def _chances(following: Sequence[float]) -> list[float]:
+    """Chance of each label by itself, from the chances that it is the next one and that none of them is.
+
+    >>> [round(chance, 2) for chance in _chances([0.5, 0.1, 0.4])]  # of the half without the first, a fifth is the next
+    [0.5, 0.2]
+    """
+    left, chances = following[-1], []
+    for probability in reversed(following[:-1]):
+        left += probability
+        chances.append(probability / left if left else 0.0)
+    return chances[::-1]
+
+
+def _without_space(text: bytes) -> bytes:
+    """Leave out the spaces around the sign that stands before a name in a list."""
+    return SEPARATOR.sub(rb"\1", text, count=1)
+
+
+def _as_it_is(text: bytes) -> bytes:
+    return text
+
+
 def written(label: str) -> tuple[bytes, ...]:
     r"""Return what may follow the opening quote when a label is written in JSON, its closing quote included.
 
@@ -79,8 +181,20 @@ class _Step:
     least: float
 
 
-def _walk(tokens: Sequence[Mapping[str, Any]], start: int, forms: Sequence[tuple[bytes, ...]]) -> Iterator[_Step]:
-    """Walk the tokens of the label from byte `start`, for as long as they leave several labels open."""
+def _walk(
+    tokens: Sequence[Mapping[str, Any]],
+    start: int,
+    forms: Sequence[tuple[bytes, ...]],
+    plain: Callable[[bytes], bytes] = _as_it_is,
+) -> Iterator[_Step]:
+    """Walk the tokens of the label from byte `start`, for as long as they leave several labels open.
+
+    Args:
+        tokens: as `label_probabilities` takes them.
+        start: where the label begins.
+        forms: ways to write each label.
+        plain: leaves out of what was written what makes no difference.
+    """
     so_far, reach = b"", 1.0
     open_labels = frozenset(range(len(forms)))
     for token, begin in zip(tokens, _begins(tokens), strict=True):
@@ -88,7 +202,12 @@ def _walk(tokens: Sequence[Mapping[str, Any]], start: int, forms: Sequence[tuple
             continue
         lead = _bytes(token)[: max(start - begin, 0)]
         listed = _listed(token)
-        fits = {alternative: _fitting(alternative, lead, so_far, forms) for alternative in listed}
+        fits = {
+            alternative: _fitting(plain(so_far + alternative[len(lead) :]), forms)
+            if alternative.startswith(lead) and alternative != lead
+            else frozenset()
+            for alternative in listed
+        }
         taken = fits[_bytes(token)]
         told = [
             (labels, reach * listed[alternative])
@@ -122,11 +241,8 @@ def _scaled(steps: Sequence[_Step], labels: int) -> list[float] | None:
     return [mass / total for mass in masses] if is_told else None
 
 
-def _fitting(alternative: bytes, lead: bytes, so_far: bytes, forms: Sequence[tuple[bytes, ...]]) -> frozenset[int]:
-    """Which labels can still be meant when `alternative` follows what was written so far."""
-    if not alternative.startswith(lead) or alternative == lead:
-        return frozenset()
-    text = so_far + alternative[len(lead) :]
+def _fitting(text: bytes, forms: Sequence[tuple[bytes, ...]]) -> frozenset[int]:
+    """Which labels can still be meant by what was written so far."""
     return frozenset(
         label for label, ways in enumerate(forms) if any(way.startswith(text) or text.startswith(way) for way in ways)
     )

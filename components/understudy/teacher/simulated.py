@@ -25,6 +25,8 @@ from typing import Any, Literal
 from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
+from understudy.task import label_sets
+from understudy.teacher import simulated_sets
 from understudy.teacher.injected_errors import (
     Errors,
     InjectedAnswer,
@@ -55,7 +57,7 @@ class Plan:
     Attributes:
         answers: CSV with columns text and label.
         errors: errors to inject.
-        card: where the card lies; needed when `errors` has a bias.
+        card: where the card lies; needed when `errors` has a bias, and where a text may have several labels.
         has_logprobs: give log-probabilities to who asks for them.
         unknown: what a text gets that is not in the file: a seeded guess, or a refusal.
         injected: file that takes every answer and why it was changed, one JSON object a line.
@@ -85,7 +87,9 @@ class Script:
         card = cards.read(str(plan.card))[0] if plan.card else None
         self.plan = plan
         self.injected = inject(answers, plan.errors, card)
-        self.labels = sorted(set(answers["label"]) | set(card.label_names if card else ()))
+        self.is_many = card is not None and card.is_many
+        of_card = card.label_names if card else ()
+        self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) | set(of_card))
         self.counts = Counter(answer.true for answer in self.injected.values())
         self.fingerprint = _fingerprint(plan, self.injected)
 
@@ -120,20 +124,42 @@ class Script:
 
     def _answer(self, request: Mapping[str, Any], text: str) -> tuple[list[str], dict[str, Any] | None]:
         """Write the answer in tokens; none for a refusal. Log-probabilities where they are asked for and given."""
-        schema = _schema(request)
+        schema = _schema(request, is_many=self.is_many)
         labels = _enum(schema) or self.labels
         content, seed = content_hash(text), self.plan.errors.seed
         known = self.injected.get(content)
         if known is None and self.plan.unknown == "refuse":
             return [], None
+        if self.is_many:
+            return self._list_answer(request, content, known, labels)
         label = known.answered if known else guess(seed, content, labels)
         if label not in labels:
-            raise BadRequest(f"The schema's labels must hold the file's, got {labels} and '{label}'.")
+            raise _not_in_schema(labels, label)
         pieces = _written(label, schema)
         if not (request.get("logprobs") and self.plan.has_logprobs):
             return pieces, None
         sure = confidence(seed, content, known.why if known else "guess")
-        return pieces, _logprobs(pieces, self._alternatives(label, labels, sure, request))
+        listed = self._alternatives(label, labels, sure, request)
+        is_json = len(pieces) > 1
+        doubt = [(_in_json(name) if is_json else name, share) for name, share in listed]
+        return pieces, _logprobs(pieces, {len(pieces) - 2 if is_json else 0: doubt})  # the name stands before the end
+
+    def _list_answer(
+        self, request: Mapping[str, Any], content: str, known: InjectedAnswer | None, labels: Sequence[str]
+    ) -> tuple[list[str], dict[str, Any] | None]:
+        """Write an answer with a list of labels, as `_answer` does one with a label."""
+        seed = self.plan.errors.seed
+        given = known.answered if known else label_sets.written([guess(seed, content, labels)])
+        if unknown := [name for name in label_sets.read(given) if name not in labels]:
+            raise _not_in_schema(labels, unknown[0])
+        given = label_sets.ordered(label_sets.read(given), labels)
+        sure = dict(zip(labels, simulated_sets.chances(content, seed, given, known, labels), strict=True))
+        listed = simulated_sets.tokens_of(given, sure, _most_listed(request))
+        begin = ['{"', "labels", '":', " ["]
+        pieces = [*begin, *(token for token, _ in listed), _end(_schema(request, is_many=True))]
+        if not (request.get("logprobs") and self.plan.has_logprobs):
+            return pieces, None
+        return pieces, _logprobs(pieces, {len(begin) + place: doubt for place, (_, doubt) in enumerate(listed)})
 
     def _alternatives(self, label: str, labels: Sequence[str], sure: float, request: Mapping[str, Any]) -> list[Listed]:
         """Return what could stand in the label's place with its probability, likeliest first, as many as are asked for.
@@ -147,8 +173,7 @@ class Script:
         total = sum(weights.values())
         rest = {other: (1 - sure) * weight / total for other, weight in weights.items() if weight}
         listed = sorted({label: sure if rest else 1.0, **rest}.items(), key=lambda item: -item[1])
-        asked = request.get("top_logprobs")
-        return listed[: asked if isinstance(asked, int) and asked > 1 else 2]
+        return listed[: _most_listed(request)]
 
 
 class RehearsalServer(ThreadingHTTPServer):
@@ -405,43 +430,59 @@ def _content(message: Mapping[str, Any]) -> str:
     return str(content or "")
 
 
-def _schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The JSON schema of the answer; None when the answer is free text."""
+def _schema(request: Mapping[str, Any], *, is_many: bool) -> Mapping[str, Any] | None:
+    """The JSON schema of the answer, with a label or a list of labels; None when the answer is free text."""
     wanted = request.get("response_format")
     if not isinstance(wanted, dict) or wanted.get("type") == "text":
         return None
     if wanted.get("type") == "json_object":
         return {}
+    key = "labels" if is_many else "label"
     try:
         schema = wanted["json_schema"]["schema"]
-        _ = schema["properties"]["label"]
+        _ = schema["properties"][key]
     except (KeyError, TypeError) as error:
-        raise BadRequest("The response format must be a JSON schema with a property 'label'.") from error
+        raise BadRequest(
+            f"The response format must be a JSON schema with a property '{key}'. That a text may have several labels "
+            "is said by the rehearsal's own --card."
+        ) from error
     return dict(schema)
 
 
 def _enum(schema: Mapping[str, Any] | None) -> list[str]:
-    label = (schema or {}).get("properties", {}).get("label", {})
-    enum = label.get("enum") if isinstance(label, dict) else None
+    properties = (schema or {}).get("properties", {})
+    label = properties.get("label", properties.get("labels", {}))
+    one = label.get("items", label) if isinstance(label, dict) else None
+    enum = one.get("enum") if isinstance(one, dict) else None
     return [str(name) for name in enum] if isinstance(enum, list) else []
 
 
 def _written(label: str, schema: Mapping[str, Any] | None) -> list[str]:
     """Write an answer as the tokens of a model: the label's name is one of them."""
-    if schema is None:
-        return [label]
-    end = f', "rationale": "{RATIONALE}"}}' if "rationale" in schema.get("properties", {}) else "}"
-    return ['{"', "label", '":', ' "', _in_json(label), end]
+    return [label] if schema is None else ['{"', "label", '":', ' "', _in_json(label), _end(schema)]
 
 
-def _logprobs(pieces: Sequence[str], alternatives: Sequence[Listed]) -> dict[str, Any]:
-    """Log-probabilities of each token; only the label's token, whose alternatives are given, is in doubt."""
-    is_json = len(pieces) > 1
-    written = [(_in_json(name) if is_json else name, share) for name, share in alternatives]
-    place = -2 if is_json else 0  # before the end
-    own = dict(written)[pieces[place]]
+def _end(schema: Mapping[str, Any] | None) -> str:
+    """Write the end of an answer, with a reason where one is asked for."""
+    has_rationale = "rationale" in (schema or {}).get("properties", {})
+    return f', "rationale": "{RATIONALE}"}}' if has_rationale else "}"
+
+
+def _not_in_schema(labels: Sequence[str], label: str) -> BadRequest:
+    return BadRequest(f"The schema's labels must hold the file's, got {labels} and '{label}'.")
+
+
+def _most_listed(request: Mapping[str, Any]) -> int:
+    """How many alternatives of a token are asked for, two at least."""
+    asked = request.get("top_logprobs")
+    return asked if isinstance(asked, int) and asked > 1 else 2
+
+
+def _logprobs(pieces: Sequence[str], doubts: Mapping[int, Sequence[Listed]]) -> dict[str, Any]:
+    """Log-probabilities of each token; only those in doubt, by their place, have alternatives."""
     certain = [_token(piece, 1.0, [(piece, 1.0)]) for piece in pieces]
-    certain[place] = _token(pieces[place], own, written)
+    for place, listed in doubts.items():
+        certain[place] = _token(pieces[place], dict(listed)[pieces[place]], listed)
     return {"content": certain, "refusal": None}
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from understudy.model import student
-from understudy.model.calibration import log_odds
-from understudy.model.engine import Floats, Integers
+from understudy.model.calibration import odds_of
+from understudy.model.engine import Floats
 from understudy.stats.metrics import mean_average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
+from understudy.task.labels import Codes, LabelSpace
 
 Tokens = Sequence[Sequence[int]]
 
@@ -35,13 +35,13 @@ class Validation:
 
     Attributes:
         tokens: of the texts.
-        codes: columns of their labels, shape (texts,).
-        sides: columns of the labels whose average precision counts.
+        codes: their labels, as `LabelSpace` has them.
+        space: the labels; the average precision of its sides counts.
     """
 
     tokens: Tokens
-    codes: Integers
-    sides: Sequence[int]
+    codes: Codes
+    space: LabelSpace
 
 
 def validation_score(logits: Floats, validation: Validation) -> float:
@@ -51,12 +51,29 @@ def validation_score(logits: Floats, validation: Validation) -> float:
         logits: of the student, shape (texts, labels).
         validation: what people say.
 
-    >>> held = Validation([], np.array([0, 1, 1]), sides=(0, 1, 2))
+    >>> import numpy as np
+    >>> held = Validation([], np.array([0, 1, 1]), LabelSpace(("praise", "tip", "blame")))
     >>> validation_score(np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]), held)
     1.0
     """
-    scores = np.stack([log_odds(logits, side) for side in validation.sides], axis=1)
-    return mean_average_precision(scores, validation.codes, validation.sides)
+    return mean_average_precision(odds_of(logits, validation.space), validation.codes, validation.space.sides)
+
+
+def losses(logits: torch.Tensor, targets: torch.Tensor, *, is_many: bool) -> torch.Tensor:
+    """Cross-entropy of each text, shape (texts,): of its label, or the mean over labels that it each has or has not.
+
+    Args:
+        logits: of the student, shape (texts, labels).
+        targets: probabilities of the labels, shape (texts, labels).
+        is_many: whether a text may have several labels.
+
+    >>> half = torch.tensor([[0.5, 0.5]])
+    >>> [round(losses(torch.zeros(1, 2), half, is_many=is_many).item(), 4) for is_many in (False, True)]
+    [0.6931, 0.6931]
+    """
+    if is_many:
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+    return -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +190,8 @@ class Learner:
         inputs = student.padded([self.examples.tokens[index] for index in batch], self.pad_id, self.device)
         logits = self.model(**inputs).logits
         targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))
-        losses = -(targets * torch.log_softmax(logits.float(), dim=1)).sum(dim=1)
-        loss = (losses * weights).sum() / weights.sum()
+        of_texts = losses(logits.float(), targets, is_many=self.validation.space.is_many)
+        loss = (of_texts * weights).sum() / weights.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
         self.optimizer.step()

@@ -10,7 +10,7 @@ from understudy.errors import BadArtifact, TooFewLabels
 from understudy.model.engine import Floats, Integers, length_batches
 from understudy.progress import say
 from understudy.task.card import Card, Slice
-from understudy.task.labels import LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.task.slices import in_slice
 from understudy.text.normalise import guarded_ids
 from understudy.text.numbers import clipped, count
@@ -18,6 +18,7 @@ from understudy.text.seen import seen_of
 
 FEWEST_TEXTS = 10
 MOST_TOLD = 5  # labels that a message names
+LIKELY = 0.5  # chance from which a text rather has a label than not
 
 
 def trust(matrix: Floats) -> Floats:
@@ -55,6 +56,41 @@ def trust(matrix: Floats) -> Floats:
     others = (matrix.sum(axis=1) + 0.5) * (1 - np.eye(labels))  # row j: how common each label but j is
     elsewhere = (matrix.T * (1 - np.eye(labels)) + others / others.sum(axis=1, keepdims=True)) / (wrong[:, None] + 1)
     return np.asarray(np.where(np.eye(labels, dtype=bool), is_right[:, None], is_wrong[:, None] * elsewhere))
+
+
+def trust_each(counts: Floats) -> Floats:
+    """Estimate what a judge's answers are worth where a text may have several labels: each label by itself.
+
+    The chance that a text has a label, given that the judge says so, and given that it does not: of n such texts r have
+    it, with the half counts and the pull towards the mean of all labels that `trust` has.
+
+    Args:
+        counts: texts of each label by whether they have it (rows) and whether the judge says so (columns), shape
+            (labels, 2, 2).
+
+    Returns:
+        P(has the label | not said, said), shape (labels, 2).
+
+    >>> trust_each(np.array([[[10.0, 1.0], [3.0, 7.0]]])).round(4).tolist()  # 3.5 of 14, and 7.5 of 9
+    [[0.25, 0.8333]]
+    """
+    has, asked = counts[:, 1, :], counts.sum(axis=1)
+    pseudo = np.array([shrinkage(has[:, said], asked[:, said]) for said in (0, 1)])
+    mean = has.sum(axis=0) / np.maximum(asked.sum(axis=0), 1.0)
+    return np.asarray((has + 0.5 + pseudo * mean) / (asked + 1 + pseudo))
+
+
+def trusted(counts: Floats, said: Codes) -> Floats:
+    """Chance of each label by what the judge says of each text, shape (texts, labels).
+
+    Args:
+        counts: as `trust` takes them, or `trust_each` where a text may have several labels.
+        said: the judge's labels, as `LabelSpace` has them.
+    """
+    if said.ndim == 1:
+        return np.asarray(trust(counts)[said])
+    each = trust_each(counts)
+    return np.where(said, each[:, 1], each[:, 0])
 
 
 def shrinkage(right: Floats, said: Floats) -> float:
@@ -99,7 +135,8 @@ def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) 
     Args:
         judged: columns text, label, probabilities, and the card's slice columns.
         card: names the labels and the slices.
-        audit: audit.json: the confusion `matrix`, and `slices` with their own and the verdict.
+        audit: audit.json: the confusion `matrix`, or the `counts` of each label where a text may have several, and
+            `slices` with their own and the verdict.
 
     Returns:
         probabilities of the labels, shape (texts, labels).
@@ -115,11 +152,11 @@ def teacher_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) 
     for found in biased_slices(audit):
         inside = in_slice(slice_named(card, found["name"]), judged) & is_open
         if inside.any():
-            targets[inside] = trust(matrix_of(found))[said[inside]]
+            targets[inside] = trusted(matrix_of(found), said[inside])
         is_open &= ~inside
     rest = is_open & np.isnan(targets).any(axis=1)
     if rest.any():
-        targets[rest] = trust(matrix_elsewhere(audit))[said[rest]]
+        targets[rest] = trusted(matrix_elsewhere(audit), said[rest])
     return targets
 
 
@@ -154,8 +191,11 @@ def slice_named(card: Card, name: str) -> Slice:
 
 
 def matrix_of(found: Mapping[str, Any]) -> Floats:
-    """Return the confusion matrix in a record of the audit, people in rows, shape (labels, labels)."""
-    return np.array(found["matrix"], dtype=np.float64)
+    """Return the confusion matrix in a record of the audit, people in rows, shape (labels, labels).
+
+    Where a text may have several labels it is one of each label against its absence, shape (labels, 2, 2).
+    """
+    return np.array(found["matrix"] if "matrix" in found else found["counts"], dtype=np.float64)
 
 
 def matrix_elsewhere(audit: Mapping[str, Any]) -> Floats:
@@ -192,7 +232,8 @@ def training_table(
         card's order), weight; sorted by id.
 
     Raises:
-        TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest.
+        TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest; where a text may have
+            several, no label that some likely have and others lack.
     """
     space = LabelSpace.of(card)
     human = gold.filter(pl.col("split").cast(pl.String) == "train")
@@ -265,8 +306,10 @@ def rate_factor(update: int, updates: int, warmup_share: float) -> float:
 
 def _require_kinds(table: pl.DataFrame, space: LabelSpace) -> None:
     """Refuse too little to learn from; say which labels no text is likely to have."""
-    likely = np.bincount(targets_of(table).argmax(axis=1), minlength=len(space)) if len(table) else np.zeros(len(space))
-    if len(table) < FEWEST_TEXTS or (likely > 0).sum() < 2:
+    likely = _likely(table, space)
+    if space.is_many:
+        _require_differences(likely, len(table))
+    elif len(table) < FEWEST_TEXTS or (likely > 0).sum() < 2:
         commonest = int(likely.argmax())
         raise TooFewLabels(
             f"The training texts must be at least {FEWEST_TEXTS} and likely of two labels or more, got {len(table)} "
@@ -279,4 +322,25 @@ def _require_kinds(table: pl.DataFrame, space: LabelSpace) -> None:
         say(
             f"train: {count(len(missing), 'label')} of {len(space):,} without a text that likely has it: {named}{more}"
             ". The student cannot learn them: raise label.texts, or add human train labels."
+        )
+
+
+def _likely(table: pl.DataFrame, space: LabelSpace) -> Floats:
+    """Count the texts that likely have each label: their likeliest one, or each that they rather have than not."""
+    if not len(table):
+        return np.zeros(len(space))
+    targets = targets_of(table)
+    if space.is_many:
+        return np.asarray((targets >= LIKELY).sum(axis=0), dtype=np.float64)
+    return np.asarray(np.bincount(targets.argmax(axis=1), minlength=len(space)), dtype=np.float64)
+
+
+def _require_differences(likely: Floats, texts: int) -> None:
+    """Refuse texts that do not differ in any label, where a text may have several."""
+    told_apart = int(((likely > 0) & (likely < texts)).sum())
+    if texts < FEWEST_TEXTS or not told_apart:
+        raise TooFewLabels(
+            f"The training texts must be at least {FEWEST_TEXTS}, and some must likely have a label that others lack, "
+            f"got {texts} with {count(told_apart, 'label')} that tell them apart (judgements and gold). Raise "
+            "label.texts, or add human train labels."
         )

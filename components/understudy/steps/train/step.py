@@ -131,7 +131,7 @@ def _training(lesson: Lesson, task: Card, config: TrainConfig) -> str:
     The release is a part of it: another one may train otherwise.
     """
     tables = (lesson.table.write_json(), lesson.validation.write_json())
-    labels = repr((task.label_names, task.positive_label))
+    labels = repr((task.label_names, task.positive_label, *(["many"] if task.is_many else [])))
     parts = [*tables, __version__, repr(config), task.student, labels]
     return hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]
 
@@ -144,7 +144,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     from understudy.steps.train.learn import Examples, Learner, Validation, make_deterministic
 
     device = make_deterministic(config.seed)
-    model, tokenizer = student.load(task.student, task.label_names)
+    model, tokenizer = student.load(task.student, task.label_names, is_many=task.is_many)
     longest = _longest(tokenizer, config)
     tokens, checked = (
         student.tokens_of(tokenizer, seen_of(table).to_list(), longest) for table in (lesson.table, lesson.validation)
@@ -152,7 +152,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     targets = torch.tensor(rules.targets_of(lesson.table), dtype=torch.float32)
     weights = torch.tensor(lesson.table["weight"].to_numpy(), dtype=torch.float32)
     space = LabelSpace.of(task)
-    validation = Validation(checked, space.codes(lesson.validation["label"]), space.sides)
+    validation = Validation(checked, space.codes(lesson.validation["label"]), space)
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
@@ -167,6 +167,7 @@ def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:
     return {
         "student": task.student,
         "labels": list(task.label_names),
+        **({"labels_per_text": "many"} if task.is_many else {}),
         "positive_label": task.positive_label,
         "max_length": longest,
         "texts": len(lesson.table),
