@@ -34,10 +34,11 @@ NO_RULE = {"label": None, "threshold": None, "costs": None}
 WORDS = {"ask": 4.0, "bring": 4.0, "avoid": 4.0, "maybe": 2.0, "nice": -4.0, "stayed": -2.0}
 
 
-def make_card(name: str = "hotel-tips", more: str = "", labels: Sequence[str] = ()) -> str:
+def make_card(name: str = "hotel-tips", more: str = "", labels: Sequence[str] = (), *, is_many: bool = False) -> str:
     """Return a sound card; `more` is YAML put at its end, such as a section of a step.
 
-    With `labels` it has these, and none that is looked for; without, the two of the hotel's tips.
+    With `labels` it has these, and none that is looked for; without, the two of the hotel's tips. With `is_many` a text
+    may have several of them.
     """
     if not labels:
         return CARD.format(name=name, more=more, labels=LABELS, hinted="tip", goals="f1: 0.5")
@@ -46,7 +47,8 @@ def make_card(name: str = "hotel-tips", more: str = "", labels: Sequence[str] = 
         for number, label in enumerate(labels)
     )
     hinted = json.dumps(labels[-1], ensure_ascii=False)
-    return CARD.format(name=name, more=more, labels="\n".join(said), hinted=hinted, goals="macro_f1: 0.5")
+    listed = "\n".join([*said, *(["labels_per_text: many"] if is_many else [])])
+    return CARD.format(name=name, more=more, labels=listed, hinted=hinted, goals="macro_f1: 0.5")
 
 
 def make_bundle(
@@ -59,11 +61,13 @@ def make_bundle(
     is_rehearsal: bool = True,
     more: str = "",
     labels: Sequence[str] = (),
+    is_many: bool = False,
 ) -> Path:
     """Write a bundle whose log-odds of "tip" are `bias` plus the weight of every word of the text.
 
     "Ask for a room": -2 + 4 = 2, so the probability of a tip is 0.88; of a text without a known word, 0.12. With
-    `labels` it has these, none is looked for, a word's weights are by label, and the bias is 0.
+    `labels` it has these, none is looked for, a word's weights are by label, and the bias is 0. With `is_many` too, a
+    text may have several, each by log-odds of its own: `bias` and its words' weights; `threshold` is of each.
     """
     names, positive = list(labels) or ["other", "tip"], None if labels else "tip"
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +78,10 @@ def make_bundle(
         for label, weight in (by_label if isinstance(by_label, Mapping) else {"tip": by_label}).items():
             if label in names:
                 weights[index, names.index(label)] = weight
-    biases = np.array([bias if name == positive else 0.0 for name in names], dtype=np.float32)
+    biases = np.array([bias if is_many or name == positive else 0.0 for name in names], dtype=np.float32)
     (folder / "model.onnx").write_bytes(_graph(weights, biases))
     (folder / "tokenizer.json").write_text(_tokenizer(vocabulary), encoding="utf-8")
-    (folder / "card.yaml").write_text(make_card(name, more, labels), encoding="utf-8")
+    (folder / "card.yaml").write_text(make_card(name, more, labels, is_many=is_many), encoding="utf-8")
     files = {file: _sha256(folder / file) for file in ("card.yaml", "model.onnx", "tokenizer.json")}
     settings = {
         "format": FORMAT,
@@ -91,6 +95,9 @@ def make_bundle(
         "is_rehearsal": is_rehearsal,
         "files": files,
     }
+    if is_many:
+        settings["labels_per_text"] = "many"
+        settings["decision"] = {**NO_RULE, "thresholds": [threshold] * len(names)}
     settings["version"] = version_of(name, settings)
     (folder / BUNDLE_FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder

@@ -84,7 +84,9 @@ class Desk:
 def make_desk(folder: Path, uri: str = "", **about: Any) -> Desk:
     """Publish a bundle into a fresh store, of the two labels of the hotel's tips or as `about` says (`make_bundle`)."""
     desk = Desk(folder, uri or str(folder / "store"))
-    (folder / "card.yaml").write_text(make_card(labels=about.get("labels", ())), encoding="utf-8")
+    (folder / "card.yaml").write_text(
+        make_card(**{name: about[name] for name in ("labels", "is_many") if name in about}), encoding="utf-8"
+    )
     make_bundle(desk.bundle, **about)
     registry.publish_bundle(prepare_store(desk.uri), desk.bundle, {"report.html": b"<p>"})
     return desk

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from understudy.store.predictions import PREDICTIONS
+from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS
 from understudy.store.storage import Store
 
 
@@ -37,9 +37,18 @@ def prediction(name: str, text: str = "Ask for a late checkout.", **changes: Any
     }
 
 
+def of_several(
+    name: str, labels: Sequence[str], text: str = "Ask for a late checkout.", **changes: Any
+) -> dict[str, Any]:
+    """Return one prediction of the labels praise, tip and wish, of which a text may have several."""
+    chances = [0.75 if label in labels else 0.25 for label in ("praise", "tip", "wish")]
+    said = {"label": json.dumps(list(labels)), "runner_up": None, "runner_up_probability": None, "threshold": None}
+    return {**prediction(name, text, **said), OF_EACH: chances, **changes}
+
+
 def put_segment(store: Store, rows: Sequence[dict[str, Any]], number: int = 0, **changes: Any) -> str:
     """Put a segment of predictions, the way an immutable one is put, and return its key."""
-    table = pl.DataFrame([{**row, **changes} for row in rows], schema=PREDICTIONS)
+    table = pl.DataFrame([{**row, **changes} for row in rows], schema=OF_SEVERAL if OF_EACH in rows[0] else PREDICTIONS)
     first = table.row(0, named=True)
     folder = f"predictions/date={first['date']}/{first['version']}"
     key, data = f"{folder}/00-{number:05d}.parquet", io.BytesIO()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import make_bundle
-from understudy.cli.predict import line, predict, read_texts
+from understudy.cli.predict import json_line, line, predict, read_texts
 from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
@@ -128,6 +128,30 @@ def test_of_many_labels_a_line_names_the_runner_up_and_json_all_of_them(tmp_path
     assert sum(found["probabilities"].values()) == pytest.approx(1.0)
     assert (found["threshold"], found["runner_up"]) == (None, "praise")
     assert "the likeliest of 3 labels" in done.stderr.decode()
+
+
+def test_of_several_labels_a_line_names_all_and_json_lists_them(tmp_path):
+    words = {"nice": {"praise": 4.0}, "ask": {"tip": 5.0}}
+    folder = make_bundle(tmp_path / "several", words=words, labels=("praise", "tip", "wish"), is_many=True)
+    texts = ["nice ask", "it rained"]
+    done = understudy("predict", "--bundle", str(folder), *texts)
+    assert done.stdout.decode().splitlines() == [
+        "praise, tip 0.881  (wish   0.119)  nice ask",
+        "none of the labels 0.881  (praise 0.119)  it rained",
+    ]
+    assert "each of 3 labels from a threshold of its own upwards (0.500 to 0.500)" in done.stderr.decode()
+    done = understudy("predict", "--bundle", str(folder), "--probabilities", *texts, "nice ask ask")
+    both, none, _ = map(json.loads, done.stdout.decode().splitlines())
+    assert (both["label"], none["label"]) == (["praise", "tip"], [])
+    assert both["probabilities"] == pytest.approx({"praise": 0.881, "tip": 0.953, "wish": 0.119}, abs=0.001)
+
+
+def test_a_text_that_gets_all_labels_has_no_runner_up(tmp_path):
+    bundle = Bundle.open(make_bundle(tmp_path / "several", bias=1.0, labels=("praise", "tip"), is_many=True))
+    (one,) = predict(bundle, ["anything"])
+    assert (one.label, one.runner_up, one.runner_up_probability) == ('["praise", "tip"]', None, None)
+    assert line(one, bundle) == "praise, tip 0.731  anything"
+    assert json.loads(json_line(one, bundle))["runner_up"] is None
 
 
 def test_a_bundle_comes_from_one_place_only(tmp_path):

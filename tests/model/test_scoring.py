@@ -129,3 +129,15 @@ def test_scoring_needs_neither_torch_nor_transformers(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_where_a_text_may_have_several_labels_each_has_odds_and_a_threshold_of_its_own(tmp_path):
+    words = {"ask": {"tip": 4.0}, "lovely": {"praise": 4.0}, "avoid": {"tip": 3.0, "blame": 3.0}}
+    folder = make_bundle(tmp_path / "bundle", words=words, labels=["praise", "tip", "blame"], is_many=True)
+    bundle = Bundle.open(folder)
+    assert bundle.space.is_many and bundle.rule.thresholds.tolist() == [0.5, 0.5, 0.5]
+    probabilities = bundle.probabilities(["ask, lovely", "nothing", "avoid"])
+    # the bias of each is -2: 1 / (1 + e^-2) = 0.8808, 1 / (1 + e^2) = 0.1192 and 1 / (1 + e^-1) = 0.7311
+    expected = [[0.8808, 0.8808, 0.1192], [0.1192] * 3, [0.1192, 0.7311, 0.7311]]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    assert bundle.space.named(bundle.choose(probabilities)) == ['["praise", "tip"]', "[]", '["tip", "blame"]']

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.nights import prediction, put_segment
+from tests.nights import of_several, prediction, put_segment
 from tests.search.conftest import QUICK
 from understudy.data.limits import LONGEST_NAME
 from understudy.search import elastic, opening
@@ -16,13 +16,13 @@ from understudy.search.documents import FIELDS, documents
 from understudy.search.query import Query, parse
 from understudy.search.sync import follow
 from understudy.store import tombstones
-from understudy.store.predictions import PREDICTIONS
+from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS
 
 numbers = itertools.count()
 
 
 def add(index, *rows):
-    table = documents(pl.DataFrame(rows, schema=PREDICTIONS), "card")
+    table = documents(pl.DataFrame(rows, schema=OF_SEVERAL if OF_EACH in rows[0] else PREDICTIONS), "card")
     taken = index.add(f"predictions/date=2026-11-03/v1/00-{next(numbers):05d}.parquet", table)
     index.finish()
     return taken
@@ -82,6 +82,36 @@ def test_a_search_counts_the_texts_of_every_label_however_it_is_called(index):
     assert dict(found.labels) == {kinds[0]: 3, kinds[1]: 2, kinds[2]: 1, kinds[3]: 1}
     assert list(found.labels)[:2] == kinds[:2], "the commonest first"
     assert index.search(Query(label=kinds[1])).total == 2
+
+
+def test_of_several_labels_of_a_text_each_is_counted_and_finds_it(index):
+    sets = {"a": ["praise", "tip"], "b": ["tip"], "c": [], "d": ["praise", "wish"], "e": ["tip", "wish"]}
+    add(index, *[of_several(name, labels) for name, labels in sets.items()])
+    found = index.search(Query(phrases=("late",), limit=2))
+    assert (found.total, len(found.documents), found.without) == (5, 2, 1)
+    assert list(found.labels.items()) == [("tip", 3), ("praise", 2), ("wish", 2)]
+    assert {name: ids(index, label=name) for name in ("praise", "tip", "wish", "[]", "[tip]")} == {
+        "praise": ["a", "d"],
+        "tip": ["a", "b", "e"],
+        "wish": ["d", "e"],
+        "[]": ["c"],
+        "[tip]": [],
+    }
+    assert {one["id"]: one["label"] for one in index.search(Query()).documents} == sets
+
+
+def test_a_text_that_got_other_labels_is_found_by_these_only(index):
+    add(index, of_several("a", ["praise", "tip"]))
+    add(index, of_several("a", ["wish"], generation=2))
+    assert (ids(index, label="tip"), ids(index, label="wish")) == ([], ["a"])
+    assert dict(index.search(Query()).labels) == {"wish": 1}
+
+
+def test_a_label_that_reads_like_a_list_is_a_label(index):
+    add(index, prediction("a", label='["tip"]'), prediction("b", label="tip"))
+    found = index.search(Query(label='["tip"]'))
+    assert ([one["label"] for one in found.documents], dict(found.labels)) == (['["tip"]'], {'["tip"]': 1})
+    assert (ids(index, label="tip"), ids(index, label="[]")) == (["b"], [])
 
 
 def test_the_newest_come_first_and_the_total_counts_all(index):

@@ -225,3 +225,128 @@ def test_costs_and_a_threshold_for_recall_are_one_too_many():
     dear = card_of("confusion_costs: [{label: blame, given: praise, cost: 5}]")
     with pytest.raises(BadInput, match=r"got confusion_costs too \(calibrate\.objective\)"):
         rules.choose_rule(np.full((3, 3), 1 / 3), np.arange(3), np.ones(3), dear, CalibrateConfig(objective="recall"))
+
+
+MANY = LabelSpace(KINDS.names, is_many=True)
+
+
+def several(texts: int, slopes, biases, seed: int = 0):
+    """Log-odds of each label, and whether a text has it, drawn by the sigmoid of slopes * log-odds + biases."""
+    lot = np.random.default_rng(seed)
+    logits = lot.normal(0, 2, (texts, len(slopes)))
+    return logits, lot.random(logits.shape) < calibration.sigmoid(np.asarray(slopes) * logits + np.asarray(biases))
+
+
+def test_where_a_text_may_have_several_labels_each_has_the_slope_and_bias_that_made_it():
+    logits, truth = several(40_000, [0.5, 1.0, 2.0], [-1.0, 0.0, 1.0])
+    found = calibration.fit(logits, truth, np.ones(truth.shape), Form(True, True))
+    assert found.is_many
+    np.testing.assert_allclose(found.slopes, [0.5, 1.0, 2.0], atol=0.06)
+    np.testing.assert_allclose(found.biases, [-1.0, 0.0, 1.0], atol=0.06)
+
+
+def test_of_several_labels_the_fit_of_each_is_scikit_learns_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    logits, truth = several(300, [0.7, 0.7, 1.4], [-2.0, 1.0, 0.0], seed=2)
+    weights = np.where(truth, [0.3, 0.8, 1.0], [1.2, 0.9, 1.0])
+    found = calibration.fit(logits, truth, weights, Form(True, True))
+    targets = smoothed_targets(truth, weights, 3)
+    for label in range(3):
+        theirs = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(
+            np.tile(logits[:, label], 2)[:, None],
+            np.repeat([0, 1], 300),
+            sample_weight=np.concatenate([(weights * (1 - targets))[:, label], (weights * targets)[:, label]]),
+        )
+        assert found.slopes[label] == pytest.approx(theirs.coef_[0, 0], abs=1e-5)
+        assert found.biases[label] == pytest.approx(theirs.intercept_[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("form", rules.FORMS)
+def test_a_label_that_no_text_has_keeps_finite_slopes_and_stays_unlikely(form):
+    logits, truth = several(100, [1.0, 1.0, 1.0], [0.0, 0.0, -4.0], seed=3)
+    truth[:, 2] = False
+    found = calibration.fit(logits - np.array([0, 0, 4]), truth, np.ones(truth.shape), form)
+    assert np.isfinite([found.slopes, found.biases]).all()
+    assert found.probabilities(logits - np.array([0, 0, 4]))[:, 2].mean() < 0.2
+
+
+def test_a_ridge_draws_the_slope_of_a_rare_label_to_the_one_that_all_share():
+    lot = np.random.default_rng(4)
+    logits = lot.normal([0.0, 0.0, -6.0], 2.0, (1000, 3))  # sound as they are: each slope is 1, each bias 0
+    truth = lot.random(logits.shape) < calibration.sigmoid(logits)
+    ones, ridges = np.ones(truth.shape), (0.0, 1.0, 10.0)
+    fitted = [calibration.fit(logits, truth, ones, Form(True, True, ridge)) for ridge in ridges]
+    apart = [abs(found.slopes[2] - found.slopes[:2].mean()) for found in fitted]
+    assert apart[0] > apart[1] > apart[2]
+
+
+def test_sums_from_a_cut_upwards_are_the_same_for_many_cuts(monkeypatch):
+    probability, values = np.random.default_rng(9).random(300).round(2), np.ones(300)
+    cuts = rules.candidate_cuts(probability)
+    one_by_one = rules.sums_from(cuts, probability, values)
+    monkeypatch.setattr(rules, "CUTS_AT_ONCE", 10)
+    np.testing.assert_array_equal(rules.sums_from(cuts, probability, values), one_by_one)
+
+
+def test_each_labels_mean_probability_is_the_share_that_the_card_states_for_it():
+    logits, truth = several(4000, [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], seed=5)  # half the texts have each
+    weights = rules.prior_weights(truth, MANY, {"praise": 0.7, "blame": 0.2, "tip": 0.05})
+    np.testing.assert_allclose((weights * truth).sum(axis=0) / weights.sum(axis=0), [0.7, 0.2, 0.05])
+    np.testing.assert_allclose(weights.mean(axis=0), 1.0)
+    found = calibration.fit(logits, truth, weights, Form(False, True))
+    means = np.average(found.probabilities(logits), axis=0, weights=weights)
+    np.testing.assert_allclose(means, [0.7, 0.2, 0.05], atol=1e-3)
+
+
+def test_the_form_is_chosen_for_two_labels_too_where_a_text_may_have_both():
+    logits, truth = several(2000, [0.3, 2.0], [0.0, 0.0], seed=6)
+    form, losses = rules.choose_form(logits, truth, np.ones(truth.shape), np.arange(2000))
+    assert form.has_slopes
+    assert losses["vector scaling"] < losses["bias-corrected temperature scaling"]
+
+
+def test_a_frequent_label_has_its_own_threshold_and_rare_ones_share_the_best_for_them_together():
+    lot = np.random.default_rng(7)
+    truth = lot.random((500, 4)) < np.array([0.4, 0.02, 0.02, 0.0])
+    probabilities = np.clip(0.1 + 0.4 * truth + lot.normal(0, 0.1, truth.shape), 0.01, 0.99)
+    config = CalibrateConfig(min_per_label=15)
+    assert 15 <= truth[:, 1:].sum() < 45
+    assert truth[:, 1:3].sum(axis=0).max() < 15
+    found = rules.choose_rule(probabilities, truth, np.ones(truth.shape), many_card(("a", "b", "c", "d")), config)
+    own = rules.choose_threshold(probabilities[:, 0], truth[:, 0], np.ones(500), config)
+    pooled = rules.choose_threshold(probabilities[:, 1:].ravel(), truth[:, 1:].ravel(), np.ones(1500), config)
+    assert found.thresholds.tolist() == [own, pooled, pooled, pooled]
+    scarce = CalibrateConfig(min_per_label=60)  # even together the three have fewer
+    whole = rules.choose_threshold(probabilities.ravel(), truth.ravel(), np.ones(2000), scarce)
+    thresholds = rules.choose_thresholds(probabilities, truth, np.ones(truth.shape), scarce)
+    assert (
+        thresholds.tolist()
+        == [rules.choose_threshold(probabilities[:, 0], truth[:, 0], np.ones(500), scarce)] + [whole] * 3
+    )
+
+
+def test_a_threshold_is_chosen_at_the_true_share_of_its_label():
+    logits, truth = several(4000, [1.0, 1.0], [0.0, 0.0], seed=8)
+    card, config = many_card(("a", "b")), CalibrateConfig()
+    plain = rules.choose_rule(calibration.sigmoid(logits), truth, np.ones(truth.shape), card, config)
+    weights = rules.prior_weights(truth, LabelSpace(("a", "b"), is_many=True), {"a": 0.5, "b": 0.05})
+    rarer = rules.choose_rule(calibration.sigmoid(logits), truth, weights, card, config)
+    assert rarer.thresholds[1] > plain.thresholds[1] + 0.2
+    assert rarer.thresholds[0] == pytest.approx(plain.thresholds[0], abs=0.05)
+
+
+def test_one_label_that_sets_enough_texts_apart_is_enough_where_there_may_be_several():
+    truth = np.zeros((50, 3), dtype=bool)
+    truth[:48, 0], truth[:12, 1] = True, True  # praise is nearly everywhere, but blame sets 12 texts from 38
+    rules.require_labels(truth, MANY, many_card(KINDS.names), 10)
+    with pytest.raises(TooFewLabels, match="got 12 of 'blame'"):
+        rules.require_labels(truth, MANY, many_card(KINDS.names), 20)
+    truth[48:, 0] = True
+    stated = many_card(KINDS.names, "prior: {praise: 0.7, blame: 0.2, tip: 0.1}")
+    with pytest.raises(TooFewLabels, match="got none of 'tip', 'not praise'"):
+        rules.require_labels(truth, MANY, stated, 10)
+
+
+def many_card(labels, more=""):
+    return parse_card(make_card(labels=labels, more=more, is_many=True))

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
-from tests.nights import prediction, put_segment
+from tests.nights import of_several, prediction, put_segment
 from understudy.cli.main import app
 from understudy.errors import BadInput, BadSetting, IndexFailed
 from understudy.runtime.shell import execute
@@ -67,6 +67,20 @@ def test_a_night_is_indexed_and_searched(index, store, tmp_path):
     assert found == "2026-11-02  tip  0.75  a  Ask for a late checkout.\n"
     (line,) = invoke("search", "breakfast", "--json", "--store", store.uri).splitlines()
     assert json.loads(line)["id"] == "b"
+
+
+def test_a_night_of_several_labels_is_found_by_each_and_says_how_many_texts_have_none(index, store):
+    put_segment(store, [of_several("a", ["praise", "tip"]), of_several("b", ["tip"]), of_several("c", [])])
+    index()
+    done = CliRunner().invoke(app, ["search", "late", "--store", store.uri])
+    assert done.stdout.splitlines() == [
+        "2026-11-02  praise, tip  0.75  a  Ask for a late checkout.",
+        "2026-11-02  tip  0.75  b  Ask for a late checkout.",
+        "2026-11-02  none of the labels  0.75  c  Ask for a late checkout.",
+    ]
+    assert done.stderr == "3 texts found (2 'tip', 1 'praise', 1 none of the labels).\n"
+    (line,) = invoke("search", "--label", "[]", "--json", "--store", store.uri).splitlines()
+    assert (json.loads(line)["id"], json.loads(line)["label"]) == ("c", [])
 
 
 def test_a_night_that_was_not_indexed_is_added_by_the_next(index, store):

@@ -12,11 +12,12 @@ import click
 from understudy.data.limits import MOST_PREDICT_BYTES
 from understudy.errors import BadInput
 from understudy.model.cascade import FIRST, STUDENT
-from understudy.model.decision import runner_up
+from understudy.model.decision import told
 from understudy.model.scoring import Bundle
 from understudy.steps.infer.config import InferConfig
 from understudy.store.registry import fetch_bundle
 from understudy.store.storage import open_store
+from understudy.task import label_sets
 from understudy.text.context import preceding, seen
 from understudy.text.numbers import count
 
@@ -32,9 +33,9 @@ class Prediction:
     Attributes:
         text: the text.
         label: by the bundle's rule: the positive label when its probability reaches the threshold, else the most
-            probable other label.
-        probability: of `label`, calibrated.
-        runner_up: the likeliest of the other labels.
+            probable other label. Where a text may have several, the set of them as `label_sets.written` writes it.
+        probability: of `label`, calibrated; of several the lowest one's, of none 1 less the likeliest one's.
+        runner_up: the likeliest of the other labels; None where the text has all.
         runner_up_probability: of that.
         threshold: probability at or above which a text gets the positive label; None where no label has one.
         version: the bundle's.
@@ -46,8 +47,8 @@ class Prediction:
     text: str
     label: str
     probability: float
-    runner_up: str
-    runner_up_probability: float
+    runner_up: str | None
+    runner_up_probability: float | None
     threshold: float | None
     version: str
     stage: str
@@ -86,14 +87,15 @@ def command(
 
     A line holds the label and its probability, the runner-up and its probability, and the text. A blank line, and any
     other that cannot be labelled, keeps its place as "-" with the reason, and is counted at the end. A text is labelled
-    as it is given, also where the card splits texts into sentences.
+    as it is given, also where the card splits texts into sentences. Where a text may have several labels, the
+    probability is the lowest one's, the runner-up the likeliest label not given, and JSON has a list of labels.
     """
     given = read_texts(texts, file)
     opened = open_bundle(store, bundle)
     click.echo(introduction(opened), err=True)
     predictions = predict(opened, given, context=context_of(opened, turns), with_all=with_all)
     for prediction in predictions:
-        click.echo(json_line(prediction) if as_json or with_all else line(prediction, opened))
+        click.echo(json_line(prediction, opened) if as_json or with_all else line(prediction, opened))
     if remark := left_out(predictions):
         click.echo(remark, err=True)
 
@@ -200,28 +202,34 @@ def predict(
 
 def _labelled(bundle: Bundle, texts: Sequence[str], context: str, *, with_all: bool) -> list[Prediction]:
     probabilities, _, is_settled = bundle.score([seen(context, text) for text in texts])
-    chosen = bundle.choose(probabilities)
-    names, others = bundle.space.names, runner_up(probabilities, chosen)
+    chosen, names = bundle.choose(probabilities), bundle.space.names
+    columns = (bundle.space.named(chosen), *(column.tolist() for column in told(probabilities, chosen)))
     return [
         Prediction(
             text=text,
-            label=names[label],
-            probability=float(row[label]),
-            runner_up=names[other],
-            runner_up_probability=float(row[other]),
+            label=label,
+            probability=own,
+            runner_up=names[other] if other >= 0 else None,
+            runner_up_probability=second if other >= 0 else None,
             threshold=bundle.rule.threshold,
             version=bundle.version,
             stage=FIRST if settled else STUDENT,
             is_rehearsal=bundle.is_rehearsal,
             probabilities=dict(zip(names, row.tolist(), strict=True)) if with_all else None,
         )
-        for text, label, other, row, settled in zip(texts, chosen, others, probabilities, is_settled, strict=True)
+        for text, label, own, other, second, row, settled in zip(
+            texts, *columns, probabilities, is_settled, strict=True
+        )
     ]
 
 
 def introduction(bundle: Bundle) -> str:
     """Say once what answers: version, rule, and whether it learned from a rehearsal."""
     rehearsal = " It learned from a rehearsal teacher." if bundle.is_rehearsal else ""
+    if bundle.rule.thresholds is not None:
+        lowest, highest = bundle.rule.thresholds.min(), bundle.rule.thresholds.max()
+        each = f"each of {count(len(bundle.space), 'label')} from a threshold of its own upwards"
+        return f"{bundle.version}: {each} ({lowest:.3f} to {highest:.3f}).{rehearsal}"
     if bundle.rule.threshold is not None:
         return f"{bundle.version}: '{bundle.space.positive}' from {bundle.rule.threshold:.3f} upwards.{rehearsal}"
     by = "likeliest" if bundle.rule.costs is None else "cheapest to be wrong with"
@@ -230,21 +238,25 @@ def introduction(bundle: Bundle) -> str:
 
 def line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
     """Return a prediction as a line to read: label and probability, runner-up and probability, and the text."""
-    width = min(WIDEST, max(map(len, bundle.space.names)))
+    space = bundle.space
+    width = min(WIDEST, max(map(len, space.names)))
     if isinstance(prediction, Unlabelled):
         return f"{NO_LABEL:<{width}}  ({prediction.reason})"
     text = " ".join(prediction.text.split())
-    named = ((prediction.label, prediction.probability), (prediction.runner_up, prediction.runner_up_probability))
-    first, second = (f"{name:<{width}} {probability:.3f}" for name, probability in named)
-    return f"{first}  ({second})  {text}"
+    first = f"{space.words(prediction.label):<{width}} {prediction.probability:.3f}"
+    if prediction.runner_up is None or prediction.runner_up_probability is None:
+        return f"{first}  {text}"
+    return f"{first}  ({prediction.runner_up:<{width}} {prediction.runner_up_probability:.3f})  {text}"
 
 
-def json_line(prediction: Prediction | Unlabelled) -> str:
+def json_line(prediction: Prediction | Unlabelled, bundle: Bundle) -> str:
     """Return a prediction as one line of JSON; `reason` says why there is no label."""
     if isinstance(prediction, Unlabelled):
         nothing = dict.fromkeys(["label", "probability", "runner_up", "runner_up_probability"])
         return json.dumps({"text": prediction.text[:1000], **nothing, "reason": prediction.reason}, ensure_ascii=False)
     said = asdict(prediction)
+    if bundle.space.is_many:
+        said["label"] = label_sets.read(prediction.label)
     if prediction.probabilities is None:
         del said["probabilities"]
     return json.dumps(said, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -9,6 +10,7 @@ from understudy.search import opening
 from understudy.search import query as queries
 from understudy.search.query import Answer, Query
 from understudy.store.storage import Store, open_store
+from understudy.task import label_sets
 from understudy.text.numbers import clip, count
 
 WIDTH = 110
@@ -18,7 +20,7 @@ FACETS = 5  # labels whose number of texts is told
 @click.command("search")
 @click.argument("words", nargs=-1)
 @click.option("--store", required=True, help="Folder or s3://bucket/prefix whose nights are searched.")
-@click.option("--label", help="Only texts with this label.")
+@click.option("--label", help="Only texts with this label; [] for those with none, where a text may have several.")
 @click.option(
     "--since", metavar="DAY", help="Only texts written since 2026-11-01, say; one without a time counts from its night."
 )
@@ -30,7 +32,7 @@ def command(
     """Find labelled texts that hold all of WORDS; words in double quotes must stand side by side.
 
     A line holds the day, the label and its probability, the text's id and the text. At the end stands how many texts
-    were found, by label.
+    were found, by label; a text that has several counts for each.
     """
     answer = search(open_store(store), queries.parse(" ".join(words), label, since, limit))
     for line in lines(answer, as_json=as_json):
@@ -63,6 +65,7 @@ def summary(answer: Answer) -> str:
     shown, labels = len(answer.documents), list(answer.labels.items())
     facets = [f"{number:,} '{label}'" for label, number in labels[:FACETS]]
     facets += [f"{count(len(labels) - FACETS, 'label')} more"] if len(labels) > FACETS else []
+    facets += [f"{answer.without:,} {label_sets.NO_LABEL}"] if answer.without else []
     more = f", the newest {shown:,} shown; --limit shows more" if shown < answer.total else ""
     by_label = f" ({', '.join(facets)})" if facets else ""
     return f"{count(answer.total, 'text')} found{by_label}{more}."
@@ -70,7 +73,12 @@ def summary(answer: Answer) -> str:
 
 def _line(found: Mapping[str, object]) -> str:
     day, text = str(found["when"])[:10], clip(str(found["text"]), WIDTH)
-    return f"{day}  {found['label']}  {found['probability']:.2f}  {found['id']}  {text}"
+    label = found["label"] if isinstance(found["label"], str) else _words(found["label"])
+    return f"{day}  {label}  {found['probability']:.2f}  {found['id']}  {text}"
+
+
+def _words(labels: Any) -> str:
+    return ", ".join(labels) or label_sets.NO_LABEL
 
 
 def _json_line(found: Mapping[str, object]) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.model.engine import Floats, Integers
-from understudy.task.labels import LabelSpace
+from understudy.model.engine import Floats
+from understudy.task.labels import Codes, LabelSpace
 
 LARGEST_LOG_ODDS = 500.0
 
@@ -124,26 +124,30 @@ def odds_of(logits: Floats, space: LabelSpace) -> Floats:
     return np.stack([log_odds(logits, label) for label in space.sides], axis=1)
 
 
-def fit(logits: Floats, truth: Integers, weights: Floats, form: Form) -> Calibrator:
+def fit(logits: Floats, truth: Codes, weights: Floats, form: Form) -> Calibrator:
     """Fit a calibrator by maximum likelihood.
 
     Biases follow changed shares of the labels, which a temperature alone cannot. Targets are smoothed as if one more
     text beside those of all but the commonest label had its label by lot: perfectly separated scores still give finite
-    slopes, and the mean probability of each label stays its weighted share where there are biases.
+    slopes, and the mean probability of each label stays its weighted share where there are biases. Where a text may
+    have several labels this is so of each one's yes and no, and all are fitted together: rare labels lean on the slope
+    that they share.
 
     Args:
         logits: uncalibrated, shape (texts, labels).
-        truth: human labels, columns, shape (texts,).
-        weights: of the texts, shape (texts,).
+        truth: human labels, as `LabelSpace.codes` has them.
+        weights: of the texts, shape (texts,); of each label's, shape (texts, labels), where a text may have several.
         form: what the calibrator may be like.
     """
     from scipy.optimize import minimize
 
-    scores, labels = centred(logits), logits.shape[1]
+    is_many = truth.ndim == 2
+    scores, labels = np.array(logits if is_many else centred(logits), dtype=np.float64), logits.shape[1]
     scale = float(scores.std()) or 1.0  # so that slopes are about 1, whatever the student's logits are like
     scores /= scale
     targets = smoothed_targets(truth, weights, labels)
-    shares = weights / weights.sum()
+    shares = weights / weights.sum(axis=0)
+    likelihood = _of_each if is_many else _of_one
     cost = form.ridge / len(truth)
 
     def unpacked(numbers: Floats) -> tuple[Floats, Floats, Floats]:
@@ -152,11 +156,7 @@ def fit(logits: Floats, truth: Integers, weights: Floats, form: Form) -> Calibra
 
     def loss(numbers: Floats) -> tuple[float, Floats]:
         slopes, biases, own = unpacked(numbers)
-        z = slopes * scores + biases
-        top = z.max(axis=1, keepdims=True)
-        total = np.log(np.exp(z - top).sum(axis=1, keepdims=True)) + top
-        value = float(shares @ (targets * (total - z)).sum(axis=1))
-        wrong = shares[:, None] * (np.exp(z - total) - targets)
+        value, wrong = likelihood(slopes * scores + biases, targets, shares)
         of_slopes, of_biases = (wrong * scores).sum(axis=0), wrong.sum(axis=0)
         parts = [np.array([of_slopes.sum()])]
         if form.has_slopes:
@@ -171,20 +171,42 @@ def fit(logits: Floats, truth: Integers, weights: Floats, form: Form) -> Calibra
     start[0] = 1.0
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-9})
     slopes, biases, _ = unpacked(found.x)
-    return Calibrator(slopes / scale, biases - biases.mean())
+    return Calibrator(slopes / scale, biases if is_many else biases - biases.mean(), is_many)
 
 
-def smoothed_targets(truth: Integers, weights: Floats, labels: int) -> Floats:
+def _of_one(z: Floats, targets: Floats, shares: Floats) -> tuple[float, Floats]:
+    """Return the mean of -ln softmax of the targets, and its slope by each of the scaled logits."""
+    top = z.max(axis=1, keepdims=True)
+    total = np.log(np.exp(z - top).sum(axis=1, keepdims=True)) + top
+    value = float(shares @ (targets * (total - z)).sum(axis=1))
+    return value, shares[:, None] * (np.exp(z - total) - targets)
+
+
+def _of_each(z: Floats, targets: Floats, shares: Floats) -> tuple[float, Floats]:
+    """Return the sum over labels of the mean of -ln sigmoid of the targets, and its slope by each scaled logit."""
+    value = float((shares * (np.logaddexp(0.0, z) - targets * z)).sum())
+    return value, shares * (sigmoid(z) - targets)
+
+
+def smoothed_targets(truth: Codes, weights: Floats, labels: int) -> Floats:
     """Targets in (0, 1) whose weighted mean is the weighted share of each label, shape (texts, labels).
 
     Args:
-        truth: human labels, columns, shape (texts,).
-        weights: of the texts, shape (texts,).
+        truth: human labels, as `LabelSpace.codes` has them.
+        weights: of the texts, shape (texts,), or of each label's, shape (texts, labels).
         labels: how many there are.
 
     >>> smoothed_targets(np.array([1, 1, 0, 0]), np.array([0.5, 0.5, 1.5, 1.5]), 2)[:, 1].round(3)
     array([0.75 , 0.75 , 0.083, 0.083])
+    >>> smoothed_targets(np.array([[True], [True], [False], [False]]), np.ones((4, 1)), 1)[:, 0].round(3)
+    array([0.833, 0.833, 0.167, 0.167])
     """
+    if truth.ndim == 2:
+        own = truth.astype(np.float64)
+        shares = (weights * own).sum(axis=0) / weights.sum(axis=0)
+        commonest = np.maximum(own.sum(axis=0), (1 - own).sum(axis=0))
+        doubts = 1 / (len(truth) - commonest + 1)
+        return np.asarray((1 - doubts) * own + doubts * shares)
     shares = np.bincount(truth, weights=weights, minlength=labels) / weights.sum()
     doubt = 1 / (len(truth) - int(np.bincount(truth).max()) + 1)
     return np.asarray((1 - doubt) * np.eye(labels)[truth] + doubt * shares)

@@ -1,7 +1,7 @@
 """Decide on a label from calibrated probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,16 +65,71 @@ class DecisionRule:
     def of_record(cls, record: dict[str, Any]) -> "DecisionRule":
         """Read it from JSON that `store.bundles.DecisionSettings` has checked."""
         costs = record["costs"]
-        numbers = (None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds")))
+        numbers = (
+            None if rows is None else np.asarray(rows, dtype=float) for rows in (costs, record.get("thresholds"))
+        )
         return cls(record["label"], record["threshold"], *numbers)
 
 
-def runner_up(probabilities: Floats, chosen: Integers) -> Integers:
-    """Column of the likeliest label beside the one that each text gets, shape (texts,).
+def chances(probabilities: Floats, chosen: Codes) -> Floats:
+    """Return the probability of what each text is labelled, shape (texts,).
+
+    Where a text may have several labels, it is the lowest of those that it gets, and of a text that gets none what its
+    likeliest label leaves of 1.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        chosen: codes of the labels that texts get.
+
+    >>> chances(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
+    [0.2]
+    >>> chances(np.array([[0.9, 0.6], [0.1, 0.25]]), np.array([[True, True], [False, False]])).tolist()
+    [0.6, 0.75]
+    """
+    if chosen.ndim == 1:
+        return np.asarray(probabilities[np.arange(len(chosen)), chosen])
+    lowest = np.where(chosen, probabilities, 1.0).min(axis=1)
+    return np.asarray(np.where(chosen.any(axis=1), lowest, 1.0 - probabilities.max(axis=1)))
+
+
+def runner_up(probabilities: Floats, chosen: Codes) -> Integers:
+    """Return the column of each text's likeliest label but those that it gets, shape (texts,); -1 where it gets all.
 
     >>> runner_up(np.array([[0.5, 0.3, 0.2]]), np.array([2])).tolist()
     [0]
+    >>> runner_up(np.array([[0.9, 0.6], [0.9, 0.6]]), np.array([[True, False], [True, True]])).tolist()
+    [1, -1]
     """
-    others = np.array(probabilities, dtype=np.float64)
-    others[np.arange(len(others)), chosen] = -np.inf
-    return np.asarray(others.argmax(axis=1), dtype=np.int64)
+    is_chosen = chosen if chosen.ndim == 2 else np.arange(probabilities.shape[1]) == chosen[:, None]
+    others = np.where(is_chosen, -np.inf, probabilities)
+    return np.where(is_chosen.all(axis=1), -1, others.argmax(axis=1))
+
+
+class Told(NamedTuple):
+    """What is told beside the labels that texts get; shape (texts,).
+
+    Attributes:
+        probability: of what each text is labelled.
+        runner_up: column of the likeliest label that it does not get; -1 where it gets all.
+        runner_up_probability: of that; nan where there is none.
+    """
+
+    probability: Floats
+    runner_up: Integers
+    runner_up_probability: Floats
+
+
+def told(probabilities: Floats, chosen: Codes) -> Told:
+    """Say how sure the labels are that texts get, and which one comes next.
+
+    Args:
+        probabilities: calibrated, shape (texts, labels).
+        chosen: codes of the labels that texts get.
+
+    >>> found = told(np.array([[0.9, 0.6], [0.9, 0.6]]), np.array([[True, False], [True, True]]))
+    >>> found.runner_up.tolist(), found.runner_up_probability.tolist()
+    ([1, -1], [0.6, nan])
+    """
+    others = runner_up(probabilities, chosen)
+    second = np.take_along_axis(probabilities, np.maximum(others, 0)[:, None], axis=1)[:, 0]
+    return Told(chances(probabilities, chosen), others, np.where(others < 0, np.nan, second))

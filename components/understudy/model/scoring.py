@@ -120,7 +120,7 @@ class Bundle:
 
     def student_probabilities(self, texts: Sequence[str]) -> Floats:
         """Return what the student alone says, also of texts that the first stage settles; shape (texts, labels)."""
-        return self.calibrator.probabilities(self.graph.logits(texts))
+        return self._calibrated(self.graph.logits(texts))
 
     def score(self, texts: Sequence[str]) -> Scored:
         """Label texts: the first stage settles what it may, the student reads the rest."""
@@ -139,8 +139,16 @@ class Bundle:
             is_settled = self.cascade.settles(scores)
             probabilities[is_settled] = self.cascade.probabilities(scores[is_settled])
         left = np.flatnonzero(~is_settled)
-        probabilities[left] = self.calibrator.probabilities(self.graph.logits_of(tokens, left))
+        probabilities[left] = self._calibrated(self.graph.logits_of(tokens, left))
         return probabilities, tokens.windows, is_settled
+
+    def _calibrated(self, logits: Floats) -> Floats:
+        """Return probabilities, shape (texts, labels), of which what a night keeps says the same labels again.
+
+        Where a text may have several labels it keeps all of them, as 32-bit floats.
+        """
+        found = self.calibrator.probabilities(logits)
+        return found.astype(np.float32).astype(np.float64) if self.space.is_many else found
 
     def choose(self, probabilities: Floats) -> Codes:
         """Codes of the labels that texts get by the bundle's rule, as `LabelSpace` has them."""

@@ -17,7 +17,7 @@ from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST
 from understudy.store import codecs, layout, segments
-from understudy.store.predictions import FORGOTTEN
+from understudy.store.predictions import FORGOTTEN, count_labels
 from understudy.store.segments import Part, Rewrite, ShardRecord
 from understudy.store.storage import Beaten, Store, contend, update
 from understudy.text.numbers import count
@@ -196,7 +196,7 @@ def _counted(data: bytes, where: str) -> _Counted:
     table = segments.parse(data, where)
     settled, unread = int((table["stage"] == FIRST).sum()), count_unread(table["time"].drop_nulls())
     numbers = Counter(rows=len(table), source_rows=_source_rows(table), settled=settled, unread_times=unread)
-    return _Counted(numbers, Counter(table["label"].to_list()))
+    return _Counted(numbers, count_labels(table))
 
 
 def _source_rows(table: pl.DataFrame) -> int:

@@ -6,7 +6,8 @@ import polars as pl
 
 from understudy.data.times import moment_of
 from understudy.errors import BadArtifact
-from understudy.store.predictions import PREDICTIONS
+from understudy.store.predictions import PREDICTIONS, is_of_several
+from understudy.task import label_sets
 
 FIELDS = (*PREDICTIONS.names(), "when")
 DOCUMENT_ID, DOCUMENT_VERSION = "document_id", "document_version"
@@ -24,6 +25,7 @@ def documents(predictions: pl.DataFrame, card_name: str, where: str = "") -> pl.
 
     Returns:
         columns document_id, document_version, those of PREDICTIONS, and `when`; of an id that stands twice the last.
+        Where a text may have several labels, `label` is a list of them.
 
     Raises:
         BadArtifact: a column is missing.
@@ -32,6 +34,9 @@ def documents(predictions: pl.DataFrame, card_name: str, where: str = "") -> pl.
     if missing:
         raise BadArtifact(f"A segment of predictions must have all columns, got none of {missing} ({where}).")
     table = predictions.select(PREDICTIONS.names()).cast(PREDICTIONS)
+    if is_of_several(predictions):
+        sets = [label_sets.read(labels) for labels in table["label"]]
+        table = table.with_columns(pl.Series("label", sets, dtype=pl.List(pl.String())))
     return table.with_columns(
         pl.Series(DOCUMENT_ID, [document_id(card_name, name) for name in table["id"]], dtype=pl.String),
         pl.Series(DOCUMENT_VERSION, _versions(table), dtype=pl.Int64),

@@ -25,7 +25,7 @@ from understudy.search.backend import Taken
 from understudy.search.bulk import Sender, patience_of
 from understudy.search.connection import explained, is_busy, open_client
 from understudy.search.documents import FIELDS
-from understudy.search.query import Answer, Query
+from understudy.search.query import NO_LABEL, Answer, Query
 from understudy.search.settings import IndexConfig
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
@@ -56,6 +56,10 @@ FIELD_TYPES: dict[str, dict[str, Any]] = {
     "scored_at": {"type": "date"},
 }
 MAPPING: dict[str, Any] = {"dynamic": "strict", "properties": {name: FIELD_TYPES[name] for name in FIELDS}}
+FACETS: dict[str, Any] = {
+    "labels": {"terms": {"field": "label", "size": MOST_LABELS}},
+    "without": {"missing": {"field": "label"}},
+}
 PRIORITY = 500
 PAGE = 5000
 NAMES_AT_ONCE = 1000  # ids or groups of one query: of 4,096 characters each, far below what the server takes
@@ -134,7 +138,7 @@ class ElasticIndex:
         """Find documents through the alias, newest first."""
         filters: list[dict[str, Any]] = []
         if query.label is not None:
-            filters.append({"term": {"label": query.label}})
+            filters.append(_with_label(query.label))
         if query.since is not None:
             filters.append({"range": {"when": {"gte": query.since.isoformat()}}})
         phrases = [{"match_phrase": {"text": phrase}} for phrase in query.phrases]
@@ -147,17 +151,18 @@ class ElasticIndex:
                         sort=[{"when": "desc"}, {"id": "asc"}],
                         size=query.limit,
                         track_total_hits=True,
-                        aggs={"labels": {"terms": {"field": "label", "size": MOST_LABELS}}},
+                        aggs=FACETS,
                     )
                 )
             except elasticsearch.NotFoundError as error:
                 raise self._empty() from error
             hits = found["hits"]
-            buckets = found["aggregations"]["labels"]["buckets"]
+            facets = found["aggregations"]
             return Answer(
                 int(hits["total"]["value"]),
                 [dict(hit["_source"]) for hit in hits["hits"]],
-                {str(bucket["key"]): int(bucket["doc_count"]) for bucket in buckets},
+                {str(bucket["key"]): int(bucket["doc_count"]) for bucket in facets["labels"]["buckets"]},
+                int(facets["without"]["doc_count"]),
             )
 
     def count(self) -> int:
@@ -272,6 +277,14 @@ class ElasticIndex:
             f"Elasticsearch must hold the card's index, got none ({self.alias} at {self.url}). Fill it: understudy "
             "index --from-store."
         )
+
+
+def _with_label(label: str) -> dict[str, Any]:
+    """Ask for texts with a label, be it one of several; an empty list of labels is no field there."""
+    own = {"term": {"label": label}}
+    if label != NO_LABEL:
+        return own
+    return {"bool": {"should": [own, {"bool": {"must_not": {"exists": {"field": "label"}}}}]}}
 
 
 def _parts(names: Collection[str], most: int) -> Iterator[list[str]]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from understudy.errors import BadSetting
+from understudy.task import label_sets
 
 PHRASE = re.compile(r'"([^"]*)"|(\S+)')
 MOST_RESULTS = 10_000
+NO_LABEL = label_sets.written(())  # asks for texts that may have several labels, and have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Query:
 
     Attributes:
         phrases: each must occur in the text, its words side by side; none: every text.
-        label: of the texts; None for any.
+        label: of the texts, or one of several that they have; `NO_LABEL` for those that have none, None for any.
         since: first day (UTC) on which the text was written; None for any.
         limit: most texts to return, the newest first.
     """
@@ -30,11 +32,19 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an index found: how many texts in all, how many of each label, and the documents asked for."""
+    """What an index found.
+
+    Attributes:
+        total: how many texts.
+        documents: those asked for; where a text may have several labels, `label` is a list of them.
+        labels: texts of each label, the commonest first; a text that has several counts for each.
+        without: texts that have none, where they may have several.
+    """
 
     total: int
     documents: list[dict[str, object]]
     labels: Mapping[str, int] = field(default_factory=dict)
+    without: int = 0
 
 
 def parse(words: str, label: str | None = None, since: str | None = None, limit: int = 20) -> Query:

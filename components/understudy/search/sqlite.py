@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -14,9 +15,10 @@ import polars as pl
 from understudy.errors import IndexFailed
 from understudy.search.backend import Taken
 from understudy.search.documents import DOCUMENT_ID, DOCUMENT_VERSION, FIELDS
-from understudy.search.query import Answer, Query
+from understudy.search.query import NO_LABEL, Answer, Query
 from understudy.store.cache import open_database
 from understudy.store.tombstones import Forgotten
+from understudy.task import label_sets
 
 # Every statement is built from these names of our own.
 # ruff: noqa: S608
@@ -47,6 +49,8 @@ UPSERT = f"""INSERT INTO documents ({COLUMNS}) VALUES ({", ".join("?" * len(NAME
     WHERE excluded.{DOCUMENT_VERSION} >= documents.{DOCUMENT_VERSION}"""
 PAGE_CACHE_KIB = 128 * 1024
 CHECKPOINT_PAGES = 16_000  # 64 MB of log: 10% faster than the default of 4 MB at 300,000 documents
+# Of several labels of a text the list stands in `label` as a blob of JSON, which no label's name is.
+HAS_LABEL = """(label = ? OR (typeof(label) = 'blob' AND ? IN (SELECT value FROM json_each(CAST(label AS TEXT)))))"""
 STEM = "nullif(rtrim(id, '0123456789'), id)"  # of a sentence's id: all but its number
 SCHEMA_HASH = hashlib.sha256(SCHEMA.encode()).hexdigest()[:8]
 
@@ -79,7 +83,7 @@ class SqliteIndex:
         """Write documents in one transaction with the note that their segment was added."""
         with self._writing() as file:
             before = file.total_changes
-            written = file.executemany(UPSERT, documents.select(NAMES).iter_rows()).rowcount
+            written = file.executemany(UPSERT, _kept(documents).iter_rows()).rowcount
             if is_whole:
                 file.execute("INSERT OR IGNORE INTO segments VALUES (?)", (segment,))
         written = written if written >= 0 else file.total_changes - before
@@ -96,14 +100,14 @@ class SqliteIndex:
         columns = ", ".join(f'"{name}"' for name in FIELDS)
         with self._explained():
             labels = self._file.execute(
-                f"SELECT label, count(*) FROM documents{where} GROUP BY label ORDER BY count(*) DESC, label", values
+                f"SELECT label, count(*) FROM documents{where} GROUP BY label", values
             ).fetchall()
             rows = self._file.execute(
                 f'SELECT {columns} FROM documents{where} ORDER BY "when" DESC, id LIMIT ?',
                 (*values, query.limit),
             ).fetchall()
-        found = [dict(zip(FIELDS, row, strict=True)) for row in rows]
-        return Answer(sum(number for _, number in labels), found, dict(labels))
+        found = [{name: _read(cell) for name, cell in zip(FIELDS, row, strict=True)} for row in rows]
+        return Answer(sum(number for _, number in labels), found, *_facets(labels))
 
     def count(self) -> int:
         """Return how many documents there are."""
@@ -177,6 +181,29 @@ class SqliteIndex:
             ) from error
 
 
+def _kept(documents: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of the table; lists of labels as blobs of JSON."""
+    table = documents.select(NAMES)
+    if table["label"].dtype == pl.String():
+        return table
+    lists = [label_sets.written(labels).encode() for labels in table["label"].to_list()]
+    return table.with_columns(pl.Series("label", lists, dtype=pl.Binary()))
+
+
+def _read(cell: Any) -> Any:
+    return json.loads(cell) if isinstance(cell, bytes) else cell
+
+
+def _facets(counted: Sequence[tuple[Any, int]]) -> tuple[dict[str, int], int]:
+    """Return the texts of each label, the commonest first, and those that have none of several."""
+    each, without = Counter[str](), 0
+    for label, texts in counted:
+        names = _read(label)
+        each.update(dict.fromkeys([names] if isinstance(names, str) else names, texts))
+        without += 0 if names else texts
+    return dict(sorted(each.items(), key=lambda one: (-one[1], one[0]))), without
+
+
 def _delete(file: sqlite3.Connection, column: str, names: Collection[str]) -> int:
     statement = f"DELETE FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
     return file.execute(statement, (json.dumps(sorted(names)),)).rowcount if names else 0
@@ -184,13 +211,14 @@ def _delete(file: sqlite3.Connection, column: str, names: Collection[str]) -> in
 
 def _conditions(query: Query) -> tuple[str, list[Any]]:
     """Write a query's conditions as SQL with its values."""
-    conditions, values = [], []
+    conditions, values = [], list[Any]()
     if query.phrases:
         conditions.append("row IN (SELECT rowid FROM words WHERE words MATCH ?)")
         values.append(" AND ".join('"{}"'.format(phrase.replace('"', '""')) for phrase in query.phrases))
     if query.label is not None:
-        conditions.append("label = ?")
-        values.append(query.label)
+        is_none = query.label == NO_LABEL
+        conditions.append("label IN (?, ?)" if is_none else HAS_LABEL)
+        values += [query.label, query.label.encode() if is_none else query.label]
     if query.since is not None:
         conditions.append('"when" >= ?')
         values.append(query.since.isoformat())

@@ -168,6 +168,7 @@ def read_table(
     where: str,
     schema: "Mapping[str, Any] | None" = None,
     *,
+    maybe: "Mapping[str, Any] | None" = None,
     most_rows: int | None = None,
     what: str = READ,
     advice: str = RESTORE,
@@ -178,6 +179,7 @@ def read_table(
         source: the bytes as they lie there, or a path.
         where: the object's address, for the message.
         schema: columns to read, with their types; None for the table as it is.
+        maybe: columns to read too where the table has them.
         most_rows: refused before it is read when it says that it has more; a small file may claim any number.
         what: is read, as the message begins.
         advice: what to do when it is damaged.
@@ -192,7 +194,11 @@ def read_table(
     try:
         with scanned(source) as table:
             _require_form(table, schema, most_rows)
-            return table.collect() if schema is None else table.select(list(schema)).collect().cast(pl.Schema(schema))
+            if schema is None:
+                return table.collect()
+            there = set(table.collect_schema()) if maybe else ()
+            wanted = {**schema, **{name: kind for name, kind in (maybe or {}).items() if name in there}}
+            return table.select(list(wanted)).collect().cast(pl.Schema(wanted))
     except (pl.exceptions.PolarsError, OSError, ValueError, MemoryError) as error:
         raise unreadable("a Parquet table", _plain(error), where, what, advice) from error
 

@@ -11,7 +11,7 @@ manifest, so there is no second pointer that could go wrong.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -117,6 +117,7 @@ class Manifest:
         watermark: all that was consumed up to and including this night, by address.
         passed_over: how many files of the source were not read, since their names do not say how.
         passed_over_names: of the first of them.
+        labels_per_text: "many" where a text may have several labels, or none.
     """
 
     format: int
@@ -135,6 +136,12 @@ class Manifest:
     watermark: Mapping[Address, Consumed]
     passed_over: Count = 0
     passed_over_names: tuple[str, ...] = ()
+    labels_per_text: Literal["one", "many"] = "one"
+
+    @property
+    def is_many(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.labels_per_text == "many"
 
     @property
     def shard_names(self) -> list[str]:
@@ -230,8 +237,11 @@ def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]
 
 
 def as_bytes(manifest: Manifest) -> bytes:
-    """Write a manifest."""
-    return codecs.as_lines([asdict(manifest)])
+    """Write a manifest; it says how many labels a text may have only where that is not one."""
+    said = asdict(manifest)
+    if not manifest.is_many:
+        del said["labels_per_text"]
+    return codecs.as_lines([said])
 
 
 def parse(data: bytes, where: str) -> Manifest:

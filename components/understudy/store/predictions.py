@@ -3,7 +3,11 @@
 Needs polars only: the images that score and index have no dataframely. `segments.parse` checks what is read of it.
 """
 
+from collections import Counter
+
 import polars as pl
+
+from understudy.task import label_sets
 
 PREDICTIONS = pl.Schema(
     {
@@ -12,9 +16,9 @@ PREDICTIONS = pl.Schema(
         "time": pl.String(),  # the text's own, as the source writes it; null where it names none
         "text": pl.String(),
         "content": pl.String(),  # SHA-256 of the text, after the turns before it where the card has context, hex
-        "label": pl.String(),
-        "probability": pl.Float64(),  # of the label, calibrated
-        "runner_up": pl.String(),  # the likeliest of the other labels
+        "label": pl.String(),  # or the set of labels (`task/label_sets.py`), where a text may have several
+        "probability": pl.Float64(),  # of the label, calibrated; of several the lowest, of none 1 less the highest
+        "runner_up": pl.String(),  # the likeliest of the other labels; null for a text that has all
         "runner_up_probability": pl.Float64(),
         "threshold": pl.Float64(),  # probability at or above which a text gets the positive label; null where none has
         "version": pl.String(),  # of the bundle
@@ -27,6 +31,8 @@ PREDICTIONS = pl.Schema(
         "scored_at": pl.String(),  # UTC, when the night's manifest was made, so that a re-run gives the same bytes
     }
 )
+OF_EACH = "probabilities"  # a column more, where a text may have several labels: of each, in the card's order
+OF_SEVERAL = pl.Schema({**PREDICTIONS, OF_EACH: pl.List(pl.Float32())})
 REFUSED = pl.Schema(
     {
         "file": pl.String(),
@@ -39,3 +45,23 @@ REFUSED = pl.Schema(
     }
 )
 FORGOTTEN = "forgotten"  # the reason of a row that is no fault: somebody asked to forget its text
+
+
+def is_of_several(table: pl.DataFrame) -> bool:
+    """Whether predictions are of texts that may have several labels."""
+    return OF_EACH in table.columns
+
+
+def count_labels(table: pl.DataFrame) -> Counter[str]:
+    """Count predictions by label: of several labels of a text each counts, and none of them is no label.
+
+    >>> count_labels(pl.DataFrame({"label": ['["praise", "tip"]', '["tip"]', "[]"], "probabilities": [[0.9, 0.9]] * 3}))
+    Counter({'tip': 2, 'praise': 1})
+    """
+    counted = Counter(table["label"].to_list())
+    if not is_of_several(table):
+        return counted
+    each = Counter[str]()
+    for labels, texts in counted.items():
+        each.update(dict.fromkeys(label_sets.read(labels), texts))
+    return each

@@ -14,13 +14,14 @@ from understudy.errors import BadArtifact, StorageError
 from understudy.store import codecs, layout, manifests
 from understudy.store.manifests import Manifest
 from understudy.store.names import Digest, Version
-from understudy.store.predictions import PREDICTIONS
+from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS, is_of_several
 from understudy.store.storage import Store
+from understudy.task import label_sets
 
 MOST_GENERATIONS = 900_000
 MOST_ROWS = 20_000_000
 SEGMENT_READ, DELETE = "A segment of predictions", "Delete it, and run the night again."
-REQUIRED = ("id", "group", "text", "content", "label", "runner_up", "version", "date", "stage", "scored_at")
+REQUIRED = ("id", "group", "text", "content", "label", "version", "date", "stage", "scored_at")
 PROBABILITIES = ("probability", "runner_up_probability")
 MOST_CHARS = 2**31 - 1  # of a text: where a sentence lies is a 32-bit number in Elasticsearch
 Count = Annotated[int, Field(ge=0)]
@@ -158,15 +159,24 @@ def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
 def parse(data: bytes, where: str) -> pl.DataFrame:
     """Read a segment of predictions: all columns of PREDICTIONS, none of the values that no worker writes.
 
+    Where its texts may have several labels, it is all columns of OF_SEVERAL.
+
     Raises:
         BadArtifact: it is no readable Parquet, a column is missing or of another kind, a value that must be there is
-            not, a probability is none, or a sentence lies nowhere.
+            not, a probability or a set of labels is none, or a sentence lies nowhere.
     """
-    table = codecs.read_table(data, where, PREDICTIONS, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE)
-    nulls = [name for name in (*REQUIRED, "generation") if table[name].null_count()]
+    maybe = {OF_EACH: OF_SEVERAL[OF_EACH]}
+    table = codecs.read_table(
+        data, where, PREDICTIONS, maybe=maybe, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE
+    )
+    second = () if is_of_several(table) else ("runner_up",)
+    nulls = [name for name in (*REQUIRED, *second, "generation") if table[name].null_count()]
     if nulls:
         raise _damaged(f"a row without {nulls[0]}", where)
-    are_sound = all(is_probability(table[name]) for name in PROBABILITIES)
+    if is_of_several(table):
+        _require_sets(table, where)
+    known = table["runner_up_probability"].filter(table["runner_up"].is_not_null())
+    are_sound = is_probability(table["probability"]) and is_probability(known)
     if not (are_sound and is_probability(table["threshold"].drop_nulls())):
         raise _damaged("a probability that is no number in [0, 1]", where)
     if not table["generation"].is_between(0, MOST_GENERATIONS).all():
@@ -175,6 +185,42 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
         raise _damaged("a night that is no date", where)
     if not _are_places(table["start"], table["end"]):
         raise _damaged("a sentence that lies nowhere", where)
+    return table
+
+
+def _require_sets(table: pl.DataFrame, where: str) -> None:
+    """Refuse what no worker writes of texts that may have several labels.
+
+    Raises:
+        BadArtifact: the labels of a text are no set, or not every text has a probability of each label.
+    """
+    try:
+        for labels in table["label"].unique():
+            label_sets.read(labels)
+    except BadArtifact as error:
+        raise _damaged("labels of a text that are no set", where) from error
+    each = table[OF_EACH]
+    is_even = each.null_count() == 0 and each.list.len().n_unique() <= 1
+    if not (is_even and is_probability(each.explode())):
+        raise _damaged("a text without a probability in [0, 1] of each label", where)
+
+
+def require_kind(table: pl.DataFrame, labels: int, where: str, *, is_many: bool) -> pl.DataFrame:
+    """Return a segment that is of the kind its night is of.
+
+    Args:
+        table: the segment, by `parse`.
+        labels: how many there are.
+        where: of the segment.
+        is_many: a text of the night may have several of them.
+
+    Raises:
+        BadArtifact: it is of the other kind, or of another number of labels.
+    """
+    if is_of_several(table) != is_many:
+        raise _damaged("one of texts with another number of labels each", where)
+    if is_many and len(table) and table[OF_EACH].list.len().max() != labels:
+        raise _damaged("probabilities of other labels", where)
     return table
 
 

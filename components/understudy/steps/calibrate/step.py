@@ -11,8 +11,8 @@ import polars as pl
 from understudy.model import calibration
 from understudy.model.calibration import Calibrator
 from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage, largest_share
-from understudy.model.decision import DecisionRule
-from understudy.model.engine import Floats, Graph, Integers
+from understudy.model.decision import DecisionRule, chances
+from understudy.model.engine import Floats, Graph
 from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
@@ -24,7 +24,7 @@ from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.task.card import CARD_FILE, Card, load_card
-from understudy.task.labels import LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.seen import seen_of
@@ -77,9 +77,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     figures = _figures(probabilities, truth, weights, rule, space)
     figures |= {"settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
     figures |= {f"log_loss_{name.replace(' ', '_').replace('-', '_')}": loss for name, loss in losses.items()}
-    threshold = f"threshold {rule.threshold:.3f}, " if rule.threshold is not None else ""
     return Result(
-        headline=f"{threshold}{form.name}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
+        headline=f"{_threshold_words(rule)}{form.name}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
         f"first stage: {cut.reason}",
         metrics=figures,
         parameters={
@@ -152,9 +151,15 @@ def _reference(
         "group",
         "text",
         pl.Series("label", space.named(given)),
-        pl.Series("probability", probabilities[np.arange(len(given)), given]),
+        pl.Series("probability", chances(probabilities, given)),
     )
     return {"texts": len(split), **describe(table, space, probabilities, weights).as_record()}
+
+
+def _threshold_words(rule: DecisionRule) -> str:
+    if rule.thresholds is not None:
+        return f"thresholds {rule.thresholds.min():.3f} to {rule.thresholds.max():.3f}, "
+    return f"threshold {rule.threshold:.3f}, " if rule.threshold is not None else ""
 
 
 def _as_lists(calibrator: Calibrator) -> dict[str, list[float]]:
@@ -168,6 +173,7 @@ def _settings(
         "format": FORMAT,
         "labels": list(task.label_names),
         "positive_label": task.positive_label,
+        **({"labels_per_text": task.labels_per_text} if task.is_many else {}),  # others keep the hash that they had
         "calibrator": calibrator,
         "decision": rule.as_record(),
         "reference": reference,
@@ -192,18 +198,24 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
 
 
 def _figures(
-    probabilities: Floats, truth: Integers, weights: Floats, rule: DecisionRule, space: LabelSpace
+    probabilities: Floats, truth: Codes, weights: Floats, rule: DecisionRule, space: LabelSpace
 ) -> dict[str, float]:
-    """Measure the split itself: f1 and ece of the label looked for, else macro_f1 and ece of the label given."""
+    """Measure the split itself: f1 and ece of the label looked for, else macro_f1 and ece of the label given.
+
+    Where a text may have several labels ece is of each label of each text.
+    """
     given, own = rule.choose(probabilities), space.positive_index
-    if own is None:
-        confidence = probabilities[np.arange(len(given)), given]
+    if space.is_many:
+        by_label = [metrics.f1(*columns) for columns in zip(truth.T, given.T, weights.T, strict=True)]
+        found = {"macro_f1": float(np.nanmean(by_label))}
+        found["ece"] = metrics.ece(probabilities.ravel(), truth.ravel(), weights.ravel())
+    elif own is None:
         found = {"macro_f1": metrics.macro_f1(truth, given, weights, labels=len(space))}
-        found["ece"] = metrics.ece(confidence, given == truth, weights)
+        found["ece"] = metrics.ece(chances(probabilities, given), given == truth, weights)
     else:
         found = {"f1": metrics.f1(truth == own, given == own, weights)}
         found["ece"] = metrics.ece(probabilities[:, own], truth == own, weights)
     if rule.threshold is not None:
         found["threshold"] = rule.threshold
-    found["brier"] = metrics.brier(probabilities, truth, weights)
-    return {**found, "log_loss": metrics.log_loss(probabilities, truth, weights)}
+    found["brier"] = rules.weighted(metrics.brier, probabilities, truth, weights)
+    return {**found, "log_loss": rules.weighted(metrics.log_loss, probabilities, truth, weights)}

@@ -55,6 +55,8 @@ def make(
     Returns:
         what graphs.json says of it: `reason`, and where one was fitted its intercept and numbers of texts.
     """
+    if card.is_many:  # it settles one label in place of all others
+        return {"reason": "a text may have several labels"}
     texts = chosen(tables.read(pool, tables.Texts), config)
     kept = weighed(texts, learned_by(folder), card)
     is_fitted = ~texts["is_held_out"].to_numpy()

@@ -120,6 +120,7 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
         "generation": 0,
         "labels": bundle.space.names,
         "positive_label": bundle.space.positive,
+        "labels_per_text": card.labels_per_text,
     }
     looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
     manifest = next_manifest(None, looked, size, about)

@@ -13,12 +13,21 @@ from understudy.data.rows import Refusal, Row
 from understudy.data.times import count_unread
 from understudy.errors import BadArtifact
 from understudy.model.cascade import FIRST, STUDENT
-from understudy.model.decision import runner_up
+from understudy.model.decision import told
 from understudy.model.scoring import Bundle, Scored
 from understudy.stats import draw
-from understudy.store.predictions import FORGOTTEN, PREDICTIONS, REFUSED
+from understudy.store.predictions import (
+    FORGOTTEN,
+    OF_EACH,
+    OF_SEVERAL,
+    PREDICTIONS,
+    REFUSED,
+    count_labels,
+    is_of_several,
+)
 from understudy.store.segments import PROBABILITIES, ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
+from understudy.task.labels import LabelSpace
 from understudy.text.context import COLUMN, seen
 from understudy.text.numbers import count
 from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
@@ -37,7 +46,8 @@ KEYED = pl.Schema(
         "is_settled": pl.Boolean(),
     }
 )
-ANSWERED = KEYED.names()[2:]
+KEYS = KEYED.names()[:2]
+SCORED_OF_SEVERAL = ("content", OF_EACH, "windows", "stage")
 COUNTED = ("settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
 Place = tuple[int, int]  # of a sentence in its text: first character, and the one after its last
 SHOWN = 3  # labels in a headline
@@ -121,6 +131,17 @@ class Answer(NamedTuple):
     runner_up_probability: float
     windows: int
     is_settled: bool
+
+
+class OfEach(NamedTuple):
+    """What a bundle says of one text that may have several labels: the probability of each, from which all follows."""
+
+    probabilities: Sequence[float]
+    windows: int
+    is_settled: bool
+
+
+Answers = list[Answer | OfEach]
 
 
 def segments(rows: Iterable[Row | Refusal], most_texts: int, most_chars: int) -> Iterator[Segment]:
@@ -215,16 +236,17 @@ class Known:
     """What the same bundle has said before, by content; bounded, so a text that was forgotten is scored again.
 
     Args:
-        scored: table KEYED of other nights.
+        scored: table of other nights, by `keyed_schema`.
     """
 
     def __init__(self, scored: pl.DataFrame) -> None:
         ordered = scored.sort("first", "second").unique(["first", "second"], keep="first", maintain_order=True)
         self._first, self._second = ordered["first"].to_numpy(), ordered["second"].to_numpy()
-        self._answers = [ordered[name].to_numpy() for name in ANSWERED]
-        self._here: dict[str, Answer] = {}
+        self._kind: type[Answer | OfEach] = OfEach if is_of_several(scored) else Answer
+        self._answers = [ordered[name].to_numpy() for name in ordered.columns if name not in KEYS]
+        self._here: dict[str, Answer | OfEach] = {}
 
-    def find(self, content: str) -> Answer | None:
+    def find(self, content: str) -> Answer | OfEach | None:
         """Return the answer to a text; None when it is not known."""
         if (answer := self._here.get(content)) is not None:
             return answer
@@ -234,11 +256,11 @@ class Known:
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                return Answer(*(column[position].item() for column in self._answers))
+                return self._kind(*(column[position].tolist() for column in self._answers))
             position += 1
         return None
 
-    def learn(self, content: str, answer: Answer) -> None:
+    def learn(self, content: str, answer: Answer | OfEach) -> None:
         """Remember what was just scored; when that becomes too much, all of it is forgotten."""
         if len(self._here) >= MOST_REPEATED:
             self._here.clear()
@@ -254,7 +276,16 @@ def key_of(content: str) -> tuple[int, int]:
     return int(content[:16], 16), int(content[16:32], 16)
 
 
-def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[list[Answer], int]:
+def keyed_schema(space: LabelSpace) -> pl.Schema:
+    """Return the columns of what is remembered of texts, by `keyed`."""
+    if not space.is_many:
+        return KEYED
+    of_each = {OF_EACH: pl.Array(pl.Float32(), len(space))}
+    ends = {name: KEYED[name] for name in ("windows", "is_settled")}
+    return pl.Schema({name: KEYED[name] for name in KEYS} | of_each | ends)
+
+
+def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known: Known) -> tuple[Answers, int]:
     """Answer texts by the bundle; return also how many of them were scored: each content that is not known, once."""
     new = {content: text for text, content in zip(texts, contents, strict=True) if known.find(content) is None}
     found = given(require_answers(bundle.score(list(new.values())), len(new), bundle), bundle)
@@ -265,19 +296,12 @@ def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known
     return [answer for answer in every if answer is not None], len(new)
 
 
-def given(scored: Scored, bundle: Bundle) -> list[Answer]:
-    """Return the label that each text gets by the bundle's rule, with the runner-up."""
+def given(scored: Scored, bundle: Bundle) -> Answers:
+    """Return the label that each text gets by the bundle's rule, with the runner-up; of several what they follow from."""
+    if bundle.space.is_many:
+        return [OfEach(*cells) for cells in zip(*(column.tolist() for column in scored), strict=True)]
     chosen = bundle.choose(scored.probabilities)
-    others = runner_up(scored.probabilities, chosen)
-    place = np.arange(len(chosen))
-    columns = (
-        chosen,
-        scored.probabilities[place, chosen],
-        others,
-        scored.probabilities[place, others],
-        scored.windows,
-        scored.is_settled,
-    )
+    columns = (chosen, *told(scored.probabilities, chosen), scored.windows, scored.is_settled)
     return [Answer(*cells) for cells in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -304,7 +328,12 @@ def require_answers(scored: Scored, texts: int, bundle: Bundle) -> Scored:
     )
 
 
-def scored(table: pl.DataFrame, labels: Sequence[str], where: str) -> pl.DataFrame:
+def scored_columns(space: LabelSpace) -> tuple[str, ...]:
+    """Name the columns of predictions by which no text is scored twice."""
+    return SCORED_OF_SEVERAL if space.is_many else SCORED
+
+
+def scored(table: pl.DataFrame, space: LabelSpace, where: str) -> pl.DataFrame:
     """Check what a bundle scored in another night, which is read to score no text twice.
 
     Raises:
@@ -312,10 +341,9 @@ def scored(table: pl.DataFrame, labels: Sequence[str], where: str) -> pl.DataFra
             probability is no number in [0, 1].
     """
     try:
-        rows = table.select(SCORED).cast({name: PREDICTIONS[name] for name in SCORED})
+        rows = table.select(scored_columns(space)).cast({name: OF_SEVERAL[name] for name in scored_columns(space)})
         is_sound = (
-            all(is_probability(rows[name]) for name in PROBABILITIES)
-            and all(rows[name].is_in(list(labels)).fill_null(value=False).all() for name in ("label", "runner_up"))
+            _is_answered(rows, space)
             and bool(rows["content"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all())
             and not rows["windows"].null_count()
         )
@@ -326,10 +354,20 @@ def scored(table: pl.DataFrame, labels: Sequence[str], where: str) -> pl.DataFra
     return rows
 
 
+def _is_answered(rows: pl.DataFrame, space: LabelSpace) -> bool:
+    """Whether each row has labels of the bundle and their probabilities."""
+    if space.is_many:
+        sizes = rows[OF_EACH].list.len()
+        return bool((sizes == len(space)).fill_null(value=False).all()) and is_probability(rows[OF_EACH].explode())
+    return all(is_probability(rows[name]) for name in PROBABILITIES) and all(
+        rows[name].is_in(list(space.names)).fill_null(value=False).all() for name in ("label", "runner_up")
+    )
+
+
 def predicted(
     segment: Segment,
     contents: Sequence[str],
-    answered: Sequence[Answer],
+    answered: Answers,
     bundle: Bundle,
     about: Mapping[str, Any],
 ) -> pl.DataFrame:
@@ -342,7 +380,7 @@ def predicted(
         bundle: what answered.
         about: generation, date, scored_at.
     """
-    names, cells = bundle.space.names, [row.cells for row in segment.rows]
+    schema, cells = OF_SEVERAL if bundle.space.is_many else PREDICTIONS, [row.cells for row in segment.rows]
     places = segment.places if segment.places is not None else [(None, None)] * len(cells)
     columns = {
         "id": [cell["id"] for cell in cells],
@@ -350,19 +388,40 @@ def predicted(
         "time": [cell.get("time") for cell in cells],
         "text": [cell["text"] for cell in cells],
         "content": list(contents),
-        "label": [names[answer.label] for answer in answered],
-        "probability": [answer.probability for answer in answered],
-        "runner_up": [names[answer.runner_up] for answer in answered],
-        "runner_up_probability": [answer.runner_up_probability for answer in answered],
+        **_said(answered, bundle),
         "stage": [FIRST if answer.is_settled else STUDENT for answer in answered],
         "windows": [answer.windows for answer in answered],
         "start": [start for start, _ in places],
         "end": [end for _, end in places],
     }
     constant = {"threshold": bundle.rule.threshold, "version": bundle.version, **about}
-    table = pl.DataFrame(columns, schema_overrides={name: PREDICTIONS[name] for name in columns})
-    lits = [pl.lit(value, PREDICTIONS[name]).alias(name) for name, value in constant.items()]
-    return table.with_columns(lits).select(PREDICTIONS.names())
+    table = pl.DataFrame(columns, schema_overrides={name: schema[name] for name in columns})
+    lits = [pl.lit(value, schema[name]).alias(name) for name, value in constant.items()]
+    return table.with_columns(lits).select(schema.names())
+
+
+def _said(answered: Answers, bundle: Bundle) -> dict[str, Any]:
+    """Return the columns that say labels and probabilities."""
+    space, names = bundle.space, bundle.space.names
+    if not space.is_many:
+        labels = [answer for answer in answered if isinstance(answer, Answer)]
+        return {
+            "label": [names[answer.label] for answer in labels],
+            "probability": [answer.probability for answer in labels],
+            "runner_up": [names[answer.runner_up] for answer in labels],
+            "runner_up_probability": [answer.runner_up_probability for answer in labels],
+        }
+    of_each = [answer.probabilities for answer in answered if isinstance(answer, OfEach)]
+    probabilities = np.array(of_each, dtype=float).reshape(-1, len(space))
+    chosen = bundle.choose(probabilities)
+    own, others, second = told(probabilities, chosen)
+    return {
+        "label": space.named(chosen),
+        "probability": own,
+        "runner_up": [None if code < 0 else names[code] for code in others.tolist()],
+        "runner_up_probability": pl.Series(second).fill_nan(None),
+        OF_EACH: probabilities.tolist(),
+    }
 
 
 def checked(
@@ -404,7 +463,7 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
     return Tally(
         texts=len(table),
         source_rows=len(table) if segment.places is None else segment.source_rows,
-        labels=Counter(table["label"].to_list()),
+        labels=count_labels(table),
         refused=Counter(refusal.reason for refusal in segment.refusals),
         settled=settled,
         checked=drawn,
@@ -433,14 +492,15 @@ def refused(refusals: Sequence[Refusal]) -> pl.DataFrame:
 def keyed(scored: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     """Shorten what was scored, to hold many texts in memory: hashes to two numbers of 8 bytes, labels to columns."""
     content, columns = pl.col("content"), {name: index for index, name in enumerate(labels)}
-    coded = (pl.col(name).replace_strict(columns, return_dtype=pl.UInt16) for name in ("label", "runner_up"))
-    return scored.with_columns(*coded).select(
+    if is_of_several(scored):
+        said: list[Any] = [pl.col(OF_EACH).list.to_array(len(labels))]
+    else:
+        coded = [pl.col(name).replace_strict(columns, return_dtype=pl.UInt16) for name in ("label", "runner_up")]
+        said = [coded[0], "probability", coded[1], "runner_up_probability"]
+    return scored.select(
         content.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("first"),
         content.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64).alias("second"),
-        "label",
-        "probability",
-        "runner_up",
-        "runner_up_probability",
+        *said,
         pl.col("windows").cast(pl.Int32),
         (pl.col("stage") == FIRST).alias("is_settled"),
     )

@@ -17,7 +17,7 @@ from understudy.steps.infer.jobs import Job
 from understudy.steps.infer.rules import Known, Segment, Tally
 from understudy.store import codecs, layout, manifests, names, tombstones
 from understudy.store.folder import FolderStore
-from understudy.store.segments import find_record, parse
+from understudy.store.segments import find_record, parse, require_kind
 from understudy.store.storage import Beaten, Store, contend, prepare_store, update
 from understudy.store.tombstones import Forgotten
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -155,17 +155,17 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
 
 def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
-    most, labels = job.config.remembered_texts, job.bundle.space.names
+    most, space = job.config.remembered_texts, job.bundle.space
     listed = layout.SCORED.listed(job.store, version=job.manifest.bundle) if most else []
     keys = [key for key, fields in listed if fields["day"] != job.manifest.date]
-    parts, rows = [rules.KEYED.to_frame()], 0
+    parts, rows = [rules.keyed_schema(space).to_frame()], 0
     for key in reversed(keys):
         if rows >= most:
             break
         where = job.store.locate(key)
         with codecs.of_cache():
-            cached = rules.scored(codecs.read_table(job.store.read(key), where), labels, where)
-        parts.append(rules.keyed(cached.head(most - rows), labels))
+            cached = rules.scored(codecs.read_table(job.store.read(key), where), space, where)
+        parts.append(rules.keyed(cached.head(most - rows), space.names))
         rows += len(parts[-1])
     return pl.concat(parts)
 
@@ -180,7 +180,7 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
                 segment = rules.in_sentences(segment, job.language, forgotten)
             table, part, figures = _label(job, segment, known, forgotten)
             parts.append(part)
-            scored.append(table.select(rules.SCORED))
+            scored.append(table.select(rules.scored_columns(job.bundle.space)))
             tally += figures
             progress.advance(figures.source_rows + len(segment.refusals))
 
@@ -213,6 +213,7 @@ def _label(
         _without(job.store, refusals, forgotten, _read_refused)
 
     table, data = stored
+    require_kind(table, len(job.bundle.space), job.store.locate(key), is_many=job.bundle.space.is_many)
     if len(table) != len(segment.rows) and tombstones.read(job.store) == forgotten:  # else it is gone over again
         raise StorageError(
             f"A segment must hold each text that its night counts, got {len(table):,} of {len(segment.rows):,} "

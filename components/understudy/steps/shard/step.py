@@ -93,4 +93,5 @@ def _pinned(store: Store, current: Current) -> dict[str, Any]:
         "generation": current.generation,
         "labels": tuple(settings["labels"]),
         "positive_label": settings["positive_label"],
+        "labels_per_text": settings.get("labels_per_text", "one"),
     }
