@@ -272,6 +272,38 @@ def test_labels_in_another_case_or_with_other_blanks_are_the_cards_and_are_count
     assert set(label_store.read_all(open_store(desk.store), "hotel-tips")["label"]) == {"tip", "other"}
 
 
+# Files as they are
+
+
+def test_a_file_with_columns_of_its_own_names_is_read_by_the_card_or_the_command(desk):
+    desk.run()
+    before = desk.gold()
+    header = "message_id,body,category"
+    rows = [(f"r{i}", sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", header, rows)
+    desk.card(ingest={"min_per_label": 1}, columns={"id": "message_id", "text": "body", "label": "category"})
+    desk.run(texts=path, labels=path)
+    assert desk.gold().equals(before)
+    desk.card(ingest={"min_per_label": 1})
+    words = [f"--{name}={desk.out / name}" for name in OUTPUTS]
+    words += [f"--texts={path}", f"--labels={path}", f"--card={desk.folder / 'card.yaml'}", f"--store={desk.store}"]
+    names = ["--id-column=message_id", "--text-column=body", "--label-column=category"]
+    done = CliRunner().invoke(app, ["ingest", *words, *names], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert desk.gold().equals(before)
+
+
+def test_a_file_without_ids_gets_them_of_its_texts_and_its_labels_find_them(desk):
+    rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", "text,label", [*rows, rows[0]])
+    result = desk.run(texts=path, labels=path)
+    assert result.headline.endswith(f"duplicate_row); ids made of the texts in {path}, which has no column of ids")
+    gold = desk.gold()
+    assert len(gold) == len(set(gold["id"])) == 60
+    assert dict(gold.select("text", "label").iter_rows()) == dict(rows)
+    assert desk.refused() == {"duplicate_row": [gold.filter(text=sentence(0))["id"].item()]}
+
+
 # Votes
 
 

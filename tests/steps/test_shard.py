@@ -420,3 +420,33 @@ def test_a_source_that_cannot_be_read_is_one_sentence(desk, monkeypatch, address
         desk.shard("2026-11-01", texts=address)
     assert len(caught.value.faults) == 1
     assert nights.find_manifest(desk.store, "2026-11-01") is None
+
+
+def test_a_night_reads_columns_by_the_cards_names_and_keeps_them_in_its_manifest(desk):
+    """Whoever labels it later reads it as it was begun."""
+    card = desk.folder / "card.yaml"
+    desk.source.mkdir()
+    for name, header in (("a.csv", "message_id,body"), ("b.csv", "id,text")):
+        (desk.source / name).write_text(f"{header}\n{name}1,Ask for a room\n{name}2,We stayed\n")
+    desk.shard("2026-11-01", overrides="columns.id=message_id\ncolumns.text=body")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    assert [about.called for about in manifest.objects.values()] == [{"id": "message_id", "text": "body"}, {}]
+    assert b'"called":{}' not in nights.as_bytes(manifest).replace(b" ", b"")
+    assert "columns" not in card.read_text()
+    desk.infer("2026-11-01/00")
+    assert sorted(desk.predictions("2026-11-01")["id"]) == ["a.csv1", "a.csv2", "b.csv1", "b.csv2"]
+
+
+def test_texts_without_ids_are_named_by_what_they_say_every_night(desk):
+    desk.source.mkdir()
+    (desk.source / "a.jsonl").write_text('{"text": "Ask for a room"}\n{"text": "We stayed"}\n')
+    done = desk.shard("2026-11-01")
+    assert done.headline.endswith(f"ids made of the texts in {desk.source / 'a.jsonl'}, which has no column of ids")
+    desk.infer("2026-11-01/00")
+    names = desk.predictions("2026-11-01").sort("text")["id"].to_list()
+    with (desk.source / "a.jsonl").open("a") as file:
+        file.write('{"text": "Ask for another room"}\n')
+    (desk.source / "b.jsonl").write_text('{"text": "We stayed"}\n')
+    found = desk.night("2026-11-02")
+    assert taken(found) == {"a.jsonl": 1, "b.jsonl": 1}
+    assert names[1] in set(desk.predictions("2026-11-02")["id"])

@@ -52,7 +52,7 @@ def jsonl_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read
                 continue
             item = _object(line)
             if isinstance(item, dict):
-                yield Read(lines.offset, number, {name: item.get(name) for name in wanted})
+                yield Read(lines.offset, number, {name: item.get(file.own(name)) for name in wanted})
             elif line.strip():
                 detail = item if isinstance(item, str) else "the line holds no object"
                 yield Read(lines.offset, number, Refusal(file.name, number, None, "not_an_object", detail))

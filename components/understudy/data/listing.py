@@ -108,6 +108,17 @@ def told(names: Sequence[str], files: int = 0, shown: int = 3) -> str:
     return f"{count(files, 'file')} that {are} passed over ({listed})"
 
 
+def told_ids(names: Sequence[str]) -> str:
+    """Say that ids were made, and in which files.
+
+    >>> told_ids(["a.csv", "b.csv", "c.csv"])
+    'ids made of the texts in a.csv and 2 other files, which have no column of ids'
+    """
+    others = f" and {count(len(names) - 1, 'other file')}" if names[1:] else ""
+    has = "have" if others else "has"
+    return f"ids made of the texts in {clipped(names[0], 300)}{others}, which {has} no column of ids"
+
+
 def is_plain(path: Path) -> bool:
     """Tell whether a path leads to a file that ends: no folder, pipe, socket or device."""
     try:

@@ -33,29 +33,30 @@ def some_rows(path: Path, columns: Sequence[str], offset: int, most: int) -> pl.
         return table.select(columns).slice(offset, most).collect()
 
 
-def parquet_columns(file: File, wanted: Collection[str], lists: Collection[str] = ()) -> tuple[str, ...]:
-    """Read the names of a file's columns.
+def require_plain(file: File, wanted: Collection[str], lists: Collection[str] = ()) -> None:
+    """Check the types of a file's columns.
 
     Args:
-        file: a Parquet file.
-        wanted: columns that will be read.
+        file: a Parquet file whose columns are known.
+        wanted: columns of ours that will be read.
         lists: those of them that may hold lists of plain values.
 
     Raises:
         BadData: the texts are no strings, or a wanted column holds lists, mappings or bytes.
     """
     schema = schema_of(file.path)
-    kind = schema.get("text", pl.String())
+    text = file.own("text")
+    kind = schema.get(text, pl.String())
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
-    for name in sorted({*wanted} & {*schema}):
-        kind = _held(schema[name]) if name in lists else schema[name]
+        raise BadData(f"The column '{text}' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
+    for name in sorted(name for name in wanted if file.has(name)):
+        own = file.own(name)
+        kind = _held(schema[own]) if name in lists else schema[own]
         if kind.is_nested() or isinstance(kind, pl.Binary | pl.Object):
             raise BadData(
-                f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
+                f"The column '{own}' must hold plain values, got {_said_kind(schema[own])} ({file.name}). "
                 "Convert it to strings first."
             )
-    return tuple(schema)
 
 
 def _held(kind: pl.DataType) -> pl.DataType:
@@ -70,9 +71,9 @@ def _said_kind(kind: pl.DataType) -> str:
 
 def parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     """Read the wanted cells of each row from a place on."""
-    columns = [name for name in wanted if name in file.columns]
+    columns = {file.own(name): name for name in wanted if file.has(name)}
     offset, rows = start.row, FIRST_ROWS
-    while len(part := some_rows(file.path, columns, offset, rows)):
+    while len(part := some_rows(file.path, list(columns), offset, rows).rename(columns)):
         for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):
             yield Read(0, number, cells)
         offset += len(part)

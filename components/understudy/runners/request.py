@@ -10,6 +10,7 @@ from typing import Literal
 from understudy.errors import BadInput
 from understudy.runners import checks
 from understudy.store.names import night_of
+from understudy.task.card import Card
 
 OWN = {  # what a pipeline takes beside card, store and overrides
     "training": ("texts", "labels"),
@@ -54,7 +55,7 @@ class Request:
     resume: bool = False
 
 
-def check_own(request: Request) -> None:
+def check_own(request: Request, card: Card | None) -> None:
     """Check what one pipeline takes and another does not.
 
     Raises:
@@ -67,10 +68,11 @@ def check_own(request: Request) -> None:
     if missing := [name for name in own if name in NEEDED and name not in given]:
         raise BadInput(f"{request.pipeline} must be given {NEEDED[missing[0]]}, got none (--{missing[0]}).")
     if "labels" in given:
-        checks.check_source(request.labels, "--labels", ("id", "label"))
+        called = checks.called_columns(request.overrides, card)
+        checks.check_source(request.labels, "--labels", ("id", "label"), called)
 
 
-def check_texts(request: Request) -> None:
+def check_texts(request: Request, card: Card | None) -> None:
     """Check that there are texts to read, where the pipeline takes any.
 
     Raises:
@@ -78,7 +80,7 @@ def check_texts(request: Request) -> None:
     """
     if request.texts:
         texts = request.texts.replace("{date}", night_of(request.date))
-        checks.check_source(texts, "--texts", ("id", "text"))
+        checks.check_source(texts, "--texts", ("id", "text"), checks.called_columns(request.overrides, card))
 
 
 @contextmanager

@@ -59,6 +59,7 @@ MOST_FAULTS = 100  # that are told at once
 LONGEST_SENTENCE = 1_000
 
 
+SECTIONS = tuple(name for name in sections() if name != "teacher")  # of settings alone
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
 SINCE = ("confusion_costs", "context")  # keys that a card had no word for before, and whose silence says nothing
 GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
@@ -236,7 +237,7 @@ class Retention(Part):
 if TYPE_CHECKING:
     Sections = Part
 else:  # a section of settings for each step of the registry, which alone knows them, and the shared ones
-    Sections = create_model("Sections", __base__=Part, **{name: (dict[str, Any], {}) for name in (*STEPS, "cascade")})
+    Sections = create_model("Sections", __base__=Part, **{name: (dict[str, Any], {}) for name in SECTIONS})
 
 
 class Card(Sections):
@@ -262,7 +263,7 @@ class Card(Sections):
     goals: Goals = Goals()
     retention: Retention = Retention()
 
-    @field_validator(*STEPS, "cascade", mode="before", check_fields=False)
+    @field_validator(*SECTIONS, mode="before", check_fields=False)
     @classmethod
     def _may_be_empty(cls, section: Any) -> Any:
         return {} if section is None else section
@@ -284,7 +285,7 @@ class Card(Sections):
         Nor do the goals and costs of labels, and the context, where there are none, so that a card keeps the hash that
         it had before these were known.
         """
-        silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
+        silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
         silent |= {name for name in SINCE if not getattr(self, name)}
         silent |= set() if self.is_many else {"labels_per_text"}

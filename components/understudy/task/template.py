@@ -189,6 +189,14 @@ ingest:
 #   max_missed: 0.005  # most of all texts that it may lose, as a share; 0 for no first stage
 #   checked_share: 0.01  # of the texts that it settles, scored by the student too, for the watch
 #   min_settled: 0.05  # share of all texts that it must settle to be worth its time
+# columns:  # shared by all that read texts and labels: what your files call them, where not like this
+#   id: id  # each text's name; a file without this column gets names made from the texts
+#   text: text
+#   label: label
+#   group: group  # texts that belong together: a thread, an author
+#   time: time
+#   annotator: annotator
+#   split: split
 # evaluate: {}
 # publish: {}
 # mine: {}

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from understudy.data import cards, sources, turns
-from understudy.data.listing import told
+from understudy.data.listing import told, told_ids
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
@@ -27,6 +28,7 @@ from understudy.store.tables import Split
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.labels import LabelSpace
+from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.text.context import TURN_HASHES
 
@@ -90,7 +92,8 @@ def run(
     Args:
         card: the task card: a file, a snapshot folder, or its s3:// address.
         texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
-            file, a folder or an s3:// address.
+            file, a folder or an s3:// address. The section columns says what they are called there; without a column
+            of ids, each text gets one that is made of it.
         labels: human labels with the columns id and label, and annotator and split where there are any; likewise. Where
             they have a column text, a label counts only beside its own text. Where a text may have several, they stand
             in one cell, as a list or with ; between them, and [] says none.
@@ -117,6 +120,7 @@ def run(
     metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
     more = [told(source.passed_over) for source in (given.texts, given.labels) if source.passed_over]
+    more += dict.fromkeys(told_ids(source.without_ids) for source in (given.texts, given.labels) if source.without_ids)
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
@@ -127,29 +131,28 @@ def run(
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
+    reading: dict[str, Any] = {"makes_ids": True}
     lists: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
         known = cards.read(card)[0]
         columns, lists = rules.columns_asked_for(known), ["label"] * known.is_many
+        reading["called"] = known.settings(overrides).of(ColumnsConfig).called
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
-        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
-        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists),
+        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"], **reading),
+        lambda: _opened(
+            stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists=lists, **reading
+        ),
         lambda: prepare_store(store),
     )
     return Given(parsed, text, settings, text_source, label_source, opened)
 
 
 def _opened(
-    stack: ExitStack,
-    option: str,
-    address: str,
-    required: Sequence[str],
-    optional: Sequence[str],
-    lists: Sequence[str] = (),
+    stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str], **reading: Any
 ) -> Source:
     parse_address(address, option)
-    return stack.enter_context(sources.opened(address, required, optional, lists))
+    return stack.enter_context(sources.opened(address, required, optional, **reading))
 
 
 def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
