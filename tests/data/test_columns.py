@@ -89,3 +89,25 @@ def test_what_cannot_be_a_column_is_a_fault_of_the_card(make_card, columns, faul
 def test_columns_play_no_part_in_the_hash_while_nothing_is_said(make_card):
     assert parse_card(make_card()).hash == parse_card(make_card(columns={})).hash
     assert parse_card(make_card(columns={"text": "body"})).hash != parse_card(make_card()).hash
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_path_of_keys_leads_to_a_value_within_values(tmp_path, name):
+    items = [
+        {"meta": {"key": 7, "by": {"author": "ann"}}, "message": {"body": "Ask for a room."}, "lang": {"code": "de"}},
+        {"meta": {"key": 8}, "message": {"body": "Nice."}, "lang": {"code": None}},
+    ]
+    text = json.dumps(items) if name == "a.json" else "\n".join(map(json.dumps, items))
+    (tmp_path / name).write_text(text)
+    called = {"id": "meta.key", "text": "message.body", "group": "meta.by.author"}
+    found = read(tmp_path / name, ("id", "text"), ("group", "lang.code"), called=called)
+    assert found.rows() == [("7", "Ask for a room.", "ann", "de"), ("8", "Nice.", None, None)]
+
+
+def test_a_path_that_leads_nowhere_is_a_missing_column_and_one_to_an_object_costs_the_row(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "message": {"body": {"de": "x"}}}')
+    with pytest.raises(BadData, match=r"text \(or message.text\), got id, message"):
+        read(tmp_path / "a.jsonl", called={"text": "message.text"})
+    with opened(str(tmp_path / "a.jsonl"), ["id", "text"], called={"text": "message.body"}) as source:
+        (refusal,) = source.read(filled=["id"])[1]
+    assert (refusal.reason, refusal.detail) == ("not_a_string", "the cell 'text' must be a string, got dict")

@@ -313,7 +313,7 @@ def test_a_file_of_a_foreign_kind_is_named(tmp_path, content, what):
 
 
 def test_a_json_list_is_refused_with_the_remedy(tmp_path):
-    for name in ("a.jsonl", "a.json", "a.csv", "a"):
+    for name in ("a.jsonl", "a.csv", "a"):
         assert "Write it as JSONL" in said(write(tmp_path, name, '[{"id": 1, "text": "x"}]'))
         assert "Write it as JSONL" in said(write(tmp_path, name, '[\n  {\n    "id": 1'))
 

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 import multiprocessing
@@ -309,3 +310,12 @@ def test_answers_in_another_case_are_the_cards_and_the_command_says_how_many(kno
     done = CliRunner().invoke(app, ["labels", "add", path, "--store", known.uri])
     assert "labels: 2 labels not in the card's case or with other blanks, taken as the card's." in done.output
     assert [row[1] for row in held(known)] == ["tip", "other", "tip"]
+
+
+def test_answers_may_come_as_a_json_list_or_packed(known, tmp_path):
+    (tmp_path / "a.json").write_text('[{"id": "r1", "label": "tip"}, {"id": "r2", "label": null}]')
+    done = labels.add(known, str(tmp_path / "a.json"))
+    assert (done.labels, done.skipped) == (1, 1)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"id,label\nr2,other\n"))
+    assert labels.add(known, str(tmp_path / "b.csv.gz")).labels == 1
+    assert [row[:2] for row in held(known)] == [("r1", "tip"), ("r2", "other")]

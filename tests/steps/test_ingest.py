@@ -848,13 +848,13 @@ def test_files_that_are_passed_over_stand_on_the_line_and_among_the_refusals(tmp
     folder = tmp_path / "many"
     folder.mkdir()
     (tmp_path / "texts.csv").rename(folder / "texts.csv")
-    for name in ("part-1.csv.gz", "part-2.txt", "_SUCCESS"):
+    for name in ("part-1.docx", "part-2.txt", "_SUCCESS"):
         (folder / name).write_text("id,text\n1,x\n")
     done = desk.run(texts=str(folder))
-    assert done.headline.endswith("; 2 files that are passed over (part-1.csv.gz, part-2.txt)")
+    assert done.headline.endswith("; 2 files that are passed over (part-1.docx, part-2.txt)")
     refused = tables.read(desk.out / "refused", tables.Refusals).filter(pl.col("reason") == "passed_over")
     assert refused.select("file", "row", "is_fault").rows() == [
-        (f"{folder}/part-1.csv.gz", 0, False),
+        (f"{folder}/part-1.docx", 0, False),
         (f"{folder}/part-2.txt", 0, False),
     ]
     assert done.metrics["refused_passed_over"] == 2

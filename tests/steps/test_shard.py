@@ -1,5 +1,6 @@
 """The step shard: what arrives is taken once, and a night that was begun stays as it is."""
 
+import gzip
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 
 from tests.night_desk import make_desk, texts
 from understudy.data.arrivals import addresses, deal
@@ -450,3 +452,36 @@ def test_texts_without_ids_are_named_by_what_they_say_every_night(desk):
     found = desk.night("2026-11-02")
     assert taken(found) == {"a.jsonl": 1, "b.jsonl": 1}
     assert names[1] in set(desk.predictions("2026-11-02")["id"])
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.zst", "a.json", "a.json.gz"])
+def test_a_night_reads_what_is_packed_or_a_json_list_and_the_next_what_was_added(desk, name):
+    """The bytes that were consumed are those that are packed, so the file may be packed anew."""
+    desk.source.mkdir()
+
+    def write(last):
+        rows = [{"id": str(number), "text": f"Ask for room {number}"} for number in range(last)]
+        table = "id,text\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows)
+        data = (json.dumps(rows) if "json" in name else table).encode()
+        packed = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}.get(Path(name).suffix, bytes)(data)
+        (desk.source / name).write_bytes(packed)
+
+    write(5)
+    texts = str(desk.source / name)
+    assert taken(desk.night("2026-11-01", texts=texts, overrides="shard.texts_per_shard=2")) == {name: 5}
+    assert sorted(desk.predictions("2026-11-01")["id"]) == list("01234")
+    write(7)
+    begun = begin(desk, "2026-11-02", texts=texts)
+    assert taken(begun) == {name: 2}
+    write(8)  # it grows while the night is labelled
+    desk.infer("2026-11-02/00")
+    assert sorted(desk.predictions("2026-11-02")["id"]) == ["5", "6"]
+
+
+def test_a_packed_file_that_was_written_over_is_refused_while_its_night_is_open(desk):
+    desk.source.mkdir()
+    (desk.source / "a.csv.gz").write_bytes(gzip.compress(b"id,text\n1,Ask\n"))
+    begin(desk, "2026-11-01")
+    (desk.source / "a.csv.gz").write_bytes(gzip.compress(b"id,text\n1,Another\n"))
+    with pytest.raises(BadData, match="must stay as it is until its night is over"):
+        desk.infer("2026-11-01/00")

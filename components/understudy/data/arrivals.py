@@ -22,6 +22,7 @@ from understudy.data.listing import SHOWN_FILES
 from understudy.data.rows import START, File, Place, Reading, Refusal, Row
 from understudy.data.sources import Part
 from understudy.data.text_files import is_blank
+from understudy.data.unpacking import is_turned, turned
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
 from understudy.store.address import parse_address
@@ -172,7 +173,7 @@ def read_range(
     is_text = about.kind != "parquet"
     is_longer = _is_longer(part.object, about, consumed)
     with copied(part.object, part if is_text else None, is_local_too=is_longer and is_text) as path:
-        is_copy = str(path) != part.object
+        is_copy = str(path) != part.object and not is_turned(part.object)
         if is_copy and not is_text:
             _require_whole(path, part.object, consumed)
         offset = 0 if is_copy and is_text else part.offset
@@ -272,12 +273,22 @@ def origin(name: str) -> tuple[Store, str]:
 def copied(name: str, part: Range | None = None, *, is_local_too: bool = False) -> Iterator[Path]:
     """Give a file's path: its own when it is local, else that of a copy, of one part where one is named.
 
+    What is packed, or no file of rows, is read through a copy of all that it holds.
+
     Args:
         name: the file's address.
         part: what is wanted of it; None for all.
         is_local_too: copy a part of a local file as well, which has grown beyond it.
     """
     store, key = origin(name)
+    if is_turned(name):
+        with temporary_folder() as folder:
+            if isinstance(store, FolderStore):
+                yield turned(name, store.root / key, folder)
+            else:
+                copy(store, key, folder / "given")
+                yield turned(name, folder / "given", folder)
+        return
     if isinstance(store, FolderStore) and not is_local_too:
         yield store.root / key
         return
@@ -383,9 +394,8 @@ def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
     """Check that what a night took of a file still stands, and tell whether the file was written to since."""
     if require_tag(name) == about.tag:
         return False
-    store, key = origin(name)
     if consumed.sha256:
-        with store.open(key) as stream:
+        with _content(name) as stream:
             is_same = _digest(stream, consumed.size).hexdigest() == consumed.sha256
             if is_same and (about.kind != "parquet" or not stream.read(1)):
                 return True
@@ -393,6 +403,18 @@ def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
         f"A source of texts must stay as it is until its night is over, got another content ({name}). "
         "Restore it as it was, or begin another night."
     )
+
+
+@contextmanager
+def _content(name: str) -> Iterator[BinaryIO]:
+    """Open what is read of a file."""
+    if is_turned(name):
+        with copied(name) as path, path.open("rb") as stream:
+            yield stream
+        return
+    store, key = origin(name)
+    with store.open(key) as stream:
+        yield stream
 
 
 def block_rows(texts_per_shard: int) -> int:

@@ -60,6 +60,11 @@ class Wanted:
         """All columns, each once."""
         return tuple(dict.fromkeys([*self.required, *self.optional]))
 
+    @property
+    def own_names(self) -> set[str]:
+        """What a file may call these columns."""
+        return {*self.names, *self.called.values()}
+
     def needed_of(self, file: File) -> list[str]:
         """Return the columns that a file must have: no ids, where these can be made of its texts."""
         is_made = self.makes_ids and file.has("text")
@@ -157,7 +162,10 @@ def _recognised(name: str, path: Path, start: bytes) -> File:
     text = start.decode(encoding, "replace").lstrip("\ufeff").lstrip()
     kind = listing.KINDS.get(path.suffix.lower()) or ("jsonl" if text.startswith("{") else "csv")
     if JSON_LIST.match(text) or (kind != "csv" and text.startswith("[")):
-        raise BadData(f"A JSON file must hold one object a line, got a list ({name}). Write it as JSONL.")
+        raise BadData(
+            f"A JSON file must hold one object a line, got a list ({name}). Write it as JSONL, or name it as a file "
+            "called .json."
+        )
     return File(name, path, kind, encoding)
 
 
@@ -168,7 +176,7 @@ def _with_columns(file: File, wanted: Wanted) -> File:
         best = max(DELIMITERS, key=lambda sign: (len(set(headers[sign]) & known), len(headers[sign])))
         file = replace(file, delimiter=best, columns=headers[best])
     else:
-        columns = tuple(schema_of(file.path)) if file.kind == "parquet" else jsonl_keys(file)
+        columns = tuple(schema_of(file.path)) if file.kind == "parquet" else jsonl_keys(file, wanted.own_names)
         file = replace(file, columns=columns)
     return replace(file, called=wanted.found_in(file.columns))
 

@@ -1,14 +1,15 @@
 """Read users' files of texts or labels row by row: a faulty row is refused with its reason, a faulty file ends the run.
 
-CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. Rows are
-counted as a spreadsheet shows them: the header of a CSV is row 1; the first line of JSONL and the first row of Parquet
+CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. CSV and JSONL
+may be packed, and a file that is named itself may be a JSON list or Excel's (`unpacking`). Rows are counted as a
+spreadsheet shows them: the header of a CSV is row 1; the first line of JSONL and the first row of Parquet
 are row 1 too.
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from understudy.data import listing, parquet
+from understudy.data import listing, parquet, unpacking
 from understudy.data.csv_rows import csv_rows, is_unclosed
 from understudy.data.detection import Wanted, inspect, said
 from understudy.data.jsonl_rows import jsonl_rows
@@ -227,10 +228,20 @@ def opened(
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
     wanted = Wanted(required, optional, lists, called or {}, makes_ids)
-    with fetched(address) as found:
-        files = together(*[partial(inspect, name, path, wanted) for name, path in found.files])
+    with ExitStack() as stack:
+        found = stack.enter_context(fetched(address))
+        looks = [partial(_looked_at, stack, name, path, wanted) for name, path in found.files]
+        files = together(*looks)
         columns = tuple(name for name in wanted.names if any(file.has(name) or _makes(name, wanted) for file in files))
         yield Source(address, tuple(files), columns, found.passed_over, tuple(lists), makes_ids)
+
+
+def _looked_at(stack: ExitStack, name: str, path: Path, wanted: Wanted) -> File:
+    """Look at a file, or at the copy through which it is read, which stands as long as the stack."""
+    if unpacking.is_turned(name):
+        listing.require_plain(name, path)
+        path = unpacking.turned(name, path, stack.enter_context(temporary_folder()))
+    return inspect(name, path, wanted)
 
 
 def _makes(name: str, wanted: Wanted) -> bool:
