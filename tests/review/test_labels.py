@@ -319,3 +319,10 @@ def test_answers_may_come_as_a_json_list_or_packed(known, tmp_path):
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"id,label\nr2,other\n"))
     assert labels.add(known, str(tmp_path / "b.csv.gz")).labels == 1
     assert [row[:2] for row in held(known)] == [("r1", "tip"), ("r2", "other")]
+
+
+def test_answers_by_an_alias_are_the_label_whatever_version_of_the_card_has_it(known, tmp_path, make_card):
+    named = [{"name": "other", "definition": "x"}, {"name": "tip", "definition": "x", "aliases": [True]}]
+    known.put_if_absent("cards/hotel-tips/def.yaml", make_card(labels=named).encode())
+    assert labels.add(known, answers(tmp_path, "r1,TRUE", "r2,other")).labels == 2
+    assert [row[1] for row in held(known)] == ["tip", "other"]

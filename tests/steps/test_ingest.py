@@ -304,6 +304,40 @@ def test_a_file_without_ids_gets_them_of_its_texts_and_its_labels_find_them(desk
     assert desk.refused() == {"duplicate_row": [gold.filter(text=sentence(0))["id"].item()]}
 
 
+def test_labels_that_files_call_1_and_true_are_the_cards_by_its_aliases(desk):
+    desk.run()
+    before = desk.gold()
+    labels = [
+        {"name": "other", "definition": "x", "aliases": [0, False, "no"]},
+        {"name": "tip", "definition": "x", "aliases": [1, True]},
+    ]
+    desk.card(ingest={"min_per_label": 1}, labels=labels)
+    tips, others = ["1", "True", "tip"], ["0", "NO", "False"]
+    desk.labels([(f"r{i}", others[i // 3 % 3] if i % 3 else tips[i // 3 % 3]) for i in range(60)])
+    assert "labels_in_other_letters" not in desk.run().metrics
+    assert desk.gold().equals(before)
+    rows = [json.dumps({"id": f"r{i}", "label": i % 3 == 0}) for i in range(60)]
+    (desk.folder / "labels.jsonl").write_text("\n".join(rows))
+    desk.run(labels=str(desk.folder / "labels.jsonl"))
+    assert desk.gold().equals(before)
+
+
+def test_a_number_for_a_label_that_the_card_does_not_map_is_told_how(desk):
+    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "1")])
+    desk.run()
+    (detail,) = tables.read(desk.out / "refused", tables.Refusals)["detail"]
+    assert detail == "'1' is none of other, tip (a label's aliases on the card can say that it is meant)"
+
+
+def test_splits_are_known_by_the_names_that_files_give_them(desk):
+    names = ["Training", "dev", "VAL", "calib", "test"]
+    desk.labels([(f"r{i}", "tip" if i % 2 else "other", names[i % 5]) for i in range(60)], "id,label,split")
+    desk.run()
+    meant = ["train", "validation", "validation", "calibration", "test"]
+    assert desk.split_of() == {f"r{i}": meant[i % 5] for i in range(60)}
+    assert desk.refused() == {}
+
+
 # Votes
 
 
@@ -500,7 +534,7 @@ def test_an_author_cannot_move_a_group_that_an_earlier_run_assigned(desk):
 
 
 def test_an_unknown_split_is_refused(desk):
-    rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", "dev" if i == 1 else "") for i in range(60)]
+    rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", "exam" if i == 1 else "") for i in range(60)]
     desk.labels(rows, "id,label,split")
     desk.run()
     assert desk.refused() == {"unknown_split": ["r1"]}

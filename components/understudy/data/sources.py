@@ -1,9 +1,8 @@
 """Read users' files of texts or labels row by row: a faulty row is refused with its reason, a faulty file ends the run.
 
-CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. CSV and JSONL
-may be packed, and a file that is named itself may be a JSON list or Excel's (`unpacking`). Rows are counted as a
-spreadsheet shows them: the header of a CSV is row 1; the first line of JSONL and the first row of Parquet
-are row 1 too.
+CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. CSV and
+JSONL may be packed, and a file that is named itself may be a JSON list or Excel's (`unpacking`). Rows are counted as a
+spreadsheet shows them: the header of a CSV is row 1, and so is the first line of JSONL and the first row of Parquet.
 """
 
 import hashlib

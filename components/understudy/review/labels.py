@@ -10,7 +10,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -25,6 +25,7 @@ from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
+from understudy.task import label_sets
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
@@ -302,14 +303,16 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
     name = card_name or known[0]
     own = [key for key, fields in kept if fields["card"] == name]
-    versions = {_label_space(store.read(key), store.locate(key)) for key in own}
+    versions = [_label_space(store.read(key), store.locate(key)) for key in own]
     if len({(frozenset(version.names), version.is_many) for version in versions}) > 1:
-        listed = " and ".join(sorted(_told(version) for version in versions))
+        listed = " and ".join(sorted({_told(version) for version in versions}))
         raise BadInput(
             f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
             "Give the changed card a new name."
         )
-    return name, min(versions, key=lambda version: version.names)
+    # versions have no order, so the aliases of all count
+    aliases = tuple(sorted({pair for version in versions for pair in version.aliases}))
+    return name, replace(min(versions, key=lambda version: version.names), aliases=aliases)
 
 
 def most_refused(store: Store, card_name: str) -> float:
@@ -356,7 +359,9 @@ def _label_space(card: bytes, where: str) -> LabelSpace:
     try:
         content = yaml.safe_load(codecs.read_text(card, where))
         names = tuple(str(label["name"]) for label in content["labels"])
-        return LabelSpace(names, is_many=content.get("labels_per_text") == "many")
+        listed = [(alias, str(label["name"])) for label in content["labels"] for alias in label.get("aliases") or ()]
+        aliases = tuple((str(label_sets.as_cell(alias)), name) for alias, name in listed)
+        return LabelSpace(names, is_many=content.get("labels_per_text") == "many", aliases=aliases)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
 

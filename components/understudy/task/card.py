@@ -54,6 +54,7 @@ LONGEST_LABEL = 200
 FEWEST_LABELS, MOST_LABELS = 2, 500
 PRIOR_SLACK = 0.01  # shares of labels are rounded
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
+MOST_ALIASES = 50  # of a label
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
 LONGEST_SENTENCE = 1_000
@@ -72,11 +73,17 @@ class Part(BaseModel):
 
 
 class Label(Part):
-    """One answer a text can get."""
+    """One answer a text can get; `aliases` are what people's files call it, such as 1 or true."""
 
     name: Words
     definition: Words
     examples: tuple[Words, ...] = ()
+    aliases: Annotated[tuple[Words, ...], Field(max_length=MOST_ALIASES)] = ()
+
+    @field_validator("aliases", mode="before")
+    @classmethod
+    def _as_written(cls, aliases: Any) -> Any:
+        return [label_sets.as_cell(alias) for alias in aliases] if isinstance(aliases, list) else aliases
 
     @field_validator("name")
     @classmethod
@@ -290,6 +297,8 @@ class Card(Sections):
         silent |= {name for name in SINCE if not getattr(self, name)}
         silent |= set() if self.is_many else {"labels_per_text"}
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
+        if not any(label.aliases for label in self.labels):
+            left_out["labels"] = {"__all__": {"aliases"}}
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -519,6 +528,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
     yield from _alike(content.get("labels"))
+    yield from _alike_aliases(content.get("labels"))
 
 
 def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
@@ -575,8 +585,10 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
         if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
             yield (
                 ("labels", index, "name"),
-                f"A label must not be called {name!r} where a text may have several, for that says that it has none "
-                f"(labels.{index}.name). Call it by what such texts are about, or take it out.",
+                (
+                    f"A label must not be called {name!r} where a text may have several, for that says that it has "
+                    f"none (labels.{index}.name). Call it by what such texts are about, or take it out."
+                ),
             )
     if content.get("confusion_costs"):
         yield (
@@ -642,6 +654,25 @@ def _alike(labels: Any) -> Iterator[Fault]:
             shown = ascii if signs.look_the_same(name, other) else repr
             rule = "Labels must differ by more than case, blanks and signs that do not show"
             yield ("labels", index, "name"), f"{rule}, got {shown(other)} and {shown(name)}."
+
+
+def _alike_aliases(labels: Any) -> Iterator[Fault]:
+    """Find aliases that could mean two labels."""
+    listed = [label for label in labels if isinstance(label, dict)] if isinstance(labels, list) else []
+    names = [label.get("name") for label in listed]
+    meant = {signs.folded(name): index for index, name in enumerate(names) if isinstance(name, str)}
+    for index, label in enumerate(listed):
+        aliases = label.get("aliases")
+        for alias in aliases if isinstance(aliases, list) else ():
+            cell = label_sets.as_cell(alias)
+            if isinstance(cell, str) and (other := meant.setdefault(signs.folded(cell), index)) != index:
+                yield (
+                    ("labels", index, "aliases"),
+                    (
+                        f"An alias must mean one label, got {cell!r} for '{names[index]}' and '{names[other]}' "
+                        f"(labels.{index}.aliases). Take it out of one."
+                    ),
+                )
 
 
 def _passwords(root: yaml.Node) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from understudy.errors import BadArtifact
 from understudy.text import signs
@@ -88,6 +89,17 @@ def ordered(given: Collection[str], names: Sequence[str]) -> str:
     '["praise", "tip"]'
     """
     return written([name for name in names if name in given])
+
+
+def as_cell(value: Any) -> Any:
+    """Write a plain value of YAML as a cell of a file would be read: true for True, 1 for 1.
+
+    >>> as_cell(True), as_cell(1), as_cell("yes")
+    ('true', '1', 'yes')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
 
 
 def _parts(cell: str, separator: str) -> tuple[str, ...]:

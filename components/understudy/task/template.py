@@ -81,6 +81,7 @@ labels:
     definition: Advice that another traveller can act on.
     examples:
       - Ask for a room that looks onto the courtyard.
+    aliases: []  # (default: none) what your files call it, such as [1, true]
 # (default: one) How many of them a text gets. With many each label is a yes or no of its own: a text may have several or
 # none. In files they then stand in one cell: praise; tip or ["praise", "tip"], and [] for a text with none.
 labels_per_text: one
