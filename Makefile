@@ -35,12 +35,12 @@ test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the othe
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack
 
-test-long: $(STAMP)  ## Run what is too long for every change: a real Label Studio, and the attack in full.
+test-long: $(STAMP)  ## Run what is too long for every change: a real Label Studio, a night of lost pods, the attack in full.
 	$(BIN)/python -m pytest -m long tests
 	ATTACK=long $(BIN)/python -m tests.attack
 
 test-cluster: $(STAMP)  ## Run the tests on a Kubernetes cluster: KUBECONFIG's, or one that is started for them.
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m 'cluster and not long' tests/cluster
 
 check: lint types arrows  ## Lint, type-check, and hold the arrows between the rooms.
 

@@ -11,6 +11,7 @@ from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
+from understudy.task import label_sets
 from understudy.task.card import parse_card
 
 BUNDLE = {
@@ -103,6 +104,36 @@ def measured_labels(
         scored=Scored(probabilities, 400.0, LATENCY_MS, 2),
         config=config or EvaluateConfig(samples=200),
     )
+
+
+def measured_several(
+    kinds: list[tuple[int, Sequence[str], dict[str, float], Sequence[str] | None]],
+    *,
+    names: Sequence[str],
+    thresholds: Sequence[float] = (),
+    **changes: Any,
+) -> Measured:
+    """Lay out a measurement where a text may have several labels.
+
+    Args:
+        kinds: blocks of (texts, true labels, the student's probabilities, the teacher's labels or None for no answer);
+            a label without a probability has 0.05.
+        names: of the labels.
+        thresholds: of the labels; 0.5 where they are not given.
+        changes: as of `measured_labels`.
+    """
+    given = [
+        (
+            texts,
+            label_sets.ordered(true, names),
+            dict.fromkeys(names, 0.05) | said,
+            None if taught is None else label_sets.ordered(taught, names),
+        )
+        for texts, true, said, taught in kinds
+    ]
+    card = {"labels_per_text": "many", **changes.pop("card", {})}
+    decision = {**LIKELIEST, "thresholds": list(thresholds) or [0.5] * len(names)}
+    return measured_labels(given, names=names, card=card, decision=decision, **changes)
 
 
 def banking(labels: int = 77, seed: int = 3) -> Measured:

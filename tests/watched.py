@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 
 from tests.bundles import make_bundle
+from understudy.model.decision import told
 from understudy.stats.drift.summary import Reference, describe
 from understudy.steps.watch.nightly import probabilities as known_probabilities
 from understudy.store import manifests, registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
 from understudy.store.manifests import Manifest
-from understudy.store.predictions import PREDICTIONS
+from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS
 from understudy.store.storage import Store
 from understudy.task.labels import LabelSpace
 
@@ -115,6 +116,43 @@ def make_labelled(count: int, shares: Sequence[float], seed: int, names: Sequenc
         runner_up_probability=pl.Series((1 - own) * 0.7),
         threshold=pl.lit(None, pl.Float64),
     )
+
+
+def make_of_several(
+    count: int,
+    shares: Sequence[float],
+    seed: int,
+    names: Sequence[str],
+    learned: Sequence[float] | None = None,
+    **given: str,
+) -> pl.DataFrame:
+    """Draw texts that may have several labels, each by itself with a share of its own, as `scored` returns them.
+
+    `learned`: the shares at which the model was calibrated, where they are others.
+    """
+    rng, space = np.random.default_rng(seed), LabelSpace(tuple(names), is_many=True)
+    share = np.asarray(shares if learned is None else learned)
+    is_true = rng.random((count, len(names))) < np.asarray(shares)
+    scores = rng.normal(size=is_true.shape) + 3.0 * is_true  # of normal scores, one of which lies 3 higher
+    odds = np.exp(3.0 * scores - 4.5) * share / (1 - share)
+    probabilities = (odds / (1 + odds)).astype(np.float32).astype(float)
+    codes = probabilities >= 0.5
+    own, other, second = told(probabilities, codes)
+    return make_texts(count, 0.2, seed, **given).with_columns(
+        label=pl.Series(space.named(codes)),
+        probability=pl.Series(own),
+        runner_up=pl.Series([None if code < 0 else names[code] for code in other.tolist()], dtype=pl.String),
+        runner_up_probability=pl.Series(second).fill_nan(None),
+        threshold=pl.lit(None, pl.Float64),
+        **{OF_EACH: pl.Series(probabilities.tolist(), dtype=pl.List(pl.Float32()))},
+    )
+
+
+def publish_of_several(store: Store, folder: Path, names: Sequence[str], shares: Sequence[float]) -> str:
+    """Publish a bundle whose texts may have several labels, and whose reference are 800 texts."""
+    bundle = make_bundle(folder, labels=names, is_many=True)
+    space, table = LabelSpace(tuple(names), is_many=True), make_of_several(800, shares, 1_000, names)
+    return _published(store, bundle, describe(table, space, known_probabilities(table, space)), 900)
 
 
 def publish_labelled(store: Store, folder: Path, names: Sequence[str], shares: Sequence[float]) -> str:
@@ -221,7 +259,7 @@ def predictions(texts: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
             end=pl.lit(None, pl.Int64),
             scored_at=pl.lit(manifest.created),
         )
-        .select(PREDICTIONS.names())
+        .select((OF_SEVERAL if manifest.is_many else PREDICTIONS).names())
     )
 
 

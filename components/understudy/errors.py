@@ -17,6 +17,7 @@
 A message reads: "<what> must <rule>, got <value> (<where>). <what to do>."
 """
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -112,3 +113,11 @@ def together(*checks: Callable[[], Any]) -> list[Any]:
         kind = type(errors[0]) if len({type(error) for error in errors}) == 1 else BadInput
         raise kind([fault for error in errors for fault in error.faults])
     return results
+
+
+class Stopped(SystemExit):
+    """SIGINT or SIGTERM ended the command; its exit code is 128 and the signal's number, as shells have it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name

@@ -15,16 +15,18 @@ class Track:
     """Counts what is done of one piece of work; made by `track`."""
 
     def __init__(self, total: int, what: str) -> None:
-        self.total, self.what, self.done, self.note = total, what, 0, ""
+        self.total, self.what, self.done, self.kept, self.note = total, what, 0, 0, ""
 
-    def advance(self, items: int = 1, note: str | None = None) -> None:
+    def advance(self, items: int = 1, note: str | None = None, *, is_kept: bool = False) -> None:
         """Count items as done.
 
         Args:
             items: how many more are done.
             note: a few words to show beside the count, such as the money spent; None keeps the last ones.
+            is_kept: an earlier try has done them; they tell nothing of how long the rest takes.
         """
         self.done += items
+        self.kept += items if is_kept else 0
         self.note = self.note if note is None else note
         self.show()
 
@@ -44,7 +46,7 @@ class LineTrack(Track):
         now = time.monotonic()
         if now - self._shown >= LINE_EVERY_S:
             self._shown = now
-            say(progress_line(self.what, self.done, self.total, now - self._started, self.note))
+            say(progress_line(self.what, self.done, self.total, now - self._started, self.note, self.kept))
 
 
 class BarTrack(Track):
@@ -86,13 +88,15 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def progress_line(what: str, done: int, total: int, seconds: float, note: str = "") -> str:
-    """Write one line of progress.
+def progress_line(what: str, done: int, total: int, seconds: float, note: str = "", kept: int = 0) -> str:
+    """Write one line of progress; what is left takes as long as what this try has done, not what it found done.
 
     >>> progress_line("label: texts judged", 500, 2000, 10.0, "$0.12 of $20.00")
     'label: texts judged: 500 of 2,000, 10 s, about 30 s left, $0.12 of $20.00'
+    >>> progress_line("train: updates", 900, 1000, 10.0, kept=800)
+    'train: updates: 900 of 1,000, 10 s, about 10 s left'
     """
     parts = [f"{what}: {done:,} of {total:,}", f"{seconds:.0f} s"]
-    if 0 < done < total:
-        parts.append(f"about {seconds / done * (total - done):.0f} s left")
+    if kept < done < total:
+        parts.append(f"about {seconds / (done - kept) * (total - done):.0f} s left")
     return ", ".join([*parts, note] if note else parts)

@@ -16,6 +16,7 @@ from tests.services import elasticsearch
 from understudy.pipelines.resources import LOST_PODS
 
 SEED, SHARDS, KILLS, NO_NAMES_S, TRIES = 20261129, 20, 8, 10, 3
+pytestmark = pytest.mark.long
 OUTSIDE = "outside"  # a namespace whose Services name the servers of this machine
 
 

@@ -54,6 +54,11 @@ class Ran:
     code: int
     errors: str
 
+    @property
+    def steps(self):
+        """The lines of the steps, between that of the log and those of the end; what is to be spent is not of them."""
+        return [line for line in self.lines[1:] if not line.startswith("  ")][: len(STEPS)]
+
 
 def write_task(folder, names=None):
     """Write a small part of the demo's task, and all its answers; `names` are other names for the labels."""
@@ -152,8 +157,28 @@ def by_kfp(desk, teacher, resumed):
 def test_a_resumed_run_publishes_and_keeps_what_was_done(resumed):
     run, _ = resumed
     assert run.code == 0, run.errors
-    assert [line.split()[0] for line in run.lines[: len(STEPS)]] == STEPS
+    assert [line.split()[0] for line in run.steps] == STEPS
     assert [line.split()[0] for line in run.lines if " kept " in line] == ["ingest", "label", "audit"]
+
+
+def test_what_a_run_costs_is_said_before_it_is_spent_on_the_screen_and_in_the_log(resumed):
+    run, _ = resumed
+    told = [line.strip() for line in run.lines if line.startswith("  ")]
+    assert [line.partition(":")[0] for line in told] == ["label", "train", "mine", "in all"]
+    assert run.lines.index(f"  {told[0]}") == 2, "after the lines of the log and of ingest"
+    assert all(line in (run.folder / "run.log").read_text().splitlines() for line in told)
+
+
+def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(desk, teacher, resumed):
+    asked = dict(teacher.asked)
+    run = ended(start(desk, teacher, "dry", "--dry-run"), desk / "runs/dry")
+    assert (run.code, run.errors) == (0, "")
+    assert [line.partition(":")[0] for line in run.lines] == ["ingest", "label", "train", "mine", "in all"]
+    judged = provenance.read(resumed[0].folder / "label/judgements")["metrics"]["texts"]
+    assert f"label: {judged} of {judged} texts to ask (0 answered), about " in run.lines[1]
+    assert teacher.asked == asked
+    assert not run.folder.exists()
+    assert not list(open_store(str(desk / "store-dry")).list("labels/"))
 
 
 def test_no_answer_is_asked_for_again_after_a_kill(resumed, teacher):
@@ -165,7 +190,7 @@ def test_no_answer_is_asked_for_again_after_a_kill(resumed, teacher):
 
 def test_kfps_own_runner_publishes_with_the_same_lines(by_kfp):
     assert by_kfp.code == 0, by_kfp.errors
-    ran = [line.split()[0] for line in by_kfp.lines[: len(STEPS)]]
+    ran = [line.split()[0] for line in by_kfp.steps]
     assert sorted(ran) == sorted(STEPS)
     assert [step for step in ran if step != "mine"] == STEPS[:-1], "only mine may come before or after evaluate"
 

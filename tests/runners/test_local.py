@@ -24,6 +24,7 @@ def test_each_step_gets_one_tidy_line_with_time_and_headline(finished):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [re.sub(r"\d+\.\d s", "_", line) for line in lines] == [
+        "Log: runs/first/run.log",
         "gather        _   4 texts",
         "double        _   x2: [8, 4]",
         "decide        _   sum 12",
@@ -39,6 +40,12 @@ def test_what_steps_print_goes_to_the_log_only(finished):
     log = (desk.runs / "first/run.log").read_text()
     assert "noise of double" in log
     assert "noise" not in done.stdout + done.stderr
+
+
+def test_a_run_that_fails_after_its_report_was_made_shows_it(desk, run):
+    done = run(desk, "--name", "failed", env={"TOY_FAIL": "ship"})
+    assert "Report: runs/failed/report.html" in done.stderr
+    assert (desk.runs / "failed/report.html").read_text() == "<!doctype html><title>sum</title>12"
 
 
 def test_the_report_opens_as_a_page(finished):
@@ -300,7 +307,7 @@ def test_both_runners_make_the_same_artifacts(finished):
     process = desk.start("--runner", "kfp", "--name", "second")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert [line.split()[0] for line in out.splitlines()[:4]] == ["gather", "double", "decide", "ship"]
+    assert [line.split()[0] for line in out.splitlines()[1:5]] == ["gather", "double", "decide", "ship"]
     (made,) = (desk.runs / "second/kfp").iterdir()
     for output in ("gather/numbers", "double/doubled", "decide/evaluation", "decide/page", "ship/release"):
         assert hashing.hash_tree(made / output) == hashing.hash_tree(desk.runs / "first" / output)

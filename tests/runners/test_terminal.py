@@ -3,13 +3,16 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tests import toys
 from understudy.runners import terminal
+from understudy.runners.events import Event
 
 
 def seen_on_a_terminal(desk, **env):
@@ -83,3 +86,27 @@ def test_only_the_end_of_a_long_log_is_looked_at(tmp_path):
     log = tmp_path / "run.log"
     log.write_text("train: early\n" + "noise\n" * 2_000_000)
     assert terminal.last_progress(log, "train") == ""
+
+
+def test_where_there_is_no_terminal_the_running_step_tells_how_far_it_is_every_so_often(tmp_path, monkeypatch):
+    monkeypatch.setattr(terminal, "LINE_EVERY_S", 0.05)
+    log, out = tmp_path / "run.log", tmp_path / "out"
+    log.write_text("label: texts judged: 500 of 2,000, 10 s, about 30 s left, $0.12 of $20.00\n")
+    with out.open("w") as stream, terminal.Board(stream, log) as board:
+        board.show(Event("label", "started", tmp_path))
+        time.sleep(0.3)
+        board.show(Event("label", "ended", tmp_path, {"headline": "2,000 texts judged"}))
+        shown = out.read_text().splitlines()
+        time.sleep(0.2)
+    assert len(shown) >= 2
+    assert all(line.endswith("500 of 2,000, 10 s, about 30 s left, $0.12 of $20.00") for line in shown[:-1])
+    assert out.read_text().splitlines() == shown, "a step that has ended tells nothing more"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_at_any_moment_ends_a_command_with_one_sentence(number, code, capsys):
+    with pytest.raises(SystemExit) as ended:
+        terminal.front_door(lambda: os.kill(os.getpid(), number))
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"Stopped by {number.name}.\n"
+    assert signal.getsignal(number) in {signal.default_int_handler, signal.SIG_DFL}

@@ -48,10 +48,8 @@ def findings(truth, judged, place, names, space=SPACE):
     truth, judged = truth.astype(int), judged.astype(int)
     slices = {name: place == name for name in names}
     tests = compared(truth, judged, slices, space)
-    whole = confusion_matrix(truth, judged, len(space))
     return [
-        summary.slice_record(name, truth[members], judged[members], whole, tests, space, CONFIG)
-        for name, members in slices.items()
+        summary.slice_record(name, truth, judged, members, tests, space, CONFIG) for name, members in slices.items()
     ]
 
 

@@ -350,3 +350,13 @@ def test_one_label_that_sets_enough_texts_apart_is_enough_where_there_may_be_sev
 
 def many_card(labels, more=""):
     return parse_card(make_card(labels=labels, more=more, is_many=True))
+
+
+def test_each_label_may_have_the_threshold_of_the_highest_recall_at_a_precision():
+    logits, truth = several(3000, [1.0, 1.0], [0.5, -2.0], seed=9)
+    probabilities, config = calibration.sigmoid(logits), CalibrateConfig(objective="recall", min_precision=0.8)
+    thresholds = rules.choose_thresholds(probabilities, truth, np.ones(truth.shape), config)
+    given = probabilities >= thresholds
+    precision = (given & truth).sum(axis=0) / given.sum(axis=0)
+    np.testing.assert_allclose(precision, 0.8, atol=0.01)
+    assert (precision >= 0.8).all()

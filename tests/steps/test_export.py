@@ -82,6 +82,38 @@ def trained(tmp_path, architecture: str, labels=("other", "tip")):
     return tmp_path / "student"
 
 
+def several(tmp_path, make_card, *, learned: bool):
+    """Write a card whose texts may have several labels, validation for it, and a student that learned them or one."""
+    labels = [{"name": name, "definition": f"Texts with a {name}."} for name in ("other", "tip")]
+    (tmp_path / "card").mkdir()
+    changes = {"labels": labels, "labels_per_text": "many", "positive_label": None}
+    (tmp_path / "card/card.yaml").write_text(make_card(**changes), encoding="utf-8")
+    model, tokenizer = student.load(str(make_student(tmp_path / "source")), ("other", "tip"), is_many=learned)
+    about = {"student": "bert", "labels": ["other", "tip"], "positive_label": None, "max_length": 64, "texts": 6}
+    about |= {"is_rehearsal": True, **({"labels_per_text": "many"} if learned else {})}
+    student.save(model, tokenizer, about, tmp_path / "student")
+    pl.DataFrame({"id": ["0"]}).write_parquet(tmp_path / "student" / student.LEARNED_FILE)
+    sets = ['["other", "tip"]', "[]", '["other"]', '["tip"]', "[]", '["other", "tip"]']
+    gold = validation(tmp_path / "gold", TEXTS, sets)
+    return {"card": tmp_path / "card", "gold": gold, "student": tmp_path / "student", "graphs": tmp_path / "graphs"}
+
+
+def test_where_a_text_may_have_several_labels_each_logit_is_kept_and_nothing_is_settled_first(
+    tmp_path, make_card, pool
+):
+    result = execute("export", {**several(tmp_path, make_card, learned=True), "pool": pool})
+    about = json.loads((tmp_path / "graphs/graphs.json").read_text())
+    assert result.metrics["log_odds_gap"] < 1e-4
+    assert 0 < result.metrics["average_precision_fp32"] <= 1
+    assert about["first_stage"] == {"reason": "a text may have several labels"}
+    assert about["labels_per_text"] == "many"
+
+
+def test_a_student_that_learned_one_label_a_text_is_refused_where_there_may_be_several(tmp_path, make_card, pool):
+    with pytest.raises(rules.NotTheSame, match=r"learned labels_per_text: many, got one \(student\.json\)"):
+        execute("export", {**several(tmp_path, make_card, learned=False), "pool": pool})
+
+
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, pool, gold, architecture):
     folder = trained(tmp_path, architecture)

@@ -346,7 +346,7 @@ def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):
     (tmp_path / "snapshot" / "card.yaml").write_text(card)
     with pytest.raises(
         BadArtifact,
-        match=r"its positive label, rest, tip \(positive: tip\), got other, tip \(positive: tip\)",
+        match=r"its positive label, rest, tip \(positive: tip; one a text\), got other, tip \(positive: tip; one",
     ):
         mine(tmp_path, {**run, "card": tmp_path / "snapshot"}, store.uri)
 
@@ -370,7 +370,7 @@ def test_a_group_fills_only_a_few_places_of_the_queue():
 
 def compared(*rows: tuple[str, str, str, float]) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema=["id", "group", "text", "disagreement"], orient="row")
-    return table.with_columns(is_contested=pl.lit(value=True), pair=pl.lit(0))
+    return table.with_columns(is_contested=pl.lit(value=True), about=pl.lit(0))
 
 
 def test_a_difference_of_just_the_limit_is_no_disagreement():
@@ -384,7 +384,7 @@ def test_a_difference_of_just_the_limit_is_no_disagreement():
     found = rules.compare(table, LabelSpace(("other", "tip"), "tip"), 0.3)
     assert found["disagreement"].to_list() == [0.3, 0.31, 0.2]
     assert found["is_contested"].to_list() == [False, True, False]
-    assert found["pair"].n_unique() == 1
+    assert found["about"].n_unique() == 1
 
 
 def test_of_many_labels_the_distance_is_total_variation_and_pairs_take_turns():
@@ -409,6 +409,59 @@ def test_of_many_labels_the_distance_is_total_variation_and_pairs_take_turns():
     shown = rules.with_own_probabilities(queue, kinds)
     assert shown["student_probability"].to_list() == [0.7] * 4
     assert shown["teacher_probability"].to_list() == [None, 0.8, 0.75, 0.5]
+
+
+def test_where_a_text_may_have_several_labels_the_furthest_one_counts_and_single_labels_take_turns():
+    kinds = LabelSpace(("praise", "blame", "tip"), is_many=True)
+    teacher = [[0.9, 0.8, 0.1], [0.8, 0.75, 0.1], [0.9, 0.7, 0.2], [0.9, 0.3, 0.6], None, [0.9, 0.2, 0.1]]
+    table = pl.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "e", "f"],
+            "group": ["a", "b", "c", "d", "e", "f"],
+            "text": ["one", "two", "three", "four", "five", "six"],
+            "student_label": ['["praise"]'] * 6,
+            "student_probabilities": [[0.9, 0.2, 0.1]] * 6,
+            "teacher_probabilities": teacher,
+            "teacher_label": ['["praise", "blame"]'] * 3 + ['["praise", "tip"]', "[]", '["praise"]'],
+        }
+    )
+    found = rules.compare(table, kinds, 0.3)
+    # the teacher that said nothing of how sure it was says none: it is 0.9 from the student's praise
+    assert found["disagreement"].to_list() == [0.6, 0.55, 0.5, 0.5, 0.9, 0.0]
+    assert found["about"].to_list()[:5] == [1, 1, 1, 2, 0]
+    queue = rules.choose(found, MineConfig(queue_size=4))
+    assert queue["id"].to_list() == ["e", "a", "d", "b"]  # praise: e; blame: a, b, c; tip: d
+    shown = rules.with_own_probabilities(queue, kinds)
+    assert shown["student_probability"].to_list() == [0.9] * 4
+    assert shown["teacher_probability"].to_list() == [None, 0.8, 0.6, 0.75]  # the lowest of the labels that it gave
+
+
+def test_a_queue_of_texts_with_several_labels_holds_what_both_said(tmp_path, store, monkeypatch):
+    # of each label the student's log-odds are -2 and those of its words: 0.119 without, 0.881 with one
+    words = {"ask": {"tip": 4.0}, "lovely": {"praise": 4.0}, "never": {"blame": 4.0}}
+    said = {
+        "a": ("Ask for a lovely room", '["praise", "tip"]'),  # both found: 0.119 apart on each
+        "b": ("Never ask them twice", '["tip"]'),  # blame is 0.881 apart
+        "c": ("We came by bus", '["praise", "blame"]'),  # praise is 0.881 apart, and so is blame
+        "d": ("The pool was closed", "[]"),
+    }
+    run = write_run(tmp_path, {name: (name, text) for name, (text, _) in said.items()})
+    bundle = make_bundle(tmp_path / "several", words=words, labels=("praise", "tip", "blame"), is_many=True)
+    pl.DataFrame(list(said.values()), schema=["text", "label"], orient="row").write_csv(tmp_path / "answers.csv")
+    with simulated.serve(simulated.Plan(tmp_path / "answers.csv", unknown="refuse", card=bundle)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        mine(tmp_path, {**run, "card": bundle, "bundle": bundle}, store.uri)
+    queue = queue_of(tmp_path)
+    assert queue.select("id", "student_label", "teacher_label").rows() == [
+        ("b", '["tip", "blame"]', '["tip"]'), ("c", "[]", '["praise", "blame"]'),
+    ]  # fmt: skip
+    assert queue["disagreement"].round(3).to_list() == [0.881, 0.881]
+    assert queue["student_probability"].round(3).to_list() == [0.881, 0.881]  # of both labels, and of none
+
+
+def test_where_a_text_may_have_several_labels_the_nearest_threshold_is_the_distance():
+    rule = DecisionRule(thresholds=np.array([0.5, 0.3, 0.5]))
+    np.testing.assert_allclose(rules.distances(np.array([[0.9, 0.1, 0.9], [0.9, 0.32, 0.1]]), rule), [0.2, 0.02])
 
 
 def test_without_a_threshold_the_distance_is_that_of_the_two_likeliest_labels():

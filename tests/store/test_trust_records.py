@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.bundles import make_bundle
 from tests.night_desk import make_desk, texts
+from tests.watched import TIPS
 from understudy.errors import BadArtifact, UnderstudyError
 from understudy.privacy import erasure
 from understudy.review import labels, samples
@@ -85,7 +86,7 @@ READERS = {
             and checkpoints.read_latest(store, TRAINING)
         ),
     ),
-    "segment": ("predictions/x/00-00000.parquet", lambda store, key: list(nightly.tables(store, [key]))),
+    "segment": ("predictions/x/00-00000.parquet", lambda store, key: list(nightly.tables(store, [key], TIPS))),
     "provenance": ("a/provenance.json", lambda store, key: provenance.read_file(store.root / key)),
     "cards": ("cards/hotel-tips/a.yaml", lambda store, key: labels.card_labels(store, "hotel-tips")),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from understudy.errors import BadInput
-from understudy.runners.request import ended_by_signals
 
 
 @click.command("rerun")
@@ -91,8 +90,7 @@ def _there(
     from understudy.runners.cluster.create import Target
 
     target = Target(**place)
-    with ended_by_signals():
-        if is_downstream:
-            return resubmit.run_downstream(run, step, overrides, store, target, is_waiting=is_waiting)
-        artifact = artifacts.artifact_of(resubmit.open_there(store), run, step) if step else run
-        return resubmit.run_step(artifact, overrides, store, target, is_waiting=is_waiting)
+    if is_downstream:
+        return resubmit.run_downstream(run, step, overrides, store, target, is_waiting=is_waiting)
+    artifact = artifacts.artifact_of(resubmit.open_there(store), run, step) if step else run
+    return resubmit.run_step(artifact, overrides, store, target, is_waiting=is_waiting)

@@ -28,6 +28,7 @@ from understudy.runners.request import Request
 @click.option(
     "--resume", is_flag=True, help="Go on with the newest unfinished run that was given the same, or the one named."
 )
+@click.option("--dry-run", is_flag=True, help="Only say what a training would cost: texts, dollars, minutes, hours.")
 def command(settings: tuple[str, ...], **given: Any) -> None:
     """Run PIPELINE on this machine: no cluster, no API key, no model hub needed.
 

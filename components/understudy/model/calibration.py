@@ -115,7 +115,7 @@ def log_odds(logits: Floats, index: int) -> Floats:
 
 
 def odds_of(logits: Floats, space: LabelSpace) -> Floats:
-    """Natural-log odds of each label that is looked at against the rest, shape (texts, `space.sides`).
+    """Natural-log odds of each label that is looked at against the rest, shape (texts, `LabelSpace.sides`).
 
     Where a text may have several labels, each logit is that already.
     """

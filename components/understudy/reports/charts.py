@@ -18,9 +18,10 @@ from understudy.text import numbers
 
 WIDTH, PLOT, LEFT, TOP = 386, 300, 60, 14
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-EVENTS = {  # what a probability is of: what happened, how often, and whose probability it is
-    "positive": ("positive texts", "positive", "the student's probability"),
-    "right": ("right labels", "right", "the student's probability of its label"),
+EVENTS = {  # what a probability is of: what happened, how often, whose probability it is, and what is counted
+    "positive": ("positive texts", "positive", "the student's probability", "text"),
+    "right": ("right labels", "right", "the student's probability of its label", "text"),
+    "true": ("labels that texts have", "true", "the student's probability of a label", "label"),
 }
 STRIP = 44  # height of the histogram under the reliability diagram
 SERIES_WIDTH, SERIES_HEIGHT, SERIES_LEFT, SERIES_RIGHT, SERIES_TOP, SERIES_BOTTOM = 460, 190, 58, 10, 12, 28
@@ -53,13 +54,14 @@ def reliability(bins: Sequence[Mapping[str, Any]], event: str = "positive") -> M
 
     Args:
         bins: `evaluation["reliability"]`.
-        event: "positive", that a text has the label that is looked for, or "right", that it has the one given.
+        event: "positive", that a text has the label that is looked for, "right", that it has the one given, or "true",
+            that it has a label, of each label of each text.
     """
-    what, was, whose = EVENTS[event]
+    what, was, whose, noun = EVENTS[event]
     largest = max((part["texts"] for part in bins), default=1)
     base = y(0) + 34 + STRIP
-    marks = [mark for part in bins for mark in _bin_marks(part, largest, was)]
-    strip = [_strip_bar(part, largest, base) for part in bins]
+    marks = [mark for part in bins for mark in _bin_marks(part, largest, was, noun)]
+    strip = [_strip_bar(part, largest, base, noun) for part in bins]
     return figure(
         "reliability-diagram",
         "Reliability diagram",
@@ -71,15 +73,15 @@ def reliability(bins: Sequence[Mapping[str, Any]], event: str = "positive") -> M
         marks,
         element("g", strip, class_="strip"),
         element("line", x1=x(0), y1=base, x2=x(1), y2=base, class_="axis"),
-        element("text", f"{whose} (bars: texts, up to {largest:,})", x=x(0.5), y=base + 17, class_="name"),
+        element("text", f"{whose} (bars: {noun}s, up to {largest:,})", x=x(0.5), y=base + 17, class_="name"),
         _axis_name(f"how often it was {was}"),
     )
 
 
-def _bin_marks(part: Mapping[str, Any], largest: int, was: str) -> list[Element]:
+def _bin_marks(part: Mapping[str, Any], largest: int, was: str, noun: str) -> list[Element]:
     frequency, place = part["frequency"], x(part["probability"])
     words = (
-        f"{numbers.count(part['texts'], 'text')} called {numbers.percent(part['probability'])} likely: "
+        f"{numbers.count(part['texts'], noun)} called {numbers.percent(part['probability'])} likely: "
         f"{numbers.percent(frequency['value'])} {was} "
         f"(95% interval {numbers.percent_interval(frequency['low'], frequency['high'])})"
     )
@@ -90,10 +92,10 @@ def _bin_marks(part: Mapping[str, Any], largest: int, was: str) -> list[Element]
     ]
 
 
-def _strip_bar(part: Mapping[str, Any], largest: int, base: float) -> Element:
+def _strip_bar(part: Mapping[str, Any], largest: int, base: float, noun: str) -> Element:
     height = round(max(1.5, STRIP * part["texts"] / largest), 1)
     width = round(x(part["high"]) - x(part["low"]) - 3, 1)
-    words = element("title", numbers.count(part["texts"], "text"))
+    words = element("title", numbers.count(part["texts"], noun))
     return element("rect", words, x=x(part["low"]) + 1.5, y=round(base - height, 1), width=width, height=height, rx=1)
 
 
@@ -120,19 +122,21 @@ def precision_recall(curve: Sequence[Mapping[str, Any]], points: Sequence[Mappin
     )
 
 
-def coverage(curve: Sequence[Mapping[str, Any]]) -> Markup:
+def coverage(curve: Sequence[Mapping[str, Any]], title: str = "accuracy") -> Markup:
     """Draw the accuracy of the texts that the student is surest of against their share.
 
     Args:
         curve: `evaluation["coverage"]["curve"]`.
+        title: what the accuracy is called.
     """
     last = curve[-1]["accuracy"]
     places = [f"{x(point['kept_share'])},{y(point['accuracy'])}" for point in curve]
-    words = f"Accuracy of the texts that the student is surest of, against their share; of all it is {last:.2f}."
-    whole = element("title", f"all texts: accuracy {last:.2f}")
+    words = f"{title.capitalize()} of the texts that the student is surest of, against their share; "
+    words += f"of all it is {last:.2f}."
+    whole = element("title", f"all texts: {title} {last:.2f}")
     return figure(
         "coverage-curve",
-        "Coverage and accuracy",
+        f"Coverage and {title}",
         words,
         WIDTH,
         y(0) + 42,
@@ -141,7 +145,7 @@ def coverage(curve: Sequence[Mapping[str, Any]]) -> Markup:
         element("polyline", points=" ".join(places), class_="curve"),
         element("circle", whole, cx=x(1), cy=y(last), r=7, class_="marker student"),
         element("text", "share of the texts kept, the surest first", x=x(0.5), y=y(0) + 36, class_="name"),
-        _axis_name("accuracy of these"),
+        _axis_name(f"{title} of these"),
     )
 
 

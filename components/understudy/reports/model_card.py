@@ -39,7 +39,7 @@ def page(bundle: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any], *
         evaluation=evaluation,
         words=sentences,
         is_forced=is_forced,
-        figures=_figures(systems, card.positive_label),
+        figures=_figures(systems, card),
         primary=figures.TITLES[sentences.primary(evaluation)],
         decides=sentences.decides(evaluation["bundle"], card.positive_label),
         calibrated=_calibrated(bundle),
@@ -55,20 +55,21 @@ def page(bundle: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any], *
     )
 
 
-def _figures(systems: Sequence[Mapping[str, Any]], positive_label: str | None) -> dict[str, str]:
+def _figures(systems: Sequence[Mapping[str, Any]], card: Card) -> dict[str, str]:
     """Name the figures of the table with their titles: those that a system has."""
-    titles = {name: figures.TITLES[name] for name in figures.shown(positive_label)} | {"ece": "calibration error"}
+    shown = figures.shown(card.positive_label, is_many=card.is_many)
+    titles = {name: figures.title(name, is_many=card.is_many) for name in shown} | {"ece": "calibration error"}
     return {name: title for name, title in titles.items() if any(name in one["figures"] for one in systems)}
 
 
 def _calibrated(bundle: Mapping[str, Any]) -> dict[str, str]:
     """Write the numbers by which logits become probabilities.
 
-    Of two labels softmax of slopes and biases is a sigmoid of the log-odds: of the mean slope, and of the difference of
-    the biases.
+    Of two labels, of which a text has one, softmax of slopes and biases is a sigmoid of the log-odds: of the mean
+    slope, and of the difference of the biases.
     """
     slopes, biases = bundle["calibrator"]["slopes"], bundle["calibrator"]["biases"]
-    if len(bundle["labels"]) == 2:
+    if len(bundle["labels"]) == 2 and bundle["positive_label"] is not None:
         positive = bundle["labels"].index(bundle["positive_label"])
         return {"slope": f"{sum(slopes) / 2:.4g}", "bias": f"{biases[positive] - biases[1 - positive]:.4g}"}
     return {"slopes": _span(slopes), "biases": _span(biases), "form": bundle["calibrator"]["form"]}

@@ -7,7 +7,8 @@
 These answers measure the model, so they are kept apart from those that teach it: no training run reads them.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Required
 
@@ -15,10 +16,13 @@ import polars as pl
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from understudy.errors import BadArtifact
 from understudy.review import labels
 from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
 from understudy.store.storage import Beaten, Store, contend, update
+from understudy.task import label_sets
+from understudy.task.labels import LabelSpace
 
 SAMPLE = pl.Schema(
     {
@@ -27,9 +31,9 @@ SAMPLE = pl.Schema(
         "text": pl.String(),
         "night": pl.String(),
         "version": pl.String(),  # of the bundle that labelled it
-        "label": pl.String(),  # that it gave
+        "label": pl.String(),  # that it gave; the set of labels, where a text may have several
         "probability": pl.Float64(),  # of that label
-        "runner_up": pl.String(),  # the likeliest label beside it
+        "runner_up": pl.String(),  # the likeliest label beside it; null for a text that has all
         "runner_up_probability": pl.Float64(),
         "threshold": pl.Float64(),  # of the label that is looked for; null where there is none
         "stratum": pl.Int64(),  # part of the range of probabilities, from 0
@@ -213,13 +217,20 @@ def _current(store: Store, until: str) -> pl.DataFrame:
     return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
 
 
-def read_answers(store: Store, until: str) -> pl.DataFrame:
+def read_answers(store: Store, until: str, space: LabelSpace | None = None) -> pl.DataFrame:
     """Read what people say of each text: columns id, human_label and annotators.
 
     Of a person's answers the newest counts, of different persons' the majority; a text on which they are even is left
-    out.
+    out. Where a text may have several labels, they vote on each of them apart.
+
+    Args:
+        store: where.
+        until: the last day whose answers count.
+        space: the labels, where a text may have several.
     """
     votes = _current(store, until)
+    if space is not None and space.is_many:
+        return _majorities(votes, space)
     counted = votes.group_by("id", "label").len().sort("id", "label")
     top = counted.filter(pl.col("len") == pl.col("len").max().over("id"))
     decided = top.filter(pl.len().over("id") == 1)
@@ -227,16 +238,63 @@ def read_answers(store: Store, until: str) -> pl.DataFrame:
     return decided.select("id", pl.col("label").alias("human_label")).join(annotators, on="id").sort("id")
 
 
-def read_answered(store: Store, until: str) -> pl.DataFrame:
+def _majorities(votes: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
+    rows = [
+        (name, _majority(said, space), len(said))
+        for name, said in votes.sort("id").group_by("id", maintain_order=True).agg("label").iter_rows()
+    ]
+    schema = {"id": pl.String, "human_label": pl.String, "annotators": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row").drop_nulls("human_label")
+
+
+def _majority(votes: Sequence[str], space: LabelSpace) -> str | None:
+    """Return the labels that more than half of some people give a text; None where they are even on one.
+
+    >>> space = LabelSpace(("praise", "tip"), is_many=True)
+    >>> _majority(['["tip"]', '["praise", "tip"]', "[]"], space), _majority(['["tip"]', "[]"], space)
+    ('["tip"]', None)
+    """
+    given = Counter(name for vote in votes for name in label_sets.read(_as_set(vote, space)))
+    if any(2 * people == len(votes) for people in given.values()):
+        return None
+    return _written([name for name, people in given.items() if 2 * people > len(votes)], space)
+
+
+def _as_set(label: str, space: LabelSpace) -> str:
+    """Write labels in the card's order; one that was given before a text might have several is a set of one.
+
+    >>> space = LabelSpace(("praise", "tip"), is_many=True)
+    >>> _as_set('["tip", "praise"]', space), _as_set("tip", space)
+    ('["praise", "tip"]', '["tip"]')
+    """
+    try:
+        names = label_sets.read(label)
+    except BadArtifact:
+        names = (label,)
+    return _written(names, space)
+
+
+def _written(names: Sequence[str], space: LabelSpace) -> str:
+    """Write labels in the card's order, those of an older card after them."""
+    others = sorted({*names} - {*space.names})
+    return label_sets.written([*(name for name in space.names if name in names), *others])
+
+
+def read_answered(store: Store, until: str, space: LabelSpace | None = None) -> pl.DataFrame:
     """Read all samples up to a day, with human_label and annotators where people answered, and the sample's day.
 
     An answer counts for the first sample that asked for it: for a later one the text would be there by its own lot, but
-    its answer by the earlier one's.
+    its answer by the earlier one's. Arguments as of `read_answers`.
     """
     parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
     asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts])
     is_first = pl.col("id").is_first_distinct()
-    known = asked.join(read_answers(store, until), on="id", how="left", maintain_order="left")
+    if space is not None and space.is_many:
+        asked = asked.with_columns(
+            pl.Series(name, [label and _as_set(label, space) for label in asked[name]], dtype=pl.String)
+            for name in ("label", "teacher_label")
+        )
+    known = asked.join(read_answers(store, until, space), on="id", how="left", maintain_order="left")
     return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
 
 

@@ -1,8 +1,5 @@
 """Parse what a person or a CronJob asks a pipeline to do, and check it."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +15,6 @@ OWN = {  # what a pipeline takes beside card, store and overrides
     "quality": ("answers", "date"),
 }
 NEEDED = {"texts": "texts", "labels": "human labels"}
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Runner = Literal["direct", "kfp"]
 
 
@@ -39,6 +35,7 @@ class Request:
         work: folder of the runs.
         name: of the run; None makes one of the card's name, the time and chance.
         resume: go on with an unfinished run.
+        dry_run: only say what a training would cost.
     """
 
     pipeline: str
@@ -53,6 +50,7 @@ class Request:
     work: Path = Path("build/runs")
     name: str | None = None
     resume: bool = False
+    dry_run: bool = False
 
 
 def check_own(request: Request, card: Card | None) -> None:
@@ -81,26 +79,3 @@ def check_texts(request: Request, card: Card | None) -> None:
     if request.texts:
         texts = request.texts.replace("{date}", night_of(request.date))
         checks.check_source(texts, "--texts", ("id", "text"), checks.called_columns(request.overrides, card))
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what runs inside, by SystemExit; a second one ends the process at once."""
-
-    def stop(number: int, _frame: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        raise SystemExit(128 + number)
-
-    before = {each: signal.signal(each, stop) for each in SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def signal_of(error: BaseException) -> signal.Signals | None:
-    """Return the signal that ended a run, by `ended_by_signals` or by a step's own handler."""
-    code = error.code if isinstance(error, SystemExit) else None
-    return next((number for number in SIGNALS if code == 128 + number), None)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from understudy.errors import UnderstudyError
+from understudy.errors import Stopped, UnderstudyError
+from understudy.runners.signals import ended_by_signals
 from understudy.secrets.keys import redact
 from understudy.secrets.sinks import guard_streams, hiding
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:  # the list of commands shall not wait for what events need
     from understudy.runners.events import Event
 
 TAIL_BYTES = 4096
+LINE_EVERY_S = 30.0  # where the lines of a run go to a file or a pipe
 
 
 @contextlib.contextmanager
@@ -56,12 +59,16 @@ def _put_back(copies: list[int]) -> None:
 
 
 class Board:
-    """Shows the steps of a run: a line for each that has ended and, on a terminal, what the running one does."""
+    """Shows the steps of a run: a line for each that has ended, and what the running one does.
+
+    On a terminal that is a line which is drawn again and again, elsewhere one more line every half a minute.
+    """
 
     def __init__(self, stream: TextIO, log: Path) -> None:
         self._console = Console(file=stream, soft_wrap=True, highlight=False, markup=False)
         self._log = log
         self._live: Live | None = None
+        self._is_over: threading.Event | None = None
         self._since = time.monotonic()
         self._task = ""
 
@@ -96,10 +103,13 @@ class Board:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._is_over is not None:
+            self._is_over.set()
+            self._is_over = None
 
     def _watch(self, task: str) -> None:
+        running = Running(task, self._log, self._since)
         if self._console.is_terminal:
-            running = Running(task, self._log, self._since)
             self._live = Live(
                 running,
                 console=self._console,
@@ -109,6 +119,13 @@ class Board:
                 redirect_stderr=False,
             )
             self._live.start()
+        else:
+            self._is_over = threading.Event()
+            threading.Thread(target=self._tell_often, args=(running, self._is_over), daemon=True).start()
+
+    def _tell_often(self, running: "Running", is_over: threading.Event) -> None:
+        while not is_over.wait(LINE_EVERY_S):
+            self.say(running.line())
 
 
 class Running:
@@ -117,15 +134,14 @@ class Running:
     def __init__(self, task: str, log: Path, since: float) -> None:
         self._task, self._log, self._since = task, log, since
 
+    def line(self) -> str:
+        """Write the line."""
+        took = duration(time.monotonic() - self._since)
+        return line_of(self._task, took, last_progress(self._log, self._task))
+
     def __rich__(self) -> Text:
         """Draw the line."""
-        took = duration(time.monotonic() - self._since)
-        return Text(
-            line_of(self._task, took, last_progress(self._log, self._task)),
-            no_wrap=True,
-            overflow="ellipsis",
-            style="dim",
-        )
+        return Text(self.line(), no_wrap=True, overflow="ellipsis", style="dim")
 
 
 def line_of(task: str, took: str, text: str) -> str:
@@ -167,10 +183,14 @@ def tell(text: str) -> None:
 
 
 def front_door(command: Callable[[], object]) -> None:
-    """Run a command so that no secret is shown, and an error raised on purpose is a sentence and an exit code."""
+    """Run a command so that no secret is shown; an error raised on purpose, and a signal, is a sentence and a code."""
     guard_streams()
     try:
-        command()
+        with ended_by_signals():
+            command()
+    except Stopped as error:
+        tell(f"Stopped by {error.name}.")
+        raise
     except UnderstudyError as error:
         tell(str(error))
         sys.exit(error.exit_code)

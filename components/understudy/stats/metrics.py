@@ -209,8 +209,13 @@ def accuracy(truth: Codes, predicted: Codes, weights: Floats | None = None) -> F
     >>> accuracy(np.array([True, False, False, False]), np.array([True, False, True, False]))
     0.75
     """
-    is_right = np.asarray(truth) == np.asarray(predicted)
-    return _mean(is_right.all(axis=1) if is_right.ndim == 2 else is_right, weights)
+    return _mean(is_right(truth, predicted), weights)
+
+
+def is_right(truth: Codes, predicted: Codes) -> Bools:
+    """Tell which texts have the right label, or exactly the right ones, shape (texts,)."""
+    same = np.asarray(truth) == np.asarray(predicted)
+    return np.asarray(same.all(axis=1) if same.ndim == 2 else same)
 
 
 def kappa(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
@@ -277,15 +282,23 @@ def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, 
 
     Two texts at 0.9, one of them positive: |0.9 - 0.5| = 0.4; two at 0.1, none positive: 0.1. Mean: 0.25.
 
+    Args:
+        probability: that something is true, shape (texts,), or of each label, shape (texts, labels).
+        is_positive: whether it is, same shape.
+        weights: of the texts, shape (..., texts).
+        bins: of equal width.
+
     >>> round(ece(np.array([0.9, 0.9, 0.1, 0.1]), np.array([True, False, False, False])), 4)
+    0.25
+    >>> round(ece(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([[True, False], [False, False]])), 4)
     0.25
 
     Source: Guo et al., "On calibration of modern neural networks", 2017.
     """
     excess = probability - np.asarray(is_positive, dtype=float)
-    by_bin = bin_index(probability, bins) == np.arange(bins)[:, None]
-    distance = sum(abs(_total(excess * inside, weights)) for inside in by_bin)
-    return share(distance, _total(np.ones(len(excess)), weights))
+    index = bin_index(probability, bins)
+    distance = sum(abs(_total(_by_text(excess * (index == number)), weights)) for number in range(bins))
+    return share(distance, _total(_by_text(np.ones(excess.shape)), weights))
 
 
 def ece_by_mass(probability: Floats, is_true: Bools, weights: Floats | None = None, bins: int = 15) -> Figure:
@@ -506,6 +519,11 @@ def share(part: Figure, whole: Figure) -> Figure:
     if np.ndim(whole) == 0:
         return float(part) / float(whole) if whole else math.nan
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+
+
+def _by_text(values: Floats) -> Floats:
+    """Add up what a text has of each label, shape (texts,)."""
+    return np.asarray(values.sum(axis=1) if values.ndim == 2 else values)
 
 
 def _total(column: Column, weights: Floats | None) -> Figure:

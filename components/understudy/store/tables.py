@@ -106,7 +106,10 @@ class AuditQueue(dy.Schema):
 
 
 class Evaluated(dy.Schema):
-    """Answers to human-labelled texts. A probability is of the label beside it; the teacher's may be null."""
+    """Answers to human-labelled texts. A probability is of the label beside it; the teacher's may be null.
+
+    Where a text may have several labels, `runner_up` is the likeliest that it does not get, null where it gets all.
+    """
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
@@ -114,8 +117,8 @@ class Evaluated(dy.Schema):
     label = dy.String(min_length=1)
     predicted = dy.String(min_length=1)
     probability = dy.Float64(min=0, max=1)
-    runner_up = dy.String(min_length=1)
-    runner_up_probability = dy.Float64(min=0, max=1)
+    runner_up = dy.String(nullable=True, min_length=1)
+    runner_up_probability = dy.Float64(nullable=True, min=0, max=1)
     rules_label = dy.String(min_length=1)
     teacher_label = dy.String(nullable=True)
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)

@@ -201,6 +201,11 @@ class Night:
     settings: Mapping[str, Any]
     quality: str
 
+    @property
+    def is_several(self) -> bool:
+        """Whether a text may have several labels: all texts then stand together in the summary's residuals."""
+        return len(self.summary.get("residuals", ())) == 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:

@@ -535,16 +535,10 @@ def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> I
     """Rules on what the card says of single labels."""
     goals = content.get("goals")
     asked = goals if isinstance(goals, dict) else {}
-    if content.get("labels_per_text") == "many":
-        yield from _with_several(content)
-    elif asked.get("micro_f1") is not None:
-        yield (
-            ("goals", "micro_f1"),
-            "A goal for micro_f1 must have labels_per_text: many, got one label a text, where it is the accuracy "
-            "(goals.micro_f1). Ask for accuracy.",
-        )
+    is_many = content.get("labels_per_text") == "many"
+    yield from _with_several(content) if is_many else _with_one(asked)
     if content.get("positive_label") is None:
-        yield from _without_positive(asked, names, is_many=content.get("labels_per_text") == "many")
+        yield from _without_positive(asked, names, is_many=is_many)
     yield from _prior_contradictions(content, names)
     of_labels = asked.get("labels")
     named: list[tuple[tuple[str | int, ...], Any]] = []
@@ -573,13 +567,28 @@ def _context_contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
         )
 
 
+def _with_one(goals: Mapping[str, Any]) -> Iterator[Fault]:
+    """Rules on what makes no sense where a text has one label."""
+    if goals.get("micro_f1") is not None:
+        yield (
+            ("goals", "micro_f1"),
+            (
+                "A goal for micro_f1 must have labels_per_text: many, got one label a text, where it is the accuracy "
+                "(goals.micro_f1). Ask for accuracy."
+            ),
+        )
+
+
 def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
     """Rules on what makes no sense where each label is a yes or no of its own."""
     if content.get("positive_label") is not None:
         yield (
             ("positive_label",),
-            f"A card with labels_per_text: many must look for no single label, got {content['positive_label']!r:.80} "
-            "(positive_label). Take it out; goals.labels asks for F1 and recall of a label.",
+            (
+                "A card with labels_per_text: many must look for no single label, got "
+                f"{content['positive_label']!r:.80} (positive_label). Take it out; goals.labels asks for F1 and recall "
+                "of a label."
+            ),
         )
     for index, name in enumerate(_names(content, "labels")):
         if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
@@ -593,15 +602,19 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
     if content.get("confusion_costs"):
         yield (
             ("confusion_costs",),
-            "A card with labels_per_text: many must have no costs of confusion, got some (confusion_costs): a label is "
-            "then given or not, never in place of another. Take them out.",
+            (
+                "A card with labels_per_text: many must have no costs of confusion, got some (confusion_costs): a "
+                "label is then given or not, never in place of another. Take them out."
+            ),
         )
     cascade = content.get("cascade")
     if isinstance(cascade, dict) and cascade.get("max_missed"):
         yield (
             ("cascade", "max_missed"),
-            f"A card with labels_per_text: many must have no first stage, got {cascade['max_missed']!r:.40} "
-            "(cascade.max_missed): it settles one label, and here each is decided apart. Take it out.",
+            (
+                f"A card with labels_per_text: many must have no first stage, got {cascade['max_missed']!r:.40} "
+                "(cascade.max_missed): it settles one label, and here each is decided apart. Take it out."
+            ),
         )
 
 

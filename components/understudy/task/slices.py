@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from understudy.task.card import Card, Slice
-from understudy.task.labels import Integers, LabelSpace
+from understudy.task.labels import Codes, Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 
@@ -14,11 +14,17 @@ NO_RULE = -1
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
-def weak_labels(card: Card, texts: Sequence[str]) -> Integers:
-    """Column of the label that the card's weak rules suggest, shape (texts,): the first rule that matches decides.
+def weak_labels(card: Card, texts: Sequence[str]) -> Codes:
+    """Codes of the labels that the card's weak rules suggest: of the first rule that matches, shape (texts,).
 
-    NO_RULE stands where none does.
+    NO_RULE stands where none does. Where a text may have several labels it gets those of all rules that match, and
+    none where none does; shape (texts, labels).
     """
+    if card.is_many:
+        given: Bools = np.zeros((len(texts), len(card.labels)), dtype=np.bool_)
+        for rule in card.weak_rules:
+            given[:, card.label_names.index(rule.label)] |= matches(rule.pattern, texts)
+        return given
     codes = np.full(len(texts), NO_RULE, dtype=np.int64)
     for rule in card.weak_rules:
         found = matches(rule.pattern, texts) & (codes == NO_RULE)

@@ -82,8 +82,8 @@ labels:
     examples:
       - Ask for a room that looks onto the courtyard.
     aliases: []  # (default: none) what your files call it, such as [1, true]
-# (default: one) How many of them a text gets. With many each label is a yes or no of its own: a text may have several or
-# none. In files they then stand in one cell: praise; tip or ["praise", "tip"], and [] for a text with none.
+# (default: one) How many of them a text gets. With many each label is a yes or no of its own: a text may have several
+# or none. In files they then stand in one cell, as praise; tip or ["praise", "tip"], and [] is a text with none.
 labels_per_text: one
 # The label that is looked for, which f1, precision, recall and the threshold are about. It must be named with two
 # labels; with more, leave it out where all matter alike: a text then gets its likeliest label.

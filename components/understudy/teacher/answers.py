@@ -1,8 +1,10 @@
 """Tabulate a teacher's answers beside human labels."""
 
+import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
+from understudy.model.decision import chances
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 
@@ -40,12 +42,25 @@ def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:
 
 
 def own_probability(who: str, space: LabelSpace) -> pl.Expr:
-    """Return the probability that somebody gave to the label that they gave; null where they gave none.
+    """Return the probability that somebody gave to what they labelled a text; null where they gave none.
+
+    It is that of the label, and where a text may have several what `model.decision.chances` makes of all.
 
     Args:
         who: "student" or "teacher", with the columns <who>_label and <who>_probabilities (a list in the card's order).
         space: the labels.
     """
+    label, given = f"{who}_label", f"{who}_probabilities"
+    if space.is_many:
+
+        def of_sets(texts: pl.Series) -> pl.Series:
+            known = texts.struct.unnest().drop_nulls()
+            rows = np.array(known[given].to_list(), dtype=np.float64).reshape(-1, len(space))
+            found = iter(chances(rows, space.codes(known[label])))
+            is_known = texts.struct.field(label).is_not_null() & texts.struct.field(given).is_not_null()
+            return pl.Series([next(found) if is_so else None for is_so in is_known], dtype=pl.Float64)
+
+        return pl.struct(label, given).map_batches(of_sets, return_dtype=pl.Float64).alias(f"{who}_probability")
     columns = {name: index for index, name in enumerate(space.names)}
-    column = pl.col(f"{who}_label").replace_strict(columns, return_dtype=pl.Int64)
-    return pl.col(f"{who}_probabilities").list.get(column, null_on_oob=True).alias(f"{who}_probability")
+    column = pl.col(label).replace_strict(columns, return_dtype=pl.Int64)
+    return pl.col(given).list.get(column, null_on_oob=True).alias(f"{who}_probability")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
-from understudy.errors import BudgetSpent, UnderstudyError
+from understudy.errors import BudgetSpent, Stopped, UnderstudyError
 
 Item = TypeVar("Item")
 Request = TypeVar("Request")
@@ -132,8 +132,7 @@ def _ended_by_signals(end: Callable[[BaseException], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def leave(number: int, _frame: object) -> None:
-        error = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-        loop.call_soon_threadsafe(end, error)
+        loop.call_soon_threadsafe(end, Stopped(number))
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

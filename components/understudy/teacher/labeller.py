@@ -56,6 +56,7 @@ class Estimate:
         prompt_tokens: of the requests that remain, at four characters a token.
         completion_tokens: of their answers.
         cost_usd: by the card's prices.
+        seconds: that it takes, by the card's seconds_per_text and as many requests at once as the settings allow.
     """
 
     texts: int = 0
@@ -63,6 +64,7 @@ class Estimate:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    seconds: float = 0.0
 
     def __add__(self, other: "Estimate") -> "Estimate":
         """Add up two tables that share no text."""
@@ -72,6 +74,7 @@ class Estimate:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cost_usd + other.cost_usd,
+            self.seconds + other.seconds,
         )
 
 
@@ -176,7 +179,8 @@ class Teacher:
         prompt_tokens = sum(estimate_prompt_tokens(self.identity.prompt, text) for text in missing)
         completion_tokens = estimate_completion_tokens(self.identity.prompt) * len(missing)
         cost_usd = price_usd(self._card.teacher, prompt_tokens, completion_tokens)
-        return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd)
+        seconds = len(missing) * self._card.teacher.seconds_per_text / self._config.concurrency
+        return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd, seconds)
 
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""

@@ -34,6 +34,7 @@ def page(evaluation: Evaluation) -> str:
         charts=charts,
         heat_map=heat_map,
         words=sentences,
+        figures=figures,
         mistakes=sentences.mistakes(evaluation),
         most_shown=MOST_SHOWN,
     )
@@ -62,7 +63,8 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
     names = _first_two(evaluation)
     details = [*(_interval(student, name) for name in names), "one text, one thread", "in batches"]
     sources = ["", "", " (by the card)", ""]
-    others = _headline_figures(teacher, names) if teacher else {}
+    titles = {name: figures.headed(name, is_many=sentences.is_many(evaluation)) for name in names}
+    others = _headline_figures(teacher, titles) if teacher else {}
     return [
         {
             "name": name,
@@ -71,7 +73,7 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
             "beside": f"teacher {others[name]}{source}" if teacher else "",
         }
         for (name, number), detail, source in zip(
-            _headline_figures(student, names).items(), details, sources, strict=True
+            _headline_figures(student, titles).items(), details, sources, strict=True
         )
     ]
 
@@ -82,9 +84,9 @@ def _first_two(evaluation: Evaluation) -> tuple[str, str]:
     return sentences.primary(evaluation), "recall" if has_positive else "accuracy"
 
 
-def _headline_figures(system: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+def _headline_figures(system: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{figures.headed(name): numbers.figure(sentences.value(system, name)) for name in names},
+        **{title: numbers.figure(sentences.value(system, name)) for name, title in titles.items()},
         "P95 latency": numbers.milliseconds(system.get("p95_latency_ms")),
         "Cost of 1,000": numbers.usd(system.get("cost_per_1k_usd")),
     }
@@ -120,8 +122,9 @@ def headline(evaluation: Evaluation) -> str:
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
     """Write the headline table and the verdict for a terminal, a line each."""
-    names = figures.in_a_line(sentences.looked_for(evaluation))
-    first, *others = (figures.TITLES[name] for name in names)
+    several = sentences.is_many(evaluation)
+    names = figures.in_a_line(sentences.looked_for(evaluation), is_many=several)
+    first, *others = (figures.title(name, is_many=several) for name in names)
     header = ["", f"{first} (95% interval)", *others, "P95 latency", "$ per 1,000"]
     rows = [header, *(_summary_row(system, names) for system in evaluation["systems"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]

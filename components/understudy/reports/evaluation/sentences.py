@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from understudy.task import label_sets
 from understudy.text import figures, numbers
 
 Evaluation = Mapping[str, Any]
@@ -58,6 +59,16 @@ def looked_for(evaluation: Evaluation) -> str | None:
     return positive
 
 
+def is_many(evaluation: Evaluation) -> bool:
+    """Whether a text may have several labels, or none."""
+    return bool(evaluation["card"].get("labels_per_text") == "many")
+
+
+def said(evaluation: Evaluation, label: str) -> str:
+    """Write what a text is labelled for a reader."""
+    return label_sets.words(label) if is_many(evaluation) else label
+
+
 def primary(evaluation: Evaluation) -> str:
     """Name the figure that decides."""
     return figures.primary(looked_for(evaluation))
@@ -65,7 +76,17 @@ def primary(evaluation: Evaluation) -> str:
 
 def columns(evaluation: Evaluation) -> dict[str, str]:
     """Name the figures that are shown of every system, the one that decides first, with their titles."""
-    return {name: figures.headed(name) for name in figures.shown(looked_for(evaluation))}
+    several = is_many(evaluation)
+    shown = figures.shown(looked_for(evaluation), is_many=several)
+    return {name: figures.headed(name, is_many=several) for name in shown}
+
+
+def of_parts(evaluation: Evaluation) -> tuple[str, str]:
+    """Name the two figures that are shown of a slice."""
+    if looked_for(evaluation) is not None:
+        return "f1", "recall"
+    first, second = figures.of_parts(None, is_many=is_many(evaluation))
+    return first, second
 
 
 def basis(evaluation: Evaluation) -> str:
@@ -77,11 +98,16 @@ def basis(evaluation: Evaluation) -> str:
         if positive is None
         else f"{numbers.count(test['positives'])} of them '{positive}'"
     )
-    return f"Measured on {texts} from {groups}, {of_labels}."
+    several = ", of which a text may have several or none" if is_many(evaluation) else ""
+    return f"Measured on {texts} from {groups}, {of_labels}{several}."
 
 
 def decides(bundle: Mapping[str, Any], positive: str | None) -> str:
-    """Say which label a text gets."""
+    """Say which label a text gets, or which ones."""
+    if several := bundle.get("thresholds"):
+        lowest, highest = (f"{end(several.values()):.3f}" for end in (min, max))
+        span = lowest if lowest == highest else f"{lowest} to {highest}"
+        return f"each label whose probability reaches the label's own threshold ({span})"
     if bundle["threshold"] is None:
         return "the label that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest label"
     other = "the one of the others that costs least to be wrong with" if bundle["is_by_cost"] else "the likeliest other"
@@ -119,8 +145,18 @@ def some(names: Sequence[str]) -> str:
 
 
 def mistakes(evaluation: Evaluation) -> str:
-    """Say how many texts got a wrong label, and in how many ways."""
-    found, texts = evaluation["confusion"], evaluation["test"]["texts"]
+    """Say how many texts got a wrong label, and in how many ways; of several labels how many were wrong."""
+    texts = evaluation["test"]["texts"]
+    if is_many(evaluation):
+        found = evaluation["mistakes"]
+        if not found["wrong"]:
+            return f"All {numbers.count(texts, 'text')} got exactly the right labels."
+        share, missed = numbers.percent(found["wrong"] / texts), numbers.count(found["missed"], "label")
+        return (
+            f"{numbers.count(found['wrong'])} of {numbers.count(texts, 'text')} ({share}) did not get exactly the "
+            f"right labels: {missed} missed, {numbers.count(found['false_alarms'])} given wrongly."
+        )
+    found = evaluation["confusion"]
     if not found["wrong"]:
         return f"All {numbers.count(texts, 'text')} got the right label."
     order = "; the commonest come first" if found["kinds"] > 1 else ""

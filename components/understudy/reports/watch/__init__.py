@@ -120,9 +120,10 @@ def _folded(night: Night) -> list[tuple[str, str]]:
     """List the other labels with their shares, largest first."""
     if night.positive_label is not None or not night.texts or not night.shares:
         return []
-    counts = Summary.of_record(night.summary).counts
-    rest = [(float(count), name) for name, count in zip(night.labels, counts, strict=True) if name not in night.shares]
-    total = max(1.0, float(counts.sum()))
+    summary = Summary.of_record(night.summary)
+    each = zip(night.labels, summary.counts, strict=True)
+    rest = [(float(count), name) for name, count in each if name not in night.shares]
+    total = max(1.0, summary.texts)
     return [(name, sentences.amount(SHARES, count / total)) for count, name in sorted(rest, key=lambda one: -one[0])]
 
 

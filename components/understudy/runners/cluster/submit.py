@@ -24,7 +24,7 @@ from understudy.runners import checks, runs
 from understudy.runners.cluster import claims, follow, repeats, retrain
 from understudy.runners.cluster.create import Cluster, Target, connected, create_once
 from understudy.runners.names import default_name
-from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals
+from understudy.runners.request import OWN, Request, check_own, check_texts
 from understudy.runners.runs import Record
 from understudy.runners.terminal import say, tell
 from understudy.store import layout
@@ -64,27 +64,31 @@ def run(request: Request, target: Target, most_days: int | None, repeating: Repe
         the exit code, as this module describes them.
     """
     try:
-        with ended_by_signals():
-            card = check(request)
-            cluster = connected(target, open_store(request.store))
-            name = request.name or default_name(request, card)
-            if most_days is not None:
-                answer = retrain.answer(cluster.store, card.name, most_days, cluster.api)
-                if not answer.name:
-                    say(answer.reason)
-                    return 0
-                name = answer.name
-            name = repeats.name_to_enter(cluster.store, cluster.api, name, repeating.tries)
-            record, about, is_new = submit(replace(request, name=name), cluster, repeating)
-            code = 0 if request.name else enter_earlier(request, card, cluster, repeating)
-            if is_waiting:
-                return follow.wait(cluster.api, cluster.store, record, about) or code
-            if not is_new:
-                follow.require_no_failure(cluster.api, cluster.store, record, about)
-            return code
+        return _entered(request, target, most_days, repeating, is_waiting=is_waiting)
     except UnderstudyError as error:
         tell(str(error))
         return error.exit_code
+
+
+def _entered(request: Request, target: Target, most_days: int | None, repeating: Repeating, *, is_waiting: bool) -> int:
+    """See that the run that is asked for is there; returns the exit code."""
+    card = check(request)
+    cluster = connected(target, open_store(request.store))
+    name = request.name or default_name(request, card)
+    if most_days is not None:
+        answer = retrain.answer(cluster.store, card.name, most_days, cluster.api)
+        if not answer.name:
+            say(answer.reason)
+            return 0
+        name = answer.name
+    name = repeats.name_to_enter(cluster.store, cluster.api, name, repeating.tries)
+    record, about, is_new = submit(replace(request, name=name), cluster, repeating)
+    code = 0 if request.name else enter_earlier(request, card, cluster, repeating)
+    if is_waiting:
+        return follow.wait(cluster.api, cluster.store, record, about) or code
+    if not is_new:
+        follow.require_no_failure(cluster.api, cluster.store, record, about)
+    return code
 
 
 def check(request: Request) -> Card:

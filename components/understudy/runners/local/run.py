@@ -9,6 +9,7 @@ Exit code 0: published, or the night is done. 2: something that was given must b
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -22,15 +23,16 @@ from understudy.runners import checks, runs
 from understudy.runners.events import Event
 from understudy.runners.names import new_name
 from understudy.runners.outcome import outcome
-from understudy.runners.request import OWN, Request, check_own, check_texts, ended_by_signals, signal_of
-from understudy.runners.terminal import Board, noise_to, tell
+from understudy.runners.request import OWN, Request, check_own, check_texts
+from understudy.runners.signals import signal_of
+from understudy.runners.terminal import Board, noise_to, say, tell
 from understudy.store.address import parse_address
 from understudy.store.names import night_of
 from understudy.store.runs import PUBLISH
 from understudy.store.storage import open_store
 from understudy.task.card import Card
 
-ASKING, PAGE = "label", "page"
+FIRST, ASKING, PAGE = "ingest", "label", "page"
 Events = Generator[Event, None, None]
 
 
@@ -42,6 +44,8 @@ def run(request: Request) -> int:
     """
     try:
         card = check(request)
+        if request.dry_run:
+            return say_costs(request)
         if request.resume:
             begun = runs.take_up(unfinished(request, card))
             opened = replace(begun, record=replace(begun.record, arguments=arguments_of(request)))
@@ -54,6 +58,17 @@ def run(request: Request) -> int:
         return error.exit_code
 
 
+def say_costs(request: Request) -> int:
+    """Say what a training would cost; nothing is spent, and the store stays as it is."""
+    from understudy.runners.local import forecast
+
+    with tempfile.NamedTemporaryFile() as log, noise_to(Path(log.name)):
+        lines = forecast.dry_run(arguments_of(request))
+    for line in lines:
+        say(line)
+    return 0
+
+
 def check(request: Request) -> Card:
     """Check everything that can be checked before the first step, and report all faults together.
 
@@ -64,6 +79,11 @@ def check(request: Request) -> Card:
         raise BadInput(
             "--resume must be used with the direct runner, got --runner kfp. Leave out --resume: the store keeps the "
             "teacher's answers and the checkpoints, so a new run asks and trains only what is missing."
+        )
+    if request.dry_run and request.pipeline != "training":
+        raise BadInput(
+            f"--dry-run must be used with training, which alone costs dollars and hours, got {request.pipeline}. Leave "
+            "it out."
         )
     card, (store, *_, is_rehearsal) = checks.with_card(request.card, partial(checks_of, request))
     if is_rehearsal:
@@ -90,6 +110,8 @@ def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]
 
 def check_teacher(request: Request, card: Card) -> bool:
     """Check the teacher of a pipeline that asks one, and tell whether it is a rehearsal."""
+    if request.dry_run:
+        return False
     is_asking = f"exec-{ASKING}" in pipeline_spec(request.pipeline)["deploymentSpec"]["executors"]
     return is_asking and checks.check_teacher(card)
 
@@ -151,14 +173,27 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
     """Run a pipeline's tasks, a line each, and end with a sentence; returns the exit code."""
     made: dict[str, Mapping[str, Any]] = {}  # each task's provenance
     try:
-        with noise_to(opened.log) as real, ended_by_signals(), Board(real, opened.log) as board:
+        with noise_to(opened.log) as real, Board(real, opened.log) as board:
+            board.say(f"Log: {opened.log}")
             with closing(begin()) as events:
                 for event in events:
                     board.show(event)
                     made[event.task] = event.provenance
+                    if event.task == FIRST and event.provenance:
+                        forecast(opened, event.folder, board)
             return conclude(opened, board, made)
     except (SystemExit, Exception) as error:
         return tell_failure(opened, error)
+
+
+def forecast(opened: runs.Run, ingested: Path, board: Board) -> None:
+    """Say what the rest of a training costs before any of it is spent, on the screen and in the log."""
+    from understudy.runners.local import forecast as costs
+
+    arguments = opened.record.arguments
+    for line in costs.lines(ingested, open_store(arguments["store"]), arguments["overrides"]):
+        board.say(f"  {line}")
+        tell(line)
 
 
 def conclude(opened: runs.Run, board: Board, made: Mapping[str, Mapping[str, Any]]) -> int:
@@ -169,13 +204,18 @@ def conclude(opened: runs.Run, board: Board, made: Mapping[str, Mapping[str, Any
     unasked = {"decision": PUBLISH if is_published else ""}  # a run from a later step on has none of evaluate
     gate = next((given for given in decided.values() if "decision" in given), unasked)
     opened.end({"decision": gate["decision"], "reason": gate.get("reason", ""), "parameters": decided})
-    if pages := sorted(opened.folder.glob(f"**/{PAGE}")):
-        # under a name that a browser opens as a page
-        board.say(f"Report: {Path(shutil.copyfile(pages[-1], opened.folder / 'report.html'))}")
+    if (report := report_of(opened)) is not None:
+        board.say(f"Report: {report}")
     headline = made.get("publish" if is_training else "watch", {}).get("headline", "")
     sentence, code = outcome(opened.record.name, gate if is_training else {}, headline)
     board.say(sentence)
     return code
+
+
+def report_of(opened: runs.Run) -> Path | None:
+    """Put the run's newest page under a name that a browser opens as a page; None where no step has made one."""
+    pages = sorted(opened.folder.glob(f"**/{PAGE}"))
+    return Path(shutil.copyfile(pages[-1], opened.folder / "report.html")) if pages else None
 
 
 def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:
@@ -185,6 +225,8 @@ def tell_failure(opened: runs.Run, error: SystemExit | Exception) -> int:
         tell(f"Stopped by {number.name}; what was done is kept.")
     else:
         tell(str(error) if isinstance(error, UnderstudyError) else f"{type(error).__name__}: {error}")
+    if (report := report_of(opened)) is not None:
+        tell(f"Report: {report}")
     if opened.record.runner == "direct":
         again = "Mend it, then go" if isinstance(error, BadInput) else "Go"
         tell(f"{again} on with the same command and --resume --name {opened.record.name}")

@@ -2,14 +2,16 @@
 
 When only the shares of the true labels move, texts of each label stay as they are, so each cell of label given and
 confidence gains or loses in proportion to what its texts truly are (label shift). That tells the new shares, and with
-them how many texts each level of confidence should have. What is left over there was not done by the shares.
+them how many texts each level of confidence should have. What is left over there was not done by the shares. Where a
+text may have several labels, each label's yes and no are looked at alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from understudy.stats.drift.cells import Cells
+from understudy.stats.drift.several import CellsOfEach
 from understudy.stats.drift.summary import Summary
 from understudy.stats.metrics import Floats
 
@@ -39,7 +41,7 @@ class Explained:
         return self.left_over <= 2 * self.by_chance + 0.02
 
 
-def explain(before: Summary, after: Summary, cells: Cells, label: int) -> Explained:
+def explain(before: Summary, after: Summary, cells: Cells | CellsOfEach, label: int) -> Explained:
     """Explain a change of the scores by changed shares of the labels, as far as it goes.
 
     Args:
@@ -48,6 +50,10 @@ def explain(before: Summary, after: Summary, cells: Cells, label: int) -> Explai
         cells: of the reference that both were summarised by.
         label: column of the label whose shares are told.
     """
+    if isinstance(cells, CellsOfEach):
+        first, second = (cells.counts_of(label, one.cells) for one in (before, after))
+        before, after = replace(before, cells=first, levels=first), replace(after, cells=second, levels=second)
+        return explain(before, after, cells.of_label(label), 1)
     shares = before.cells / before.texts @ cells.probabilities
     found = shifted_shares(after.cells / after.texts, cells.probabilities, shares)
     expected = shifted(before.levels / before.texts, cells.level_probabilities, shares, found)

@@ -238,24 +238,24 @@ def content(summary: Summary, reference: Reference, name: str) -> Point:
     """Return the mean of a measure among the texts of each label, put together in the reference's proportion.
 
     A label without texts has the reference's mean. The variance is by groups: of each label's texts, times how much
-    more all texts of a group vary together than those of its labels alone.
+    more all texts of a group vary together than those of its labels alone. Where a text may have several labels, it is
+    the mean of all texts, beside what their labels let expect.
 
     Source: direct standardisation; its variance is the delta method's.
     """
     column = MEASURES.index(name)
+    counts, count_squares = summary.strata
     mean = float(summary.residuals[:, column].sum() / summary.texts)
     within = (
-        summary.residual_squares[:, column]
-        - 2 * mean * summary.residual_crosses[:, column]
-        + mean**2 * summary.count_squares
+        summary.residual_squares[:, column] - 2 * mean * summary.residual_crosses[:, column] + mean**2 * count_squares
     )
     together = float(
         summary.group_residual_squares[column]
         - 2 * mean * summary.group_residual_crosses[column]
         + mean**2 * summary.group_squares
     )
-    share = reference.summary.counts / max(reference.summary.texts, 1.0)
-    weights = np.divide(share, summary.counts, out=np.zeros(len(share)), where=summary.counts > 0)
+    share = reference.summary.strata[0] / max(reference.summary.texts, 1.0)
+    weights = np.divide(share, counts, out=np.zeros(len(share)), where=counts > 0)
     alone = float(within.sum())
     factor = together / alone if alone > 0 else 1.0
     variance = max(0.0, float(weights**2 @ within) * factor) * _correction(summary)

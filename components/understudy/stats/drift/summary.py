@@ -3,7 +3,8 @@
 Of each label the texts are counted, and what their scores, lengths and words lie above the reference's mean for that
 label is summed, so that other shares of the labels are no other content. Squares of the groups' sums give the variance
 of each: the sentences of one review are not independent, and are not taken to be. The size grows with the number of
-labels, not with its square.
+labels, not with its square. Where a text may have several labels, it counts for each of them, and what is expected of
+it is by all of them (`several.py`).
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
-from understudy.stats.drift import cells, words
+from understudy.stats.drift import cells, several, words
 from understudy.stats.drift.cells import Cells
 from understudy.stats.drift.checked import of_shape
-from understudy.stats.metrics import Codes, Floats
+from understudy.stats.drift.several import CellsOfEach
+from understudy.stats.metrics import Bools, Codes, Floats
 
 if TYPE_CHECKING:
     from understudy.task.labels import LabelSpace
@@ -35,15 +37,16 @@ class Summary:
         texts: how many.
         groups: of how many groups.
         group_squares: sum of the squares of the groups' texts.
-        counts: texts by label given, shape (labels,).
+        counts: texts by label given, shape (labels,); one of several labels counts for each.
         count_squares: sum over groups of the squares of these, shape (labels,).
         count_crosses: sum over groups of these times the group's texts, shape (labels,).
-        residuals: sum of what the measures lie above the reference's mean of the label, shape (labels, measures).
-        residual_squares: sum over groups of the squares of the groups' sums of these, shape (labels, measures).
-        residual_crosses: sum over groups of the groups' sums times the group's texts of the label, (labels, measures).
+        residuals: sum of what the measures lie above the reference's mean of the label, shape (strata, measures). The
+            strata are the labels; where a text may have several, all texts are one.
+        residual_squares: sum over groups of the squares of the groups' sums of these, shape (strata, measures).
+        residual_crosses: sum over groups of the groups' sums times the group's texts there, shape (strata, measures).
         group_residual_squares: as residual_squares, but of the groups' sums over all labels, shape (measures,).
         group_residual_crosses: these sums times the group's texts, shape (measures,).
-        cells: texts by cell of the reference, shape (cells,).
+        cells: texts by cell of the reference, shape (cells,); where a text may have several labels, by those of each.
         levels: texts by level of confidence, shape (levels,).
     """
 
@@ -68,12 +71,24 @@ class Summary:
             BadArtifact: the two are of different labels or cells.
         """
         mine, its = ((len(one.counts), len(one.cells), len(one.levels)) for one in (self, other))
-        if mine != its:
+        if mine != its or self.is_several != other.is_several:
             raise BadArtifact(
                 f"Summaries of one bundle must be of the same labels, cells and levels, got {mine} and {its}. Restore "
                 "the records of its nights."
             )
         return Summary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Summary)})
+
+    @property
+    def is_several(self) -> bool:
+        """Whether a text may have several labels."""
+        return len(self.residuals) == 1
+
+    @property
+    def strata(self) -> tuple[Floats, Floats]:
+        """Texts by what residuals are summed by, and the sum over groups of the squares of these; shape (strata,)."""
+        if self.is_several:
+            return np.array([self.texts]), np.array([self.group_squares])
+        return self.counts, self.count_squares
 
     def as_record(self) -> dict[str, Any]:
         """Write it for JSON."""
@@ -92,7 +107,8 @@ class Summary:
         numbers = {name: float(of_shape(record, name, ())) for name in ("texts", "groups", "group_squares")}
         labels = len(of_shape(record, "counts", (None,)))
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("counts", "count_squares", "count_crosses"), (labels,))
-        shapes |= {name: (labels, len(MEASURES)) for name in ("residuals", "residual_squares", "residual_crosses")}
+        strata = 1 if len(of_shape(record, "residuals", (None, len(MEASURES)))) == 1 else labels
+        shapes |= {name: (strata, len(MEASURES)) for name in ("residuals", "residual_squares", "residual_crosses")}
         shapes |= {name: (len(MEASURES),) for name in ("group_residual_squares", "group_residual_crosses")}
         return cls(
             texts=numbers["texts"],
@@ -111,15 +127,17 @@ def _plain(values: Floats) -> list[Any]:
     return [int(value) if value == int(value) else value for value in np.round(values, DECIMALS).tolist()]
 
 
-def empty(labels: int, parts: int, levels: int) -> Summary:
+def empty(labels: int, parts: int, levels: int, *, is_several: bool = False) -> Summary:
     """Return the summary of no text.
 
     Args:
         labels: how many there are.
         parts: cells of the reference.
         levels: of confidence there.
+        is_several: a text may have several labels.
     """
-    none, of_label, of_both = np.zeros(len(MEASURES)), np.zeros(labels), np.zeros((labels, len(MEASURES)))
+    none, of_label = np.zeros(len(MEASURES)), np.zeros(labels)
+    of_both = np.zeros((1 if is_several else labels, len(MEASURES)))
     return Summary(
         texts=0.0,
         groups=0,
@@ -146,14 +164,21 @@ class Reference:
         counts: of its words by bucket, shape (BUCKETS,).
         overall: mean of each measure over all its texts, shape (measures,).
         means: of each measure by label given, shape (labels, measures); a label without texts has the overall ones.
-        cells: parts of label given and confidence, with the mean probabilities of each.
+            Where a text may have several labels, what each label adds and, last, what every text has: (labels + 1,
+            measures).
+        cells: parts of label given and confidence, with the mean probabilities of each; or of each label.
     """
 
     summary: Summary
     counts: Floats
     overall: Floats
     means: Floats
-    cells: Cells
+    cells: Cells | CellsOfEach
+
+    @property
+    def nothing(self) -> Summary:
+        """The summary of no text, to which those of texts beside this reference may be added."""
+        return empty(len(self.summary.counts), *self.cells.sizes, is_several=self.summary.is_several)
 
     def as_record(self) -> dict[str, Any]:
         """Write it for JSON."""
@@ -170,7 +195,8 @@ class Reference:
         """Read it from JSON."""
         summary = Summary.of_record(record.get("summary") or {})
         labels = len(summary.counts)
-        found = Cells.of_record(record.get("cells") or {}, labels)
+        kind = CellsOfEach if summary.is_several else Cells
+        found = kind.of_record(record.get("cells") or {}, labels)
         sizes, own = (len(summary.cells), len(summary.levels)), found.sizes
         if sizes != own:
             raise BadArtifact(
@@ -180,7 +206,7 @@ class Reference:
             summary=summary,
             counts=of_shape(record, "word_counts", (words.BUCKETS,)),
             overall=of_shape(record, "overall", (len(MEASURES),)),
-            means=of_shape(record, "means", (labels, len(MEASURES))),
+            means=of_shape(record, "means", (labels + summary.is_several, len(MEASURES))),
             cells=found,
         )
 
@@ -194,7 +220,8 @@ def describe(
         table: columns group, text, label (that the model gives) and probability (of that label, calibrated).
         space: the labels.
         probabilities: of all labels, calibrated, shape (texts, labels).
-        weights: how many texts of the world each stands for, shape (texts,).
+        weights: how many texts of the world each stands for, shape (texts,); where a text may have several labels,
+            how many each label's yes or no stands for, shape (texts, labels).
     """
     weight = np.ones(len(table)) if weights is None else np.asarray(weights, dtype=float)
     codes, groups = space.codes(table["label"]), table["group"].to_numpy()
@@ -202,7 +229,9 @@ def describe(
     counts = words.counts_of(said)
     bits = words.mean_surprise(said, counts, len(table), groups.tolist())
     mean = float(np.nanmean(bits)) if np.isfinite(bits).any() else 0.0
-    measures = measured(table, space, codes, np.nan_to_num(bits, nan=mean))
+    measures = measured(table, space, codes, np.nan_to_num(bits, nan=mean), probabilities)
+    if space.is_many:
+        return _of_several(measures, codes, groups, probabilities, weight, counts)
     overall = np.asarray(weight @ measures / max(float(weight.sum()), SMALLEST))
     means = _means(measures, codes, weight, len(space), overall)
     parts = cells.fit(space, codes, table["probability"].to_numpy(), probabilities, weight)
@@ -220,18 +249,43 @@ def describe(
     return Reference(summary=summary, counts=counts, overall=overall, means=means, cells=parts)
 
 
+def _of_several(
+    measures: Floats, codes: Bools, groups: Codes, probabilities: Floats, weight: Floats, counts: Floats
+) -> Reference:
+    """Describe texts that may have several labels; their weights count for the labels' shares and cells alone."""
+    weights = np.broadcast_to(weight if weight.ndim == 2 else weight[:, None], codes.shape)
+    weights = weights * len(codes) / np.maximum(weights.sum(axis=0), SMALLEST)
+    found, parts = several.effects(measures, codes), several.fit(probabilities, weights)
+    residuals = several.beside_other_groups(measures, codes, groups)
+    summary = of_sets(groups, codes, residuals=residuals, probabilities=probabilities, weights=weights)
+    shares = summary.counts / max(summary.texts, 1.0)
+    return Reference(
+        summary=replace(summary, residuals=np.zeros_like(summary.residuals)),
+        counts=counts,
+        overall=np.asarray(found[-1] + shares @ found[:-1]),
+        means=found,
+        cells=parts,
+    )
+
+
 def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) -> Summary:
     """Put texts into a few numbers, their residuals, cells and the surprise of their words by the reference.
 
     Args:
-        table: columns group, text, label (that the model gave) and probability (of that label).
+        table: columns group, text, label (that the model gave) and probability (of that label), and probabilities (of
+            each label) where a text may have several.
         space: the labels, those of the reference.
         reference: of the bundle.
     """
     if not len(table):
-        return empty(len(space), *reference.cells.sizes)
+        return reference.nothing
     codes = space.codes(table["label"])
     bits = words.mean_surprise(words.words_of(table["text"]), reference.counts, len(table))
+    if isinstance(reference.cells, CellsOfEach):
+        probabilities = of_each(table, len(space))
+        found = measured(table, space, codes, bits, probabilities) - several.expected(reference.means, codes)
+        groups, known = table["group"].to_numpy(), np.nan_to_num(found, nan=0.0)
+        return of_sets(groups, codes, residuals=known, probabilities=probabilities)
     residuals = measured(table, space, codes, bits) - reference.means[codes]
     return of_columns(
         table["group"].to_numpy(),
@@ -244,16 +298,31 @@ def summarise(table: pl.DataFrame, space: "LabelSpace", reference: Reference) ->
     )
 
 
-def measured(table: pl.DataFrame, space: "LabelSpace", codes: Codes, bits: Floats) -> Floats:
+def of_each(table: pl.DataFrame, labels: int) -> Floats:
+    """Return the probabilities of each label of texts that may have several, shape (texts, labels).
+
+    >>> of_each(pl.DataFrame({"probabilities": [[0.5, 0.25]]}), 2).tolist()
+    [[0.5, 0.25]]
+    """
+    return table["probabilities"].list.to_array(labels).to_numpy().astype(float)
+
+
+def measured(
+    table: pl.DataFrame, space: "LabelSpace", codes: Codes, bits: Floats, probabilities: Floats | None = None
+) -> Floats:
     """Return scores, lengths and surprise of each text, shape (texts, measures).
 
     A score is the log-odds of the label given; with two labels that of the one which is looked for, as it says the
-    same and reads better.
+    same and reads better. Where a text may have several labels, it is the mean of each label's yes or no, by their
+    `probabilities`.
     """
-    clipped = np.clip(table["probability"].to_numpy(), SMALLEST, 1 - SMALLEST)
-    scores = np.log(clipped / (1 - clipped))
-    if len(space) == 2:
-        scores = np.where(codes == space.sides[-1], scores, -scores)
+    if space.is_many and probabilities is not None:
+        scores = several.scores(probabilities, codes, SMALLEST)
+    else:
+        clipped = np.clip(table["probability"].to_numpy(), SMALLEST, 1 - SMALLEST)
+        scores = np.log(clipped / (1 - clipped))
+        if len(space) == 2:
+            scores = np.where(codes == space.sides[-1], scores, -scores)
     lengths = np.log1p(table["text"].str.count_matches(words.WORD).to_numpy())
     return np.stack([scores, lengths, bits], axis=1)
 
@@ -338,6 +407,49 @@ def of_columns(
         group_residual_crosses=texts @ sums,
         cells=_binned(cells, weight, sizes[0]),
         levels=_binned(levels, weight, sizes[1]),
+    )
+
+
+def of_sets(
+    groups: Any, codes: Bools, *, residuals: Floats, probabilities: Floats, weights: Floats | None = None
+) -> Summary:
+    """Put texts that may have several labels into a few numbers.
+
+    Args:
+        groups: of each text, shape (texts,).
+        codes: labels given, shape (texts, labels).
+        residuals: measures less what the reference lets expect, shape (texts, measures).
+        probabilities: of each label, shape (texts, labels).
+        weights: of each label's yes or no, shape (texts, labels); of each label they add up to the texts.
+
+    >>> both, none = np.array([[True, True], [True, False], [False, False]]), np.zeros((3, 3))
+    >>> found = of_sets(np.array([0, 0, 1]), both, residuals=none, probabilities=np.full((3, 2), 0.5))
+    >>> found.counts.tolist(), found.count_squares.tolist(), found.count_crosses.tolist(), found.group_squares
+    ([2.0, 1.0], [4.0, 1.0], [4.0, 2.0], 5.0)
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    weight, size = np.ones(codes.shape) if weights is None else weights, len(names)
+    texts, sums = np.bincount(index, minlength=size).astype(float), _sums(residuals, index, np.ones(len(index)), size)
+    held, stood = (_sums(columns, index, np.ones(len(index)), size) for columns in (weight * codes, weight))
+    group_squares, counts, crosses = float(texts @ texts), held.sum(axis=0), texts @ held
+    share = counts / max(float(len(codes)), 1.0)
+    # such that `design_effects` finds the squares of what each group's weights lie above the share
+    squares = ((held - share * stood) ** 2).sum(axis=0) + 2 * share * crosses - share**2 * group_squares
+    of_all, of_squares, of_crosses = sums.sum(axis=0), (sums**2).sum(axis=0), texts @ sums
+    return Summary(
+        texts=float(len(codes)),
+        groups=size,
+        group_squares=group_squares,
+        counts=counts,
+        count_squares=(held**2).sum(axis=0) if weights is None else squares,
+        count_crosses=crosses,
+        residuals=of_all[None],
+        residual_squares=of_squares[None],
+        residual_crosses=of_crosses[None],
+        group_residual_squares=of_squares,
+        group_residual_crosses=of_crosses,
+        cells=several.counted(probabilities, weight),
+        levels=np.zeros(0),
     )
 
 

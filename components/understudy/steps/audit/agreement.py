@@ -30,11 +30,12 @@ def krippendorff_alpha(truth: Codes, given: Codes, weights: Floats | None = None
     """Agreement of two judges beyond chance, on labels without an order (nominal alpha); nan where all give one label.
 
     Of n texts the judges give 2n labels. Observed disagreement is the share of the texts that they call differently;
-    expected is the share of pairs among the 2n labels, drawn without replacement, that differ.
+    expected is the share of pairs among the 2n labels, drawn without replacement, that differ. Where a text may have
+    several labels, it is the mean of the labels' own (`alpha_by_label`).
 
     Args:
-        truth: one judge's labels, shape (texts,).
-        given: the other's, shape (texts,).
+        truth: one judge's labels.
+        given: the other's.
         weights: of the texts, shape (..., texts).
         labels: how many there are.
 
@@ -46,6 +47,9 @@ def krippendorff_alpha(truth: Codes, given: Codes, weights: Floats | None = None
 
     Source: Krippendorff, "Computing Krippendorff's alpha-reliability", 2011, examples A and B.
     """
+    if np.ndim(truth) == 2:
+        alphas = alpha_by_label(truth, given, weights)
+        return metrics.share(np.nansum(alphas, axis=-1), (~np.isnan(alphas)).sum(axis=-1))
     counts = metrics.label_counts(truth, given, labels, weights)
     values = counts.given + counts.true
     total = values.sum(axis=-1)
@@ -55,14 +59,44 @@ def krippendorff_alpha(truth: Codes, given: Codes, weights: Floats | None = None
     return 1 - metrics.share(observed, expected)
 
 
+def alpha_by_label(truth: Codes, given: Codes, weights: Floats | None = None) -> Floats:
+    """Krippendorff's alpha on whether a text has a label, of each label, shape (..., labels).
+
+    Args:
+        truth: one judge's labels, shape (texts, labels).
+        given: the other's, shape (texts, labels).
+        weights: of the texts, shape (..., texts).
+
+    The document's example A, two observers and ten units with yes or no, has alpha 0.095.
+
+    >>> one, other = (np.array([[sign == "1"] for sign in signs]) for signs in ("0100000010", "1110010000"))
+    >>> alpha_by_label(one, other).round(3).tolist()
+    [0.095]
+    """
+    counts = metrics.label_counts(truth, given, truth.shape[1], weights)
+    texts = np.asarray(len(truth) if weights is None else np.sum(weights, axis=-1))[..., None]
+    yes = counts.given + counts.true
+    observed = metrics.share(yes - 2 * counts.right, np.broadcast_to(texts, yes.shape))
+    pairs = np.broadcast_to(2 * texts * (2 * texts - 1), yes.shape)
+    expected = metrics.share(2 * yes * (2 * texts - yes), pairs)
+    return np.asarray(1 - metrics.share(observed, expected))
+
+
+def alphas(truth: Codes, given: Codes, groups: Groups, *, samples: int, seed: int) -> list[Interval]:
+    """Measure `alpha_by_label` with 95% bootstrap intervals; arguments as `figures_by_label` has them."""
+    values = alpha_by_label(truth, given)
+    draws = metrics.draws_of(alpha_by_label, truth, given, groups=groups, samples=samples, seed=seed)
+    return [_interval(value, draws[:, label]) for label, value in enumerate(values)]
+
+
 def figures_by_label(
     truth: Codes, given: Codes, groups: Groups, labels: int, *, samples: int, seed: int
 ) -> list[LabelFigures]:
     """Measure precision and recall of every label with 95% bootstrap intervals, all from the same resamples.
 
     Args:
-        truth: human labels, shape (texts,).
-        given: the teacher's, shape (texts,).
+        truth: human labels.
+        given: the teacher's.
         groups: of the texts, drawn whole, shape (texts,).
         labels: how many there are.
         samples: resamples.

@@ -3,7 +3,8 @@
 The rule. Each slice is asked whether the teacher makes a kind of error more often inside than outside. The kinds are,
 for every label that is looked at: texts of the label that get another one (under-labels), and other texts that get it
 (over-labels); and for every pair of labels: texts of the one that get the other (confuses). With two labels the pairs
-are the directions of the positive label, and no question is asked twice. Fisher's exact test answers, one-sided because
+are the directions of the positive label, and no question is asked twice. Where a text may have several labels, no label
+is given in place of another, and there are no pairs. Fisher's exact test answers, one-sided because
 only the slice's being worse is of interest. Holm's correction runs over all tests that are made; a slice is biased when
 a corrected p is below `alpha`. Texts count once each, unweighted, and as independent.
 
@@ -23,14 +24,49 @@ import polars as pl
 
 from understudy.stats import metrics
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Bools, Floats, Interval
+from understudy.stats.metrics import Bools, Floats, Interval, of_label
 from understudy.steps.audit.config import AuditConfig
-from understudy.task.labels import Integers, LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.teacher.answers import own_probability
 from understudy.text.seen import columns_of
 
 Direction = Literal["under-labels", "over-labels", "confuses"]
 MOST_CATEGORIES = 200  # kinds of errors that are named, the largest of them
+
+
+def cross_counts(truth: Codes, judged: Codes, labels: int) -> Floats:
+    """Count texts by what people say (rows) and what the teacher says (columns).
+
+    Args:
+        truth: human labels.
+        judged: the teacher's.
+        labels: how many there are.
+
+    Returns:
+        the confusion matrix, shape (labels, labels); where a text may have several labels one of each label's absence
+        and presence, shape (labels, 2, 2).
+
+    >>> cross_counts(np.array([[True, False], [True, True]]), np.array([[True, True], [False, True]]), 2).tolist()
+    [[[0.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]]
+    """
+    if truth.ndim == 1:
+        return metrics.confusion_matrix(truth, judged, labels)
+    counts = metrics.label_counts(truth, judged, labels)
+    missed, flagged = counts.true - counts.right, counts.given - counts.right
+    neither = len(truth) - counts.right - missed - flagged
+    return np.stack([np.stack([neither, flagged], axis=-1), np.stack([missed, counts.right], axis=-1)], axis=-2)
+
+
+def against_rest(matrix: Floats, label: int) -> Floats:
+    """Return what `cross_counts` counted of one label against the rest, shape (2, 2).
+
+    >>> against_rest(np.array([[80.0, 5.0], [4.0, 9.0]]), label=1).tolist()
+    [[80.0, 5.0], [4.0, 9.0]]
+    """
+    if matrix.ndim == 3:
+        return np.asarray(matrix[label])
+    right, true, given = matrix[label, label], matrix[label].sum(), matrix[:, label].sum()
+    return np.array([[matrix.sum() - true - given + right, given - right], [true - right, right]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +86,8 @@ class Counts:
         >>> Counts.of(np.array([[80.0, 5.0], [4.0, 9.0]]), label=1)
         Counts(texts=98, true_positive=9, false_negative=4, false_positive=5, true_negative=80)
         """
-        right, true, given, texts = (
-            int(number) for number in (matrix[label, label], matrix[label].sum(), matrix[:, label].sum(), matrix.sum())
-        )
-        return cls(texts, right, true - right, given - right, texts - true - given + right)
+        (neither, flagged), (missed, right) = against_rest(matrix, label).astype(int).tolist()
+        return cls(neither + flagged + missed + right, right, missed, flagged, neither)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +113,7 @@ class Question:
     """A kind of error.
 
     Attributes:
-        direction: under-labels: texts of `label` get another one; over-labels: texts of others get `label`; confuses:
+        direction: under-labels: texts of `label` do not get it; over-labels: texts of others get `label`; confuses:
             texts of `label` get `given`.
         label: column of the label that it is about.
         given: column of the label that is given in its place; none where it may be any.
@@ -97,11 +131,17 @@ class Question:
         return own, every - own if self.given is None else frozenset({self.given})
 
     def errors(self, matrix: Floats) -> Errors:
-        """Count it in a confusion matrix, people in rows and the teacher in columns."""
-        own, right = matrix[self.label].sum(), matrix[self.label, self.label]
+        """Count it in what `cross_counts` counted."""
+        others, own = against_rest(matrix, self.label)
         if self.direction == "over-labels":
-            return Errors(int(matrix[:, self.label].sum() - right), int(matrix.sum() - own))
-        return Errors(int(own - right if self.given is None else matrix[self.label, self.given]), int(own))
+            return Errors(int(others[1]), int(others.sum()))
+        return Errors(int(own[0] if self.given is None else matrix[self.label, self.given]), int(own.sum()))
+
+    def is_suspect(self, judged: Codes) -> Bools:
+        """Tell which texts the error may have been made on, by the teacher's labels. Shape (texts,)."""
+        if self.direction == "under-labels":
+            return ~of_label(judged, self.label)
+        return of_label(judged, self.label if self.given is None else self.given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +227,20 @@ def questions_of(space: LabelSpace, confused: Bools) -> list[Question]:
 
     Args:
         space: the labels.
-        confused: pairs that occur, true label and label given, shape (labels, labels).
+        confused: pairs that occur, true label and label given, shape (labels, labels); not read where a text may have
+            several labels.
 
     >>> [question.direction for question in questions_of(LabelSpace(("other", "tip"), "tip"), np.ones((2, 2), bool))]
     ['under-labels', 'over-labels']
     >>> len(questions_of(LabelSpace(("praise", "tip", "blame")), np.ones((3, 3), bool)))
     12
+    >>> len(questions_of(LabelSpace(("praise", "tip", "blame"), is_many=True), np.ones((3, 2, 2), bool)))
+    6
     """
     directions: tuple[Direction, ...] = ("under-labels", "over-labels")
     asked = [Question(direction, label) for label in space.sides for direction in directions]
+    if space.is_many:
+        return asked
     pairs = zip(*np.nonzero(confused & ~np.eye(len(space), dtype=bool)), strict=True)
     asked += [Question("confuses", int(label), int(given)) for label, given in pairs]
     different: dict[tuple[frozenset[int], frozenset[int]], Question] = {}
@@ -205,13 +250,13 @@ def questions_of(space: LabelSpace, confused: Bools) -> list[Question]:
 
 
 def compare_slices(
-    truth: Integers, judged: Integers, slices: Mapping[str, Bools], space: LabelSpace, config: AuditConfig
+    truth: Codes, judged: Codes, slices: Mapping[str, Bools], space: LabelSpace, config: AuditConfig
 ) -> list[SliceTest]:
     """Put the questions to every slice.
 
     Args:
-        truth: human labels, shape (texts,).
-        judged: the teacher's, shape (texts,).
+        truth: human labels, as `LabelSpace` has them.
+        judged: the teacher's.
         slices: which texts belong to each slice, by name, each of shape (texts,).
         space: the labels.
         config: `alpha` and `min_labels` decide which questions are asked.
@@ -219,11 +264,11 @@ def compare_slices(
     Returns:
         the tests that were made, and those on the positive label that could not be, in the slices' order.
     """
-    whole = metrics.confusion_matrix(truth, judged, len(space))
+    whole = cross_counts(truth, judged, len(space))
     questions = questions_of(space, whole > 0)
     possible: list[tuple[SliceTest, float]] = []
     for name, members in slices.items():
-        inside = metrics.confusion_matrix(truth[members], judged[members], len(space))
+        inside = cross_counts(truth[members], judged[members], len(space))
         outside = whole - inside
         for question in questions:
             test = SliceTest(name, question, question.errors(inside), question.errors(outside), None)
@@ -308,25 +353,31 @@ def confused_pairs(matrix: Floats, min_labels: int) -> list[Confused]:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One named kind of error: columns of the true label and of the one given, and which texts, shape (texts,)."""
+    """One named kind of error: columns of the true label and of the one given, and which texts, shape (texts,).
 
-    label: int
-    given: int
+    Where a text may have several labels, one of the columns is none: a label is missed, or given wrongly.
+    """
+
+    label: int | None
+    given: int | None
     slice: str | None
     members: Bools
 
     def name(self, space: LabelSpace) -> str:
         """Say what went wrong and where."""
-        pair = f"'{space.names[self.given]}' in place of '{space.names[self.label]}'"
-        return f"{pair}, slice '{self.slice}'" if self.slice else f"{pair}, in no slice"
+        missed, wrong = (None if column is None else f"'{space.names[column]}'" for column in (self.label, self.given))
+        kind = f"{wrong} in place of {missed}" if wrong and missed else f"{missed} missed"
+        if missed is None:
+            kind = f"{wrong} given wrongly"
+        return f"{kind}, slice '{self.slice}'" if self.slice else f"{kind}, in no slice"
 
 
-def error_categories(truth: Integers, judged: Integers, slices: Mapping[str, Bools]) -> list[Category]:
+def error_categories(truth: Codes, judged: Codes, slices: Mapping[str, Bools]) -> list[Category]:
     """Name the errors by pair of labels and slice, the largest first; a text in two slices counts in both.
 
     Args:
-        truth: human labels, shape (texts,).
-        judged: the teacher's, shape (texts,).
+        truth: human labels, as `LabelSpace` has them.
+        judged: the teacher's.
         slices: which texts belong to each slice, by name, each of shape (texts,).
 
     Returns:
@@ -340,13 +391,27 @@ def error_categories(truth: Integers, judged: Integers, slices: Mapping[str, Boo
     ]
     largest = sorted(found, key=lambda one: -one[-1])[:MOST_CATEGORIES]
     return [
-        Category(label, given, name, members & (truth == label) & (judged == given))
+        Category(label, given, name, members & _has_error(truth, judged, label, given))
         for name, members, label, given, _ in largest
     ]
 
 
-def _wrong_pairs(truth: Integers, judged: Integers) -> Iterator[tuple[tuple[int, int], int]]:
-    """Count the pairs of true label and another one that was given."""
+def _has_error(truth: Codes, judged: Codes, label: int | None, given: int | None) -> Bools:
+    """Which texts have an error that `_wrong_pairs` names. Shape (texts,)."""
+    if label is None or given is None:
+        column = given if label is None else label
+        missing, present = (judged, truth) if given is None else (truth, judged)
+        return np.asarray(present[:, column] & ~missing[:, column])
+    return np.asarray((truth == label) & (judged == given))
+
+
+def _wrong_pairs(truth: Codes, judged: Codes) -> Iterator[tuple[tuple[int | None, int | None], int]]:
+    """Count the pairs of true label and another one that was given; of several labels those missed or given wrongly."""
+    if truth.ndim == 2:
+        for label, (missed, wrong) in enumerate(zip((truth & ~judged).T, (judged & ~truth).T, strict=True)):
+            yield from ((pair, int(texts.sum())) for pair, texts in (((label, None), missed), ((None, label), wrong))
+                        if texts.any())  # fmt: skip
+        return
     pairs, texts = np.unique(np.stack([truth, judged])[:, truth != judged], axis=1, return_counts=True)
     yield from (((int(pair[0]), int(pair[1])), int(number)) for pair, number in zip(pairs.T, texts, strict=True))
 
@@ -376,11 +441,12 @@ def queue_for(
         seed: of the order among texts for which the teacher gave no probability.
 
     Returns:
-        rows of `tables.AuditQueue`: texts with a label that the teacher gives too often in their slice, those first
-        that may well be otherwise by its own probabilities. A text of two biases stands once, with the first.
+        rows of `tables.AuditQueue`: texts with a label that the teacher gives too often in their slice, or without one
+        that it misses there, those first that may well be otherwise by its own probabilities. A text of two biases
+        stands once, with the first.
     """
     parts = [
-        pool.filter(slices[test.slice] & np.isin(space.codes(pool["teacher_label"]), _suspicious(test, space)))
+        pool.filter(slices[test.slice] & test.question.is_suspect(space.codes(pool["teacher_label"])))
         .with_columns(
             pl.lit(test.slice).alias("slice"),
             pl.lit(test.question.direction).alias("direction"),
@@ -399,11 +465,6 @@ def queue_for(
         .with_columns(own_probability("teacher", space))
         .select(columns)
     )
-
-
-def _suspicious(test: SliceTest, space: LabelSpace) -> list[int]:
-    """Columns of the labels that the teacher gives too often in a slice."""
-    return sorted(test.question.cells(len(space))[1])
 
 
 def _doubt(question: Question) -> pl.Expr:

@@ -79,19 +79,21 @@ def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
 
 def _result(found: dict[str, Any], queued: int) -> Result:
     biased = [part for part in found["slices"] if part["is_biased"]]
+    agreeing: dict[str, float | None] = {
+        name: found[name]["value"] for name in ("agreement", "kappa", "krippendorff_alpha") if name in found
+    }
     figures = {
-        "agreement": found["agreement"]["value"],
-        "kappa": found["kappa"]["value"],
-        "krippendorff_alpha": found["krippendorff_alpha"]["value"],
+        **agreeing,
         **_primary(found),
         "human_labelled_texts": found["texts"],
         "biased_slices": len(biased),
         "queued": queued,
     }
     verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else "no bias of the teacher shown"
-    agreement = numbers.percent(found["agreement"]["value"])
+    agreement = f"{numbers.percent(found['agreement']['value'])} of {numbers.count(found['texts'], 'text')}"
+    of_all = "all labels of " if "labels_per_text" in found else ""
     return Result(
-        headline=f"{verdict}; it agrees with people on {agreement} of {numbers.count(found['texts'], 'text')}",
+        headline=f"{verdict}; it agrees with people on {of_all}{agreement}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
     )
 
@@ -99,7 +101,7 @@ def _result(found: dict[str, Any], queued: int) -> Result:
 def _primary(found: dict[str, Any]) -> dict[str, float | None]:
     """Return the figures of the label that is looked for; the mean over all where there is none."""
     if found["positive_label"] is None:
-        return {"teacher_macro_f1": found["macro_f1"]["value"]}
+        return {f"teacher_{name}": found[name]["value"] for name in ("macro_f1", "micro_f1") if name in found}
     positive = found["classes"][found["positive_label"]]
     return {"teacher_precision": positive["precision"]["value"], "teacher_recall": positive["recall"]["value"]}
 

@@ -11,10 +11,10 @@ import polars as pl
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
 from understudy.steps.audit import rules
-from understudy.steps.audit.agreement import figures_by_label, krippendorff_alpha
+from understudy.steps.audit.agreement import alphas, figures_by_label, krippendorff_alpha
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.rules import Confused, Counts, Errors, SliceTest
-from understudy.task.labels import Integers, LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.text import numbers
 
 METHOD = (
@@ -23,6 +23,13 @@ METHOD = (
     "Holm's correction over all tests. Shares with 95% Wilson intervals, those of pairs over all texts corrected for "
     "all pairs (Bonferroni); agreement, kappa, Krippendorff's alpha, macro F1 and the figures by label with 95% "
     "bootstrap intervals by group."
+)
+METHOD_OF_SETS = (
+    "Human labels of the splits train and validation; each text counts once, unweighted, and as independent, and each "
+    "label is a yes or no of its own. Fisher's exact test, one-sided, each slice against all other texts, of every "
+    "label in both directions; Holm's correction over all tests. Shares with 95% Wilson intervals; agreement on all "
+    "labels of a text, Krippendorff's alpha of each label and their mean, macro and micro F1 and the figures by label "
+    "with 95% bootstrap intervals by group."
 )
 TEXT_SHOWN = 300
 PAIRS_TOLD = 3
@@ -47,50 +54,57 @@ def summarise(
     Returns:
         the content of audit.json but for what identifies the run. `labels` names the rows (people) and columns (the
         teacher) of `matrix`; `slices` has for each slice what `slice_record` says; `pairs` says which label the teacher
-        gives in place of which, those with the most texts first.
+        gives in place of which, those with the most texts first. Where a text may have several labels,
+        `labels_per_text` says so, `counts` has for each label in the place of `matrix` whether people (rows) and the
+        teacher (columns) give it, no first, and there are no `pairs`.
     """
     truth, judged = space.codes(table["label"]), space.codes(table["teacher_label"])
-    matrix = metrics.confusion_matrix(truth, judged, len(space))
-    described = [slice_record(name, truth[inside], judged[inside], matrix, tests, space, config)
-                 for name, inside in slices.items()]  # fmt: skip
+    matrix = rules.cross_counts(truth, judged, len(space))
+    described = [slice_record(name, truth, judged, inside, tests, space, config) for name, inside in slices.items()]
     rest = rules.in_no_slice(slices, len(table))
     figures = overall(truth, judged, table["group"].to_numpy(), space, config)
-    pairs = rules.confused_pairs(matrix, config.min_labels)
+    pairs = None if space.is_many else rules.confused_pairs(matrix, config.min_labels)
     categories = rules.error_categories(truth, judged, slices)
     return {
         "texts": len(table),
         "splits": {name: int((table["split"].cast(pl.String) == name).sum()) for name in ("train", "validation")},
         "labels": list(space.names),
+        **({"labels_per_text": "many"} if space.is_many else {}),
         "positive_label": space.positive,
-        "counts": _positive_counts(matrix, space),
-        "matrix": _whole(matrix),
+        **({} if space.is_many else {"counts": _positive_counts(matrix, space)}),
+        **_counted(matrix, space),
         **figures,
-        "pairs": [pair_record(pair, space, config) for pair in pairs],
+        **({} if pairs is None else {"pairs": [pair_record(pair, space, config) for pair in pairs]}),
         "tests": _asked(tests),
         "slices": described,
-        "in_no_slice": {"texts": int(rest.sum()), "right": int((truth == judged)[rest].sum())},
+        "in_no_slice": {"texts": int(rest.sum()), "right": int(_is_right(truth, judged)[rest].sum())},
         "categories": [category_record(category, table, space, config.examples) for category in categories],
         "verdict": [
             agreement_sentence(len(table), figures, space),
-            *pairs_sentence(pairs, space),
+            *(errors_sentence(matrix, space) if pairs is None else pairs_sentence(pairs, space)),
             *verdicts(described),
         ],
-        "method": METHOD,
+        "method": METHOD_OF_SETS if space.is_many else METHOD,
     }
 
 
 def overall(
-    truth: Integers, judged: Integers, groups: metrics.Groups, space: LabelSpace, config: AuditConfig
+    truth: Codes, judged: Codes, groups: metrics.Groups, space: LabelSpace, config: AuditConfig
 ) -> dict[str, Any]:
-    """Measure agreement, kappa, alpha, macro F1, and precision and recall of each label, those of most texts first."""
+    """Measure agreement, kappa, alpha, macro F1, and precision and recall of each label, those of most texts first.
+
+    Where a text may have several labels, micro F1 stands in the place of kappa, and each label has an alpha too.
+    """
     labels, draw = len(space), {"samples": config.samples, "seed": config.seed}
     statistics: dict[str, metrics.Statistic] = {
         "agreement": metrics.accuracy,
-        "kappa": partial(metrics.kappa, labels=labels),
+        **({} if space.is_many else {"kappa": partial(metrics.kappa, labels=labels)}),
         "krippendorff_alpha": partial(krippendorff_alpha, labels=labels),
         "macro_f1": partial(metrics.macro_f1, labels=labels),
+        **({"micro_f1": partial(metrics.micro_f1, labels=labels)} if space.is_many else {}),
     }
     found = figures_by_label(truth, judged, groups, labels, **draw)
+    own_alphas = alphas(truth, judged, groups, **draw) if space.is_many else []
     by_size = sorted(range(labels), key=lambda label: (label != space.positive_index, -found[label].human, label))
     return {
         **{
@@ -103,6 +117,7 @@ def overall(
                 "teacher": found[label].teacher,
                 "precision": metrics.as_record(found[label].precision),
                 "recall": metrics.as_record(found[label].recall),
+                **({"krippendorff_alpha": metrics.as_record(own_alphas[label])} if own_alphas else {}),
             }
             for label in by_size
         },
@@ -111,9 +126,9 @@ def overall(
 
 def slice_record(
     name: str,
-    truth: Integers,
-    judged: Integers,
-    whole: Floats,
+    truth: Codes,
+    judged: Codes,
+    members: Bools,
     tests: Sequence[SliceTest],
     space: LabelSpace,
     config: AuditConfig,
@@ -122,9 +137,9 @@ def slice_record(
 
     Args:
         name: of the slice.
-        truth: human labels of its texts, shape (texts,).
-        judged: the teacher's, shape (texts,).
-        whole: confusion matrix of all texts.
+        truth: human labels of all texts, as `LabelSpace` has them.
+        judged: the teacher's.
+        members: which texts are the slice's, shape (texts,).
         tests: what `rules.compare_slices` found.
         space: the labels.
         config: the step's settings.
@@ -132,19 +147,20 @@ def slice_record(
     Returns:
         texts, agreement inside and elsewhere; `is_biased`, and of the worst error `direction` ("under-labels",
         "over-labels", "confuses" or none), `label`, `given`, `p_value`, `p_adjusted` and `sentence`; `findings`, all
-        errors that were proven, the worst first; `matrix`, that of the slice where it is biased; and the counts and
-        shares of the positive label where there is one.
+        errors that were proven, the worst first; `matrix` (`counts`, where a text may have several labels), that of the
+        slice where it is biased; and the counts and shares of the positive label where there is one.
     """
     own = [test for test in tests if test.slice == name]
-    matrix = metrics.confusion_matrix(truth, judged, len(space))
+    matrix = rules.cross_counts(truth[members], judged[members], len(space))
     ranked = sorted(own, key=lambda test: (test.p is None, test.p or 0.0, test.question.given is None))
     proven = [test for test in ranked if test.is_biased(config.alpha)]
     worst = ranked[0] if ranked else None
     is_too_few = not proven and _is_too_few(own, space, config)
-    agreement = [Errors(int(part.sum() - np.trace(part)), int(part.sum())) for part in (matrix, whole - matrix)]
+    is_wrong = ~_is_right(truth, judged)
+    agreement = [Errors(int(is_wrong[part].sum()), int(part.sum())) for part in (members, ~members)]
     return {
         "name": name,
-        "texts": len(truth),
+        "texts": int(members.sum()),
         **_positive_figures(matrix, own, space),
         "agreement": metrics.as_record(agreement[0].right),
         "agreement_elsewhere": metrics.as_record(agreement[1].right),
@@ -154,9 +170,20 @@ def slice_record(
         **(_named(proven[0], space) if proven else {"direction": None, "label": None, "given": None}),
         "is_too_few": is_too_few,
         "findings": [_finding(test, space, _asked(tests)) for test in proven],
-        "matrix": _whole(matrix) if proven else None,
+        **(_counted(matrix, space) if proven else dict.fromkeys(_counted(matrix, space))),
         "sentence": slice_sentence(name, own, proven, agreement, is_too_few, space, _asked(tests)),
     }
+
+
+def _is_right(truth: Codes, judged: Codes) -> Bools:
+    """Which texts the teacher labels as people do, all labels of several included. Shape (texts,)."""
+    is_right = truth == judged
+    return np.asarray(is_right.all(axis=1) if is_right.ndim == 2 else is_right)
+
+
+def _counted(matrix: Floats, space: LabelSpace) -> dict[str, Any]:
+    """Name what `rules.cross_counts` counted."""
+    return {"counts" if space.is_many else "matrix": matrix.astype(int).tolist()}
 
 
 def _positive_counts(matrix: Floats, space: LabelSpace) -> dict[str, int] | None:
@@ -240,7 +267,7 @@ def slice_sentence(
         return _too_few_sentence(name, own, agreement[0].tried, space)
     if not proven:
         return _unproven_sentence(name, own, agreement, space)
-    others = len(proven) - 1 if len(space) > 2 else 0
+    others = len(proven) - 1 if len(space) > 2 or space.is_many else 0
     more = f" It makes {numbers.count(others, 'other kind')} of error more often there, too." if others else ""
     return biased_sentence(proven[0], space, asked) + more
 
@@ -282,8 +309,9 @@ def _too_few_sentence(name: str, own: Sequence[SliceTest], texts: int, space: La
 def _unproven_sentence(name: str, own: Sequence[SliceTest], agreement: Sequence[Errors], space: LabelSpace) -> str:
     if space.positive is None:
         return (
-            f"No bias shown in slice '{name}': the teacher agrees with people on {_found(agreement[0])} against "
-            f"{numbers.percent(agreement[1].right.value)} elsewhere, by {numbers.count(_asked(own), 'test')}."
+            f"No bias shown in slice '{name}': the teacher agrees with people on {_all_of(space)}"
+            f"{_found(agreement[0])} against {numbers.percent(agreement[1].right.value)} elsewhere, by "
+            f"{numbers.count(_asked(own), 'test')}."
         )
     missed, flagged = _on_positive(own, space)
     return (
@@ -292,6 +320,10 @@ def _unproven_sentence(name: str, own: Sequence[SliceTest], agreement: Sequence[
         f"{numbers.percent(flagged.inside.share.value)} false alarms against "
         f"{numbers.percent(flagged.outside.share.value)}."
     )
+
+
+def _all_of(space: LabelSpace) -> str:
+    return "all labels of " if space.is_many else ""
 
 
 def _found(errors: Errors) -> str:
@@ -313,14 +345,17 @@ def agreement_sentence(texts: int, figures: Mapping[str, Any], space: LabelSpace
         return "The teacher judged no text that has a human label in train or validation: nothing can be said of it."
     agreement = figures["agreement"]
     agrees = (
-        f"On {numbers.count(texts, 'human-labelled text')} the teacher agrees with people in "
+        f"On {numbers.count(texts, 'human-labelled text')} the teacher agrees with people "
+        f"{'on all labels ' if space.is_many else ''}in "
         f"{numbers.percent(agreement['value'])} (95% interval "
         f"{numbers.percent_interval(agreement['low'], agreement['high'])})"
     )
     if space.positive is None:
         alpha, macro = figures["krippendorff_alpha"], figures["macro_f1"]
+        micro = f", its micro F1 {numbers.figure(figures['micro_f1']['value'])}" if space.is_many else ""
+        mean = "the labels' mean " if space.is_many else ""
         return (
-            f"{agrees}; its macro F1 is {numbers.figure(macro['value'])} and Krippendorff's alpha "
+            f"{agrees}; its macro F1 is {numbers.figure(macro['value'])}{micro} and {mean}Krippendorff's alpha "
             f"{numbers.figure(alpha['value'])}."
         )
     positive = figures["classes"][space.positive]
@@ -342,6 +377,19 @@ def pairs_sentence(pairs: Sequence[Confused], space: LabelSpace) -> list[str]:
     return [f"Most often it gives {numbers.listed(worst)}."]
 
 
+def errors_sentence(matrix: Floats, space: LabelSpace) -> list[str]:
+    """Say which labels the teacher misses or gives wrongly most often, where a text may have several."""
+    questions = rules.questions_of(space, matrix > 0)
+    ranked = sorted(((question.errors(matrix), question) for question in questions), key=lambda one: -one[0].wrong)
+    worst = [
+        f"{'misses' if question.direction == 'under-labels' else 'wrongly gives'} '{space.names[question.label]}' "
+        f"({errors.wrong} of {errors.tried} texts)"
+        for errors, question in ranked[:PAIRS_TOLD]
+        if errors.wrong
+    ]
+    return [f"Most often it {numbers.listed(worst)}."] if worst else []
+
+
 def verdicts(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the sentences on biased slices, or one that there is none, then those on slices with too few labels."""
     biased = [found["sentence"] for found in slices if found["is_biased"]]
@@ -356,15 +404,19 @@ def category_record(category: rules.Category, table: pl.DataFrame, space: LabelS
     """Count one kind of error, with examples by id."""
     rows = table.filter(category.members).sort("id")
     shown = rows.head(examples).select("id", "split", "label", "teacher_label", "rationale", "text").to_dicts()
+    label, given = (None if column is None else space.names[column] for column in (category.label, category.given))
     return {
         "name": category.name(space),
-        "label": space.names[category.label],
-        "given": space.names[category.given],
+        "label": label,
+        "given": given,
         "slice": category.slice,
         "texts": len(rows),
-        "examples": [{**row, "text": numbers.clip(row["text"], TEXT_SHOWN)} for row in shown],
+        "examples": [
+            {
+                **row,
+                **{key: space.words(row[key]) for key in ("label", "teacher_label")},
+                "text": numbers.clip(row["text"], TEXT_SHOWN),
+            }
+            for row in shown
+        ],
     }
-
-
-def _whole(matrix: Floats) -> list[list[int]]:
-    return [[int(cell) for cell in row] for row in matrix]

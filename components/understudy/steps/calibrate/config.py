@@ -15,7 +15,8 @@ class CalibrateConfig:
     Attributes:
         objective: what the threshold maximises on the calibration split: "f1", or "recall" at `min_precision`.
         min_precision: in (0, 1]; read only with objective "recall".
-        min_per_label: fewest calibration texts of each label; below it the fit is refused.
+        min_per_label: fewest calibration texts of each label; below it the fit is refused. Rare ones may have fewer
+            where there are more than two labels; where a text may have several, they then share a threshold.
     """
 
     objective: Literal["f1", "recall"] = "f1"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 import understudy
-from understudy.model.decision import DecisionRule, runner_up
+from understudy.model.decision import DecisionRule, told
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
 from understudy.steps.evaluate import by_label, costs, curves, gates, reading, speed
@@ -76,7 +76,7 @@ class Measured:
     def teacher(self) -> Answers:
         """The teacher's answers; only those at `is_taught` count."""
         taught = self.is_taught
-        codes = np.zeros(len(taught), dtype=np.int64)
+        codes = np.zeros_like(self.truth.codes)
         codes[taught] = self.space.codes(self.test.table["teacher_label"].drop_nulls())
         given = self.test.table["teacher_probabilities"]
         if not taught.any() or not (given.filter(taught).list.len() == len(self.space)).fill_null(False).all():
@@ -126,13 +126,20 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "comparison": None if comparison is None else core.comparison_record(comparison),
         "gates": [gates.record(gate) for gate in asked],
         "labels": labels(measured, of_labels),
-        "confusion": by_label.confusion(measured.truth, measured.student),
+        **_confused(measured),
         **probabilities(measured),
         "slices": slices(measured),
         "speed": speed_part(measured),
         "costs": costs_part(measured, priced),
         "errors": errors(measured),
     }
+
+
+def _confused(measured: Measured) -> dict[str, Any]:
+    """Say which labels are taken for which, or, where a text may have several, missed and given wrongly."""
+    if measured.space.is_many:
+        return {"mistakes": by_label.mistakes(measured.truth, measured.student)}
+    return {"confusion": by_label.confusion(measured.truth, measured.student)}
 
 
 def primary(space: LabelSpace, student: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,13 +151,17 @@ def primary(space: LabelSpace, student: Mapping[str, Any]) -> dict[str, Any]:
 def bundle_part(measured: Measured) -> dict[str, Any]:
     """Return what the report tells of the bundle, and how it decides."""
     names = ("version", "graph", "graph_reason", "max_length", "cascade")
-    decides = {"threshold": measured.rule.threshold, "is_by_cost": measured.rule.costs is not None}
+    rule = measured.rule
+    decides: dict[str, Any] = {"threshold": rule.threshold, "is_by_cost": rule.costs is not None}
+    if rule.thresholds is not None:
+        decides["thresholds"] = dict(zip(measured.space.names, rule.thresholds.tolist(), strict=True))
     return {**{name: measured.bundle.get(name) for name in names}, **decides}
 
 
 def card_part(card: Card) -> dict[str, Any]:
     """Return what the report tells of the task."""
     names = {"name", "unit", "question", "labels", "positive_label", "rules", "texts_per_month"}
+    names |= {"labels_per_text"} if card.is_many else set()
     return {**card.model_dump(mode="json", include=names), "hash": card.hash, "teacher": card.teacher.model}
 
 
@@ -183,7 +194,8 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         rows.append({**teacher, "p95_latency_ms": seconds * 1000, "cost_per_1k_usd": priced.teacher_per_1k_usd})
     if measured.card.weak_rules:
         rows.append(core.system("rules", "The card's weak rules", truth, measured.rules, config))
-    return [*rows, core.system("majority", "Commonest label", truth, core.majority(truth), config)]
+    commonest = "Commonest labels" if measured.space.is_many else "Commonest label"
+    return [*rows, core.system("majority", commonest, truth, core.majority(truth), config)]
 
 
 def compare(measured: Measured) -> Comparison | None:
@@ -207,7 +219,9 @@ def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -
     found = []
     for name, label, goal in gates.asked(asked):
         figure, draws = _measured(measured, of_labels, name, label)
-        found.append(gates.floor(name, goal, figure, draws, strict=config.strict, label=label))
+        found.append(
+            gates.floor(name, goal, figure, draws, strict=config.strict, label=label, is_many=measured.space.is_many)
+        )
     if asked.p95_latency_ms is not None:
         figure, draws = latency(measured, 0.95)
         found.append(gates.ceiling("p95_latency_ms", asked.p95_latency_ms, figure, draws, strict=config.strict))
@@ -303,6 +317,8 @@ def errors(measured: Measured) -> dict[str, Any]:
     rows = measured.test.table.select("id", "text", "label", "teacher_label").with_columns(
         given=pl.Series(measured.space.named(student.codes)), slices=pl.Series(member_of, dtype=pl.List(pl.String))
     )
+    if measured.space.is_many:
+        return reading.of_labels(rows.to_dicts(), truth, student, 2 * measured.config.errors_shown)
     if measured.space.positive is None:
         return reading.of_pairs(rows.to_dicts(), truth, student, 2 * measured.config.errors_shown)
     return reading.of_positives(rows.to_dicts(), truth, student, measured.config.errors_shown)
@@ -311,16 +327,16 @@ def errors(measured: Measured) -> dict[str, Any]:
 def predictions(measured: Measured) -> pl.DataFrame:
     """Return one row a text: the human label beside every system's answer."""
     student, space = measured.student, measured.space
-    second = runner_up(measured.scored.probabilities, student.codes)
+    said = told(measured.scored.probabilities, student.codes)
     return measured.test.table.select(
         "id",
         "group",
         "text",
         "label",
         pl.Series("predicted", space.named(student.codes)),
-        pl.Series("probability", core.chances(student)),
-        pl.Series("runner_up", space.named(second)),
-        pl.Series("runner_up_probability", core.chances(Answers(second, student.probabilities))),
+        pl.Series("probability", said.probability),
+        pl.Series("runner_up", [None if label < 0 else space.names[label] for label in said.runner_up], pl.String),
+        pl.Series("runner_up_probability", said.runner_up_probability).fill_nan(None),
         pl.Series("rules_label", space.named(measured.rules.codes)),
         "teacher_label",
         own_probability("teacher", space),

@@ -1,4 +1,4 @@
-"""Measure every label against the rest, and find which labels are taken for which."""
+"""Measure every label against the rest, and find which are taken for which, or missed and given wrongly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from understudy.stats import metrics
 from understudy.stats.metrics import Floats, Interval
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.rules import Answers, Truth, drawing
-from understudy.task.labels import Integers
+from understudy.task.labels import Codes
+from understudy.text import numbers
 
 FIGURES = ("precision", "recall", "f1")
 PAIRS_SHOWN = 20
@@ -55,7 +56,7 @@ class LabelFigures:
         return self.draws[:, FIGURES.index(figure), label]
 
 
-def shares(truth: Integers, predicted: Integers, weights: Floats | None = None, *, labels: int) -> Floats:
+def shares(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int) -> Floats:
     """Precision, recall and F1 of every label against the rest, shape (..., 3, labels); nan where undefined.
 
     >>> shares(np.array([0, 0, 1]), np.array([0, 1, 1]), labels=3).round(2).tolist()
@@ -71,7 +72,7 @@ def measure(truth: Truth, answers: Answers, config: EvaluateConfig) -> LabelFigu
     """Measure every label of a system's answers, from the same resamples."""
     labels = len(truth.space)
 
-    def statistic(codes: Integers, given: Integers, weights: Floats | None = None) -> Floats:
+    def statistic(codes: Codes, given: Codes, weights: Floats | None = None) -> Floats:
         return shares(codes, given, weights, labels=labels)
 
     draws = metrics.draws_of(statistic, truth.codes, answers.codes, **drawing(truth, config))
@@ -138,3 +139,36 @@ def confusion(truth: Truth, student: Answers) -> dict[str, Any]:
         "wrong": sum(texts for _, _, texts in wrong),
         "kinds": len(wrong),
     }
+
+
+def mistakes(truth: Truth, student: Answers) -> dict[str, Any]:
+    """Count what is missed and given wrongly of each label, where a text may have several: none is in place of another.
+
+    Returns:
+        `labels`, those with a mistake, the most mistakes first: `missed` texts with their share of the label's texts,
+        and `false_alarms` with their share of the texts that were given it; and over all labels `missed`,
+        `false_alarms`, and `wrong`, how many texts did not get exactly the right labels.
+    """
+    counts = metrics.label_counts(truth.codes, student.codes, len(truth.space))
+    missed, alarms = counts.true - counts.right, counts.given - counts.right
+    of_true, of_given = metrics.share(missed, counts.true), metrics.share(alarms, counts.given)
+    worst_first = sorted(np.flatnonzero(missed + alarms).tolist(), key=lambda label: -missed[label] - alarms[label])
+    return {
+        "labels": [
+            {
+                "label": truth.space.names[label],
+                "missed": int(missed[label]),
+                "missed_share": _rounded(of_true[label]),
+                "false_alarms": int(alarms[label]),
+                "false_alarm_share": _rounded(of_given[label]),
+            }
+            for label in worst_first
+        ],
+        "missed": int(missed.sum()),
+        "false_alarms": int(alarms.sum()),
+        "wrong": int((~metrics.is_right(truth.codes, student.codes)).sum()),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 6) if numbers.is_known(value) else None

@@ -7,7 +7,7 @@ import numpy as np
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Column, Floats
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.evaluate.rules import SIDED, Answers, Claim, Truth, chances, drawing
+from understudy.steps.evaluate.rules import SIDED, Answers, Claim, Truth, confidences, drawing
 from understudy.text import numbers
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -51,10 +51,13 @@ def _thinned(values: Column) -> Column:
 
 
 def reliability(said: Claim) -> list[dict[str, Any]]:
-    """Say how often a claim was true, beside how likely it was called, in ten bins; empty ones are left out."""
+    """Say how often a claim was true, beside how likely it was called, in ten bins; empty ones are left out.
+
+    Where a text may have several labels, `texts` counts the labels of the texts that were called so likely.
+    """
     index = metrics.bin_index(said.probability, BINS)
     bins = []
-    for number in sorted(set(index.tolist())):
+    for number in np.unique(index).tolist():
         inside = index == number
         frequency = metrics.wilson(float(said.is_true[inside].sum()), int(inside.sum()))
         bins.append(
@@ -73,11 +76,11 @@ def coverage_table(truth: Truth, answers: Answers, config: EvaluateConfig) -> li
     """Say what the answers are worth on the texts that the student is surest of, and what people would buy on the rest.
 
     Returns:
-        a row for each confidence that sets texts apart from the last: `texts` whose label is at least so likely, their
-        `kept_share` and `accuracy`; and `accuracy_with_people`, of all texts, were people to label the others without
-        a mistake.
+        a row for each of the `rules.confidences` that sets texts apart from the last: `texts` of which the student is
+        at least so sure, their `kept_share` and `accuracy`; and `accuracy_with_people`, of all texts, were people to
+        label the others without a mistake.
     """
-    confidence, is_right = chances(answers), truth.codes == answers.codes
+    confidence, is_right = confidences(answers), metrics.is_right(truth.codes, answers.codes)
     found: list[dict[str, Any]] = []
     for cut in CONFIDENCES:
         kept = confidence >= cut
@@ -99,7 +102,7 @@ def coverage_table(truth: Truth, answers: Answers, config: EvaluateConfig) -> li
 
 def coverage_curve(truth: Truth, answers: Answers) -> list[dict[str, float]]:
     """Share kept and its accuracy at every confidence, or at some 200 of them, from the strictest to the laxest."""
-    confidence, is_right = chances(answers), truth.codes == answers.codes
+    confidence, is_right = confidences(answers), metrics.is_right(truth.codes, answers.codes)
     order = np.argsort(-confidence, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(confidence[order])), len(order) - 1)  # last text of each confidence
     right = np.cumsum(is_right[order])

@@ -35,6 +35,7 @@ class Gate:
         chance: that the goal is met, as a share of the resamples; nan where there is none.
         is_met: by the point estimate, or by the whole interval when the step is strict.
         label: whose figure it is, against the rest; none where the goal is of the whole.
+        title: what the goal is of, at the beginning of a sentence.
     """
 
     name: str
@@ -43,32 +44,32 @@ class Gate:
     figure: Interval
     chance: float
     is_met: bool
-    label: str | None = None
-
-    @property
-    def title(self) -> str:
-        """What the goal is of, at the beginning of a sentence."""
-        title = TITLES.get(self.name) or names.headed(self.name)
-        return title if self.label is None else f"{title} of '{self.label}'"
+    label: str | None
+    title: str
 
 
 def asked(goals: Goals) -> list[tuple[str, str | None, float]]:
     """List the goals that labels given must reach: figure, label (none for the whole), and the least value."""
-    whole = [(name, None, getattr(goals, name)) for name in ("f1", "recall", "macro_f1", "accuracy")]
+    whole = [(name, None, getattr(goals, name)) for name in ("f1", "recall", "macro_f1", "micro_f1", "accuracy")]
     of_labels = [(name, label, getattr(own, name)) for label, own in goals.labels.items() for name in ("f1", "recall")]
     return [goal for goal in (*whole, *of_labels) if goal[2] is not None]
 
 
-def floor(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool, label: str | None = None) -> Gate:
+def floor(
+    name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool, label: str | None, is_many: bool
+) -> Gate:
     """Make a gate that asks for at least the goal; an undefined figure does not meet it."""
     tested = figure.low if strict else figure.value
-    return Gate(name, goal, True, figure, metrics.chance_above(draws, goal), bool(tested >= goal), label)
+    headed = names.headed(name, is_many=is_many)
+    title = headed if label is None else f"{headed} of '{label}'"
+    return Gate(name, goal, True, figure, metrics.chance_above(draws, goal), bool(tested >= goal), label, title)
 
 
 def ceiling(name: str, goal: float, figure: Interval, draws: Floats, *, strict: bool) -> Gate:
     """Make a gate that asks for at most the goal; without an interval the point estimate is compared."""
     tested = figure.high if strict and numbers.is_known(figure.high) else figure.value
-    return Gate(name, goal, False, figure, 1 - metrics.chance_above(draws, goal), bool(tested <= goal))
+    chance, is_met = 1 - metrics.chance_above(draws, goal), bool(tested <= goal)
+    return Gate(name, goal, False, figure, chance, is_met, None, TITLES[name])
 
 
 def written(name: str, value: float | None) -> str:
@@ -95,8 +96,7 @@ def record(gate: Gate) -> dict[str, Any]:
     """Write a gate for JSON, with its sentence."""
     figure = metrics.as_record(gate.figure, decimals=9)
     chance = round(gate.chance, 4) if numbers.is_known(gate.chance) else None
-    words = {"title": gate.title, "sentence": gate_sentence(gate)}
-    return {**asdict(gate), "figure": figure, "chance": chance, **words}
+    return {**asdict(gate), "figure": figure, "chance": chance, "sentence": gate_sentence(gate)}
 
 
 def decide(comparison: Comparison | None, found: Costs, gates: Sequence[Gate]) -> tuple[Decision, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.stats import metrics
 from understudy.stats.metrics import Floats
 from understudy.steps.evaluate.rules import Answers, Truth, chances
 from understudy.text import numbers
@@ -70,6 +71,42 @@ def of_pairs(table: Rows, truth: Truth, answers: Answers, limit: int) -> dict[st
             pairs.append({"label": names[true], "given": names[given], "texts": len(members), "rows": rows})
     counts = {"wrong": sum(map(len, kinds.values())), "kinds": len(kinds)}
     return {"pairs": pairs, "counts": counts}
+
+
+def of_labels(table: Rows, truth: Truth, answers: Answers, limit: int) -> dict[str, Any]:
+    """Choose among what was missed and given wrongly of each label, the label with the most mistakes first.
+
+    Args:
+        table: a row a text, with `id`, `text`, `label`, `given`, `teacher_label` and `slices`.
+        truth: human labels, where a text may have several.
+        answers: the student's, with probabilities.
+        limit: most texts of all mistakes together.
+
+    Returns:
+        "labels", each with `label` and two kinds of mistakes, "missed" and "false_alarms", which have their number
+        of `texts` and some `rows` with the probability of the label; and "counts": how many texts are wrong, and how
+        many labels of texts are missed and given wrongly.
+    """
+    if answers.probabilities is None:
+        raise ValueError("Errors of labels must have probabilities, got none. Ask for them only where there are.")
+    kinds = {"missed": truth.codes & ~answers.codes, "false_alarms": answers.codes & ~truth.codes}
+    mistaken = (kinds["missed"] | kinds["false_alarms"]).sum(axis=0)
+    found, left = [], limit
+    for label in sorted(np.flatnonzero(mistaken).tolist(), key=lambda label: -mistaken[label]):
+        probability = answers.probabilities[:, label]
+        surest = {
+            "missed": np.argsort(probability, kind="stable"),
+            "false_alarms": np.argsort(-probability, kind="stable"),
+        }
+        row: dict[str, Any] = {"label": truth.space.names[label]}
+        for kind, is_so in kinds.items():
+            members = surest[kind][is_so[surest[kind], label]]
+            rows = _shown(table, members[: min(OF_A_PAIR, left)], probability)
+            left -= len(rows)
+            row[kind] = {"texts": len(members), "rows": rows}
+        found += [row] if row["missed"]["rows"] or row["false_alarms"]["rows"] else []
+    counts = {"wrong": int((~metrics.is_right(truth.codes, answers.codes)).sum()), "labels": int((mistaken > 0).sum())}
+    return {"labels": found, "counts": counts | {kind: int(is_so.sum()) for kind, is_so in kinds.items()}}
 
 
 def _shown(table: Rows, chosen: Iterable[int], probability: Floats) -> list[dict[str, Any]]:

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from understudy.model import decision
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Column, Figure, Floats, Interval, Statistic
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.task.labels import Integers, LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.task.slices import NO_RULE
 from understudy.text import figures as names
 from understudy.text import numbers
@@ -31,6 +32,7 @@ UNDEFINED = {
     "ece": "there are no probabilities",
     "brier": "there are no probabilities",
 }
+UNDEFINED_OF_SEVERAL = dict.fromkeys(("macro_f1", "micro_f1", "weighted_f1"), "no text has a label or is given one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ class Truth:
 
     Attributes:
         space: the labels of the task.
-        codes: of the texts' labels, shape (texts,).
+        codes: of the texts' labels.
         groups: of the texts, shape (texts,).
     """
 
     space: LabelSpace
-    codes: Integers
+    codes: Codes
     groups: Column
 
     def at(self, chosen: Bools) -> "Truth":
@@ -57,11 +59,11 @@ class Answers:
     """One system's answers.
 
     Attributes:
-        codes: of the labels that it gives, shape (texts,).
+        codes: of the labels that it gives.
         probabilities: shape (texts, labels); None where it gives none.
     """
 
-    codes: Integers
+    codes: Codes
     probabilities: Floats | None = None
 
     def at(self, chosen: Bools) -> "Answers":
@@ -73,9 +75,11 @@ class Answers:
 class Claim:
     """What a probability is of, and whether it came true: that a text is positive, else that its label is right.
 
+    Where a text may have several labels, it is that it has one: of each label of each text.
+
     Attributes:
-        probability: shape (texts,).
-        is_true: shape (texts,).
+        probability: shape (texts,), or (texts, labels).
+        is_true: same shape.
     """
 
     probability: Floats
@@ -112,7 +116,7 @@ def against_rest(statistic: Statistic, label: int) -> Statistic:
     0.5
     """
 
-    def figure(truth: Integers, predicted: Integers, weights: Floats | None = None) -> Figure:
+    def figure(truth: Codes, predicted: Codes, weights: Floats | None = None) -> Figure:
         return statistic(truth == label, predicted == label, weights)
 
     return figure
@@ -126,6 +130,8 @@ def statistics(space: LabelSpace) -> dict[str, Statistic]:
         "accuracy": metrics.accuracy,
         "weighted_f1": partial(metrics.weighted_f1, labels=labels),
     }
+    if space.is_many:
+        whole["micro_f1"] = partial(metrics.micro_f1, labels=labels)
     if looked_for is None:
         return whole
     return {name: against_rest(statistic, looked_for) for name, statistic in SIDED.items()} | whole
@@ -137,19 +143,40 @@ def drawing(truth: Truth, config: EvaluateConfig) -> dict[str, Any]:
 
 
 def chances(answers: Answers) -> Floats:
-    """Return the probability of the label that each text gets, shape (texts,).
+    """Return the probability of what each text is labelled, shape (texts,); `model.decision.chances` says which.
 
     Raises:
         ValueError: the system gives none.
     """
+    return decision.chances(_known(answers), answers.codes)
+
+
+def confidences(answers: Answers) -> Floats:
+    """Return how sure a system is of each text, shape (texts,).
+
+    It is the probability of the label given; where a text may have several, the lowest of its yes and no's, which is
+    the lower one of `chances` and what the runner-up leaves of 1.
+
+    Raises:
+        ValueError: the system gives none.
+    """
+    if answers.codes.ndim == 1:
+        return chances(answers)
+    known = _known(answers)
+    return np.asarray(np.where(answers.codes, known, 1 - known).min(axis=1))
+
+
+def _known(answers: Answers) -> Floats:
     if answers.probabilities is None:
         raise ValueError("Answers must have probabilities, got none. Ask for them only where there are.")
-    return np.asarray(answers.probabilities[np.arange(len(answers.codes)), answers.codes])
+    return answers.probabilities
 
 
 def claim(truth: Truth, answers: Answers) -> Claim:
     """Say what the probabilities claim of each text, and whether it is so."""
     looked_for = truth.space.positive_index
+    if truth.space.is_many:
+        return Claim(_known(answers), truth.codes)
     if looked_for is None or answers.probabilities is None:
         return Claim(chances(answers), truth.codes == answers.codes)
     return Claim(answers.probabilities[:, looked_for], truth.codes == looked_for)
@@ -173,32 +200,43 @@ def system(name: str, title: str, truth: Truth, answers: Answers, config: Evalua
     """Describe one system: its figures, and which are undefined and why."""
     found = figures(truth, answers, config)
     records = {figure: metrics.as_record(interval) for figure, interval in found.items()}
-    asked = [figure for figure in UNDEFINED if figure in {*statistics(truth.space), "ece", "brier"}]
+    reasons = UNDEFINED | (UNDEFINED_OF_SEVERAL if truth.space.is_many else {})
+    asked = [figure for figure in reasons if figure in {*statistics(truth.space), "ece", "brier"}]
     undefined = [figure for figure in asked if records.get(figure, {}).get("value") is None]
     return {
         "name": name,
         "title": title,
         "texts": len(truth.codes),
         "figures": {figure: record for figure, record in records.items() if figure not in undefined},
-        "undefined": {figure: UNDEFINED[figure] for figure in undefined},
+        "undefined": {figure: reasons[figure] for figure in undefined},
     }
 
 
 def majority(truth: Truth) -> Answers:
-    """Answer every text with the label that is commonest among these very texts, so at its best."""
+    """Answer every text with the label that is commonest among these very texts, so at its best.
+
+    Where a text may have several labels, with those that most of these texts have: exactly these, or none at all.
+    """
+    if truth.space.is_many:
+        sets, counts = np.unique(truth.codes, axis=0, return_counts=True)
+        return Answers(np.tile(sets[counts.argmax()], (len(truth.codes), 1)))
     counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
     if truth.space.positive_index is not None:
         counts[truth.space.positive_index] -= 0.5  # of two that are as common it is the other one
     return Answers(np.full(len(truth.codes), counts.argmax()))
 
 
-def by_rules(truth: Truth, found: Integers) -> Answers:
+def by_rules(truth: Truth, found: Codes) -> Answers:
     """Complete the labels that weak rules found: a text without gets the commonest one that is not looked for.
+
+    Where a text may have several labels there is nothing to complete: it may have none.
 
     Args:
         truth: human labels; what is commonest is counted on these very texts.
-        found: codes, NO_RULE where none matches, shape (texts,).
+        found: codes, NO_RULE where none matches.
     """
+    if truth.space.is_many:
+        return Answers(found)
     counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
     if truth.space.positive_index is not None:
         counts[truth.space.positive_index] = -1
@@ -299,5 +337,5 @@ def _slice_figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> di
     known = statistics(truth.space)
     return {
         name: metrics.as_record(metrics.bootstrap(known[name], truth.codes, answers.codes, **drawing(truth, config)))
-        for name in names.of_parts(truth.space.positive)
+        for name in names.of_parts(truth.space.positive, is_many=truth.space.is_many)
     }

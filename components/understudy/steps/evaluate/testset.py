@@ -102,9 +102,10 @@ def _file(test: Path, card: Card, called: Mapping[str, str]) -> tuple[LabelledTe
     table = table.with_columns(is_known=is_known, is_first=is_first, is_copy=is_copy)
     unknown = table.filter(~pl.col("is_known"))
     repeated = table.filter(pl.col("is_known") & ~pl.col("is_first"))
+    strange = "'{}' names others than {}" if card.is_many else "'{}' is none of {}"
     faults = [
         *refusals,
-        *_faults(unknown, "unknown_label", pl.format("'{}' is none of {}", "label_given", pl.lit(_listed(card)))),
+        *_faults(unknown, "unknown_label", pl.format(strange, "label_given", pl.lit(_listed(card)))),
         *_faults(repeated.filter(~pl.col("is_copy")), "repeated_id", pl.lit("an earlier row has this id")),
     ]
     reasons = Counter(refusal.reason for refusal in refusals)

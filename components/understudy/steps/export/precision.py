@@ -51,7 +51,7 @@ def first_window_logits(graph: Graph, texts: Sequence[str]) -> Floats:
 
 def integer_graphs(
     graphs: Path, exact: Tried, texts: tuple[Sequence[str], Sequence[str]], trial: Callable[[str], Tried],
-    config: ExportConfig,
+    config: ExportConfig, *, is_many: bool,
 ) -> dict[str, Tried]:  # fmt: skip
     """Write int8/model.onnx, and mixed/model.onnx where int8 ranks the validation texts worse than may be.
 
@@ -61,6 +61,7 @@ def integer_graphs(
         texts: of validation, and others like those to come; both show which values activations take.
         trial: scores the validation texts by the graph of a name.
         config: how much quality may be lost.
+        is_many: a text may have several labels.
     """
     model = onnx.load(graphs / "fp32" / MODEL_FILE)
     rows = rows_of(exact.graph, texts[0])
@@ -69,7 +70,7 @@ def integer_graphs(
     tried = {"int8": trial("int8")}
     if rules.is_as_good(exact.quality, tried["int8"].quality, config):
         return tried
-    ranked = by_movement(movements(model, ranges, rows[:PROBED_TEXTS]))
+    ranked = by_movement(movements(model, ranges, rows[:PROBED_TEXTS], is_many=is_many))
     for share in KEPT_SHARES:
         _save(graphs / "mixed", quantized(model, ranges, ranked[: max(1, round(share * len(ranked)))]))
         tried["mixed"] = trial("mixed")
@@ -78,14 +79,18 @@ def integer_graphs(
     return tried
 
 
-def movements(model: onnx.ModelProto, ranges: Ranges, rows: Rows) -> dict[str, float]:
-    """Measure how far each weight moves the logits when it alone is in integers: the mean over texts."""
+def movements(model: onnx.ModelProto, ranges: Ranges, rows: Rows, *, is_many: bool = False) -> dict[str, float]:
+    """Measure how far each weight moves the logits when it alone is in integers: the mean over texts.
+
+    What all logits of a text share moves no odds, unless each label has odds of its own, where a text may have several.
+    """
     names, constants = weights_of(model), {tensor.name for tensor in model.graph.initializer}
     expected, found = _logits(model, rows), {}
     with track(len(names), "weights probed") as bar:
         for name in names:
             moved = _logits(quantized(model, ranges, constants - {name}), rows) - expected
-            found[name] = float(np.ptp(moved, axis=1).mean())  # what all logits of a text share moves no odds
+            furthest = np.abs(moved).max(axis=1) if is_many else np.ptp(moved, axis=1)
+            found[name] = float(furthest.mean())
             bar.advance()
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 from understudy.errors import UnderstudyError
 from understudy.model.engine import Floats
 from understudy.steps.export.config import ExportConfig
+from understudy.task.card import Card
 
 PREFERRED = ("int8", "mixed", "fp32")
 FASTER = 1.5  # on a busy machine two measurements of one speed differ by a quarter
@@ -48,17 +49,28 @@ def require_parity(trained: Floats, exported: Floats, config: ExportConfig) -> N
         )
 
 
-def require_label_order(card_labels: Sequence[str], model_labels: Mapping[int, str]) -> None:
-    """Refuse a student whose logits stand in another order than the card's labels.
+def require_labels(card: Card, model_labels: Mapping[int, str], labels_per_text: str) -> None:
+    """Refuse a student whose logits stand in another order than the card's labels, or say something else.
+
+    Args:
+        card: the task.
+        model_labels: label of each logit, by its column.
+        labels_per_text: that the student learned: "one", or "many".
 
     Raises:
-        NotTheSame: the orders differ.
+        NotTheSame: the orders differ, or how many labels a text may have.
     """
+    card_labels = card.label_names
     found = [model_labels[index] for index in sorted(model_labels)]
     if found != list(card_labels):
         raise NotTheSame(
             f"The student's labels must stand in the card's order {list(card_labels)}, got {found} (config.json). "
             "Train it again with this card."
+        )
+    if labels_per_text != card.labels_per_text:
+        raise NotTheSame(
+            f"The student must have learned labels_per_text: {card.labels_per_text}, got {labels_per_text} "
+            "(student.json). Train it again with this card."
         )
 
 

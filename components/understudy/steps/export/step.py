@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from understudy.model.calibration import odds_of
-from understudy.model.engine import Floats, Integers
+from understudy.model.engine import Floats
 from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
@@ -16,7 +16,7 @@ from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
-from understudy.task.labels import LabelSpace
+from understudy.task.labels import Codes, LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.seen import seen_of
@@ -62,7 +62,7 @@ def run(card: In, pool: In, gold: In, student: In, graphs: Out, overrides: Overr
     if config.int8:
         trial = partial(_trial, graphs, about, space=space, texts=texts, truth=truth)
         more = drawn(seen_of(tables.read(pool, tables.Texts)))
-        tried |= precision.integer_graphs(graphs, tried["fp32"], (texts, more), trial, config)
+        tried |= precision.integer_graphs(graphs, tried["fp32"], (texts, more), trial, config, is_many=space.is_many)
     quality = {name: one.quality for name, one in tried.items()}
     speed = precision.speeds({name: one.graph for name, one in tried.items()}, texts)
     choice = rules.choose(quality, speed, config)
@@ -96,7 +96,7 @@ def _export(
     from understudy.model.onnx import export
 
     model, tokenizer, about = student.open_student(folder)
-    rules.require_label_order(task.label_names, model.config.id2label)
+    rules.require_labels(task, model.config.id2label, about.get("labels_per_text", "one"))
     tokens = student.tokens_of(tokenizer, texts, about["max_length"])
     trained = odds_of(student.logits(model, tokens, tokenizer.pad_token_id), LabelSpace.of(task))
     export.export_fp32(model, graphs / "fp32", config.opset, about["max_length"])
@@ -106,7 +106,7 @@ def _export(
 
 
 def _trial(
-    graphs: Path, about: Mapping[str, Any], name: str, space: LabelSpace, texts: list[str], truth: Integers
+    graphs: Path, about: Mapping[str, Any], name: str, space: LabelSpace, texts: list[str], truth: Codes
 ) -> precision.Tried:
     graph = exported_graph(graphs, about, name, len(space))
     log_odds = odds_of(graph.logits(texts), space)

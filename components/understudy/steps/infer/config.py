@@ -16,6 +16,7 @@ class InferConfig:
         chars_per_segment: characters of a segment, which ends before its next text when that would pass them.
         max_chars: longest text, in characters; a longer one is refused.
         remembered_texts: how many of the texts last scored by the same bundle are not scored again; 40 bytes each.
+            Where a text may have several labels it takes 20, and 4 for each label, and fewer are for the same memory.
         threads: that score batches at the same time; 0 for the fastest number on this machine.
         batch_tokens: most tokens of a batch, padding included; 0 for the fastest number on this machine.
     """

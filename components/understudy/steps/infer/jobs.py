@@ -120,7 +120,7 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
         "generation": 0,
         "labels": bundle.space.names,
         "positive_label": bundle.space.positive,
-        "labels_per_text": card.labels_per_text,
+        "labels_per_text": "many" if bundle.space.is_many else "one",
     }
     called = settings.of(ColumnsConfig).called
     looked = look(texts, {}, block_rows(size), card.context.columns if card.context else (), called)

@@ -33,6 +33,7 @@ from understudy.text.numbers import count
 from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+Singles = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 SCORED = ("content", "label", "probability", "runner_up", "runner_up_probability", "windows", "stage")
 KEYED = pl.Schema(
     {
@@ -47,6 +48,7 @@ KEYED = pl.Schema(
     }
 )
 KEYS = KEYED.names()[:2]
+BYTES, BYTES_BESIDE, BYTES_A_LABEL = 40, 20, 4  # that a remembered text takes; of several labels beside those of each
 SCORED_OF_SEVERAL = ("content", OF_EACH, "windows", "stage")
 COUNTED = ("settled", "checked", "missed", "unread_times")  # in a shard's record under the same names
 Place = tuple[int, int]  # of a sentence in its text: first character, and the one after its last
@@ -136,7 +138,7 @@ class Answer(NamedTuple):
 class OfEach(NamedTuple):
     """What a bundle says of one text that may have several labels: the probability of each, from which all follows."""
 
-    probabilities: Sequence[float]
+    probabilities: Singles
     windows: int
     is_settled: bool
 
@@ -256,7 +258,7 @@ class Known:
         position = int(np.searchsorted(self._first, np.uint64(first)))
         while position < len(self._first) and self._first[position] == first:
             if self._second[position] == second:
-                return self._kind(*(column[position].tolist() for column in self._answers))
+                return self._kind(*(_cell(column[position]) for column in self._answers))
             position += 1
         return None
 
@@ -267,6 +269,11 @@ class Known:
         self._here[content] = answer
 
 
+def _cell(value: Any) -> Any:
+    """Return a number as Python has it; probabilities stay an array, which takes an eighth of a list."""
+    return value if isinstance(value, np.ndarray) else value.item()
+
+
 def key_of(content: str) -> tuple[int, int]:
     """Return the first 16 bytes of a content hash as two numbers.
 
@@ -274,6 +281,15 @@ def key_of(content: str) -> tuple[int, int]:
     (1, 2)
     """
     return int(content[:16], 16), int(content[16:32], 16)
+
+
+def most_remembered(texts: int, space: LabelSpace) -> int:
+    """Return how many texts take the memory that so many take which have one label each.
+
+    >>> most_remembered(100, LabelSpace(("praise", "tip"))), most_remembered(100, LabelSpace(("a",) * 45, is_many=True))
+    (100, 20)
+    """
+    return texts * BYTES // (BYTES_BESIDE + BYTES_A_LABEL * len(space)) if space.is_many else texts
 
 
 def keyed_schema(space: LabelSpace) -> pl.Schema:
@@ -297,9 +313,10 @@ def answers(bundle: Bundle, texts: Sequence[str], contents: Sequence[str], known
 
 
 def given(scored: Scored, bundle: Bundle) -> Answers:
-    """Return the label that each text gets by the bundle's rule, with the runner-up; of several what they follow from."""
+    """Return the label that each text gets by the bundle's rule, with the runner-up, or what several follow from."""
     if bundle.space.is_many:
-        return [OfEach(*cells) for cells in zip(*(column.tolist() for column in scored), strict=True)]
+        rows = scored.probabilities.astype(np.float32)
+        return [OfEach(*cells) for cells in zip(rows, scored.windows.tolist(), scored.is_settled.tolist(), strict=True)]
     chosen = bundle.choose(scored.probabilities)
     columns = (chosen, *told(scored.probabilities, chosen), scored.windows, scored.is_settled)
     return [Answer(*cells) for cells in zip(*(column.tolist() for column in columns), strict=True)]

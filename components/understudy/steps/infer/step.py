@@ -156,7 +156,8 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
 
 def _remembered(job: Job) -> pl.DataFrame:
     """Read what the same bundle scored in other nights, the newest first, as much as is to be remembered."""
-    most, space = job.config.remembered_texts, job.bundle.space
+    space = job.bundle.space
+    most = rules.most_remembered(job.config.remembered_texts, space)
     listed = layout.SCORED.listed(job.store, version=job.manifest.bundle) if most else []
     keys = [key for key, fields in listed if fields["day"] != job.manifest.date]
     parts, rows = [rules.keyed_schema(space).to_frame()], 0
@@ -183,7 +184,7 @@ def _label_segments(job: Job, known: Known, forgotten: Forgotten) -> Tally:
             parts.append(part)
             scored.append(table.select(rules.scored_columns(job.bundle.space)))
             tally += figures
-            progress.advance(figures.source_rows + len(segment.refusals))
+            progress.advance(figures.source_rows + len(segment.refusals), is_kept=figures.scored == 0)
 
     about = {"format": manifests.FORMAT, "shard": job.name, "bundle": job.manifest.bundle, "segments": parts}
     said = tally.as_record(is_split=job.language is not None)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Floats
+from understudy.stats.metrics import Bools, Floats
 from understudy.steps.label.config import LabelConfig
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE
@@ -54,6 +54,22 @@ def shares(hinted: Sequence[int], rest: int, texts: int) -> tuple[list[int], int
     likely = sum(hinted)
     from_likely = min(likely, max(texts // 2, texts - rest))
     return spread(hinted, from_likely), min(rest, texts - from_likely)
+
+
+def scarcest(suggested: Bools) -> Integers:
+    """Return the column of the scarcest label that rules suggest for each text, `NO_RULE` where they suggest none.
+
+    So a label that mostly stands beside a commoner one has a part of the draw of its own.
+
+    Args:
+        suggested: labels that rules suggest, shape (texts, labels).
+
+    >>> scarcest(np.array([[True, True], [True, False], [False, False]])).tolist()
+    [1, 0, -1]
+    """
+    texts = suggested.sum(axis=0)
+    scarce = np.where(suggested, texts, len(suggested) + 1).argmin(axis=1)
+    return np.asarray(np.where(suggested.any(axis=1), scarce, NO_RULE), dtype=np.int64)
 
 
 def draw(pool: pl.DataFrame, hints: Integers, config: LabelConfig) -> pl.DataFrame:
@@ -118,7 +134,8 @@ def label_shares(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSpac
     """Estimate the share of the pool that the teacher gives each label: the draw's weights undo that it is richer.
 
     Returns:
-        shape (labels,); zeros where no text of the draw has an answer.
+        shape (labels,), which add up to 1 unless a text may have several labels; zeros where no text of the draw has an
+        answer.
 
     >>> drawn = pl.DataFrame({"id": ["a", "b"], "population": [10, 90], "stratum": [1, -1]})
     >>> answers = pl.DataFrame({"id": ["a", "b"], "label": ["tip", "other"], "weight": [1.0, 1.0]})

@@ -10,17 +10,15 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
+from understudy.steps.label.reading import texts_to_ask
 from understudy.store import tables, tombstones
 from understudy.store.storage import prepare_store
-from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.task.slices import weak_hints
 from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
 from understudy.text.numbers import clipped, count, percent, usd
-from understudy.text.seen import columns_of
 
 
 def run(
@@ -54,8 +52,8 @@ def run(
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
         give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
         prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights; where no label
-        is looked for, commonest_share and labels_given instead); a dry run gives estimated tokens and dollars instead.
-        Parameters judge, is_rehearsal, budget_spent.
+        is looked for, commonest_share and labels_given instead, and labels_per_text where a text may have several); a
+        dry run gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
         BadInput: no server, no key or a wrong one; nothing was spent.
@@ -66,7 +64,7 @@ def run(
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
     keep = prepare_store(store)
-    drawn, wanted, held_out = _texts(task, config, pool, gold, test, tombstones.read(keep))
+    drawn, wanted, held_out = texts_to_ask(task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
@@ -81,22 +79,6 @@ def run(
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
         return _result(for_test + for_training, shares, teacher, task)
-
-
-def _texts(
-    card: Card, config: LabelConfig, pool: Path, gold: Path, test: Path, forgotten: Forgotten
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the draw, the texts for training in the order of asking, and the test texts.
-
-    Nobody is asked about what somebody asked to forget since these were read, nor shown it before another text.
-    """
-    human = forgotten.without(tables.read_gold(gold, "train", "validation"))
-    texts = forgotten.without(tables.read(pool, tables.Texts))
-    unlabelled = texts.join(human.select("id"), on="id", how="anti")
-    drawn = rules.draw(unlabelled, weak_hints(card, unlabelled["text"].to_list()), config)
-    held_out = forgotten.without(tables.read_gold(test, "test")).sort("id")
-    held_out = held_out.select("id", *columns_of(held_out), weight=pl.lit(1.0))
-    return drawn, rules.for_training(drawn, human), held_out
 
 
 def _write(
@@ -162,9 +144,10 @@ def _shares_words(shares: Floats, space: LabelSpace) -> str:
     if space.positive_index is not None:
         return f"about {percent(shares[space.positive_index])} of the pool {clipped(space.names[space.positive_index])}"
     commonest = int(shares.argmax())
+    several = f", {shares.sum():.1f} labels a text" if space.is_many else ""
     return (
         f"{(shares > 0).sum()} of {count(len(space), 'label')} given, the commonest '"
-        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool"
+        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool{several}"
     )
 
 
@@ -172,7 +155,8 @@ def _share_metrics(shares: Floats, space: LabelSpace) -> dict[str, float]:
     """Return the shares that stay comparable from run to run: names of labels are free text, and may be hundreds."""
     if space.positive_index is not None:
         return {"positive_share": float(shares[space.positive_index])}
-    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum())}
+    several = {"labels_per_text": float(shares.sum())} if space.is_many else {}
+    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum()), **several}
 
 
 def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:

@@ -14,7 +14,8 @@ class MineConfig:
     Attributes:
         texts: unlabelled texts to draw from the pool at random.
         min_disagreement: in [0, 1); a text is queued when the total variation distance of
-            student and teacher (with two labels, the difference of either one's probability) is more.
+            student and teacher (with two labels, the difference of either one's probability) is more; where a text may
+            have several labels, the difference of the one on which they differ most.
         queue_size: most texts in the queue.
         per_group: most texts of one group (review, thread) in the queue.
         random_share: in [0, 1]; share of the texts asked for that is drawn by lot, not for being near another label.

@@ -72,6 +72,8 @@ def asking_order(distance: Floats, random_share: float) -> list[int]:
 def distances(probabilities: Floats, rule: DecisionRule) -> Floats:
     """How far the student is from another label: from the threshold, or, without one, of its two likeliest labels.
 
+    Where a text may have several labels: from the nearest of their thresholds.
+
     Args:
         probabilities: shape (texts, labels).
         rule: of the bundle.
@@ -81,7 +83,11 @@ def distances(probabilities: Floats, rule: DecisionRule) -> Floats:
 
     >>> distances(np.array([[0.5, 0.3, 0.2]]), DecisionRule()).round(6).tolist()
     [0.2]
+    >>> distances(np.array([[0.9, 0.4]]), DecisionRule(thresholds=np.array([0.5, 0.3]))).round(6).tolist()
+    [0.1]
     """
+    if rule.thresholds is not None:
+        return np.asarray(np.abs(probabilities - rule.thresholds).min(axis=1))
     if rule.label is not None and rule.threshold is not None:
         return np.abs(probabilities[:, rule.label] - rule.threshold)
     highest = np.sort(probabilities, axis=1)[:, -2:]
@@ -114,8 +120,9 @@ def compare(answered: pl.DataFrame, space: LabelSpace, min_disagreement: float) 
     """Measure how far student and teacher are apart, as total variation distance.
 
     It is half the sum of the absolute differences of the labels' probabilities: the most by which the two can differ
-    on any set of labels; with two labels the difference of either one's probability. Where the teacher gave no
-    probabilities, its label stands for 1.
+    on any set of labels; with two labels the difference of either one's probability. Where a text may have several
+    labels, each is a yes or no of its own, and it is the distance of the one that they are furthest apart on. Where the
+    teacher gave no probabilities, its labels stand for 1, and the others for 0.
 
     Args:
         answered: columns student_probabilities (lists), teacher_label and teacher_probabilities (lists, or null).
@@ -123,19 +130,24 @@ def compare(answered: pl.DataFrame, space: LabelSpace, min_disagreement: float) 
         min_disagreement: above it a text is contested.
 
     Returns:
-        the rows with `disagreement`, in [0, 1], `is_contested`, and `pair`, the two labels that it is most about.
+        the rows with `disagreement`, in [0, 1], `is_contested`, and `about`, a number for the labels that it is most
+        about: two, or the one.
     """
     student, teacher = (
         np.array(rows, dtype=np.float64).reshape(-1, len(space))
         for rows in (answered["student_probabilities"].to_list(), _taught(answered, space))
     )
     gap = teacher - student
-    apart = (np.abs(gap).sum(axis=1) / 2).round(9)
-    ends = np.sort(np.stack([gap.argmax(axis=1), gap.argmin(axis=1)], axis=1), axis=1)
+    if space.is_many:
+        apart, about = np.abs(gap).max(axis=1, initial=0.0).round(9), np.abs(gap).argmax(axis=1)
+    else:
+        apart = (np.abs(gap).sum(axis=1) / 2).round(9)
+        ends = np.sort(np.stack([gap.argmax(axis=1), gap.argmin(axis=1)], axis=1), axis=1)
+        about = ends @ np.array([len(space), 1])
     return answered.with_columns(
         pl.Series("disagreement", apart, dtype=pl.Float64),
         pl.Series("is_contested", apart > min_disagreement, dtype=pl.Boolean),
-        pl.Series("pair", ends @ np.array([len(space), 1]), dtype=pl.Int64),
+        pl.Series("about", about, dtype=pl.Int64),
     )
 
 
@@ -155,7 +167,7 @@ def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
     """Choose the queue: the most contested first, near-duplicates folded, and few of one group.
 
     Pairs of labels take turns, each with its most contested text: one pair that is contested everywhere does not fill
-    the queue. With two labels there is but one pair.
+    the queue. With two labels there is but one pair. Where a text may have several labels, single labels take turns.
 
     Returns:
         contested rows with `copies`, the number of texts that a row stands for, itself included.
@@ -163,7 +175,7 @@ def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
     ranked = compared.filter("is_contested").sort("disagreement", "id", descending=[True, False])
     folded = fold_copies(ranked, config.near_duplicate)
     in_group = pl.int_range(pl.len()).over("group")
-    turn = pl.int_range(pl.len()).over("pair")
+    turn = pl.int_range(pl.len()).over("about")
     spread = folded.filter(in_group < config.per_group).with_columns(turn=turn)
     by_turn = spread.sort("turn", "disagreement", "id", descending=[False, True, False])
     return by_turn.drop("turn").head(config.queue_size)

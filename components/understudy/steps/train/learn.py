@@ -18,6 +18,7 @@ from understudy.steps.train.config import TrainConfig
 from understudy.task.labels import Codes, LabelSpace
 
 Tokens = Sequence[Sequence[int]]
+TIMED_UPDATES, TIMED_S = 4, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,21 @@ class Learner:
             self._end_epoch()
         self.model.load_state_dict(self.best, strict=False)
         return Learned(self.position.best_score, self.position.best_epoch, self.position.update)
+
+    def time_updates(self) -> list[float]:
+        """Make the first updates and return how many seconds each took, but for the first, which warms up.
+
+        A few of them, and none more once `TIMED_S` have passed: a machine that is busy is slow.
+        """
+        seconds: list[float] = []
+        batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, 0)
+        for batch in batches[: TIMED_UPDATES + 1]:
+            started = time.perf_counter()
+            self._learn(batch)
+            seconds.append(time.perf_counter() - started)
+            if sum(seconds) > TIMED_S:
+                break
+        return seconds[1:] or seconds
 
     def checkpoint(self) -> Checkpoint:
         """Return all that another process needs to go on as if nothing had happened, or to give what came out."""

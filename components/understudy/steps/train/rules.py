@@ -9,6 +9,7 @@ import polars as pl
 from understudy.errors import BadArtifact, TooFewLabels
 from understudy.model.engine import Floats, Integers, length_batches
 from understudy.progress import say
+from understudy.steps.train.config import TrainConfig
 from understudy.task.card import Card, Slice
 from understudy.task.labels import Codes, LabelSpace
 from understudy.task.slices import in_slice
@@ -290,6 +291,11 @@ def epoch_batches(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: i
     shuffled_lengths = np.asarray(lengths)[shuffled]
     batches = [shuffled[batch] for batch in length_batches(shuffled_lengths.tolist(), batch_tokens)]
     return [batches[index] for index in lot.permutation(len(batches))]
+
+
+def longest(tokenizer: Any, config: TrainConfig) -> int:
+    """Tokens a text is cut to: what is asked for, as far as the student can take it."""
+    return min(config.max_length, int(tokenizer.model_max_length))
 
 
 def rate_factor(update: int, updates: int, warmup_share: float) -> float:

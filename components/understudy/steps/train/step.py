@@ -107,14 +107,14 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
     if (kept := checkpoints.read_latest(store, training)) is not None:
         learner.resume(kept)
     with track(learner.updates, "train: updates") as progress:
-        progress.advance(learner.position.update)
+        progress.advance(learner.position.update, is_kept=True)
         learned = learner.run(
             keep=lambda checkpoint: checkpoints.write(store, training, checkpoint),
             tell=lambda position, loss: progress.advance(1, f"epoch {position.epoch + 1}, loss {loss:.3f}"),
         )
     if kept is None or not kept.has_ended:
         checkpoints.write(store, training, learner.checkpoint())
-    about = _about(lesson, task, _longest(tokenizer, config))
+    about = _about(lesson, task, rules.longest(tokenizer, config))
     student.save(learner.model.cpu(), tokenizer, about, folder)
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     return {
@@ -145,7 +145,7 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
 
     device = make_deterministic(config.seed)
     model, tokenizer = student.load(task.student, task.label_names, is_many=task.is_many)
-    longest = _longest(tokenizer, config)
+    longest = rules.longest(tokenizer, config)
     tokens, checked = (
         student.tokens_of(tokenizer, seen_of(table).to_list(), longest) for table in (lesson.table, lesson.validation)
     )
@@ -156,11 +156,6 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
     return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
-
-
-def _longest(tokenizer: Any, config: TrainConfig) -> int:
-    """Tokens a text is cut to: what is asked for, as far as the student can take it."""
-    return min(config.max_length, int(tokenizer.model_max_length))
 
 
 def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.errors import BadInput, StorageError
+from understudy.errors import BadArtifact, BadInput, StorageError
 from understudy.stats.drift import series, words
 from understudy.stats.drift.series import Point
-from understudy.stats.drift.summary import Reference, Summary, describe, empty, summarise
+from understudy.stats.drift.summary import Reference, Summary, describe, of_each, summarise
 from understudy.stats.metrics import Floats
 from understudy.store import manifests, registry, tombstones
 from understudy.store.manifests import Manifest
-from understudy.store.predictions import PREDICTIONS
-from understudy.store.segments import parse, require_rows, shard_records, spread
+from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS
+from understudy.store.segments import parse, require_kind, require_rows, shard_records, spread
 from understudy.store.storage import Store
 from understudy.store.watch_records import NewWord
 from understudy.task.labels import LabelSpace
@@ -79,18 +79,23 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         BadInput: a shard of the night is not complete.
         StorageError: the shards, or a segment, do not hold as many rows as the night counts.
     """
-    counts, space = _counts(store, manifest), LabelSpace(manifest.labels, manifest.positive_label)
+    counts, space = _counts(store, manifest), LabelSpace(manifest.labels, manifest.positive_label, manifest.is_many)
     chosen = spread(list(counts.segments), counts.texts, max_texts)
     is_own_reference = reference is None
     if reference is None:  # the night's first segment serves
-        first = next(tables(store, chosen[:1]), pl.DataFrame(schema=COLUMNS))
+        first = next(tables(store, chosen[:1], space), _none(space))
         first = first.head(MOST_NUMBERS // len(space))
         reference = describe(first, space, probabilities(first, space))
+    elif (len(reference.summary.counts), reference.summary.is_several) != (len(space), space.is_many):
+        raise BadArtifact(
+            f"A reference must be of the night's labels, got one of others, or of another number a text "
+            f"({manifest.bundle}). Publish the bundle again."
+        )
 
-    summary, looked_at = empty(len(space), *reference.cells.sizes), 0
+    summary, looked_at = reference.nothing, 0
     mentions = pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
-    for key, table in zip(chosen, tables(store, chosen), strict=True):
+    for key, table in zip(chosen, tables(store, chosen, space), strict=True):
         require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
         summary += summarise(table, space, reference)
         by_word = pl.concat([mentions, _mentions(table, reference)]).group_by("word")
@@ -119,12 +124,15 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
 def probabilities(table: pl.DataFrame, space: LabelSpace) -> Floats:
     """Return the probabilities of the labels as far as predictions tell them, shape (texts, labels).
 
-    Those of the label given and of the runner-up are known; all others share evenly what is left.
+    Those of the label given and of the runner-up are known; all others share evenly what is left. Where a text may have
+    several labels, those of each are.
 
     >>> known = {"label": ["a"], "probability": [0.6], "runner_up": ["c"], "runner_up_probability": [0.2]}
     >>> probabilities(pl.DataFrame(known), LabelSpace(("a", "b", "c", "d"))).round(3).tolist()
     [[0.6, 0.1, 0.2, 0.1]]
     """
+    if space.is_many:
+        return of_each(table, len(space))
     chosen = np.stack([space.codes(table[name]) for name in ("label", "runner_up")], axis=1)
     told = table.select("probability", "runner_up_probability").to_numpy()
     rest = np.maximum(0.0, 1 - told.sum(axis=1, keepdims=True)) / max(1, len(space) - 2)
@@ -140,14 +148,21 @@ def reference_of(store: Store, version: str) -> tuple[Reference | None, dict[str
     return (Reference.of_record(reference) if "word_counts" in reference else None), settings
 
 
-def tables(store: Store, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
+def tables(store: Store, keys: Sequence[str], space: LabelSpace) -> Iterator[pl.DataFrame]:
     """Read segments of predictions, one at a time.
 
     Raises:
-        BadArtifact: one is damaged.
+        BadArtifact: one is damaged, or not of these labels.
     """
     for key in keys:
-        yield parse(store.read(key), store.locate(key)).select(list(COLUMNS))
+        table, where = parse(store.read(key), store.locate(key)), store.locate(key)
+        require_kind(table, len(space), where, is_many=space.is_many)
+        yield table.select(_none(space).columns)
+
+
+def _none(space: LabelSpace) -> pl.DataFrame:
+    """Return the columns that are read of predictions, without rows."""
+    return pl.DataFrame(schema={**COLUMNS, OF_EACH: OF_SEVERAL[OF_EACH]} if space.is_many else COLUMNS)
 
 
 def _counts(store: Store, manifest: Manifest) -> Counts:

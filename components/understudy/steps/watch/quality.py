@@ -51,7 +51,7 @@ def measured(store: Store, card: Card, answered: pl.DataFrame, day: str, tests: 
     Args:
         store: holds the published bundles.
         card: for the labels.
-        answered: all samples, by `samples.read_answered`.
+        answered: all samples, by `samples.read_answered`; where a text may have several labels, with sets of them.
         day: today.
         tests: the dated test sets.
     """
@@ -125,8 +125,8 @@ def sample_record(
         "taught": len(taught),
         "labels": _by_label(counts, before, space),
         "primary": written(primary(human, space)),
-        "errors": _rate(human, "human_label"),
-        "disagreement": _rate(taught, "teacher_label"),
+        "errors": _rate(human, "human_label", space),
+        "disagreement": _rate(taught, "teacher_label", space),
     }, counts
 
 
@@ -184,11 +184,12 @@ def primary(answered: pl.DataFrame, space: LabelSpace) -> Interval:
     return metrics.interval_of(value, draws if sought is not None else metrics.reflected(draws, value))
 
 
-def _codes(answered: pl.DataFrame, space: LabelSpace) -> tuple[Codes, Codes, int]:
+def _codes(answered: pl.DataFrame, space: LabelSpace, judge: str = "human_label") -> tuple[Codes, Codes, int]:
     """Return the labels by people and by the model, and how many there are; an older card may have had others."""
-    met = {*answered["human_label"].unique(), *answered["label"].unique()} - {*space.names}
-    wider = LabelSpace((*space.names, *sorted(met)))
-    return wider.codes(answered["human_label"]), wider.codes(answered["label"]), len(wider)
+    given = {*answered[judge].unique(), *answered["label"].unique()}
+    met = {name for label in given for name in space.names_in(label)} - {*space.names}
+    wider = LabelSpace((*space.names, *sorted(met)), is_many=space.is_many)
+    return wider.codes(answered[judge]), wider.codes(answered["label"]), len(wider)
 
 
 def counted(answered: pl.DataFrame, space: LabelSpace) -> Counts:
@@ -197,10 +198,13 @@ def counted(answered: pl.DataFrame, space: LabelSpace) -> Counts:
     truth, given, labels = _codes(answered, space)
 
     def total(codes: Codes, values: Floats) -> Floats:
+        if codes.ndim == 2:
+            return np.asarray(values @ codes)[: len(space)]
         return np.asarray(np.bincount(codes, weights=values, minlength=labels)[: len(space)], dtype=float)
 
+    right = total(truth & given, weights) if space.is_many else total(truth, weights * (truth == given))
     return Counts(
-        total(truth, weights * (truth == given)),
+        right,
         total(given, weights),
         total(given, weights**2),
         total(truth, weights),
@@ -286,10 +290,15 @@ def difference(new: Interval, old: Interval) -> Interval:
     )
 
 
-def _rate(answered: pl.DataFrame, column: str) -> Rate:
-    """Measure the share of texts on which model and another judge differ, with the number of texts it rests on."""
+def _rate(answered: pl.DataFrame, judge: str, space: LabelSpace) -> Rate:
+    """Measure the share of texts on which model and another judge differ, with the number of texts it rests on.
+
+    Where a text may have several labels, they differ on a text as soon as they do on one.
+    """
     weights = answered["weight"].to_numpy()
-    differs = (answered[column] != answered["label"]).to_numpy()
+    truth, given, _ = _codes(answered, space, judge)
+    differs = truth != given
+    differs = differs.any(axis=1) if space.is_many else differs
     return {**written(weighted_share(differs, weights)), "texts": round(effective(weights), 6)}
 
 

@@ -22,6 +22,7 @@ from understudy.store.predictions import FORGOTTEN
 from understudy.store.storage import Store, prepare_store, update
 from understudy.store.watch_records import FORMAT, PAGE, Night, Quality
 from understudy.task.card import Card, load_card
+from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
@@ -66,7 +67,7 @@ def run(
     config = rules.for_day(config, day, newest=max([day, *(night.date for night in judged)]))
     past = [night for night in judged if night.date <= day]
 
-    answered = samples.read_answered(keep, day)
+    answered = samples.read_answered(keep, day, LabelSpace.of(task))
     testsets.make_due(keep, task, answered, day, config.min_test_texts)
     measured = quality.measured(keep, task, answered, day, testsets.read_all(keep, day))
     quality.put(keep, measured)
@@ -235,7 +236,7 @@ def _show_newest(store: Store, card: Card, config: WatchConfig, day: str, judged
         outlets.write_prometheus(judged[-1], Path(config.prometheus_file))
     newest = max(day, judged[-1].date, quality.newest_day(store))
     if newest > day:
-        answered = samples.read_answered(store, newest)
+        answered = samples.read_answered(store, newest, LabelSpace.of(card))
         measured = quality.measured(store, card, answered, newest, testsets.read_all(store, newest))
         html = pages.page(judged[-config.page_nights :], measured)
     update(store, PAGE, lambda _: html.encode(), "The watch's newest page")

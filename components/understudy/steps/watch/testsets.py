@@ -6,6 +6,7 @@ testsets/<last day of the quarter>/about.json     put last: the primary figure o
 """
 
 import math
+from collections import Counter
 from datetime import date, timedelta
 
 import polars as pl
@@ -75,13 +76,13 @@ def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> DatedTe
     found = quality.primary(own, space)
     cycle = next((one for one in learning_curve(store) if one["version"] == version), None)
     published = cycle["primary"] if cycle and cycle["figure"] == figure else None
-    counted = rows["human_label"].value_counts()
+    counted = Counter(name for label in rows["human_label"] for name in space.names_in(label))
     return {
         "date": name,
         "version": version,
         "texts": len(rows),
         "measured_on": len(own),
-        "labels": dict(counted.sort("human_label").iter_rows()),
+        "labels": dict(sorted(counted.items())),
         "figure": figure,
         "primary": quality.written(found),
         "published": published,

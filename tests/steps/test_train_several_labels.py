@@ -1,4 +1,4 @@
-"""Several labels for one text, from the teacher to the student: what is learned of them, and by what audit."""
+"""Training on texts with several labels: targets worked by hand, and a student that learns what stands together."""
 
 import json
 

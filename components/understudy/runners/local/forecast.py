@@ -1,0 +1,75 @@
+"""Say what a training will cost before anything is spent: each step that costs something forecasts its own part."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from understudy.review import labels
+from understudy.runtime import forecasts
+from understudy.runtime.shell import execute
+from understudy.steps.label.config import LabelConfig
+from understudy.steps.label.forecast import forecast as of_label
+from understudy.steps.label.reading import texts_to_ask
+from understudy.steps.mine.config import MineConfig
+from understudy.steps.mine.forecast import forecast as of_mine
+from understudy.steps.train.config import TrainConfig
+from understudy.steps.train.forecast import forecast as of_train
+from understudy.store import layout, tables, tombstones
+from understudy.store.folder import FolderStore
+from understudy.store.storage import Store, open_store
+from understudy.task.card import load_card
+from understudy.task.sections import TeacherConfig
+from understudy.task.settings import Overrides
+from understudy.teacher.labeller import open_teacher
+from understudy.text.seen import seen_of
+
+READ_BY_INGEST = (layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
+OUTPUTS = ("snapshot", "pool", "gold", "test", "refused")
+
+
+def dry_run(arguments: Mapping[str, str]) -> list[str]:
+    """Read and divide the texts beside the store, which stays as it is, and say what the training would cost.
+
+    Args:
+        arguments: of the training pipeline.
+
+    Returns:
+        lines to show: the headline of ingest, and those of `lines`.
+    """
+    store = open_store(arguments["store"])
+    with tempfile.TemporaryDirectory(prefix="understudy-dry-run-") as beside:
+        folder = Path(beside)
+        own = FolderStore(folder / "store")
+        for key in (key for family in READ_BY_INGEST for key, _ in family.listed(store)):
+            own.put_if_absent(key, store.read(key))
+        outputs = {name: folder / "ingest" / name for name in OUTPUTS}
+        result = execute("ingest", {**arguments, **outputs, "store": str(folder / "store")})
+        return [f"ingest: {result.headline}", *lines(folder / "ingest", store, arguments["overrides"])]
+
+
+def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
+    """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, a line a step and their sum.
+
+    Args:
+        ingested: folder of what ingest wrote.
+        store: keeps the teacher's answers: what it has costs nothing.
+        overrides: step.key=value lines.
+    """
+    card = load_card(ingested / "snapshot")
+    settings = card.settings(Overrides.parse(overrides))
+    pool, gold, test = (ingested / name for name in ("pool", "gold", "test"))
+    forgotten = tombstones.read(store)
+    _, wanted, held_out = texts_to_ask(card, settings.of(LabelConfig), pool, gold, test, forgotten)
+    unseen = forgotten.without(tables.read(pool, tables.Texts))
+    for known in (wanted, tables.read(gold, tables.Gold), labels.read_all(store, card.name)):
+        unseen = unseen.join(known, on="id", how="anti")
+    with open_teacher(card, store, settings.of(TeacherConfig), is_dry_run=True) as teacher:
+        asked = of_label(teacher, held_out, wanted)
+        mined = of_mine(teacher, settings.of(MineConfig), unseen)
+        spent = teacher.spent_usd
+    human = tables.read_gold(gold, "train").join(wanted, on="id", how="anti")
+    learned = pl.concat([seen_of(wanted), seen_of(human)])
+    trained = of_train(card, settings.of(TrainConfig), learned)
+    return forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, card.prices.annotator_usd_per_hour)

@@ -1,0 +1,34 @@
+"""Forecast what the step mine asks the teacher and people at most, and what that costs."""
+
+import polars as pl
+
+from understudy.runtime.forecasts import Forecast
+from understudy.steps.mine import rules
+from understudy.steps.mine.config import MineConfig
+from understudy.teacher.labeller import Teacher
+from understudy.text.numbers import count
+from understudy.text.seen import columns_of
+
+REVIEW_S = 4.8 * 60  # a text, as the traveller-tips system measured (40 hours for 500)
+
+
+def forecast(teacher: Teacher, config: MineConfig, unseen: pl.DataFrame) -> Forecast:
+    """Return what asking about a draw of texts takes, and reviewing a full queue of them.
+
+    Args:
+        teacher: who is asked.
+        config: how many texts are drawn and queued.
+        unseen: texts that neither people nor the teacher has labelled by then.
+    """
+    drawn = rules.draw(unseen, config.texts, config.seed)
+    asked = teacher.estimate(drawn.select("id", *columns_of(drawn), weight=pl.lit(1.0)))
+    queued = min(config.queue_size, len(drawn))
+    return Forecast(
+        "mine",
+        f"{asked.texts - asked.answered:,} of {count(asked.texts, 'text')} to ask ({asked.answered:,} answered), at "
+        f"most {count(queued, 'text')} for people at 4.8 minutes each",
+        asked.prompt_tokens + asked.completion_tokens,
+        asked.cost_usd,
+        asked.seconds,
+        queued * REVIEW_S,
+    )
