@@ -17,6 +17,7 @@ from understudy.errors import BadArtifact, BadData, BadInput
 from understudy.store import manifests as nights
 from understudy.store import registry
 from understudy.store.manifests import Range
+from understudy.store.storage import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -485,3 +486,11 @@ def test_a_packed_file_that_was_written_over_is_refused_while_its_night_is_open(
     (desk.source / "a.csv.gz").write_bytes(gzip.compress(b"id,text\n1,Another\n"))
     with pytest.raises(BadData, match="must stay as it is until its night is over"):
         desk.infer("2026-11-01/00")
+
+
+def test_a_packed_object_of_a_bucket_is_read_for_each_shard_from_its_own_row(tmp_path, s3_url):
+    desk = make_desk(tmp_path)
+    rows = "".join(f"{number},Ask for room {number}\n" for number in range(5))
+    open_store(s3_url).put_if_absent("texts/a.csv.gz", gzip.compress(f"id,text\n{rows}".encode()))
+    desk.night("2026-11-01", texts=f"{s3_url}/texts", overrides="shard.texts_per_shard=2")
+    assert sorted(desk.predictions("2026-11-01")["id"]) == list("01234")
