@@ -1,7 +1,7 @@
 """Turn what is packed, and JSON lists and Excel's sheets, into a file that is read row by row.
 
-`data.csv.gz` and `.zst` hold a CSV or JSONL; `data.json` a list of objects, which becomes JSONL, a line for each; the
-first sheet of `data.xlsx` becomes a CSV whose rows have its numbers. What a file is, its name says.
+What is packed as .gz or .zst is CSV or JSONL; a list of objects in a .json becomes JSONL, a line for each; the first
+sheet of an .xlsx becomes a CSV whose rows have its numbers. What a file is, its name says.
 """
 
 import csv
