@@ -246,8 +246,8 @@ def _from_sheet(name: str, path: Path, target: Path) -> None:
 def _cell(value: str | float | bool | date | time | timedelta) -> str:
     """Write a cell as a CSV has it: whole numbers without a point, dates as ISO 8601.
 
-    >>> _cell(7.0), _cell(0.5), _cell(True), _cell(datetime(2026, 11, 1)), _cell("tip")
-    ('7', '0.5', 'true', '2026-11-01T00:00:00', 'tip')
+    >>> _cell(7.0), _cell(0.5), _cell(True), _cell(date(2026, 11, 1)), _cell("tip")
+    ('7', '0.5', 'true', '2026-11-01', 'tip')
     """
     if isinstance(value, bool):
         return str(value).lower()
