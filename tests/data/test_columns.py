@@ -91,7 +91,7 @@ def test_columns_play_no_part_in_the_hash_while_nothing_is_said(make_card):
     assert parse_card(make_card(columns={"text": "body"})).hash != parse_card(make_card()).hash
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
 def test_a_path_of_keys_leads_to_a_value_within_values(tmp_path, name):
     items = [
         {"meta": {"key": 7, "by": {"author": "ann"}}, "message": {"body": "Ask for a room."}, "lang": {"code": "de"}},
@@ -99,6 +99,8 @@ def test_a_path_of_keys_leads_to_a_value_within_values(tmp_path, name):
     ]
     text = json.dumps(items) if name == "a.json" else "\n".join(map(json.dumps, items))
     (tmp_path / name).write_text(text)
+    if name == "a.parquet":
+        pl.DataFrame(items).write_parquet(tmp_path / name)
     called = {"id": "meta.key", "text": "message.body", "group": "meta.by.author"}
     found = read(tmp_path / name, ("id", "text"), ("group", "lang.code"), called=called)
     assert found.rows() == [("7", "Ask for a room.", "ann", "de"), ("8", "Nice.", None, None)]
@@ -111,3 +113,14 @@ def test_a_path_that_leads_nowhere_is_a_missing_column_and_one_to_an_object_cost
     with opened(str(tmp_path / "a.jsonl"), ["id", "text"], called={"text": "message.body"}) as source:
         (refusal,) = source.read(filled=["id"])[1]
     assert (refusal.reason, refusal.detail) == ("not_a_string", "the cell 'text' must be a string, got dict")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_may_stand_for_two_of_ours_and_names_may_be_swapped(tmp_path, kind):
+    """A slice may read the column that says which texts belong together."""
+    path = tmp_path / f"a.{kind}"
+    table = pl.DataFrame([("Nice.", "1", "t")], schema=["id", "text", "thread"], orient="row")
+    {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}[kind](path)
+    called = {"id": "text", "text": "id", "group": "thread"}
+    found = read(path, ("id", "text", "thread"), ("group",), called=called)
+    assert found.rows(named=True) == [{"id": "1", "text": "Nice.", "thread": "t", "group": "t"}]

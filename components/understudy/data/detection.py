@@ -12,7 +12,7 @@ from understudy.data import listing
 from understudy.data.csv_rows import DELIMITERS, headers_of
 from understudy.data.jsonl_rows import jsonl_keys
 from understudy.data.limits import MOST_COLUMNS
-from understudy.data.parquet import require_plain, schema_of
+from understudy.data.parquet import columns_of, require_plain
 from understudy.data.rows import File
 from understudy.data.text_files import BYTE_ORDER_MARKS
 from understudy.errors import BadData
@@ -176,7 +176,8 @@ def _with_columns(file: File, wanted: Wanted) -> File:
         best = max(DELIMITERS, key=lambda sign: (len(set(headers[sign]) & known), len(headers[sign])))
         file = replace(file, delimiter=best, columns=headers[best])
     else:
-        columns = tuple(schema_of(file.path)) if file.kind == "parquet" else jsonl_keys(file, wanted.own_names)
+        names = wanted.own_names
+        columns = columns_of(file.path, names) if file.kind == "parquet" else jsonl_keys(file, names)
         file = replace(file, columns=columns)
     return replace(file, called=wanted.found_in(file.columns))
 
