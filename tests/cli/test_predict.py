@@ -196,3 +196,17 @@ def test_rollback_is_a_command_and_an_option_of_publish(tmp_path):
     done = understudy("rollback", "--store", store.uri, "--to", versions[2])
     assert registry.require_current(store).version == versions[2]
     assert understudy("rollback", "--store", store.uri, "--to", "nothing").returncode == 2
+
+
+def test_texts_may_be_a_column_of_a_table(tmp_path):
+    (tmp_path / "a.csv").write_text('id,body\n1,"Ask, please"\n2,\n3,We stayed\n')
+    assert read_texts([], str(tmp_path / "a.csv"), "body") == ["Ask, please", "", "We stayed"]
+    (tmp_path / "b.jsonl").write_text('{"body": "Ask"}\n')
+    assert read_texts([], str(tmp_path / "b.jsonl"), "body") == ["Ask"]
+    with pytest.raises(BadInput, match=r"must have the columns text \(or words\), got id, body"):
+        read_texts([], str(tmp_path / "a.csv"), "words")
+    (tmp_path / "c.csv").write_text("id,body\n1\n")
+    with pytest.raises(BadInput, match="got cell_count"):
+        read_texts([], str(tmp_path / "c.csv"), "body")
+    with pytest.raises(BadInput, match="A column of texts must be one of a file"):
+        read_texts(["Ask"], None, "body")

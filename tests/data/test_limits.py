@@ -10,7 +10,7 @@ from collections import Counter
 import polars as pl
 import pytest
 
-from understudy.data.detection import inspect
+from understudy.data.detection import Wanted, inspect
 from understudy.data.limits import LONGEST_LINE, LONGEST_NAME, MOST_COLUMNS, MOST_LINES
 from understudy.data.rows import START
 from understudy.data.sources import opened, parts, rows_from
@@ -89,7 +89,7 @@ def test_a_record_of_many_lines_and_quotes_is_cut_where_a_reader_may_begin(tmp_p
     """Ranges of a night, read one by one, give the rows of the whole file, each once."""
     block = [b'1,"open\n', *[b"2,plain\n"] * 70, b'3,"closed, then"more\n', *[b'4,"two\nlines"\n'] * 30]
     path = write(tmp_path / "a.csv", b"id,text\n", *block * 20)
-    file = inspect("a.csv", path, NEEDED)
+    file = inspect("a.csv", path, Wanted(NEEDED))
     whole = list(rows_from(file, START, NEEDED, NEEDED))
     cut, place = [], START
     for part in parts(file, START, 7):

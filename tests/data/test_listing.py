@@ -19,7 +19,7 @@ from understudy.store import manifests
 from understudy.store.storage import open_store
 
 NOBODY = 65534
-BESIDE = ["part-00005", "part-1.csv.gz", "part-2.txt"]
+BESIDE = ["part-00005", "part-1.docx", "part-2.txt"]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_prefix_is_listed_like_a_folder(tmp_path, s3_url):
 
 
 def test_a_folder_of_which_nothing_can_be_read_is_an_error_that_names_some(tmp_path):
-    with pytest.raises(BadData, match=r"got none but 3 files that are passed over \(part-00005, part-1.csv.gz, part-2"):
+    with pytest.raises(BadData, match=r"got none but 3 files that are passed over \(part-00005, part-1.docx, part-2"):
         passed_over(fill(tmp_path, *BESIDE))
 
 
@@ -99,7 +99,7 @@ def test_a_night_names_what_it_passes_over_in_its_manifest_and_on_its_line(tmp_p
     begun = desk.shard("2026-11-01")
     manifest = manifests.read_manifest(desk.store, "2026-11-01")
     assert (manifest.texts, manifest.passed_over, manifest.passed_over_names) == (5, 3, tuple(BESIDE))
-    assert begun.headline.endswith("; 3 files that are passed over (part-00005, part-1.csv.gz, part-2.txt)")
+    assert begun.headline.endswith("; 3 files that are passed over (part-00005, part-1.docx, part-2.txt)")
     assert begun.metrics["passed_over"] == 3
 
 
@@ -117,7 +117,7 @@ def test_labelling_outside_of_a_night_names_them_too(tmp_path):
     desk.write("a.csv", texts(0, 5))
     fill(desk.source, *BESIDE)
     done = execute("infer", {"bundle": desk.bundle, "texts": str(desk.source), "predictions": tmp_path / "out"})
-    assert done.headline.endswith("; 3 files that are passed over (part-00005, part-1.csv.gz, part-2.txt)")
+    assert done.headline.endswith("; 3 files that are passed over (part-00005, part-1.docx, part-2.txt)")
 
 
 def test_a_time_that_cannot_be_read_is_counted_on_the_line(tmp_path):
@@ -138,7 +138,7 @@ def test_answers_beside_which_files_are_passed_over_say_so(store, tmp_path, card
     folder = fill(tmp_path / "answers", "a.csv", *BESIDE)
     assert labels.add(store, str(folder)).passed_over == tuple(BESIDE)
     done = CliRunner().invoke(app, ["labels", "add", "--store", store.uri, str(folder)], catch_exceptions=False)
-    assert "labels: 3 files that are passed over (part-00005, part-1.csv.gz, part-2.txt).\n" in done.output
+    assert "labels: 3 files that are passed over (part-00005, part-1.docx, part-2.txt).\n" in done.output
 
 
 def test_a_wide_tree_is_listed_in_time(tmp_path):

@@ -261,7 +261,10 @@ def test_no_bytes_at_all_make_reading_crash(tmp_path_factory, content, suffix):
 
 def test_a_header_without_the_needed_columns_is_refused_with_what_was_found(tmp_path):
     path = write(tmp_path, "a.csv", "ID,sentence\n1,x\n")
-    assert said(path) == (f"A file must have the columns id, text, got ID, sentence ({path}). Add or rename id, text.")
+    assert said(path) == (
+        f"A file must have the columns id, text, got ID, sentence ({path}). Add or rename text, or say in the card's "
+        "section columns what it is called."
+    )
     assert "got id, sentence" in said(write(tmp_path, "a.jsonl", '{"id": 1, "sentence": "x"}\n'))
     pl.DataFrame({"id": [1], "sentence": ["x"]}).write_parquet(tmp_path / "a.parquet")
     assert "got id, sentence" in said(tmp_path / "a.parquet")
@@ -310,7 +313,7 @@ def test_a_file_of_a_foreign_kind_is_named(tmp_path, content, what):
 
 
 def test_a_json_list_is_refused_with_the_remedy(tmp_path):
-    for name in ("a.jsonl", "a.json", "a.csv", "a"):
+    for name in ("a.jsonl", "a.csv", "a"):
         assert "Write it as JSONL" in said(write(tmp_path, name, '[{"id": 1, "text": "x"}]'))
         assert "Write it as JSONL" in said(write(tmp_path, name, '[\n  {\n    "id": 1'))
 

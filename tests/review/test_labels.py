@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 import multiprocessing
@@ -77,7 +78,7 @@ def test_a_queue_with_no_answer_at_all_is_refused(known, tmp_path):
 
 def test_a_few_unknown_classes_are_refused_with_their_rows(known, tmp_path):
     lines = [f"r{i},tip" for i in range(30)]
-    done = labels.add(known, answers(tmp_path, *lines, "r99,Tip"))
+    done = labels.add(known, answers(tmp_path, *lines, "r99,Tipp"))
     assert [(refusal.row, refusal.id, refusal.reason) for refusal in done.refusals] == [(32, "r99", "unknown_label")]
     assert done.labels == len(held(known)) == 30
 
@@ -302,3 +303,26 @@ def test_the_command_says_what_it_did(known, tmp_path):
     assert "nothing added: the store holds just these already" in again.output
     strange = runner.invoke(app, [*command[:-1], answers(tmp_path, "r1,tip", "r9,tip")], catch_exceptions=False)
     assert "labels: 1 of 2 ids are in no queue of this store; they count only if a later" in strange.output
+
+
+def test_answers_in_another_case_are_the_cards_and_the_command_says_how_many(known, tmp_path):
+    path = answers(tmp_path, "r1,TIP", "r2,Other", "r3,tip")
+    done = CliRunner().invoke(app, ["labels", "add", path, "--store", known.uri])
+    assert "labels: 2 labels not in the card's case or with other blanks, taken as the card's." in done.output
+    assert [row[1] for row in held(known)] == ["tip", "other", "tip"]
+
+
+def test_answers_may_come_as_a_json_list_or_packed(known, tmp_path):
+    (tmp_path / "a.json").write_text('[{"id": "r1", "label": "tip"}, {"id": "r2", "label": null}]')
+    done = labels.add(known, str(tmp_path / "a.json"))
+    assert (done.labels, done.skipped) == (1, 1)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"id,label\nr2,other\n"))
+    assert labels.add(known, str(tmp_path / "b.csv.gz")).labels == 1
+    assert [row[:2] for row in held(known)] == [("r1", "tip"), ("r2", "other")]
+
+
+def test_answers_by_an_alias_are_the_label_whatever_version_of_the_card_has_it(known, tmp_path, make_card):
+    named = [{"name": "other", "definition": "x"}, {"name": "tip", "definition": "x", "aliases": [True]}]
+    known.put_if_absent("cards/hotel-tips/def.yaml", make_card(labels=named).encode())
+    assert labels.add(known, answers(tmp_path, "r1,TRUE", "r2,other")).labels == 2
+    assert [row[1] for row in held(known)] == ["tip", "other"]

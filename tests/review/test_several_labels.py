@@ -111,3 +111,9 @@ def test_a_card_that_became_one_of_several_labels_has_other_labels(known, tmp_pa
     )
     with pytest.raises(BadInput, match=r"got praise/tip and praise/tip \(labels_per_text: many\)"):
         add(known, tmp_path, "id,label\n1,tip\n", "a.csv")
+
+
+def test_names_in_another_case_are_the_cards_within_a_cell_too(known, tmp_path):
+    done = add(known, tmp_path, 'id,label\n1,TIP; praise\n2,"[""Tip""]"\n3,"tip, praise"\n', "a.csv")
+    assert held(known) == {"1": '["praise", "tip"]', "2": '["tip"]', "3": '["praise", "tip"]'}
+    assert done.in_other_letters == 2

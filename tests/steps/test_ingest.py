@@ -253,11 +253,89 @@ def test_a_label_whose_text_was_refused_is_not_called_unknown(desk):
     assert not tables.read(desk.out / "refused", tables.Refusals).filter(reason="text_refused")["is_fault"].item()
 
 
-def test_a_label_in_other_letters_is_refused_with_the_labels_there_are(desk):
-    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "Other")])
+def test_a_label_that_the_card_does_not_have_is_refused_with_the_labels_there_are(desk):
+    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "Others")])
+    assert "labels_in_other_letters" not in desk.run().metrics
+    (detail,) = tables.read(desk.out / "refused", tables.Refusals)["detail"]
+    assert detail == "'Others' is none of other, tip"
+
+
+def test_labels_in_another_case_or_with_other_blanks_are_the_cards_and_are_counted(desk):
+    desk.run()
+    before = desk.gold()
+    ways = ["TIP", "\u00a0Tip", "t\u200bip", "tip"]
+    desk.labels([(f"r{i}", ways[i % 4] if i % 3 == 0 else "other") for i in range(60)])
+    result = desk.run()
+    assert desk.gold().equals(before)
+    assert result.metrics["labels_in_other_letters"] == 15
+    assert result.headline.endswith("; 15 labels not in the card's case or with other blanks, taken as the card's")
+    assert set(label_store.read_all(open_store(desk.store), "hotel-tips")["label"]) == {"tip", "other"}
+
+
+# Files as they are
+
+
+def test_a_file_with_columns_of_its_own_names_is_read_by_the_card_or_the_command(desk):
+    desk.run()
+    before = desk.gold()
+    header = "message_id,body,category"
+    rows = [(f"r{i}", sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", header, rows)
+    desk.card(ingest={"min_per_label": 1}, columns={"id": "message_id", "text": "body", "label": "category"})
+    desk.run(texts=path, labels=path)
+    assert desk.gold().equals(before)
+    desk.card(ingest={"min_per_label": 1})
+    words = [f"--{name}={desk.out / name}" for name in OUTPUTS]
+    words += [f"--texts={path}", f"--labels={path}", f"--card={desk.folder / 'card.yaml'}", f"--store={desk.store}"]
+    names = ["--id-column=message_id", "--text-column=body", "--label-column=category"]
+    done = CliRunner().invoke(app, ["ingest", *words, *names], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert desk.gold().equals(before)
+
+
+def test_a_file_without_ids_gets_them_of_its_texts_and_its_labels_find_them(desk):
+    rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", "text,label", [*rows, rows[0]])
+    result = desk.run(texts=path, labels=path)
+    assert result.headline.endswith(f"duplicate_row); ids made of the texts in {path}, which has no column of ids")
+    gold = desk.gold()
+    assert len(gold) == len(set(gold["id"])) == 60
+    assert dict(gold.select("text", "label").iter_rows()) == dict(rows)
+    assert desk.refused() == {"duplicate_row": [gold.filter(text=sentence(0))["id"].item()]}
+
+
+def test_labels_that_files_call_1_and_true_are_the_cards_by_its_aliases(desk):
+    desk.run()
+    before = desk.gold()
+    labels = [
+        {"name": "other", "definition": "x", "aliases": [0, False, "no"]},
+        {"name": "tip", "definition": "x", "aliases": [1, True]},
+    ]
+    desk.card(ingest={"min_per_label": 1}, labels=labels)
+    tips, others = ["1", "True", "tip"], ["0", "NO", "False"]
+    desk.labels([(f"r{i}", others[i // 3 % 3] if i % 3 else tips[i // 3 % 3]) for i in range(60)])
+    assert "labels_in_other_letters" not in desk.run().metrics
+    assert desk.gold().equals(before)
+    rows = [json.dumps({"id": f"r{i}", "label": i % 3 == 0}) for i in range(60)]
+    (desk.folder / "labels.jsonl").write_text("\n".join(rows))
+    desk.run(labels=str(desk.folder / "labels.jsonl"))
+    assert desk.gold().equals(before)
+
+
+def test_a_number_for_a_label_that_the_card_does_not_map_is_told_how(desk):
+    desk.labels([*((f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(59)), ("r59", "1")])
     desk.run()
     (detail,) = tables.read(desk.out / "refused", tables.Refusals)["detail"]
-    assert detail == "'Other' is none of other, tip"
+    assert detail == "'1' is none of other, tip (a label's aliases on the card can say that it is meant)"
+
+
+def test_splits_are_known_by_the_names_that_files_give_them(desk):
+    names = ["Training", "dev", "VAL", "calib", "test"]
+    desk.labels([(f"r{i}", "tip" if i % 2 else "other", names[i % 5]) for i in range(60)], "id,label,split")
+    desk.run()
+    meant = ["train", "validation", "validation", "calibration", "test"]
+    assert desk.split_of() == {f"r{i}": meant[i % 5] for i in range(60)}
+    assert desk.refused() == {}
 
 
 # Votes
@@ -456,7 +534,7 @@ def test_an_author_cannot_move_a_group_that_an_earlier_run_assigned(desk):
 
 
 def test_an_unknown_split_is_refused(desk):
-    rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", "dev" if i == 1 else "") for i in range(60)]
+    rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", "exam" if i == 1 else "") for i in range(60)]
     desk.labels(rows, "id,label,split")
     desk.run()
     assert desk.refused() == {"unknown_split": ["r1"]}
@@ -804,13 +882,13 @@ def test_files_that_are_passed_over_stand_on_the_line_and_among_the_refusals(tmp
     folder = tmp_path / "many"
     folder.mkdir()
     (tmp_path / "texts.csv").rename(folder / "texts.csv")
-    for name in ("part-1.csv.gz", "part-2.txt", "_SUCCESS"):
+    for name in ("part-1.docx", "part-2.txt", "_SUCCESS"):
         (folder / name).write_text("id,text\n1,x\n")
     done = desk.run(texts=str(folder))
-    assert done.headline.endswith("; 2 files that are passed over (part-1.csv.gz, part-2.txt)")
+    assert done.headline.endswith("; 2 files that are passed over (part-1.docx, part-2.txt)")
     refused = tables.read(desk.out / "refused", tables.Refusals).filter(pl.col("reason") == "passed_over")
     assert refused.select("file", "row", "is_fault").rows() == [
-        (f"{folder}/part-1.csv.gz", 0, False),
+        (f"{folder}/part-1.docx", 0, False),
         (f"{folder}/part-2.txt", 0, False),
     ]
     assert done.metrics["refused_passed_over"] == 2

@@ -1,5 +1,6 @@
 """The step shard: what arrives is taken once, and a night that was begun stays as it is."""
 
+import gzip
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 
 from tests.night_desk import make_desk, texts
 from understudy.data.arrivals import addresses, deal
@@ -15,6 +17,7 @@ from understudy.errors import BadArtifact, BadData, BadInput
 from understudy.store import manifests as nights
 from understudy.store import registry
 from understudy.store.manifests import Range
+from understudy.store.storage import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -420,3 +423,74 @@ def test_a_source_that_cannot_be_read_is_one_sentence(desk, monkeypatch, address
         desk.shard("2026-11-01", texts=address)
     assert len(caught.value.faults) == 1
     assert nights.find_manifest(desk.store, "2026-11-01") is None
+
+
+def test_a_night_reads_columns_by_the_cards_names_and_keeps_them_in_its_manifest(desk):
+    """Whoever labels it later reads it as it was begun."""
+    card = desk.folder / "card.yaml"
+    desk.source.mkdir()
+    for name, header in (("a.csv", "message_id,body"), ("b.csv", "id,text")):
+        (desk.source / name).write_text(f"{header}\n{name}1,Ask for a room\n{name}2,We stayed\n")
+    desk.shard("2026-11-01", overrides="columns.id=message_id\ncolumns.text=body")
+    manifest = nights.read_manifest(desk.store, "2026-11-01")
+    assert [about.called for about in manifest.objects.values()] == [{"id": "message_id", "text": "body"}, {}]
+    assert b'"called":{}' not in nights.as_bytes(manifest).replace(b" ", b"")
+    assert "columns" not in card.read_text()
+    desk.infer("2026-11-01/00")
+    assert sorted(desk.predictions("2026-11-01")["id"]) == ["a.csv1", "a.csv2", "b.csv1", "b.csv2"]
+
+
+def test_texts_without_ids_are_named_by_what_they_say_every_night(desk):
+    desk.source.mkdir()
+    (desk.source / "a.jsonl").write_text('{"text": "Ask for a room"}\n{"text": "We stayed"}\n')
+    done = desk.shard("2026-11-01")
+    assert done.headline.endswith(f"ids made of the texts in {desk.source / 'a.jsonl'}, which has no column of ids")
+    desk.infer("2026-11-01/00")
+    names = desk.predictions("2026-11-01").sort("text")["id"].to_list()
+    with (desk.source / "a.jsonl").open("a") as file:
+        file.write('{"text": "Ask for another room"}\n')
+    (desk.source / "b.jsonl").write_text('{"text": "We stayed"}\n')
+    found = desk.night("2026-11-02")
+    assert taken(found) == {"a.jsonl": 1, "b.jsonl": 1}
+    assert names[1] in set(desk.predictions("2026-11-02")["id"])
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.zst", "a.json", "a.json.gz"])
+def test_a_night_reads_what_is_packed_or_a_json_list_and_the_next_what_was_added(desk, name):
+    """The bytes that were consumed are those that are packed, so the file may be packed anew."""
+    desk.source.mkdir()
+
+    def write(last):
+        rows = [{"id": str(number), "text": f"Ask for room {number}"} for number in range(last)]
+        table = "id,text\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows)
+        data = (json.dumps(rows) if "json" in name else table).encode()
+        packed = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}.get(Path(name).suffix, bytes)(data)
+        (desk.source / name).write_bytes(packed)
+
+    write(5)
+    texts = str(desk.source / name)
+    assert taken(desk.night("2026-11-01", texts=texts, overrides="shard.texts_per_shard=2")) == {name: 5}
+    assert sorted(desk.predictions("2026-11-01")["id"]) == list("01234")
+    write(7)
+    begun = begin(desk, "2026-11-02", texts=texts)
+    assert taken(begun) == {name: 2}
+    write(8)  # it grows while the night is labelled
+    desk.infer("2026-11-02/00")
+    assert sorted(desk.predictions("2026-11-02")["id"]) == ["5", "6"]
+
+
+def test_a_packed_file_that_was_written_over_is_refused_while_its_night_is_open(desk):
+    desk.source.mkdir()
+    (desk.source / "a.csv.gz").write_bytes(gzip.compress(b"id,text\n1,Ask\n"))
+    begin(desk, "2026-11-01")
+    (desk.source / "a.csv.gz").write_bytes(gzip.compress(b"id,text\n1,Another\n"))
+    with pytest.raises(BadData, match="must stay as it is until its night is over"):
+        desk.infer("2026-11-01/00")
+
+
+def test_a_packed_object_of_a_bucket_is_read_for_each_shard_from_its_own_row(tmp_path, s3_url):
+    desk = make_desk(tmp_path)
+    rows = "".join(f"{number},Ask for room {number}\n" for number in range(5))
+    open_store(s3_url).put_if_absent("texts/a.csv.gz", gzip.compress(f"id,text\n{rows}".encode()))
+    desk.night("2026-11-01", texts=f"{s3_url}/texts", overrides="shard.texts_per_shard=2")
+    assert sorted(desk.predictions("2026-11-01")["id"]) == list("01234")

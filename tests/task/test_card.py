@@ -605,6 +605,8 @@ def test_a_section_that_says_nothing_plays_no_part_in_the_hash_so_a_new_step_cha
     del said["confusion_costs"], said["context"], said["labels_per_text"]
     since = {"macro_f1", "micro_f1", "accuracy", "labels"}
     said["goals"] = {name: goal for name, goal in said["goals"].items() if name not in since}
+    for label in said["labels"]:
+        del label["aliases"]
     before = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     assert parse_card(card_text).hash == parse_card(make_card(cascade={})).hash == before
     assert parse_card(make_card(cascade={"max_missed": 0.01})).hash != before
@@ -652,7 +654,7 @@ def test_the_new_card_explains_every_key():
     keys |= {field.name for shared in SHARED for field in fields(config_of(shared))}
     missing = {key for key in keys if not re.search(rf"\b{key}\b", text)}
     assert missing == set()
-    assert all(comment_near(text, key) for key in Card.model_fields if key not in {*STEPS, "cascade"})
+    assert all(comment_near(text, key) for key in Card.model_fields if key not in {*STEPS, *SHARED[1:]})
 
 
 def comment_near(text: str, key: str) -> bool:
@@ -752,3 +754,24 @@ def test_a_label_must_not_be_called_like_none_of_them_where_there_may_be_several
         parse_card(make_card(labels=labels, labels_per_text="many", positive_label=None, weak_rules=None))
     rules = {"labels": labels, "weak_rules": None}
     assert parse_card(make_card(**rules)).label_names == (name, "tip")
+
+
+def test_aliases_are_read_as_files_write_them_and_change_the_hash_only_where_they_are(make_card):
+    labels = [{"name": "other", "definition": "x", "aliases": [0, False]}, {"name": "tip", "definition": "x"}]
+    card = parse_card(make_card(labels=labels))
+    assert [label.aliases for label in card.labels] == [("0", "false"), ()]
+    bare = [{"name": "other", "definition": "x", "aliases": []}, {"name": "tip", "definition": "x"}]
+    plain = [{"name": "other", "definition": "x"}, {"name": "tip", "definition": "x"}]
+    assert parse_card(make_card(labels=bare)).hash == parse_card(make_card(labels=plain)).hash != card.hash
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "got"),
+    [([1], ["1 "], "got '1 ' for 'tip' and 'other'"), (["Tip"], [], "got 'Tip' for 'other' and 'tip'")],
+)
+def test_an_alias_that_could_mean_two_labels_is_refused(make_card, first, second, got):
+    labels = [
+        {"name": "other", "definition": "x", "aliases": first},
+        {"name": "tip", "definition": "x", "aliases": second},
+    ]
+    assert f"An alias must mean one label, {got}" in fault(make_card(labels=labels))

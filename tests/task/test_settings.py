@@ -37,6 +37,8 @@ from understudy.task.steps import STEPS
 
 def another(section, field):
     """Return a value for a setting that is not its default, and that its record takes."""
+    if section == "columns":
+        return f"my_{field.name}"
     default, words = field.default, re.findall(r"'(\w+)'", str(field.type))
     numbers = [] if isinstance(default, bool | str) else [(default or 0.02) / 2, (default or 0) + 1]
     candidates = [*words, *numbers, not default, "2026-11-01", "http://es:9200"]
@@ -208,6 +210,7 @@ def test_a_step_names_what_it_reads_of_other_sections(step):
     cascade = [key for key in named if key.startswith("cascade")]
     assert [key for key in cascade if f".{key.partition('.')[2]}" not in code] == []
     assert ("CascadeConfig" in code) == bool(cascade)
+    assert ("ColumnsConfig" in code) == ("columns" in named)
     single = [key for key in named if key.partition(".")[0] in STEPS]
     assert sorted(set(re.findall(r'\.value\("([\w.]+)"\)', code))) == sorted(single)
 

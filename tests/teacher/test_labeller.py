@@ -156,6 +156,25 @@ def test_a_server_without_a_model_list_is_taken_for_a_paid_one(make: Any, use: A
             assert teacher.judge(texts(20)).table["label"].to_list() == ["tip"] * 20
 
 
+def test_a_label_in_another_case_is_the_cards_without_probabilities_and_is_counted(make: Any, use: Any) -> None:
+    """Its tokens fit no label, so they would tell that others were likelier."""
+    tokens = [
+        {"token": '{"label": "', "logprob": 0.0},
+        {"token": "Tip", "logprob": -0.1, "top_logprobs": [{"token": "other", "logprob": -3.0}]},
+        {"token": '"}', "logprob": 0.0},
+    ]
+    shouted = completion('{"label": "Tip"}')
+    shouted.body["choices"][0]["logprobs"] = {"content": tokens}
+    with teacher_server(lambda _, text, __: shouted if text == "Text 0." else completion(TIP)) as log:
+        use(log.url)
+        with make() as teacher:
+            judged = teacher.judge(texts(2))
+    assert judged.table["label"].to_list() == ["tip", "tip"]
+    assert judged.table["probabilities"].to_list() == [None, None]
+    assert "1 with a label not in the card's case or with other blanks" in judged.remarks()
+    assert read_verdict('{"labels": ["PRAISE", "tip"]}', ["tip", "praise"], is_many=True).label == '["tip", "praise"]'
+
+
 def test_a_server_that_lists_no_models_is_asked_for_one_text_before_the_others(make: Any, use: Any) -> None:
     def respond(*_: Any) -> Answer:
         time.sleep(0.2)
@@ -248,7 +267,7 @@ def test_texts_that_are_the_same_are_asked_once(make: Any, use: Any) -> None:
     [
         (completion("It is a tip."), "the answer is not JSON"),
         (completion('["tip"]'), "the answer is not a JSON object"),
-        (completion('{"label": "Tip"}'), "the answer's label is not one of the card's"),
+        (completion('{"label": "Tips"}'), "the answer's label is not one of the card's"),
         (completion('{"label": ["tip"]}'), "the answer's label is not one of the card's"),
         (completion(None, refusal="I can't."), "the teacher refused to answer"),
         (completion(None), "the answer is empty"),

@@ -85,7 +85,7 @@ def test_a_list_of_labels_is_written_in_the_cards_order_each_once(content: str, 
     ("content", "reason"),
     [
         ('{"labels": ["tip", "blame"]}', "one of the answer's labels is not one of the card's"),
-        ('{"labels": ["Tip"]}', "one of the answer's labels is not one of the card's"),
+        ('{"labels": ["Tips"]}', "one of the answer's labels is not one of the card's"),
         ('{"labels": [["tip"]]}', "one of the answer's labels is not one of the card's"),
         ('{"labels": "tip"}', "has no list of labels"),
         ('{"label": "tip"}', "has no list of labels"),

@@ -25,6 +25,8 @@ def add(file: str, store: str, card: str | None) -> None:
     done = labels.add(prepare_store(store, must_exist=True), file, card)
     where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"
     click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
+    if done.in_other_letters:
+        click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
     if done.strange_ids:
         click.echo(
             f"labels: {done.strange_ids:,} of {done.ids:,} ids are in no queue of this store; "

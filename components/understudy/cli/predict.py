@@ -70,6 +70,7 @@ class Unlabelled:
 @click.option("--store", help="Store whose published bundle answers: a folder or s3://bucket/prefix.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a bundle that answers, published or not.")
 @click.option("--file", help="File with one text a line; - for standard input.")
+@click.option("--text-column", metavar="NAME", help="Read FILE as CSV, JSONL or Parquet; its texts are in this column.")
 @click.option(
     "--context", "turns", multiple=True, metavar="TURN", help="Turn before the texts; again for more, the oldest first."
 )
@@ -80,6 +81,7 @@ def command(
     store: str | None,
     bundle: Path | None,
     file: str | None,
+    text_column: str | None,
     turns: tuple[str, ...],
     as_json: bool,
     with_all: bool,
@@ -91,7 +93,7 @@ def command(
     as it is given, also where the card splits texts into sentences. Where a text may have several labels, the
     probability is the lowest one's, the runner-up the likeliest label not given, and JSON has a list of labels.
     """
-    given = read_texts(texts, file)
+    given = read_texts(texts, file, text_column)
     opened = open_bundle(store, bundle)
     click.echo(introduction(opened), err=True)
     predictions = predict(opened, given, context=context_of(opened, turns), with_all=with_all)
@@ -114,12 +116,13 @@ def open_bundle(store: str | None, bundle: Path | None) -> Bundle:
     raise BadInput("A bundle must come from one place, got none or two. Give --store STORE or --bundle FOLDER.")
 
 
-def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
-    """Take the texts of the command line, or one a line of a file or of standard input.
+def read_texts(texts: Sequence[str], file: str | None, column: str | None = None) -> list[str]:
+    """Take the texts of the command line, one a line of a file or of standard input, or a column of a table.
 
     Args:
         texts: as given; a single "-" stands for standard input.
         file: path, or "-" for standard input.
+        column: with the texts, where the file is a table.
 
     Raises:
         BadInput: there are none that can be labelled, they are too many for one command, or the file cannot be read.
@@ -128,7 +131,9 @@ def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
         texts, file = (), STDIN
     if bool(texts) == bool(file):
         raise BadInput('Texts must come from one place, got none or two. Give TEXT..., "-" or --file FILE.')
-    found = list(texts) if texts else _lines(str(file))
+    if column is not None and (not file or file == STDIN):
+        raise BadInput("A column of texts must be one of a file, got none (--text-column). Give --file FILE.")
+    found = list(texts) if texts else _column(str(file), column) if column is not None else _lines(str(file))
     faults = Counter(filter(None, map(fault_of, found)))
     if faults.total() == len(found):
         where = f"line 1 of {file}" if file else "text 1"
@@ -286,16 +291,38 @@ def left_out(predictions: Sequence[Prediction | Unlabelled]) -> str | None:
     return f"predict: {count(len(missing), 'text')} of {len(predictions):,} without a label: {reasons}."
 
 
+def _column(file: str, column: str) -> list[str]:
+    """Read the texts of a table; an empty cell keeps its place.
+
+    Raises:
+        BadInput: it is no such table, lacks the column, or has a row that cannot be read.
+    """
+    from understudy.data.rows import Refusal  # most calls read no table
+    from understudy.data.sources import opened
+
+    with opened(file, ["text"], called={"text": column}) as source:
+        if sum(one.path.stat().st_size for one in source.files) > MOST_PREDICT_BYTES:
+            raise _too_large(file)
+        rows = list(source.rows((), lenient=("text",)))
+    if fault := next((row for row in rows if isinstance(row, Refusal)), None):
+        raise BadInput(f"Each row must be readable, got {fault.reason} (row {fault.row:,} of {file}): {fault.detail}.")
+    return [row.cells["text"] or "" for row in rows if not isinstance(row, Refusal)]
+
+
+def _too_large(file: str) -> BadInput:
+    return BadInput(
+        f"Texts for predict must be at most {MOST_PREDICT_BYTES:,} bytes, got more ({file}). Label a file of any "
+        "size by `understudy infer --bundle FOLDER --texts FILE`."
+    )
+
+
 def _lines(file: str) -> list[str]:
     try:
         data = _bytes(file)
     except (OSError, ValueError) as error:
         raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got {error} ({file!r}).") from error
     if len(data) > MOST_PREDICT_BYTES:
-        raise BadInput(
-            f"Texts for predict must be at most {MOST_PREDICT_BYTES:,} bytes, got more ({file}). Label a file of any "
-            "size by `understudy infer --bundle FOLDER --texts FILE`."
-        )
+        raise _too_large(file)
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 

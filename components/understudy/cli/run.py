@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from understudy.cli import columns
 from understudy.pipelines.compile import PIPELINES
 from understudy.runners.local.run import run
 from understudy.runners.request import Request
@@ -19,6 +20,7 @@ from understudy.runners.request import Request
 @click.option("--store", required=True, help="What outlives the run: a folder or s3://bucket/prefix.")
 @click.option("--answers", default="", help="People's answers to a sample: a file or s3:// address; for quality.")
 @click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: today's in UTC]")
+@columns.with_options
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--runner", type=click.Choice(["direct", "kfp"]), default="direct")
 @click.option("--work", type=click.Path(path_type=Path, file_okay=False), default="build/runs")
@@ -38,4 +40,5 @@ def command(settings: tuple[str, ...], **given: Any) -> None:
     Exit code 0: published, or the night is done. 2: something that was given must be changed. 3: a gate refused.
     1: anything else.
     """  # noqa: D301 - \b is click's
-    sys.exit(run(Request(overrides="\n".join(settings), **given)))
+    lines = [*settings, *columns.as_settings(given)]
+    sys.exit(run(Request(overrides="\n".join(lines), **given)))

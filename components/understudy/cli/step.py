@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from understudy.cli import columns
 from understudy.runtime import docstrings, shell
-from understudy.task.settings import Overrides, require_read
+from understudy.task.settings import Overrides, also_reads, require_read
 
 
 def step_command(step: str) -> click.Command:
@@ -29,9 +30,11 @@ def step_command(step: str) -> click.Command:
 
 
 def _call(step: str, given: Mapping[str, Any]) -> None:
+    given = dict(given)
+    lines = columns.as_settings(given)
     arguments = {name: value for name, value in given.items() if value is not None}
     if "overrides" in arguments:
-        arguments["overrides"] = "\n".join(arguments["overrides"])
+        arguments["overrides"] = "\n".join([*arguments["overrides"], *lines])
         require_read(Overrides.parse(arguments["overrides"], step), step)
     result = shell.execute(step, arguments)
     click.echo(f"{step}: {result.headline}")
@@ -42,7 +45,8 @@ def _options(step: str) -> list[click.Parameter]:
     described = docstrings.arguments(shell.load_run(step))
     kinds = dict.fromkeys(shape.inputs, "[input] ") | dict.fromkeys(shape.outputs, "[output] ")
     parameters = inspect.signature(shell.load_run(step)).parameters
-    return [_option(it, kinds.get(name), described.get(name, "")) for name, it in parameters.items()]
+    own = [_option(it, kinds.get(name), described.get(name, "")) for name, it in parameters.items()]
+    return [*own, *(columns.options() if "columns" in also_reads(step) else [])]
 
 
 def _option(parameter: inspect.Parameter, kind: str | None, text: str) -> click.Option:

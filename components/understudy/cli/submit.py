@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from understudy.cli import columns
 from understudy.errors import BadInput
 from understudy.pipelines.compile import PIPELINES
 from understudy.runners.cluster.create import Target
@@ -38,6 +39,7 @@ def zone_of(_context: click.Context, _option: click.Parameter, name: str) -> tzi
 @click.option("--date", default="", help="The night, YYYY-MM-DD; for nightly and quality. [default: --job's, or today]")
 @click.option("--job", default="", envvar="UNDERSTUDY_JOB", show_envvar=True, help="A CronJob's Job: its day counts.")
 @click.option("--time-zone", default="UTC", envvar="TIME_ZONE", show_envvar=True, callback=zone_of, help="Of that day.")
+@columns.with_options
 @click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a setting for this run.")
 @click.option("--name", help="Name of the run. [default: <card>-<pipeline>-<night or week>; of a training a new one]")
 @click.option("--host", default="", envvar="KF_PIPELINES_ENDPOINT", show_envvar=True, help="URL of the pipelines API.")
@@ -86,7 +88,8 @@ def command(
         raise click.UsageError("--tries is for nightly and quality; --when-asked has its own rule.")
     if "date" in OWN[pipeline]:
         given["date"] = given["date"] or day_of(job, time_zone, datetime.now(UTC))
-    request = Request(pipeline=pipeline, overrides="\n".join(settings), **given)
+    lines = [*settings, *columns.as_settings(given)]
+    request = Request(pipeline=pipeline, overrides="\n".join(lines), **given)
     most_days = at_most_every_days if when_asked else None
     repeating = Repeating(tries=tries, is_mended=is_mended)
     sys.exit(run(request, target, most_days, repeating, is_waiting=is_waiting))

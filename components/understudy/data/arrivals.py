@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from understudy.data import sources
-from understudy.data.detection import inspect
+from understudy.data.detection import Wanted, inspect
 from understudy.data.listing import SHOWN_FILES
 from understudy.data.rows import START, File, Place, Reading, Refusal, Row
 from understudy.data.sources import Part
 from understudy.data.text_files import is_blank
+from understudy.data.unpacking import is_turned, turned
 from understudy.errors import BadArtifact, BadData, StorageError, together
 from understudy.progress import say
 from understudy.store.address import parse_address
@@ -35,6 +36,7 @@ from understudy.text.numbers import clipped
 
 REQUIRED = ("id", "text")
 COLUMNS = ("id", "group", "time", "text")
+WANTED = Wanted(REQUIRED, COLUMNS, makes_ids=True)
 CHUNK_BYTES = 1 << 20
 BLOCK_ROWS = 1000  # a range ends at a multiple of so many rows, so that the manifest of a billion texts stays small
 
@@ -79,38 +81,46 @@ def _behind(address: str) -> tuple[list[str], tuple[str, ...]]:
     return [store.locate(name) for name in keys], passed_over
 
 
-def look(address: str, known: Mapping[str, Consumed], rows_a_block: int, more: Sequence[str] = ()) -> Looked:
+def look(
+    address: str,
+    known: Mapping[str, Consumed],
+    rows_a_block: int,
+    more: Sequence[str] = (),
+    called: Mapping[str, str] | None = None,
+) -> Looked:
     """Find what is new behind a source; all faulty files are reported together.
 
     Args:
         address: a file, a folder of files, or `s3://bucket/key-or-prefix`.
         known: how far each file was consumed.
         rows_a_block: most rows of a block.
-        more: columns that the files must have beside id and text.
+        more: columns that the files must have beside text and id; a file without ids gets them from its texts.
+        called: what the files call their columns, where it is another name.
 
     Raises:
         BadData: nothing is there, or a file is unreadable or lacks a column.
     """
+    wanted = Wanted((*REQUIRED, *more), COLUMNS, called=called or {}, makes_ids=True)
     found, passed_over = _behind(address)
-    looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block, more) for name in found])
+    looked = together(*[lambda name=name: look_at(name, known.get(name), rows_a_block, wanted) for name in found])
     return Looked(tuple(arrived for arrived in looked if arrived is not None), passed_over)
 
 
-def look_at(name: str, before: Consumed | None, rows_a_block: int, more: Sequence[str] = ()) -> Arrived | None:
+def look_at(name: str, before: Consumed | None, rows_a_block: int, wanted: Wanted = WANTED) -> Arrived | None:
     """Find what is new in one file; None when it is as it was, or without content.
 
     Raises:
         BadData: it is missing or unreadable, or lacks a column.
     """
     try:
-        return _looked_at(name, before, rows_a_block, more)
+        return _looked_at(name, before, rows_a_block, wanted)
     except OSError as error:
         raise BadData(
             f"A source of texts must be readable, got {error.strerror or error} ({name}). Mend it or its rights."
         ) from error
 
 
-def _looked_at(name: str, before: Consumed | None, rows_a_block: int, more: Sequence[str]) -> Arrived | None:
+def _looked_at(name: str, before: Consumed | None, rows_a_block: int, wanted: Wanted) -> Arrived | None:
     tag = require_tag(name)
     if before is not None and before.tag == tag:
         return None
@@ -118,12 +128,19 @@ def _looked_at(name: str, before: Consumed | None, rows_a_block: int, more: Sequ
         if is_blank(path):
             say(f"A file of the source is empty: {name}")
             return None
-        file = inspect(name, path, (*REQUIRED, *more), COLUMNS)
+        file = inspect(name, path, wanted)
         start = _start(file, before)
         parts = list(sources.parts(file, start, rows_a_block))
         blocks = tuple(_blocks(name, start, parts))
         consumed = _consumed(file, tag, parts, before if start != START else None)
-    about = TextObject(tag=tag, kind=file.kind, encoding=file.encoding, delimiter=file.delimiter, columns=file.columns)
+    about = TextObject(
+        tag=tag,
+        kind=file.kind,
+        encoding=file.encoding,
+        delimiter=file.delimiter,
+        columns=file.columns,
+        called=file.called,
+    )
     return Arrived(name, about, blocks, consumed)
 
 
@@ -156,13 +173,14 @@ def read_range(
     is_text = about.kind != "parquet"
     is_longer = _is_longer(part.object, about, consumed)
     with copied(part.object, part if is_text else None, is_local_too=is_longer and is_text) as path:
-        is_copy = str(path) != part.object
+        is_copy = str(path) != part.object and not is_turned(part.object)
         if is_copy and not is_text:
             _require_whole(path, part.object, consumed)
         offset = 0 if is_copy and is_text else part.offset
         columns = tuple(dict.fromkeys([*COLUMNS, *more]))
-        file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns)
-        rows = sources.rows_from(file, Place(part.first_row - 1, offset), columns, REQUIRED, Reading(max_chars))
+        file = File(part.object, path, about.kind, about.encoding, about.delimiter, about.columns, about.called)
+        reading = Reading(max_chars, makes_ids=True)
+        rows = sources.rows_from(file, Place(part.first_row - 1, offset), columns, REQUIRED, reading)
         yield from _counted(islice(rows, part.rows), part)
 
 
@@ -255,12 +273,22 @@ def origin(name: str) -> tuple[Store, str]:
 def copied(name: str, part: Range | None = None, *, is_local_too: bool = False) -> Iterator[Path]:
     """Give a file's path: its own when it is local, else that of a copy, of one part where one is named.
 
+    What is packed, or no file of rows, is read through a copy of all that it holds.
+
     Args:
         name: the file's address.
         part: what is wanted of it; None for all.
         is_local_too: copy a part of a local file as well, which has grown beyond it.
     """
     store, key = origin(name)
+    if is_turned(name):
+        with temporary_folder() as folder:
+            if isinstance(store, FolderStore):
+                yield turned(name, store.root / key, folder)
+            else:
+                copy(store, key, folder / "given")
+                yield turned(name, folder / "given", folder)
+        return
     if isinstance(store, FolderStore) and not is_local_too:
         yield store.root / key
         return
@@ -366,9 +394,8 @@ def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
     """Check that what a night took of a file still stands, and tell whether the file was written to since."""
     if require_tag(name) == about.tag:
         return False
-    store, key = origin(name)
     if consumed.sha256:
-        with store.open(key) as stream:
+        with _content(name) as stream:
             is_same = _digest(stream, consumed.size).hexdigest() == consumed.sha256
             if is_same and (about.kind != "parquet" or not stream.read(1)):
                 return True
@@ -376,6 +403,18 @@ def _is_longer(name: str, about: TextObject, consumed: Consumed) -> bool:
         f"A source of texts must stay as it is until its night is over, got another content ({name}). "
         "Restore it as it was, or begin another night."
     )
+
+
+@contextmanager
+def _content(name: str) -> Iterator[BinaryIO]:
+    """Open what is read of a file."""
+    if is_turned(name):
+        with copied(name) as path, path.open("rb") as stream:
+            yield stream
+        return
+    store, key = origin(name)
+    with store.open(key) as stream:
+        yield stream
 
 
 def block_rows(texts_per_shard: int) -> int:

@@ -40,7 +40,7 @@ def csv_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     """Read the wanted cells of each row from a place on."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     width = len(file.columns)
-    positions = {name: file.columns.index(name) for name in wanted if name in file.columns}
+    positions = {name: file.columns.index(file.own(name)) for name in wanted if file.has(name)}
     with open_text(file, start.offset) as stream:
         found = records(Lines(stream, file.encoding, errors_of(file)), file.delimiter)
         for number, record in enumerate(found, start=start.row + 1):

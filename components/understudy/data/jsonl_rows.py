@@ -1,7 +1,7 @@
 """Read the rows of a JSONL file: one object a line."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,13 @@ from understudy.data.text_files import errors_of, open_text
 from understudy.errors import BadData
 
 
-def jsonl_keys(file: File) -> tuple[str, ...]:
+def jsonl_keys(file: File, wanted: Collection[str]) -> tuple[str, ...]:
     """Read the keys that stand in the first lines of a file.
+
+    Args:
+        file: of lines.
+        wanted: names that may be paths to a value within values, such as "message.body"; those that lead to one count
+            as keys.
 
     Raises:
         BadData: none of them holds an object.
@@ -22,7 +27,8 @@ def jsonl_keys(file: File) -> tuple[str, ...]:
     with open_text(file) as stream:
         for line in _first_lines(Lines(stream, file.encoding, errors_of(file))):
             item = _object(line)
-            keys |= dict.fromkeys(item) if isinstance(item, dict) else {}
+            if isinstance(item, dict):
+                keys |= dict.fromkeys([*item, *(path for path in wanted if "." in path and _leads(item, path))])
             if len(keys) > MOST_COLUMNS:
                 break
     if not keys:
@@ -52,10 +58,31 @@ def jsonl_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read
                 continue
             item = _object(line)
             if isinstance(item, dict):
-                yield Read(lines.offset, number, {name: item.get(name) for name in wanted})
+                yield Read(lines.offset, number, {name: _value(item, file.own(name)) for name in wanted})
             elif line.strip():
                 detail = item if isinstance(item, str) else "the line holds no object"
                 yield Read(lines.offset, number, Refusal(file.name, number, None, "not_an_object", detail))
+
+
+def _value(item: Mapping[str, Any], name: str) -> Any:
+    """Return the value under a key, or where a path of keys with points between them leads; None where none is.
+
+    >>> _value({"a": {"b": 1}, "a.c": 2}, "a.b"), _value({"a": {"b": 1}, "a.c": 2}, "a.c"), _value({}, "a.b")
+    (1, 2, None)
+    """
+    if name in item or "." not in name:
+        return item.get(name)
+    value: Any = item
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _leads(item: Mapping[str, Any], path: str) -> bool:
+    """Tell whether a path of keys leads to a key that is there, though its value may be null."""
+    *before, last = path.split(".")
+    within = _value(item, ".".join(before))
+    return isinstance(within, dict) and last in within
 
 
 def _lines_or_faults(lines: Lines) -> Iterator[str | TooLong]:

@@ -15,4 +15,6 @@ MOST_FILES = 100_000  # files of a folder or prefix: each is opened, and stands 
 MOST_EXPORT_BYTES = 1 << 25  # of Label Studio's JSON, which can only be read whole: some twenty thousand texts
 MOST_TASK_BYTES = 1 << 23  # of its export of one task; a larger file that begins like one is JSONL
 MOST_EXPORT_VALUES = 2_000_000  # commas and braces in it: each value takes about 70 bytes of memory
+MOST_UNPACKED_BYTES = 1 << 34  # of what is packed in a file, which is written to this machine's disk
+LARGEST_SHEET_BYTES = 1 << 28  # of all parts of an Excel file, which can only be read whole
 MOST_PREDICT_BYTES = 1 << 25  # of texts for `predict`, which holds them all; `infer` reads a file of any size

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from understudy.data import unpacking
 from understudy.data.limits import MOST_FILES
 from understudy.errors import BadData
 from understudy.text.numbers import clipped, count
@@ -28,8 +29,16 @@ def is_hidden(name: str) -> bool:
 
 
 def has_known_suffix(name: str) -> bool:
-    """Tell whether a name says that it is CSV, JSONL or Parquet."""
-    return PurePosixPath(name).suffix.lower() in KINDS
+    """Tell whether a name says that it is CSV, JSONL or Parquet; the first two may be packed.
+
+    A JSON list and an Excel file are read where they are named themselves: in a folder they may be about its data.
+
+    >>> [has_known_suffix(name) for name in ("a.csv", "a.csv.gz", "a.parquet.gz", "a.json")]
+    [True, True, False, False]
+    """
+    plain = unpacking.inner(name)
+    suffix = PurePosixPath(plain).suffix.lower()
+    return suffix in KINDS and (plain == name or suffix != ".parquet")
 
 
 def in_folder(folder: Path, address: str) -> Listing:
@@ -83,8 +92,8 @@ def require_some(data: Sequence[str], passed_over: Sequence[str], place: str, ad
         return
     others = f" but {told(passed_over)}" if passed_over else ""
     raise BadData(
-        f"A {place} must hold {', '.join(KINDS)} files, got none{others} ({address}). Mend the address, or unpack "
-        "the files and name them so."
+        f"A {place} must hold {', '.join(KINDS)} files, got none{others} ({address}). Mend the address, or "
+        "unpack the files and name them so."
     )
 
 
@@ -96,16 +105,27 @@ def told(names: Sequence[str], files: int = 0, shown: int = 3) -> str:
         files: how many there are; as many as names where it is not given.
         shown: most names.
 
-    >>> told(["part-1.csv.gz", "part-2.txt"])
-    '2 files that are passed over (part-1.csv.gz, part-2.txt)'
-    >>> told(["part-1.csv.gz", "part-2.txt"], 3000)
-    '3,000 files that are passed over (part-1.csv.gz, part-2.txt, ...)'
+    >>> told(["part-1.docx", "part-2.txt"])
+    '2 files that are passed over (part-1.docx, part-2.txt)'
+    >>> told(["part-1.docx", "part-2.txt"], 3000)
+    '3,000 files that are passed over (part-1.docx, part-2.txt, ...)'
     """
     files = files or len(names)
     first = [clipped(name) for name in names[:shown]]
     are = "is" if files == 1 else "are"
     listed = ", ".join([*first, "..."] if files > len(first) else first)
     return f"{count(files, 'file')} that {are} passed over ({listed})"
+
+
+def told_ids(names: Sequence[str]) -> str:
+    """Say that ids were made, and in which files.
+
+    >>> told_ids(["a.csv", "b.csv", "c.csv"])
+    'ids made of the texts in a.csv and 2 other files, which have no column of ids'
+    """
+    others = f" and {count(len(names) - 1, 'other file')}" if names[1:] else ""
+    has = "have" if others else "has"
+    return f"ids made of the texts in {clipped(names[0], 300)}{others}, which {has} no column of ids"
 
 
 def is_plain(path: Path) -> bool:

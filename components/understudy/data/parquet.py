@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,35 +28,70 @@ def length(path: Path) -> int:
         return int(table.select(pl.len()).collect().item())
 
 
-def some_rows(path: Path, columns: Sequence[str], offset: int, most: int) -> pl.DataFrame:
+def columns_of(path: Path, wanted: Collection[str]) -> tuple[str, ...]:
+    """Read the names of a file's columns, and which wanted paths into columns of structures lead somewhere.
+
+    Args:
+        path: of the file.
+        wanted: names that may be such paths, as "message.body".
+    """
+    schema = schema_of(path)
+    paths = sorted(name for name in wanted if name not in schema and _type_at(schema, name) is not None)
+    return (*schema, *paths)
+
+
+def _type_at(schema: pl.Schema, name: str) -> pl.DataType | None:
+    """Return the type of a column, or of the field to which a path leads; None where there is none."""
+    if name in schema:
+        return schema[name]
+    first, *fields = name.split(".")
+    kind: Any = schema.get(first)
+    for field in fields:
+        inner = {one.name: one.dtype for one in kind.fields} if isinstance(kind, pl.Struct) else {}
+        kind = inner.get(field)
+    return kind if kind is None or isinstance(kind, pl.DataType) else kind()
+
+
+def _expression(schema: pl.Schema, own: str, name: str) -> pl.Expr:
+    """Return what reads a column, or the field to which a path leads, under our name."""
+    first, *fields = [own] if own in schema else own.split(".")
+    expression = pl.col(first)
+    for field in fields:
+        expression = expression.struct.field(field)
+    return expression.alias(name)
+
+
+def some_rows(path: Path, columns: Sequence[pl.Expr], offset: int, most: int) -> pl.DataFrame:
     """Read some columns of some rows of a file, from one of them on."""
     with scanned(path) as table:
         return table.select(columns).slice(offset, most).collect()
 
 
-def parquet_columns(file: File, wanted: Collection[str], lists: Collection[str] = ()) -> tuple[str, ...]:
-    """Read the names of a file's columns.
+def require_plain(file: File, wanted: Collection[str], lists: Collection[str] = ()) -> None:
+    """Check the types of a file's columns.
 
     Args:
-        file: a Parquet file.
-        wanted: columns that will be read.
+        file: a Parquet file whose columns are known.
+        wanted: columns of ours that will be read.
         lists: those of them that may hold lists of plain values.
 
     Raises:
         BadData: the texts are no strings, or a wanted column holds lists, mappings or bytes.
     """
     schema = schema_of(file.path)
-    kind = schema.get("text", pl.String())
+    text = file.own("text")
+    kind = _type_at(schema, text) or pl.String()
     if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        raise BadData(f"The column 'text' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
-    for name in sorted({*wanted} & {*schema}):
-        kind = _held(schema[name]) if name in lists else schema[name]
+        raise BadData(f"The column '{text}' must hold strings, got {_said_kind(kind)} ({file.name}). Convert it first.")
+    for name in sorted(name for name in wanted if file.has(name)):
+        own = file.own(name)
+        given = _type_at(schema, own) or pl.Null()
+        kind = _held(given) if name in lists else given
         if kind.is_nested() or isinstance(kind, pl.Binary | pl.Object):
             raise BadData(
-                f"The column '{name}' must hold plain values, got {_said_kind(schema[name])} ({file.name}). "
+                f"The column '{own}' must hold plain values, got {_said_kind(given)} ({file.name}). "
                 "Convert it to strings first."
             )
-    return tuple(schema)
 
 
 def _held(kind: pl.DataType) -> pl.DataType:
@@ -70,7 +106,8 @@ def _said_kind(kind: pl.DataType) -> str:
 
 def parquet_rows(file: File, wanted: Sequence[str], start: Place) -> Iterator[Read]:
     """Read the wanted cells of each row from a place on."""
-    columns = [name for name in wanted if name in file.columns]
+    schema = schema_of(file.path)
+    columns = [_expression(schema, file.own(name), name) for name in wanted if file.has(name)]
     offset, rows = start.row, FIRST_ROWS
     while len(part := some_rows(file.path, columns, offset, rows)):
         for number, cells in enumerate(_named_cells(file, part, offset), start=offset + 1):

@@ -1,9 +1,10 @@
 """Check one row of a user's file: what its cells say, or why it is refused."""
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from understudy.data.limits import LONGEST_NAME
 
 MOST_EXACT = 2**53  # the largest whole numbers that a float holds apart
 BROKEN_QUOTES, TOO_LONG_LINE = "broken_quotes", "too_long"
+ID_SIGNS = 20  # of an id made from a text: among a billion texts two meet by chance once in a million times
 WHOLE_FILE = 0  # the row of a refusal that is about a file
 
 
@@ -39,7 +41,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a source: its name for messages, where its bytes are, and how they read."""
+    """One file of a source: its name for messages, where its bytes are, and how they read.
+
+    `columns` are the file's own names; `called` says which of them stand for ours, where these are other names.
+    """
 
     name: str
     path: Path
@@ -47,6 +52,15 @@ class File:
     encoding: str = "utf-8"
     delimiter: str = ","
     columns: tuple[str, ...] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def own(self, name: str) -> str:
+        """Return what the file calls one of our columns."""
+        return self.called.get(name, name)
+
+    def has(self, name: str) -> bool:
+        """Tell whether the file has one of our columns."""
+        return self.own(name) in self.columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +82,13 @@ class Reading:
         max_chars: longest `text`, in characters.
         lenient: columns that are read as far as they can be, and cost no row.
         lists: columns whose cells may be lists of names, which become JSON.
+        makes_ids: rows have no ids of their own, and get one of their text.
     """
 
     max_chars: int | None = None
     lenient: Collection[str] = ()
     lists: Collection[str] = ()
+    makes_ids: bool = False
 
 
 STRICT = Reading()
@@ -98,6 +114,8 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
         if name in values:
             value = values[name]
             values[name] = mended(value) if isinstance(value, str) else None
+    if reading.makes_ids:
+        values["id"] = _id_of(values.get("text"))
     for name, value in values.items():
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
         if found is None and name in filled and value is None:
@@ -123,6 +141,11 @@ def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:
     if isinstance(cell, _Odd):
         return None, ("not_a_string", cell.what)
     return cell, _fault(name, cell, None)
+
+
+def _id_of(text: "str | _Odd | None") -> str | None:
+    """Name a text by what it says: the same text has the same name in every file."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:ID_SIGNS] if isinstance(text, str) else None
 
 
 def mended(text: str) -> str:

@@ -1,24 +1,24 @@
 """Read users' files of texts or labels row by row: a faulty row is refused with its reason, a faulty file ends the run.
 
-CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. Rows are
-counted as a spreadsheet shows them: the header of a CSV is row 1; the first line of JSONL and the first row of Parquet
-are row 1 too.
+CSV (comma, semicolon or tab), JSONL and Parquet; a file, a folder of them, or `s3://bucket/key-or-prefix`. CSV and
+JSONL may be packed, and a file that is named itself may be a JSON list or Excel's (`unpacking`). Rows are counted as a
+spreadsheet shows them: the header of a CSV is row 1, and so is the first line of JSONL and the first row of Parquet.
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
-from understudy.data import listing, parquet
+from understudy.data import listing, parquet, unpacking
 from understudy.data.csv_rows import csv_rows, is_unclosed
-from understudy.data.detection import inspect, said
+from understudy.data.detection import Wanted, inspect, said
 from understudy.data.jsonl_rows import jsonl_rows
 from understudy.data.listing import Listing
 from understudy.data.rows import BROKEN_QUOTES, START, STRICT, File, Place, Read, Reading, Refusal, Row, checked
@@ -59,6 +59,7 @@ class Source:
         columns: those of the wanted ones that any file has.
         passed_over: names of files that lie beside them and are not read, since their names do not say how.
         lists: columns whose cells may be lists of names, which are read as JSON.
+        makes_ids: rows of a file without ids get an id of their text.
     """
 
     address: str
@@ -66,6 +67,12 @@ class Source:
     columns: tuple[str, ...]
     passed_over: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
+    makes_ids: bool = False
+
+    @property
+    def without_ids(self) -> list[str]:
+        """Names of the files whose rows get ids of their texts."""
+        return [file.name for file in self.files if self.makes_ids and not file.has("id")]
 
     @property
     def sha256(self) -> str:
@@ -90,7 +97,9 @@ class Source:
             BadData: a file ends in the middle or cannot be read on.
         """
         for file in self.files:
-            yield from rows_from(file, START, self.columns, filled, Reading(max_chars, lenient, self.lists))
+            yield from rows_from(
+                file, START, self.columns, filled, Reading(max_chars, lenient, self.lists, self.makes_ids)
+            )
 
     def read(
         self, filled: Collection[str], max_chars: int | None = None, lenient: Collection[str] = ()
@@ -127,6 +136,7 @@ def rows_from(
     Raises:
         BadData: the file ends in the middle or cannot be read on.
     """
+    reading = replace(reading, makes_ids=reading.makes_ids and not file.has("id"))
     try:
         for row in READERS[file.kind](file, columns, place):
             yield checked(row, file.name, columns, filled, reading)
@@ -194,7 +204,13 @@ def is_unclosed_at(file: File, place: Place) -> bool:
 
 @contextmanager
 def opened(
-    address: str, required: Sequence[str], optional: Sequence[str] = (), lists: Sequence[str] = ()
+    address: str,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    lists: Sequence[str] = (),
+    *,
+    called: Mapping[str, str] | None = None,
+    makes_ids: bool = False,
 ) -> Iterator[Source]:
     """Look at every file behind an address, before any row is read.
 
@@ -203,16 +219,32 @@ def opened(
         required: columns that every file must have.
         optional: columns that are read when they are there.
         lists: columns whose cells may be lists of names.
+        called: what the files call these columns, where it is another name; a file may have our name all the same.
+        makes_ids: rows of a file that has texts and no ids get an id of their text.
 
     Raises:
         BadData: nothing is there, or a file is empty, unreadable or lacks a column; one sentence a file.
         BadInput: the bucket is missing, forbidden or not to be reached.
     """
-    wanted = list(dict.fromkeys([*required, *optional]))
-    with fetched(address) as found:
-        files = together(*[partial(inspect, name, path, required, optional, lists) for name, path in found.files])
-        columns = tuple(name for name in wanted if any(name in file.columns for file in files))
-        yield Source(address, tuple(files), columns, found.passed_over, tuple(lists))
+    wanted = Wanted(required, optional, lists, called or {}, makes_ids)
+    with ExitStack() as stack:
+        found = stack.enter_context(fetched(address))
+        looks = [partial(_looked_at, stack, name, path, wanted) for name, path in found.files]
+        files = together(*looks)
+        columns = tuple(name for name in wanted.names if any(file.has(name) or _makes(name, wanted) for file in files))
+        yield Source(address, tuple(files), columns, found.passed_over, tuple(lists), makes_ids)
+
+
+def _looked_at(stack: ExitStack, name: str, path: Path, wanted: Wanted) -> File:
+    """Look at a file, or at the copy through which it is read, which stands as long as the stack."""
+    if unpacking.is_turned(name):
+        listing.require_plain(name, path)
+        path = unpacking.turned(name, path, stack.enter_context(temporary_folder()))
+    return inspect(name, path, wanted)
+
+
+def _makes(name: str, wanted: Wanted) -> bool:
+    return wanted.makes_ids and name == "id"
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def refuse_other_export(file: str) -> BadData:
 
 
 def load(name: str, path: Path) -> list[Any] | None:
-    """Read the tasks of an export: a list of them, or one alone; None for what is no such file.
+    """Read the tasks of an export: a list of them, or one alone; None for what is no such file, as a list of rows.
 
     Raises:
         BadData: it is another of Label Studio's exports, or larger than can be held.
@@ -65,7 +65,8 @@ def load(name: str, path: Path) -> list[Any] | None:
     tasks = content if isinstance(content, list) else [content]
     if any(isinstance(task, dict) and not _is_task(task) and is_other_export(list(task)) for task in tasks):
         raise refuse_other_export(name)
-    return tasks if isinstance(content, list) or _is_task(content) else None
+    is_table = bool(tasks) and all(isinstance(task, dict) and CONTROL in task and not _is_task(task) for task in tasks)
+    return tasks if (isinstance(content, list) and not is_table) or _is_task(content) else None
 
 
 def _bounded(name: str, path: Path, first: bytes) -> str:

@@ -10,7 +10,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -25,10 +25,11 @@ from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
+from understudy.task import label_sets
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
-from understudy.text.numbers import clipped
+from understudy.text.numbers import clipped, count
 
 SAID = ("id", "label", "annotator", "split")
 VOTES = {
@@ -65,6 +66,7 @@ class Added:
         ids: different ids that the labels name.
         strange_ids: how many of them neither a queue nor an earlier label of the store names.
         passed_over: files beside the answers that were not read, since their names do not say how.
+        in_other_letters: labels that are not written as the card has them, and were taken.
     """
 
     card_name: str
@@ -75,16 +77,26 @@ class Added:
     ids: int
     strange_ids: int
     passed_over: Sequence[str] = ()
+    in_other_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """People's answers: sound votes, rows without a label, refused rows, and files that were passed over."""
+    """People's answers.
+
+    Attributes:
+        votes: sound ones, with labels as every table has them.
+        skipped: rows without a label.
+        refusals: rows that were refused.
+        passed_over: names of files that were not read.
+        in_other_letters: votes whose label is not written as the card has it.
+    """
 
     votes: pl.DataFrame
     skipped: int
     refusals: list[Refusal]
     passed_over: tuple[str, ...]
+    in_other_letters: int = 0
 
 
 def read_all(store: Store, card_name: str) -> pl.DataFrame:
@@ -154,7 +166,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
     key = put(store, card_name, answers.votes, "queue")
     counts = len(answers.votes), answers.skipped, answers.refusals
-    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over)
+    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over, answers.in_other_letters)
 
 
 def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[str]], most_refused: float) -> Answers:
@@ -177,13 +189,23 @@ def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[s
         _refused(row, "unknown_label", space.no_label(clipped(row["label"])))
         for row in answered.filter(unknown).iter_rows(named=True)
     ]
-    known = answered.with_columns(meant).filter(~unknown)
+    known = answered.with_columns(meant, as_written=pl.col("label")).filter(~unknown)
     others = other_texts(known, asked)
     detail = "the file's text is not the one that this id was asked about"
     refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
     votes = known.filter(~others)
     _require_answers(address, len(table), len(votes), refusals, most_refused)
-    return Answers(votes, len(table) - len(answered), refusals, passed_over)
+    letters = space.in_other_letters(votes["as_written"])
+    return Answers(votes.drop("as_written"), len(table) - len(answered), refusals, passed_over, letters)
+
+
+def told_letters(labels: int) -> str:
+    """Say that labels were taken though they are not written as the card has them.
+
+    >>> told_letters(3)
+    "3 labels not in the card's case or with other blanks, taken as the card's"
+    """
+    return f"{count(labels, 'label')} not in the card's case or with other blanks, taken as the card's"
 
 
 def _refused(row: Mapping[str, Any], reason: str, detail: str) -> Refusal:
@@ -281,14 +303,16 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
         raise BadInput(f"The card must be one that the store holds, got {got} (--card, {store.uri}: {there}).")
     name = card_name or known[0]
     own = [key for key, fields in kept if fields["card"] == name]
-    versions = {_label_space(store.read(key), store.locate(key)) for key in own}
+    versions = [_label_space(store.read(key), store.locate(key)) for key in own]
     if len({(frozenset(version.names), version.is_many) for version in versions}) > 1:
-        listed = " and ".join(sorted(_told(version) for version in versions))
+        listed = " and ".join(sorted({_told(version) for version in versions}))
         raise BadInput(
             f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
             "Give the changed card a new name."
         )
-    return name, min(versions, key=lambda version: version.names)
+    # versions have no order, so the aliases of all count
+    aliases = tuple(sorted({pair for version in versions for pair in version.aliases}))
+    return name, replace(min(versions, key=lambda version: version.names), aliases=aliases)
 
 
 def most_refused(store: Store, card_name: str) -> float:
@@ -335,7 +359,9 @@ def _label_space(card: bytes, where: str) -> LabelSpace:
     try:
         content = yaml.safe_load(codecs.read_text(card, where))
         names = tuple(str(label["name"]) for label in content["labels"])
-        return LabelSpace(names, is_many=content.get("labels_per_text") == "many")
+        listed = [(alias, str(label["name"])) for label in content["labels"] for alias in label.get("aliases") or ()]
+        aliases = tuple((str(label_sets.as_cell(alias)), name) for alias, name in listed)
+        return LabelSpace(names, is_many=content.get("labels_per_text") == "many", aliases=aliases)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise codecs.unreadable("a card with labels", type(error).__name__, where) from error
 

@@ -14,7 +14,7 @@ from understudy.store.address import Address, parse_address
 from understudy.store.s3 import S3Store
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card
-from understudy.task.sections import TeacherConfig
+from understudy.task.sections import ColumnsConfig, TeacherConfig
 from understudy.task.settings import Overrides, build_section, key_faults, parse_lines, sections
 
 Check = Callable[[], Any]
@@ -110,8 +110,25 @@ def _value_faults(section: str, given: Mapping[str, Any], card: Card | None) -> 
     return []
 
 
-def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
+def called_columns(overrides: str, card: Card | None) -> Mapping[str, str]:
+    """Return what the files call our columns; what is wrong with these settings, `check_settings` says."""
+    written = card.section("columns") if card else {}
+    try:
+        given = Overrides(parse_lines(overrides)).of("columns")
+        columns: ColumnsConfig = build_section("columns", {**written, **given}, "columns.")
+    except BadSetting:
+        return {}
+    return columns.called
+
+
+def check_source(address: str, flag: str, columns: tuple[str, ...], called: Mapping[str, str]) -> None:
     """Check that there are files to read, and their columns where that is cheap.
+
+    Args:
+        address: of the files.
+        flag: names them in messages.
+        columns: that they must have; ids may be missing where there are texts.
+        called: what the files call these, where it is another name.
 
     Raises:
         BadInput: there is nothing, or what is there cannot serve.
@@ -123,7 +140,7 @@ def check_source(address: str, flag: str, columns: tuple[str, ...]) -> None:
     from understudy.data.sources import opened
 
     try:
-        with opened(address, columns):
+        with opened(address, columns, ("text",), ("label",), called=called, makes_ids=True):
             return
     except OSError as error:
         raise BadInput(f"A source must be there and readable, got {error} ({flag}). Mend the address.") from error

@@ -7,6 +7,7 @@ from typing import Literal
 from understudy.errors import BadInput
 from understudy.runners import checks
 from understudy.store.names import night_of
+from understudy.task.card import Card
 
 OWN = {  # what a pipeline takes beside card, store and overrides
     "training": ("texts", "labels"),
@@ -52,7 +53,7 @@ class Request:
     dry_run: bool = False
 
 
-def check_own(request: Request) -> None:
+def check_own(request: Request, card: Card | None) -> None:
     """Check what one pipeline takes and another does not.
 
     Raises:
@@ -65,10 +66,11 @@ def check_own(request: Request) -> None:
     if missing := [name for name in own if name in NEEDED and name not in given]:
         raise BadInput(f"{request.pipeline} must be given {NEEDED[missing[0]]}, got none (--{missing[0]}).")
     if "labels" in given:
-        checks.check_source(request.labels, "--labels", ("id", "label"))
+        called = checks.called_columns(request.overrides, card)
+        checks.check_source(request.labels, "--labels", ("id", "label"), called)
 
 
-def check_texts(request: Request) -> None:
+def check_texts(request: Request, card: Card | None) -> None:
     """Check that there are texts to read, where the pipeline takes any.
 
     Raises:
@@ -76,4 +78,4 @@ def check_texts(request: Request) -> None:
     """
     if request.texts:
         texts = request.texts.replace("{date}", night_of(request.date))
-        checks.check_source(texts, "--texts", ("id", "text"))
+        checks.check_source(texts, "--texts", ("id", "text"), checks.called_columns(request.overrides, card))

@@ -10,7 +10,7 @@ manifest, so there is no second pointer that could go wrong.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -40,6 +40,7 @@ class TextObject:
         encoding: of CSV and JSONL.
         delimiter: of CSV.
         columns: names, in the file's order.
+        called: what it calls our columns, where it is another name.
     """
 
     tag: str
@@ -47,6 +48,11 @@ class TextObject:
     encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,40}$")]
     delimiter: Annotated[str, Field(max_length=1)]
     columns: Annotated[tuple[str, ...], Field(max_length=MOST_COLUMNS)]
+    called: Annotated[Mapping[str, str], Field(max_length=MOST_COLUMNS)] = field(default_factory=dict)
+
+    def has(self, column: str) -> bool:
+        """Tell whether it has one of our columns."""
+        return self.called.get(column, column) in self.columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +243,11 @@ def freeze(store: Store, night: str, make: Callable[[Manifest | None], Manifest]
 
 
 def as_bytes(manifest: Manifest) -> bytes:
-    """Write a manifest; it says how many labels a text may have only where that is not one."""
+    """Write a manifest; how many labels a text may have, and what columns are called, where these are not as usual."""
     said = asdict(manifest)
+    for about in said["objects"].values():
+        if not about["called"]:
+            del about["called"]
     if not manifest.is_many:
         del said["labels_per_text"]
     return codecs.as_lines([said])

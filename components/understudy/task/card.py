@@ -54,11 +54,13 @@ LONGEST_LABEL = 200
 FEWEST_LABELS, MOST_LABELS = 2, 500
 PRIOR_SLACK = 0.01  # shares of labels are rounded
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
+MOST_ALIASES = 50  # of a label
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
 LONGEST_SENTENCE = 1_000
 
 
+SECTIONS = tuple(name for name in sections() if name != "teacher")  # of settings alone
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
 SINCE = ("confusion_costs", "context")  # keys that a card had no word for before, and whose silence says nothing
 GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
@@ -71,11 +73,17 @@ class Part(BaseModel):
 
 
 class Label(Part):
-    """One answer a text can get."""
+    """One answer a text can get; `aliases` are what people's files call it, such as 1 or true."""
 
     name: Words
     definition: Words
     examples: tuple[Words, ...] = ()
+    aliases: Annotated[tuple[Words, ...], Field(max_length=MOST_ALIASES)] = ()
+
+    @field_validator("aliases", mode="before")
+    @classmethod
+    def _as_written(cls, aliases: Any) -> Any:
+        return [label_sets.as_cell(alias) for alias in aliases] if isinstance(aliases, list) else aliases
 
     @field_validator("name")
     @classmethod
@@ -236,7 +244,7 @@ class Retention(Part):
 if TYPE_CHECKING:
     Sections = Part
 else:  # a section of settings for each step of the registry, which alone knows them, and the shared ones
-    Sections = create_model("Sections", __base__=Part, **{name: (dict[str, Any], {}) for name in (*STEPS, "cascade")})
+    Sections = create_model("Sections", __base__=Part, **{name: (dict[str, Any], {}) for name in SECTIONS})
 
 
 class Card(Sections):
@@ -262,7 +270,7 @@ class Card(Sections):
     goals: Goals = Goals()
     retention: Retention = Retention()
 
-    @field_validator(*STEPS, "cascade", mode="before", check_fields=False)
+    @field_validator(*SECTIONS, mode="before", check_fields=False)
     @classmethod
     def _may_be_empty(cls, section: Any) -> Any:
         return {} if section is None else section
@@ -284,11 +292,13 @@ class Card(Sections):
         Nor do the goals and costs of labels, and the context, where there are none, so that a card keeps the hash that
         it had before these were known.
         """
-        silent = {name for name in (*STEPS, "cascade") if not self.section(name)}
+        silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
         silent |= {name for name in SINCE if not getattr(self, name)}
         silent |= set() if self.is_many else {"labels_per_text"}
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
+        if not any(label.aliases for label in self.labels):
+            left_out["labels"] = {"__all__": {"aliases"}}
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -518,6 +528,7 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 yield (part, index, "name"), f"A name must stand once in {part}, got '{name}' twice."
             met.add(name)
     yield from _alike(content.get("labels"))
+    yield from _alike_aliases(content.get("labels"))
 
 
 def _label_contradictions(content: Mapping[str, Any], names: Sequence[Any]) -> Iterator[Fault]:
@@ -656,6 +667,25 @@ def _alike(labels: Any) -> Iterator[Fault]:
             shown = ascii if signs.look_the_same(name, other) else repr
             rule = "Labels must differ by more than case, blanks and signs that do not show"
             yield ("labels", index, "name"), f"{rule}, got {shown(other)} and {shown(name)}."
+
+
+def _alike_aliases(labels: Any) -> Iterator[Fault]:
+    """Find aliases that could mean two labels."""
+    listed = [label for label in labels if isinstance(label, dict)] if isinstance(labels, list) else []
+    names = [label.get("name") for label in listed]
+    meant = {signs.folded(name): index for index, name in enumerate(names) if isinstance(name, str)}
+    for index, label in enumerate(listed):
+        aliases = label.get("aliases")
+        for alias in aliases if isinstance(aliases, list) else ():
+            cell = label_sets.as_cell(alias)
+            if isinstance(cell, str) and (other := meant.setdefault(signs.folded(cell), index)) != index:
+                yield (
+                    ("labels", index, "aliases"),
+                    (
+                        f"An alias must mean one label, got {cell!r} for '{names[index]}' and '{names[other]}' "
+                        f"(labels.{index}.aliases). Take it out of one."
+                    ),
+                )
 
 
 def _passwords(root: yaml.Node) -> Iterator[Fault]:

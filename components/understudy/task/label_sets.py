@@ -1,9 +1,13 @@
 """Write and read the set of labels of one text, where a card allows several: a JSON list in the card's order."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from understudy.errors import BadArtifact
+from understudy.text import signs
+
+Meant = Callable[[str, Sequence[str]], str | None]
 
 SEPARATORS = (";", "|", ",", "\n")
 NO_LABEL = "none of the labels"
@@ -47,7 +51,7 @@ def words(text: str) -> str:
     return ", ".join(read(text)) or NO_LABEL
 
 
-def of_cell(cell: str, names: Sequence[str]) -> str | None:
+def of_cell(cell: str, names: Sequence[str], meant: Meant = signs.meant) -> str | None:
     """Read a cell of a user's file: a JSON list, a label's name, or several with one of `SEPARATORS` between them.
 
     A text with none of the labels is written `[]`; an empty cell says nothing and never comes here.
@@ -55,6 +59,7 @@ def of_cell(cell: str, names: Sequence[str]) -> str | None:
     Args:
         cell: as the file has it, stripped.
         names: the card's labels.
+        meant: which of these a name stands for, or None; by default letters of other case and blanks are the same.
 
     Returns:
         what `written` writes, in the card's order; None where a name is not the card's.
@@ -63,13 +68,18 @@ def of_cell(cell: str, names: Sequence[str]) -> str | None:
     ('["praise", "tip"]', '["tip"]', '[]')
     >>> of_cell("tips, wishes", ["praise", "tips, wishes"])
     '["tips, wishes"]'
+    >>> of_cell("Tip;PRAISE", ["praise", "tip"])
+    '["praise", "tip"]'
     >>> of_cell("tip, blame", ["praise", "tip"]), of_cell(";", ["praise", "tip"])
     (None, None)
     """
     readings = [(cell,), *([listed] if (listed := _listed(cell)) is not None else [])]
     readings += [parts for separator in SEPARATORS if (parts := _parts(cell, separator))]
-    given = next((reading for reading in readings if set(reading) <= set(names)), None)
-    return None if given is None else ordered(given, names)
+    for reading in readings:
+        given = [name for each in reading if (name := meant(each, names)) is not None]
+        if len(given) == len(reading):
+            return ordered(given, names)
+    return None
 
 
 def ordered(given: Collection[str], names: Sequence[str]) -> str:
@@ -79,6 +89,17 @@ def ordered(given: Collection[str], names: Sequence[str]) -> str:
     '["praise", "tip"]'
     """
     return written([name for name in names if name in given])
+
+
+def as_cell(value: Any) -> Any:
+    """Write a plain value of YAML as a cell of a file would be read: true for True, 1 for 1.
+
+    >>> as_cell(True), as_cell(1), as_cell("yes")
+    ('true', '1', 'yes')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
 
 
 def _parts(cell: str, separator: str) -> tuple[str, ...]:

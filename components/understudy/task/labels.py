@@ -1,7 +1,8 @@
 """Number a card's labels: their order is the order of every array of scores and probabilities."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from understudy.errors import BadArtifact
 from understudy.task import label_sets
 from understudy.task.card import Card
+from understudy.text import signs
 
 Codes = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+ANSWERS = {"0", "1", "true", "false", "yes", "no"}  # as files write that one label is given or not
 SHOWN = 3  # labels that a message names, of many that are unknown
 
 
@@ -28,16 +31,19 @@ class LabelSpace:
         names: two or more, in the card's order.
         positive: the label that is looked for; None where all matter alike.
         is_many: a text may have several labels, or none.
+        aliases: what people's files call labels beside their names, as pairs of alias and name.
     """
 
     names: tuple[str, ...]
     positive: str | None = None
     is_many: bool = False
+    aliases: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, card: Card) -> "LabelSpace":
         """Return the labels of a card."""
-        return cls(card.label_names, card.positive_label, card.is_many)
+        aliases = tuple((alias, label.name) for label in card.labels for alias in label.aliases)
+        return cls(card.label_names, card.positive_label, card.is_many, aliases)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,14 +69,41 @@ class LabelSpace:
     def of_cell(self, cell: str) -> str | None:
         """Return what a cell of a user's file says of a text, as every table has it; None where it is no label.
 
+        Labels in letters of another case, or with other blanks, are the card's (`signs.folded`), and so are aliases.
+
         >>> LabelSpace(("praise", "tip")).of_cell("tip"), LabelSpace(("praise", "tip"), is_many=True).of_cell("tip")
         ('tip', '["tip"]')
-        >>> LabelSpace(("praise", "tip")).of_cell("tip; praise") is None
-        True
+        >>> LabelSpace(("praise", "tip")).of_cell(" TIP"), LabelSpace(("praise", "tip")).of_cell("tip; praise")
+        ('tip', None)
+        >>> LabelSpace(("praise", "tip"), aliases=(("1", "tip"),)).of_cell("1")
+        'tip'
         """
-        if self.is_many:
-            return label_sets.of_cell(cell, self.names)
-        return cell if cell in self.names else None
+        return label_sets.of_cell(cell, self.names, self._meant) if self.is_many else self._meant(cell, self.names)
+
+    def _meant(self, said: str, names: Sequence[str]) -> str | None:
+        return signs.meant(said, names) or self._by_alias(said, names)
+
+    def _exactly(self, said: str, names: Sequence[str]) -> str | None:
+        return said if said in names else self._by_alias(said, names)
+
+    def _by_alias(self, said: str, names: Sequence[str]) -> str | None:
+        alias = signs.meant(said, [alias for alias, _ in self.aliases]) if self.aliases else None
+        return next((name for known, name in self.aliases if known == alias and name in names), None)
+
+    def in_other_letters(self, cells: Iterable[str | None]) -> int:
+        """Count the cells that name labels of the card in other letters or with other blanks than it does.
+
+        >>> LabelSpace(("praise", "tip")).in_other_letters(["Tip", "tip", "tipp", None])
+        1
+        """
+        counts = Counter(cell for cell in cells if cell is not None)
+        return sum(
+            times for cell, times in counts.items() if not self._is_exact(cell) and self.of_cell(cell) is not None
+        )
+
+    def _is_exact(self, cell: str) -> bool:
+        reads = label_sets.of_cell(cell, self.names, self._exactly) if self.is_many else self._exactly(cell, self.names)
+        return reads is not None
 
     def of_cells(self, cells: Iterable[str]) -> list[str | None]:
         """Return what each cell says, as `of_cell` does; each that repeats is read once."""
@@ -89,7 +122,10 @@ class LabelSpace:
         """
         few = shown is None or len(self) <= shown
         listed = ", ".join(self.names) if few else f"the card's {len(self):,}"
-        return f"'{cell}' is none of {listed}" + (f" ({label_sets.HOW})" if self.is_many else "")
+        hint = f" ({label_sets.HOW})" if self.is_many else ""
+        if cell.casefold() in ANSWERS and not self.aliases:
+            hint = " (a label's aliases on the card can say that it is meant)"
+        return f"'{cell}' is none of {listed}{hint}"
 
     def names_in(self, given: str) -> tuple[str, ...]:
         """Return the names of the labels that a text was given: one, or where there may be several, any number.

@@ -1,8 +1,11 @@
 """Define the settings that several steps share, each a section of the card of its own."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from understudy.task.settings import require
+
+LONGEST_COLUMN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,48 @@ class CascadeConfig:
         require(0 <= self.max_missed < 0.5, f"max_missed must be at least 0 and below 0.5, got {self.max_missed}.")
         require(0 <= self.checked_share <= 1, f"checked_share must be 0 to 1, got {self.checked_share}.")
         require(0 < self.min_settled < 1, f"min_settled must be between 0 and 1, got {self.min_settled}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsConfig:
+    """What people's files of texts and labels call their columns; a file that has ours is read by these.
+
+    Attributes:
+        id: of the column with each text's name; a file without one gets names made from the texts.
+        text: of the column with the texts.
+        label: of the column with people's labels.
+        group: of the column that says which texts belong together, such as a thread or an author.
+        time: of the column that says when a text was written.
+        annotator: of the column that says who gave a label.
+        split: of the column that says in which split a text must be.
+    """
+
+    id: str = "id"
+    text: str = "text"
+    label: str = "label"
+    group: str = "group"
+    time: str = "time"
+    annotator: str = "annotator"
+    split: str = "split"
+
+    def __post_init__(self) -> None:
+        """Check the rules that types cannot say."""
+        said = asdict(self)
+        for name, column in said.items():
+            require(bool(column.strip()), f"{name} must be the name of a column, got {column!r}.")
+            require(
+                len(column) <= LONGEST_COLUMN, f"{name} must have at most {LONGEST_COLUMN} signs, got {len(column):,}."
+            )
+        taken: dict[str, str] = {}
+        for name, column in said.items():
+            other = taken.setdefault(column, name)
+            require(other == name, f"{name} must be another column than {other}, got '{column}' for both.")
+
+    @property
+    def called(self) -> Mapping[str, str]:
+        """What the files call our columns, where it is another name.
+
+        >>> ColumnsConfig(text="body").called
+        {'text': 'body'}
+        """
+        return {name: column for name, column in asdict(self).items() if column != name}

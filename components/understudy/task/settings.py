@@ -4,8 +4,8 @@ r"""Build the settings of a run once and whole: defaults, then the card's sectio
     settings = card.settings(overrides)  # every section, checked together
     config = settings.of(TrainConfig)
 
-A section of the card is a step's own, or shared: `teacher` and `cascade` (sections.py). A step's config.py names in
-`ALSO_READS` what it reads of other sections.
+A section of the card is a step's own, or shared: `teacher`, `cascade` and `columns` (sections.py). A step's config.py
+names in `ALSO_READS` what it reads of other sections.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from understudy.secrets.keys import has_password
 from understudy.task import plain_yaml
 from understudy.task.steps import STEPS
 
-SHARED = ("teacher", "cascade")
+SHARED = ("teacher", "cascade", "columns")
 C = TypeVar("C")
 _YAML_WORDS = {r"valid dictionary( or instance of \w+)?": "mapping", "valid tuple": "list", "valid string": "string"}
 LONGEST_NAME = 100  # of what is quoted in a sentence

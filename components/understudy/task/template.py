@@ -81,6 +81,7 @@ labels:
     definition: Advice that another traveller can act on.
     examples:
       - Ask for a room that looks onto the courtyard.
+    aliases: []  # (default: none) what your files call it, such as [1, true]
 # (default: one) How many of them a text gets. With many each label is a yes or no of its own: a text may have several
 # or none. In files they then stand in one cell, as praise; tip or ["praise", "tip"], and [] is a text with none.
 labels_per_text: one
@@ -189,6 +190,14 @@ ingest:
 #   max_missed: 0.005  # most of all texts that it may lose, as a share; 0 for no first stage
 #   checked_share: 0.01  # of the texts that it settles, scored by the student too, for the watch
 #   min_settled: 0.05  # share of all texts that it must settle to be worth its time
+# columns:  # shared by all that read texts and labels: what your files call them, where not like this
+#   id: id  # each text's name; a file without this column gets names made from the texts
+#   text: text
+#   label: label
+#   group: group  # texts that belong together: a thread, an author
+#   time: time
+#   annotator: annotator
+#   split: split
 # evaluate: {}
 # publish: {}
 # mine: {}

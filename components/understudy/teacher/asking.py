@@ -78,6 +78,7 @@ class Asker:
         self._prices, self._config, self._spending = prices, config, spending
         self._journal, self._throttle, self._pause = journal, throttle, Pause()
         self.is_budget_spent = False
+        self.in_other_letters = 0
 
     async def prepare(self, texts: Sequence[str]) -> list[Request]:
         """Set the money for the first texts aside, and write to the store, once for all, that they may be asked for.
@@ -186,6 +187,7 @@ class Asker:
             try:
                 prompt = self._judge.prompt
                 verdict = read_verdict(reply.content, prompt.labels, is_many=prompt.is_many)
+                self.in_other_letters += verdict.in_other_letters
             except Unusable as reason:
                 failure = str(reason)
         tokens = self._tokens(text, reply) if reply else (0, 0)
@@ -194,7 +196,7 @@ class Asker:
             judge=self._judge.name,
             content=content_key(text),
             label=verdict.label if verdict else None,
-            probabilities=self._probabilities(reply) if reply and verdict else None,
+            probabilities=self._probabilities(reply) if reply and verdict and not verdict.in_other_letters else None,
             rationale=redact(verdict.rationale) if verdict and verdict.rationale else None,
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],

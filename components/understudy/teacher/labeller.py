@@ -93,6 +93,7 @@ class Judged:
         is_budget_spent: whether the budget stopped the asking.
         without_probabilities: answers in the table without probabilities, though log-probabilities were asked for.
         cut_prompts: answers in the table whose prompt the server seems to have cut.
+        in_other_letters: answers of this call whose label is not written as the card has it, and was taken for that.
     """
 
     table: pl.DataFrame
@@ -105,6 +106,7 @@ class Judged:
     is_budget_spent: bool = False
     without_probabilities: int = 0
     cut_prompts: int = 0
+    in_other_letters: int = 0
 
     @property
     def failures(self) -> int:
@@ -124,6 +126,7 @@ class Judged:
             self.is_budget_spent or other.is_budget_spent,
             self.without_probabilities + other.without_probabilities,
             self.cut_prompts + other.cut_prompts,
+            self.in_other_letters + other.in_other_letters,
         )
 
     def remarks(self) -> list[str]:
@@ -133,6 +136,8 @@ class Judged:
             remarks.append(f"{self.without_probabilities:,} without probabilities")
         if self.cut_prompts:
             remarks.append(f"{self.cut_prompts:,} with a prompt that the server seems to have cut")
+        if self.in_other_letters:
+            remarks.append(f"{self.in_other_letters:,} with a label not in the card's case or with other blanks")
         return remarks
 
     def plus(self, answers: Sequence[Response]) -> "Judged":
@@ -263,7 +268,11 @@ class Teacher:
             self._runner.run(_worked_off(crew, missing, journal))
             if crew.error is not None:
                 raise crew.error
-        return replace(counted, is_budget_spent=crew.is_budget_spent or asker.is_budget_spent)
+        return replace(
+            counted,
+            is_budget_spent=crew.is_budget_spent or asker.is_budget_spent,
+            in_other_letters=asker.in_other_letters,
+        )
 
     def _count(self, answers: list[Response], judged: Judged, progress: Track) -> Judged:
         """Count the answers to one text as they come."""

@@ -16,13 +16,14 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
 from understudy.task.card import Card, Label
+from understudy.text import signs
 from understudy.text.context import parted
 from understudy.text.numbers import clip, count
 
@@ -203,14 +204,23 @@ def unmarked(message: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one answer says: a label, or where a text may have several a set of them, as `label_sets.written` has it."""
+    """What one answer says.
+
+    Attributes:
+        label: a label, or where a text may have several a set of them, as `label_sets.written` has it.
+        rationale: the reason that it gives, if any.
+        in_other_letters: whether a label is not written as the card has it; its tokens then tell nothing of the others.
+    """
 
     label: str
     rationale: str | None = None
+    in_other_letters: bool = field(default=False, repr=False)
 
 
 def read_verdict(content: str, labels: Sequence[str], *, is_many: bool = False) -> Verdict:
     """Read an answer. A list that names a label twice has it once, whatever its order.
+
+    A label in letters of another case, or with other blanks, is the card's.
 
     >>> read_verdict('{"label": "tip"}', ["tip", "other"])
     Verdict(label='tip', rationale=None)
@@ -226,24 +236,22 @@ def read_verdict(content: str, labels: Sequence[str], *, is_many: bool = False) 
         raise Unusable("the answer is not JSON") from None
     if not isinstance(answer, Mapping):
         raise Unusable("the answer is not a JSON object")
-    label = _set_of(answer, labels) if is_many else _one_of(answer, labels)
+    given = _listed(answer) if is_many else [answer.get("label")]
+    meant = [signs.meant(name, labels) if isinstance(name, str) else None for name in given]
+    names = [name for name in meant if name is not None]
+    if len(names) < len(given):
+        which = "one of the answer's labels" if is_many else "the answer's label"
+        raise Unusable(f"{which} is not one of the card's")
+    label = label_sets.ordered(names, labels) if is_many else names[0]
     rationale = answer.get("rationale")
-    return Verdict(label, rationale if isinstance(rationale, str) else None)
+    return Verdict(label, rationale if isinstance(rationale, str) else None, names != given)
 
 
-def _one_of(answer: Mapping[str, Any], labels: Sequence[str]) -> str:
-    if answer.get("label") not in labels:
-        raise Unusable("the answer's label is not one of the card's")
-    return str(answer["label"])
-
-
-def _set_of(answer: Mapping[str, Any], labels: Sequence[str]) -> str:
+def _listed(answer: Mapping[str, Any]) -> list[Any]:
     given = answer.get("labels")
     if not isinstance(given, list):
         raise Unusable("the answer has no list of labels")
-    if not all(name in labels for name in given):
-        raise Unusable("one of the answer's labels is not one of the card's")
-    return label_sets.ordered(given, labels)
+    return given
 
 
 def estimate_prompt_tokens(prompt: Prompt, text: str) -> int:

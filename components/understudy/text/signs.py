@@ -1,6 +1,8 @@
 """Judge the signs of a name: which break a line or another's format, which can be seen, and which names look alike."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, halves of signs, and ends of lines
 TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # the direction of what follows
@@ -33,6 +35,24 @@ def folded(name: str) -> str:
     """
     plain = "".join(" " if sign in BLANK else sign for sign in _shown(name)).casefold()
     return " ".join(unicodedata.normalize("NFC", plain).split())
+
+
+def meant(said: str, names: Sequence[str]) -> str | None:
+    """Return the name that somebody means: the same one, or the one that differs by no more than `folded` says.
+
+    Args:
+        said: in a user's file, or in an answer.
+        names: no two of them alike to `folded`, as a card's labels.
+
+    >>> meant("Tip ", ["praise", "tip"]), meant("tips", ["praise", "tip"])
+    ('tip', None)
+    """
+    return said if said in names else _by_fold(tuple(names)).get(folded(said))
+
+
+@lru_cache(maxsize=16)
+def _by_fold(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {folded(name): name for name in names}
 
 
 def look_the_same(first: str, second: str) -> bool:

@@ -106,8 +106,8 @@ def check(request: Request) -> Card:
 def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]]:
     """Return the checks of all that a request names but the card."""
     yield partial(on_s3, "--store", request.store, partial(checks.check_store, request.store, card))
-    yield partial(on_s3, "--texts", request.texts, partial(check_texts, request))
-    yield partial(on_s3, "--labels", request.labels, partial(check_own, request))
+    yield partial(on_s3, "--texts", request.texts, partial(check_texts, request, card))
+    yield partial(on_s3, "--labels", request.labels, partial(check_own, request, card))
     yield partial(on_s3, "--answers", request.answers, partial(night_of, request.date))
     yield partial(checks.check_settings, request.overrides, card)
     yield partial(runs.check_name, request.name)

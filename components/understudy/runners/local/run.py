@@ -95,8 +95,8 @@ def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]
     """Return the checks of all that a request names but the card; with a card, they also look at what it says."""
     yield partial(checks.check_store, request.store, card)
     yield partial(checks.check_settings, request.overrides, card)
-    yield partial(check_texts, request)
-    yield partial(check_own, request)
+    yield partial(check_texts, request, card)
+    yield partial(check_own, request, card)
     if request.date:
         yield partial(night_of, request.date)
     yield partial(checks.check_work, request.work)

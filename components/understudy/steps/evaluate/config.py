@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from understudy.task.settings import require
 
-ALSO_READS = ("ingest.max_refused_share",)
+ALSO_READS = ("ingest.max_refused_share", "columns")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
 from understudy.task.card import load_card
+from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 EVALUATION_FILE = "evaluation.json"
@@ -48,7 +49,7 @@ def run(
     config, most_faulty = chosen.of(EvaluateConfig), chosen.value("ingest.max_refused_share")
     settings = read_settings(bundle)
     require_labels(settings, task)
-    texts = testset.read(test, task, test_judgements, most_faulty)
+    texts = testset.read(test, task, test_judgements, most_faulty, chosen.of(ColumnsConfig).called)
     scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
     measured = assemble.Measured(task, settings, texts, scored, config)
     found = assemble.evaluation(measured)

@@ -1,7 +1,7 @@
 """Read the test set: the test artifact of a run, or anybody's labelled file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import polars as pl
 from understudy.data import sources, turns
 from understudy.data.rows import Refusal
 from understudy.errors import BadArtifact, BadData
-from understudy.review.labels import tally
+from understudy.progress import say
+from understudy.review.labels import tally, told_letters
 from understudy.store import tables
 from understudy.task.card import Card, Context
 from understudy.task.labels import LabelSpace
@@ -38,7 +39,13 @@ class LabelledTexts:
     refused: dict[str, int]
 
 
-def read(test: Path, card: Card, test_judgements: Path | None, most_faulty: float) -> LabelledTexts:
+def read(
+    test: Path,
+    card: Card,
+    test_judgements: Path | None,
+    most_faulty: float,
+    called: Mapping[str, str] | None = None,
+) -> LabelledTexts:
     """Read the test texts, and put the teacher's answers beside them.
 
     Args:
@@ -47,13 +54,14 @@ def read(test: Path, card: Card, test_judgements: Path | None, most_faulty: floa
         card: for its labels and slices.
         test_judgements: the teacher's answers to the same ids.
         most_faulty: in [0, 1]; largest share of faulty rows with which the others are taken.
+        called: what a file calls these columns, where it is another name.
 
     Raises:
         BadData: no labelled text is there, or too many rows are faulty.
         BadArtifact: the teacher's answers are unclear.
     """
     is_artifact = (test / tables.FILES[tables.Gold]).is_file()
-    found, faults = (_artifact(test), []) if is_artifact else _file(test, card)
+    found, faults = (_artifact(test), []) if is_artifact else _file(test, card, called or {})
     if not len(found.table):
         why = ", ".join(f"{rows} {reason}" for reason, rows in found.refused.items()) or "no rows"
         raise BadData(
@@ -75,15 +83,18 @@ def _artifact(test: Path) -> LabelledTexts:
     return LabelledTexts("the split test", table, {})
 
 
-def _file(test: Path, card: Card) -> tuple[LabelledTexts, list[Refusal]]:
+def _file(test: Path, card: Card, called: Mapping[str, str]) -> tuple[LabelledTexts, list[Refusal]]:
     """Read a labelled file: what can be measured on, and the rows that are faulty; a row that stands twice is not."""
     columns = [part.column for part in card.slices if part.column]
     columns += [COLUMN, *card.context.columns] if card.context else []
     lists = ["label"] * card.is_many
-    with sources.opened(str(test), ["text", "label"], ["id", "group", *columns], lists) as source:
+    with sources.opened(str(test), ["text", "label"], ["id", "group", *columns], lists, called=called) as source:
         table, refusals = source.read(filled=("text", "label"), max_chars=LONGEST_TEXT)
     table = _with_ids(_with_context(table, card.context))
-    meant = pl.Series(LabelSpace.of(card).of_cells(table["label"]), dtype=pl.String)
+    space = LabelSpace.of(card)
+    meant = pl.Series(space.of_cells(table["label"]), dtype=pl.String)
+    if in_other_letters := space.in_other_letters(table["label"]):
+        say(f"{told_letters(in_other_letters)} ({test}).")
     table = table.with_columns(label_given="label", label=meant)
     is_known = pl.col("label").is_not_null()
     is_first = pl.col("id").is_first_distinct()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from understudy.task.settings import require
 
-ALSO_READS = ("cascade.checked_share", "shard.texts_per_shard")
+ALSO_READS = ("cascade.checked_share", "shard.texts_per_shard", "columns")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from understudy.store.manifests import Manifest, Range
 from understudy.store.storage import Store
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card, Context, load_card
-from understudy.task.sections import CascadeConfig
+from understudy.task.sections import CascadeConfig, ColumnsConfig
 from understudy.task.settings import Overrides, config_of
 
 
@@ -122,7 +122,8 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
         "positive_label": bundle.space.positive,
         "labels_per_text": "many" if bundle.space.is_many else "one",
     }
-    looked = look(texts, {}, block_rows(size), card.context.columns if card.context else ())
+    called = settings.of(ColumnsConfig).called
+    looked = look(texts, {}, block_rows(size), card.context.columns if card.context else (), called)
     manifest = next_manifest(None, looked, size, about)
     suited = _suited(bundle, config, chain.from_iterable(manifest.shards))
     share, language = settings.of(CascadeConfig).checked_share, _sentence_language(card)

@@ -67,7 +67,8 @@ def run(
             names must lie there.
         bundle: bundle that labels `texts`, published or not.
         texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
-            file, a folder or an s3:// address.
+            file, a folder or an s3:// address. The section columns says what they are called there; without a column
+            of ids, each text gets one that is made of it.
         date: written beside the predictions of `texts`, YYYY-MM-DD; empty for today's in UTC.
         overrides: settings that this run changes, by section and name.
 

@@ -78,7 +78,7 @@ def require_columns(name: str, about: TextObject, context: Context) -> None:
     Raises:
         BadData: it does.
     """
-    if missing := [column for column in context.columns if column not in about.columns]:
+    if missing := [column for column in context.columns if not about.has(column)]:
         raise BadData(
             f"Texts of a bundle with context must have the columns {', '.join(context.columns)}, got no "
             f"{', '.join(missing)} ({name}). Add or rename it, and begin the night again."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from understudy.task.settings import require
 
-ALSO_READS = ("calibrate.min_per_label",)
+ALSO_READS = ("calibrate.min_per_label", "columns")
 
 
 @dataclass(frozen=True, slots=True)

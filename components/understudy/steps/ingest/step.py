@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from understudy.data import cards, sources, turns
-from understudy.data.listing import told
+from understudy.data.listing import told, told_ids
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
 from understudy.review import labels
+from understudy.review.labels import told_letters
 from understudy.runtime.shell import Out, Result
 from understudy.steps.ingest import refusals, rules, splits
 from understudy.steps.ingest import texts as text_rules
@@ -26,6 +28,7 @@ from understudy.store.tables import Split
 from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.labels import LabelSpace
+from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.text.context import TURN_HASHES
 
@@ -53,7 +56,8 @@ class Given:
 class Read:
     """Sound texts and votes with what was refused of either, and how many rows the two files have.
 
-    `sentences`: how many the texts have in all; None where they are taken whole.
+    `sentences`: how many the texts have in all; None where they are taken whole. `in_other_letters`: labels of the file
+    that are not written as the card has them.
     """
 
     texts: Sorted
@@ -61,6 +65,7 @@ class Read:
     text_rows: int
     label_rows: int
     sentences: int | None
+    in_other_letters: int
 
 
 def run(
@@ -87,7 +92,8 @@ def run(
     Args:
         card: the task card: a file, a snapshot folder, or its s3:// address.
         texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
-            file, a folder or an s3:// address.
+            file, a folder or an s3:// address. The section columns says what they are called there; without a column
+            of ids, each text gets one that is made of it.
         labels: human labels with the columns id and label, and annotator and split where there are any; likewise. Where
             they have a column text, a label counts only beside its own text. Where a text may have several, they stand
             in one cell, as a list or with ; between them, and [] says none.
@@ -113,36 +119,40 @@ def run(
     tables.write(all_refused, tables.Refusals, refused)
     metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
-    said += "".join(f"; {told(source.passed_over)}" for source in (given.texts, given.labels) if source.passed_over)
+    more = [told(source.passed_over) for source in (given.texts, given.labels) if source.passed_over]
+    more += dict.fromkeys(told_ids(source.without_ids) for source in (given.texts, given.labels) if source.without_ids)
+    if read.in_other_letters:
+        metrics["labels_in_other_letters"] = read.in_other_letters
+        more.append(told_letters(read.in_other_letters))
+    said = "; ".join([said, *more])
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
     columns: list[str] = []
+    reading: dict[str, Any] = {"makes_ids": True}
     lists: list[str] = []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
         known = cards.read(card)[0]
         columns, lists = rules.columns_asked_for(known), ["label"] * known.is_many
+        reading["called"] = known.settings(overrides).of(ColumnsConfig).called
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
-        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"]),
-        lambda: _opened(stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists),
+        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"], **reading),
+        lambda: _opened(
+            stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists=lists, **reading
+        ),
         lambda: prepare_store(store),
     )
     return Given(parsed, text, settings, text_source, label_source, opened)
 
 
 def _opened(
-    stack: ExitStack,
-    option: str,
-    address: str,
-    required: Sequence[str],
-    optional: Sequence[str],
-    lists: Sequence[str] = (),
+    stack: ExitStack, option: str, address: str, required: Sequence[str], optional: Sequence[str], **reading: Any
 ) -> Source:
     parse_address(address, option)
-    return stack.enter_context(sources.opened(address, required, optional, lists))
+    return stack.enter_context(sources.opened(address, required, optional, **reading))
 
 
 def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
@@ -181,8 +191,10 @@ def _read(given: Given) -> Read:
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     is_split = sentences is not None
-    sound = vote_rules.sound(votes, texts, LabelSpace.of(given.card), turned_away, is_split=is_split)
-    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences)
+    space = LabelSpace.of(given.card)
+    sound = vote_rules.sound(votes, texts, space, turned_away, is_split=is_split)
+    in_other_letters = space.in_other_letters(table["label"])
+    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences, in_other_letters)
     _require_few_faults(given, read, sound.refused)
     return read
 

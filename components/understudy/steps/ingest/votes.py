@@ -1,20 +1,27 @@
 """Count people's votes: which are sound, which split they may speak in, what the majority says."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from understudy.data.rows import Refusal
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
-from understudy.store.tables import SPLITS
+from understudy.store.tables import SPLITS, Split
 from understudy.task import label_sets
 from understudy.task.labels import LabelSpace
+from understudy.text import signs
 from understudy.text.sentences import SENTENCE_ID
 
 LISTED = 10  # labels that a refusal names
 SPLIT = "the text '{}' is split into sentences: label these, by its id with '#' and the sentence's number"
+SPLIT_ALIASES: Mapping[str, Split] = {
+    **dict.fromkeys(["dev", "devel", "development", "val", "valid"], "validation"),
+    **dict.fromkeys(["cal", "calib"], "calibration"),
+    "training": "train",
+    "testing": "test",
+}
 RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
@@ -37,7 +44,7 @@ def sound(
     if is_split:
         text_id, away = pl.col("id").str.extract(SENTENCE_ID), turned_away.filter(~turned_away.is_in(split.implode()))
         is_turned_away |= text_id.is_in(away.implode()).fill_null(value=False)
-    votes = votes.drop_nulls("label")
+    votes = votes.drop_nulls("label").with_columns(split=_split_meant(votes["split"].unique().drop_nulls().to_list()))
     cells = votes["label"].unique().to_list()
     meant = pl.col("label").replace_strict(cells, space.of_cells(cells), return_dtype=pl.String)
     no_label = [space.no_label(cell, LISTED) for cell in cells]
@@ -55,6 +62,12 @@ def sound(
         refused.append(refuse(votes.filter(~holds), reason, detail, is_new & pl.lit(may_be_fault)))
         votes = votes.filter(holds)
     return Sorted(votes.with_columns(label=meant), pl.concat(refused))
+
+
+def _split_meant(said: Sequence[str]) -> pl.Expr:
+    """Write splits by our names, where a file has other ones for them; what is none stays, to be refused."""
+    meant: list[str] = [signs.meant(name, SPLITS) or SPLIT_ALIASES.get(signs.folded(name)) or name for name in said]
+    return pl.col("split").replace_strict(said, meant, default=None, return_dtype=pl.String)
 
 
 def scarcest_first(votes: pl.DataFrame, space: LabelSpace) -> list[str]:

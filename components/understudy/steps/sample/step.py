@@ -103,9 +103,10 @@ def run(
     _copy(keep, day, sample)
     is_new = given is not None and samples.put_answers(keep, day, given.votes) is not None
     taken = len(given.votes) if given else 0
-    passed_over = f"; {told(given.passed_over)}" if given and given.passed_over else ""
+    more = f"; {told(given.passed_over)}" if given and given.passed_over else ""
+    more += f"; {labels.told_letters(given.in_other_letters)}" if given and given.in_other_letters else ""
     figures = {"drawn": about["drawn"], "answers": taken, "taught": about["taught"], "cost_usd": cost_usd}
-    return Result(f"{_headline(about, taken, cost_usd)}{passed_over}", figures, {"date": day, "is_new": is_new})
+    return Result(f"{_headline(about, taken, cost_usd)}{more}", figures, {"date": day, "is_new": is_new})
 
 
 def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str, Any]:

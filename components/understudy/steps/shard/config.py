@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from understudy.task.settings import require
 
+ALSO_READS = ("columns",)
+
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:

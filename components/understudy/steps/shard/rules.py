@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from understudy.data.listing import told
+from understudy.data.listing import told, told_ids
 from understudy.errors import BadInput
 from understudy.store.manifests import Manifest
 from understudy.text.numbers import count
@@ -42,7 +42,7 @@ def headline(manifest: Manifest) -> str:
     """Say what the night holds.
 
     >>> from types import SimpleNamespace
-    >>> night = SimpleNamespace(date="2026-11-01", texts=498, shards=((),), bundle="tips-1", generation=3)
+    >>> night = SimpleNamespace(date="2026-11-01", texts=498, shards=((),), bundle="tips-1", generation=3, objects={})
     >>> night.passed_over, night.passed_over_names = 1, ("part-2.txt",)
     >>> headline(night)
     '498 texts of 2026-11-01 in 1 shard, by tips-1 (generation 3); 1 file that is passed over (part-2.txt)'
@@ -50,4 +50,6 @@ def headline(manifest: Manifest) -> str:
     shards = count(len(manifest.shards), "shard")
     texts = count(manifest.texts, "text")
     beside = f"; {told(manifest.passed_over_names, manifest.passed_over)}" if manifest.passed_over else ""
+    without_ids = [name for name, about in manifest.objects.items() if not about.has("id")]
+    beside += f"; {told_ids(without_ids)}" if without_ids else ""
     return f"{texts} of {manifest.date} in {shards}, by {manifest.bundle} (generation {manifest.generation}){beside}"

@@ -1,5 +1,6 @@
 """Run the step shard: look at source and registry, and freeze the night."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from understudy.store.manifests import Manifest
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
+from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 
@@ -28,7 +30,8 @@ def run(
     Args:
         card: the task card: a file, a snapshot folder, or its s3:// address.
         texts: texts with the columns id and text, and group and time where there are any: CSV, JSONL or Parquet; a
-            file, a folder or an s3:// address. "{date}" in it stands for the night.
+            file, a folder or an s3:// address. "{date}" in it stands for the night. The section columns says what they
+            are called there; without a column of ids, each text gets one that is made of it.
         store: folder or s3://bucket/prefix that holds the registry, and gets the manifest.
         snapshot: the card as this night uses it (card.yaml).
         date: the night, YYYY-MM-DD; empty for today's in UTC.
@@ -46,8 +49,9 @@ def run(
     """
     night = rules.require_begun(names.night_of(date))
     (parsed, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store))
-    config = parsed.settings(overrides).of(ShardConfig)
-    manifest = manifests.freeze(keep, night, lambda newest: _made(keep, parsed, config, texts, night, newest))
+    settings = parsed.settings(overrides)
+    config, called = settings.of(ShardConfig), settings.of(ColumnsConfig).called
+    manifest = manifests.freeze(keep, night, lambda newest: _made(keep, parsed, config, called, texts, night, newest))
     rules.require_same_card(manifest, parsed.name)
     ranges = (part.object for shard in manifest.shards for part in shard)
     require_under(ranges, manifests.source_on(texts, night), keep.locate(manifests.manifest_key(night)))
@@ -65,12 +69,20 @@ def run(
     )
 
 
-def _made(store: Store, card: Card, config: ShardConfig, texts: str, night: str, newest: Manifest | None) -> Manifest:
+def _made(
+    store: Store,
+    card: Card,
+    config: ShardConfig,
+    called: Mapping[str, str],
+    texts: str,
+    night: str,
+    newest: Manifest | None,
+) -> Manifest:
     source = manifests.source_on(texts, night)
     current = _require_serving(store, card)
     known = newest.watermark if newest else {}
     context = registry.fetch_card(store, current.version).context
-    looked = look(source, known, block_rows(config.texts_per_shard), context.columns if context else ())
+    looked = look(source, known, block_rows(config.texts_per_shard), context.columns if context else (), called)
     about = {"date": night, "source": source, "card": card.name, **_pinned(store, current)}
     return next_manifest(newest, looked, config.texts_per_shard, about)
 
