@@ -334,6 +334,7 @@ def test_the_student_checks_what_the_first_stage_settled_with_the_turns_before_i
     about = {"generation": 1, "date": "2026-11-01", "scored_at": "2026-11-01T00:00:00Z"}
     segment = Segment(0, [row], [])
     table = infer_rules.predicted(segment, [infer_rules.content_of(read)], answers, bundle, about)
+    table = infer_rules.with_turns(table, segment)
     found = infer_rules.figures(segment, table, bundle, 1.0)
     assert (found.settled, found.checked, found.missed) == (1, 1, 1)
 

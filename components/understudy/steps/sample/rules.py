@@ -3,10 +3,11 @@
 import numpy as np
 import polars as pl
 
-from understudy.review.samples import SAMPLE
+from understudy.review.samples import columns_of, of_known_turns
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Codes, Floats
 from understudy.steps.sample.config import SampleConfig
+from understudy.text import seen
 
 STRATA = 4
 CONFIDENCE = (0.5, 0.75, 0.9)  # limits of the parts where no label with a threshold is looked for
@@ -64,14 +65,14 @@ def draw(
     lots, whichever way they came in, so within a part each stands for as many as any other.
 
     Args:
-        texts: columns of SAMPLE up to `threshold`; ids stand once.
+        texts: columns of SAMPLE up to `threshold`, and of TURNS where predictions have these; ids stand once.
         config: how many.
         day: of the sample.
         positive: the label that is looked for; None where there is none.
         stand_for: texts of the nights that each of these stands for.
 
     Returns:
-        SAMPLE, in the order of the lots; teacher_label is null.
+        as `samples.columns_of`, in the order of the lots; teacher_label is null.
 
     Source: Cochran, "Sampling techniques", 1977, chapters 5 and 5A on stratified draws and weights.
     """
@@ -89,9 +90,17 @@ def draw(
     chosen = marked.filter((pl.col("drawn") == "random") | (place < config.stratified_texts // STRATA))
     return chosen.with_columns(
         weight=pl.col("stratum_texts") / pl.len().over("stratum"), teacher_label=pl.lit(None, pl.String)
-    ).select(SAMPLE.names())
+    ).select(columns_of(texts))
 
 
-def for_teacher(sample: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return the texts that the teacher is asked for, of the random ones: columns id, text and weight."""
-    return sample.filter(pl.col("drawn") == "random").head(most).select("id", "text", "weight")
+def for_teacher(sample: pl.DataFrame, most: int, *, has_context: bool) -> pl.DataFrame:
+    """Return the texts that the teacher is asked for, of the random ones: columns id, text and weight.
+
+    With `has_context` it reads the turns before a text too, which are then there as well: without them it errs, so
+    where they are not known it is not asked.
+    """
+    drawn = sample.filter(pl.col("drawn") == "random")
+    if not has_context:
+        return drawn.head(most).select("id", "text", "weight")
+    known = of_known_turns(drawn).head(most)
+    return known.select("id", *seen.columns_of(known), "weight")

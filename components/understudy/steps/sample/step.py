@@ -18,6 +18,7 @@ from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.store import layout, manifests, names, segments, tombstones
 from understudy.store.manifests import Manifest
+from understudy.store.predictions import TURNS
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.labels import LabelSpace
@@ -178,9 +179,9 @@ def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFra
     for key in chosen:
         table = segments.parse(store.read(key), store.locate(key))
         segments.require_rows(table, rows[key], store.locate(key), may_lack=bool(gone.hashes))
-        parts.append(table.select(COLUMNS))
+        parts.append(table.select(*COLUMNS, *(name for name in TURNS if name in table.columns)))
     schema = {name: SAMPLE.get(name, pl.String()) for name in COLUMNS}
-    table = gone.without(pl.concat([pl.DataFrame(schema=schema), *parts]))
+    table = gone.without(pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal"))
     once = table.unique("id", keep="last", maintain_order=True).rename({"date": "night"})
     share_read = len(chosen) / max(1, len(rows))
     return once, max(len(once), round(len(once) / share_read)) if len(once) else 0
@@ -196,10 +197,11 @@ def _taught(
         all repeats together stay within the sample's budget.
     """
     config = settings.of(SampleConfig)
-    texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
+    stored = samples.read_sample(store, day)
+    texts = rules.for_teacher(stored, config.teacher_texts, has_context=card.context is not None)
     most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
     about, cost_usd = dict(before), 0.0
-    if len(texts) and most_usd > 0 and card.context is None:  # predictions hold no turns, without which it errs
+    if len(texts) and most_usd > 0:
         teaching = _ask(store, card, texts, most_usd, settings.of(TeacherConfig))
         cost_usd = teaching.cost_usd
         samples.put_teacher_labels(store, day, teaching.answers)
