@@ -258,11 +258,11 @@ def conversation(rows: int = 60) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def night_desk(folder: Path, more: str) -> Desk:
+def night_desk(folder: Path, more: str, **about: Any) -> Desk:
     folder.mkdir()
     desk = make_desk(folder)
-    (folder / "card.yaml").write_text(make_card(more=more), encoding="utf-8")
-    make_bundle(folder / "with", more=more, bias=-1.0)
+    (folder / "card.yaml").write_text(make_card(more=more, **about), encoding="utf-8")
+    make_bundle(folder / "with", more=more, bias=-1.0, **about)
     registry.publish_bundle(prepare_store(desk.uri), folder / "with", {"report.html": b"<p>"})
     return desk
 
