@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from understudy.review.samples import columns_of, of_known_turns
+from understudy.review.samples import SAMPLE, of_known_turns
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Codes, Floats
 from understudy.steps.sample.config import SampleConfig
@@ -65,14 +65,14 @@ def draw(
     lots, whichever way they came in, so within a part each stands for as many as any other.
 
     Args:
-        texts: columns of SAMPLE up to `threshold`, and of TURNS where predictions have these; ids stand once.
+        texts: columns of SAMPLE up to `threshold`; ids stand once.
         config: how many.
         day: of the sample.
         positive: the label that is looked for; None where there is none.
         stand_for: texts of the nights that each of these stands for.
 
     Returns:
-        as `samples.columns_of`, in the order of the lots; teacher_label is null.
+        SAMPLE, in the order of the lots; teacher_label is null.
 
     Source: Cochran, "Sampling techniques", 1977, chapters 5 and 5A on stratified draws and weights.
     """
@@ -90,7 +90,7 @@ def draw(
     chosen = marked.filter((pl.col("drawn") == "random") | (place < config.stratified_texts // STRATA))
     return chosen.with_columns(
         weight=pl.col("stratum_texts") / pl.len().over("stratum"), teacher_label=pl.lit(None, pl.String)
-    ).select(columns_of(texts))
+    ).select(SAMPLE.names())
 
 
 def for_teacher(sample: pl.DataFrame, most: int, *, has_context: bool) -> pl.DataFrame:
