@@ -399,6 +399,16 @@ def test_a_dated_test_set_holds_no_text_of_which_the_turns_are_not_known(desk):
     assert "context" not in pl.read_parquet(bare).columns
 
 
+def test_samples_with_and_without_turns_are_read_together(desk):
+    sample(desk)
+    later, bare = "2026-11-14", samples.read_sample(desk.store, DAY).drop(TURNS)
+    samples.put_drawn(desk.store, later, bare, {})
+    samples.put_about(desk.store, later, {"drawn": 5, "taught": 0})
+    found = samples.read_answered(desk.store, later)
+    assert found.filter(day=DAY)["context"].sort().to_list() == sorted(CONTEXTS, key=lambda one: (one is not None, one))
+    assert found.filter(day=later)["turn_hashes"].null_count() == 5
+
+
 def test_a_turn_that_was_to_be_forgotten_before_the_test_set_was_put_is_in_no_context(desk):
     sample(desk)
     table = samples.read_sample(desk.store, DAY)
