@@ -258,11 +258,11 @@ def conversation(rows: int = 60) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def night_desk(folder: Path, more: str) -> Desk:
+def night_desk(folder: Path, more: str, **about: Any) -> Desk:
     folder.mkdir()
     desk = make_desk(folder)
-    (folder / "card.yaml").write_text(make_card(more=more), encoding="utf-8")
-    make_bundle(folder / "with", more=more, bias=-1.0)
+    (folder / "card.yaml").write_text(make_card(more=more, **about), encoding="utf-8")
+    make_bundle(folder / "with", more=more, bias=-1.0, **about)
     registry.publish_bundle(prepare_store(desk.uri), folder / "with", {"report.html": b"<p>"})
     return desk
 
@@ -334,6 +334,7 @@ def test_the_student_checks_what_the_first_stage_settled_with_the_turns_before_i
     about = {"generation": 1, "date": "2026-11-01", "scored_at": "2026-11-01T00:00:00Z"}
     segment = Segment(0, [row], [])
     table = infer_rules.predicted(segment, [infer_rules.content_of(read)], answers, bundle, about)
+    table = infer_rules.with_turns(table, segment)
     found = infer_rules.figures(segment, table, bundle, 1.0)
     assert (found.settled, found.checked, found.missed) == (1, 1, 1)
 

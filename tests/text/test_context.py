@@ -2,7 +2,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.text.context import Turns, asked, contexts, in_order, parted, preceding, seen
+from understudy.text.context import Turns, asked, contexts, in_order, parted, preceding, seen, turns_before
 from understudy.text.seen import asked_of, columns_of, seen_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -63,9 +63,11 @@ def test_a_context_comes_of_earlier_texts_of_the_same_group_alone(rows, turns):
 def test_texts_that_go_by_give_the_same_as_all_at_once(rows, turns):
     last = Turns(turns, 20)
     groups, texts, _ = zip(*rows, strict=True) if rows else ((), (), ())
-    assert [last.before(group, text) for group, text in zip(groups, texts, strict=True)] == contexts(
-        groups, texts, None, turns, 20
-    )
+    names = [str(number) for number in range(len(rows))]
+    gone_by = [last.before(*row) for row in zip(groups, texts, names, strict=True)]
+    assert [context for context, _ in gone_by] == contexts(groups, texts, None, turns, 20)
+    at_once = turns_before(groups, None, turns)
+    assert [named for _, named in gone_by] == [[names[place] for place in places] for places in at_once]
 
 
 @given(rows=GROUPED)

@@ -169,7 +169,8 @@ def _recounted(record: ShardRecord, parts: tuple[Part, ...], gone: _Counted) -> 
     took = _labelled_rows_left(record, rows, gone)
     checked = min(record.checked, left["settled"])
     known = {"rows": rows, "labels": labels, "checked": checked, "missed": min(record.missed, checked)}
-    refused = {**record.refused, FORGOTTEN: record.refused.get(FORGOTTEN, 0) + record.labelled_rows - took}
+    forgotten = record.refused.get(FORGOTTEN, 0) + record.labelled_rows - took
+    refused = {**record.refused, FORGOTTEN: forgotten} if rows < record.rows else record.refused  # a context is no row
     split = {} if record.source_rows is None else {"source_rows": took}
     return record.model_copy(update={**left, **known, **split, "refused": refused, "segments": parts})
 

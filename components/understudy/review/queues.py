@@ -35,7 +35,7 @@ def queue_csv(queue: pl.DataFrame) -> str:
     """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    columns = _columns(queue, CSV_COLUMNS)
+    columns = shown_columns(CSV_COLUMNS, queue)
     writer.writerow(columns)
     for row in queue.with_columns(pl.lit("").alias("label")).select(columns).iter_rows():
         writer.writerow([_cell(value) for value in row])
@@ -47,19 +47,19 @@ def label_studio_tasks(queue: pl.DataFrame) -> str:
 
     They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
     """
-    rows = queue.select(_columns(queue, TASK_COLUMNS))
-    return tasks_json(rows.with_columns(pl.col("^context$").fill_null("")))
+    return tasks_json(queue.select(shown_columns(TASK_COLUMNS, queue)))
 
 
-def _columns(queue: pl.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Put the context, where the queue has it, before the text."""
+def shown_columns(columns: Sequence[str], queue: pl.DataFrame) -> list[str]:
+    """Put the context, where the queue has it, before the text; the hashes of its turns are shown to nobody."""
     parts = [[COLUMN, name] if name == "text" and COLUMN in queue.columns else [name] for name in columns]
     return [name for part in parts for name in part]
 
 
 def tasks_json(rows: pl.DataFrame) -> str:
     """Write rows as Label Studio's tasks: their columns, and the id once more in a field that no export overwrites."""
-    tasks = [{"data": {ID_FIELD: row["id"], **row}} for row in rows.iter_rows(named=True)]
+    shown = rows.with_columns(pl.col(f"^{COLUMN}$").fill_null(""))
+    tasks = [{"data": {ID_FIELD: row["id"], **row}} for row in shown.iter_rows(named=True)]
     return codecs.as_json(tasks, is_sorted=False, is_ascii=False).decode()
 
 

@@ -1,6 +1,6 @@
 """Store and read samples of the nights: texts drawn with known weights, and what people and teacher said.
 
-    samples/<day>/sample.parquet             the texts, by `SAMPLE`
+    samples/<day>/sample.parquet             the texts, by `SAMPLE`, and by `TURNS` where predictions have these
     samples/<day>/sample.json                put last: with it the sample is whole
     samples/<day>/answers-<number>.jsonl     what people said, by the day on which it was taken in, in that order
 
@@ -20,9 +20,11 @@ from understudy.errors import BadArtifact
 from understudy.review import labels
 from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
+from understudy.store.predictions import TURNS, are_of_turns, has_turns
 from understudy.store.storage import Beaten, Store, contend, update
 from understudy.task import label_sets
 from understudy.task.labels import LabelSpace
+from understudy.text.context import TURN_HASHES
 
 SAMPLE = pl.Schema(
     {
@@ -95,7 +97,24 @@ def read_sample(store: Store, day: str) -> pl.DataFrame:
         BadArtifact: it is damaged.
     """
     key = layout.SAMPLE_TABLES.key(day=day, name=NAME)
-    return codecs.read_table(store.read(key), store.locate(key), SAMPLE)
+    return _parse(store.read(key), store.locate(key))
+
+
+def _parse(data: bytes, where: str) -> pl.DataFrame:
+    table = codecs.read_table(data, where, SAMPLE, maybe=TURNS)
+    if not are_of_turns(table):
+        raise codecs.unreadable("a sample whose contexts have the hashes of their turns", "another", where)
+    return table
+
+
+def columns_of(sample: pl.DataFrame) -> list[str]:
+    """Name the columns of a sample, those of the turns last, where the predictions that it is of have these."""
+    return [*SAMPLE.names(), *(name for name in TURNS if name in sample.columns)]
+
+
+def of_known_turns(sample: pl.DataFrame) -> pl.DataFrame:
+    """Return the texts of which it is known what was read before them: not those of predictions that do not hold it."""
+    return sample.filter(pl.col(TURN_HASHES).is_not_null()) if has_turns(sample) else sample.clear()
 
 
 def asked(store: Store, until: str) -> dict[str, list[str]]:
@@ -109,7 +128,7 @@ def asked(store: Store, until: str) -> dict[str, list[str]]:
 
 def as_parquet(sample: pl.DataFrame) -> bytes:
     """Write a sample."""
-    return codecs.as_parquet(sample.select(SAMPLE.names()))
+    return codecs.as_parquet(sample.select(columns_of(sample)))
 
 
 def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, bytes]) -> None:
@@ -122,10 +141,10 @@ def put_drawn(store: Store, day: str, sample: pl.DataFrame, files: Mapping[str, 
         files: what people fill in, by file name.
     """
     key = layout.SAMPLE_TABLES.key(day=day, name=NAME)
-    draw = sample.select(SAMPLE.names())
+    draw = sample.select(columns_of(sample))
 
     def renewed(data: bytes | None) -> bytes | None:
-        stored = codecs.read_table(data, store.locate(key), SAMPLE) if data is not None else None
+        stored = _parse(data, store.locate(key)) if data is not None else None
         is_same = stored is not None and stored.drop("teacher_label").equals(draw.drop("teacher_label"))
         return None if is_same else as_parquet(draw)
 
@@ -151,7 +170,7 @@ def put_teacher_labels(store: Store, day: str, answers: pl.DataFrame) -> None:
     def labelled(data: bytes | None) -> bytes | None:
         if data is None:
             return None
-        sample = codecs.read_table(data, store.locate(key), SAMPLE)
+        sample = _parse(data, store.locate(key))
         joined = sample.join(answers, on="id", how="left", maintain_order="left", suffix="_now")
         label = pl.coalesce("teacher_label_now", "teacher_label").alias("teacher_label")
         return as_parquet(joined.with_columns(label))
@@ -287,7 +306,7 @@ def read_answered(store: Store, until: str, space: LabelSpace | None = None) -> 
     its answer by the earlier one's. Arguments as of `read_answers`.
     """
     parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
-    asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts])
+    asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts], how="diagonal")
     is_first = pl.col("id").is_first_distinct()
     if space is not None and space.is_many:
         asked = asked.with_columns(

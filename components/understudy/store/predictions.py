@@ -8,6 +8,7 @@ from collections import Counter
 import polars as pl
 
 from understudy.task import label_sets
+from understudy.text.context import COLUMN, TURN_HASHES
 
 PREDICTIONS = pl.Schema(
     {
@@ -33,6 +34,12 @@ PREDICTIONS = pl.Schema(
 )
 OF_EACH = "probabilities"  # a column more, where a text may have several labels: of each, in the card's order
 OF_SEVERAL = pl.Schema({**PREDICTIONS, OF_EACH: pl.List(pl.Float32())})
+TURNS = pl.Schema(  # columns more, last of all, where the card of the bundle has context
+    {
+        COLUMN: pl.String(),  # what was read before the text; null where nothing was, or where a turn was forgotten
+        TURN_HASHES: pl.List(pl.String()),  # of the turns' ids: no index and no person gets them
+    }
+)
 REFUSED = pl.Schema(
     {
         "file": pl.String(),
@@ -50,6 +57,29 @@ FORGOTTEN = "forgotten"  # the reason of a row that is no fault: somebody asked 
 def is_of_several(table: pl.DataFrame) -> bool:
     """Whether predictions are of texts that may have several labels."""
     return OF_EACH in table.columns
+
+
+def has_turns(table: pl.DataFrame) -> bool:
+    """Whether what was read before each text stands beside it."""
+    return COLUMN in table.columns
+
+
+def are_of_turns(table: pl.DataFrame) -> bool:
+    """Whether each context says by hashes of whose words it is; true where a table has none.
+
+    Who is to be forgotten could not be found in another.
+
+    >>> talk = pl.DataFrame({"context": ["Hi.", None], "turn_hashes": [["0" * 64], []]})
+    >>> are_of_turns(talk), are_of_turns(talk.drop("turn_hashes")), are_of_turns(talk.reverse().fill_null("No."))
+    (True, False, False)
+    """
+    there = [name for name in TURNS if name in table.columns]
+    if len(there) < len(TURNS):
+        return not there
+    is_of_turns = (table[TURN_HASHES].list.len() > 0).fill_null(value=False)
+    hashes = table[TURN_HASHES].filter(is_of_turns).explode()
+    is_nobodys = table[COLUMN].is_not_null() & ~is_of_turns
+    return not is_nobodys.any() and bool(hashes.str.contains(r"^[0-9a-f]{64}\z").fill_null(value=False).all())
 
 
 def count_labels(table: pl.DataFrame) -> Counter[str]:

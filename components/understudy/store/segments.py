@@ -14,9 +14,18 @@ from understudy.errors import BadArtifact, StorageError
 from understudy.store import codecs, layout, manifests
 from understudy.store.manifests import Manifest
 from understudy.store.names import Digest, Version
-from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS, is_of_several
+from understudy.store.predictions import (
+    OF_EACH,
+    OF_SEVERAL,
+    PREDICTIONS,
+    TURNS,
+    are_of_turns,
+    has_turns,
+    is_of_several,
+)
 from understudy.store.storage import Store
 from understudy.task import label_sets
+from understudy.text.context import TURN_HASHES
 
 MOST_GENERATIONS = 900_000
 MOST_ROWS = 20_000_000
@@ -159,13 +168,14 @@ def spread(segments: Sequence[str], texts: int, most: int) -> list[str]:
 def parse(data: bytes, where: str) -> pl.DataFrame:
     """Read a segment of predictions: all columns of PREDICTIONS, none of the values that no worker writes.
 
-    Where its texts may have several labels, it is all columns of OF_SEVERAL.
+    Where its texts may have several labels, it is all columns of OF_SEVERAL; where they have turns before them, those
+    of TURNS follow.
 
     Raises:
         BadArtifact: it is no readable Parquet, a column is missing or of another kind, a value that must be there is
-            not, a probability or a set of labels is none, or a sentence lies nowhere.
+            not, a probability or a set of labels is none, a context is nobody's, or a sentence lies nowhere.
     """
-    maybe = {OF_EACH: OF_SEVERAL[OF_EACH]}
+    maybe = {OF_EACH: OF_SEVERAL[OF_EACH], **TURNS}
     table = codecs.read_table(
         data, where, PREDICTIONS, maybe=maybe, most_rows=MOST_ROWS, what=SEGMENT_READ, advice=DELETE
     )
@@ -175,6 +185,8 @@ def parse(data: bytes, where: str) -> pl.DataFrame:
         raise _damaged(f"a row without {nulls[0]}", where)
     if is_of_several(table):
         _require_sets(table, where)
+    if not are_of_turns(table) or (has_turns(table) and table[TURN_HASHES].null_count()):
+        raise _damaged("a context without the hashes of its turns", where)
     known = table["runner_up_probability"].filter(table["runner_up"].is_not_null())
     are_sound = is_probability(table["probability"]) and is_probability(known)
     if not (are_sound and is_probability(table["threshold"].drop_nulls())):

@@ -63,6 +63,20 @@ class Forgotten:
             return kept
         return kept.with_columns(pl.when(~self.stands_before(kept)).then(COLUMN).alias(COLUMN))
 
+    def reaches(self, table: pl.DataFrame) -> bool:
+        """Tell whether a row, or a context, must leave a table: whether `without` returns another one.
+
+        >>> gone = Forgotten(frozenset({tombstone("id", "r1")}))
+        >>> talk = pl.DataFrame({"id": ["r2"], "group": ["g"], "context": ["No."]})
+        >>> talk = talk.with_columns(turn_hashes=pl.Series([[tombstone("id", "r1")]]))
+        >>> gone.reaches(talk), gone.reaches(gone.without(talk))
+        (True, False)
+        """
+        if not self.hashes:
+            return False
+        has_context = COLUMN in table.columns and bool((self.stands_before(table) & table[COLUMN].is_not_null()).any())
+        return has_context or bool(self.covers(table).any())
+
     def stands_before(self, table: pl.DataFrame) -> pl.Series:
         """Tell for each row, by its column turn_hashes, whether a text to be forgotten was a turn before it.
 

@@ -69,21 +69,24 @@ class Turns:
 
     def __init__(self, turns: int, words: int) -> None:
         self._turns, self._words = turns, words
-        self._last: dict[str, deque[str]] = {}
+        self._last: dict[str, deque[tuple[str, str]]] = {}
 
-    def before(self, group: str | None, text: str) -> str | None:
-        """Return the context of the group's next text, and take the text in; None where nothing came before it.
+    def before(self, group: str | None, text: str, name: str) -> tuple[str | None, list[str]]:
+        """Return the context of the group's next text, and the names of its turns; take the text in by its own name.
+
+        The context is None where nothing came before it. Turns without words are named too, as `turns_before` does.
 
         >>> turns = Turns(turns=2, words=60)
-        >>> [turns.before("call", text) for text in ("Hello.", "Hi.", "A room?", "Which one?")]
-        [None, 'Hello.', 'Hello. | Hi.', 'Hi. | A room?']
+        >>> said = {"a": "Hello.", "b": "Hi.", "c": "A room?", "d": "Which one?"}
+        >>> [turns.before("call", text, name) for name, text in said.items()][1:]
+        [('Hello.', ['a']), ('Hello. | Hi.', ['a', 'b']), ('Hi. | A room?', ['b', 'c'])]
         """
         if group is None:
-            return None
+            return None, []
         last = self._last.setdefault(group, deque(maxlen=self._turns))
-        context = preceding(last, self._words)
-        last.append(preceding([text], self._words))
-        return context or None
+        context, names = preceding([said for _, said in last], self._words), [turn for turn, _ in last]
+        last.append((name, preceding([text], self._words)))
+        return context or None, names
 
 
 def contexts(

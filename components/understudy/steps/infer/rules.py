@@ -22,14 +22,16 @@ from understudy.store.predictions import (
     OF_SEVERAL,
     PREDICTIONS,
     REFUSED,
+    TURNS,
     count_labels,
     is_of_several,
 )
 from understudy.store.segments import PROBABILITIES, ShardRecord, is_probability
 from understudy.store.tombstones import Forgotten
 from understudy.task.labels import LabelSpace
-from understudy.text.context import COLUMN, seen
+from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.numbers import count
+from understudy.text.seen import seen_of
 from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
 
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
@@ -417,6 +419,14 @@ def predicted(
     return table.with_columns(lits).select(schema.names())
 
 
+def with_turns(table: pl.DataFrame, segment: Segment) -> pl.DataFrame:
+    """Put beside each text what was read before it, and the hashes of its turns' ids, as columns of TURNS."""
+    cells = [row.cells for row in segment.rows]
+    hashes = [(cell.get(TURN_HASHES) or "").split() for cell in cells]
+    columns = {COLUMN: [cell.get(COLUMN) for cell in cells], TURN_HASHES: hashes}
+    return table.hstack(pl.DataFrame(columns, schema=TURNS))
+
+
 def _said(answered: Answers, bundle: Bundle) -> dict[str, Any]:
     """Return the columns that say labels and probabilities."""
     space, names = bundle.space, bundle.space.names
@@ -441,9 +451,7 @@ def _said(answered: Answers, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def checked(
-    bundle: Bundle, table: pl.DataFrame, share: float, read: Mapping[str, str] | None = None
-) -> tuple[int, int, int]:
+def checked(bundle: Bundle, table: pl.DataFrame, share: float) -> tuple[int, int, int]:
     """Let the student score a random sample of the texts that the first stage settled.
 
     The lot is a hash of the night and the id, so that a re-run draws the same texts and another night draws anew. Each
@@ -451,9 +459,8 @@ def checked(
 
     Args:
         bundle: what answered.
-        table: predictions.
+        table: predictions, with the turns before the texts where the bundle reads these.
         share: of the settled texts.
-        read: what the student reads of a text, by content hash, where that is more than the text.
 
     Returns:
         how many were settled, how many of these were checked, and to how many of these the student gives another label.
@@ -461,8 +468,7 @@ def checked(
     settled = table.filter(pl.col("stage") == FIRST)
     lots = [draw.share(date, name, digits=8) for date, name in settled.select("date", "id").iter_rows()]
     drawn = settled.filter(pl.Series(lots, dtype=pl.Float64) < share)
-    texts = [(read or {}).get(content, text) for content, text in drawn.select("content", "text").iter_rows()]
-    student = bundle.space.named(bundle.choose(bundle.student_probabilities(texts)))
+    student = bundle.space.named(bundle.choose(bundle.student_probabilities(seen_of(drawn).to_list())))
     return len(settled), len(drawn), int((drawn["label"] != pl.Series(student, dtype=pl.String)).sum())
 
 
@@ -475,8 +481,7 @@ def figures(segment: Segment, table: pl.DataFrame, bundle: Bundle, share: float)
         bundle: what answered.
         share: of the settled texts, to be scored by the student too.
     """
-    behind_turns = (seen(row.cells[COLUMN], row.cells["text"] or "") for row in segment.rows if row.cells.get(COLUMN))
-    settled, drawn, missed = checked(bundle, table, share, {content_of(text): text for text in behind_turns})
+    settled, drawn, missed = checked(bundle, table, share)
     return Tally(
         texts=len(table),
         source_rows=len(table) if segment.places is None else segment.source_rows,

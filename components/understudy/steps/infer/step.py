@@ -149,7 +149,7 @@ def _complete(job: Job, forgotten: Forgotten) -> Tally | None:
         stored = job.store.read_tagged(part.key)
         if stored is None or hashlib.sha256(stored.data).hexdigest() != part.sha256:
             return None
-        if forgotten.hashes and forgotten.covers(parse(stored.data, job.store.locate(part.key))).any():
+        if forgotten.hashes and forgotten.reaches(parse(stored.data, job.store.locate(part.key))):
             return None
     return Tally.of_record(record)
 
@@ -234,7 +234,8 @@ def _predict(job: Job, segment: Segment, known: Known) -> tuple[pl.DataFrame, in
     answers, scored = rules.answers(job.bundle, read, contents, known)
     manifest = job.manifest
     about = {"generation": manifest.generation, "date": manifest.date, "scored_at": manifest.created}
-    return rules.predicted(segment, contents, answers, job.bundle, about), scored
+    table = rules.predicted(segment, contents, answers, job.bundle, about)
+    return (table if job.context is None else rules.with_turns(table, segment)), scored
 
 
 def _put(store: Store, key: str, data: bytes, forgotten: Forgotten) -> Stored:
@@ -262,9 +263,9 @@ def _without(store: Store, key: str, forgotten: Forgotten, read: Callable[[bytes
         if stored is None:
             return None
         table = read(stored.data, store.locate(key))
-        rest = forgotten.without(table)
-        if len(rest) == len(table):
+        if not forgotten.reaches(table):
             return table, stored.data
+        rest = forgotten.without(table)
         data = codecs.as_parquet(rest)
         if not store.compare_and_swap(key, data, stored.tag):
             raise Beaten

@@ -3,10 +3,11 @@
 import numpy as np
 import polars as pl
 
-from understudy.review.samples import SAMPLE
+from understudy.review.samples import SAMPLE, of_known_turns
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Codes, Floats
 from understudy.steps.sample.config import SampleConfig
+from understudy.text import seen
 
 STRATA = 4
 CONFIDENCE = (0.5, 0.75, 0.9)  # limits of the parts where no label with a threshold is looked for
@@ -92,6 +93,14 @@ def draw(
     ).select(SAMPLE.names())
 
 
-def for_teacher(sample: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return the texts that the teacher is asked for, of the random ones: columns id, text and weight."""
-    return sample.filter(pl.col("drawn") == "random").head(most).select("id", "text", "weight")
+def for_teacher(sample: pl.DataFrame, most: int, *, has_context: bool) -> pl.DataFrame:
+    """Return the texts that the teacher is asked for, of the random ones: columns id, text and weight.
+
+    With `has_context` it reads the turns before a text too, which are then there as well: without them it errs, so
+    where they are not known it is not asked.
+    """
+    drawn = sample.filter(pl.col("drawn") == "random")
+    if not has_context:
+        return drawn.head(most).select("id", "text", "weight")
+    known = of_known_turns(drawn).head(most)
+    return known.select("id", *seen.columns_of(known), "weight")

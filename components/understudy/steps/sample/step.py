@@ -18,6 +18,7 @@ from understudy.steps.sample import queue, rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.store import layout, manifests, names, segments, tombstones
 from understudy.store.manifests import Manifest
+from understudy.store.predictions import TURNS, has_turns
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.labels import LabelSpace
@@ -115,7 +116,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
     It is whole only with sample.json, which follows: until then nobody has read it.
     """
     recent, left_out = _recent(store, day, config.nights)
-    texts, total = _texts(store, recent, config.max_texts)
+    texts, total, with_turns = _texts(store, recent, config.max_texts)
     if not len(texts):
         unfinished = f"; not labelled whole: {', '.join(left_out)}" if left_out else ""
         kind = StorageError if left_out else BadInput  # a night that is running ends by itself
@@ -124,7 +125,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
             f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
     positive = recent[0].manifest.positive_label
-    sample = rules.draw(texts, config, day, positive, stand_for=total / len(texts))
+    sample = _with_turns(store, with_turns, rules.draw(texts, config, day, positive, stand_for=total / len(texts)))
     samples.put_drawn(store, day, sample, queue.files(sample, card))
     gone = erase_what_was_asked_meanwhile(store, _keys(store, day), sample)
     return {
@@ -170,21 +171,42 @@ def _recent(store: Store, day: str, most: int) -> tuple[list[Night], list[str]]:
     return [night for night in nights if night.manifest.bundle == nights[0].manifest.bundle], sorted(left_out)
 
 
-def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int]:
-    """Read the nights' texts, each id once by its newest night; also how many texts the nights have in all."""
+def _texts(store: Store, recent: Sequence[Night], most: int) -> tuple[pl.DataFrame, int, list[str]]:
+    """Read the nights' texts, each id once by its newest night.
+
+    Returns:
+        the texts, how many the nights have in all, and which of the segments read have turns beside them.
+    """
     rows = {key: count for night in reversed(recent) for key, count in night.segments.items()}
     total, gone = sum(rows.values()), tombstones.read(store)
     chosen = segments.spread(list(rows), total, most)
-    parts = []
+    parts, with_turns = [], []
     for key in chosen:
         table = segments.parse(store.read(key), store.locate(key))
         segments.require_rows(table, rows[key], store.locate(key), may_lack=bool(gone.hashes))
         parts.append(table.select(COLUMNS))
+        with_turns += [key] if has_turns(table) else []
     schema = {name: SAMPLE.get(name, pl.String()) for name in COLUMNS}
     table = gone.without(pl.concat([pl.DataFrame(schema=schema), *parts]))
     once = table.unique("id", keep="last", maintain_order=True).rename({"date": "night"})
     share_read = len(chosen) / max(1, len(rows))
-    return once, max(len(once), round(len(once) / share_read)) if len(once) else 0
+    return once, max(len(once), round(len(once) / share_read)) if len(once) else 0, with_turns
+
+
+def _with_turns(store: Store, keys: Sequence[str], drawn: pl.DataFrame) -> pl.DataFrame:
+    """Put beside the texts drawn what was read before them; that of all texts would be too much to hold.
+
+    Null, hashes too, where their segment does not hold it.
+    """
+    parts = []
+    for key in keys:
+        table = segments.parse(store.read(key), store.locate(key)).select("id", *TURNS, night="date")
+        parts.append(table.join(drawn, on=["id", "night"], how="semi"))
+    if not parts:
+        return drawn
+    turns = pl.concat(parts).unique(["id", "night"], keep="last", maintain_order=True)
+    beside = drawn.join(turns, on=["id", "night"], how="left", maintain_order="left")
+    return tombstones.read(store).without(beside)
 
 
 def _taught(
@@ -197,10 +219,11 @@ def _taught(
         all repeats together stay within the sample's budget.
     """
     config = settings.of(SampleConfig)
-    texts = rules.for_teacher(samples.read_sample(store, day), config.teacher_texts)
+    stored = samples.read_sample(store, day)
+    texts = rules.for_teacher(stored, config.teacher_texts, has_context=card.context is not None)
     most_usd = config.teacher_usd - before.get("cost_usd", 0.0)
     about, cost_usd = dict(before), 0.0
-    if len(texts) and most_usd > 0 and card.context is None:  # predictions hold no turns, without which it errs
+    if len(texts) and most_usd > 0:
         teaching = _ask(store, card, texts, most_usd, settings.of(TeacherConfig))
         cost_usd = teaching.cost_usd
         samples.put_teacher_labels(store, day, teaching.answers)

@@ -11,14 +11,17 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from understudy.privacy.objects import erase_what_was_asked_meanwhile
+from understudy.review import samples
 from understudy.stats.metrics import Interval
 from understudy.steps.watch import quality
 from understudy.store import codecs, layout, tables
+from understudy.store.predictions import TURNS
 from understudy.store.storage import Store
 from understudy.store.watch_records import DatedTestSet, Figure, learning_curve
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
-from understudy.text import figures
+from understudy.text import figures, seen
 
 
 def quarter_before(day: str) -> tuple[str, str]:
@@ -37,7 +40,8 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
 
     Args:
         store: takes it.
-        card: for the labels.
+        card: for the labels; where it has context, a test set holds the turns before each text, and no text of which
+            they are not known.
         answered: all samples, by `samples.read_answered`.
         day: today.
         fewest: answered random texts that a test set must have.
@@ -47,15 +51,18 @@ def make_due(store: Store, card: Card, answered: pl.DataFrame, day: str, fewest:
     if store.read_tagged(about) is not None:
         return
     is_in = pl.col("day").is_between(pl.lit(first), pl.lit(last)) & (pl.col("drawn") == "random")
-    rows = answered.filter(is_in & pl.col("human_label").is_not_null()).unique("id", keep="last", maintain_order=True)
+    found = answered.filter(is_in & pl.col("human_label").is_not_null()).unique("id", keep="last", maintain_order=True)
+    rows = samples.of_known_turns(found) if card.context else found.drop(TURNS, strict=False)
     if len(rows) < fewest:
         return
-    store.put_if_absent(layout.TEST_SETS.key(day=last), gold(rows))
+    key = layout.TEST_SETS.key(day=last)
+    store.put_if_absent(key, gold(rows))
+    erase_what_was_asked_meanwhile(store, [key], rows)
     store.put_if_absent(about, codecs.as_json(compared(store, card, rows, last)))
 
 
 def gold(rows: pl.DataFrame) -> bytes:
-    """Write answered texts as a test split."""
+    """Write answered texts as a test split, with the turns before them where they are there."""
     table = rows.select(
         "id",
         "group",
@@ -65,7 +72,8 @@ def gold(rows: pl.DataFrame) -> bytes:
         annotators="annotators",
         origin=pl.lit("labels"),
     )
-    return codecs.as_parquet(tables.Gold.validate(table, cast=True))
+    checked = tables.Gold.validate(table, cast=True)
+    return codecs.as_parquet(checked.hstack(rows.select(seen.columns_of(rows)[1:])))
 
 
 def compared(store: Store, card: Card, rows: pl.DataFrame, name: str) -> DatedTestSet:
