@@ -81,6 +81,15 @@ def ordered(given: Collection[str], names: Sequence[str]) -> str:
     return written([name for name in names if name in given])
 
 
+def is_list(text: str) -> bool:
+    """Whether a text reads as a set of labels, whosever they are.
+
+    >>> is_list('["tip"]'), is_list("[tip]"), is_list("tip")
+    (True, False, False)
+    """
+    return _listed(text) is not None
+
+
 def _parts(cell: str, separator: str) -> tuple[str, ...]:
     return tuple(part for each in cell.split(separator) if (part := each.strip()))
 
