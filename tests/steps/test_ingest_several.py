@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.steps.test_ingest import Desk, sentence, vote_table
-from understudy.errors import TooFewLabels
+from understudy.errors import BadArtifact, TooFewLabels
 from understudy.review import labels as label_store
 from understudy.steps.ingest import votes as vote_rules
 from understudy.store import tables
@@ -172,3 +172,8 @@ def test_a_label_that_nobody_gave_is_named(desk):
     desk.labels([(f"r{i}", json.dumps([name for name in given(i) if name != "tip"])) for i in range(60)])
     (fault,) = desk.faults(TooFewLabels)
     assert "got none of 'tip'" in fault or "got none of tip" in fault
+
+
+def test_labels_that_a_damaged_table_leaves_empty_are_told_in_a_sentence():
+    with pytest.raises(BadArtifact, match="must be a JSON list of names, got None"):
+        SPACE.codes(['["tip"]', None])

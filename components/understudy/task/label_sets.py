@@ -97,7 +97,7 @@ def _parts(cell: str, separator: str) -> tuple[str, ...]:
 def _listed(text: str) -> tuple[str, ...] | None:
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # a cell that a damaged table leaves empty is no string
         return None
     is_list = isinstance(found, list) and all(isinstance(name, str) for name in found)
     return tuple(found) if is_list else None
