@@ -73,6 +73,7 @@ def write_task(folder: Path, texts: pl.DataFrame, names: Sequence[str], human: p
         "budget": {"teacher_usd": 1, "human_labels": 20_000},
         "goals": {"macro_f1": 0.5},
         "ingest": {"fold_near_duplicates": False, "min_per_label": 2},
+        "calibrate": {"min_per_label": 2},
         "label": {"texts": 10_000},
         "mine": {"texts": 100},
         "train": {"epochs": EPOCHS},

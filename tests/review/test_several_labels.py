@@ -1,5 +1,7 @@
 """People's answers where a text may have several labels, or none: spreadsheets, JSON lists and Label Studio."""
 
+import csv
+import io
 import json
 from xml.etree import ElementTree as Xml
 
@@ -9,7 +11,7 @@ import pytest
 from tests.queues import contested
 from understudy.errors import BadData, BadInput
 from understudy.review import labels
-from understudy.review.queues import label_studio_page, label_studio_tasks, queue_csv
+from understudy.review.queues import BYTE_ORDER_MARK, label_studio_page, label_studio_tasks, queue_csv
 from understudy.task.card import parse_card
 
 CARD = "hotel-tips"
@@ -117,3 +119,15 @@ def test_names_in_another_case_are_the_cards_within_a_cell_too(known, tmp_path):
     done = add(known, tmp_path, 'id,label\n1,TIP; praise\n2,"[""Tip""]"\n3,"tip, praise"\n', "a.csv")
     assert held(known) == {"1": '["praise", "tip"]', "2": '["tip"]', "3": '["praise", "tip"]'}
     assert done.in_other_letters == 2
+
+
+def test_a_cell_that_was_copied_from_a_models_column_is_read_without_its_guard(store, make_card, tmp_path):
+    names = ["=x; y", "other's, -"]
+    card = make_card(**{**MANY, "labels": [{"name": name, "definition": "One for $5."} for name in names]})
+    store.put_if_absent(f"cards/{CARD}/abc.yaml", card.encode())
+    both = json.dumps(names)
+    queue = contested({"id": ["0"], "text": ["One."]}).with_columns(group="id", student_label=pl.lit(both))
+    row = next(csv.DictReader(io.StringIO(queue_csv(queue).removeprefix(BYTE_ORDER_MARK))))
+    assert row["student_label"] == '["\'=x; y", "other\'s,\' -"]'
+    add(store, tmp_path, queue.select("id", label=pl.lit(row["student_label"])).write_csv(), "a.csv")
+    assert held(store) == {"0": both}

@@ -326,6 +326,16 @@ def test_a_frequent_label_has_its_own_threshold_and_rare_ones_share_the_best_for
     )
 
 
+def test_the_threshold_that_rare_labels_share_is_looked_for_once(monkeypatch):
+    lot = np.random.default_rng(0)
+    probabilities, truth = lot.random((40, 30)), np.zeros((40, 30), dtype=bool)
+    truth[:20, 0] = truth[0] = True
+    looked = []
+    monkeypatch.setattr(rules, "choose_threshold", lambda probability, *_: looked.append(len(probability)) or 0.5)
+    rules.choose_thresholds(probabilities, truth, np.ones(truth.shape), CalibrateConfig(min_per_label=10))
+    assert sorted(looked) == [40, 29 * 40]
+
+
 def test_a_threshold_is_chosen_at_the_true_share_of_its_label():
     logits, truth = several(4000, [1.0, 1.0], [0.0, 0.0], seed=8)
     card, config = many_card(("a", "b")), CalibrateConfig()

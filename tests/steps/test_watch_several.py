@@ -180,6 +180,35 @@ def test_what_was_said_before_a_text_might_have_several_is_a_set_of_one(store):
     assert samples.read_answers(store, DATES[0], SPACE).rows() == [("a", '["tip"]', 1), ("b", '["gone"]', 1)]
 
 
+def test_a_set_of_one_is_that_label_again_where_a_text_has_one_by_now(store):
+    vote(
+        store,
+        DATES[0],
+        ("a", '["tip"]', "ann"),
+        ("a", "tip", "bob"),
+        ("b", '["praise", "tip"]', None),
+        ("c", "[]", None),
+    )
+    found = samples.read_answers(store, DATES[0], LabelSpace(NAMES))
+    assert found.rows() == [("a", "tip", 2), ("b", '["praise", "tip"]', 1), ("c", "[]", 1)]
+    named = LabelSpace((*NAMES, '["tip"]'))  # as a label may be called there
+    assert samples.read_answers(store, DATES[0], named)["id"].to_list() == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("is_many", "label", "errors"), [(False, '["tip"]', 0.0), (True, "tip", 0.0), (False, "[]", 1.0)]
+)
+def test_a_sample_of_texts_that_had_another_number_of_labels_is_measured_by_what_it_says(store, is_many, label, errors):
+    drawn = make_of_several(30, SHARES, 1, NAMES).with_columns(label=pl.lit(label), night=pl.lit(DATES[0]))
+    drawn = rules.draw(drawn.with_columns(version=pl.lit("v-1")), SampleConfig(), DATES[0], None, stand_for=1.0)
+    samples.put_drawn(store, DATES[0], drawn, {})
+    samples.put_about(store, DATES[0], {"drawn": len(drawn), "taught": 0, "absence": ""})
+    vote(store, DATES[0], *((name, '["tip"]' if is_many else "tip", "ann") for name in drawn["id"]))
+    space = LabelSpace(NAMES, is_many=is_many)
+    found = quality.sample_records(samples.read_answered(store, DATES[0], space), space)
+    assert [one["errors"]["value"] for one in found] == [errors]
+
+
 @pytest.fixture
 def teacher(tmp_path, monkeypatch):
     """A teacher that finds praise and a wish in every text."""

@@ -747,8 +747,8 @@ def test_a_share_that_is_none_is_told_once(make_card):
     assert "one for each label, or 'estimate', got 1.5 (prior.kind 0)" in told
 
 
-@pytest.mark.parametrize("name", ["[]", "none of the labels"])
-def test_a_label_must_not_be_called_like_none_of_them_where_there_may_be_several(make_card, name):
+@pytest.mark.parametrize("name", ["[]", "none of the labels", '["tip"]', '["praise", "tip"]'])
+def test_a_label_must_not_be_called_like_a_set_or_none_of_them_where_there_may_be_several(make_card, name):
     labels = [{"name": name, "definition": "x"}, {"name": "tip", "definition": "x"}]
     with pytest.raises(BadCard, match="A label must not be called"):
         parse_card(make_card(labels=labels, labels_per_text="many", positive_label=None, weak_rules=None))
@@ -775,3 +775,10 @@ def test_an_alias_that_could_mean_two_labels_is_refused(make_card, first, second
         {"name": "tip", "definition": "x", "aliases": second},
     ]
     assert f"An alias must mean one label, {got}" in fault(make_card(labels=labels))
+
+
+@pytest.mark.parametrize("name", [["tip"], {"tip": "x"}, None])
+def test_a_name_that_is_no_string_is_said_also_where_a_text_may_have_several_labels(make_card, name):
+    labels = [{"name": name, "definition": "x"}, {"name": "tip", "definition": "x"}]
+    with pytest.raises(BadCard, match=r"labels\.0\.name must be a string"):
+        parse_card(make_card(labels=labels, labels_per_text="many", positive_label=None, weak_rules=None))

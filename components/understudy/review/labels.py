@@ -183,7 +183,10 @@ def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[s
     """
     table, refusals, passed_over = _read_answers(address, is_many=space.is_many)
     answered = table.filter(pl.col("label").is_not_null())
-    meant = pl.Series("label", space.of_cells(answered["label"]), dtype=pl.String)
+    cells = answered["label"].to_list()
+    bare = space.of_cells(map(raw_cell, cells))  # of a cell that was copied from a model's column of the queue
+    said = [own or other for own, other in zip(space.of_cells(cells), bare, strict=True)]
+    meant = pl.Series("label", said, dtype=pl.String)
     unknown = meant.is_null()
     refusals = refusals + [
         _refused(row, "unknown_label", space.no_label(clipped(row["label"])))

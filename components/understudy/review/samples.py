@@ -245,11 +245,13 @@ def read_answers(store: Store, until: str, space: LabelSpace | None = None) -> p
     Args:
         store: where.
         until: the last day whose answers count.
-        space: the labels, where a text may have several.
+        space: the labels, by which those of another number a text are read.
     """
     votes = _current(store, until)
     if space is not None and space.is_many:
         return _majorities(votes, space)
+    if space is not None:
+        votes = votes.with_columns(_each(votes["label"], space))
     counted = votes.group_by("id", "label").len().sort("id", "label")
     top = counted.filter(pl.col("len") == pl.col("len").max().over("id"))
     decided = top.filter(pl.len().over("id") == 1)
@@ -293,6 +295,23 @@ def _as_set(label: str, space: LabelSpace) -> str:
     return _written(names, space)
 
 
+def _as_one(label: str, space: LabelSpace) -> str:
+    """Take the only label out of a set that was given when a text might have several; other sets are no label.
+
+    >>> space = LabelSpace(("praise", "tip"))
+    >>> _as_one('["tip"]', space), _as_one('["praise", "tip"]', space), _as_one("tip", space)
+    ('tip', '["praise", "tip"]', 'tip')
+    """
+    names = label_sets.read(label) if label not in space.names and label_sets.is_list(label) else ()
+    return names[0] if len(names) == 1 else label
+
+
+def _each(given: pl.Series, space: LabelSpace) -> pl.Series:
+    """Write labels as texts have them by now, nulls as they are."""
+    read = _as_set if space.is_many else _as_one
+    return pl.Series(given.name, [label and read(label, space) for label in given], dtype=pl.String)
+
+
 def _written(names: Sequence[str], space: LabelSpace) -> str:
     """Write labels in the card's order, those of an older card after them."""
     others = sorted({*names} - {*space.names})
@@ -308,11 +327,8 @@ def read_answered(store: Store, until: str, space: LabelSpace | None = None) -> 
     parts = [read_sample(store, day).with_columns(pl.lit(day).alias("day")) for day in days(store, until)]
     asked = pl.concat([pl.DataFrame(schema={**SAMPLE, "day": pl.String()}), *parts], how="diagonal")
     is_first = pl.col("id").is_first_distinct()
-    if space is not None and space.is_many:
-        asked = asked.with_columns(
-            pl.Series(name, [label and _as_set(label, space) for label in asked[name]], dtype=pl.String)
-            for name in ("label", "teacher_label")
-        )
+    if space is not None:
+        asked = asked.with_columns(_each(asked[name], space) for name in ("label", "teacher_label"))
     known = asked.join(read_answers(store, until, space), on="id", how="left", maintain_order="left")
     return known.with_columns(pl.when(is_first).then(pl.col("human_label", "annotators")))
 

@@ -12,7 +12,7 @@ from understudy.errors import BadInput, BadSetting, StorageError, TeacherError, 
 from understudy.steps.publish.config import PublishConfig
 from understudy.store.address import Address, parse_address
 from understudy.store.s3 import S3Store
-from understudy.store.storage import Store, prepare_store
+from understudy.store.storage import Store, open_store, prepare_store
 from understudy.task.card import Card
 from understudy.task.sections import ColumnsConfig, TeacherConfig
 from understudy.task.settings import Overrides, build_section, key_faults, parse_lines, sections
@@ -154,8 +154,13 @@ def _check_source_on_s3(place: Address, address: str, flag: str) -> None:
         raise BadInput(f"A source must exist, got nothing at {address} ({flag}). Mend the address.")
 
 
-def check_store(uri: str, card: Card | None) -> Store:
+def check_store(uri: str, card: Card | None, *, is_dry_run: bool = False) -> Store:
     """Check that a store can be written, and serves no other card.
+
+    Args:
+        uri: a folder, or `s3://bucket/prefix`.
+        card: the task.
+        is_dry_run: nothing will be written, so that it can be is not tried.
 
     Raises:
         BadInput: it cannot, or does.
@@ -163,7 +168,7 @@ def check_store(uri: str, card: Card | None) -> Store:
     """
     from understudy.store import registry
 
-    store = prepare_store(uri)
+    store = open_store(uri) if is_dry_run else prepare_store(uri)
     if card is not None:
         registry.require_same_card(store, card.name, registry.read_current(store))
     return store

@@ -590,15 +590,7 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
                 "of a label."
             ),
         )
-    for index, name in enumerate(_names(content, "labels")):
-        if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
-            yield (
-                ("labels", index, "name"),
-                (
-                    f"A label must not be called {name!r} where a text may have several, for that says that it has "
-                    f"none (labels.{index}.name). Call it by what such texts are about, or take it out."
-                ),
-            )
+    yield from _like_sets(_names(content, "labels"))
     if content.get("confusion_costs"):
         yield (
             ("confusion_costs",),
@@ -616,6 +608,29 @@ def _with_several(content: Mapping[str, Any]) -> Iterator[Fault]:
                 "(cascade.max_missed): it settles one label, and here each is decided apart. Take it out."
             ),
         )
+
+
+def _like_sets(names: Sequence[Any]) -> Iterator[Fault]:
+    """Rules on names that a file's cell could not hold, since it says something else there."""
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            continue  # which is said elsewhere
+        if name in {label_sets.NOTHING, label_sets.NO_LABEL}:
+            yield (
+                ("labels", index, "name"),
+                (
+                    f"A label must not be called {name!r} where a text may have several, for that says that it has "
+                    f"none (labels.{index}.name). Call it by what such texts are about, or take it out."
+                ),
+            )
+        elif label_sets.is_list(name):
+            yield (
+                ("labels", index, "name"),
+                (
+                    f"A label must not be called {name!r:.80} where a text may have several, for that is how a set of "
+                    f"labels is written (labels.{index}.name). Call it otherwise."
+                ),
+            )
 
 
 def _without_positive(goals: Mapping[str, Any], names: Sequence[Any], *, is_many: bool) -> Iterator[Fault]:

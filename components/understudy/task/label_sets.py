@@ -102,6 +102,15 @@ def as_cell(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+def is_list(text: str) -> bool:
+    """Whether a text reads as a set of labels, whosever they are.
+
+    >>> is_list('["tip"]'), is_list("[tip]"), is_list("tip")
+    (True, False, False)
+    """
+    return _listed(text) is not None
+
+
 def _parts(cell: str, separator: str) -> tuple[str, ...]:
     return tuple(part for each in cell.split(separator) if (part := each.strip()))
 
@@ -109,7 +118,7 @@ def _parts(cell: str, separator: str) -> tuple[str, ...]:
 def _listed(text: str) -> tuple[str, ...] | None:
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # a cell that a damaged table leaves empty is no string
         return None
     is_list = isinstance(found, list) and all(isinstance(name, str) for name in found)
     return tuple(found) if is_list else None

@@ -325,7 +325,7 @@ def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run:
         card: the task.
         store: keeps the answers.
         config: how it is asked.
-        is_dry_run: only estimate; a server that is away or a missing key is then no fault.
+        is_dry_run: only estimate, and write nothing; a server that is away or a missing key is then no fault.
 
     Raises:
         BadInput: no server, no key or a wrong one; nothing was spent.
@@ -336,7 +336,7 @@ def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run:
         judge = _judge_of(card, config, runner, is_dry_run=is_dry_run)
         if judge.endpoint is not None:
             stack.callback(_close, runner, judge.endpoint)
-        book = stack.enter_context(closing(ResponseLog(store, card.name)))
+        book = stack.enter_context(closing(ResponseLog(store, card.name, is_dry_run=is_dry_run)))
         yield Teacher(card, config, book, judge, runner)
 
 

@@ -28,7 +28,7 @@ from understudy.errors import BadInput, StorageError
 from understudy.progress import say
 from understudy.store import codecs, layout
 from understudy.store.cache import cache_folder, open_database
-from understudy.store.identity import make_id
+from understudy.store.identity import find_id, make_id, stand_in
 from understudy.store.lease import read_record
 from understudy.store.storage import Store
 from understudy.text.context import parted
@@ -167,14 +167,20 @@ def judge_folder(judge: str) -> str:
 
 
 class ResponseLog:
-    """All answers that were bought for one card in one store; `keep` may be called from many threads."""
+    """All answers that were bought for one card in one store; `keep` may be called from many threads.
 
-    def __init__(self, store: Store, card_name: str) -> None:
+    Args:
+        store: where they are kept.
+        card_name: of the card.
+        is_dry_run: they are only read, so that a store without an id gets none.
+    """
+
+    def __init__(self, store: Store, card_name: str, *, is_dry_run: bool = False) -> None:
         self.store, self.lease_key, self._card_name = store, lease_key(card_name), card_name
         self._lock = threading.RLock()
         self._unstored: dict[str, Response] = {}
         self._is_in_memory = False
-        self._cache = self._open_cache(card_name)
+        self._cache = self._open_cache(card_name, is_dry_run=is_dry_run)
         self.follow()
 
     def close(self) -> None:
@@ -292,8 +298,9 @@ class ResponseLog:
         ]
         self._write("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _open_cache(self, card_name: str) -> sqlite3.Connection:
-        path = cache_folder() / f"{make_id(self.store)}-{card_name}.sqlite"
+    def _open_cache(self, card_name: str, *, is_dry_run: bool) -> sqlite3.Connection:
+        store_id = (find_id(self.store) or stand_in(self.store)) if is_dry_run else make_id(self.store)
+        path = cache_folder() / f"{store_id}-{card_name}.sqlite"
         try:
             return open_database(path, _connect)
         except (BadInput, StorageError, OSError) as error:

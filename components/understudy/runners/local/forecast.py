@@ -69,7 +69,8 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         asked = of_label(teacher, held_out, wanted)
         mined = of_mine(teacher, settings.of(MineConfig), unseen)
         spent = teacher.spent_usd
-    human = tables.read_gold(gold, "train").join(wanted, on="id", how="anti")
-    learned = pl.concat([seen_of(wanted), seen_of(human)])
+    checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
+    taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
+    learned = pl.concat([seen_of(taught), seen_of(human.join(taught, on="id", how="anti"))])
     trained = of_train(card, settings.of(TrainConfig), learned)
     return forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, card.prices.annotator_usd_per_hour)

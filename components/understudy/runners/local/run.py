@@ -93,7 +93,7 @@ def check(request: Request) -> Card:
 
 def checks_of(request: Request, card: Card | None) -> Iterator[Callable[[], Any]]:
     """Return the checks of all that a request names but the card; with a card, they also look at what it says."""
-    yield partial(checks.check_store, request.store, card)
+    yield partial(checks.check_store, request.store, card, is_dry_run=request.dry_run)
     yield partial(checks.check_settings, request.overrides, card)
     yield partial(check_texts, request, card)
     yield partial(check_own, request, card)

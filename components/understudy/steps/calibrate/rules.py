@@ -230,9 +230,10 @@ def choose_thresholds(probabilities: Floats, truth: Bools, weights: Floats, conf
             probabilities[:, chosen].ravel(), truth[:, chosen].ravel(), weights[:, chosen].ravel(), config
         )
 
-    alone = np.eye(len(is_frequent), dtype=np.bool_)
-    thresholds = [best(own if has_enough else shared) for own, has_enough in zip(alone, is_frequent, strict=True)]
-    return np.array(thresholds)
+    thresholds = np.full(len(is_frequent), np.nan if is_frequent.all() else best(shared))  # once for all that share it
+    for own in np.eye(len(is_frequent), dtype=np.bool_)[is_frequent]:
+        thresholds[own] = best(own)
+    return thresholds
 
 
 def choose_threshold(probability: Floats, is_positive: Bools, weights: Floats, config: CalibrateConfig) -> float:

@@ -7,13 +7,14 @@ Tables go in and come out; nothing is dropped in silence: every text ends in the
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from understudy.data.rows import Refusal
 from understudy.errors import BadCard, TooFewLabels
 from understudy.review import labels
 from understudy.review.labels import tally
-from understudy.stats.metrics import label_counts, of_label
+from understudy.stats.metrics import Floats, label_counts, of_label
 from understudy.steps.ingest import texts as text_rules
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
@@ -118,7 +119,7 @@ def require_labels(
     """Check that each held-out split has enough labels to do its job, and that people gave each label at all.
 
     What a split must hold enough of is the label that is looked for, else the commonest, and all others together; where
-    a text may have several, texts with the commonest and without it.
+    a text may have several, texts with and without the one that sets most texts apart, as calibrate asks for.
 
     Args:
         gold: labelled texts of all splits.
@@ -147,7 +148,7 @@ def _short_splits(
     gold: pl.DataFrame, card: Card, least: Mapping[Split, Mapping[str, int]], where: str
 ) -> Iterator[str]:
     """Write a sentence for each held-out split with too few labels."""
-    own = card.positive_label or _commonest(gold, card)
+    own = card.positive_label or _telling(gold, card)
     rest = [name for name in card.label_names if name != own]
     other = f"not {own}" if card.is_many else rest[0] if len(rest) == 1 else "other labels"
     rule = f"human labels with '{own}' and without it" if card.is_many else "human labels of each label"
@@ -167,8 +168,19 @@ def _short_splits(
 
 
 def _commonest(gold: pl.DataFrame, card: Card) -> str:
+    return card.label_names[int(_texts_of(gold, card).argmax())]
+
+
+def _telling(gold: pl.DataFrame, card: Card) -> str:
+    """Return the commonest label; where a text may have several, one that nearly all have tells little of them."""
+    texts = _texts_of(gold, card)
+    return card.label_names[int((np.minimum(texts, len(gold) - texts) if card.is_many else texts).argmax())]
+
+
+def _texts_of(gold: pl.DataFrame, card: Card) -> Floats:
+    """Count the texts that have each label, shape (labels,)."""
     codes = LabelSpace.of(card).codes(gold["label"])
-    return card.label_names[int(label_counts(codes, codes, len(card.labels)).true.argmax())]
+    return label_counts(codes, codes, len(card.labels)).true
 
 
 def _texts_with(gold: pl.DataFrame, name: str, card: Card) -> int:

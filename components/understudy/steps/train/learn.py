@@ -152,7 +152,7 @@ class Learner:
     def time_updates(self) -> list[float]:
         """Make the first updates and return how many seconds each took, but for the first, which warms up.
 
-        A few of them, and none more once `TIMED_S` have passed: a machine that is busy is slow.
+        A few of them, two at least, and none more once `TIMED_S` have passed: a machine that is busy is slow.
         """
         seconds: list[float] = []
         batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, 0)
@@ -160,7 +160,7 @@ class Learner:
             started = time.perf_counter()
             self._learn(batch)
             seconds.append(time.perf_counter() - started)
-            if sum(seconds) > TIMED_S:
+            if len(seconds) > 1 and sum(seconds) > TIMED_S:
                 break
         return seconds[1:] or seconds
 
