@@ -179,7 +179,7 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
                 for event in events:
                     board.show(event)
                     made[event.task] = event.provenance
-                    if event.task == FIRST and event.provenance:
+                    if event.task == FIRST and event.provenance and opened.record.runner == "direct":
                         forecast(opened, event.folder, board)
             return conclude(opened, board, made)
     except (SystemExit, Exception) as error:

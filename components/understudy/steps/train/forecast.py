@@ -23,6 +23,8 @@ def forecast(card: Card, config: TrainConfig, texts: "pl.Series") -> Forecast:
         config: how the student learns.
         texts: as they are read, after their context where there is one.
     """
+    if not len(texts):
+        return Forecast("train", "no text to learn from")
     import torch
 
     from understudy.model import student
@@ -39,6 +41,6 @@ def forecast(card: Card, config: TrainConfig, texts: "pl.Series") -> Forecast:
     seconds = float(np.median(learner.time_updates()))
     return Forecast(
         "train",
-        f"{count(len(tokens), 'text')}, at most {count(learner.updates, 'update')} of {seconds:.2f} s here",
+        f"{count(len(tokens), 'text')}, at most {count(learner.updates, 'update')} of {seconds:.2f} s on this machine now",
         seconds=seconds * learner.updates,
     )
