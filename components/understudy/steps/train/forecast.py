@@ -39,8 +39,5 @@ def forecast(card: Card, config: TrainConfig, texts: "pl.Series") -> Forecast:
     nobody = Validation([], space.codes([]), space)
     learner = Learner(model, tokenizer.pad_token_id, examples, nobody, config, 1e-9, device)
     seconds = float(np.median(learner.time_updates()))
-    return Forecast(
-        "train",
-        f"{count(len(tokens), 'text')}, at most {count(learner.updates, 'update')} of {seconds:.2f} s on this machine now",
-        seconds=seconds * learner.updates,
-    )
+    updates = f"at most {count(learner.updates, 'update')} of {seconds:.2f} s on this machine now"
+    return Forecast("train", f"{count(len(tokens), 'text')}, {updates}", seconds=seconds * learner.updates)
