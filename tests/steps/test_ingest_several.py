@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.steps.test_ingest import Desk, sentence, vote_table
-from understudy.errors import BadArtifact, TooFewLabels
+from understudy.errors import BadArtifact, BadCard, TooFewLabels
 from understudy.review import labels as label_store
 from understudy.steps.ingest import votes as vote_rules
 from understudy.store import tables
@@ -49,6 +49,16 @@ def test_a_text_keeps_all_its_labels_and_one_may_have_none(desk):
     assert result.metrics["refused"] == 0
     assert result.metrics["commonest_share"] == 0.5  # praise
     assert "% praise)" in result.headline
+
+
+def test_a_card_keeps_how_many_labels_its_texts_may_have(desk):
+    desk.run()
+    kept = sorted(open_store(str(desk.folder / "store")).list())
+    desk.card()
+    desk.labels([(f"r{i}", "tip" if i % 3 else "other") for i in range(60)])
+    with pytest.raises(BadCard, match="labels_per_text must stay what it was, got one where an earlier version"):
+        desk.run()
+    assert sorted(open_store(str(desk.folder / "store")).list()) == kept
 
 
 def test_however_a_file_writes_several_labels_it_says_the_same(desk):

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.bundles import make_card
 from tests.teachers import Answer, completion, error, teacher_server
 from tests.watched import make_labelled, make_texts, publish, put_night, scored
 from understudy.errors import BadArtifact, BadData, BadInput, StorageError
@@ -87,6 +88,14 @@ def version(tmp_path, store) -> str:
     made = make_nights(store, tmp_path)
     watch(tmp_path, store, "2026-11-03")
     return made
+
+
+def test_a_card_of_which_texts_may_have_another_number_of_labels_than_in_the_nights_is_refused(
+    tmp_path, store, version
+):
+    (tmp_path / "card/card.yaml").write_text(make_card(labels=("other", "tip"), is_many=True))
+    with pytest.raises(BadInput, match="The card must say as the nights do how many labels a text may have"):
+        sample(tmp_path, store)
 
 
 def make_nights(store: Store, folder: Path) -> str:

@@ -20,12 +20,13 @@ from typing_extensions import TypedDict
 from understudy.data import sources
 from understudy.data.rows import WHOLE_FILE, Refusal
 from understudy.data.sources import Source
-from understudy.errors import BadArtifact, BadData, BadInput, StorageError
+from understudy.errors import BadArtifact, BadCard, BadData, BadInput, StorageError
 from understudy.review import label_studio
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
 from understudy.task import label_sets
+from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
@@ -316,6 +317,22 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
     # versions have no order, so the aliases of all count
     aliases = tuple(sorted({pair for version in versions for pair in version.aliases}))
     return name, replace(min(versions, key=lambda version: version.names), aliases=aliases)
+
+
+def require_same_kind(store: Store, card: Card) -> None:
+    """Refuse a card whose texts may have several labels where its earlier versions had one a text, or the reverse.
+
+    Answers, predictions and bundles of the one kind say nothing of the other.
+
+    Raises:
+        BadCard: a version in the store is of the other kind.
+    """
+    for key, _ in layout.CARDS.listed(store, card=card.name):
+        if _label_space(store.read(key), store.locate(key)).is_many != card.is_many:
+            raise BadCard(
+                f"labels_per_text must stay what it was, got {card.labels_per_text} where an earlier version of the "
+                f"card '{card.name}' says otherwise ({store.locate(key)}). Give the changed card a new name."
+            )
 
 
 def most_refused(store: Store, card_name: str) -> float:

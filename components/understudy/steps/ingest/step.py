@@ -172,6 +172,7 @@ def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
 
 def _read(given: Given) -> Read:
     """Read both files and the store's votes; too many faults in either end the run, with the reasons of both."""
+    labels.require_same_kind(given.store, given.card)
     table, turned_away = given.texts.read(filled=["id", "text"], max_chars=given.config.max_chars)
     text_rows = len(table) + len(turned_away)
     if not text_rows:

@@ -124,7 +124,14 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
             f"A sample must have texts to draw from, got none in the nights up to {day}{unfinished} "
             f"({store.locate(layout.SEGMENTS.folder)}). Run the nightly pipeline first."
         )
-    positive = recent[0].manifest.positive_label
+    newest = recent[0].manifest
+    if newest.is_many != card.is_many:
+        raise BadInput(
+            f"The card must say as the nights do how many labels a text may have, got labels_per_text: "
+            f"{card.labels_per_text} where {newest.bundle} says {newest.labels_per_text} (night {newest.date}). Give "
+            "the card that it was trained with, or the changed card a new name."
+        )
+    positive = newest.positive_label
     sample = _with_turns(store, with_turns, rules.draw(texts, config, day, positive, stand_for=total / len(texts)))
     samples.put_drawn(store, day, sample, queue.files(sample, card))
     gone = erase_what_was_asked_meanwhile(store, _keys(store, day), sample)
@@ -132,7 +139,7 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         "format": FORMAT,
         "date": day,
         "card": card.name,
-        "version": recent[0].manifest.bundle,
+        "version": newest.bundle,
         "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
         "texts": total,
