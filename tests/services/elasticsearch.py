@@ -36,6 +36,7 @@ ROLES = {
     "onlooker": {"cluster": ["monitor"], "indices": [{"names": ["*"], "privileges": ["read"]}]},
 }
 READY_WITHIN_S = 240
+STARTS = 3
 VARIABLES = ("ELASTICSEARCH_URL", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_API_KEY_FILE", "ELASTICSEARCH_CA_CERTS")
 SETTINGS = {
     "discovery.type": "single-node",
@@ -46,6 +47,10 @@ SETTINGS = {
 
 class Unavailable(Exception):
     """The server cannot be had here; the message says why."""
+
+
+class PortTaken(RuntimeError):
+    """Somebody took the port while the node was starting: it listens at the end of half a minute."""
 
 
 @dataclass
@@ -65,7 +70,15 @@ class Server:
         return self.folder is not None
 
     def start(self) -> None:
-        """Start the node and wait until it answers."""
+        """Start the node and wait until it answers; at another port where its own was taken meanwhile."""
+        for _ in range(STARTS - 1):
+            try:
+                return self._start()
+            except PortTaken:
+                self.url = f"{self.url.rpartition(':')[0]}:{free_port()}"
+        return self._start()
+
+    def _start(self) -> None:
         assert self.folder is not None
         settings = {
             **SETTINGS,
@@ -75,7 +88,7 @@ class Server:
         }
         command = [str(self.folder / "bin" / "elasticsearch")]
         command += [word for name, value in settings.items() for word in ("-E", f"{name}={value}")]
-        with (self.folder / "server.log").open("ab") as log:
+        with (self.folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(
                 as_other_user(command),
                 env={**os.environ, "ES_JAVA_HOME": str(self.java), "ES_JAVA_OPTS": "-Xms512m -Xmx512m", "HOME": "/tmp"},  # noqa: S108
@@ -95,9 +108,11 @@ class Server:
             if answers(self.url, self.trusted):
                 return
             time.sleep(0.3)
-        log = (self.folder / "server.log").read_text(errors="replace")[-3000:]
+        log = (self.folder / "server.log").read_text(errors="replace")
         self.stop()
-        raise RuntimeError(f"Elasticsearch did not answer: {log}")
+        if "BindHttpException" in log:
+            raise PortTaken(f"Elasticsearch found its port taken: {log[-3000:]}")
+        raise RuntimeError(f"Elasticsearch did not answer: {log[-3000:]}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the node and every process that it started."""
