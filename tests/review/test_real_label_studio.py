@@ -14,6 +14,7 @@ from understudy.errors import BadData
 from understudy.review import labels
 from understudy.review.queues import label_studio_page, label_studio_tasks, queue_csv
 from understudy.task.card import parse_card
+from understudy.task.label_sets import written
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 CARD = "hotel-tips"
@@ -80,3 +81,19 @@ def test_its_json_min_does_write_over_an_id(label_studio, project):
     assert any(str(row["id"]) != row["understudy_id"] for row in rows)
     table = csv.DictReader(io.StringIO(label_studio.export(project, "CSV").decode()))
     assert "annotation_id" in (table.fieldnames or [])
+
+
+def test_several_choices_and_none_come_back_as_sets(label_studio, store, queue, tmp_path):
+    names = [{"name": name, "definition": "x"} for name in (OTHER, TIP)]
+    text = card_yaml(labels=names, labels_per_text="many", positive_label=None, weak_rules=None)
+    made = label_studio.project(label_studio_page(parse_card(text)), label_studio_tasks(queue))
+    answers = [(OTHER, TIP), (TIP,), ("[]",)]
+    wanted = {}
+    for task, given in zip(label_studio.tasks(made), answers, strict=False):
+        label_studio.choose(task["id"], *given)
+        wanted[task["data"]["understudy_id"]] = "[]" if given == ("[]",) else written(given)
+    store.put_if_absent(f"cards/{CARD}/abc.yaml", text.encode())
+    store.put_if_absent(f"queues/{CARD}/one/queue.csv", queue_csv(queue).encode())
+    (tmp_path / "export.json").write_bytes(label_studio.export(made, "JSON"))
+    assert labels.add(store, str(tmp_path / "export.json")).labels == len(answers)
+    assert dict(labels.read_all(store, CARD).select("id", "label").rows()) == wanted

@@ -49,9 +49,9 @@ class LabelStudio:
         """List a project's tasks."""
         return list(json.loads(self.ask(f"/api/tasks?project={project}&page_size=1000"))["tasks"])
 
-    def choose(self, task: int, label: str) -> None:
+    def choose(self, task: int, *labels: str) -> None:
         """Label a task, as the page does."""
-        choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
+        choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [*labels]}}
         self.ask(f"/api/tasks/{task}/annotations/", {"result": [choice]})
 
     def export(self, project: int, kind: str) -> bytes:
