@@ -39,6 +39,9 @@ CARD: dict[str, Any] = {
 }
 
 
+# of a value in a test's name, in characters
+LONGEST_NAME = 60
+
 # what only one worker starts
 SERVERS = {"secured_es": "secured", "es_server": "elasticsearch", "registry": "registry", "warm": "warm"}
 
@@ -50,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = group_of(item)
         if group and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its parameter: its content may differ between workers, as the time in a zip file does."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_NAME else None
 
 
 def group_of(item: pytest.Item) -> str:
