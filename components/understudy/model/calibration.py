@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.model.engine import Floats
-from understudy.task.labels import Codes, LabelSpace
+from understudy.stats.metrics import Codes
+from understudy.task.labels import LabelSpace
 
 LARGEST_LOG_ODDS = 500.0
 

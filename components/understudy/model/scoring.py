@@ -15,10 +15,11 @@ from understudy.model.calibration import Calibrator
 from understudy.model.cascade import Cascade
 from understudy.model.decision import DecisionRule
 from understudy.model.engine import Bools, Floats, Graph, Integers, Tokens
+from understudy.stats.metrics import Codes
 from understudy.store import codecs
 from understudy.store.bundles import MOST_TOKENS, check_files, read_settings
 from understudy.store.names import inside, require_name
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 
 
 def exported_graph(graphs: Path, about: Mapping[str, Any], name: str, labels: int) -> Graph:

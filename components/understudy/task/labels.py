@@ -3,17 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from understudy.errors import BadArtifact
+from understudy.stats.metrics import Codes, Floats
 from understudy.task import label_sets
 from understudy.task.card import Card
 from understudy.text import signs
 
-Codes = np.ndarray[tuple[int, ...], np.dtype[Any]]
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 ANSWERS = {"0", "1", "true", "false", "yes", "no"}  # as files write that one label is given or not
 SHOWN = 3  # labels that a message names, of many that are unknown

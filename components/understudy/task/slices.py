@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from understudy.stats.metrics import Codes
 from understudy.task.card import Card, Slice
-from understudy.task.labels import Codes, Integers, LabelSpace
+from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 from understudy.text.normalise import word_counts
 

@@ -18,6 +18,7 @@ import polars as pl
 
 from understudy.errors import BadInput, TeacherError
 from understudy.progress import Track, say, track
+from understudy.runtime.forecasts import Forecast
 from understudy.store import tables
 from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
@@ -76,6 +77,26 @@ class Estimate:
             self.cost_usd + other.cost_usd,
             self.seconds + other.seconds,
         )
+
+    @property
+    def words(self) -> str:
+        """Say how many texts are asked for.
+
+        >>> Estimate(texts=1550, answered=310).words
+        '1,240 of 1,550 texts to ask (310 answered)'
+        """
+        return f"{self.texts - self.answered:,} of {count(self.texts, 'text')} to ask ({self.answered:,} answered)"
+
+    def as_forecast(self, step: str, more: str = "", people_s: float = 0.0) -> Forecast:
+        """Write it as what a step takes.
+
+        Args:
+            step: who asks.
+            more: what else it works through.
+            people_s: seconds that people have to work for what comes of it.
+        """
+        tokens = self.prompt_tokens + self.completion_tokens
+        return Forecast(step, f"{self.words}{more}", tokens, self.cost_usd, self.seconds, people_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,16 +48,11 @@ def label_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> lis
     >>> [round(p, 2) for p in label_probabilities('{"label":"tip"}', tokens, ["tip", "other"])]
     [0.75, 0.25]
     """
-    answer = content.strip().encode()
-    found = VALUE.search(answer)
-    try:
-        begin = b"".join(map(_bytes, tokens or [])).rfind(answer)
-        if not found or begin < 0:
-            return None
-        walked = list(_walk(tokens, begin + found.end(), [written(label) for label in labels]))
-        return _scaled(walked, len(labels))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
+
+    def read(_: bytes, begin: int, start: int) -> list[float] | None:
+        return _scaled(list(_walk(tokens, begin + start, [written(label) for label in labels])), len(labels))
+
+    return _read(content, tokens, VALUE, read)
 
 
 def set_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> list[float] | None:
@@ -75,13 +70,29 @@ def set_probabilities(content: str, tokens: Any, labels: Sequence[str]) -> list[
     >>> [round(p, 2) for p in set_probabilities('{"labels":["praise"]}', tokens, ["praise", "tip"])]
     [0.9, 0.4]
     """
+
+    def read(answer: bytes, begin: int, start: int) -> list[float] | None:
+        return _decided(tokens, begin, list(_elements(answer, start)), start, labels)
+
+    return _read(content, tokens, LIST, read)
+
+
+def _read(
+    content: str, tokens: Any, opening: re.Pattern[bytes], read: Callable[[bytes, int, int], list[float] | None]
+) -> list[float] | None:
+    """Find an answer in its tokens and read its probabilities; None where they do not hold it, or are no tokens.
+
+    Args:
+        content: the answer.
+        tokens: as `label_probabilities` takes them.
+        opening: what stands before the label or labels.
+        read: takes the answer, where in the tokens it begins, and where in it the opening ends.
+    """
     answer = content.strip().encode()
-    found = LIST.search(answer)
+    found = opening.search(answer)
     try:
         begin = b"".join(map(_bytes, tokens or [])).rfind(answer)
-        if not found or begin < 0:
-            return None
-        return _decided(tokens, begin, list(_elements(answer, found.end())), found.end(), labels)
+        return read(answer, begin, found.end()) if found and begin >= 0 else None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 

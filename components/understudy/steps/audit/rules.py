@@ -24,9 +24,9 @@ import polars as pl
 
 from understudy.stats import metrics
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Bools, Floats, Interval, of_label
+from understudy.stats.metrics import Bools, Codes, Floats, Interval, of_label
 from understudy.steps.audit.config import AuditConfig
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.teacher.answers import own_probability
 from understudy.text.seen import columns_of
 

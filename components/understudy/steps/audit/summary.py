@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools, Floats
+from understudy.stats.metrics import Bools, Codes, Floats
 from understudy.steps.audit import rules
 from understudy.steps.audit.agreement import alphas, figures_by_label, krippendorff_alpha
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.rules import Confused, Counts, Errors, SliceTest
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.text import numbers
 
 METHOD = (

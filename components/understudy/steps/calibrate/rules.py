@@ -12,10 +12,10 @@ from understudy.model.decision import DecisionRule
 from understudy.model.engine import Bools, Floats, Integers
 from understudy.stats import metrics
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Column
+from understudy.stats.metrics import Codes, Column
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.task.card import Card
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.text.numbers import few
 
 PLATT = Form(has_slopes=False, has_biases=True)  # with two labels it says all that slopes could

@@ -17,6 +17,7 @@ from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
 from understudy.stats.drift.summary import describe
+from understudy.stats.metrics import Codes
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
@@ -24,7 +25,7 @@ from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
 from understudy.task.card import CARD_FILE, Card, load_card
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.seen import seen_of

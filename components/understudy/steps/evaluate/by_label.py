@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from understudy.stats import metrics
-from understudy.stats.metrics import Floats, Interval
+from understudy.stats.metrics import Codes, Floats, Interval
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.rules import Answers, Truth, drawing
-from understudy.task.labels import Codes
 from understudy.text import numbers
 
 FIGURES = ("precision", "recall", "f1")

@@ -13,9 +13,9 @@ import numpy as np
 
 from understudy.model import decision
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools, Column, Figure, Floats, Interval, Statistic
+from understudy.stats.metrics import Bools, Codes, Column, Figure, Floats, Interval, Statistic
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.task.slices import NO_RULE
 from understudy.text import figures as names
 from understudy.text import numbers

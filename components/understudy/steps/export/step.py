@@ -12,11 +12,12 @@ from understudy.model.engine import Floats
 from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
+from understudy.stats.metrics import Codes
 from understudy.steps.export import first_stage, precision, rules
 from understudy.steps.export.config import ExportConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.seen import seen_of

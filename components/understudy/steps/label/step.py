@@ -186,9 +186,8 @@ def _forecast(estimate: Estimate) -> str:
     Example: "1,240 of 1,550 texts to ask (310 answered), about 612,000 prompt and 7,440 completion tokens, $0.43".
     """
     return (
-        f"{estimate.texts - estimate.answered:,} of {count(estimate.texts, 'text')} to ask "
-        f"({estimate.answered:,} answered), about {estimate.prompt_tokens:,} prompt and "
-        f"{estimate.completion_tokens:,} completion tokens, {usd(estimate.cost_usd)}"
+        f"{estimate.words}, about {estimate.prompt_tokens:,} prompt and {estimate.completion_tokens:,} completion "
+        f"tokens, {usd(estimate.cost_usd)}"
     )
 
 

@@ -23,12 +23,5 @@ def forecast(teacher: Teacher, config: MineConfig, unseen: pl.DataFrame) -> Fore
     drawn = rules.draw(unseen, config.texts, config.seed)
     asked = teacher.estimate(drawn.select("id", *columns_of(drawn), weight=pl.lit(1.0)))
     queued = min(config.queue_size, len(drawn))
-    return Forecast(
-        "mine",
-        f"{asked.texts - asked.answered:,} of {count(asked.texts, 'text')} to ask ({asked.answered:,} answered), at "
-        f"most {count(queued, 'text')} for people at 4.8 minutes each",
-        asked.prompt_tokens + asked.completion_tokens,
-        asked.cost_usd,
-        asked.seconds,
-        queued * REVIEW_S,
-    )
+    reviewed = f", at most {count(queued, 'text')} for people at 4.8 minutes each"
+    return asked.as_forecast("mine", reviewed, queued * REVIEW_S)

@@ -11,11 +11,11 @@ import torch
 from understudy.model import student
 from understudy.model.calibration import odds_of
 from understudy.model.engine import Floats
-from understudy.stats.metrics import mean_average_precision
+from understudy.stats.metrics import Codes, mean_average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 
 Tokens = Sequence[Sequence[int]]
 TIMED_UPDATES, TIMED_S = 4, 4.0

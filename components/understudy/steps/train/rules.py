@@ -9,9 +9,10 @@ import polars as pl
 from understudy.errors import BadArtifact, TooFewLabels
 from understudy.model.engine import Floats, Integers, length_batches
 from understudy.progress import say
+from understudy.stats.metrics import Codes
 from understudy.steps.train.config import TrainConfig
 from understudy.task.card import Card, Slice
-from understudy.task.labels import Codes, LabelSpace
+from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice
 from understudy.text.normalise import guarded_ids
 from understudy.text.numbers import clipped, count
