@@ -11,22 +11,30 @@ from collections import Counter
 from itertools import combinations, cycle, islice
 from xml.etree import ElementTree as Xml
 
-import polars as pl
 import pytest
 import yaml
 
 from tests.html_pages import Page
-from tests.pipelines.test_three_labels import CLAIM, STORY, SUPPORT, TASK, command, read, rows_of, run, truth, write
+from tests.pipelines.test_three_labels import (
+    CLAIM,
+    NIGHT,
+    STORY,
+    SUPPORT,
+    TASK,
+    command,
+    live_through,
+    predictions,
+    read,
+    rows_of,
+    truth,
+    write,
+)
 from understudy.model.scoring import Bundle
-from understudy.review.spreadsheet import raw_cell
 from understudy.store import manifests
 from understudy.store.storage import open_store
 from understudy.task import label_sets
-from understudy.teacher.injected_errors import Errors
-from understudy.teacher.simulated import Plan, serve
 
 pytestmark = pytest.mark.timeout(600)
-NIGHT, WEEK = "2026-11-01", "2026-11-02"
 ODD = {STORY: '=experience, "own"; <b>', CLAIM: "claim | -", SUPPORT: "support 🧳 {$1}"}
 NAMES = tuple(ODD.values())
 SPLITS = {"train": 50, "validation": 50, "calibration": 100, "test": 100}
@@ -84,35 +92,12 @@ def desk(tmp_path_factory):
     """A folder with a store after a training run, a night, and a week whose sample people have answered."""
     folder = tmp_path_factory.mktemp("several-labels")
     write_task(folder)
-    plan = Plan(folder / "answers.csv", Errors(flip=0.05), card=folder / "card.yaml", has_logprobs=True)
-    with serve(plan) as teacher, pytest.MonkeyPatch.context() as patch:
-        for name, value in {"OPENAI_BASE_URL": teacher.url, "OPENAI_API_KEY": "rehearsal"}.items():
-            patch.setenv(name, value)
-        patch.setenv("UNDERSTUDY_CACHE", str(folder / "cache"))
-        files = {name: str(folder / f"{name}.csv") for name in ("texts", "labels")}
-        assert run(folder, "training", "training", **files) == 0
-        assert run(folder, "nightly", "night", texts=str(folder / "night.csv"), date=NIGHT) == 0
-        assert run(folder, "quality", "drawn", date=WEEK) == 0
-        answer_sample(folder)
-        assert run(folder, "quality", "answered", date=WEEK, answers=str(folder / "people.csv")) == 0
-        yield folder
+    live_through(folder, folder / "answers.csv", folder / "night.csv", answers_of(folder))
+    return folder
 
 
 def answers_of(folder):
     return {row["text"]: row["label"] for row in rows_of(folder / "answers.csv")}
-
-
-def answer_sample(folder):
-    """Fill in the sample's queue as people would."""
-    known, queue = answers_of(folder), folder / "runs/drawn/sample/sample/queue.csv"
-    drawn = csv.DictReader(queue.open(encoding="utf-8-sig"))
-    write(folder / "people.csv", [{"id": row["id"], "label": known[raw_cell(row["text"])]} for row in drawn])
-
-
-def predictions(desk):
-    store = open_store(str(desk / "store"))
-    keys = [key for key in store.list(f"predictions/date={NIGHT}/") if key.endswith(".parquet")]
-    return pl.concat([pl.read_parquet(store.read(key)) for key in keys])
 
 
 def test_the_texts_have_one_label_two_or_none():

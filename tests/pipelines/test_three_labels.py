@@ -109,18 +109,30 @@ def desk(tmp_path_factory):
     """A folder with a store after a training run, a night, and a week whose sample people have answered."""
     folder = tmp_path_factory.mktemp("three-labels")
     write_task(folder)
-    plan = Plan(TASK / "answers.csv", Errors(flip=0.05), card=folder / "card.yaml", has_logprobs=True)
+    live_through(folder, TASK / "answers.csv", TASK / f"nights/{NIGHT}.csv", truth())
+    return folder
+
+
+def live_through(folder, answers, night, known):
+    """Run a training, a night and a week whose sample people answer.
+
+    Args:
+        folder: with card, texts and labels; gets the store.
+        answers: file of what the rehearsal teacher answers.
+        night: file of the night's texts.
+        known: what people answer, by text.
+    """
+    plan = Plan(answers, Errors(flip=0.05), card=folder / "card.yaml", has_logprobs=True)
     with serve(plan) as teacher, pytest.MonkeyPatch.context() as patch:
         for name, value in {"OPENAI_BASE_URL": teacher.url, "OPENAI_API_KEY": "rehearsal"}.items():
             patch.setenv(name, value)
         patch.setenv("UNDERSTUDY_CACHE", str(folder / "cache"))
         files = {name: str(folder / f"{name}.csv") for name in ("texts", "labels")}
         assert run(folder, "training", "training", **files) == 0
-        assert run(folder, "nightly", "night", texts=str(TASK / f"nights/{NIGHT}.csv"), date=NIGHT) == 0
+        assert run(folder, "nightly", "night", texts=str(night), date=NIGHT) == 0
         assert run(folder, "quality", "drawn", date=WEEK) == 0
-        answer_sample(folder)
+        answer_sample(folder, known)
         assert run(folder, "quality", "answered", date=WEEK, answers=str(folder / "people.csv")) == 0
-        yield folder
 
 
 def run(folder, pipeline, name, **given):
@@ -128,9 +140,9 @@ def run(folder, pipeline, name, **given):
     return local.run(Request(pipeline=pipeline, name=name, **known, **given))
 
 
-def answer_sample(folder):
+def answer_sample(folder, known):
     """Fill in the sample's queue as people would."""
-    known, queue = truth(), folder / "runs/drawn/sample/sample/queue.csv"
+    queue = folder / "runs/drawn/sample/sample/queue.csv"
     drawn = csv.DictReader(queue.open(encoding="utf-8-sig"))
     write(folder / "people.csv", [{"id": row["id"], "label": known[raw_cell(row["text"])]} for row in drawn])
 

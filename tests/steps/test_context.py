@@ -445,25 +445,32 @@ def test_who_is_forgotten_leaves_the_contexts_of_other_texts_though_no_table_hol
     assert erasure.forget(store, ["a"], [], "2026-11-01").rows == {}
 
 
+def is_forgetting_killed(monkeypatch, store, number, day):
+    """Forget the text a, killed before the object of this number; whether there was one."""
+    begun, done = erasure.erase, itertools.count()
+
+    def killed(*given):
+        if next(done) == number:
+            raise KeyboardInterrupt
+        return begun(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "erase", killed)
+        try:
+            erasure.forget(store, ["a"], [], day)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
 def test_contexts_that_a_kill_left_go_when_the_text_is_forgotten_again(tmp_path, monkeypatch):
-    begun, number, is_killed = erasure.erase, 0, True
+    number, is_killed = 0, True
     while is_killed:
         (tmp_path / str(number)).mkdir()
-        store, done = prepare_store(str(tmp_path / str(number) / "store")), itertools.count()
+        store = prepare_store(str(tmp_path / str(number) / "store"))
         keys = put_queue(store, tmp_path)
-
-        def killed(*given, number=number, done=done):
-            if next(done) == number:
-                raise KeyboardInterrupt
-            return begun(*given)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(erasure, "erase", killed)
-            try:
-                erasure.forget(store, ["a"], [], "2026-11-01")
-                is_killed = False
-            except KeyboardInterrupt:
-                number += 1
+        is_killed = is_forgetting_killed(monkeypatch, store, number, "2026-11-01")
+        number += is_killed
         erasure.forget(store, ["a"], [], "2026-11-01")
         assert_forgotten(store, keys)
     assert number == len(keys)

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from tests.night_desk import Desk
 from tests.nights import prediction
-from tests.steps.test_context import CONTEXT, conversation, night_desk, write
+from tests.steps.test_context import CONTEXT, conversation, is_forgetting_killed, night_desk, write
 from tests.steps.test_infer import forget_after
 from tests.teachers import completion, teacher_server
 from understudy.data import turns
@@ -204,24 +203,13 @@ def test_a_segment_that_loses_contexts_alone_counts_no_row_as_forgotten(tmp_path
 
 
 def test_contexts_that_a_kill_left_go_when_the_turn_is_forgotten_again(tmp_path, monkeypatch):
-    begun, number, is_killed = erasure.erase, 0, True
+    number, is_killed = 0, True
     while is_killed:
-        desk, done = night_desk(tmp_path / str(number), CONTEXT), itertools.count()
+        desk = night_desk(tmp_path / str(number), CONTEXT)
         write(desk, TALK)
         desk.night(NIGHT, overrides="infer.texts_per_segment=2")
-
-        def killed(*given, number=number, done=done):
-            if next(done) == number:
-                raise KeyboardInterrupt
-            return begun(*given)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(erasure, "erase", killed)
-            try:
-                erasure.forget(desk.store, ["a"], [], DAY)
-                is_killed = False
-            except KeyboardInterrupt:
-                number += 1
+        is_killed = is_forgetting_killed(monkeypatch, desk.store, number, DAY)
+        number += is_killed
         erasure.forget(desk.store, ["a"], [], DAY)
         require_forgotten(desk, list("bcde"), [None, None, "Bring two | Avoid three", None], 1)
     assert number == 4  # three segments and the scores
