@@ -20,6 +20,7 @@ from understudy.errors import BadCard, BadInput, BadSetting
 from understudy.secrets.keys import redact
 from understudy.task.card import (
     LARGEST_FILE,
+    QUESTION,
     Budget,
     Card,
     Goals,
@@ -626,9 +627,14 @@ def test_the_new_card_refuses_a_name_that_no_card_may_have(name):
         new_card(name)
 
 
+def answered(card: str) -> str:
+    """Answer every question of a new card."""
+    return card.replace(QUESTION, "Whatever answers")
+
+
 @pytest.mark.parametrize("labels", [("no", "yes"), ("praise", "blame", "tip"), ('=a, "b"', "😀 # c", "yes", "1.5")])
 def test_the_new_card_takes_labels_of_ones_own(labels):
-    card = parse_card(new_card("mine", labels))
+    card = parse_card(answered(new_card("mine", labels)))
     assert card.label_names == labels
     assert card.positive_label == (labels[-1] if len(labels) == 2 else None)
     assert (card.goals.f1, card.goals.macro_f1) == ((0.75, None) if len(labels) == 2 else (None, 0.75))
@@ -642,9 +648,21 @@ def test_the_new_card_refuses_labels_that_no_card_may_have(labels, sentence):
         new_card("mine", labels)
 
 
+def test_a_question_that_nobody_answered_is_a_fault_at_its_line():
+    with pytest.raises(BadCard) as told:
+        parse_card(new_card("mine", ["no", "yes"]))
+    lines = [sentence.partition(": ")[2] for sentence in told.value.faults]
+    assert [line.partition(" (")[2].partition(")")[0] for line in lines] == [
+        "labels.0.definition",
+        "labels.1.definition",
+        "rules.0",
+    ]
+    assert all("must be answered" in line and line.endswith("Write the answer there.") for line in lines)
+
+
 def test_labels_of_a_new_card_come_from_the_command_line():
     done = CliRunner().invoke(app, ["card", "new", "--labels", 'refund, "late, or lost",other'], standalone_mode=False)
-    assert parse_card(done.output).label_names == ("refund", "late, or lost", "other")
+    assert parse_card(answered(done.output)).label_names == ("refund", "late, or lost", "other")
 
 
 def test_the_new_card_explains_every_key():

@@ -43,6 +43,7 @@ from understudy.text.numbers import without_middle
 CARD_FILE = "card.yaml"
 LARGEST_FILE = 4 * plain_yaml.LONGEST  # bytes: a character has at most four
 NO_CARD = "Mend the path, or start a card with `understudy card new`."
+QUESTION = "TODO:"  # begins what a new card asks its user
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -335,7 +336,13 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
     if root is None or not isinstance(content, dict):
         kind = "nothing" if content is None else type(content).__name__
         raise BadCard(f"{where}:1: A card must be a mapping of settings, got {kind}. Start from `understudy card new`.")
-    checks = (_model_faults(content), _section_faults(content), _contradictions(content), _passwords(root))
+    checks = (
+        _model_faults(content),
+        _section_faults(content),
+        _contradictions(content),
+        _passwords(root),
+        _questions(content),
+    )
     faults = [*twice, *(fault for check in checks for fault in check)]
     if faults:
         keys: Keys = {}
@@ -417,6 +424,16 @@ def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
         yield from (((*path, key), f"A key must stand once, got '{key}' twice.") for key in twice)
         waiting += [(value, (*path, str(key.value))) for key, value in pairs]
         waiting += [(item, (*path, index)) for index, item in enumerate([] if pairs else node.value)]
+
+
+def _questions(content: Any, path: tuple[str | int, ...] = ()) -> Iterator[Fault]:
+    """Find what a new card asks and nobody has answered: it would go into the teacher's prompt."""
+    if isinstance(content, str) and content.startswith(QUESTION):
+        asked = f"'{content.removeprefix(QUESTION).strip()}' ({'.'.join(map(str, path))})"
+        yield path, f"A question of a new card must be answered, got {asked}. Write the answer there."
+    items = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield from _questions(value, (*path, key))
 
 
 def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:

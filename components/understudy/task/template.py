@@ -2,14 +2,37 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import yaml
 
 from understudy.errors import BadSetting
-from understudy.task.card import FEWEST_LABELS, parse_card
+from understudy.task.card import FEWEST_LABELS, QUESTION, parse_card
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NUMBERED = re.compile(r"\d+|true|false", re.IGNORECASE)  # labels that say nothing to who does not know the file
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is known of a task before anybody has thought about it, such as from a file.
+
+    Attributes:
+        labels: what the files call them, in the order of the card.
+        positive: the one that is looked for; None for the last of two, and none of more.
+        is_many: whether a text may have several.
+        columns: by our names, what the files call our columns, where it is another name.
+        language: of the texts; None where it is not known.
+        seen: sentences that stand at the card's head.
+    """
+
+    labels: Sequence[str] = ()
+    positive: str | None = None
+    is_many: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    seen: Sequence[str] = ()
 
 
 def new_card(name: str, labels: Sequence[str] = ()) -> str:
@@ -23,29 +46,51 @@ def new_card(name: str, labels: Sequence[str] = ()) -> str:
         BadSetting: the name has other signs than a-z, 0-9 and -, begins or ends with -, or is too long.
         BadCard: the labels cannot be those of a card.
     """
+    card = _named(name)
+    return drafted_card(name, Draft(labels)) if labels else card
+
+
+def drafted_card(name: str, draft: Draft) -> str:
+    """Return a card that holds what is known of a task; each of the rest is a question, and no command takes it so.
+
+    Raises:
+        BadSetting: the name has other signs than a-z, 0-9 and -, begins or ends with -, or is too long.
+        BadCard: the labels cannot be those of a card.
+    """
+    card = _with_task(_named(name), draft)
+    parse_card(card.replace(QUESTION, "Question:"), "--labels")
+    for what, block in (
+        ("columns", _columns(draft)),
+        ("language", draft.language and f"  language: {draft.language}\n"),
+    ):
+        card = _with_commented(card, what, block) if block else card
+    seen = "".join(f"# {line}\n" for line in draft.seen)
+    return f"{seen}#\n{card}" if seen else card
+
+
+def _named(name: str) -> str:
     if not NAME.fullmatch(name):
         raise BadSetting(f"A name must be 1 to 63 of a-z, 0-9 and -, with no - at its ends, got '{name}' (--name).")
     is_plain = yaml.safe_load(name) == name  # 2024 and null are names too, but YAML reads something else in them
-    card = TEMPLATE.replace("<name>", name if is_plain else f'"{name}"')
-    if not labels:
-        return card
-    card = _with_labels(card, list(labels))
-    parse_card(card, "--labels")
-    return card
+    return TEMPLATE.replace("<name>", name if is_plain else f'"{name}"')
 
 
-def _with_labels(card: str, labels: list[str]) -> str:
-    """Put labels in the place of the example's, and take out what was said of these."""
-    names = [json.dumps(label, ensure_ascii=False) for label in labels]
-    kinds = "".join(
-        f"  - name: {name}\n    definition: Write here which texts are meant.\n    examples: []\n" for name in names
-    )
-    is_pair = len(labels) == FEWEST_LABELS
+def _with_task(card: str, draft: Draft) -> str:
+    """Put labels and questions in the place of the example's, and take out what was said of these."""
+    names = [_label_name(label) for label in draft.labels] or [
+        f"{QUESTION} what is the {place} label called?" for place in ("first", "second")
+    ]
+    is_pair = len(names) == FEWEST_LABELS and not draft.is_many
+    looked_for = names[-1] if draft.positive is None else _label_name(draft.positive)
+    written = map(_label, names, draft.labels or names)
     changes = {
-        "labels": f"labels:\n{kinds}",
-        "positive_label": f"positive_label: {names[-1] if is_pair else 'null'}\n",
-        "question": "question: Which of these is this sentence?  # what is asked about each text\n",
-        "rules": "rules:\n  - Write here how a careful stranger decides the hard cases, one on a line.\n",
+        "labels": f"labels:\n{''.join(written)}",
+        "labels_per_text": f"labels_per_text: {'many' if draft.is_many else 'one'}\n",
+        "positive_label": f"positive_label: {_quoted(looked_for) if is_pair else 'null'}\n",
+        "unit": "unit: text  # (default) what one text is, in the teacher's prompt and on pages\n",
+        "question": f"question: {'Which of these apply to' if draft.is_many else 'Which of these is'} this text?"
+        "  # what is asked about each text\n",
+        "rules": f'rules:\n  - "{QUESTION} how does a careful stranger decide the hard cases? One rule on a line."\n',
         "weak_rules": "weak_rules: []\n",
         "slices": "slices: []\n",
     }
@@ -54,6 +99,36 @@ def _with_labels(card: str, labels: list[str]) -> str:
     if not is_pair:
         card = card.replace("  f1: 0.75 ", "  f1: null ").replace("  macro_f1: null ", "  macro_f1: 0.75 ")
     return card
+
+
+def _label_name(label: str) -> str:
+    """Return what a label is to be called: a question where the files only number it: that tells a teacher nothing."""
+    return f"{QUESTION} what do your files mean by {label}?" if NUMBERED.fullmatch(label) else label
+
+
+def _label(name: str, own: str) -> str:
+    aliases = f"    aliases: [{_quoted(own)}]\n" if name != own else ""
+    asked = _quoted(
+        f"{QUESTION} which texts are meant by {own}?" if own == name else f"{QUESTION} which texts are meant?"
+    )
+    return f"  - name: {_quoted(name)}\n    definition: {asked}\n    examples: []\n{aliases}"
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
+def _columns(draft: Draft) -> str:
+    lines = [f"  {name}: {_quoted(own)}\n" for name, own in draft.columns.items()]
+    return "".join(["columns:  # what your files call them\n", *lines]) if lines else ""
+
+
+def _with_commented(card: str, what: str, block: str) -> str:
+    """Put a block in the place of the template's section that is a comment, or of its line."""
+    lines = card.splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if re.match(rf"(# |  ){what}:", line))
+    last = next(number for number in range(first + 1, len(lines)) if not lines[number].startswith("#   "))
+    return "".join([*lines[:first], block, *lines[last:]])
 
 
 def _with_block(card: str, key: str, block: str) -> str:
