@@ -508,6 +508,42 @@ def test_an_author_who_fills_every_split_gets_just_that(desk):
     assert desk.split_of() == {f"r{i}": SPLITS[i % 4] for i in range(60)}
 
 
+@pytest.mark.parametrize(
+    ("asked", "shared"),
+    [
+        (("train", "train", "train", "dev", "test"), {"calibration"}),
+        (("train", "train", "test"), {"calibration", "validation"}),
+        (("train",), {"calibration", "validation", "test"}),
+        (("dev", "dev", "test"), {"calibration", "train"}),
+    ],
+)
+def test_a_split_that_no_row_asks_for_is_taken_out_of_train_and_never_out_of_test(desk, asked, shared):
+    desk.texts([(f"r{i}", sentence(i)) for i in range(120)])
+    of = {f"r{i}": asked[i % len(asked)] for i in range(120)}
+    desk.labels([(f"r{i}", "tip" if i // 5 % 3 == 0 else "other", of[f"r{i}"]) for i in range(120)], "id,label,split")
+    result = desk.run()
+    split = desk.split_of()
+    assert set(split) == set(of)
+    assert {split[name] for name in of if of[name] == "test"} <= {"test"}
+    giver = "train" if "train" in asked else "dev"
+    assert {split[name] for name in of if of[name] == giver} == {*shared, "validation" if giver == "dev" else "train"}
+    assert "the split column leaves" in result.headline
+    assert all(name in result.headline for name in shared - {"train"})
+    again = desk.run()
+    assert desk.split_of() == split
+    assert again.metrics["faults"] == 0
+
+
+def test_a_group_shared_out_of_train_that_the_author_calls_test_later_is_a_fault(desk):
+    kind = {f"r{i}": "tip" if i % 3 == 0 else "other" for i in range(60)}
+    desk.labels([(name, label, "train") for name, label in kind.items()], "id,label,split")
+    desk.run()
+    moved = next(name for name, split in desk.split_of().items() if split == "calibration")
+    desk.labels([(name, label, "test" if name == moved else "train") for name, label in kind.items()], "id,label,split")
+    desk.run()
+    assert desk.refused()["split_moved"] == [moved]
+
+
 def test_rows_that_would_straddle_are_refused_in_the_less_guarded_split_on_every_run(desk):
     desk.texts([(f"r{i}", f"g{i // 2}", sentence(i)) for i in range(60)], "id,group,text")
     asked = {0: "test", 1: "train", 2: "test"}

@@ -25,7 +25,7 @@ from understudy.task.settings import Overrides
 from understudy.teacher.labeller import open_teacher
 from understudy.text.seen import seen_of
 
-READ_BY_INGEST = (layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
+READ_BY_INGEST = (layout.CARDS, layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
 OUTPUTS = ("snapshot", "pool", "gold", "test", "refused")
 
 

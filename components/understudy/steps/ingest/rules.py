@@ -85,7 +85,8 @@ def divide(
     is_sought = card.positive_label is not None
     assigned = assign(vote_rules.groups(votes, order, space), stored, config, is_first_apart=is_sought)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
-    placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)))
+    shared = [name for name, item in {**stored, **assigned}.items() if item.by == "shared"]
+    placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)), shared)
     guarded = vote_rules.guarded(placed.kept)
     decided = vote_rules.decided(guarded.kept, space)
     gold = texts.join(decided.kept, on="id").sort("order")

@@ -4,8 +4,9 @@ The store keeps the assignments as numbered segments, each put once: of two runs
 and the other reads it and divides again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from typing_extensions import TypedDict
@@ -15,7 +16,9 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tables import Split
+from understudy.text.numbers import count, listed
 
+By = Literal["author", "queue", "hash", "shared"]
 LAST = 1_000_000  # place of groups that hold no label of people's
 MOST_GUARDED_FIRST: tuple[Split, ...] = ("test", "calibration", "validation", "train")
 
@@ -51,15 +54,15 @@ class Line(TypedDict):
 
     group: str
     split: Split
-    by: Literal["author", "queue", "hash"]
+    by: By
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A group's split, and whether its author, a review queue or the hash decided it."""
+    """A group's split, and what decided it: its author, a queue, the hash, or the hash within an author's split."""
 
     split: Split
-    by: Literal["author", "queue", "hash"]
+    by: By
 
 
 def most_guarded(splits: Iterable[Split]) -> Split:
@@ -107,7 +110,8 @@ def assign(
     """
     known = {group.name: group for group in groups}
     new = [known[name] for name in sorted(known.keys() - stored.keys())]
-    decided = {group.name: Assignment(group.asked, "author") for group in new if group.asked}
+    divided = shared_split(new, stored)
+    decided = {group.name: Assignment(group.asked, "author") for group in new if group.asked not in {None, divided}}
     decided |= {group.name: Assignment("train", "queue") for group in new if group.is_mined and not group.asked}
     authors = [item.split for item in [*stored.values(), *decided.values()] if item.by == "author"]
     wanted = shares(config, authors)
@@ -119,7 +123,41 @@ def assign(
         found, left = _shared_out(open_groups, wanted, before, over)
         decided |= found
         over = {} if place == 0 and is_first_apart else left
-    return decided
+    shared = {group.name for group in new if group.asked and group.asked == divided}
+    return {name: replace(item, by="shared") if name in shared else item for name, item in decided.items()}
+
+
+def shared_split(new: Sequence[Group], stored: Mapping[str, Assignment]) -> Split | None:
+    """Return the author's split from which those are filled that stand in no row: of train, test and dev, train.
+
+    None where the author fills all of them, or leaves rows blank, which then fill the rest. The test split is never it.
+
+    >>> shared_split([Group("a", asked="train"), Group("b", asked="test"), Group("c", asked="validation")], {})
+    'train'
+    >>> shared_split([Group("a", asked="train"), Group("b", asked="test"), Group("c")], {})
+    """
+    filled = {*(group.asked for group in new), *(item.split for item in stored.values())}
+    asked = {group.asked for group in new}
+    if None in asked or filled >= {"test", "calibration", "validation"}:
+        return None
+    givers: tuple[Split, ...] = ("train", "validation")
+    return next((split for split in givers if split in asked), None)
+
+
+def told_shared(assigned: Mapping[str, Assignment]) -> str:
+    """Say which splits were taken out of one that the author fills; "" where none was.
+
+    >>> told_shared({"a": Assignment("calibration", "shared"), "b": Assignment("train", "shared")})
+    'the split column leaves calibration empty: 1 of the 2 groups that it has for training is there'
+    """
+    counts = Counter(item.split for item in assigned.values() if item.by == "shared")
+    rest = {split: number for split, number in counts.items() if split != "train"}
+    if not rest:
+        return ""
+    taken = sum(rest.values())
+    names = listed([split for split in reversed(MOST_GUARDED_FIRST) if split in rest])
+    groups = f"{taken:,} of the {count(counts.total(), 'group')} that it has for training"
+    return f"the split column leaves {names} empty: {groups} {'is' if taken == 1 else 'are'} there"
 
 
 def _kinds(groups: Iterable[Group], *, is_first_apart: bool) -> list[list[Group]]:

@@ -124,6 +124,8 @@ def run(
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
+    if shared := splits.told_shared(division.assigned):
+        more.append(shared)
     said = "; ".join([said, *more])
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 

@@ -116,12 +116,17 @@ def groups(votes: pl.DataFrame, order: Sequence[str], space: LabelSpace) -> list
     ]
 
 
-def in_their_split(votes: pl.DataFrame) -> Sorted:
+def in_their_split(votes: pl.DataFrame, shared: Sequence[str] = ()) -> Sorted:
     """Refuse votes that ask for another split than their group (`in_split`) is in.
+
+    Groups that are `shared` out of their author's train or validation split, to fill one that the author has not, are
+    where they shall be; that such a row asks for test is a fault like any other.
 
     When a file asks for several splits for one group, the most guarded one holds and the other rows straddle. When the
     group was in another split since an earlier run, the row asks for a move, which is a fault.
     """
+    is_shared = pl.col("group").is_in(shared) & pl.col("split").is_in(["train", "validation"])
+    votes = votes.with_columns(split=pl.when(is_shared).then(pl.col("in_split")).otherwise("split"))
     asked = _rank("split").min().over("group")
     votes = votes.with_columns(straddles=asked == _rank("in_split"))
     is_misplaced = (pl.col("split") != pl.col("in_split")).fill_null(value=False)
