@@ -18,6 +18,7 @@ from understudy.task.steps import STEPS
 
 COMMANDS = (
     "card",
+    "read",
     "run",
     "submit",
     "rerun",

@@ -6,11 +6,12 @@ from understudy.store.s3 import S3Store
 from understudy.task.card import CARD_FILE, NO_CARD, Card, parse_card, read_text, require_size
 
 
-def read(address: str) -> tuple[Card, str]:
+def read(address: str, *, is_draft: bool = False) -> tuple[Card, str]:
     """Read a card and its text.
 
     Args:
         address: a file, a snapshot folder, or the s3:// address of one; a path may be written as file:///path.
+        is_draft: questions of a new card may stand unanswered.
 
     Raises:
         BadCard: it is missing or unreadable, or has faults.
@@ -19,13 +20,18 @@ def read(address: str) -> tuple[Card, str]:
     """
     place = parse_address(address, "--card")
     if place.path is None:
-        return parse(*_on_s3(place, address))
+        return parse(*_on_s3(place, address), is_draft=is_draft)
     text, where = read_text(place.path)
-    return parse_card(text, where), text
+    return parse_card(text, where, is_draft=is_draft), text
 
 
-def parse(data: bytes, where: str) -> tuple[Card, str]:
+def parse(data: bytes, where: str, *, is_draft: bool = False) -> tuple[Card, str]:
     """Read a card from the bytes of an object, and return its text too.
+
+    Args:
+        data: of the object.
+        where: named in the messages.
+        is_draft: questions of a new card may stand unanswered.
 
     Raises:
         BadCard: it is too large, no UTF-8, or has faults.
@@ -35,7 +41,7 @@ def parse(data: bytes, where: str) -> tuple[Card, str]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise BadCard(f"A card must be a readable UTF-8 file, got {error} ({where}). {NO_CARD}") from error
-    return parse_card(text, where), text
+    return parse_card(text, where, is_draft=is_draft), text
 
 
 def _on_s3(place: Address, address: str) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from understudy.errors import BadData
 from understudy.task import label_sets
 from understudy.task.card import FEWEST_LABELS, MOST_LABELS
 from understudy.text import duplicates
-from understudy.text.language import language_of
+from understudy.text.language import WITHOUT_BLANKS, language_of
 from understudy.text.normalise import content_hash, word_counts
 from understudy.text.numbers import clipped, count, few
 from understudy.text.signs import folded
@@ -138,7 +138,7 @@ def _roles(table: pl.DataFrame, called: Mapping[str, str], address: str) -> dict
             "Mend the name."
         )
     found = {name: Found(column, "as you said") for name, column in called.items()}
-    fits: dict[str, Callable[[pl.Series], bool]] = {"text": _is_text, "label": _is_label, "id": _is_id}
+    fits: dict[str, Callable[[pl.Series], bool]] = {"text": _has_words, "label": _is_label, "id": _is_id}
     for name, usual in ((name, words.split()) for name, words in NAMES.items()):
         free = [column for column in table.columns if column not in {one.own for one in found.values()}]
         free = [column for column in free if table[column].null_count() < len(table)]
@@ -174,11 +174,16 @@ def _length(column: pl.Series) -> float:
     return float(column.drop_nulls().str.len_chars().mean() or 0)  # type: ignore[arg-type]  # of strings: a float
 
 
+def _has_words(column: pl.Series) -> bool:
+    """Whether a column holds words, or signs of a language that parts none."""
+    values = column.drop_nulls()
+    is_parted = len(values) > 0 and float(word_counts(values).mean()) >= FEWEST_WORDS
+    return is_parted or language_of(values.to_list()) in WITHOUT_BLANKS
+
+
 def _is_text(column: pl.Series) -> bool:
     """Whether a column reads like texts: words, hardly ever the same ones."""
-    values = column.drop_nulls()
-    words = float(word_counts(values).mean()) if len(values) else 0.0
-    return words >= FEWEST_WORDS and values.n_unique() > len(values) / 2
+    return _has_words(column) and column.n_unique() > len(column) / 2
 
 
 def _is_label(column: pl.Series) -> bool:

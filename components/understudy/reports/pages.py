@@ -19,6 +19,7 @@ P = ParamSpec("P")
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 MARKDOWN_SIGNS = re.compile(r"([\\`*<&|\[])")
 FILTERS: dict[str, Callable[..., str]] = {
+    "clip": numbers.clip,
     "count": numbers.count,
     "figure": numbers.figure,
     "figure_interval": numbers.figure_interval,

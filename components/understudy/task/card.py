@@ -317,12 +317,13 @@ class Card(Sections):
         return self.teacher.model_extra or {} if name == "teacher" else getattr(self, name, {})
 
 
-def parse_card(text: str, where: str = CARD_FILE) -> Card:
+def parse_card(text: str, where: str = CARD_FILE, *, is_draft: bool = False) -> Card:
     """Read a card, reporting every fault at once with its line.
 
     Args:
         text: the YAML.
         where: named in the messages, usually the file.
+        is_draft: questions of a new card may stand unanswered.
 
     Raises:
         BadCard: with one sentence a fault, "<where>:<line>: <what, rule, value>".
@@ -336,13 +337,8 @@ def parse_card(text: str, where: str = CARD_FILE) -> Card:
     if root is None or not isinstance(content, dict):
         kind = "nothing" if content is None else type(content).__name__
         raise BadCard(f"{where}:1: A card must be a mapping of settings, got {kind}. Start from `understudy card new`.")
-    checks = (
-        _model_faults(content),
-        _section_faults(content),
-        _contradictions(content),
-        _passwords(root),
-        _questions(content),
-    )
+    asked = () if is_draft else _questions(content)
+    checks = (_model_faults(content), _section_faults(content), _contradictions(content), _passwords(root), asked)
     faults = [*twice, *(fault for check in checks for fault in check)]
     if faults:
         keys: Keys = {}

@@ -58,7 +58,7 @@ def drafted_card(name: str, draft: Draft) -> str:
         BadCard: the labels cannot be those of a card.
     """
     card = _with_task(_named(name), draft)
-    parse_card(card.replace(QUESTION, "Question:"), "--labels")
+    parse_card(card, "--labels", is_draft=True)
     for what, block in (
         ("columns", _columns(draft)),
         ("language", draft.language and f"  language: {draft.language}\n"),

@@ -22,6 +22,7 @@ SCRIPTS = {
     "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh", "GREEK": "el", "HEBREW": "he", "THAI": "th",
     "DEVANAGARI": "hi", "ARABIC": "ar", "CYRILLIC": "ru",
 }  # fmt: skip
+WITHOUT_BLANKS = frozenset({"zh", "ja", "th"})  # languages that part no words
 LEAST_SHARE = 0.1  # of all words that must be small words of a language: prose has 0.3 to 0.5, labels and codes none
 SIGNS_LOOKED_AT = 200_000
 KNOWN = {language: frozenset(words.split()) for language, words in WORDS.items()}
