@@ -81,7 +81,8 @@ def read(texts: Sequence[str], rules: Sequence[WeakRule], language: str | None) 
         rules: weak rules of a draft card; none do.
         language: of the texts, where it is known.
     """
-    by: dict[str, Any] = {"stop_words": sorted(KNOWN.get(language or "", ())) or None}
+    small = "english" if language == "en" else sorted(KNOWN.get(language or "", ())) or None
+    by: dict[str, Any] = {"stop_words": small}
     if language in WITHOUT_BLANKS:
         by = {"analyzer": "char_wb", "ngram_range": (1, 3)}
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS, **by)
