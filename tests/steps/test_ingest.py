@@ -569,6 +569,13 @@ def test_an_author_cannot_move_a_group_that_an_earlier_run_assigned(desk):
         desk.run()
 
 
+def test_a_row_that_nobody_has_labelled_yet_is_counted_and_no_fault(desk):
+    desk.labels([(f"r{i}", ("tip" if i % 3 == 0 else "other") if i < 45 else "") for i in range(60)])
+    result = desk.run()
+    assert desk.refused() == {"empty_label": [f"r{i}" for i in range(45, 60)]}
+    assert (result.metrics["labels"], result.metrics["faults"]) == (45, 0)
+
+
 def test_an_unknown_split_is_refused(desk):
     rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", "exam" if i == 1 else "") for i in range(60)]
     desk.labels(rows, "id,label,split")

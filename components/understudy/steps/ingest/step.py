@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.text.context import TURN_HASHES
 
+NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
 RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context", TURN_HASHES)
 
 
@@ -190,6 +191,7 @@ def _read(given: Given) -> Read:
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
     table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text"])
+    turned_away = [replace(row, is_fault=row.is_fault and row.reason != NO_LABEL) for row in turned_away]
     table, misplaced = _beside_their_text(table, texts.kept)
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
