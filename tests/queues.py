@@ -13,5 +13,6 @@ def contested(rows: Mapping[str, Sequence[str]]) -> pl.DataFrame:
         "teacher_probability": 0.2,
         "teacher_label": "other",
         "disagreement": 0.7,
+        "guideline": "g0123456789ab",
     }
     return pl.DataFrame(rows).with_columns(pl.lit(value).alias(name) for name, value in said.items())

@@ -2,8 +2,10 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
+import polars as pl
 import pytest
 
 from tests.evaluations import measured
@@ -11,6 +13,7 @@ from tests.html_pages import Page
 from understudy.reports import evaluation as report
 from understudy.steps.evaluate import assemble
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.task.guideline import Guideline
 
 KINDS = [
     (18, True, 0.9, True),
@@ -34,6 +37,16 @@ def found():
 @pytest.fixture(scope="module")
 def page(found):
     return Page(report.page(found))
+
+
+def test_labels_by_an_older_guideline_are_counted_beside_the_texts():
+    laid_out = measured(KINDS, config=EvaluateConfig(samples=100))
+    now = Guideline.of(laid_out.card).hash
+    of_rows = pl.Series("guideline", ["gold"] * 3 + [None] + [now] * 145)
+    older = replace(laid_out, test=replace(laid_out.test, table=laid_out.test.table.with_columns(of_rows)))
+    said = "4 of these labels were not given by the card's guideline."
+    assert said in Page(report.page(assemble.evaluation(older))).text
+    assert "guideline" not in Page(report.page(assemble.evaluation(laid_out))).text
 
 
 def test_the_page_needs_no_other_file_no_network_and_no_script(found, page):

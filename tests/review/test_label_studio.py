@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from tests.queues import contested
-from understudy.errors import BadData
+from understudy.errors import BadData, StorageError
 from understudy.review import label_studio, labels, samples
 from understudy.review.queues import label_studio_tasks, queue_csv
 from understudy.task.labels import LabelSpace
@@ -134,10 +134,30 @@ def test_answers_to_a_sample_are_held_against_its_texts(tmp_path, store):
     row = dict.fromkeys(samples.SAMPLE) | {"id": "1", "text": "Ask for a room"}
     sample = pl.DataFrame([row], schema=samples.SAMPLE)
     store.put_if_absent("samples/2026-11-01/sample.parquet", samples.as_parquet(sample))
-    store.put_if_absent("samples/2026-11-01/sample.json", b"{}")
+    store.put_if_absent("samples/2026-11-01/sample.json", b'{"drawn": 1, "taught": 0}')
     (tmp_path / "answers.csv").write_text("id,text,label\n1,Another text,tip\n")
     with pytest.raises(BadData, match="other_text 1"):
         labels.read_answers(str(tmp_path / "answers.csv"), TIP, samples.asked(store, "2026-11-01"), 0.05)
+
+
+def test_the_guideline_of_a_task_comes_back_with_its_answer(known, tmp_path, queue):
+    tasks = annotated(queue)
+    tasks[0]["data"]["guideline"] = "g" * 5_000  # somebody's own field, too long for a name: it costs no answer
+    assert add(known, tmp_path, tasks).labels == 19
+    kept = labels.read_all(known, CARD).filter(pl.col("id") != tasks[0]["data"]["id"])
+    assert set(kept["guideline"]) == {"g0123456789ab"}
+
+
+def test_an_answer_to_a_sample_is_by_the_guideline_of_its_day(tmp_path, store):
+    row = dict.fromkeys(samples.SAMPLE) | {"id": "1", "text": "Ask for a room"}
+    store.put_if_absent("samples/2026-11-01/sample.parquet", samples.as_parquet(pl.DataFrame([row], samples.SAMPLE)))
+    store.put_if_absent("samples/2026-11-01/sample.json", b'{"drawn": 1, "taught": 0, "guideline": "g1"}')
+    (tmp_path / "answers.csv").write_text("id,label\n1,tip\n2,tip\n")
+    given = labels.read_answers(str(tmp_path / "answers.csv"), TIP, samples.asked(store, "2026-11-01"), 0.05)
+    assert given.votes.select("id", "guideline").rows() == [("1", "g1"), ("2", None)]
+    key = samples.put_answers(store, "2026-11-01", given.votes)
+    assert [json.loads(line)["guideline"] for line in store.read(key).splitlines()] == ["g1", None]
+    assert samples.put_answers(store, "2026-11-01", given.votes) is None
 
 
 @pytest.mark.parametrize(
@@ -240,6 +260,6 @@ def test_a_damaged_queue_is_one_sentence_or_read(store, card_text, tmp_path, dat
     store.put_if_absent(f"queues/{CARD}/one/{name}", data)
     try:
         add(store, tmp_path, "id,label\n1,tip\n", "a.csv")
-    except labels.StorageError as error:
+    except StorageError as error:
         assert str(error).startswith("A queue must have ids, got ")
         assert str(error).count("\n") == 0

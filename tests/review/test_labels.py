@@ -33,9 +33,10 @@ def answers(folder, *lines, header="id,label", name="answers.csv"):
 
 
 def votes(*rows) -> pl.DataFrame:
-    """Rows of (id, label, annotator, origin, segment)."""
-    columns = ("id", "label", "annotator", "origin", "segment")
-    return pl.DataFrame(rows, schema=dict(zip(columns, [pl.String] * 4 + [pl.Int64], strict=True)), orient="row")
+    """Rows of (id, label, annotator, origin, segment), and the guideline where they have one."""
+    columns = {**dict.fromkeys(("id", "label", "annotator", "origin"), pl.String), "segment": pl.Int64}
+    rows = [(*row, *[None] * (len(columns) + 1 - len(row))) for row in rows]
+    return pl.DataFrame(rows, schema={**columns, "guideline": pl.String}, orient="row")
 
 
 def held(store) -> list[tuple]:
@@ -46,19 +47,19 @@ def test_answers_are_kept_in_order_and_read_back(known, tmp_path):
     done = labels.add(known, answers(tmp_path, "r2,tip,ann", "r1,other,", header="id,label,annotator"))
     assert (done.card_name, done.labels, done.skipped, done.refusals) == ("hotel-tips", 2, 0, [])
     assert held(known) == [("r2", "tip", "ann", "queue"), ("r1", "other", None, "queue")]
-    assert known.list("labels/") == [done.key]
-    assert done.key.startswith("labels/hotel-tips/000001-")
+    assert known.list("labels/") == done.keys
+    assert done.keys[0].startswith("labels/hotel-tips/000001-")
 
 
 def test_the_same_answers_twice_add_nothing(known, tmp_path):
-    assert labels.add(known, answers(tmp_path, "r1,tip")).key
-    assert labels.add(known, answers(tmp_path, "r1,tip", name="copy.csv")).key is None
+    assert labels.add(known, answers(tmp_path, "r1,tip")).keys
+    assert labels.add(known, answers(tmp_path, "r1,tip", name="copy.csv")).keys == []
     assert len(known.list("labels/")) == 1
 
 
 def test_going_back_to_an_earlier_answer_counts_as_new(known, tmp_path):
     for label in ("tip", "other", "tip"):
-        assert labels.add(known, answers(tmp_path, f"r1,{label}")).key
+        assert labels.add(known, answers(tmp_path, f"r1,{label}")).keys
     counting = labels.current(labels.read_all(known, "hotel-tips"))
     assert counting["label"].to_list() == ["tip"]
 
@@ -190,7 +191,7 @@ def test_the_card_is_found_by_name_or_by_being_the_only_one(known, tmp_path, mak
     known.put_if_absent("cards/forum/abc.yaml", make_card(name="forum").encode())
     with pytest.raises(BadInput, match=r"one that the store holds, got none \(--card, .*: forum, hotel-tips\)"):
         labels.add(known, path)
-    assert labels.add(known, path, "forum").key.startswith("labels/forum/")
+    assert labels.add(known, path, "forum").keys[0].startswith("labels/forum/")
     with pytest.raises(BadInput, match="got 'forums'"):
         labels.add(known, path, "forums")
 
@@ -200,14 +201,19 @@ def test_a_store_without_a_card_is_refused(store, tmp_path):
         labels.add(store, answers(tmp_path, "r1,tip"))
 
 
-def test_versions_of_a_card_must_agree_on_the_labels(known, tmp_path, make_card):
-    path = answers(tmp_path, "r1,tip")
-    known.put_if_absent("cards/hotel-tips/def.yaml", make_card(prior=0.1).encode())
-    labels.add(known, path)
+def test_the_labels_of_all_versions_of_a_card_may_be_given(known, tmp_path, make_card):
     renamed = make_card().replace("tip\n", "hint\n")
     known.put_if_absent("cards/hotel-tips/ghi.yaml", renamed.encode())
-    with pytest.raises(BadInput, match="must have the same labels, got other/hint and other/tip"):
-        labels.add(known, path)
+    assert labels.add(known, answers(tmp_path, "r1,tip", "r2,hint", "r3,other")).labels == 3
+    with pytest.raises(BadData, match="'hints' is none of other, hint, tip"):
+        labels.add(known, answers(tmp_path, "r1,hints"))
+
+
+def test_versions_of_a_card_must_be_of_one_kind(known, tmp_path, make_card):
+    many = make_card(labels_per_text="many", positive_label=None)
+    known.put_if_absent("cards/hotel-tips/ghi.yaml", many.encode())
+    with pytest.raises(BadInput, match=r"the same kind, got other/tip and other/tip \(labels_per_text: many"):
+        labels.add(known, answers(tmp_path, "r1,tip"))
 
 
 def test_of_a_labels_file_the_newest_that_names_a_text_counts():
@@ -217,7 +223,10 @@ def test_of_a_labels_file_the_newest_that_names_a_text_counts():
         ("b", "tip", None, "labels", 0),
         ("a", "other", None, "labels", 1),
     )
-    assert labels.current(table).rows() == [("b", "tip", None, "labels", 0), ("a", "other", None, "labels", 1)]
+    assert labels.current(table).drop("guideline").rows() == [
+        ("b", "tip", None, "labels", 0),
+        ("a", "other", None, "labels", 1),
+    ]
 
 
 def test_of_queue_answers_each_persons_newest_counts():
@@ -227,7 +236,7 @@ def test_of_queue_answers_each_persons_newest_counts():
         ("a", "other", "bob", "queue", 1),
         ("a", "other", None, "queue", 2),
     )
-    assert labels.current(table).rows() == [
+    assert labels.current(table).drop("guideline").rows() == [
         ("a", "tip", "ann", "queue", 0),
         ("a", "other", "bob", "queue", 1),
         ("a", "other", None, "queue", 2),

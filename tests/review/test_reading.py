@@ -60,7 +60,7 @@ def test_neighbours_are_alike_and_no_copies():
     for pair in reading.read(reading.draw(texts + words), (), "en")["pairs"]:
         assert pair["first"] != pair["second"]
         assert {pair["first"].strip("!"), pair["second"].strip("!")} != {"Our soup came cold"}
-        assert pair["likeness"] > 0
+        assert pair["similarity"] > 0
 
 
 def test_rules_say_what_they_catch_and_where_they_contradict_one_another():

@@ -12,7 +12,8 @@ from understudy.steps.audit import agreement, rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.train.rules import matrix_elsewhere, teacher_targets
 from understudy.store import tables
-from understudy.task.card import parse_card
+from understudy.task.card import load_card, parse_card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.teacher.answers import own_probability
 
@@ -182,11 +183,12 @@ def test_the_record_has_a_matrix_a_label_and_the_page_shows_it(folders):
 def test_the_queue_holds_texts_of_the_biased_slice_without_the_label_that_is_missed_there(folders):
     run_audit(folders)
     queue = tables.read(folders / "audit", tables.AuditQueue)
+    guideline = Guideline.of(load_card(folders / "snapshot")).hash
     assert sorted(queue["id"]) == [f"p{row:02}" for row in range(0, 40, 2)]
     assert queue["id"][0] == "p08"  # of which the teacher doubted it most
     assert queue.row(0, named=True) | {"text": ""} == {
         "id": "p08", "group": "p08", "text": "", "slice": "avoid", "direction": "under-labels", "label": "tip",
-        "teacher_label": '["praise"]', "teacher_probability": 0.9,
+        "teacher_label": '["praise"]', "teacher_probability": 0.9, "guideline": guideline,
     }  # fmt: skip
 
 

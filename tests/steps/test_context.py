@@ -381,6 +381,7 @@ QUEUE = pl.DataFrame(
         "teacher_label": "other",
         "teacher_probability": 0.5,
         "disagreement": 0.5,
+        "guideline": "g0123456789ab",
     }
 )
 

@@ -270,7 +270,7 @@ def test_people_and_the_teacher_are_shown_the_turns_before_a_text_of_the_sample(
     assert dict(table.select("id", "turn_hashes").iter_rows())["d"] == hashes_of("bc")
     assert table["teacher_label"].to_list() == ["tip"] * 5
     sheet = rows_of(files["queue.csv"])
-    assert list(sheet[0]) == ["id", "group", "context", "text", "label"]
+    assert list(sheet[0]) == ["id", "group", "context", "text", "guideline", "label"]
     assert {row["id"]: row["context"] or None for row in sheet} == contexts
     tasks = [task["data"] for task in json.loads(files["label-studio.json"])]
     assert {task["id"]: task["context"] or None for task in tasks} == contexts

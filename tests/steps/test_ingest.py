@@ -315,11 +315,11 @@ def test_labels_that_files_call_1_and_true_are_the_cards_by_its_aliases(desk):
     tips, others = ["1", "True", "tip"], ["0", "NO", "False"]
     desk.labels([(f"r{i}", others[i // 3 % 3] if i % 3 else tips[i // 3 % 3]) for i in range(60)])
     assert "labels_in_other_letters" not in desk.run().metrics
-    assert desk.gold().equals(before)
+    assert desk.gold().select(before.columns).equals(before)
     rows = [json.dumps({"id": f"r{i}", "label": i % 3 == 0}) for i in range(60)]
     (desk.folder / "labels.jsonl").write_text("\n".join(rows))
     desk.run(labels=str(desk.folder / "labels.jsonl"))
-    assert desk.gold().equals(before)
+    assert desk.gold().select(before.columns).equals(before)
 
 
 def test_a_number_for_a_label_that_the_card_does_not_map_is_told_how(desk):
@@ -372,7 +372,13 @@ def vote_table(*rows) -> pl.DataFrame:
     table = pl.DataFrame(rows, schema=["content", "in_split", "label", "origin"], orient="row").with_row_index("order")
     identity = pl.format("i{}", "order")
     return table.with_columns(
-        id=identity, row=pl.col("order") + 1, file=pl.lit("f"), segment=0, annotator=identity, split=None
+        id=identity,
+        row=pl.col("order") + 1,
+        file=pl.lit("f"),
+        segment=0,
+        annotator=identity,
+        split=None,
+        guideline=pl.lit("g1"),
     )
 
 

@@ -543,6 +543,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
             "teacher_probability": [None],
             "teacher_label": ["other"],
             "disagreement": [0.91234],
+            "guideline": ["g0123456789ab"],
         }
     )
     text = queues.queue_csv(queue)
@@ -557,6 +558,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
         "teacher_label": "other",
         "teacher_probability": "",
         "disagreement": "0.9123",
+        "guideline": "g0123456789ab",
         "label": "",
     }
 

@@ -174,7 +174,7 @@ def test_the_sample_goes_out_with_no_model_in_sight(tmp_path, store, version, te
     ]  # fmt: skip
     assert "probability" not in (folder / "queue.csv").read_text()
     assert set(json.loads((folder / "label-studio.json").read_text())[0]["data"]) == {
-        "understudy_id", "id", "group", "text",
+        "understudy_id", "id", "group", "text", "guideline",
     }  # fmt: skip
     about = json.loads(store.read(f"samples/{DAY}/sample.json"))
     assert about["nights"] == ["2026-11-01", "2026-11-02", "2026-11-03"]

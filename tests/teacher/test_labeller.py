@@ -14,13 +14,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import card_yaml
 from tests.teachers import Answer, completion, error, teacher_server
+from understudy.cli.main import app
 from understudy.errors import BadInput, BudgetSpent, TeacherError
 from understudy.store.storage import Store, open_store
 from understudy.task.card import Card, Label, parse_card
+from understudy.task.guideline import Guideline
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import response_log
 from understudy.teacher.budget import Spending
@@ -251,6 +255,38 @@ def test_the_request_is_strict_and_bounded(make: Any, use: Any) -> None:
     assert request["response_format"]["json_schema"]["strict"] is True
     assert request["response_format"]["json_schema"]["schema"]["properties"]["label"]["enum"] == LABELS
     assert (request["temperature"], request["max_completion_tokens"], request["logprobs"]) == (0, 77, True)
+
+
+def test_every_answer_is_kept_with_the_guideline_that_it_was_given_by(make: Any, use: Any, store: Store) -> None:
+    rules = {"rules": ["A price alone is no tip."]}
+    with teacher_server(lambda *_: completion(TIP)) as log:
+        use(log.url)
+        for changes in ({}, rules):
+            with make(**changes) as teacher:
+                teacher.judge(texts(2))
+    old, now = (Guideline.of(parse_card(card_yaml(**changes))).hash for changes in ({}, rules))
+    assert sorted(row["guideline"] for row in segments(store)) == sorted([old, old, now, now])
+    with closing(ResponseLog(store, "hotel-tips")) as answers:
+        found = answers.labels_by_guideline()
+    assert found.keys() == {("rehearsal", old), ("rehearsal", now)}
+    assert found["rehearsal", old] == found["rehearsal", now]
+    assert set(found["rehearsal", old].values()) == {"tip"}
+    said = CliRunner().invoke(app, ["labels", "outdated", "--store", store.uri, "--card", card_file(store, **rules)])
+    assert f"the teacher rehearsal labelled 2 texts by {old} and by the card's: the same label for 100%" in said.output
+
+
+def test_answers_of_before_guidelines_were_known_are_counted_and_compared_to_none(make: Any, store: Store) -> None:
+    old = {"id": "1", "judge": "m:0a1b", "content": "abc", "label": "tip", "probabilities": None, "rationale": None}
+    old |= {"prompt_tokens": 1, "completion_tokens": 1, "cost_usd": 0.1, "is_rehearsal": False, "failure": ""}
+    store.put_if_absent("judgements/hotel-tips/m-0a1b/1.jsonl", json.dumps(old).encode())
+    said = CliRunner().invoke(app, ["labels", "outdated", "--store", store.uri, "--card", card_file(store)])
+    assert "1 answer of the teacher m by no known guideline." in said.output
+
+
+def card_file(store: Store, **changes: Any) -> str:
+    path = Path(store.uri).parent / "card.yaml"
+    path.write_text(card_yaml(**changes), encoding="utf-8")
+    return str(path)
 
 
 def test_texts_that_are_the_same_are_asked_once(make: Any, use: Any) -> None:

@@ -1,15 +1,36 @@
-"""Take in what people say: `understudy labels`."""
+"""Take in what people say, and list what was said by older guidelines: `understudy labels`."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 import click
+import polars as pl
 
+from understudy.data import cards, sources
 from understudy.data.listing import told
-from understudy.review import labels
-from understudy.store.storage import prepare_store
+from understudy.errors import together
+from understudy.privacy.objects import erase_what_was_asked_meanwhile
+from understudy.review import guidelines, labels, outdated, queues, second_look
+from understudy.review.outdated import Agreement, Older
+from understudy.steps.ingest.config import IngestConfig
+from understudy.steps.ingest.reading import read_texts
+from understudy.store import layout, tombstones
+from understudy.store.storage import Store, prepare_store
+from understudy.task.card import Card
+from understudy.task.guideline import Guideline
+from understudy.task.labels import LabelSpace
+from understudy.task.sections import ColumnsConfig
+from understudy.teacher.response_log import ResponseLog
+from understudy.text.numbers import clipped, count, figure, is_known, percent
+
+SHOWN = 10  # labels, and people of one, that a listing names
 
 
 @click.group("labels")
 def command() -> None:
-    """Take in what people say."""
+    """Take in what people say, and list what was said by older guidelines."""
 
 
 @command.command("add")
@@ -19,11 +40,14 @@ def command() -> None:
 def add(file: str, store: str, card: str | None) -> None:
     """Put people's answers to a review queue into the store; the next training run takes them in.
 
-    FILE is CSV, JSONL or Parquet with the columns id and label (and annotator), or Label Studio's JSON export. Where a
-    text may have several labels, they stand in one cell with ; between them or as a JSON list; [] says it has none.
+    FILE is CSV, JSONL or Parquet with the columns id and label (and annotator and guideline), or Label Studio's JSON
+    export. Where a text may have several labels, they stand in one cell with ; between them or as a JSON list; [] says
+    it has none.
     """
     done = labels.add(prepare_store(store, must_exist=True), file, card)
-    where = f"added to the card '{done.card_name}'" if done.key else "nothing added: the store holds just these already"
+    where = (
+        f"added to the card '{done.card_name}'" if done.keys else "nothing added: the store holds just these already"
+    )
     click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
     if done.in_other_letters:
         click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
@@ -32,7 +56,153 @@ def add(file: str, store: str, card: str | None) -> None:
             f"labels: {done.strange_ids:,} of {done.ids:,} ids are in no queue of this store; "
             "they count only if a later run's texts hold them."
         )
+    if done.unknown_guideline:
+        click.echo(
+            f"labels: {count(done.unknown_guideline, 'label')} by no known guideline: the card has had several, and "
+            "neither a column 'guideline' nor a queue of these ids says which."
+        )
     if done.passed_over:
         click.echo(f"labels: {told(done.passed_over)}.")
     if done.refusals:
         click.echo(f"labels: {len(done.refusals):,} rows refused: {labels.tally(done.refusals)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A card, its store, what the store holds of it, and the labels that are by older guidelines."""
+
+    card: Card
+    store: Store
+    votes: pl.DataFrame
+    older: Sequence[Older]
+
+    @property
+    def guideline(self) -> str:
+        """Hash of the card's."""
+        return Guideline.of(self.card).hash
+
+    @property
+    def space(self) -> LabelSpace:
+        """The card's labels."""
+        return LabelSpace.of(self.card)
+
+
+@command.command("outdated")
+@click.option("--store", required=True, help="Folder or s3://bucket/prefix that holds the labels.")
+@click.option("--card", required=True, metavar="FILE", help="The task card as it is now: a file or an s3:// address.")
+@click.option("--queue", "texts", metavar="TEXTS", help="Queue them for a second look; TEXTS holds their texts.")
+@click.option("--all", "is_all", is_flag=True, help="Queue also labels that the change is not about by its words.")
+def list_outdated(store: str, card: str, texts: str | None, is_all: bool) -> None:
+    """List the labels of the store that were given by other guidelines than the card's.
+
+    A guideline is the card's question, decision rules and labels with their definitions and examples. For each older
+    one there is said what has changed since, how many labels count that were given by it, by label and person, which of
+    them the change may touch, and how far people, and the teacher, agree where they answered by both.
+
+    A changed rule may touch every label; so may a label that is new. A changed definition or example is about texts of
+    its own label; whether it is meant to reach texts of other labels is not in the words: --all queues these too.
+    """
+    (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store, must_exist=True))
+    labels.require_same_kind(keep, task)
+    votes, now = labels.read_all(keep, task.name), Guideline.of(task)
+    found = outdated.older(votes, guidelines.known(keep, task.name), now, LabelSpace.of(task))
+    given = Found(task, keep, votes, found)
+    for line in _listing(given):
+        click.echo(f"labels: {line}")
+    if texts is not None:
+        keep.put_if_absent(layout.CARDS.key(card=task.name, name=task.hash), text.encode())  # what people are asked by
+        click.echo(f"labels: {_queued(given, texts, is_all=is_all)}")
+
+
+def _listing(found: Found) -> Iterator[str]:
+    by_now = labels.current(found.votes, "guideline").filter(pl.col("guideline") == found.guideline)
+    yield f"{count(len(by_now), 'label')} by the card's guideline, {found.guideline}."
+    if not found.older:
+        yield "none by another one."
+    for older in found.older:
+        yield from _older(older, found.space)
+    for guideline in found.votes["guideline"].drop_nulls().unique(maintain_order=True):
+        if guideline != found.guideline:
+            both = outdated.by_people(found.votes, guideline, found.guideline, found.space)
+            yield from _agreement("people", guideline, both)
+    yield from _teachers(found)
+
+
+def _older(older: Older, space: LabelSpace) -> Iterator[str]:
+    """Say how many labels a guideline has, what changed since, and what that may touch."""
+    name = "of which nobody says the guideline" if older.guideline is None else f"by {clipped(older.guideline)}"
+    yield f"{count(len(older.votes), 'label')} {name}: {_tally(older.votes, space)}."
+    yield from (f"  since then {sentence}" for sentence in (older.change.sentences if older.change else ()))
+    if older.change is None:
+        yield "  what it said is not known to this store, so any of them may be touched."
+    elif older.change.is_general:
+        yield "  that may touch all of them."
+    else:
+        rest = len(older.votes) - len(older.touched)
+        yield (
+            f"  by its words that is about {count(len(older.touched), 'label')}; the other {rest:,} it touches only if "
+            "it is meant to reach texts of other labels (--all)."
+        )
+
+
+def _tally(votes: pl.DataFrame, space: LabelSpace) -> str:
+    """Count labels, the most frequent first, each with who gave it: "tip 40 (ann 30, nobody named 10)"."""
+    counts = Counter(votes["label"]).most_common()
+    said = [f"'{clipped(space.words(label))}' {times:,} ({_people(votes, label)})" for label, times in counts[:SHOWN]]
+    more = len(counts) - SHOWN
+    return ", ".join([*said, *([f"{more:,} more"] if more > 0 else [])])
+
+
+def _people(votes: pl.DataFrame, label: str) -> str:
+    counts = Counter(votes.filter(pl.col("label") == label)["annotator"]).most_common()
+    said = [f"{clipped(person) if person else 'nobody named'} {times:,}" for person, times in counts[:SHOWN]]
+    more = len(counts) - SHOWN
+    return ", ".join([*said, *([f"{more:,} more"] if more > 0 else [])])
+
+
+def _teachers(found: Found) -> Iterator[str]:
+    """Say how far each teacher agrees with itself under the card's guideline and each other."""
+    if not found.store.list(layout.JUDGEMENTS.prefix(card=found.card.name)):
+        return
+    with closing(ResponseLog(found.store, found.card.name, is_dry_run=True)) as log:
+        said = log.labels_by_guideline()
+    for (model, guideline), old in said.items():
+        now = said.get((model, found.guideline))
+        if not guideline:
+            yield f"{count(len(old), 'answer')} of the teacher {clipped(model)} by no known guideline."
+        elif now is not None and guideline != found.guideline:
+            both = outdated.agreement(old, now, found.space)
+            yield from _agreement(f"the teacher {clipped(model)}", guideline, both)
+
+
+def _agreement(who: str, guideline: str, both: Agreement | None) -> Iterator[str]:
+    if both is None:
+        return
+    kappa = "kappa undefined, for all have one label"
+    if is_known(both.kappa.value):
+        kappa = f"kappa {figure(both.kappa.value)} ({figure(both.kappa.low)} to {figure(both.kappa.high)})"
+    yield (
+        f"{who} labelled {count(both.texts, 'text')} by {clipped(guideline)} and by the card's: the same label for "
+        f"{percent(both.same.value)} ({percent(both.same.low)} to {percent(both.same.high)}), {kappa}."
+    )
+
+
+def _queued(found: Found, address: str, *, is_all: bool) -> str:
+    """Put the queue of a second look into the store, and say what is in it."""
+    settings = found.card.settings()
+    columns = found.card.context.columns if found.card.context else []
+    called = settings.of(ColumnsConfig).called
+    with sources.opened(address, ["id", "text", *columns], ["group"], makes_ids=True, called=called) as source:
+        read = read_texts(source, found.card, settings.of(IngestConfig), tombstones.read(found.store))
+    chosen = second_look.choose(found.older, read.texts.kept, found.card, is_all=is_all)
+    absent = f"; {count(chosen.absent, 'text')} of labels that wait stand not in it" if chosen.absent else ""
+    if not len(chosen.queue):
+        return f"nothing to queue{absent} ({address})."
+    name, files = second_look.files(chosen.queue, found.card)
+    keys = queues.put(found.store, found.card.name, name, files)
+    gone = erase_what_was_asked_meanwhile(found.store, keys.values(), chosen.queue)
+    where = found.store.locate(layout.QUEUE_TABLES.prefix(card=found.card.name, queue=name))
+    return (
+        f"{count(len(chosen.queue) - len(gone.ids), 'text')} queued for a second look{absent}: "
+        f"{where} (queue.csv, label-studio.json). Give the answers to `understudy labels add`."
+    )

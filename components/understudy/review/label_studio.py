@@ -22,7 +22,7 @@ CONTROL = "label"  # name of the choice on our labelling page
 ID_FIELD = "understudy_id"
 ITS_COLUMNS = {"annotator", "created_at", "updated_at", "lead_time"}  # beside annotation_id, in CSV and JSON-MIN
 ANSWERS = {"file": pl.String, "row": pl.Int64, "id": pl.String, "label": pl.String}
-ANSWERS |= {"annotator": pl.String, "text": pl.String}
+ANSWERS |= {"annotator": pl.String, "text": pl.String, "guideline": pl.String}
 Person = str | None
 NONE = {label_sets.NOTHING, label_sets.NO_LABEL}  # what the choice that is no label comes back as: alias, or value
 
@@ -103,15 +103,15 @@ def read(file: str, tasks: Sequence[Any], *, is_many: bool = False) -> tuple[pl.
     refusals: list[Refusal] = []
     for number, task in enumerate(tasks, start=1):
         try:
-            identity, text = _subject(task)
-            votes += [(file, number, identity, *vote, text) for vote in _votes(task, people, is_many=is_many)]
+            identity, *asked = _subject(task)
+            votes += [(file, number, identity, *vote, *asked) for vote in _votes(task, people, is_many=is_many)]
         except NotATask as error:
             refusals.append(Refusal(file, number, None, error.reason, error.detail))
     return pl.DataFrame(votes, schema=ANSWERS, orient="row"), refusals
 
 
-def _subject(task: Any) -> tuple[str, Person]:
-    """Return the id and the text that a task asks about."""
+def _subject(task: Any) -> tuple[str, str | None, str | None]:
+    """Return the id and the text that a task asks about, and the guideline by which."""
     data = task.get("data") if _is_task(task) else None
     if not isinstance(data, dict):
         raise NotATask("a task needs data and annotations")
@@ -121,7 +121,9 @@ def _subject(task: Any) -> tuple[str, Person]:
     if identity is None:
         raise NotATask(f"the task has neither data.{ID_FIELD} nor data.id", "empty_id")
     text = data.get("text")
-    return identity, rows.mended(text) if isinstance(text, str) else None
+    guideline = data.get("guideline")
+    said, fault = rows.cell_of("guideline", guideline) if isinstance(guideline, str) else (None, None)
+    return identity, rows.mended(text) if isinstance(text, str) else None, None if fault else said
 
 
 def _plain(name: str, value: Any) -> str | None:

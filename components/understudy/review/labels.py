@@ -1,16 +1,16 @@
 """Store and read human labels: each labels file and each answered queue is a segment, put once.
 
-A vote is one person's label for one text. Votes of origin "labels" come from a labels file, which is a whole statement
-about the texts in it: the newest file that names a text counts for it. Votes of origin "queue" are answers to a review
-queue: each person's newest answer counts.
+A vote is one person's label for one text, with the guideline by which it was given; null where that is not known. Votes
+of origin "labels" come from a labels file, which is a whole statement about the texts in it: the newest file that names
+a text counts for it. Votes of origin "queue" are answers to a review queue, and those of origin "second_look" to a
+queue of texts that had a label before: of either each person's newest answer counts.
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -20,8 +20,10 @@ from typing_extensions import TypedDict
 from understudy.data import sources
 from understudy.data.rows import WHOLE_FILE, Refusal
 from understudy.data.sources import Source
-from understudy.errors import BadArtifact, BadCard, BadData, BadInput, StorageError
-from understudy.review import label_studio
+from understudy.errors import BadCard, BadData, BadInput
+from understudy.review import asked as asking
+from understudy.review import guidelines, label_studio
+from understudy.review.asked import Asked
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
@@ -32,7 +34,8 @@ from understudy.task.settings import build_section
 from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped, count
 
-SAID = ("id", "label", "annotator", "split")
+SAID = ("id", "label", "annotator", "split", "guideline")
+Origin = Literal["labels", "queue", "second_look"]
 VOTES = {
     **dict.fromkeys(SAID, pl.String),
     "origin": pl.String,
@@ -51,6 +54,7 @@ class Said(TypedDict, total=False):
     label: Required[str | None]
     annotator: Required[str | None]
     split: Required[str | None]
+    guideline: str | None
     origin: Required[str]
 
 
@@ -63,9 +67,10 @@ class Added:
         labels: labels in the file.
         skipped: rows without a label.
         refusals: rows that were refused.
-        key: of the new segment, if there is one.
+        keys: of the new segments, if there are any.
         ids: different ids that the labels name.
         strange_ids: how many of them neither a queue nor an earlier label of the store names.
+        unknown_guideline: labels of which it is not known by which guideline they were given.
         passed_over: files beside the answers that were not read, since their names do not say how.
         in_other_letters: labels that are not written as the card has them, and were taken.
     """
@@ -74,9 +79,10 @@ class Added:
     labels: int
     skipped: int
     refusals: Sequence[Refusal]
-    key: str | None
+    keys: Sequence[str]
     ids: int
     strange_ids: int
+    unknown_guideline: int
     passed_over: Sequence[str] = ()
     in_other_letters: int = 0
 
@@ -118,15 +124,20 @@ def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
     return votes.select(list(VOTES))
 
 
-def current(votes: pl.DataFrame) -> pl.DataFrame:
-    """Keep the votes that count: of a labels file's votes the newest file's, of a queue's each person's newest."""
+def current(votes: pl.DataFrame, *apart: str) -> pl.DataFrame:
+    """Keep the votes that count: of a labels file's votes the newest file's, of a queue's each person's newest.
+
+    Args:
+        votes: by `VOTES`.
+        apart: columns by which votes are looked at apart, so that a newer one does not hide one that differs there.
+    """
     is_file = pl.col("origin") == "labels"
-    newest_file = pl.col("segment").max().over("origin", "id")
-    newest_answer = pl.col("segment").max().over("origin", "id", "annotator")
+    newest_file = pl.col("segment").max().over("origin", "id", *apart)
+    newest_answer = pl.col("segment").max().over("origin", "id", "annotator", *apart)
     return votes.filter(pl.col("segment") == pl.when(is_file).then(newest_file).otherwise(newest_answer))
 
 
-def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Literal["labels", "queue"]) -> str | None:
+def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Origin) -> str | None:
     """Write votes as a new segment, unless the newest segment of their origin says just the same.
 
     Returns:
@@ -153,7 +164,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
 
     Args:
         store: the store that the card's runs use.
-        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        address: CSV, JSONL or Parquet with id and label (and annotator and guideline), or Label Studio's JSON export.
         card_name: the card that the labels answer; needed when the store holds several.
 
     Raises:
@@ -161,22 +172,47 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         BadData: the file cannot serve, holds no label at all, or too many of its labels are faulty.
     """
     card_name, space = card_labels(store, card_name)
-    asked = _asked(store, card_name)
+    asked = asking.by_queues(store, card_name)
     answers = read_answers(address, space, asked, most_refused(store, card_name))
     ids = set(answers.votes["id"])
-    strange = ids - asked.keys() - set(read_all(store, card_name)["id"])
-    key = put(store, card_name, answers.votes, "queue")
-    counts = len(answers.votes), answers.skipped, answers.refusals
-    return Added(card_name, *counts, key, len(ids), len(strange), answers.passed_over, answers.in_other_letters)
+    strange = ids - asked.texts.keys() - set(read_all(store, card_name)["id"])
+    known = {*guidelines.known(store, card_name), *chain.from_iterable(asked.guidelines.values())}
+    votes = _by_only_guideline(answers.votes, [*known])
+    pairs = votes.select("id", "guideline").iter_rows()
+    is_again = pl.Series([pair in asked.again for pair in pairs], dtype=pl.Boolean)
+    parts: list[tuple[Origin, pl.DataFrame]] = [
+        ("queue", votes.filter(~is_again)),
+        ("second_look", votes.filter(is_again)),
+    ]
+    keys = [put(store, card_name, part, origin) for origin, part in parts]
+    return Added(
+        card_name=card_name,
+        labels=len(votes),
+        skipped=answers.skipped,
+        refusals=answers.refusals,
+        keys=[key for key in keys if key],
+        ids=len(ids),
+        strange_ids=len(strange),
+        unknown_guideline=votes["guideline"].null_count(),
+        passed_over=answers.passed_over,
+        in_other_letters=answers.in_other_letters,
+    )
 
 
-def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[str]], most_refused: float) -> Answers:
+def _by_only_guideline(votes: pl.DataFrame, known: Sequence[str]) -> pl.DataFrame:
+    """Take votes of which nobody says by which guideline for the store's only one, where it has no other."""
+    only = known[0] if len(known) == 1 else None
+    return votes.with_columns(pl.col("guideline").fill_null(pl.lit(only, pl.String)))
+
+
+def read_answers(address: str, space: LabelSpace, asked: Asked, most_refused: float) -> Answers:
     """Read people's answers to a queue.
 
     Args:
-        address: CSV, JSONL or Parquet with id and label (and annotator), or Label Studio's JSON export.
+        address: CSV, JSONL or Parquet with id and label (and annotator and guideline), or Label Studio's JSON export.
         space: the card's labels.
-        asked: the texts that were put before people under each id; an answer beside another text is refused.
+        asked: what was put before people; an answer beside another text than its id's is refused, and one that does not
+            say by which guideline it was given was given by that under which its id was asked about, if it is one.
         most_refused: in [0, 1]; largest share of faulty answers with which the others are taken.
 
     Raises:
@@ -194,10 +230,12 @@ def read_answers(address: str, space: LabelSpace, asked: Mapping[str, Sequence[s
         for row in answered.filter(unknown).iter_rows(named=True)
     ]
     known = answered.with_columns(meant, as_written=pl.col("label")).filter(~unknown)
-    others = other_texts(known, asked)
+    others = other_texts(known, asked.texts)
     detail = "the file's text is not the one that this id was asked about"
     refusals += [_refused(row, "other_text", detail) for row in known.filter(others).iter_rows(named=True)]
     votes = known.filter(~others)
+    under = pl.Series([asked.guideline_of(identity) for identity in votes["id"]], dtype=pl.String)
+    votes = votes.with_columns(guideline=pl.coalesce(pl.col("^guideline$"), under))
     _require_answers(address, len(table), len(votes), refusals, most_refused)
     letters = space.in_other_letters(votes["as_written"])
     return Answers(votes.drop("as_written"), len(table) - len(answered), refusals, passed_over, letters)
@@ -259,45 +297,13 @@ def require_no_export(source: Source) -> None:
             raise label_studio.refuse_other_export(file.name)
 
 
-def _asked(store: Store, card_name: str) -> dict[str, list[str]]:
-    """Return the texts that the store's review queues ask about, by id."""
-    families = (layout.QUEUE_SHEETS, layout.QUEUE_TABLES)  # a table stands for its sheet
-    kept = [it for family in families for it in family.listed(store, card=card_name, name="queue")]
-    asked: dict[str, list[str]] = {}
-    for key in {fields["queue"]: key for key, fields in kept}.values():
-        for identity, text in _queue_rows(store, key):
-            asked.setdefault(identity, []).extend([text] if text else [])
-    return asked
-
-
-def _queue_rows(store: Store, key: str) -> list[tuple[str, str | None]]:
-    """Read ids and texts of a queue; no text where it has none."""
-    data = store.read(key)
-    try:
-        if layout.QUEUE_TABLES.fields(key):
-            table = codecs.read_table(data, store.locate(key)).with_columns(pl.col("id").cast(pl.String))
-            texts = table["text"].cast(pl.String) if "text" in table.columns else [None] * len(table)
-            return list(zip(table["id"].drop_nulls(), texts, strict=True))
-        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-        return [(raw_cell(row["id"]), raw_cell(row.get("text") or "")) for row in rows]
-    except (
-        BadArtifact,
-        pl.exceptions.PolarsError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        csv.Error,
-    ) as error:
-        got = clipped(repr(error), 200)
-        raise StorageError(f"A queue must have ids, got {got} ({store.locate(key)}). Restore it.") from error
-
-
 def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
-    """Find a card in the store: its name and its labels.
+    """Find a card in the store: its name, and the labels of all its versions, which have no order.
+
+    So a label that a later version adds can be given before the first run with it; a run counts those of its own card.
 
     Raises:
-        BadInput: there is none of that name, there are several to choose from, or its versions differ in labels.
+        BadInput: there is none of that name, there are several to choose from, or its versions are of both kinds.
     """
     kept = layout.CARDS.listed(store)
     known = sorted({fields["card"] for _, fields in kept})
@@ -308,15 +314,16 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
     name = card_name or known[0]
     own = [key for key, fields in kept if fields["card"] == name]
     versions = [_label_space(store.read(key), store.locate(key)) for key in own]
-    if len({(frozenset(version.names), version.is_many) for version in versions}) > 1:
+    if len({version.is_many for version in versions}) > 1:
         listed = " and ".join(sorted({_told(version) for version in versions}))
         raise BadInput(
-            f"All versions of a card must have the same labels, got {listed} (card '{name}', {store.uri}). "
+            f"All versions of a card must be of the same kind, got {listed} (card '{name}', {store.uri}). "
             "Give the changed card a new name."
         )
-    # versions have no order, so the aliases of all count
+    by_names = sorted(versions, key=lambda version: version.names)
+    names = tuple(dict.fromkeys(label for version in by_names for label in version.names))
     aliases = tuple(sorted({pair for version in versions for pair in version.aliases}))
-    return name, replace(min(versions, key=lambda version: version.names), aliases=aliases)
+    return name, replace(by_names[0], names=names, aliases=aliases)
 
 
 def require_same_kind(store: Store, card: Card) -> None:
@@ -405,20 +412,21 @@ def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
     lines = codecs.read_lines(store.read(key), store.locate(key), Said)
     rows = [
-        (*(line[name] for name in SAID), line["origin"], key, row, number)  # type: ignore[literal-required]
+        (*(line.get(name) for name in SAID), line["origin"], key, row, number)
         for row, line in enumerate(lines, start=1)
     ]
     return pl.DataFrame(rows, schema=VOTES, orient="row")
 
 
 def _read_answers(address: str, *, is_many: bool) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:
-    """Read rows of id, label, annotator and text, the refused ones, and the names of files that are passed over."""
+    """Read rows of `label_studio.ANSWERS`, the refused ones, and the names of files that are passed over."""
     with sources.fetched(address) as found:
         name, path = found.files[0]
         if len(found.files) == 1 and (tasks := label_studio.load(name, path)) is not None:
             return *label_studio.read(name, tasks, is_many=is_many), found.passed_over
-    with sources.opened(address, ["id", "label"], ["annotator", "text"], lists=["label"] * is_many) as source:
+    optional, lists = ["annotator", "text", "guideline"], ["label"] * is_many
+    with sources.opened(address, ["id", "label"], optional, lists=lists) as source:
         require_no_export(source)
-        table, refusals = source.read(filled=["id"], lenient=["text"])
+        table, refusals = source.read(filled=["id"], lenient=["text", "guideline"])
     ids = pl.Series(map(raw_cell, table["id"]), dtype=pl.String)
     return table.with_columns(id=ids), refusals, source.passed_over

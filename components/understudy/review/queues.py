@@ -2,14 +2,15 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
 import polars as pl
 
 from understudy.review.label_studio import CONTROL, ID_FIELD
 from understudy.review.spreadsheet import safe_cell
-from understudy.store import codecs
+from understudy.store import codecs, layout, tables
+from understudy.store.storage import Store
 from understudy.task import label_sets
 from understudy.task.card import Card
 from understudy.text.context import COLUMN
@@ -24,22 +25,50 @@ CSV_COLUMNS = (
     "teacher_label",
     "teacher_probability",
     "disagreement",
+    "guideline",
     "label",
 )
 TASK_COLUMNS = CSV_COLUMNS[:-1]
+BARE = ("id", "group", "text", "guideline")  # columns of a queue without any answer: people agree with those they see
+TABLE, RECORD = tables.FILES[tables.Queue], "queue.json"
 SEVERAL = "Choose every label that fits; a text may have several, or none of them."
 NO_LABEL_HINT = "No label fits. It cannot be chosen beside a label."
 
 
 def queue_csv(queue: pl.DataFrame) -> str:
     """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    columns = shown_columns(CSV_COLUMNS, queue)
-    writer.writerow(columns)
-    for row in queue.with_columns(pl.lit("").alias("label")).select(columns).iter_rows():
-        writer.writerow([_cell(value) for value in row])
-    return BYTE_ORDER_MARK + out.getvalue()
+    return _sheet(queue, CSV_COLUMNS)
+
+
+def bare_files(queue: pl.DataFrame, card: Card, *, has_context: bool) -> dict[str, bytes]:
+    """Write texts for people without any answer: queue.csv to fill in, and Label Studio's tasks with their page.
+
+    Args:
+        queue: columns `BARE`, and the context where the card has one.
+        card: the task.
+        has_context: whether the queue has the turns before the texts.
+    """
+    texts = {
+        "queue.csv": _sheet(queue, (*BARE, "label")),
+        "label-studio.json": tasks_json(queue.select(shown_columns(BARE, queue))),
+        "label-studio.xml": label_studio_page(card, has_context=has_context),
+    }
+    return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+
+
+def put(store: Store, card_name: str, queue: str, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Put a queue's files into the store, queue.json last: with it the queue is whole.
+
+    The table is the first: it alone says whose turns stand in the contexts, for whoever forgets one after a kill.
+
+    Returns:
+        the key of each file.
+    """
+    ordered = sorted(files, key=lambda file: ({TABLE: 0, RECORD: 2}.get(file, 1), file))
+    keys = {file: layout.file_key(layout.QUEUE, file, card=card_name, queue=queue) for file in ordered}
+    for file, key in keys.items():
+        store.put_if_absent(key, files[file])
+    return keys
 
 
 def label_studio_tasks(queue: pl.DataFrame) -> str:
@@ -92,6 +121,16 @@ def label_studio_page(card: Card, *, has_context: bool = False) -> str:
         Xml.SubElement(choices, "Choice", value=label_sets.NO_LABEL, alias=label_sets.NOTHING, hint=NO_LABEL_HINT)
     Xml.indent(view)
     return Xml.tostring(view, encoding="unicode") + "\n"
+
+
+def _sheet(queue: pl.DataFrame, names: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    columns = shown_columns(names, queue)
+    writer.writerow(columns)
+    for row in queue.with_columns(pl.lit("").alias("label")).select(columns).iter_rows():
+        writer.writerow([_cell(value) for value in row])
+    return BYTE_ORDER_MARK + out.getvalue()
 
 
 def _cell(value: str | float | None) -> str:

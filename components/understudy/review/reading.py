@@ -44,11 +44,11 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that are neighbours and no copies of each other, and how alike they are, a cosine in [-1, 1]."""
+    """Two texts that are neighbours and no copies of each other, and their similarity, a cosine in [-1, 1]."""
 
     first: str
     second: str
-    likeness: float
+    similarity: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,16 @@ These answers measure the model, so they are kept apart from those that teach it
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, NotRequired, Required
 
 import polars as pl
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact
+from understudy.review import asked as asking
 from understudy.review import labels
+from understudy.review.asked import Asked
 from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
 from understudy.store.predictions import TURNS, are_of_turns, has_turns
@@ -47,7 +49,7 @@ SAMPLE = pl.Schema(
 )
 TEACHER_LABELS = pl.Schema({"id": pl.String(), "teacher_label": pl.String()})
 NAME = "sample"
-ANSWER = ("id", "annotator", "label")
+ANSWER = ("id", "annotator", "label", "guideline")
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -56,6 +58,7 @@ class About(TypedDict, total=False):
 
     date: Day
     card: CardName
+    guideline: str  # by which people and teacher label it
     version: Version
     nights: list[Day]
     left_out: list[Day]
@@ -75,6 +78,7 @@ class Answer(TypedDict):
     id: str
     label: str | None
     annotator: str | None
+    guideline: NotRequired[str | None]
 
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
@@ -117,13 +121,14 @@ def of_known_turns(sample: pl.DataFrame) -> pl.DataFrame:
     return sample.filter(pl.col(TURN_HASHES).is_not_null()) if has_turns(sample) else sample.clear()
 
 
-def asked(store: Store, until: str) -> dict[str, list[str]]:
-    """Return the texts that the samples up to a day ask people about, by id."""
-    texts: dict[str, list[str]] = {}
+def asked(store: Store, until: str) -> Asked:
+    """Return what the samples up to a day ask people."""
+    rows: list[asking.Row] = []
     for day in days(store, until):
-        for identity, text in read_sample(store, day).select("id", "text").iter_rows():
-            texts.setdefault(identity, []).append(text)
-    return texts
+        guideline = (read_about(store, day) or {}).get("guideline")
+        texts = read_sample(store, day).select("id", "text").iter_rows()
+        rows += [(identity, text, guideline, False) for identity, text in texts]
+    return asking.asked(rows)
 
 
 def as_parquet(sample: pl.DataFrame) -> bytes:
@@ -201,11 +206,10 @@ def put_answers(store: Store, day: str, votes: pl.DataFrame) -> str | None:
     Args:
         store: where.
         day: on which they were taken in.
-        votes: columns id and label, and annotator where there are any.
+        votes: columns id and label, and annotator and guideline where there are any.
     """
-    if "annotator" not in votes.columns:
-        votes = votes.with_columns(pl.lit(None, pl.String).alias("annotator"))
-    rows = votes.select(ANSWER).unique().sort(ANSWER, nulls_last=True)
+    missing = [pl.lit(None, pl.String).alias(name) for name in ANSWER if name not in votes.columns]
+    rows = votes.with_columns(missing).select(ANSWER).unique().sort(ANSWER, nulls_last=True)
     data = codecs.as_lines(rows.iter_rows(named=True))
 
     def write() -> str | None:
@@ -247,7 +251,16 @@ def read_answers(store: Store, until: str, space: LabelSpace | None = None) -> p
         until: the last day whose answers count.
         space: the labels, by which those of another number a text are read.
     """
-    votes = _current(store, until)
+    return majorities(_current(store, until), space)
+
+
+def majorities(votes: pl.DataFrame, space: LabelSpace | None = None) -> pl.DataFrame:
+    """Count the votes for each text: columns id, human_label and annotators; a text on which they are even is left out.
+
+    Args:
+        votes: columns id and label.
+        space: the labels, by which those of another number a text are read.
+    """
     if space is not None and space.is_many:
         return _majorities(votes, space)
     if space is not None:
@@ -337,5 +350,6 @@ def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:
     said = codecs.read_lines(store.read(key), store.locate(key), Answer)
     rows = [{**one, "file": key, "row": row} for row, one in enumerate(said, start=1)]
     return pl.DataFrame(
-        [{**row, "split": None, "origin": "queue", "segment": segment} for row in rows], schema=labels.VOTES
+        [{"guideline": None, **row, "split": None, "origin": "queue", "segment": segment} for row in rows],
+        schema=labels.VOTES,
     )

@@ -26,7 +26,11 @@ class Texts(dy.Schema):
 
 
 class Gold(dy.Schema):
-    """Human labels, one row a text, with the split of the text's group."""
+    """Human labels, one row a text, with the split of the text's group.
+
+    Where some were given by another guideline than the card's, or by one that is not known, a column `guideline` says
+    by which each was (null: not known).
+    """
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
@@ -76,7 +80,10 @@ class Refusals(dy.Schema):
 
 
 class Queue(dy.Schema):
-    """Texts that wait for people, most contested first. A probability is of the label that its giver gave."""
+    """Texts that wait for people, most contested first. A probability is of the label that its giver gave.
+
+    `guideline` is the hash of that by which they are to be labelled.
+    """
 
     id = dy.String(primary_key=True, min_length=1)
     group = dy.String(min_length=1)
@@ -86,6 +93,17 @@ class Queue(dy.Schema):
     teacher_label = dy.String()
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
     disagreement = dy.Float64(min=0, max=1)
+    guideline = dy.String(min_length=1)
+
+
+class SecondLook(dy.Schema):
+    """Texts that people labelled by an earlier guideline (null where it is not known), to be labelled by another."""
+
+    id = dy.String(primary_key=True, min_length=1)
+    group = dy.String(min_length=1)
+    text = dy.String(min_length=1)
+    guideline = dy.String(min_length=1)
+    earlier_guideline = dy.String(nullable=True)
 
 
 class AuditQueue(dy.Schema):
@@ -103,6 +121,7 @@ class AuditQueue(dy.Schema):
     label = dy.String(min_length=1)
     teacher_label = dy.String()
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
+    guideline = dy.String(min_length=1)
 
 
 class Evaluated(dy.Schema):
@@ -131,6 +150,7 @@ FILES: dict[type[dy.Schema], str] = {
     Judgements: "judgements.parquet",
     Refusals: "refusals.parquet",
     Queue: "queue.parquet",
+    SecondLook: "queue.parquet",
     AuditQueue: "queue.parquet",
     Evaluated: "predictions.parquet",
 }

@@ -38,6 +38,7 @@ class Judge:
     Attributes:
         name: "<model>:<prompt hash>", with "rehearsal:" before it when nothing is really bought.
         prompt: what is asked.
+        guideline: hash of that by which the answers are given.
         is_rehearsal: whether the server is a rehearsal teacher.
         endpoint: the server; None when a dry run could not reach it.
         absence: why it could not; else empty.
@@ -45,6 +46,7 @@ class Judge:
 
     name: str
     prompt: Prompt
+    guideline: str
     is_rehearsal: bool
     endpoint: Endpoint | None
     absence: str = ""
@@ -203,6 +205,7 @@ class Asker:
             cost_usd=price_usd(self._prices, *tokens),
             is_rehearsal=self._judge.is_rehearsal,
             failure=failure,
+            guideline=self._judge.guideline,
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:

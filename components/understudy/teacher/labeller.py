@@ -23,6 +23,7 @@ from understudy.store import tables
 from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
 from understudy.task.card import Card
+from understudy.task.guideline import Guideline
 from understudy.task.sections import TeacherConfig
 from understudy.teacher.asking import Asker, Judge
 from understudy.teacher.budget import Spending, price_usd
@@ -399,7 +400,7 @@ def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_d
             raise
         absence = str(error)
     name = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)
-    return Judge(name, prompt, rehearsal is not None, endpoint, absence)
+    return Judge(name, prompt, Guideline.of(card).hash, rehearsal is not None, endpoint, absence)
 
 
 def _by_content(texts: pl.DataFrame) -> dict[str, str]:

@@ -67,6 +67,7 @@ class Response:
         cost_usd: by the card's prices.
         is_rehearsal: whether a rehearsal teacher answered.
         failure: why the answer could not be used; empty when it could.
+        guideline: hash of that by which it was given; empty where it is not known.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Response:
     cost_usd: float
     is_rehearsal: bool
     failure: str = ""
+    guideline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,20 @@ class ResponseLog:
         rows = self._rows("SELECT line FROM responses WHERE judge = ? ORDER BY id DESC", judge)
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
+
+    def labels_by_guideline(self) -> dict[tuple[str, str], dict[str, str]]:
+        """Return the usable answers' labels by content key, for each model (a rehearsal's name says so) and guideline.
+
+        The guideline is empty where it is not known.
+        Where a model was asked in several ways by one guideline, one of its answers counts.
+        """
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for (line,) in self._rows("SELECT line FROM responses ORDER BY id"):
+            answer = _parse(line)
+            if answer.label is not None:
+                model = answer.judge.rpartition(":")[0]
+                found.setdefault((model, answer.guideline), {})[answer.content] = answer.label
+        return found
 
     def spent_usd(self, *, is_rehearsal: bool) -> float:
         """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.

@@ -99,7 +99,14 @@ def basis(evaluation: Evaluation) -> str:
         else f"{numbers.count(test['positives'])} of them '{positive}'"
     )
     several = ", of which a text may have several or none" if is_many(evaluation) else ""
-    return f"Measured on {texts} from {groups}, {of_labels}{several}."
+    return f"Measured on {texts} from {groups}, {of_labels}{several}.{_older_labels(test)}"
+
+
+def _older_labels(test: Mapping[str, Any]) -> str:
+    """Say how many labels are not by the card's guideline; nothing where all are."""
+    older = test.get("by_other_guidelines", 0)
+    were = "was" if older == 1 else "were"
+    return f" {numbers.count(older)} of these labels {were} not given by the card's guideline." if older else ""
 
 
 def decides(bundle: Mapping[str, Any], positive: str | None) -> str:

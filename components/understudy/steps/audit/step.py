@@ -12,6 +12,7 @@ from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import codecs, tables
 from understudy.task.card import Card, load_card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import in_slice
@@ -67,7 +68,8 @@ def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config:
     """Choose texts of the pool that people should label, for every bias that is proven."""
     proven = [test for test in tests if test.is_biased(config.alpha)]
     space = LabelSpace.of(card)
-    return rules.queue_for(pool, slices_of(card, pool), proven, space, config.queue_per_slice, config.seed)
+    queue = rules.queue_for(pool, slices_of(card, pool), proven, space, config.queue_per_slice, config.seed)
+    return queue.with_columns(guideline=pl.lit(Guideline.of(card).hash))
 
 
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:

@@ -20,6 +20,7 @@ from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task.card import Card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice, weak_labels
 from understudy.teacher.answers import own_probability
@@ -175,7 +176,17 @@ def test_part(measured: Measured) -> dict[str, Any]:
         "groups": len(np.unique(truth.groups)),
         "taught": int(measured.is_taught.sum()),
         "refused": measured.test.refused,
+        **_by_other_guidelines(measured),
     }
+
+
+def _by_other_guidelines(measured: Measured) -> dict[str, int]:
+    """Count the human labels that were not given by the card's guideline, where the test set has such."""
+    if "guideline" not in measured.test.table.columns:
+        return {}
+    is_now = measured.test.table["guideline"] == Guideline.of(measured.card).hash
+    others = int((~is_now.fill_null(value=False)).sum())
+    return {"by_other_guidelines": others} if others else {}
 
 
 def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:

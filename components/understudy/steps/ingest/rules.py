@@ -12,7 +12,7 @@ import polars as pl
 
 from understudy.data.rows import Refusal
 from understudy.errors import BadCard, TooFewLabels
-from understudy.review import labels
+from understudy.review import guidelines, labels
 from understudy.review.labels import tally
 from understudy.stats.metrics import Floats, label_counts, of_label
 from understudy.steps.ingest import texts as text_rules
@@ -21,9 +21,10 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Assignment, assign
 from understudy.store.tables import Gold, LeakageGuard, Split, Texts
 from understudy.task.card import Card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.text.context import COLUMN, TURN_HASHES
-from understudy.text.numbers import few
+from understudy.text.numbers import count, few, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ def divide(
         stored: assignments of earlier runs.
         config: shares, thresholds and seed.
     """
-    votes = labels.current(votes).join(texts.select("id", "group", "content", "order"), on="id").sort("order")
-    space = LabelSpace.of(card)
+    guideline, space = Guideline.of(card).hash, LabelSpace.of(card)
+    votes = vote_rules.of_two_origins(labels.current(guidelines.ranked(votes, guideline), "guideline"))
+    votes = votes.join(texts.select("id", "group", "content", "order"), on="id").sort("order")
     order = vote_rules.scarcest_first(votes, space)
     is_sought = card.positive_label is not None
     assigned = assign(vote_rules.groups(votes, order, space), stored, config, is_first_apart=is_sought)
@@ -88,21 +90,28 @@ def divide(
     shared = [name for name, item in {**stored, **assigned}.items() if item.by == "shared"]
     placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)), shared)
     guarded = vote_rules.guarded(placed.kept)
-    decided = vote_rules.decided(guarded.kept, space)
+    newest = vote_rules.by_newest_guideline(guarded.kept)
+    decided = vote_rules.decided(newest.kept, space)
     gold = texts.join(decided.kept, on="id").sort("order")
     texts = texts.with_columns(split=_split_of_group(splits))
     parted = text_rules.part(texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates)
     return Division(
         pool=_with_slices(parted.pool, list(Texts.column_names()), card),
-        gold=_with_slices(parted.gold, list(Gold.column_names()), card),
+        gold=_with_slices(parted.gold, _columns_of(parted.gold, guideline), card),
         guard=texts.filter(pl.col("split") == "test").select(LeakageGuard.column_names()),
-        refused=pl.concat([placed.refused, guarded.refused, decided.refused, parted.refused]),
+        refused=pl.concat([placed.refused, guarded.refused, newest.refused, decided.refused, parted.refused]),
         assigned=assigned,
     )
 
 
 def _split_of_group(splits: Mapping[str, str]) -> pl.Expr:
     return pl.col("group").replace_strict(list(splits), list(splits.values()), default=None, return_dtype=pl.String)
+
+
+def _columns_of(gold: pl.DataFrame, guideline: str) -> list[str]:
+    """Name gold's columns; the guideline only where not all are by the card's."""
+    others = (pl.col("guideline") != guideline).fill_null(value=True)
+    return [*Gold.column_names(), *(["guideline"] if gold.select(others.any()).item() else [])]
 
 
 def _with_slices(table: pl.DataFrame, columns: list[str], card: Card) -> pl.DataFrame:
@@ -221,11 +230,40 @@ def measure(
         **sizes,
         f"{shown}_share": _share(gold, own, card),
         f"{shown}_share_test": _share(test, own, card),
+        **by_other_guidelines(gold, Guideline.of(card).hash),
         "labels_over_budget": max(0, len(gold) - card.budget.human_labels),
         "refused": len(refused),
         "faults": int(refused["is_fault"].sum()),
         **{f"refused_{reason}": count for reason, count in reasons},
     }
+
+
+def by_other_guidelines(gold: pl.DataFrame, guideline: str) -> dict[str, int]:
+    """Count the labels by other guidelines than the card's, and those by none that is known; no count that is 0.
+
+    >>> by_other_guidelines(pl.DataFrame({"guideline": ["g1", "g2", "g2", None]}), "g1")
+    {'labels_by_older_guideline': 2, 'labels_by_unknown_guideline': 1}
+    """
+    if "guideline" not in gold.columns:
+        return {}
+    known = gold["guideline"].drop_nulls()
+    counts = {
+        "labels_by_older_guideline": int((known != guideline).sum()),
+        "labels_by_unknown_guideline": gold["guideline"].null_count(),
+    }
+    return {name: number for name, number in counts.items() if number}
+
+
+def told_guidelines(metrics: Mapping[str, float]) -> str:
+    """Say how many labels are not by the card's guideline; empty where all are.
+
+    >>> told_guidelines({"labels": 40, "labels_by_older_guideline": 12})
+    '12 labels by an older guideline (`understudy labels outdated` lists them)'
+    """
+    older, unknown = (int(metrics.get(f"labels_by_{which}_guideline", 0)) for which in ("older", "unknown"))
+    parts = [f"{count(older, 'label')} by an older guideline"] if older else []
+    parts += [f"{count(unknown, 'label')} by an unknown one"] if unknown else []
+    return f"{listed(parts)} (`understudy labels outdated` lists them)" if parts else ""
 
 
 def label_shown(gold: pl.DataFrame, card: Card) -> str:

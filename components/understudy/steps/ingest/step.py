@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from understudy.data import cards, sources, turns
+from understudy.data import cards, sources
 from understudy.data.listing import told, told_ids
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
@@ -16,8 +16,7 @@ from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
 from understudy.review import labels
 from understudy.review.labels import told_letters
 from understudy.runtime.shell import Out, Result
-from understudy.steps.ingest import refusals, rules, splits
-from understudy.steps.ingest import texts as text_rules
+from understudy.steps.ingest import reading, refusals, rules, splits
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
@@ -25,15 +24,13 @@ from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
 from understudy.store.storage import Beaten, Store, contend, prepare_store
 from understudy.store.tables import Split
-from understudy.store.tombstones import Forgotten
 from understudy.task.card import CARD_FILE, Card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
-from understudy.text.context import TURN_HASHES
 
 NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
-RESERVED = ("label", "split", "annotators", "origin", "content", "file", "row", "order", "context", TURN_HASHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,9 @@ def run(
         texts: texts with the columns id and text, and group, time and those that slices use: CSV, JSONL or Parquet; a
             file, a folder or an s3:// address. The section columns says what they are called there; without a column
             of ids, each text gets one that is made of it.
-        labels: human labels with the columns id and label, and annotator and split where there are any; likewise. Where
-            they have a column text, a label counts only beside its own text. Where a text may have several, they stand
-            in one cell, as a list or with ; between them, and [] says none.
+        labels: human labels with the columns id and label, and annotator, split and guideline where there are any;
+            likewise. Where they have a column text, a label counts only beside its own text. Where a text may have
+            several, they stand in one cell, as a list or with ; between them, and [] says none.
         store: the store, a folder or s3://bucket/prefix: splits, labels of earlier runs and answers to review queues.
         snapshot: the card as this run uses it (card.yaml).
         pool: texts that may be trained on and mined (texts.parquet).
@@ -125,9 +122,8 @@ def run(
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
-    if shared := splits.told_shared(division.assigned):
-        more.append(shared)
-    said = "; ".join([said, *more])
+    more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
+    said = "; ".join(filter(None, [said, *more]))
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
@@ -144,7 +140,13 @@ def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, o
         lambda: _settings(card, overrides),
         lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"], **reading),
         lambda: _opened(
-            stack, "--labels", labels, ["id", "label"], ["annotator", "split", "text"], lists=lists, **reading
+            stack,
+            "--labels",
+            labels,
+            ["id", "label"],
+            ["annotator", "split", "text", "guideline"],
+            lists=lists,
+            **reading,
         ),
         lambda: prepare_store(store),
     )
@@ -160,7 +162,7 @@ def _opened(
 
 def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
     card, text = cards.read(address)
-    if taken := sorted(set(rules.slice_columns(card)) & set(RESERVED)):
+    if taken := sorted(set(rules.slice_columns(card)) & set(reading.RESERVED)):
         raise BadCard(f"A slice's column must have a name of its own, got {', '.join(taken)} (slices). Rename it.")
     settings = card.settings(overrides)
     config, own = settings.of(IngestConfig), card.settings().of(IngestConfig)
@@ -176,41 +178,23 @@ def _settings(address: str, overrides: Overrides) -> tuple[Card, str, Settings]:
 def _read(given: Given) -> Read:
     """Read both files and the store's votes; too many faults in either end the run, with the reasons of both."""
     labels.require_same_kind(given.store, given.card)
-    table, turned_away = given.texts.read(filled=["id", "text"], max_chars=given.config.max_chars)
-    text_rows = len(table) + len(turned_away)
-    if not text_rows:
-        raise BadData(
-            f"A texts file must hold rows, got a header alone ({given.texts.address}). Write it again, with its rows."
-        )
-    forgotten = tombstones.read(given.store)
-    table = turns.with_context(table, given.card.context, forgotten)
-    if given.card.context and given.card.context.order in set(RESERVED) - {"file", "row"}:
-        table = table.drop(given.card.context.order)  # read by now, and called like a column of ours
-    texts, sentences = _in_sentences(given, text_rules.sound(table, turned_away), forgotten)
+    read = reading.read_texts(given.texts, given.card, given.config, tombstones.read(given.store))
     stored = labels.read_all(given.store, given.card.name)
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
-    table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text"])
+    table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text", "guideline"])
     turned_away = [replace(row, is_fault=row.is_fault and row.reason != NO_LABEL) for row in turned_away]
-    table, misplaced = _beside_their_text(table, texts.kept)
+    table, misplaced = _beside_their_text(table, read.texts.kept)
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
-    is_split = sentences is not None
+    is_split = read.sentences is not None
     space = LabelSpace.of(given.card)
-    sound = vote_rules.sound(votes, texts, space, turned_away, is_split=is_split)
+    sound = vote_rules.sound(votes, read.texts, space, turned_away, is_split=is_split)
+    sound = replace(sound, kept=vote_rules.with_guidelines(sound.kept, Guideline.of(given.card).hash))
     in_other_letters = space.in_other_letters(table["label"])
-    read = Read(texts, sound, text_rows, len(table) + len(turned_away), sentences, in_other_letters)
-    _require_few_faults(given, read, sound.refused)
-    return read
-
-
-def _in_sentences(given: Given, texts: Sorted, forgotten: Forgotten) -> tuple[Sorted, int | None]:
-    """Refuse what must be forgotten, and split the rest where the card says so; also how many sentences there are."""
-    texts = text_rules.without_forgotten(texts, forgotten)
-    if given.config.split == "none":
-        return texts, None
-    split = text_rules.in_sentences(texts, given.config.language)
-    return text_rules.without_forgotten(split, forgotten), len(split.kept)
+    found = Read(read.texts, sound, read.rows, len(table) + len(turned_away), read.sentences, in_other_letters)
+    _require_few_faults(given, found, sound.refused)
+    return found
 
 
 def _beside_their_text(votes: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.DataFrame, list[Refusal]]:

@@ -22,6 +22,7 @@ SPLIT_ALIASES: Mapping[str, Split] = {
     "training": "train",
     "testing": "test",
 }
+SAME = ("id", "label", "annotator")  # by which a row of a labels file is known again
 RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
 
@@ -62,6 +63,46 @@ def sound(
         refused.append(refuse(votes.filter(~holds), reason, detail, is_new & pl.lit(may_be_fault)))
         votes = votes.filter(holds)
     return Sorted(votes.with_columns(label=meant), pl.concat(refused))
+
+
+def with_guidelines(votes: pl.DataFrame, guideline: str) -> pl.DataFrame:
+    """Say by which guideline the rows of this run's file were labelled, where the file does not.
+
+    A row that the store's newest file has just so for its text was labelled when that came in, by its guideline; any
+    other by the card's. So a file that is given again does not become newer by it.
+
+    Args:
+        votes: sound ones, those of this run's file among them (`is_new`).
+        guideline: the card's.
+    """
+    files = votes.filter(~pl.col("is_new") & (pl.col("origin") == "labels"))
+    newest = files.filter(pl.col("segment") == pl.col("segment").max().over("id")).unique(SAME, keep="last")
+    before = newest.select(*SAME, known_guideline="guideline", is_known=pl.lit(value=True))
+    known = votes.join(before, on=SAME, how="left", nulls_equal=True, maintain_order="left")
+    seen_first = pl.when("is_known").then("known_guideline").otherwise(pl.lit(guideline))
+    is_unsaid = pl.col("is_new") & pl.col("guideline").is_null()
+    said = pl.when(is_unsaid).then(seen_first).otherwise("guideline")
+    return known.with_columns(guideline=said).drop("known_guideline", "is_known")
+
+
+def of_two_origins(votes: pl.DataFrame) -> pl.DataFrame:
+    """Give each second look the origin of what it looked at: a labels file's row, or else an answer to a queue."""
+    files = votes.filter(pl.col("origin") == "labels")["id"].unique()
+    own = pl.when(pl.col("id").is_in(files.implode())).then(pl.lit("labels")).otherwise(pl.lit("queue"))
+    return votes.with_columns(origin=pl.when(pl.col("origin") == "second_look").then(own).otherwise("origin"))
+
+
+def by_newest_guideline(votes: pl.DataFrame) -> Sorted:
+    """Keep of a text's votes those by the newest guideline that its split has (`guideline_rank`).
+
+    Votes by older guidelines answer another question, so the newest outvotes them, however many they are. A vote for an
+    exact copy outside of the split alone does not.
+    """
+    is_own = pl.col("in_split") == pl.col("content_split")
+    past = pl.col("guideline_rank") < pl.col("guideline_rank").filter(is_own).max().over("content")
+    detail = pl.lit("the text has a label by a newer guideline")
+    is_past = past.fill_null(value=False)
+    return Sorted(votes.filter(~is_past), refuse(votes.filter(is_past), "older_guideline", detail))
 
 
 def _split_meant(said: Sequence[str]) -> pl.Expr:
@@ -168,7 +209,7 @@ def decided(votes: pl.DataFrame, space: LabelSpace) -> Sorted:
     outside that split would outvote those inside, people disagree too: training labels do not overrule the test's.
 
     Returns:
-        One row a text: id, label, split, annotators, origin.
+        One row a text: id, label, split, annotators, origin, and the guideline of the newest vote.
     """
     same = pl.struct("segment", "id", "annotator", "label")
     is_again = pl.col("annotator").is_not_null() & ~same.is_first_distinct()
@@ -231,6 +272,7 @@ def _winners(votes: pl.DataFrame) -> pl.DataFrame:
             split=pl.col("content_split").first(),
             annotators=pl.len().cast(pl.Int64),
             origin=pl.when(is_given).then(pl.lit("labels")).otherwise(pl.lit("queue")),
+            guideline=pl.col("guideline").sort_by("segment").last(),
         )
         .drop("content")
     )

@@ -16,11 +16,12 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import codecs, hashing, layout, tables, tombstones
+from understudy.store import codecs, hashing, tables, tombstones
 from understudy.store.bundles import require_labels
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
+from understudy.task.guideline import Guideline
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import teacher_answers
@@ -29,7 +30,6 @@ from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.numbers import count, percent, usd
 from understudy.text.seen import columns_of, seen_of
 
-QUEUE_FILE = "queue.json"
 TEXTS_AT_ONCE = 1000
 
 
@@ -81,6 +81,7 @@ def run(
     weighed = rules.weigh(scored, set(answers["id"]), len(unseen))
     compared = rules.compare(weighed.join(answers, on="id"), student.space, config.min_disagreement)
     contested = rules.with_own_probabilities(rules.choose(compared, config), student.space)
+    contested = contested.with_columns(guideline=pl.lit(Guideline.of(task).hash))
     chosen = tombstones.read(keep).without(contested)  # again: the teacher may have been asked for hours
     figures = _figures(len(scored), asked.judged, compared, len(chosen))
     name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
@@ -171,6 +172,7 @@ def _about(
         "format": 1,
         "card": card.name,
         "card_hash": card.hash,
+        "guideline": Guideline.of(card).hash,
         "bundle": student.version,
         "judge": asked.judge,
         "is_rehearsal": student.is_rehearsal or asked.is_rehearsal,
@@ -194,25 +196,19 @@ def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, An
     turns = {TURN_HASHES: queue[TURN_HASHES].to_list()} if TURN_HASHES in queue.columns else {}
     digest = hashing.hash_json({**about, **texts, **turns})[:12]
     name = f"rehearsal-{digest}" if about["is_rehearsal"] else digest
-    codecs.write_document(folder / QUEUE_FILE, {"queue": name, **about})
+    codecs.write_document(folder / queues.RECORD, {"queue": name, **about})
     return name
 
 
 def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame) -> int:
-    """Put a queue's files into the store, queue.json last: with it the queue is whole.
+    """Put a queue's files into the store.
 
     What somebody asked to forget meanwhile leaves both places again; queue.json says how many were chosen.
-
-    The table is the first: it alone says whose turns stand in the contexts, for whoever forgets one after a kill.
 
     Returns:
         how many texts left.
     """
-    found = (path.name for path in folder.iterdir() if path.name != QUEUE_FILE)
-    files = sorted(found, key=lambda name: (name != tables.FILES[tables.Queue], name))
-    keys = {file: layout.file_key(layout.QUEUE, file, card=card.name, queue=name) for file in [*files, QUEUE_FILE]}
-    for file, key in keys.items():
-        store.put_if_absent(key, (folder / file).read_bytes())
+    keys = queues.put(store, card.name, name, {path.name: path.read_bytes() for path in folder.iterdir()})
     gone = erase_what_was_asked_meanwhile(store, keys.values(), texts)
     erase_all(FolderStore(folder), keys.keys(), gone)
     return len(gone.ids)

@@ -11,16 +11,17 @@ from understudy.data import cards
 from understudy.data.listing import told
 from understudy.errors import BadInput, StorageError, TeacherError, together
 from understudy.privacy.objects import erase_what_was_asked_meanwhile
-from understudy.review import labels, samples
+from understudy.review import labels, queues, samples
 from understudy.review.samples import SAMPLE, TEACHER_LABELS
 from understudy.runtime.shell import Out, Result
-from understudy.steps.sample import queue, rules
+from understudy.steps.sample import rules
 from understudy.steps.sample.config import SampleConfig
 from understudy.store import layout, manifests, names, segments, tombstones
 from understudy.store.manifests import Manifest
 from understudy.store.predictions import TURNS, has_turns
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import CARD_FILE, Card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
@@ -133,12 +134,15 @@ def _drawn(store: Store, card: Card, config: SampleConfig, day: str) -> dict[str
         )
     positive = newest.positive_label
     sample = _with_turns(store, with_turns, rules.draw(texts, config, day, positive, stand_for=total / len(texts)))
-    samples.put_drawn(store, day, sample, queue.files(sample, card))
+    guideline = Guideline.of(card).hash
+    asked = sample.with_columns(guideline=pl.lit(guideline))
+    samples.put_drawn(store, day, sample, queues.bare_files(asked, card, has_context=has_turns(sample)))
     gone = erase_what_was_asked_meanwhile(store, _keys(store, day), sample)
     return {
         "format": FORMAT,
         "date": day,
         "card": card.name,
+        "guideline": guideline,
         "version": newest.bundle,
         "nights": sorted(night.manifest.date for night in recent),
         "left_out": left_out,
