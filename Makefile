@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
+.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -31,6 +31,9 @@ demo: $(STAMP)  ## Learn a task from a rehearsal teacher and publish a classifie
 
 test: $(STAMP)  ## Run all tests, some at once: WORKERS=1 for one after the other.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+
+test-first-day: $(STAMP)  ## Go a new user's first day: the installed wheel, own files, a home of its own.
+	$(BIN)/python -m pytest -m first_day tests/test_first_day.py
 
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack

@@ -23,6 +23,7 @@ from understudy.text.numbers import clipped, count, few
 from understudy.text.signs import folded
 
 MOST_ROWS, MOST_COMPARED, ROWS_FOR_KEYS, DEEPEST = 50_000, 20_000, 200, 3
+MOST_REFUSED = 0.05  # of the rows, as a share: what ingest takes by default
 NEAR = 0.8  # Jaccard similarity from which a text nearly repeats another one, as ingest and mine have it
 FEWEST_EACH = 5  # rows that each value of a column must have on average to be a label
 LONGEST_LABEL_MEAN, FEWEST_WORDS = 40, 2  # signs, words
@@ -86,14 +87,15 @@ def look(address: str, called: Mapping[str, str]) -> Profile:
             for file, names in zip(source.files, within, strict=True)
         ]
         rows = chain.from_iterable(
-            sources.rows_from(file, START, columns, (), Reading(lists=columns, lenient=columns)) for file in files
+            sources.rows_from(file, START, columns, (), Reading(lists=columns)) for file in files
         )
         read = list(islice(rows, MOST_ROWS + 1))
     refused = [row for row in read[:MOST_ROWS] if isinstance(row, Refusal)]
     cells = [dict(row.cells) for row in read[:MOST_ROWS] if not isinstance(row, Refusal)]
-    if not cells:
-        why = f" The first: {refused[0].detail}." if refused else ""
-        raise BadData(f"A file must hold rows that can be read, got none ({address}).{why}")
+    if not cells or len(refused) > MOST_REFUSED * len(read):
+        why = f" The first of the others, row {refused[0].row}: {refused[0].detail}." if refused else ""
+        got = f"{len(cells):,} of {count(len(cells) + len(refused), 'row')}"
+        raise BadData(f"A file must hold rows that can be read, got {got} that can ({address}).{why} Mend the file.")
     table = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String))
     found = _roles(table, called, address)
     texts = table[found["text"].own].drop_nulls().to_list()
