@@ -33,8 +33,16 @@ def require_sound(path: Path) -> None:
     Raises:
         BadArtifact: it is such a tokenizer, too long, or damaged.
     """
-    where = str(path)
-    content = codecs.read_mapping(codecs.read_file(path, MOST_BYTES), where, most_bytes=MOST_BYTES)
+    require_sound_content(codecs.read_file(path, MOST_BYTES), str(path))
+
+
+def require_sound_content(data: bytes, where: str) -> None:
+    """Refuse such a tokenizer by what its file holds; `where` that lies.
+
+    Raises:
+        BadArtifact: see `require_sound`.
+    """
+    content = codecs.read_mapping(data, where, most_bytes=MOST_BYTES)
     model = content.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE" if "merges" in model else "WordPiece") not in MODELS:
         raise _unsound(where, "a model of another kind")

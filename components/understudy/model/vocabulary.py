@@ -15,10 +15,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 
+from understudy.errors import BadArtifact
+from understudy.model import tokenizer_files
 from understudy.model.engine import Bools, Integers, encodable
 
 SPELLED_OUT = 2.0  # letters a token; English has 4 to 5, a language that a vocabulary was not made for 1 to 2.5
@@ -108,6 +112,43 @@ class Vocabulary:
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
         self._unknown_id = _unknown_id(tokenizer)
+
+    @cached_property
+    def _unread(self) -> Bools:
+        return unread_ids(self._tokenizer)
+
+    @classmethod
+    def opened(cls, data: bytes, where: str) -> Self:
+        """Open what a tokenizer.json holds; `where` that lies.
+
+        Raises:
+            BadArtifact: it is no tokenizer, or one whose work has no bounds.
+        """
+        from tokenizers import Tokenizer
+
+        tokenizer_files.require_sound_content(data, where)
+        try:
+            return cls(Tokenizer.from_str(data.decode("utf-8")))
+        except Exception as error:  # it raises bare Exceptions of its own for a corrupt file
+            raise BadArtifact(
+                f"A tokenizer must be readable, got {error!s:.200} ({where}). Export it again."
+            ) from error
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[Integers, Integers]:
+        """Count the tokens of texts, and those of them that stand for what is unknown; shape (texts,) each.
+
+        Raises:
+            BadArtifact: the tokenizer cannot read a text.
+        """
+        try:
+            encodings = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise BadArtifact(f"A tokenizer must read every text, got {error!s:.200}. Export it again.") from error
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), np.int64, int(lengths.sum()))
+        before = np.concatenate([[0], np.cumsum(self._unread[ids])])
+        ends = np.cumsum(lengths)
+        return lengths, np.asarray(before[ends] - before[ends - lengths])
 
     def legibility(self, texts: Sequence[str]) -> Legibility:
         """Measure how much of texts is read; the first of the worst texts gives the example."""
