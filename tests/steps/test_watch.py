@@ -106,9 +106,7 @@ def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, s
 
 def test_texts_that_the_student_cannot_read_are_a_series_of_their_own_to_look_at(tmp_path, store, version):
     quiet = quiet_nights(store, version, 4)
-    emoji = pl.Series(
-        [" 😂 🎉 😂 🎁" if at % 5 == 0 else "" for at in range(300)]
-    )  # no words, so no other series sees them
+    emoji = pl.Series([" 😂 🎉 😂 🎁" if at % 2 else "" for at in range(300)])  # no words: no other series sees them
     put_night(store, "2026-11-05", make_texts(300, 0.2, seed=5).with_columns(pl.col("text") + emoji), version)
     verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-05"]]
     assert verdicts == ["fine"] * 4 + ["look"]

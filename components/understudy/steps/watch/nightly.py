@@ -110,9 +110,6 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         looked_at += len(table)
 
     missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
-    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
-    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
-    new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
     return Look(
         space=space,
         texts=counts.texts,
@@ -122,10 +119,17 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         summary=summary,
         reference=reference,
         is_own_reference=is_own_reference,
-        words=new_words,
+        words=_new_words(mentions),
         missed=missed,
         unknown=series.unknown(read),
     )
+
+
+def _new_words(mentions: pl.DataFrame) -> tuple[NewWord, ...]:
+    """Name the words that came up in enough groups, by `MENTIONS`, those of most groups first."""
+    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
+    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
+    return tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
 
 
 def tokens_of(table: pl.DataFrame, vocabulary: Vocabulary) -> Tokens:
