@@ -88,10 +88,9 @@ def _finished(made: Tokenizer, first: str, last: str) -> Tokenizer:
     return made
 
 
-def sentence_piece(texts, *, is_t5: bool) -> Tokenizer:
-    """A tokenizer of T5's kind, or of XLM-R's: SentencePiece trains it, with its own table of signs."""
+def trained_pieces(texts, **specials) -> bytes:
+    """Train a SentencePiece model and return its file."""
     written = io.BytesIO()
-    specials = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1} if is_t5 else {}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(list(texts) * 4),
         model_writer=written,
@@ -102,7 +101,13 @@ def sentence_piece(texts, *, is_t5: bool) -> Tokenizer:
         minloglevel=2,
         **specials,
     )
-    trained = sentencepiece_model_pb2_new.ModelProto.FromString(written.getvalue())
+    return written.getvalue()
+
+
+def sentence_piece(texts, *, is_t5: bool) -> Tokenizer:
+    """A tokenizer of T5's kind, or of XLM-R's: SentencePiece trains it, with its own table of signs."""
+    written = trained_pieces(texts, **({"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1} if is_t5 else {}))
+    trained = sentencepiece_model_pb2_new.ModelProto.FromString(written)
     pieces = [(piece.piece, piece.score) for piece in trained.pieces]
     if not is_t5:
         pieces = [(name, 0.0) for name in ("<s>", "<pad>", "</s>", "<unk>")] + pieces[3:] + [("<mask>", 0.0)]

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import sentencepiece
 import torch
 
-from tests.languages import ENGLISH, make_named
+from tests.languages import ENGLISH, make_named, trained_pieces
 from tests.services import local
 from tests.students import make_student
 from understudy.errors import BadArtifact, BadSetting
@@ -160,6 +161,22 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(folder, tmp_path):
     with pytest.raises(BadSetting, match="A student must be one of"):
         student.load(str(folder), ["other", "tip"])
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(
+    sentencepiece.__version__ == "0.2.3", reason="the environment is older than requirements/dev.txt: make install"
+)
+def test_a_student_that_has_a_sentencepiece_model_alone_is_loaded(tmp_path):
+    """As microsoft/deberta-v3-small lies on the hub; transformers makes the fast tokenizer of it by protobuf."""
+    folder = make_student(tmp_path / "student", "deberta-v2")
+    for file in ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / file).unlink(missing_ok=True)
+    specials = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]", "unk_piece": "[UNK]"}
+    specials |= {"bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    (folder / "spm.model").write_bytes(trained_pieces(ENGLISH, **specials))
+    done = loaded(folder, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) > 4
 
 
 def test_a_modern_student_of_the_hub_keeps_its_shape_and_is_not_compiled(tmp_path):
