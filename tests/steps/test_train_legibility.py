@@ -9,6 +9,7 @@ import torch
 
 from tests.languages import CHINESE, ENGLISH, make_named
 from understudy.errors import BadSetting
+from understudy.model import student
 from understudy.model.vocabulary import Legibility
 from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import execute
@@ -31,7 +32,7 @@ def source(tmp_path_factory) -> Path:
 def lesson(tmp_path, make_card, source):
     """Return a function that writes the inputs of train for some texts, every other one a tip, labelled by people."""
 
-    def make(texts):
+    def make(texts, source=source):
         rows = pl.DataFrame({"id": [str(at) for at in range(len(texts))], "text": texts}).with_columns(
             pl.col("id").alias("group"), pl.lit(None, pl.String).alias("time")
         )
@@ -79,6 +80,21 @@ def test_a_few_texts_of_another_language_and_lost_emoji_are_told_with_an_example
     told = capsys.readouterr().err
     assert "lose an emoji, which" in told
     assert "[UNK]'. ettin-32m, modernbert and mmbert-small read them." in told
+
+
+@pytest.mark.parametrize("name", ["multilingual-minilm", "modernbert", "mmbert"])
+def test_a_student_for_many_languages_reads_chinese_and_learns_of_it(lesson, tmp_path, capsys, name):
+    chinese = [f"{one} {at}" for at in range(10) for one in (CHINESE[0], CHINESE[2])]  # every other one is a tip
+    source = make_named(tmp_path / "source", name, [*ENGLISH, *CHINESE, *map(str, range(10))] * 2)
+    given = {**lesson(chinese, source), "overrides": "epochs=20\nlearning_rate=0.003\npatience=20"}
+    result = execute("train", given)
+    assert result.metrics["unread_share"] < 0.05
+    assert result.metrics["average_precision"] == 1.0
+    assert "vocabulary" not in capsys.readouterr().err
+    model, tokenizer, about = student.open_student(tmp_path / "student")
+    rows = student.tokens_of(tokenizer, [CHINESE[0], CHINESE[2]], about["max_length"])
+    other, tip = student.logits(model, rows, tokenizer.pad_token_id) @ [-1.0, 1.0]
+    assert tip > other
 
 
 def test_english_is_read_without_a_word(lesson, capsys):
