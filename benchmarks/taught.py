@@ -33,11 +33,12 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     import torch
 
     from understudy.model import student as students
-    from understudy.steps.train import learn
+    from understudy.steps.train import device, learn
     from understudy.steps.train.config import TrainConfig
 
     config = TrainConfig()
-    device = learn.make_deterministic(config.seed)
+    learn.make_deterministic(config.seed)
+    place = device.chosen(config.device, None)
     model, tokenizer = students.load("minilm", task.label_names)
 
     def tokens(table: pl.DataFrame) -> learn.Tokens:
@@ -48,7 +49,7 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     examples = learn.Examples(tokens(taught), targets, torch.ones(len(taught)))
     validation = learn.Validation(tokens(checked), space.codes(checked["label"]), space)
     rate, pad = students.learning_rate_of("minilm"), tokenizer.pad_token_id
-    learner = learn.Learner(model, pad, examples, validation, config, rate, device)
+    learner = learn.Learner(model, pad, examples, validation, config, rate, place)
     learner.run(lambda _: None, lambda *_: None)
     about = {
         "student": "minilm",

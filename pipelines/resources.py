@@ -9,6 +9,7 @@ from typing import Any
 
 from kfp import kubernetes
 
+from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import OWN_KEY, STORAGE_KEYS
 from understudy.task.steps import STEPS
 
@@ -84,10 +85,11 @@ def call_webhook(task: Any) -> None:
 
 
 def accelerate(task: Any, accelerator: Accelerator | None) -> None:
-    """Let a task run on a node with an accelerator; None leaves it on CPUs."""
+    """Let a task run on a node with an accelerator, and tell it, so that it checks what it got; None is for CPUs."""
     if accelerator is None:
         return
     task.set_accelerator_type(accelerator.type).set_accelerator_limit(accelerator.count)
+    task.set_env_variable(ACCELERATOR, accelerator.type)
     for key, value in accelerator.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in accelerator.tolerations:

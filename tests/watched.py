@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tests.bundles import make_bundle
+from tests.bundles import WORDS, make_bundle
 from understudy.model.decision import told
+from understudy.model.vocabulary import Vocabulary
 from understudy.stats.drift.summary import Reference, describe
 from understudy.steps.watch.nightly import probabilities as known_probabilities
+from understudy.steps.watch.nightly import tokens_of
 from understudy.store import manifests, registry
 from understudy.store.bundles import BUNDLE_FILE, version_of
 from understudy.store.manifests import Manifest
@@ -162,13 +164,24 @@ def publish_labelled(store: Store, folder: Path, names: Sequence[str], shares: S
     return _published(store, bundle, describe(table, space, known_probabilities(table, space)), 900)
 
 
-def publish(store: Store, folder: Path, share: float = 0.2, *, has_reference: bool = True, trained: int = 900) -> str:
-    """Publish a bundle whose reference are 400 quiet texts; return its version."""
-    bundle, reference = make_bundle(folder), None
+def publish(
+    store: Store,
+    folder: Path,
+    share: float = 0.2,
+    *,
+    has_reference: bool = True,
+    has_tokens: bool = True,
+    trained: int = 900,
+) -> str:
+    """Publish a bundle whose reference are 400 quiet texts, each of whose words it knows; return its version."""
+    words = WORDS | dict.fromkeys(f"{COMMON} {TOPICS['hotel']}".split(), 0.0)
+    bundle, reference = make_bundle(folder, words=words), None
     if has_reference:
         table = make_texts(400, share, seed=1_000)
         probability = table["probability"].to_numpy()
         reference = describe(scored(table), TIPS, np.stack([1 - probability, probability], axis=1))
+        vocabulary = Vocabulary.opened((bundle / "tokenizer.json").read_bytes(), str(bundle))
+        reference = replace(reference, tokens=tokens_of(table, vocabulary)) if has_tokens else reference
     return _published(store, bundle, reference, trained)
 
 

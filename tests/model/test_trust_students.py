@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import sentencepiece
+import torch
 
+from tests.languages import ENGLISH, make_named, trained_pieces
 from tests.services import local
 from tests.students import make_student
 from understudy.errors import BadArtifact, BadSetting
@@ -158,6 +161,55 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(folder, tmp_path):
     with pytest.raises(BadSetting, match="A student must be one of"):
         student.load(str(folder), ["other", "tip"])
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(
+    sentencepiece.__version__ == "0.2.3", reason="the environment is older than requirements/dev.txt: make install"
+)
+def test_a_student_that_has_a_sentencepiece_model_alone_is_loaded(tmp_path):
+    """As microsoft/deberta-v3-small lies on the hub; transformers makes the fast tokenizer of it by protobuf."""
+    folder = make_student(tmp_path / "student", "deberta-v2")
+    for file in ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / file).unlink(missing_ok=True)
+    specials = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]", "unk_piece": "[UNK]"}
+    specials |= {"bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    (folder / "spm.model").write_bytes(trained_pieces(ENGLISH, **specials))
+    done = loaded(folder, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) > 4
+
+
+def test_a_modern_student_of_the_hub_keeps_its_shape_and_is_not_compiled(tmp_path):
+    folder = make_named(tmp_path / "student", "mmbert", ENGLISH)
+    model, _ = student.load(str(folder), ["other", "tip"])
+    config = model.config
+    assert (config.global_rope_theta, config.local_rope_theta, config.local_attention) == (160000, 160000, 8)
+    assert (config.classifier_pooling, config.norm_bias, config.reference_compile) == ("mean", False, False)
+    change(folder, "config.json", global_rope_theta=1e12)
+    with pytest.raises(BadSetting, match="A student must be one of"):
+        student.load(str(folder), ["other", "tip"])
+
+
+def test_a_modern_student_of_other_labels_gets_a_fresh_head(tmp_path):
+    first, tokenizer = student.load(str(make_named(tmp_path / "plain", "modernbert", ENGLISH)), ["other", "tip"])
+    first.save_pretrained(tmp_path / "tips", safe_serialization=True)
+    tokenizer.save_pretrained(tmp_path / "tips")
+    same, _ = student.load(str(tmp_path / "tips"), ["other", "tip"])
+    other, _ = student.load(str(tmp_path / "tips"), ["blame", "praise"])
+    assert torch.equal(same.classifier.weight, first.classifier.weight)
+    assert not torch.equal(other.classifier.weight, first.classifier.weight)
+    assert torch.equal(other.model.layers[0].attn.Wqkv.weight, first.model.layers[0].attn.Wqkv.weight)
+
+
+@pytest.mark.parametrize(
+    "pattern", [{"Regex": "(a+)+$"}, {"Regex": ["\\s+"]}, {"String": ""}, {"String": 1}, {}, None, "a"]
+)
+def test_a_tokenizer_that_splits_by_an_unknown_pattern_is_refused(tmp_path, pattern):
+    folder = make_named(tmp_path / "student", "mmbert", ENGLISH)
+    splitting = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    change(folder, "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [splitting]})
+    with pytest.raises(BadSetting, match="an unknown pattern"):
+        student.load(str(folder), ["other", "tip"])
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "deberta-v2", "t5"])

@@ -14,6 +14,7 @@ from understudy.pipelines.compile import PIPELINES, build, compile_all, load_pip
 from understudy.pipelines.resources import Accelerator
 from understudy.pipelines.training import training_on
 from understudy.runtime.images import IMAGES_FILE
+from understudy.runtime.machine import ACCELERATOR
 from understudy.task.steps import STEPS
 
 ROLES = {
@@ -159,6 +160,9 @@ def test_only_train_runs_on_gpu_nodes_and_only_when_it_is_told_to(compiled):
     spec = MessageToDict(build(training_on(told)).pipeline_spec)
     accelerator = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "2")
+    executors = spec["deploymentSpec"]["executors"]
+    given = {"name": ACCELERATOR, "value": "nvidia.com/gpu"}
+    assert [name for name in executors if given in executors[name]["container"].get("env", [])] == ["exec-train"]
 
 
 def test_every_component_declares_what_its_step_takes():

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import card_yaml, invoke
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.errors import BadArtifact, BadInput, BadSetting
-from understudy.model.architectures import require_student
+from understudy.model.architectures import STUDENTS, require_student
 from understudy.runners import names, request, runs
 from understudy.runners.local import run as local
 from understudy.store.storage import open_store
@@ -66,13 +66,13 @@ def test_a_sound_request_passes_and_buys_nothing(request_of, teacher):
 @pytest.mark.parametrize("name", ["minilmm", "./nowhere", "a/b/c", "x" * 300])
 def test_a_student_that_cannot_be_is_found_before_the_teacher_is_paid(request_of, teacher, name):
     (fault,) = faults_of(request_of({"student": name}))
-    assert fault.startswith("A student must be one of minilm, distilbert, deberta-v3-small, flan-t5-small, a folder or")
+    assert fault.startswith(f"A student must be one of {', '.join(STUDENTS)}, a folder or")
     assert f"got '{name}' (student)" in fault
 
 
 def test_a_student_is_known_by_name_by_folder_or_on_the_hub(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    for name in ("minilm", "distilbert", str(tmp_path), "google-bert/bert-base-uncased"):
+    for name in (*STUDENTS, str(tmp_path), "google-bert/bert-base-uncased"):
         require_student(name)
 
 
@@ -83,7 +83,9 @@ def test_a_folder_of_an_unknown_architecture_is_refused_before_anything_is_paid(
 
 
 def test_a_student_is_checked_without_torch():
-    check = "import sys; from understudy.model.architectures import require_student; require_student('minilm')"
+    check = (
+        "import sys; from understudy.model.architectures import STUDENTS, require_student; require_student('minilm')"
+    )
     code = f"{check}; import understudy.runners.checks; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

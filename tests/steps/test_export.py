@@ -9,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.languages import CHINESE, ENGLISH, make_named
 from tests.students import SHAPES, make_student
 from understudy.model import student
+from understudy.model.scoring import exported_graph
 from understudy.runtime.shell import execute
 from understudy.steps.export import rules
 from understudy.steps.export.config import ExportConfig
@@ -70,8 +72,8 @@ def card(tmp_path, make_card):
     return folder
 
 
-def trained(tmp_path, architecture: str, labels=("other", "tip")):
-    source = make_student(tmp_path / "source", architecture)
+def trained(tmp_path, architecture: str, labels=("other", "tip"), source=None):
+    source = source or make_student(tmp_path / "source", architecture)
     model, tokenizer = student.load(str(source), labels)
     about = {
         "student": architecture, "labels": list(labels), "positive_label": "tip", "max_length": 64, "texts": 6,
@@ -124,6 +126,29 @@ def test_the_graph_scores_like_the_student_on_odd_lengths(tmp_path, card, pool, 
     assert about["graphs"][:2] == ["fp32", "int8"]
     assert (about["plain_reason"], about["batch_gap"] < 1e-4) == ("", True)
     assert (graphs / "int8/model.onnx").stat().st_size < (graphs / "fp32/model.onnx").stat().st_size / 2
+
+
+@pytest.mark.parametrize("name", ["multilingual-minilm", "modernbert", "mmbert"])
+def test_students_for_other_languages_and_modern_ones_are_the_same_classifier_in_every_graph(
+    tmp_path, card, pool, gold, name
+):
+    source = make_named(tmp_path / "source", name, [*ENGLISH, *CHINESE])
+    folder, graphs = trained(tmp_path, name, source=source), tmp_path / "graphs"
+    result = execute("export", {"card": card, "pool": pool, "gold": gold, "student": folder, "graphs": graphs})
+    about = json.loads((graphs / "graphs.json").read_text())
+    assert (about["graphs"][:2], about["batch_gap"] < 1e-3) == (["fp32", "int8"], True)
+    assert about["plain_reason"] == ("" if name == "multilingual-minilm" else "no fast graph is known of modernbert")
+    assert result.metrics["log_odds_gap"] < 1e-4
+
+    model, tokenizer, _ = student.open_student(folder)
+    texts = [*CHINESE, *ENGLISH, "Ask 😂 " * 5, "", "恭喜"]
+    rows = student.tokens_of(tokenizer, texts, about["max_length"])
+    exact = student.logits(model, rows, tokenizer.pad_token_id)
+    graph = exported_graph(graphs, about, "fp32", 2)
+    assert [row.tolist() for row in np.split(graph.tokens(texts).ids, graph.tokens(texts).starts[1:-1])] == rows
+    np.testing.assert_allclose(graph.logits(texts), exact, atol=1e-4)
+    integers = exported_graph(graphs, about, "int8", 2).logits(texts)
+    assert np.abs(integers - exact).max() < 0.25 * np.ptp(exact)
 
 
 def test_a_text_of_several_windows_is_compared_by_the_tokens_that_the_student_reads(tmp_path, card, pool):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from tokenizers import Tokenizer
 
 from tests.bundles import WORDS, make_bundle, make_card
 from tests.students import make_student
@@ -72,8 +73,8 @@ def made(tmp_path, graphs, studied, pool, most=0.005, **config):
     return found
 
 
-def calibrated(tmp_path, graphs, *sets):
-    texts = pool_of(200, seed=9)
+def calibrated(tmp_path, graphs, *sets, ending=""):
+    texts = pool_of(200, seed=9).with_columns(pl.col("text") + ending)
     is_tip = texts["text"].str.contains("ask|bring|avoid")
     gold = texts.select("id", "group", "text").with_columns(
         label=pl.when(is_tip).then(pl.lit("tip")).otherwise(pl.lit("other")),
@@ -93,6 +94,16 @@ def test_another_threshold_comes_from_a_rerun(tmp_path, graphs, studied):
     done = step.carry_out(step.plan(tmp_path / "bundle", changes, tmp_path / "again"))
     recorded = done.new["bundle"].provenance["settings"]
     assert (recorded["objective"], recorded["min_precision"], recorded["cascade"]["max_missed"]) == ("recall", 0.8, 0)
+
+
+def test_the_reference_counts_the_tokens_that_the_student_does_not_know(tmp_path, graphs, studied):
+    made(tmp_path, graphs, studied, pool_of(600))
+    calibrated(tmp_path, graphs, "cascade.max_missed=0", ending=" 😂 🎉")
+    told = Bundle.open(tmp_path / "bundle").settings["reference"]["tokens"]
+    vocabulary = Tokenizer.from_file(str(tmp_path / "bundle/tokenizer.json"))
+    read = [vocabulary.encode(f"{text} 😂 🎉").tokens for text in pool_of(200, seed=9)["text"]]
+    assert (told["texts"], told["tokens"]) == (200, sum(map(len, read)))
+    assert told["unknown"] == sum(tokens.count("[UNK]") for tokens in read) >= 400
 
 
 def test_a_bundle_settles_negatives_and_loses_no_more_than_it_promised(tmp_path, graphs, studied):

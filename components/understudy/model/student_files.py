@@ -26,6 +26,7 @@ SPECIAL_FILES = ("special_tokens_map.json", "added_tokens.json")
 MOST_WEIGHTS = 8 << 30  # bytes; a student is small, and FLAN-T5-small has 300 MB
 MOST_HEADER = 16 << 20  # bytes of a safetensors header; a thousand tensors take 100 kB
 MOST_SIZE, MOST_LAYERS, MOST_WORDS = 65_536, 128, 2_000_000  # of any dimension, of layers, of the vocabulary
+MOST_ROTARY = 100_000_000  # base of rotary positions; ModernBERT's is 160,000
 MOST_LABELS = 1000
 PLAIN = re.compile(r"[A-Za-z0-9_.|+-]{0,64}")
 
@@ -43,6 +44,11 @@ OF_DISTILBERT |= {"hidden_dim", "dropout", "attention_dropout", "activation", "q
 OF_T5 = {"vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "dropout_rate"}
 OF_T5 |= {"relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon"}
 OF_T5 |= {"initializer_factor", "feed_forward_proj", "decoder_start_token_id"}
+OF_MODERNBERT = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
+OF_MODERNBERT |= {"hidden_activation", "max_position_embeddings", "initializer_cutoff_factor", "norm_eps", "norm_bias"}
+OF_MODERNBERT |= {"global_rope_theta", "local_rope_theta", "global_attn_every_n_layers", "local_attention"}
+OF_MODERNBERT |= {"attention_bias", "attention_dropout", "embedding_dropout", "mlp_bias", "mlp_dropout", "decoder_bias"}
+OF_MODERNBERT |= {"classifier_pooling", "classifier_bias", "classifier_activation", "cls_token_id", "sep_token_id"}
 OF_ELECTRA = {"embedding_size", "summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"}
 KEYS: Mapping[str, set[str]] = {
     "bert": OF_ALL | OF_BERT,
@@ -53,6 +59,7 @@ KEYS: Mapping[str, set[str]] = {
     "mpnet": OF_ALL | OF_BERT | {"relative_attention_num_buckets"},
     "deberta-v2": OF_ALL | OF_BERT | OF_DEBERTA,
     "distilbert": OF_ALL | OF_DISTILBERT,
+    "modernbert": OF_ALL | OF_MODERNBERT,
     "t5": OF_ALL | OF_T5,
 }
 OF_TOKENIZERS = {"tokenizer_class", "model_max_length", "do_lower_case", "strip_accents", "tokenize_chinese_chars"}
@@ -67,7 +74,12 @@ OF_TOKENIZERS |= {
     "keep_accents",
 }
 OF_TOKENIZERS |= {"add_prefix_space", "trim_offsets", "model_input_names", "remove_space", "errors"}
+OF_TOKENIZERS |= {"add_bos_token", "add_eos_token"}
 LAYERS = {"num_hidden_layers", "n_layers", "num_layers", "num_decoder_layers"}
+ROTARY = {"global_rope_theta", "local_rope_theta"}
+FIXED: Mapping[str, dict[str, Any]] = {
+    "modernbert": {"reference_compile": False},  # else it is compiled for a GPU, anew for each shape of a batch
+}
 RUNS_CODE = {"auto_map", "trust_remote_code", "quantization_config", "attn_implementation", "custom_pipelines"}
 
 
@@ -116,7 +128,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     for key, value in kept.items():
         if not _is_plain(key, value):
             raise _unsound(path, f"hold plain values, and no '{key}'", f"{value!r:.60}")
-    return kept
+    return {**kept, **FIXED.get(kind, {})}
 
 
 def _is_plain(key: str, value: Any) -> bool:
@@ -126,9 +138,10 @@ def _is_plain(key: str, value: Any) -> bool:
         return True
     if isinstance(value, int):
         most = MOST_LAYERS if key in LAYERS else MOST_WORDS if key == "vocab_size" else MOST_SIZE
+        most = MOST_ROTARY if key in ROTARY else most
         return -1 <= value <= most or (key.endswith("_token_id") and 0 <= value <= MOST_WORDS)
     if isinstance(value, float):
-        return abs(value) <= MOST_SIZE
+        return abs(value) <= (MOST_ROTARY if key in ROTARY else MOST_SIZE)
     if isinstance(value, list):
         return len(value) <= MOST_LAYERS and all(isinstance(item, str) and PLAIN.fullmatch(item) for item in value)
     return isinstance(value, str) and PLAIN.fullmatch(value) is not None
@@ -143,7 +156,8 @@ def _require_held(config: Mapping[str, Any], weights_bytes: int, folder: Path) -
     width = size("hidden_size", "dim", "d_model")
     inner = size("intermediate_size", "hidden_dim", "d_ff")
     own = size("embedding_size") if "embedding_size" in config else width
-    words = size("vocab_size") * own + size("max_position_embeddings") * own
+    positions = 0 if ROTARY & config.keys() else size("max_position_embeddings")  # rotary ones are no weights
+    words = (size("vocab_size") + positions) * own
     numbers = words + size("num_hidden_layers", "n_layers", "num_layers") * width * inner
     if numbers > weights_bytes:
         where = folder / CONFIG_FILE

@@ -21,10 +21,10 @@ MOST_REPLACEMENT = 64  # bytes of the longest entry of a table of signs; that of
 NORMALIZERS = {"Sequence", "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Strip", "StripAccents"}
 NORMALIZERS |= {"Precompiled", "Prepend", "Replace", "ByteLevel"}
 SPLITTERS = {"Sequence", "BertPreTokenizer", "Metaspace", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"}
-SPLITTERS |= {"ByteLevel", "UnicodeScripts", "CharDelimiterSplit"}
+SPLITTERS |= {"ByteLevel", "UnicodeScripts", "CharDelimiterSplit", "Split"}
 FINISHERS = {"Sequence", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "ByteLevel"}
 MODELS = {"WordPiece", "Unigram", "BPE", "WordLevel"}
-PATTERNS = {" {2,}", "\\s+", " +", "\\n"}  # that Replace may seek: each is read once, without going back
+PATTERNS = {" {2,}", "\\s+", " +", "\\n"}  # that may be sought: each is read once, without going back
 
 
 def require_sound(path: Path) -> None:
@@ -33,8 +33,16 @@ def require_sound(path: Path) -> None:
     Raises:
         BadArtifact: it is such a tokenizer, too long, or damaged.
     """
-    where = str(path)
-    content = codecs.read_mapping(codecs.read_file(path, MOST_BYTES), where, most_bytes=MOST_BYTES)
+    require_sound_content(codecs.read_file(path, MOST_BYTES), str(path))
+
+
+def require_sound_content(data: bytes, where: str) -> None:
+    """Refuse such a tokenizer by what its file holds; `where` that lies.
+
+    Raises:
+        BadArtifact: see `require_sound`.
+    """
+    content = codecs.read_mapping(data, where, most_bytes=MOST_BYTES)
     model = content.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE" if "merges" in model else "WordPiece") not in MODELS:
         raise _unsound(where, "a model of another kind")
@@ -44,7 +52,8 @@ def require_sound(path: Path) -> None:
     growth = prod(_growth(step, where) for step in normalizers)
     if growth > MOST_GROWTH:
         raise _unsound(where, f"replacements by which one sign becomes {growth:,.0f}")
-    list(_steps(content.get("pre_tokenizer"), "pretokenizers", SPLITTERS, where))
+    for step in _steps(content.get("pre_tokenizer"), "pretokenizers", SPLITTERS, where):
+        _require_known_pattern(step, where)
     finishers = list(_steps(content.get("post_processor"), "processors", FINISHERS, where))
     if sum(step["type"] == "TemplateProcessing" for step in finishers) > 1:
         raise _unsound(where, "several templates, which no library puts together")
@@ -78,13 +87,26 @@ def _growth(step: Mapping[str, Any], where: str) -> float:
         return 1.0  # once a text
     if step["type"] != "Replace":
         return 1.0
-    pattern, content = step.get("pattern"), _require_text(step.get("content"), where)
-    sought = pattern.get("String") if isinstance(pattern, dict) else None
-    if isinstance(sought, str) and sought:
-        return max(1.0, len(content) / len(sought))
-    if isinstance(pattern, dict) and pattern.get("Regex") in PATTERNS:
-        return max(1.0, float(len(content)))
-    raise _unsound(where, "a replacement of an unknown pattern")
+    content = _require_text(step.get("content"), where)
+    return max(1.0, len(content) / _sought_signs(step.get("pattern"), where))
+
+
+def _require_known_pattern(step: Mapping[str, Any], where: str) -> None:
+    """Check what a splitter seeks, where it is told by the file."""
+    if step["type"] == "Split":
+        _sought_signs(step.get("pattern"), where)
+
+
+def _sought_signs(pattern: Any, where: str) -> int:
+    """Return how many signs a pattern takes up at least."""
+    if isinstance(pattern, dict):
+        text = pattern.get("String")
+        if isinstance(text, str) and text:
+            return len(text)
+        regex = pattern.get("Regex")
+        if isinstance(regex, str) and regex in PATTERNS:
+            return 1
+    raise _unsound(where, "an unknown pattern")
 
 
 def _require_known_table(table: Any, where: str) -> None:

@@ -3,18 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from understudy.model.architectures import STUDENTS
 from understudy.reports import pages
 from understudy.reports.evaluation import sentences
 from understudy.task.card import Card
 from understudy.text import figures, numbers
 
-# Weights that a student starts from, and their licence as their authors state it.
-WEIGHTS = {
-    "minilm": ("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0"),
-    "distilbert": ("distilbert-base-uncased", "Apache-2.0"),
-    "deberta-v3-small": ("microsoft/deberta-v3-small", "MIT"),
-    "flan-t5-small": ("google/flan-t5-small", "Apache-2.0"),
-}
+UNKNOWN_LICENCE = "not known here: see where the weights come from"
 WEAKEST = 5  # labels that the limits name
 
 
@@ -92,7 +87,8 @@ def _weakest(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _provenance(bundle: Mapping[str, Any], card: Card, evaluation: Mapping[str, Any]) -> dict[str, str]:
     student = bundle.get("student", card.student)
-    weights, licence = WEIGHTS.get(student, (student, "not known here: see where the weights come from"))
+    origin = STUDENTS.get(student)
+    weights, licence = (origin.weights, origin.license) if origin else (student, UNKNOWN_LICENCE)
     return {
         "student": f"{student}, from {weights}",
         "licence of its weights": licence,

@@ -17,6 +17,7 @@ class Forecast:
         usd: what these cost.
         seconds: that it takes; None where nothing tells.
         people_s: seconds that people have to work for what it makes.
+        notes: what else should be known before it is paid for, a sentence each.
     """
 
     step: str
@@ -25,6 +26,7 @@ class Forecast:
     usd: float = 0.0
     seconds: float | None = None
     people_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, hourly_usd: float) -> list[str]:
@@ -43,7 +45,10 @@ def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, ho
     mine: 500 texts to review, 2.0 hours of people, $50.00
     in all: about $0.50 for the teacher, of $4.00 left in the budget; 2 minutes; 2.0 hours of people, $50.00
     """
-    told = [f"{each.step}: {', '.join([each.words, *_parts(each, hourly_usd)])}" for each in forecasts]
+    told = []
+    for each in forecasts:
+        told += [f"{each.step}: {', '.join([each.words, *_parts(each, hourly_usd)])}"]
+        told += [f"{each.step}: {note}" for note in each.notes]
     left, dollars = max(budget_usd - spent_usd, 0.0), sum(each.usd for each in forecasts)
     seconds, people_s = sum(each.seconds or 0.0 for each in forecasts), sum(each.people_s for each in forecasts)
     whole = [f"about {usd(min(dollars, left))} for the teacher, of {usd(left)} left in the budget"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+ACCELERATOR = "UNDERSTUDY_ACCELERATOR"  # names what a pod was given besides CPUs, such as nvidia.com/gpu
 
 
 def cores() -> int:

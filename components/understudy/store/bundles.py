@@ -15,7 +15,8 @@ from understudy.text.numbers import clip
 
 BUNDLE_FILE = "bundle.json"
 FORMAT = 2
-SERVED = ("model.onnx", "tokenizer.json", CARD_FILE)
+TOKENIZER_FILE = "tokenizer.json"
+SERVED = ("model.onnx", TOKENIZER_FILE, CARD_FILE)
 FIRST_STAGE_FILE = "first_stage.npy"
 MOST_FILES = 64  # of a bundle; ours have five
 MOST_FILE_BYTES = 4 << 30  # of one file; the largest graph of a small student has half a gigabyte

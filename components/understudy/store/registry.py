@@ -26,6 +26,7 @@ from understudy.store import codecs, layout
 from understudy.store.bundles import (
     BUNDLE_FILE,
     MOST_FILE_BYTES,
+    TOKENIZER_FILE,
     check_files,
     parse_settings,
     read_settings,
@@ -297,6 +298,16 @@ def fetch_card(store: Store, version: str) -> Card:
     """
     data, where = _vouched(store, version, CARD_FILE)
     return parse_card(data.decode("utf-8", "replace"), where)
+
+
+def fetch_tokenizer(store: Store, version: str) -> tuple[bytes, str]:
+    """Read tokenizer.json of a published version; return also where it lies.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: it is not what was published.
+    """
+    return _vouched(store, version, TOKENIZER_FILE)
 
 
 def _vouched(store: Store, version: str, name: str) -> tuple[bytes, str]:

@@ -222,7 +222,9 @@ teacher:
   max_failed_share: 0.05  # a step fails when a larger share of its texts has no answer
   flush_s: 5.0  # after so many seconds the store's small segments of answers are merged
 
-student: minilm  # (default) minilm, distilbert, deberta-v3-small, flan-t5-small, or a folder or hub name
+# English: minilm, distilbert, deberta-v3-small, flan-t5-small, ettin-17m, ettin-32m, ettin-68m, modernbert;
+# many languages: multilingual-minilm, mmbert-small, mmbert-base; or a folder or hub name.
+student: minilm  # (default)
 
 budget:  # what learning the task may cost
   teacher_usd: 5.0  # most that all runs into one store pay the teacher together; it is never passed

@@ -20,6 +20,7 @@ SUBJECTS = {
     "scores": "The mean score",
     "lengths": "The mean length",
     "vocabulary": "The mean surprise of a word",
+    "unknown": "The share of tokens that the student's vocabulary does not know",
     "disagreement": "The disagreement with the teacher",
     "errors": "The share of errors that people found",
     "missed": "The share of texts that the first stage lost",

@@ -19,6 +19,7 @@ from understudy.stats.drift import cells, several, words
 from understudy.stats.drift.cells import Cells
 from understudy.stats.drift.checked import of_shape
 from understudy.stats.drift.several import CellsOfEach
+from understudy.stats.drift.tokens import Tokens
 from understudy.stats.metrics import Bools, Codes, Floats
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Reference:
             Where a text may have several labels, what each label adds and, last, what every text has: (labels + 1,
             measures).
         cells: parts of label given and confidence, with the mean probabilities of each; or of each label.
+        tokens: of its texts; none where they were not counted.
     """
 
     summary: Summary
@@ -174,6 +176,7 @@ class Reference:
     overall: Floats
     means: Floats
     cells: Cells | CellsOfEach
+    tokens: Tokens | None = None
 
     @property
     def nothing(self) -> Summary:
@@ -188,6 +191,7 @@ class Reference:
             "overall": np.round(self.overall, DECIMALS).tolist(),
             "means": np.round(self.means, DECIMALS).tolist(),
             "cells": self.cells.as_record(),
+            **({"tokens": self.tokens.as_record()} if self.tokens else {}),
         }
 
     @classmethod
@@ -208,6 +212,7 @@ class Reference:
             overall=of_shape(record, "overall", (len(MEASURES),)),
             means=of_shape(record, "means", (labels + summary.is_several, len(MEASURES))),
             cells=found,
+            tokens=Tokens.of_record(record["tokens"]) if "tokens" in record else None,
         )
 
 

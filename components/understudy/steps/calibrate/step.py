@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.model import calibration
+from understudy.model import calibration, tokenizer_files
 from understudy.model.calibration import Calibrator
 from understudy.model.cascade import HELD_OUT_FILE, Cascade, FirstStage, largest_share
 from understudy.model.decision import DecisionRule, chances
 from understudy.model.engine import Floats, Graph
 from understudy.model.scoring import exported_graph
+from understudy.model.vocabulary import Vocabulary
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats import metrics
+from understudy.stats.drift import tokens
 from understudy.stats.drift.summary import describe
+from understudy.stats.drift.tokens import Tokens
 from understudy.stats.metrics import Codes
 from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
 from understudy.store import codecs, hashing, tables
-from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, read_settings, version_of
+from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, TOKENIZER_FILE, read_settings, version_of
 from understudy.task.card import CARD_FILE, Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import CascadeConfig
@@ -72,6 +75,7 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     cut, cascade = _cascade(graphs, about, calibrator, rule, promise)
     probabilities = _served(student, cascade, graph, texts)
     reference = _reference(split, probabilities, rule, space, weights)
+    reference["tokens"] = _tokens(graphs / TOKENIZER_FILE, split, weights).as_record()
     said = _settings(task, about, {"form": form.name, **_as_lists(calibrator)}, rule, reference)
     said["cascade"] = _cascade_settings(cut, cascade, promise.max_missed, space)
     _write_bundle(bundle, graphs, card, said)
@@ -157,6 +161,13 @@ def _reference(
     return {"texts": len(split), **describe(table, space, probabilities, weights).as_record()}
 
 
+def _tokens(tokenizer: Path, split: pl.DataFrame, weights: Floats) -> Tokens:
+    """Count the tokens of the calibration split, and those that the student's vocabulary does not know."""
+    vocabulary = Vocabulary.opened(codecs.read_file(tokenizer, tokenizer_files.MOST_BYTES), str(tokenizer))
+    counted = vocabulary.token_counts(split["text"].to_list())
+    return tokens.count(split["group"].to_numpy(), *counted, weights if weights.ndim == 1 else None)
+
+
 def _threshold_words(rule: DecisionRule) -> str:
     if rule.thresholds is not None:
         return f"thresholds {rule.thresholds.min():.3f} to {rule.thresholds.max():.3f}, "
@@ -188,7 +199,7 @@ def _write_bundle(bundle: Path, graphs: Path, card: Path, settings: dict[str, An
     """Copy the files, then write bundle.json with their hashes; the version names all of it."""
     bundle.mkdir(parents=True)
     shutil.copyfile(graphs / settings["graph"] / "model.onnx", bundle / "model.onnx")
-    shutil.copyfile(graphs / "tokenizer.json", bundle / "tokenizer.json")
+    shutil.copyfile(graphs / TOKENIZER_FILE, bundle / TOKENIZER_FILE)
     shutil.copyfile(card / CARD_FILE, bundle / CARD_FILE)
     if settings["cascade"].get("cut") is not None:
         shutil.copyfile(graphs / FIRST_STAGE_FILE, bundle / FIRST_STAGE_FILE)

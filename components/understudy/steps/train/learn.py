@@ -86,12 +86,11 @@ class Learned:
     updates: int
 
 
-def make_deterministic(seed: int) -> torch.device:
-    """Seed torch, ask for deterministic kernels, and return the device to train on."""
+def make_deterministic(seed: int) -> None:
+    """Seed torch, and ask for deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Learner:

@@ -1,6 +1,7 @@
 """Run the step train: train one student from teacher and human labels."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from understudy import __version__
-from understudy.progress import track
+from understudy.progress import say, track
+from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import In, Out, Result
-from understudy.steps.train import rules
+from understudy.steps.train import legibility, rules
 from understudy.steps.train.config import TrainConfig
 from understudy.store import codecs, tables
 from understudy.store.storage import Store, prepare_store
@@ -51,10 +53,12 @@ def run(
 
     Returns:
         metrics average_precision (validation; the mean over the labels where none is looked for), best_epoch,
-        updates, resumed_at (0 from the start), texts, human_texts.
+        updates, resumed_at (0 from the start), texts, human_texts, unread_share (of the texts' letters and signs, those
+        that are unknown to the student's vocabulary or broken up by it).
 
     Raises:
         TooFewLabels: there is too little to learn from.
+        BadSetting: the student reads too little of the texts, or cannot train where it was asked to.
         BadArtifact: a training text stands in the test split.
     """
     task = load_card(card)
@@ -103,7 +107,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
 
     training = checkpoints.Training(task.name, _training(lesson, task, config))
     checkpoints.remove_ended(store, besides=training)
-    learner, tokenizer = _learner(lesson, task, config)
+    learner, tokenizer, unread_share = _learner(lesson, task, config)
     if (kept := checkpoints.read_latest(store, training)) is not None:
         learner.resume(kept)
     with track(learner.updates, "train: updates") as progress:
@@ -122,6 +126,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         "best_epoch": learned.best_epoch + 1,
         "updates": learned.updates,
         "resumed_at": kept.position.update if kept else 0,
+        "unread_share": unread_share,
     }
 
 
@@ -136,15 +141,18 @@ def _training(lesson: Lesson, task: Card, config: TrainConfig) -> str:
     return hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]
 
 
-def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner", Any]:
-    """Make a learner with its student's tokenizer."""
+def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner", Any, float]:
+    """Make a learner; return it with its student's tokenizer, and the share of the texts that this does not read."""
     import torch
 
     from understudy.model import student
+    from understudy.steps.train import device
     from understudy.steps.train.learn import Examples, Learner, Validation, make_deterministic
 
-    device = make_deterministic(config.seed)
+    make_deterministic(config.seed)
+    place = device.chosen(config.device, os.environ.get(ACCELERATOR))
     model, tokenizer = student.load(task.student, task.label_names, is_many=task.is_many)
+    unread_share = _unread_share(tokenizer, lesson, task, config)
     longest = rules.longest(tokenizer, config)
     tokens, checked = (
         student.tokens_of(tokenizer, seen_of(table).to_list(), longest) for table in (lesson.table, lesson.validation)
@@ -155,7 +163,21 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     validation = Validation(checked, space.codes(lesson.validation["label"]), space)
     rate = config.learning_rate or student.learning_rate_of(task.student)
     examples = Examples(tokens, targets, weights)
-    return Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, device), tokenizer
+    learner = Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, place)
+    return learner, tokenizer, unread_share
+
+
+def _unread_share(tokenizer: Any, lesson: Lesson, task: Card, config: TrainConfig) -> float:
+    """Say what of the texts the student does not read, and return which share that is.
+
+    Raises:
+        BadSetting: it is too large.
+    """
+    found = legibility.measure(tokenizer, seen_of(lesson.table))
+    legibility.require_legible(found, task.student, config)
+    for note in legibility.notes(found, task.student, config):
+        say(f"train: {note}")
+    return found.unread_share
 
 
 def _about(lesson: Lesson, task: Card, longest: int) -> dict[str, Any]:

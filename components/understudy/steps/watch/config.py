@@ -16,6 +16,7 @@ class WatchConfig:
         min_score_change: in log-odds; a mean score that moves by less has not changed.
         min_length_change: relative; a mean length that moves by less has not changed.
         min_surprise_change: in bits a word; words whose mean surprise moves by less have not changed.
+        min_unknown_change: as a share; a share of unknown tokens that moves by less has not changed.
         min_quality_change: as a share; a rate of errors or disagreements that moves by less has not changed.
         retrain_change: a change of content this many times the least one asks for a retraining.
         baseline_from: YYYY-MM-DD; earlier nights and the bundle's reference are left out: what changed is accepted.
@@ -31,6 +32,7 @@ class WatchConfig:
     min_score_change: float = 0.05
     min_length_change: float = 0.02
     min_surprise_change: float = 0.03
+    min_unknown_change: float = 0.01
     min_quality_change: float = 0.01
     retrain_change: float = 10.0
     baseline_from: str = ""
@@ -44,7 +46,7 @@ class WatchConfig:
         """Check the rules."""
         for name in ("false_alarm_nights", "retrain_change", "max_texts", "min_test_texts", "page_nights"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("share", "score", "length", "surprise", "quality"):
+        for name in ("share", "score", "length", "surprise", "unknown", "quality"):
             value = getattr(self, f"min_{name}_change")
             require(value >= 0, f"min_{name}_change must be at least 0, got {value}.")
         require(0 <= self.max_refused_share <= 1, f"max_refused_share must be in [0, 1], got {self.max_refused_share}.")

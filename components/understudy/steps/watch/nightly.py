@@ -9,9 +9,12 @@ import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact, BadInput, StorageError
-from understudy.stats.drift import series, words
+from understudy.model.engine import pieces
+from understudy.model.vocabulary import Vocabulary
+from understudy.stats.drift import series, tokens, words
 from understudy.stats.drift.series import Point
 from understudy.stats.drift.summary import Reference, Summary, describe, of_each, summarise
+from understudy.stats.drift.tokens import Tokens
 from understudy.stats.metrics import Floats
 from understudy.store import manifests, registry, tombstones
 from understudy.store.manifests import Manifest
@@ -51,6 +54,7 @@ class Look:
     is_own_reference: bool
     words: tuple[NewWord, ...]
     missed: Point | None
+    unknown: Point | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +96,20 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
             f"({manifest.bundle}). Publish the bundle again."
         )
 
-    summary, looked_at = reference.nothing, 0
+    summary, looked_at, read = reference.nothing, 0, Tokens()
+    vocabulary = Vocabulary.opened(*registry.fetch_tokenizer(store, manifest.bundle))
     mentions = pl.DataFrame(schema=MENTIONS)
     may_lack = bool(tombstones.read(store).hashes)
     for key, table in zip(chosen, tables(store, chosen, space), strict=True):
         require_rows(table, counts.segments[key], store.locate(key), may_lack=may_lack)
         summary += summarise(table, space, reference)
+        read += tokens_of(table, vocabulary)
         by_word = pl.concat([mentions, _mentions(table, reference)]).group_by("word")
         totals = by_word.agg(pl.col("texts", "groups").sum(), pl.col("witnesses").explode())
         mentions = totals.with_columns(_few("witnesses"))
         looked_at += len(table)
 
     missed = series.missed(counts.missed, counts.checked, counts.settled, counts.texts)
-    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
-    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
-    new_words = tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
     return Look(
         space=space,
         texts=counts.texts,
@@ -116,9 +119,30 @@ def look(store: Store, manifest: Manifest, reference: Reference | None, max_text
         summary=summary,
         reference=reference,
         is_own_reference=is_own_reference,
-        words=new_words,
+        words=_new_words(mentions),
         missed=missed,
+        unknown=series.unknown(read),
     )
+
+
+def _new_words(mentions: pl.DataFrame) -> tuple[NewWord, ...]:
+    """Name the words that came up in enough groups, by `MENTIONS`, those of most groups first."""
+    named = mentions.filter(pl.col("witnesses").list.len() >= FEWEST_GROUPS)
+    ranked = named.sort("groups", "texts", "word", descending=[True, True, False]).head(MOST_WORDS)
+    return tuple(NewWord(**row) for row in ranked.select("word", "groups", "texts").iter_rows(named=True))
+
+
+def tokens_of(table: pl.DataFrame, vocabulary: Vocabulary) -> Tokens:
+    """Count the tokens of texts, and those that the student's vocabulary does not know.
+
+    Args:
+        table: columns group and text.
+        vocabulary: of the bundle.
+    """
+    counts = [vocabulary.token_counts(texts) for texts in pieces(table["text"].to_list())]
+    none = np.zeros(0, dtype=np.int64)
+    lengths, unknown = (np.concatenate([none, *(one[place] for one in counts)]) for place in (0, 1))
+    return tokens.count(table["group"].to_numpy(), lengths, unknown)
 
 
 def probabilities(table: pl.DataFrame, space: LabelSpace) -> Floats:

@@ -17,6 +17,7 @@ from understudy.stats.drift.series import (
     QUALITY,
     SERIES,
     SHARES,
+    UNKNOWN,
     Point,
     Shares,
     angle,
@@ -124,11 +125,15 @@ def tolerances(config: WatchConfig) -> dict[str, Tolerance]:
     def absolute(expected: float) -> float:
         return angle(share_of(expected) + config.min_quality_change) - expected
 
+    def unknown(expected: float) -> float:
+        return angle(share_of(expected) + config.min_unknown_change) - expected
+
     return {
         SHARES: relative,
         "scores": lambda _: config.min_score_change,
         "lengths": lambda _: math.log1p(config.min_length_change),
         "vocabulary": lambda _: config.min_surprise_change,
+        UNKNOWN: unknown,
         **dict.fromkeys(QUALITY, absolute),
     }
 
@@ -157,7 +162,7 @@ def judge(
         promised: share of all texts that the bundle's first stage may lose; None when it has none.
     """
     results = [find_shares(days, known, config, alarmed)]
-    results += [find(name, days, known, config, alarmed) for name in (*CONTENT, *QUALITY)]
+    results += [find(name, days, known, config, alarmed) for name in (*CONTENT, UNKNOWN, *QUALITY)]
     results += [find_missed(days, promised, config)] if promised else []
     findings = [finding for finding in results if finding is not None]
     alarms = [finding for finding in findings if finding.value.is_standing]
@@ -260,7 +265,7 @@ def find(
     places = [place for place, point in enumerate(values) if point is not None and math.isfinite(point.value)]
     if not places:
         return None
-    baseline = series.points(known.reference.summary, known.reference).get(name) if known.is_baseline else None
+    baseline = _baseline(known.reference).get(name) if known.is_baseline else None
     tolerance = tolerances(config)[name]
     verdicts = detector.follow(values, baseline, tolerance, limit(config))
     last, point = verdicts[places[-1]], values[places[-1]]
@@ -280,6 +285,12 @@ def find(
         change=change,
         tolerance=tolerance(last.expected) if is_known else math.inf,
     )
+
+
+def _baseline(reference: Reference) -> dict[str, Point]:
+    """Return what the reference says of the nightly series but for the shares."""
+    unknown = series.unknown(reference.tokens) if reference.tokens else None
+    return series.points(reference.summary, reference) | ({UNKNOWN: unknown} if unknown else {})
 
 
 def find_missed(days: Sequence[Watched], promised: float, config: WatchConfig) -> Finding | None:

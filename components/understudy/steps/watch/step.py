@@ -176,6 +176,7 @@ def _points(seen: Look) -> dict[str, Point]:
     """Return the night's points whose variance is known."""
     points = series.points(seen.summary, seen.reference)
     points |= {series.MISSED: seen.missed} if seen.missed else {}
+    points |= {series.UNKNOWN: seen.unknown} if seen.unknown else {}
     return {name: point for name, point in points.items() if math.isfinite(point.unit_variance)}
 
 
