@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from understudy.errors import BadArtifact
-from understudy.text import numbers
+from understudy.text import house, numbers
 
 P = ParamSpec("P")
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -30,6 +30,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "percent_interval": numbers.percent_interval,
     "reasons": numbers.reasons,
     "usd": numbers.usd,
+    "went": house.went,
 }
 
 

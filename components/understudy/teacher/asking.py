@@ -162,7 +162,8 @@ class Asker:
 
     def _request(self, text: str, most_usd: float) -> Request:
         """Make a request whose money is set aside."""
-        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal)
+        left_to = self._endpoint.left_to
+        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal, left_to)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -203,6 +204,7 @@ class Asker:
             cost_usd=price_usd(self._prices, *tokens),
             is_rehearsal=self._judge.is_rehearsal,
             failure=failure,
+            left_to=self._endpoint.left_to,
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:

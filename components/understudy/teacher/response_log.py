@@ -67,6 +67,8 @@ class Response:
         cost_usd: by the card's prices.
         is_rehearsal: whether a rehearsal teacher answered.
         failure: why the answer could not be used; empty when it could.
+        left_to: host outside of the house that the text was sent to; empty where it stayed in it, None where the answer
+            is older than this was kept.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Response:
     cost_usd: float
     is_rehearsal: bool
     failure: str = ""
+    left_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,14 @@ class Intent:
         judge: who is asked.
         most_usd: the most that it can cost.
         is_rehearsal: whether a rehearsal teacher is asked.
+        left_to: host outside of the house that the text is sent to; empty where it stays in it, None where unknown.
     """
 
     id: str
     judge: str
     most_usd: float
     is_rehearsal: bool
+    left_to: str | None = None
 
     def booked(self, content: str = "") -> Response:
         """Book the request at its highest price: whether it was answered is not known."""
@@ -112,6 +117,7 @@ class Intent:
             cost_usd=self.most_usd,
             is_rehearsal=self.is_rehearsal,
             failure=UNANSWERED,
+            left_to=self.left_to,
         )
 
 
@@ -123,7 +129,9 @@ def intents_in(record: Mapping[str, Any], where: str) -> list[Intent]:
     """
     try:
         intents = [
-            Intent(str(one["id"]), str(one["judge"]), float(one["most_usd"]), bool(one["is_rehearsal"]))
+            Intent(
+                str(one["id"]), str(one["judge"]), float(one["most_usd"]), bool(one["is_rehearsal"]), one.get("left_to")
+            )
             for one in record.get(OPEN, [])
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -210,6 +218,14 @@ class ResponseLog:
         rows = self._rows("SELECT line FROM responses WHERE judge = ? ORDER BY id DESC", judge)
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
+
+    def sent(self) -> dict[str, set[str | None]]:
+        """Return where each text was sent that the store knows of, by content key: hosts as in `Response.left_to`."""
+        hosts: dict[str, set[str | None]] = {}
+        for (line,) in self._rows("SELECT line FROM responses WHERE content != ''"):
+            answer = _parse(line)
+            hosts.setdefault(answer.content, set()).add(answer.left_to)
+        return hosts
 
     def spent_usd(self, *, is_rehearsal: bool) -> float:
         """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.
