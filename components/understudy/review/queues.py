@@ -1,4 +1,8 @@
-"""Write a review queue for people's tools: CSV for spreadsheets, tasks and a page for Label Studio."""
+"""Write a review queue for people's tools: CSV for spreadsheets, tasks and a page for Label Studio.
+
+They show no answer of student or teacher unless it is asked for: people who see one tend to agree with it, and their
+labels would measure nothing. The store has the answers, and whoever compares takes them from there.
+"""
 
 import csv
 import io
@@ -15,39 +19,40 @@ from understudy.task.card import Card
 from understudy.text.context import COLUMN
 
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
-CSV_COLUMNS = (
-    "id",
-    "group",
-    "text",
-    "student_label",
-    "student_probability",
-    "teacher_label",
-    "teacher_probability",
-    "disagreement",
-    "label",
-)
-TASK_COLUMNS = CSV_COLUMNS[:-1]
+TEXT_COLUMNS = ("id", "group", "text")
+ANSWER_COLUMNS = ("student_label", "student_probability", "teacher_label", "teacher_probability", "disagreement")
 SEVERAL = "Choose every label that fits; a text may have several, or none of them."
 NO_LABEL_HINT = "No label fits. It cannot be chosen beside a label."
 
 
-def queue_csv(queue: pl.DataFrame) -> str:
-    """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
+def queue_csv(queue: pl.DataFrame, *, has_answers: bool = False) -> str:
+    """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula.
+
+    Args:
+        queue: texts with what student and teacher said of them.
+        has_answers: show that too.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    columns = shown_columns(CSV_COLUMNS, queue)
+    columns = [*_columns(queue, has_answers=has_answers), "label"]
     writer.writerow(columns)
     for row in queue.with_columns(pl.lit("").alias("label")).select(columns).iter_rows():
         writer.writerow([_cell(value) for value in row])
     return BYTE_ORDER_MARK + out.getvalue()
 
 
-def label_studio_tasks(queue: pl.DataFrame) -> str:
-    """Write a queue as Label Studio's tasks.
+def label_studio_tasks(queue: pl.DataFrame, *, has_answers: bool = False) -> str:
+    """Write a queue as Label Studio's tasks; they hold no pre-annotation, and our page shows no model's answer.
 
-    They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
+    Args:
+        queue: texts with what student and teacher said of them.
+        has_answers: put that into the tasks' data, where Label Studio's table of tasks shows it.
     """
-    return tasks_json(queue.select(shown_columns(TASK_COLUMNS, queue)))
+    return tasks_json(queue.select(_columns(queue, has_answers=has_answers)))
+
+
+def _columns(queue: pl.DataFrame, *, has_answers: bool) -> list[str]:
+    return shown_columns((*TEXT_COLUMNS, *(ANSWER_COLUMNS if has_answers else ())), queue)
 
 
 def shown_columns(columns: Sequence[str], queue: pl.DataFrame) -> list[str]:
