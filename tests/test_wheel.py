@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.pipelines.test_training import OTHER, TASK, TIP, write_task
+from tests.serving.test_classifier import snippet
 
 ROOT = Path(__file__).parents[1]
 NIGHTS = ("2026-11-01", "2026-11-02", "2026-11-03")
@@ -103,6 +104,19 @@ def test_a_rehearsal_a_training_run_and_three_nights(installed, understudy, desk
     for night in NIGHTS:
         assert "Done:" in understudy("run", "nightly", *source, "--date", night, "--name", night)
     assert len(understudy("predict", "--store", "store", "Avoid the rooms above the bar.").splitlines()) == 1
+    read_from_python(installed.with_name("python"), desk)
     found = understudy("search", "room", "--store", "store", "--label", TIP).splitlines()
     assert any(TIP in line for line in found)
     assert understudy("runs", "--store", "store").count("\n") == 1 + 1 + len(NIGHTS)
+
+
+def read_from_python(python, desk):
+    """Type-check and run the lines that docs/python.md shows, against the wheel and the store at the desk."""
+    (desk / "lines.py").write_text(snippet(), encoding="utf-8")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MYPY"))}
+    env = {**clean, "UNDERSTUDY_CACHE": str(desk / "cache")}
+    typed = run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "lines.py", cwd=desk, env=env)
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    done = run(python, "lines.py", cwd=desk, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1] == "None None empty_text"
