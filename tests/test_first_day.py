@@ -11,11 +11,13 @@ import pty
 import random
 import re
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
 
 from tests.installed import installed, needs_uv, run  # noqa: F401 - a fixture
+from tests.serving.test_classifier import snippet
 from understudy.task.card import QUESTION
 
 pytestmark = [needs_uv, pytest.mark.first_day, pytest.mark.timeout(600)]
@@ -146,6 +148,18 @@ def test_a_file_as_people_have_it_becomes_a_classifier(desk, trained):
     assert "labels not in the card's case" in trained
     assert trained.splitlines()[0].startswith("Log: "), "where everything is kept comes first"
     assert (desk.folder / "build/runs/first/report.html").is_file()
+
+
+def test_texts_are_labelled_from_python_by_the_lines_that_the_docs_show(desk, trained):
+    """They are typed too: what a strict reader of types says of them against the wheel is part of the promise."""
+    python = desk.command.with_name("python")
+    (desk.folder / "lines.py").write_text(snippet(), encoding="utf-8")
+    strict = ("-m", "mypy", "--strict", "--python-executable", python, "lines.py")
+    typed = run(sys.executable, *strict, cwd=desk.folder, env=desk.env)
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    done = run(python, "lines.py", cwd=desk.folder, env=desk.env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1] == "None None empty_text"
 
 
 def test_new_texts_are_labelled_by_hand_and_by_night(desk, trained):

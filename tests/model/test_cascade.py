@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bundles import add_first_stage, make_bundle
-from understudy.cli.predict import predict
 from understudy.errors import BadArtifact
 from understudy.model import cascade
 from understudy.model.cascade import PAIRS, FirstStage, largest_share
 from understudy.model.decision import DecisionRule
 from understudy.model.engine import Tokens
 from understudy.model.scoring import Bundle
+from understudy.serving.predictions import predict
 from understudy.store.bundles import BUNDLE_FILE, version_of
 
 VOCABULARY = 50

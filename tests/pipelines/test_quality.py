@@ -37,14 +37,19 @@ def run(tmp_path, store, day, **given) -> int:
     return local.run(request)
 
 
-def test_a_week_draws_a_sample_and_the_next_one_takes_its_answers_in(tmp_path, store, capsys):
+def test_a_week_draws_a_sample_and_the_next_one_takes_its_answers_in(tmp_path, store, capfd):
     assert run(tmp_path, store, "2026-11-03") == 0
     queue = tmp_path / "runs/week-2026-11-03/sample/sample/queue.csv"
     rows = list(csv.DictReader(queue.open(encoding="utf-8-sig")))
     answers = tmp_path / "answers.csv"
     with answers.open("w", newline="") as file:
         csv.writer(file).writerows([("id", "label"), *((row["id"], "other") for row in rows)])
+    capfd.readouterr()
     assert run(tmp_path, store, "2026-11-10", answers=str(answers)) == 0
+    said = (
+        f"fine: No series has changed. F1 by people 0.00 (0.00 to 0.00), by {len(rows)} answers to the sample of 2026-"
+    )
+    assert said in capfd.readouterr().out
     found = json.loads((tmp_path / "runs/week-2026-11-10/watch/watched/quality.json").read_text())
     assert found["samples"][0]["answered"] == len(rows)
     assert found["samples"][0]["labels"]["tip"]["precision"]["value"] == 0.0

@@ -164,7 +164,7 @@ def test_a_resumed_run_publishes_and_keeps_what_was_done(resumed):
 def test_what_a_run_costs_is_said_before_it_is_spent_on_the_screen_and_in_the_log(resumed):
     run, _ = resumed
     told = [line.strip() for line in run.lines if line.startswith("  ")]
-    assert [line.partition(":")[0] for line in told] == ["label", "train", "mine", "in all"]
+    assert [line.partition(":")[0] for line in told] == ["label", "train", "mine", "in all", "teacher"]
     assert run.lines.index(f"  {told[0]}") == 2, "after the lines of the log and of ingest"
     assert all(line in (run.folder / "run.log").read_text().splitlines() for line in told)
     learned = provenance.read(run.folder / "train/student")["metrics"]["texts"]
@@ -175,9 +175,10 @@ def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(des
     asked = dict(teacher.asked)
     run = ended(start(desk, teacher, "dry", "--dry-run"), desk / "runs/dry")
     assert (run.code, run.errors) == (0, "")
-    assert [line.partition(":")[0] for line in run.lines] == ["ingest", "label", "train", "mine", "in all"]
+    assert [line.partition(":")[0] for line in run.lines] == ["ingest", "label", "train", "mine", "in all", "teacher"]
     judged = int(provenance.read(resumed[0].folder / "label/judgements")["metrics"]["texts"])
     assert f"label: {judged} of {judged} texts to ask (0 answered), about " in run.lines[1]
+    assert run.lines[-1] == "teacher: texts stay in the house (127.0.0.1)"
     assert teacher.asked == asked
     assert not run.folder.exists()
     assert not (desk / "store-dry").exists()

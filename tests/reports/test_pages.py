@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -167,6 +168,43 @@ def test_whatever_a_text_says_markdown_keeps_its_lines_and_cells(build, measured
     without_folds = re.sub(r"(?<!\\)</?(details|summary)>", "", "\n".join(nasty))
     assert not re.search(r"(?<!\\)(<|\[)", without_folds.replace("> **", ""))
     assert "\x07" not in "".join(nasty)
+
+
+def vague(record):
+    """Put the interval 0 to 1 around every share and figure of a record."""
+    if isinstance(record, dict):
+        found = {name: vague(value) for name, value in record.items()}
+        return found | {"value": 0.5, "low": 0.0, "high": 1.0} if {"value", "low", "high"} <= record.keys() else found
+    return [vague(one) for one in record] if isinstance(record, list) else record
+
+
+def vague_watch():
+    value = Value(value=0.5, low=0.0, high=1.0, expected=0.2, expected_low=0.1, expected_high=0.3, evidence=0.1,
+                  since=None, is_alarm=False, is_standing=False)  # fmt: skip
+    share = Share(value=0.5, low=0.0, high=1.0, expected=0.2, evidence=0.1)
+    nights = [
+        replace(night(date), positive_label=label, labels=["tip"], series={"shares": value}, shares={"tip": share})
+        for date, label in (("2026-11-01", "tip"), ("2026-11-02", "tip"))
+    ]
+    return watch.page(nights, Quality(card="hotel-tips", date="2026-11-02", **vague(KNOWN)))
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "watch", "audit"])
+def test_a_page_says_nothing_where_an_interval_is_zero_to_a_hundred_percent(kind, measured_record):
+    record = vague(measured_record) | {"comparison": None, "gates": []}
+    build = {
+        "evaluation": lambda: evaluation.page(record),
+        "watch": vague_watch,
+        "audit": lambda: audit.page(vague(AUDIT)),
+    }
+    html = build[kind]()
+    assert not re.search(r"\b0(\.0+)?%? to (1\.00?|100(\.0)?%)", html)
+    assert "n/a" in html
+
+
+def test_a_series_leaves_out_nights_that_say_nothing_and_counts_them():
+    assert "too few texts to say; expected 20.0%" in vague_watch()
+    assert "2 nights with too few texts left out" in vague_watch()
 
 
 def _bars(line):

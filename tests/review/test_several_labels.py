@@ -127,7 +127,7 @@ def test_a_cell_that_was_copied_from_a_models_column_is_read_without_its_guard(s
     store.put_if_absent(f"cards/{CARD}/abc.yaml", card.encode())
     both = json.dumps(names)
     queue = contested({"id": ["0"], "text": ["One."]}).with_columns(group="id", student_label=pl.lit(both))
-    row = next(csv.DictReader(io.StringIO(queue_csv(queue).removeprefix(BYTE_ORDER_MARK))))
+    row = next(csv.DictReader(io.StringIO(queue_csv(queue, has_answers=True).removeprefix(BYTE_ORDER_MARK))))
     assert row["student_label"] == '["\'=x; y", "other\'s,\' -"]'
     add(store, tmp_path, queue.select("id", label=pl.lit(row["student_label"])).write_csv(), "a.csv")
     assert held(store) == {"0": both}

@@ -18,7 +18,6 @@ from tests.night_desk import Desk, make_desk
 from tests.steps.test_ingest import Desk as IngestDesk
 from tests.steps.test_ingest import sentence
 from tests.teachers import completion, teacher_server
-from understudy.cli.predict import context_of, predict
 from understudy.data.rows import Row
 from understudy.errors import BadCard, BadData, BadInput, TooFewLabels
 from understudy.model.scoring import Bundle
@@ -26,6 +25,7 @@ from understudy.privacy import erasure
 from understudy.privacy.objects import erase_what_was_asked_meanwhile
 from understudy.review import queues
 from understudy.runtime import shell
+from understudy.serving.predictions import context_of, predict
 from understudy.steps.evaluate import testset
 from understudy.steps.infer import rules as infer_rules
 from understudy.steps.infer.rules import KEYED, Known, Segment

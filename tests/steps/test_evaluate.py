@@ -19,6 +19,7 @@ from understudy.steps.evaluate import assemble, costs, curves, gates, speed, ste
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
 from understudy.task.card import parse_card
+from understudy.teacher.answers import write_sent
 
 # Of 100 tips the student finds 90 and the teacher 60; both raise few false alarms.
 BETTER = [
@@ -404,7 +405,9 @@ def test_the_teachers_answers_stand_beside_the_students(tmp_path, bundle):
         schema_overrides={"rationale": pl.String},
     )  # fmt: skip
     tables.write(rows, tables.Judgements, tmp_path / "judged")
+    write_sent(tmp_path / "judged", {"texts": 90, "left": {"api.acme.ai": 88}, "unknown": 0, "is_redacted": False})
     _, found = evaluate(tmp_path, test=test, test_judgements=tmp_path / "judged")
+    assert "88 texts left the house, as they are, for api.acme.ai" in (tmp_path / "report.html").read_text()
     teacher = system(found, "teacher")
     assert teacher["texts"] == 5
     assert teacher["figures"]["recall"]["value"] == pytest.approx(2 / 3, abs=1e-6)

@@ -119,12 +119,12 @@ def test_a_prediction_says_all_that_is_known_of_it(desk):
 
 
 def test_predictions_are_those_of_predict(desk):
-    from understudy.cli.predict import predict
+    from understudy.serving.predictions import predict
 
     desk.write("a.csv", texts(0, 40))
     desk.night("2026-11-01", overrides="infer.texts_per_segment=7")
     found = desk.predictions("2026-11-01")
-    said = predict(Bundle.open(desk.bundle), found["text"].to_list())
+    said = list(predict(Bundle.open(desk.bundle), found["text"].to_list()))
     assert found["label"].to_list() == [one.label for one in said]
     assert np.allclose(found["probability"], [one.probability for one in said])
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from tests.night_desk import make_desk
-from understudy.cli.predict import predict
 from understudy.errors import BadArtifact
 from understudy.model.scoring import Bundle
 from understudy.privacy.erasure import forget
+from understudy.serving.predictions import predict
 from understudy.steps.infer import rules
 from understudy.store import codecs, manifests, segments
 from understudy.store.predictions import OF_EACH, OF_SEVERAL, PREDICTIONS
@@ -85,7 +85,7 @@ def test_the_nights_labels_are_those_of_predict(desk):
     desk.write("a.csv", texts)
     desk.night(NIGHT, overrides="infer.texts_per_segment=7")
     found = desk.predictions(NIGHT)
-    said = predict(Bundle.open(desk.bundle), found["text"].to_list())
+    said = list(predict(Bundle.open(desk.bundle), found["text"].to_list()))
     assert found["label"].to_list() == [one.label for one in said]
     assert found["probability"].to_list() == [one.probability for one in said]
     assert found["runner_up"].to_list() == [one.runner_up for one in said]

@@ -137,10 +137,22 @@ def test_the_most_contested_texts_come_first(tmp_path, store, run, teacher):
         "scored": 6,
         "asked": 6,
         "from_store": 0,
+        "left_the_house": 0,
         "disagreements": 4,
         "disagreement_share": pytest.approx(4 / 6, abs=1e-6),
         "queued": 4,
     }
+
+
+def test_people_see_no_answer_of_student_or_teacher_unless_it_is_asked_for(tmp_path, store, run, teacher):
+    for folder, overrides in ((tmp_path / "hidden", ()), (tmp_path / "shown", ("show_answers=true",))):
+        mine(folder, run, store.uri, *overrides)
+        header, *_ = csv.reader((folder / "queue" / "queue.csv").read_text("utf-8-sig").splitlines())
+        (data, *_) = (task["data"] for task in json.loads((folder / "queue" / "label-studio.json").read_text()))
+        answers = [*queues.ANSWER_COLUMNS] if overrides else []
+        assert header == ["id", "group", "text", *answers, "label"]
+        assert list(data) == ["understudy_id", "id", "group", "text", *answers]
+    assert queue_of(tmp_path / "hidden").equals(queue_of(tmp_path / "shown"))  # the store knows them all the same
 
 
 def test_probabilities_of_the_teacher_stand_above_its_label(tmp_path, store, run, monkeypatch):
@@ -546,7 +558,7 @@ def test_the_csv_holds_no_formula_and_an_empty_column_for_people():
             "guideline": ["g0123456789ab"],
         }
     )
-    text = queues.queue_csv(queue)
+    text = queues.queue_csv(queue, has_answers=True)
     assert text.startswith("\ufeffid,group,text,")
     (row,) = csv.DictReader(text.removeprefix("\ufeff").splitlines(keepends=True))
     assert row == {

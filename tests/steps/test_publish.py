@@ -151,7 +151,12 @@ def test_the_model_card_says_what_a_user_must_know(evaluated, tmp_path):
     assert "2. A warning to stay away is a tip." in text
     assert "| learned from | 1,234 |" in text
     assert "8 human-labelled texts of the split test (3 positive, in 4 groups)" in text
-    assert "| Student | 8 | 0.86 (" in text  # 3 found, 1 false alarm, none missed: 6 / 7
+    assert found["primary"]["value"] == pytest.approx(6 / 7, abs=1e-6)  # 3 found, 1 false alarm, none missed
+    assert "| Student | 8 | n/a |" in text  # of four groups: 0.00 to 1.00 says nothing
+    assert (
+        "of the texts that the teacher was asked about for it, whether texts left the house is not known."
+        in text.lower()
+    )
     assert "from a probability of 0.400 upwards. On the test texts that flags 50%." in text
     assert "| licence of its weights | Apache-2.0 |" in text
     assert "it missed 0 and raised 1 false alarm" in text

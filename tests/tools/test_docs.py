@@ -57,7 +57,7 @@ def test_every_test_that_proves_a_promise_is_there(page):
 
 def test_every_promise_names_a_test():
     rows = [line for line in (ROOT / "docs/promises.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
-    assert [row for row in rows if not NAMED.search(row)] == ["| promise | test |"] * 5
+    assert {row for row in rows if not NAMED.search(row)} == {"| promise | test |"}
 
 
 def functions_of(file):

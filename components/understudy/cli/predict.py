@@ -3,66 +3,23 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from understudy.data.limits import MOST_PREDICT_BYTES
 from understudy.errors import BadInput
-from understudy.model.cascade import FIRST, STUDENT
-from understudy.model.decision import told
 from understudy.model.scoring import Bundle
-from understudy.steps.infer.config import InferConfig
-from understudy.store.registry import fetch_bundle
-from understudy.store.storage import open_store
+from understudy.serving.predictions import Prediction, Unlabelled, context_of, fault_of, open_bundle, predict
 from understudy.task import label_sets
 from understudy.task.labels import LabelSpace
-from understudy.text.context import preceding, seen
 from understudy.text.numbers import count
 
 STDIN = "-"
 NO_LABEL = "-"
 WIDEST = 24  # signs of a label's column
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a bundle says of one text.
-
-    Attributes:
-        text: the text.
-        label: by the bundle's rule: the positive label when its probability reaches the threshold, else the most
-            probable other label. Where a text may have several, the set of them as `label_sets.written` writes it.
-        probability: of `label`, calibrated; of several the lowest one's, of none 1 less the likeliest one's.
-        runner_up: the likeliest of the other labels; None where the text has all.
-        runner_up_probability: of that.
-        threshold: probability at or above which a text gets the positive label; None where no label has one.
-        version: the bundle's.
-        stage: what decided: "first", the first stage, or "student".
-        is_rehearsal: a rehearsal teacher had a part in the bundle.
-        probabilities: of every label, by name; None where they were not asked for.
-    """
-
-    text: str
-    label: str
-    probability: float
-    runner_up: str | None
-    runner_up_probability: float | None
-    threshold: float | None
-    version: str
-    stage: str
-    is_rehearsal: bool
-    probabilities: Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unlabelled:
-    """A text that cannot be labelled, and why; it keeps its place among the predictions."""
-
-    text: str
-    reason: str
 
 
 @click.command("predict")
@@ -96,24 +53,11 @@ def command(
     given = read_texts(texts, file, text_column)
     opened = open_bundle(store, bundle)
     click.echo(introduction(opened), err=True)
-    predictions = predict(opened, given, context=context_of(opened, turns), with_all=with_all)
+    predictions = list(predict(opened, given, context=context_of(opened, turns), with_all=with_all))
     for prediction in predictions:
         click.echo(json_line(prediction, opened) if as_json or with_all else line(prediction, opened))
     if remark := left_out(predictions):
         click.echo(remark, err=True)
-
-
-def open_bundle(store: str | None, bundle: Path | None) -> Bundle:
-    """Open the bundle that a store serves, or the one in a folder.
-
-    Raises:
-        BadInput: not exactly one of the two is given, or nothing is published.
-    """
-    if bundle is not None and store is None:
-        return Bundle.open(bundle)
-    if store is not None and bundle is None:
-        return Bundle.open(fetch_bundle(open_store(store)))
-    raise BadInput("A bundle must come from one place, got none or two. Give --store STORE or --bundle FOLDER.")
 
 
 def read_texts(texts: Sequence[str], file: str | None, column: str | None = None) -> list[str]:
@@ -142,91 +86,6 @@ def read_texts(texts: Sequence[str], file: str | None, column: str | None = None
         got = ", ".join(f"{reason} {number:,}" for reason, number in sorted(faults.items()))
         raise BadInput(f"Texts must be a readable UTF-8 file, one a line, got none to label: {got} ({where}).")
     return found
-
-
-def fault_of(text: str) -> str | None:
-    """Return why a text cannot be labelled, by the reasons of the step infer; None for one that can.
-
-    >>> fault_of("Ask for a room"), fault_of(" ")
-    (None, 'empty_text')
-    """
-    if not text.strip():
-        return "empty_text"
-    if len(text) > InferConfig().max_chars:
-        return "too_long"
-    if "\0" in text:
-        return "nul_byte"
-    return None if text.isascii() or text == _mended(text) else "not_utf8"
-
-
-def _mended(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-def context_of(bundle: Bundle, turns: Sequence[str]) -> str:
-    """Return what stands before the texts: the last turns that the bundle's card takes; empty where there are none.
-
-    Args:
-        bundle: has its card beside it.
-        turns: oldest first.
-
-    Raises:
-        BadInput: its card has no context, or a turn cannot be read.
-    """
-    if not turns:
-        return ""
-    from understudy.task.card import load_card  # most calls need no card
-
-    context = load_card(bundle.folder).context
-    if context is None:
-        raise BadInput(
-            f"Turns before a text must be asked for by the bundle's card, got {count(len(turns), 'turn')} where it has "
-            f"no context ({bundle.version}). Leave out --context."
-        )
-    if fault := next((fault for turn in turns if (fault := fault_of(turn)) is not None), None):
-        raise BadInput(f"A turn must be text that can be labelled, got {fault} (--context). Mend it or leave it out.")
-    return preceding(turns[-context.turns :], context.words)
-
-
-def predict(
-    bundle: Bundle, texts: Sequence[str], *, context: str = "", with_all: bool = False
-) -> list[Prediction | Unlabelled]:
-    """Label texts, in their order; one that cannot be labelled keeps its place.
-
-    Args:
-        bundle: what answers.
-        texts: to label.
-        context: what stands before each of them, of `context_of`.
-        with_all: give the probabilities of all labels.
-    """
-    faults = [fault_of(text) for text in texts]
-    sound = [text for text, fault in zip(texts, faults, strict=True) if fault is None]
-    labelled = iter(_labelled(bundle, sound, context, with_all=with_all))
-    pairs = zip(texts, faults, strict=True)
-    return [next(labelled) if fault is None else Unlabelled(_mended(text), fault) for text, fault in pairs]
-
-
-def _labelled(bundle: Bundle, texts: Sequence[str], context: str, *, with_all: bool) -> list[Prediction]:
-    probabilities, _, is_settled = bundle.score([seen(context, text) for text in texts])
-    chosen, names = bundle.choose(probabilities), bundle.space.names
-    columns = (bundle.space.named(chosen), *(column.tolist() for column in told(probabilities, chosen)))
-    return [
-        Prediction(
-            text=text,
-            label=label,
-            probability=own,
-            runner_up=names[other] if other >= 0 else None,
-            runner_up_probability=second if other >= 0 else None,
-            threshold=bundle.rule.threshold,
-            version=bundle.version,
-            stage=FIRST if settled else STUDENT,
-            is_rehearsal=bundle.is_rehearsal,
-            probabilities=dict(zip(names, row.tolist(), strict=True)) if with_all else None,
-        )
-        for text, label, own, other, second, row, settled in zip(
-            texts, *columns, probabilities, is_settled, strict=True
-        )
-    ]
 
 
 def introduction(bundle: Bundle) -> str:

@@ -80,6 +80,8 @@ def reliability(bins: Sequence[Mapping[str, Any]], event: str = "positive") -> M
 
 def _bin_marks(part: Mapping[str, Any], largest: int, was: str, noun: str) -> list[Element]:
     frequency, place = part["frequency"], x(part["probability"])
+    if not numbers.tells(frequency):
+        return []
     words = (
         f"{numbers.count(part['texts'], noun)} called {numbers.percent(part['probability'])} likely: "
         f"{numbers.percent(frequency['value'])} {was} "

@@ -13,24 +13,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from understudy.errors import BadArtifact
-from understudy.text import numbers
+from understudy.text import house, numbers
 
 P = ParamSpec("P")
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 MARKDOWN_SIGNS = re.compile(r"([\\`*<&|\[])")
-FILTERS: dict[str, Callable[..., str]] = {
+FILTERS: dict[str, Callable[..., str | bool]] = {
     "clip": numbers.clip,
     "count": numbers.count,
     "figure": numbers.figure,
     "figure_interval": numbers.figure_interval,
+    "figure_told": numbers.figure_told,
     "first_stage": numbers.first_stage,
     "listed": numbers.listed,
     "milliseconds": numbers.milliseconds,
     "p_value_alone": numbers.p_value_alone,
     "percent": numbers.percent,
     "percent_interval": numbers.percent_interval,
+    "percent_told": numbers.percent_told,
     "reasons": numbers.reasons,
+    "tells": numbers.tells,
     "usd": numbers.usd,
+    "went": house.went,
 }
 
 

@@ -1,4 +1,8 @@
-"""Write a review queue for people's tools: CSV for spreadsheets, tasks and a page for Label Studio."""
+"""Write a review queue for people's tools: CSV for spreadsheets, tasks and a page for Label Studio.
+
+They show no answer of student or teacher unless it is asked for: people who see one tend to agree with it, and their
+labels would measure nothing. The store has the answers, and whoever compares takes them from there.
+"""
 
 import csv
 import io
@@ -16,28 +20,21 @@ from understudy.task.card import Card
 from understudy.text.context import COLUMN
 
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
-CSV_COLUMNS = (
-    "id",
-    "group",
-    "text",
-    "student_label",
-    "student_probability",
-    "teacher_label",
-    "teacher_probability",
-    "disagreement",
-    "guideline",
-    "label",
-)
-TASK_COLUMNS = CSV_COLUMNS[:-1]
 BARE = ("id", "group", "text", "guideline")  # columns of a queue without any answer: people agree with those they see
+ANSWERS = ("student_label", "student_probability", "teacher_label", "teacher_probability", "disagreement")
 TABLE, RECORD = tables.FILES[tables.Queue], "queue.json"
 SEVERAL = "Choose every label that fits; a text may have several, or none of them."
 NO_LABEL_HINT = "No label fits. It cannot be chosen beside a label."
 
 
-def queue_csv(queue: pl.DataFrame) -> str:
-    """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula."""
-    return _sheet(queue, CSV_COLUMNS)
+def queue_csv(queue: pl.DataFrame, *, has_answers: bool = False) -> str:
+    """Write a queue for a spreadsheet, with an empty column `label` to fill in; no cell can run as a formula.
+
+    Args:
+        queue: texts with what student and teacher said of them.
+        has_answers: show that too.
+    """
+    return _sheet(queue, (*_columns(has_answers=has_answers), "label"))
 
 
 def bare_files(queue: pl.DataFrame, card: Card, *, has_context: bool) -> dict[str, bytes]:
@@ -71,12 +68,18 @@ def put(store: Store, card_name: str, queue: str, files: Mapping[str, bytes]) ->
     return keys
 
 
-def label_studio_tasks(queue: pl.DataFrame) -> str:
-    """Write a queue as Label Studio's tasks.
+def label_studio_tasks(queue: pl.DataFrame, *, has_answers: bool = False) -> str:
+    """Write a queue as Label Studio's tasks; they hold no pre-annotation, and our page shows no model's answer.
 
-    They hold no pre-annotation and the page shows no model's answer: people who see one tend to agree with it.
+    Args:
+        queue: texts with what student and teacher said of them.
+        has_answers: put that into the tasks' data, where Label Studio's table of tasks shows it.
     """
-    return tasks_json(queue.select(shown_columns(TASK_COLUMNS, queue)))
+    return tasks_json(queue.select(shown_columns(_columns(has_answers=has_answers), queue)))
+
+
+def _columns(*, has_answers: bool) -> tuple[str, ...]:
+    return (*BARE[:-1], *(ANSWERS if has_answers else ()), BARE[-1])
 
 
 def shown_columns(columns: Sequence[str], queue: pl.DataFrame) -> list[str]:

@@ -169,8 +169,9 @@ class Context(Part):
 
 
 class Teacher(Part):
-    """The LLM that labels, and its price; the key comes from OPENAI_API_KEY, never from the card.
+    """The LLM that labels, where it may stand, and its price; the key comes from OPENAI_API_KEY, never from the card.
 
+    With `place: in-house` no text is sent to a server outside of the house (`teacher/place.py` says what that is).
     What else the section says are settings of how it is asked (sections.py), which a run may change; they are checked
     with those of the steps.
     """
@@ -179,10 +180,16 @@ class Teacher(Part):
 
     model: Words
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    place: Literal["anywhere", "in-house"] = "anywhere"
     instructions: str = ""
     input_usd_per_million: Annotated[float, Field(ge=0)]
     output_usd_per_million: Annotated[float, Field(ge=0)]
     seconds_per_text: Positive = 1.2
+
+    @property
+    def is_in_house(self) -> bool:
+        """Whether texts may only be sent to a server in the house."""
+        return self.place == "in-house"
 
 
 class Budget(Part):
@@ -290,8 +297,8 @@ class Card(Sections):
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
-        Nor do the goals and costs of labels, and the context, where there are none, so that a card keeps the hash that
-        it had before these were known.
+        Nor do the goals and costs of labels, and the context, where there are none, nor a teacher that may stand
+        anywhere, so that a card keeps the hash that it had before these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -300,6 +307,8 @@ class Card(Sections):
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
         if not any(label.aliases for label in self.labels):
             left_out["labels"] = {"__all__": {"aliases"}}
+        if not self.teacher.is_in_house:
+            left_out["teacher"] = {"place"}
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

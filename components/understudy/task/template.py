@@ -206,6 +206,9 @@ texts_per_month: 1000000  # (default) how many texts the classifier will read, f
 teacher:
   model: gpt-4.1-mini
   base_url: null  # (default) null is OpenAI's; else such as http://localhost:8000/v1
+  # (default: anywhere) Where its server may stand. With in-house no text leaves: only loopback, private, link-local and
+  # unique local addresses are asked, directly, past any proxy; all else is refused before anything is sent.
+  place: anywhere
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
   input_usd_per_million: 0.4  # price of a million prompt tokens
   output_usd_per_million: 1.6  # price of a million answer tokens

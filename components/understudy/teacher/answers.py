@@ -1,12 +1,35 @@
 """Tabulate a teacher's answers beside human labels."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from understudy.errors import BadArtifact
 from understudy.model.decision import chances
+from understudy.store import codecs
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
+
+SENT_FILE = "sent.json"
+
+
+def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
+    """Leave beside a table of answers how many texts left the house for them, and where to."""
+    codecs.write_document(folder / SENT_FILE, sent)
+
+
+def read_sent(folder: Path | None) -> dict[str, Any] | None:
+    """Return what `write_sent` left; None where nobody did.
+
+    Raises:
+        BadArtifact: it is unreadable.
+    """
+    if folder is None or not (folder / SENT_FILE).is_file():
+        return None
+    return codecs.read_document(folder / SENT_FILE, "label")
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:

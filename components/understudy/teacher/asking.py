@@ -164,7 +164,8 @@ class Asker:
 
     def _request(self, text: str, most_usd: float) -> Request:
         """Make a request whose money is set aside."""
-        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal)
+        left_to = self._endpoint.left_to
+        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal, left_to)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -206,6 +207,7 @@ class Asker:
             is_rehearsal=self._judge.is_rehearsal,
             failure=failure,
             guideline=self._judge.guideline,
+            left_to=self._endpoint.left_to,
         )
 
     def _probabilities(self, reply: Reply) -> list[float] | None:

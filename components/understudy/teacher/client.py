@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
 from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
+from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.text.numbers import clip
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
 GATEWAY_TIMEOUT = 504
+PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE = 160
 # What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
@@ -116,21 +118,27 @@ class Endpoint:
         url: base URL.
         model: by the card.
         is_known: whether the server listed its models, so that address and key are known to be right.
+        place: where it stands, by what its name means and by every connection so far.
 
     Raises:
         BadInput: the address is no address, or there is no key for a server that is not on this machine.
+        OutOfHouse: the server is not in the house, where the card wants it.
     """
 
     def __init__(self, teacher: Teacher, timeout_s: float) -> None:
         import httpx2
         import openai
 
-        self.url = _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
+        self.url = url_of(teacher)
         self.model = teacher.model
         self.is_known = False
         self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
         is_local = is_loopback(self.url)
+        self._must_stay = teacher.is_in_house
+        self.place = place_of(teacher)
+        if self._must_stay:
+            require_in_house(self.place)
         connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
         self._client = openai.AsyncOpenAI(
             api_key=_key(self.url, is_local=is_local),
@@ -138,7 +146,9 @@ class Endpoint:
             timeout=httpx2.Timeout(None, connect=connect_s),  # how long an answer may take is the throttle's affair
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=not is_local, event_hooks={"response": [self._require_here]}
+                trust_env=not is_local,
+                mounts=dict.fromkeys(PROXIED if self._must_stay else ()),  # None: directly
+                event_hooks={"request": [self._watch], "response": [self._require_here]},
             ),
         )
 
@@ -150,6 +160,7 @@ class Endpoint:
 
         Raises:
             BadInput: there is no server, or it sends us to another one.
+            OutOfHouse: what was connected to is not in the house, where the card wants it.
         """
         import openai
 
@@ -160,7 +171,7 @@ class Endpoint:
             if isinstance(error.__cause__, openai.APIConnectionError) and error.is_away:
                 raise BadInput(self.absence(error)) from error
             return None
-        except Redirected:
+        except (Redirected, OutOfHouse):
             raise
         except UnderstudyError:  # forbidden, unknown, out of order or no JSON: the first request for a text tells
             return None
@@ -202,6 +213,19 @@ class Endpoint:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @property
+    def left_to(self) -> str:
+        """Host outside of the house to which texts go; empty where they stay in it."""
+        return "" if self.place.is_in_house else self.place.host
+
+    async def _watch(self, request: "httpx2.Request") -> None:
+        """Look at every connection that a request makes, of which a name that was resolved before tells nothing."""
+
+        async def look(event: str, info: Mapping[str, Any]) -> None:
+            self.place = await watch(self.place, event, info, must_be_in_house=self._must_stay)
+
+        request.extensions = {**request.extensions, "trace": look}
 
     async def _require_here(self, response: "httpx2.Response") -> None:
         """Stop at a redirect to another server: it would be sent the key or the text."""
@@ -340,6 +364,25 @@ def is_loopback(url: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
+
+
+def url_of(teacher: Teacher) -> str:
+    """Return the address of a card's teacher: OPENAI_BASE_URL, else the card's, else OpenAI's.
+
+    Raises:
+        BadInput: it is no address.
+    """
+    return _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
+
+
+def place_of(teacher: Teacher) -> Place:
+    """Find where a card's teacher stands; nothing is asked.
+
+    Raises:
+        BadInput: its address is none.
+    """
+    url = url_of(teacher)
+    return find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
 
 
 def _checked(url: str) -> str:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
@@ -30,6 +31,7 @@ from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import REHEARSAL, Endpoint
 from understudy.teacher.crew import Crew
 from understudy.teacher.journal import Journal
+from understudy.teacher.place import OutOfHouse
 from understudy.teacher.prompt import (
     Prompt,
     count_cut_prompts,
@@ -175,6 +177,25 @@ class Judged:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where the texts of a table were sent, as far as the store has answers about them; in every run and by every step.
+
+    Attributes:
+        texts: different texts that were sent anywhere.
+        left: those that left the house, by the host they were sent to.
+        unknown: those whose way was not kept yet when they were sent.
+    """
+
+    texts: int
+    left: Mapping[str, int]
+    unknown: int
+
+    def as_record(self) -> dict[str, Any]:
+        """Return it as reports read it; nothing in a text is hidden before it is sent, so it left as it is."""
+        return {"texts": self.texts, "left": dict(self.left), "unknown": self.unknown, "is_redacted": False}
+
+
 class Teacher:
     """An LLM that labels for one card into one store; made by `open_teacher`."""
 
@@ -214,6 +235,18 @@ class Teacher:
             without_probabilities=table["probabilities"].null_count() if self._config.logprobs else 0,
             cut_prompts=self._cut_prompts(texts, known),
         )
+
+    def sent(self, *tables_of_texts: pl.DataFrame) -> Sent:
+        """Count where the texts of some tables were sent.
+
+        Args:
+            tables_of_texts: columns id, text and weight, and context where the card has it.
+        """
+        known = self._book.sent()
+        wanted = {key for texts in tables_of_texts for key in _by_content(texts)} & known.keys()
+        hosts = Counter(host for key in wanted for host in known[key] if host)
+        unknown = sum(None in known[key] and not any(known[key]) for key in wanted)
+        return Sent(len(wanted), dict(sorted(hosts.items())), unknown)
 
     def judge(self, texts: pl.DataFrame, what: str = "label: texts judged", most_usd: float | None = None) -> Judged:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
@@ -396,7 +429,7 @@ def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_d
         endpoint = Endpoint(card.teacher, config.timeout_s)
         rehearsal = runner.run(endpoint.rehearsal())
     except (BadInput, TeacherError) as error:
-        if not is_dry_run:
+        if not is_dry_run or isinstance(error, OutOfHouse):
             raise
         absence = str(error)
     name = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)

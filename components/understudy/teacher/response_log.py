@@ -68,6 +68,8 @@ class Response:
         is_rehearsal: whether a rehearsal teacher answered.
         failure: why the answer could not be used; empty when it could.
         guideline: hash of that by which it was given; empty where it is not known.
+        left_to: host outside of the house that the text was sent to; empty where it stayed in it, None where the answer
+            is older than this was kept.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Response:
     is_rehearsal: bool
     failure: str = ""
     guideline: str = ""
+    left_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,14 @@ class Intent:
         judge: who is asked.
         most_usd: the most that it can cost.
         is_rehearsal: whether a rehearsal teacher is asked.
+        left_to: host outside of the house that the text is sent to; empty where it stays in it, None where unknown.
     """
 
     id: str
     judge: str
     most_usd: float
     is_rehearsal: bool
+    left_to: str | None = None
 
     def booked(self, content: str = "") -> Response:
         """Book the request at its highest price: whether it was answered is not known."""
@@ -114,6 +119,7 @@ class Intent:
             cost_usd=self.most_usd,
             is_rehearsal=self.is_rehearsal,
             failure=UNANSWERED,
+            left_to=self.left_to,
         )
 
 
@@ -125,7 +131,9 @@ def intents_in(record: Mapping[str, Any], where: str) -> list[Intent]:
     """
     try:
         intents = [
-            Intent(str(one["id"]), str(one["judge"]), float(one["most_usd"]), bool(one["is_rehearsal"]))
+            Intent(
+                str(one["id"]), str(one["judge"]), float(one["most_usd"]), bool(one["is_rehearsal"]), one.get("left_to")
+            )
             for one in record.get(OPEN, [])
         ]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -226,6 +234,14 @@ class ResponseLog:
                 model = answer.judge.rpartition(":")[0]
                 found.setdefault((model, answer.guideline), {})[answer.content] = answer.label
         return found
+
+    def sent(self) -> dict[str, set[str | None]]:
+        """Return where each text was sent that the store knows of, by content key: hosts as in `Response.left_to`."""
+        hosts: dict[str, set[str | None]] = {}
+        for (line,) in self._rows("SELECT line FROM responses WHERE content != ''"):
+            answer = _parse(line)
+            hosts.setdefault(answer.content, set()).add(answer.left_to)
+        return hosts
 
     def spent_usd(self, *, is_rehearsal: bool) -> float:
         """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.

@@ -44,6 +44,49 @@ def percent_interval(low: float | None, high: float | None) -> str:
     return f"{percent(low)} to {percent(high)}"
 
 
+def tells(share: Mapping[str, Any] | None) -> bool:
+    """Whether a share or figure from 0 to 1 is known, and its 95% interval rules anything out.
+
+    >>> tells({"value": 0.5, "low": 0.1, "high": 1.0}), tells({"value": 0.5, "low": 0.0, "high": 1.0})
+    (True, False)
+    >>> tells({"value": None, "low": 0.0, "high": 1.0}), tells(None)
+    (False, False)
+    """
+    if share is None or not is_known(share["value"]):
+        return False
+    low, high = share["low"], share["high"]
+    return low is None or high is None or not is_whole(low, high)
+
+
+def is_whole(low: float, high: float) -> bool:
+    """Whether an interval of a share reads as 0% to 100%, so that nothing is known.
+
+    >>> is_whole(0.0, 1.0), is_whole(0.001, 0.999), is_whole(0.01, 1.0), is_whole(-0.2, 1.0)
+    (True, True, False, False)
+    """
+    return round(low, 2) == 0 and round(high, 2) == 1
+
+
+def percent_told(share: Mapping[str, Any]) -> str:
+    """Write a share with its interval; nothing where that is 0% to 100%.
+
+    >>> percent_told({"value": 0.2927, "low": 0.176, "high": 0.445}), percent_told({"value": 0.5, "low": 0, "high": 1})
+    ('29% (18% to 44%)', 'n/a')
+    """
+    return f"{percent(share['value'])} ({percent_interval(share['low'], share['high'])})" if tells(share) else UNKNOWN
+
+
+def figure_told(share: Mapping[str, Any] | None) -> str:
+    """Write a figure between 0 and 1 with its interval; nothing where that is 0 to 1.
+
+    >>> figure_told({"value": 0.7149, "low": 0.6312, "high": 0.7951}), figure_told({"value": 0.5, "low": 0, "high": 1})
+    ('0.71 (0.63 to 0.80)', 'n/a')
+    """
+    if share is None or not tells(share):
+        return UNKNOWN
+    return f"{figure(share['value'])} ({figure_interval(share['low'], share['high'])})"
+
+
 def figure(value: float | None, decimals: int = 2) -> str:
     """Write a figure between 0 and 1.
 

@@ -86,14 +86,21 @@ def _first_two(evaluation: Evaluation) -> tuple[str, str]:
 
 def _headline_figures(system: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{title: numbers.figure(sentences.value(system, name)) for name, title in titles.items()},
+        **{title: _figure(system["figures"].get(name)) for name, title in titles.items()},
         "P95 latency": numbers.milliseconds(system.get("p95_latency_ms")),
         "Cost of 1,000": numbers.usd(system.get("cost_per_1k_usd")),
     }
 
 
+def _figure(found: Mapping[str, Any] | None) -> str:
+    """Write a figure; nothing where its interval is 0 to 1."""
+    return numbers.figure(found["value"] if found and numbers.tells(found) else None)
+
+
 def _interval(system: Mapping[str, Any], name: str) -> str:
     interval = system["figures"].get(name)
+    if interval and interval["value"] is not None and not numbers.tells(interval):
+        return "too few texts to say"
     return numbers.figure_interval(interval["low"], interval["high"]) if interval else "undefined"
 
 

@@ -41,7 +41,7 @@ def page(nights: Sequence[Night], answered: Quality) -> str:
         BadArtifact: a record lacks something that the page shows.
     """
     last = nights[-1]
-    sample = next((one for one in reversed(answered.samples) if one["answered"]), None)
+    sample = sentences.answered(answered)
     return pages.render(
         "watch.html.j2",
         folder="watch",
@@ -82,21 +82,27 @@ def _tiles(night: Night, answered: Quality, sample: Sample | None) -> list[Mappi
     share, refused = night.series.get(SHARES), sum(night.refused.values())
     primary = sample["primary"] if sample else None
     label = (share.label if share else None) or night.positive_label
+    is_told = share is not None and sentences.tells(SHARES, share.low, share.high)
     found = [
         (
             f"Share of '{label}'" if label is not None else "Shares of the labels",
-            sentences.amount(SHARES, share.value if share else None),
-            sentences.interval(SHARES, share.low, share.high) if share else "no texts",
+            sentences.amount(SHARES, share.value if share and is_told else None),
+            _span(share.low, share.high) if share else "no texts",
         ),
         ("Texts", f"{night.texts:,}", f"night of {night.date}"),
         ("Refused rows", f"{refused:,}", numbers.reasons(night.refused)),
         (
             f"{figures.headed(answered.figure)} by people",
-            numbers.figure(primary["value"] if primary else None),
+            numbers.figure(primary["value"] if primary and numbers.tells(primary) else None),
             sentences.of_sample(sample),
         ),
     ]
     return [dict(zip(("name", "number", "detail"), tile, strict=True)) for tile in found]
+
+
+def _span(low: float, high: float) -> str:
+    """Write the interval of a share."""
+    return sentences.interval(SHARES, low, high) if sentences.tells(SHARES, low, high) else sentences.TOO_FEW
 
 
 def _told(night: Night) -> list[Mapping[str, str]]:
@@ -107,8 +113,8 @@ def _told(night: Night) -> list[Mapping[str, str]]:
     return [
         {
             "name": name,
-            "share": sentences.amount(SHARES, share.value),
-            "interval": sentences.interval(SHARES, share.low, share.high),
+            "share": sentences.amount(SHARES, share.value if sentences.tells(SHARES, share.low, share.high) else None),
+            "interval": _span(share.low, share.high),
             "expected": sentences.amount(SHARES, share.expected),
             "evidence": f"{share.evidence:.2f}",
         }
@@ -181,7 +187,7 @@ def _mark_of_label(label: str, night: Night, shares: Shares) -> Mark:
     own, told = shares.own(night.labels.index(label)), night.shares.get(label)
     found, expected = night.series[SHARES], told.expected if told else None
     words = (
-        f"{night.date}: {sentences.amount(SHARES, own.value)} ({sentences.interval(SHARES, own.low, own.high)}), "
+        f"{night.date}: {sentences.told(SHARES, own.value, own.low, own.high)}, "
         f"expected {sentences.amount(SHARES, expected)}."
     )
     is_alarm = found.is_alarm and label in found.moved
@@ -199,6 +205,10 @@ def _title(name: str, night: Night, value: Value) -> str:
 
 
 def _charted(figure: str, name: str, title: str, state: str, marks: Sequence[Mark]) -> Drawn:
+    telling = [mark for mark in marks if sentences.tells(name, mark.low, mark.high) or mark.is_alarm]
+    if left_out := len(marks) - len(telling):
+        state = f"{state}; {numbers.count(left_out, 'night')} with too few texts left out"
+    marks = telling or marks[-1:]
     known = [value for mark in marks for value in (mark.low, mark.high, mark.expected) if value is not None]
     ticks = charts.nice_ticks(min(known), max(known), lowest=None if name in SIGNED else 0.0)
     chart = charts.series(figure, title, marks, [(tick, sentences.amount(name, tick)) for tick in ticks])

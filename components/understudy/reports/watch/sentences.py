@@ -5,11 +5,12 @@ from typing import Literal
 
 from understudy.stats.drift.attribution import Explained
 from understudy.stats.drift.series import BY_NAME
-from understudy.store.watch_records import Figure, Night, Sample, Value
-from understudy.text import numbers
+from understudy.store.watch_records import Figure, Night, Quality, Sample, Value
+from understudy.text import figures, numbers
 
 Cause = Literal["content", "base rate", "scores"]
 MOST_NAMED = 3
+TOO_FEW = "too few texts to say"  # where an interval is 0% to 100%
 BADGES = {"fine": "Fine", "look": "Look", "retrain": "Retrain"}
 ASKS = {
     "fine": "The model may go on.",
@@ -60,15 +61,23 @@ def evidence(value: Value) -> str:
 
 def state(name: str, value: Value) -> str:
     """Say in a line where a series stands."""
-    return f"{amount(name, value.value)}; expected {amount(name, value.expected)}; {evidence(value)}"
+    found = amount(name, value.value) if tells(name, value.low, value.high) else TOO_FEW
+    return f"{found}; expected {amount(name, value.expected)}; {evidence(value)}"
+
+
+def tells(name: str, low: float, high: float) -> bool:
+    """Whether an interval of a series rules anything out; of a share, 0% to 100% does not."""
+    return BY_NAME[name].unit != "share" or not numbers.is_whole(low, high)
+
+
+def told(name: str, value: float, low: float, high: float) -> str:
+    """Write a value of a series with its interval; nothing where that is 0% to 100%."""
+    return f"{amount(name, value)} ({interval(name, low, high)})" if tells(name, low, high) else numbers.UNKNOWN
 
 
 def with_interval(name: str, value: Value) -> str:
     """Write a night's value of a series beside what was expected."""
-    return (
-        f"{amount(name, value.value)} ({interval(name, value.low, value.high)}), expected "
-        f"{amount(name, value.expected)}"
-    )
+    return f"{told(name, value.value, value.low, value.high)}, expected {amount(name, value.expected)}"
 
 
 def strongest(night: Night) -> str:
@@ -80,6 +89,8 @@ def strongest(night: Night) -> str:
 def share(night: Night) -> str:
     """Write a night's share of the label that is watched, of several that which moved most."""
     value = night.series.get("shares")
+    if value is not None and not tells("shares", value.low, value.high):
+        return numbers.UNKNOWN
     if value is None or night.positive_label is not None:
         return amount("shares", value.value if value else None)
     return f"{value.label} {amount('shares', value.value)}"
@@ -89,14 +100,35 @@ def of_sample(sample: Sample | None) -> str:
     """Say how sure the primary figure is by people's answers, and of when it is."""
     if sample is None:
         return "no answers yet"
-    return f"{numbers.figure_interval(sample['primary']['low'], sample['primary']['high'])}, sample of {sample['date']}"
+    primary = sample["primary"]
+    span = numbers.figure_interval(primary["low"], primary["high"]) if numbers.tells(primary) else TOO_FEW
+    return f"{span}, sample of {sample['date']}"
+
+
+def by_people(measured: Quality) -> str:
+    """Say in a line what the newest answered sample is worth by people's answers; empty where nobody answered one.
+
+    Args:
+        measured: what is known of the model's quality.
+    """
+    sample = answered(measured)
+    if sample is None:
+        return ""
+    value = numbers.figure_told(sample["primary"]) if numbers.tells(sample["primary"]) else TOO_FEW
+    answers = numbers.count(sample["answered"], "answer")
+    return f"{figures.headed(measured.figure)} by people {value}, by {answers} to the sample of {sample['date']}"
+
+
+def answered(measured: Quality) -> Sample | None:
+    """Return the newest sample that people answered; None where there is none."""
+    return next((one for one in reversed(measured.samples) if one["answered"]), None)
 
 
 def rate(judged: Figure | Mapping[str, float | None]) -> str:
     """Write a rate of errors or disagreements."""
     if judged["value"] is None:
         return "nobody was asked"
-    return f"{numbers.percent(judged['value'])} ({numbers.percent_interval(judged['low'], judged['high'])})"
+    return numbers.percent_told(judged) if numbers.tells(judged) else TOO_FEW
 
 
 def difference(between: Figure | None) -> str:

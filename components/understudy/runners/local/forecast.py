@@ -22,6 +22,7 @@ from understudy.store.storage import Store, open_store
 from understudy.task.card import load_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
+from understudy.teacher.client import place_of
 from understudy.teacher.labeller import open_teacher
 from understudy.text.seen import seen_of
 
@@ -50,7 +51,9 @@ def dry_run(arguments: Mapping[str, str]) -> list[str]:
 
 
 def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
-    """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, a line a step and their sum.
+    """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, and where texts go.
+
+    A line a step, one of their sum, and one of the teacher's place.
 
     Args:
         ingested: folder of what ingest wrote.
@@ -73,4 +76,6 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
     learned = pl.concat([seen_of(taught), seen_of(human.join(taught, on="id", how="anti"))])
     trained = of_train(card, settings.of(TrainConfig), learned)
-    return forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, card.prices.annotator_usd_per_hour)
+    hourly_usd = card.prices.annotator_usd_per_hour
+    told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
+    return [*told, f"teacher: {place_of(card.teacher).words}"]

@@ -16,7 +16,7 @@ from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.task.slices import in_slice
-from understudy.teacher.answers import teacher_answers
+from understudy.teacher.answers import read_sent, teacher_answers
 from understudy.text import numbers
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
@@ -51,6 +51,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         "card": task.name,
         "is_rehearsal": bool(judged["is_rehearsal"].any()),
         "human_texts": len(human),
+        "sent": read_sent(judgements),
         **summary.summarise(judged, slices, tests, space, config),
     }
     unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")

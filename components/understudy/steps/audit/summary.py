@@ -335,6 +335,8 @@ def _wrong(errors: Errors) -> str:
 
 
 def _of(hits: int, tried: int, share: metrics.Interval) -> str:
+    if not numbers.tells(metrics.as_record(share)):
+        return f"{hits} of {tried}"
     span = numbers.percent_interval(share.low, share.high)
     return f"{hits} of {tried} ({numbers.percent(share.value)}, 95% interval {span})"
 
@@ -370,11 +372,18 @@ def pairs_sentence(pairs: Sequence[Confused], space: LabelSpace) -> list[str]:
     if len(space) == 2 or not pairs:
         return []
     worst = [
-        f"'{space.names[pair.given]}' in place of '{space.names[pair.label]}' ({pair.texts} of {pair.tried}, "
-        f"{numbers.percent_interval(pair.share.low, pair.share.high)} after correction for all pairs)"
+        f"'{space.names[pair.given]}' in place of '{space.names[pair.label]}' ({pair.texts} of {pair.tried}"
+        f"{_corrected(pair.share)})"
         for pair in pairs[:PAIRS_TOLD]
     ]
     return [f"Most often it gives {numbers.listed(worst)}."]
+
+
+def _corrected(share: metrics.Interval) -> str:
+    """Write the interval of a pair's share; nothing where that is 0% to 100%."""
+    if not numbers.tells(metrics.as_record(share)):
+        return ""
+    return f", {numbers.percent_interval(share.low, share.high)} after correction for all pairs"
 
 
 def errors_sentence(matrix: Floats, space: LabelSpace) -> list[str]:

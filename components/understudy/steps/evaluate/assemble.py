@@ -122,6 +122,7 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "card": card_part(measured.card),
         "bundle": bundle_part(measured),
         "test": test_part(measured),
+        "sent": measured.test.sent,
         "primary": primary(measured.space, found[0]),
         "systems": found,
         "comparison": None if comparison is None else core.comparison_record(comparison),

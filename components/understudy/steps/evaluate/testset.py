@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from understudy.review.labels import tally, told_letters
 from understudy.store import tables
 from understudy.task.card import Card, Context
 from understudy.task.labels import LabelSpace
-from understudy.teacher.answers import teacher_answers
+from understudy.teacher.answers import read_sent, teacher_answers
 from understudy.text.context import COLUMN
 from understudy.text.seen import seen_of
 
@@ -32,11 +33,13 @@ class LabelledTexts:
         name: of the file or folder they came from.
         table: id, group, text, label, columns of slices, and the teacher's answers where there are any.
         refused: how many rows were refused, by reason.
+        sent: how many texts left the house for the teacher's answers, of the step label; None where nobody says.
     """
 
     name: str
     table: pl.DataFrame
     refused: dict[str, int]
+    sent: dict[str, Any] | None = None
 
 
 def read(
@@ -71,7 +74,7 @@ def read(
     _require_context(found.table, card, test)
     _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), most_faulty)
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
-    return LabelledTexts(found.name, table, found.refused)
+    return LabelledTexts(found.name, table, found.refused, read_sent(test_judgements))
 
 
 def _artifact(test: Path) -> LabelledTexts:

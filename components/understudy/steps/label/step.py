@@ -17,7 +17,10 @@ from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.teacher.labeller import Estimate, Judged, Teacher, open_teacher
+from understudy.teacher.answers import write_sent
+from understudy.teacher.client import place_of
+from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_teacher
+from understudy.text.house import went
 from understudy.text.numbers import clipped, count, percent, usd
 
 
@@ -51,7 +54,8 @@ def run(
     Returns:
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
         give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
-        prompt_tokens, completion_tokens, positive_share (of the pool, estimated by the draw's weights; where no label
+        prompt_tokens, completion_tokens, left_the_house (texts of these that were ever sent to a server outside of the
+        house), positive_share (of the pool, estimated by the draw's weights; where no label
         is looked for, commonest_share and labels_given instead, and labels_per_text where a text may have several); a
         dry run gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
@@ -71,14 +75,16 @@ def run(
             say(f"label: {teacher.identity.prompt.shortened}")
         if dry_run:
             _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
+            _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
             return _dry_result(estimate, teacher, task)
-        say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far.")
+        say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far; {place_of(task.teacher).words}.")
         _require_budget(teacher, task, config, held_out, wanted, drawn)
         for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
+        sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
-        return _result(for_test + for_training, shares, teacher, task)
+        return _result(for_test + for_training, shares, teacher, task, sent)
 
 
 def _write(
@@ -86,6 +92,13 @@ def _write(
 ) -> None:
     tables.write(for_test.table, tables.Judgements, test_judgements)
     tables.write(rules.reweighed(for_training.table, drawn), tables.Judgements, judgements)
+
+
+def _tell_where(sent: Sent, *folders: Path) -> Sent:
+    """Leave for the audit and the report how many texts left the house, and where to."""
+    for folder in folders:
+        write_sent(folder, sent.as_record())
+    return sent
 
 
 def _require_budget(
@@ -115,14 +128,14 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
         )
 
 
-def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card) -> Result:
+def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card, sent: Sent) -> Result:
     for reason, number in judged.failed.items():
         say(f"label: no answer for {count(number, 'text')}: {reason}.")
     notes = [f"{judged.from_store:,} from the store", *judged.remarks()]
     money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
         headline=f"{count(len(judged.table), 'text')} judged ({', '.join(notes)}), {money}, "
-        f"{_shares_words(shares, LabelSpace.of(card))}{_stamp(teacher)}",
+        f"{_shares_words(shares, LabelSpace.of(card))}; {went(sent.as_record())}{_stamp(teacher)}",
         metrics={
             "texts": len(judged.table),
             "asked": judged.asked,
@@ -133,6 +146,7 @@ def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card) -> Res
             "cost_usd": round(judged.cost_usd, 6),
             "prompt_tokens": judged.prompt_tokens,
             "completion_tokens": judged.completion_tokens,
+            "left_the_house": sum(sent.left.values()),
             **_share_metrics(shares, LabelSpace.of(card)),
         },
         parameters=_parameters(teacher, is_budget_spent=judged.is_budget_spent),
@@ -163,7 +177,8 @@ def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:
     if teacher.identity.absence:
         say(f"label: priced as if every answer must be bought. {teacher.identity.absence}")
     return Result(
-        headline=f"dry run: {_forecast(estimate)}, {_money(teacher, card)} spent so far{_stamp(teacher)}",
+        headline=f"dry run: {_forecast(estimate)}, {_money(teacher, card)} spent so far{_stamp(teacher)}; "
+        f"{place_of(card.teacher).words}",
         metrics={
             "texts": estimate.texts,
             "from_store": estimate.answered,

@@ -20,6 +20,8 @@ class MineConfig:
         per_group: most texts of one group (review, thread) in the queue.
         random_share: in [0, 1]; share of the texts asked for that is drawn by lot, not for being near another label.
         near_duplicate: in (0, 1]; Jaccard similarity from which two queued texts are folded into one.
+        show_answers: put what student and teacher said of a text into the files for people too, who then tend to agree
+            with it; queue.parquet has it anyway.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
     """
 
@@ -29,6 +31,7 @@ class MineConfig:
     per_group: int = 3
     random_share: float = 0.1
     near_duplicate: float = 0.8
+    show_answers: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

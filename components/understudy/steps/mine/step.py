@@ -60,8 +60,8 @@ def run(
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics scored, asked, from_store, disagreements, disagreement_share (of the texts that the student has not
-        learned from), queued, cost_usd;
+        metrics scored, asked, from_store, left_the_house (of the texts asked about), disagreements, disagreement_share
+        (of the texts that the student has not learned from), queued, cost_usd;
         parameters queue (its name in the store; empty when nothing is queued), is_budget_spent.
 
     Raises:
@@ -83,8 +83,9 @@ def run(
     contested = rules.with_own_probabilities(rules.choose(compared, config), student.space)
     contested = contested.with_columns(guideline=pl.lit(Guideline.of(task).hash))
     chosen = tombstones.read(keep).without(contested)  # again: the teacher may have been asked for hours
-    figures = _figures(len(scored), asked.judged, compared, len(chosen))
-    name = _write(queue, task, chosen, _about(task, student, asked, config, figures))
+    figures = _figures(len(scored), asked, compared, len(chosen))
+    about = _about(task, student, asked, config, figures)
+    name = _write(queue, task, chosen, about, has_answers=config.show_answers)
     if len(chosen):
         figures["queued"] -= _put(keep, task, name, queue, chosen)
     return Result(
@@ -101,6 +102,7 @@ class Asked:
     judged: Judged
     judge: str = ""
     is_rehearsal: bool = False
+    left_the_house: int = 0
 
 
 def _open_student(bundle: Path, card: Card) -> Bundle:
@@ -148,18 +150,20 @@ def _ask(card: Card, store: Store, scored: pl.DataFrame, config: MineConfig, ask
     texts = texts.select("id", *columns_of(texts), weight=pl.lit(1.0))
     with open_teacher(card, store, asking) as teacher:
         judged = teacher.judge(texts, "mine: texts judged")
-        return Asked(judged, teacher.identity.name, teacher.identity.is_rehearsal)
+        left = sum(teacher.sent(texts).left.values())
+        return Asked(judged, teacher.identity.name, teacher.identity.is_rehearsal, left)
 
 
-def _figures(scored: int, judged: Judged, compared: pl.DataFrame, queued: int) -> dict[str, float]:
+def _figures(scored: int, asked: Asked, compared: pl.DataFrame, queued: int) -> dict[str, float]:
     return {
         "scored": scored,
-        "asked": judged.asked,
-        "from_store": judged.from_store,
+        "asked": asked.judged.asked,
+        "from_store": asked.judged.from_store,
+        "left_the_house": asked.left_the_house,
         "disagreements": int(compared["is_contested"].sum()),
         "disagreement_share": round(rules.contested_share(compared), 6),
         "queued": queued,
-        "cost_usd": judged.cost_usd,
+        "cost_usd": asked.judged.cost_usd,
     }
 
 
@@ -182,13 +186,13 @@ def _about(
     }
 
 
-def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, Any]) -> str:
+def _write(folder: Path, card: Card, queue: pl.DataFrame, about: Mapping[str, Any], *, has_answers: bool) -> str:
     """Write the queue's files and return its name, which their content decides; a rehearsal's says so."""
     extra = [*columns_of(queue)[1:], "weight", "copies"]
     tables.write(queue.select(*tables.Queue.column_names(), *extra), tables.Queue, folder)
     texts = {
-        "queue.csv": queues.queue_csv(queue),
-        "label-studio.json": queues.label_studio_tasks(queue),
+        "queue.csv": queues.queue_csv(queue, has_answers=has_answers),
+        "label-studio.json": queues.label_studio_tasks(queue, has_answers=has_answers),
         "label-studio.xml": queues.label_studio_page(card, has_context=COLUMN in queue.columns),
     }
     for file, text in texts.items():

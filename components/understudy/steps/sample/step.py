@@ -27,6 +27,7 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 from understudy.teacher.answers import teacher_answers
 from understudy.teacher.labeller import open_teacher
+from understudy.teacher.place import OutOfHouse
 from understudy.text.numbers import count, usd
 
 COLUMNS = (
@@ -250,6 +251,8 @@ def _ask(store: Store, card: Card, texts: pl.DataFrame, most_usd: float, config:
         with open_teacher(card, store, config) as teacher:
             spent_usd = teacher.spent_usd
             judged = teacher.judge(texts, "sample: texts judged", most_usd)
+    except OutOfHouse:
+        raise
     except (TeacherError, BadInput) as error:
         cost_usd = teacher.spent_usd - spent_usd if teacher else 0.0
         return Teaching(absence=str(error), cost_usd=min(cost_usd, most_usd))  # others may have spent while it waited

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from understudy.errors import BadInput
 from understudy.reports import watch as pages
+from understudy.reports.watch import sentences
 from understudy.review import samples
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.drift import series
@@ -87,7 +88,10 @@ def run(
     for name, value in night.series.items():
         figures |= {name: value.value, f"{name}_evidence": value.evidence}
     verdict = {"verdict": night.verdict, "reason": night.reason, "date": night.date, "webhook": webhook}
-    return Result(f"{night.verdict}: {night.reason}{stands_in if running else ''}", figures, verdict)
+    headline = f"{night.verdict}: {night.reason}{stands_in if running else ''}"
+    if newest_whole and (worth := sentences.by_people(measured)):  # of a week: a night has no answers of its own
+        headline = f"{headline.removesuffix('.')}. {worth}"
+    return Result(headline, figures, verdict)
 
 
 def _newest_whole(store: Store, day: str, past: Sequence[Night]) -> tuple[str, list[str]]:
