@@ -122,7 +122,7 @@ def test_rules_that_are_better_than_the_student_are_named_as_the_best_with_the_a
         "F1 is highest of the card's weak rules: 1.00 against 0.80 of the student, difference +0.20, 95% interval +0.1"
     )
     assert best["sentence"].endswith(
-        "certainly better than the student. It costs nothing: use it in the student's place."
+        "certainly better than the student. That costs nothing: use it in the student's place."
     )
     told = step.result(found)
     assert "best the card's weak rules with F1 1.00, certainly better than the student" in told.headline

@@ -79,7 +79,7 @@ def _sentence(
         return f"{title} is highest of {NAMED[name]}, {numbers.figure(rated.get(name))}{beside}."
     difference = ahead[name]
     span = f"{numbers.signed(difference.low)} to {numbers.signed(difference.high)}"
-    free = " It costs nothing: use it in the student's place." if verdict == "better" and name != "teacher" else ""
+    free = " That costs nothing: use it in the student's place." if verdict == "better" and name != "teacher" else ""
     return (
         f"{title} is highest of {NAMED[name]}: {numbers.figure(rated[name])} against {numbers.figure(rated['student'])}"
         f" of the student, difference {numbers.signed(difference.value)}, 95% interval {span}, {BESIDE[verdict]}.{free}"
