@@ -7,7 +7,8 @@
     │   ├── BadData               a file of texts or labels cannot serve
     │   │   └── TooFewLabels      a split holds too few human labels to do its job
     │   └── BadArtifact           a folder given to a step is not what the step reads, or was altered
-    ├── GateRefused               exit 3: the evaluation decided against publishing
+    ├── GateRefused               exit 3: what was measured does not allow to go on
+    │   └── HopelessTeacher       the teacher is not worth asking further
     ├── StorageError              the store cannot be reached, read or written
     │   └── Conflict              somebody else moved the pointer first
     ├── IndexFailed               the search index cannot be reached, read or written
@@ -63,9 +64,13 @@ class BadArtifact(BadInput):
 
 
 class GateRefused(UnderstudyError):
-    """The evaluation decided against publishing; the reason is in the message."""
+    """The evaluation decided against publishing, or a step against going on; the reason is in the message."""
 
     exit_code = 3
+
+
+class HopelessTeacher(GateRefused):
+    """The teacher is certainly no better than chance, or worse than what costs nothing; what was bought is kept."""
 
 
 class StorageError(UnderstudyError):

@@ -92,7 +92,7 @@ class Cluster:
         return next(it for it in runs.read_all(self.store) if it.name == name)
 
 
-def end_when_there(cluster, state, tasks=(), decision=None):
+def end_when_there(cluster, state, tasks=(), decision=None, fault=None):
     """From now on, let every run end like this as soon as it has been read once."""
     real = cluster.backend.RunService_GetRun
 
@@ -100,6 +100,8 @@ def end_when_there(cluster, state, tasks=(), decision=None):
         run = dict(real(query, body, run_id))
         if decision is not None:
             runs.put(cluster.store, run["display_name"], runs.DECISION, decision)
+        if fault is not None:
+            runs.put(cluster.store, run["display_name"], runs.FAULT, fault)
         cluster.backend.become(run_id, state, list(tasks))
         return run
 

@@ -68,6 +68,14 @@ def test_a_training_ends_as_evaluate_has_decided(cluster, command, decision, cod
     assert cluster.told("t").outcome == outcome
 
 
+def test_a_training_whose_teacher_was_hopeless_is_3_with_the_steps_own_sentence(cluster, command):
+    fault = {"step": "label", "exit_code": 3, "message": "The teacher must agree with people, got kappa -0.10."}
+    end_when_there(cluster, "FAILED", [task("label", "FAILED")], fault=fault)
+    done = command(cluster, "training", "--wait", "--name", "t")
+    assert done.returncode == 3
+    assert "Its step label said: The teacher must agree with people, got kappa -0.10." in done.stderr
+
+
 def test_a_training_that_leaves_no_decision_is_1(cluster, command):
     end_when_there(cluster, "SUCCEEDED")
     for name in ("t", "rerun-mine-x"):  # a whole training is one under any name

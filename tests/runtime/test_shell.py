@@ -14,7 +14,7 @@ import pytest
 
 import understudy
 from tests.toys import environment
-from understudy.errors import BadInput, StorageError, TeacherError
+from understudy.errors import BadInput, HopelessTeacher, StorageError, TeacherError
 from understudy.runtime import provenance, shell
 from understudy.runtime.shell import In, Out, Result
 from understudy.store import hashing
@@ -283,10 +283,11 @@ def test_a_component_that_fails_says_why_beside_its_outputs(step, arguments, tmp
     ("error", "is_told"),
     [
         (BadInput("No texts, and the key is abc-secret-def."), True),
+        (HopelessTeacher("No texts, and the key is abc-secret-def."), True),
         (StorageError("503"), False),
         (KeyError("x"), False),
     ],
-    ids=["a person's", "passing", "a defect"],
+    ids=["a person's", "a hopeless teacher", "passing", "a defect"],
 )
 def test_a_fault_that_only_a_person_can_mend_is_told_the_store_without_keys(
     step, arguments, tmp_path, error, is_told, monkeypatch
@@ -305,7 +306,7 @@ def test_a_fault_that_only_a_person_can_mend_is_told_the_store_without_keys(
     assert told.exists() == is_told
     if is_told:
         content = json.loads(told.read_text())
-        assert (content["step"], content["exit_code"]) == ("toy", 2)
+        assert (content["step"], content["exit_code"]) == ("toy", error.exit_code)
         assert content["message"] == "No texts, and the key is ***."
 
 

@@ -212,6 +212,19 @@ def test_the_step_says_the_bias_by_name_and_stamps_the_rehearsal(folders):
     assert "Rehearsal" in page
 
 
+def test_a_teacher_that_is_worse_than_chance_and_rules_is_said_to_be(folders):
+    """Without a bias in a slice it is not called fair: it gives every text the other label."""
+    table = tables.read(folders / "judgements", tables.Judgements)
+    flipped = table.with_columns(label=pl.when(pl.col("label") == "tip").then(pl.lit("other")).otherwise(pl.lit("tip")))
+    tables.write(tables.Judgements.validate(flipped, cast=True), tables.Judgements, folders / "judgements")
+    result = run_audit(folders)
+    audit = json.loads((folders / "audit/audit.json").read_text())
+    assert result.headline.startswith("the teacher agrees with people hardly more than chance (kappa -0.")
+    assert audit["worth"]["sentence"] in (folders / "audit/audit.md").read_text()
+    assert "one and the same label for every text is right in " in audit["worth"]["sentence"]
+    assert audit["worth"]["sentence"] == audit["verdict"][1]
+
+
 def test_only_train_and_validation_labels_are_looked_at(folders):
     run_audit(folders)
     audit = json.loads((folders / "audit" / "audit.json").read_text())

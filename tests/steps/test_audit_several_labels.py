@@ -157,7 +157,7 @@ def test_the_record_has_a_matrix_a_label_and_the_page_shows_it(folders):
     result = run_audit(folders)
     audit = json.loads((folders / "audit/audit.json").read_text())
     assert result.headline == (
-        "the teacher under-labels 'tip' in 'avoid'; it agrees with people on all labels of 67% of 300 texts"
+        "the teacher under-labels 'tip' in 'avoid'; it agrees with people on all labels of 67% of 300 texts, kappa 0.71"
     )
     assert set(result.metrics) == {
         "agreement", "krippendorff_alpha", "teacher_macro_f1", "teacher_micro_f1", "human_labelled_texts",

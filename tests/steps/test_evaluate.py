@@ -105,6 +105,56 @@ def test_the_cards_rules_are_a_baseline():
     assert found["figures"]["precision"]["value"] == pytest.approx(10 / 15, abs=1e-6)
 
 
+# Whatever is best is named
+
+# Of 100 tips and 100 other texts the student finds 80 and takes 20 for tips, the teacher finds 60; a rule finds all.
+BEHIND_RULES = [
+    (60, True, 0.9, True), (20, True, 0.9, False), (20, True, 0.1, False), (20, False, 0.9, False),
+    (80, False, 0.1, False),
+]  # fmt: skip
+RULED = ["Ask for a room."] * 100 + ["Nice."] * 100
+
+
+def test_rules_that_are_better_than_the_student_are_named_as_the_best_with_the_arithmetic():
+    found = evaluation(BEHIND_RULES, texts=RULED)
+    best = found["best"]
+    assert (best["name"], best["value"], best["verdict"]) == ("rules", 1.0, "better")
+    assert best["sentence"].startswith(
+        "F1 is highest of the card's weak rules: 1.00 against 0.80 of the student, difference +0.20, 95% interval +0.1"
+    )
+    assert best["sentence"].endswith(
+        "certainly better than the student. That costs nothing: use it in the student's place."
+    )
+    told = step.result(found)
+    assert "best the card's weak rules with F1 1.00, certainly better than the student" in told.headline
+
+
+def test_a_reason_to_publish_says_that_something_that_costs_nothing_is_better():
+    found = evaluation(BEHIND_RULES, texts=RULED, **goals(f1=0.5))
+    assert found["decision"] == "publish"
+    assert found["reason"].startswith(
+        "Every goal of the card is met: F1. But the card's weak rules are certainly better"
+    )
+    assert "But" not in evaluation(BETTER, **goals(f1=0.5))["reason"]
+
+
+def test_a_student_that_is_best_is_named_with_the_others():
+    best = evaluation(BETTER)["best"]
+    assert (best["name"], best["verdict"]) == ("student", None)
+    assert best["sentence"].startswith("F1 is highest of the student, 0.90 (the teacher 0.71, ")
+
+
+def test_a_teacher_that_is_best_is_named():
+    best = evaluation(WORSE)["best"]
+    assert (best["name"], best["verdict"]) == ("teacher", "better")
+    assert "costs nothing" not in best["sentence"]
+
+
+def test_one_label_for_every_text_may_be_the_best():
+    best = evaluation([(60, True, 0.9, False), (60, True, 0.1, False), (20, False, 0.9, True)])["best"]
+    assert (best["name"], best["verdict"]) == ("majority", "better")
+
+
 def test_calibration_figures_need_probabilities():
     found = evaluation(BETTER)
     assert {"ece", "brier"} <= set(system(found, "student")["figures"])

@@ -15,6 +15,7 @@ from understudy.stats import metrics
 from understudy.steps.evaluate import assemble, by_label, curves, rules, speed, step
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
+from understudy.task import measures
 from understudy.task.labels import LabelSpace
 
 NAMES = ("praise", "tip", "blame")
@@ -189,7 +190,7 @@ def test_goals_may_be_of_all_labels_and_of_single_ones():
 def test_a_goal_of_a_label_has_the_interval_of_its_own_bootstrap():
     one = labelled(card={"goals": {"labels": {"tip": {"f1": 0.6}}}})
     (gate,) = assemble.evaluation(one)["gates"]
-    statistic = rules.against_rest(metrics.f1, 1)
+    statistic = measures.against_rest(metrics.f1, 1)
     own = metrics.bootstrap(statistic, one.truth.codes, one.student.codes, **rules.drawing(one.truth, one.config))
     assert gate["figure"] == metrics.as_record(own, decimals=9)
 
@@ -228,9 +229,12 @@ def test_every_label_is_measured_against_the_rest_the_commonest_first(found):
 def test_intervals_of_labels_are_at_least_those_of_the_bootstrap_and_of_wilson():
     one = labelled()
     measured_by_label = by_label.measure(one.truth, one.student, one.config)
-    for figure, statistic in rules.SIDED.items():
+    for figure, statistic in measures.SIDED.items():
         own = metrics.bootstrap(
-            rules.against_rest(statistic, 2), one.truth.codes, one.student.codes, **rules.drawing(one.truth, one.config)
+            measures.against_rest(statistic, 2),
+            one.truth.codes,
+            one.student.codes,
+            **rules.drawing(one.truth, one.config),
         )
         found = measured_by_label.interval(figure, 2)
         assert found.value == own.value
@@ -371,7 +375,7 @@ def test_shares_of_labels_are_the_figures_of_each_side():
     found = by_label.shares(codes, given, weights, labels=77)
     assert found.shape == (2, 3, 77)
     for place, statistic in enumerate((metrics.precision, metrics.recall, metrics.f1)):
-        expected = rules.against_rest(statistic, 30)(codes, given, weights)
+        expected = measures.against_rest(statistic, 30)(codes, given, weights)
         assert np.allclose(found[:, place, 30], expected, equal_nan=True)
     whole = partial(metrics.macro_f1, labels=77)(codes, given)
     assert np.nanmean(by_label.shares(codes, given, labels=77)[2]) == pytest.approx(whole)

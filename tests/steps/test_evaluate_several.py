@@ -14,6 +14,7 @@ from understudy.stats import metrics
 from understudy.steps.evaluate import assemble, by_label, curves, rules, speed, step
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
+from understudy.task import measures
 from understudy.task.labels import LabelSpace
 
 NAMES = ("praise", "tip", "blame")
@@ -147,7 +148,7 @@ def test_every_label_is_measured_against_the_rest(found):
 def test_figures_of_labels_are_those_of_each_side():
     one = several()
     found = by_label.measure(one.truth, one.student, one.config)
-    for figure, statistic in rules.SIDED.items():
+    for figure, statistic in measures.SIDED.items():
         columns = one.truth.codes[:, 1], one.student.codes[:, 1]
         own = metrics.bootstrap(statistic, *columns, **rules.drawing(one.truth, one.config))
         assert found.interval(figure, 1).value == own.value

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
-from understudy.errors import BadArtifact, BadInput, UnderstudyError
+from understudy.errors import BadArtifact, BadInput, HopelessTeacher, UnderstudyError
 from understudy.runtime import provenance
 from understudy.secrets.keys import redact, redact_values
 from understudy.secrets.sinks import guard_streams
@@ -312,7 +312,7 @@ def _failure_told(step: str, paths: Mapping[str, Any], fault: str) -> Iterator[N
 
 def _record_fault(step: str, error: Exception, address: str) -> None:
     """Put what only a person can mend into the store: KFP tells of a step's exit code only that it was not 0."""
-    if not address or not isinstance(error, BadInput):
+    if not address or not isinstance(error, BadInput | HopelessTeacher):
         return
     failure = failure_of(step, error)
     try:

@@ -30,7 +30,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5% quantile
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its 95% interval; nan where it is undefined."""
+    """A figure with its interval, of 95% unless it says otherwise; nan where it is undefined."""
 
     value: float
     low: float
@@ -221,17 +221,37 @@ def is_right(truth: Codes, predicted: Codes) -> Bools:
 def kappa(truth: Codes, predicted: Codes, weights: Floats | None = None, *, labels: int = 2) -> Figure:
     """Agreement beyond chance (Cohen's kappa); nan when both sides give one and the same label only.
 
+    Where a text may have several labels it is that of each label's yes or no, pooled: agreement and chance are each
+    averaged over the labels first, so that a rare label weighs little and one label for every text is worth 0.
+
     Agreement 3/4; by chance 1/4 * 2/4 + 3/4 * 2/4 = 1/2; (3/4 - 1/2) / (1 - 1/2).
 
     >>> kappa(np.array([True, False, False, False]), np.array([True, False, True, False]))
     0.5
 
-    Source: Cohen, "A coefficient of agreement for nominal scales", 1960.
+    The first label as above; the second is never right, 2/4 by chance: ((3/4 + 0) / 2 - 1/2) / (1 - 1/2).
+
+    >>> truth = np.array([[True, True], [False, True], [False, False], [False, False]])
+    >>> kappa(truth, np.array([[True, False], [False, False], [True, True], [False, True]]), labels=2)
+    -0.25
+
+    Source: Cohen, "A coefficient of agreement for nominal scales", 1960; De Vries et al., "Using pooled kappa to
+    summarize interrater agreement across many items", 2008.
     """
     counts = label_counts(truth, predicted, labels, weights)
+    if np.ndim(truth) == 2:
+        return _pooled_kappa(counts, float(len(truth)) if weights is None else np.sum(weights, axis=-1))
     texts = counts.true.sum(axis=-1)
     by_chance = share((counts.true * counts.given).sum(axis=-1), texts**2)
     return share(accuracy(truth, predicted, weights) - by_chance, 1 - by_chance)
+
+
+def _pooled_kappa(counts: LabelCounts, texts: Figure) -> Figure:
+    """Agreement beyond chance on the yes or no of each label, agreement and chance summed over the labels."""
+    of_label = np.asarray(texts, dtype=float)[..., None]
+    wrong = (counts.true + counts.given - 2 * counts.right).sum(axis=-1)
+    by_chance = counts.true * (of_label - counts.given) + counts.given * (of_label - counts.true)
+    return 1 - share(wrong * texts, by_chance.sum(axis=-1))
 
 
 def brier(probabilities: Floats, truth: Codes, weights: Floats | None = None) -> Figure:
@@ -387,8 +407,15 @@ def wilson(successes: float, trials: float) -> Interval:
     return Interval(value, min(value, max(0.0, centre - half)), max(value, min(1.0, centre + half)))
 
 
-def bootstrap(statistic: Statistic, *columns: Column, groups: Groups, samples: int = 1000, seed: int = 0) -> Interval:
-    """A figure with its 95% interval, by drawing whole groups with replacement.
+def bootstrap(
+    statistic: Statistic,
+    *columns: Column,
+    groups: Groups,
+    samples: int = 1000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """A figure with its interval, by drawing whole groups with replacement.
 
     Args:
         statistic: a figure of this module, or any function that takes the same columns and `weights`.
@@ -396,12 +423,13 @@ def bootstrap(statistic: Statistic, *columns: Column, groups: Groups, samples: i
         groups: the group of each text, shape (texts,): texts of one review or thread are not independent.
         samples: number of resamples. Those where the figure is undefined are left out.
         seed: of the draw; the same seed draws the same groups, so that figures can be compared.
+        confidence: of the interval.
 
     Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, the percentile interval; for means over
     labels Davison and Hinkley, "Bootstrap methods and their application", 1997, the basic one (`draws_of`).
     """
     value = float(statistic(*columns))
-    return interval_of(value, draws_of(statistic, *columns, groups=groups, samples=samples, seed=seed))
+    return interval_of(value, draws_of(statistic, *columns, groups=groups, samples=samples, seed=seed), confidence)
 
 
 def paired_bootstrap(
@@ -413,13 +441,14 @@ def paired_bootstrap(
     *,
     samples: int = 1000,
     seed: int = 0,
+    confidence: float = CONFIDENCE,
 ) -> tuple[Interval, float]:
     """Compare two answers to the same texts: statistic(truth, first) - statistic(truth, second).
 
     Both are drawn in the same groups, so what is hard for both cancels.
 
     Returns:
-        The difference with its 95% interval, and the share of resamples where it is above 0 (ties count half): the
+        The difference with its interval, and the share of resamples where it is above 0 (ties count half): the
         chance that the first is better.
     """
 
@@ -429,7 +458,7 @@ def paired_bootstrap(
     value, draws = float(difference()), _resampled(groups, samples, seed, difference)
     if is_over_labels(statistic):
         draws = 2 * value - draws
-    return interval_of(value, draws), chance_above(draws, 0.0)
+    return interval_of(value, draws, confidence), chance_above(draws, 0.0)
 
 
 def resample_weights(groups: Groups, samples: int, seed: int) -> Iterator[Floats]:
@@ -545,8 +574,8 @@ def _resampled(groups: Groups, samples: int, seed: int, figure: Callable[[Floats
     return np.concatenate([np.atleast_1d(figure(weights)) for weights in resample_weights(groups, samples, seed)])
 
 
-def interval_of(value: float, draws: Floats) -> Interval:
-    """Put a figure beside the middle 95% of its resamples; those where it is undefined are left out.
+def interval_of(value: float, draws: Floats, confidence: float = CONFIDENCE) -> Interval:
+    """Put a figure beside the middle 95% of its resamples, or another share; those that are undefined are left out.
 
     >>> round(interval_of(0.5, np.array([0.0, 0.5, 1.0, np.nan])).low, 6)
     0.025
@@ -554,5 +583,5 @@ def interval_of(value: float, draws: Floats) -> Interval:
     known = draws[~np.isnan(draws)]
     if not len(known):
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high))

@@ -153,6 +153,20 @@ class Judged:
             self.in_other_letters + other.in_other_letters,
         )
 
+    def after(self, earlier: "Judged") -> "Judged":
+        """Add what an earlier call took for some of these texts; those that it asked for in vain were asked again."""
+        bought = earlier.asked - earlier.failures
+        return replace(
+            self,
+            asked=self.asked + bought,
+            from_store=self.from_store - bought,
+            prompt_tokens=self.prompt_tokens + earlier.prompt_tokens,
+            completion_tokens=self.completion_tokens + earlier.completion_tokens,
+            cost_usd=self.cost_usd + earlier.cost_usd,
+            is_budget_spent=self.is_budget_spent or earlier.is_budget_spent,
+            in_other_letters=self.in_other_letters + earlier.in_other_letters,
+        )
+
     def remarks(self) -> list[str]:
         """Say what a reader of the answers must know of them, a few words each."""
         remarks = [f"{self.failures:,} failed"] if self.failures else []

@@ -115,14 +115,14 @@ def _operating_points(systems: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Say what the student is worth in a line."""
+    """Say what the student is worth in a line, and which of it, its teacher and what costs nothing is best."""
     student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
     name, figure = sentences.primary(evaluation), evaluation["primary"]
     beside = f", teacher {numbers.figure(sentences.value(teacher, name))}" if teacher else ""
     return (
         f"{figures.headed(name)} {numbers.figure(figure['value'])} "
         f"({numbers.figure_interval(figure['low'], figure['high'])}){beside} on "
-        f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; "
+        f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; {evaluation['best']['words']}; "
         f"P95 {numbers.milliseconds(student['p95_latency_ms'])}, {numbers.usd(student['cost_per_1k_usd'])} per 1,000"
     )
 
@@ -138,7 +138,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stamp = ["Rehearsal: a rehearsal teacher stood in for the LLM."] if evaluation["is_rehearsal"] else []
     decided = f"{sentences.BADGES[evaluation['decision']]}: {evaluation['reason']}"
-    return [*lines, "", sentences.comparison(evaluation), decided, *stamp]
+    return [*lines, "", sentences.comparison(evaluation), evaluation["best"]["sentence"], decided, *stamp]
 
 
 def _summary_row(system: Mapping[str, Any], names: Sequence[str]) -> list[str]:

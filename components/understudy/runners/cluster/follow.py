@@ -13,10 +13,10 @@ from understudy.errors import BadInput
 from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
 from understudy.runners.names import base_of, free_try
-from understudy.runners.outcome import outcome
+from understudy.runners.outcome import REFUSED, outcome
 from understudy.runners.runs import Record, runs_step, utc_now
 from understudy.runners.terminal import say, tell
-from understudy.store.runs import DECISION, ENDED, STARTED, key_of, put, read
+from understudy.store.runs import DECISION, ENDED, FAULT, STARTED, fault_line, key_of, put, read
 from understudy.store.storage import Store
 
 POLL_S = 10.0
@@ -122,7 +122,7 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     """Write down how a run ended, and say it in a sentence."""
     decision = write_end(store, record.name, run.state)
     if run.state != SUCCEEDED:
-        return _tell_failure(run)
+        return _tell_failure(run, read(store, record.name, FAULT) or {})
     is_training = record.pipeline == "training"
     is_decided = "decision" in decision or not runs_step(claims.claimed(store, record.name).begins_at, "evaluate")
     if is_training and not is_decided:
@@ -136,11 +136,14 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     return code
 
 
-def _tell_failure(run: Any) -> int:
+def _tell_failure(run: Any, fault: Mapping[str, Any]) -> int:
+    """Say why a run failed; returns what a step that only a person can help would have ended with, else 1."""
     failed = [task for task in tasks_of(run) if task.state == "FAILED"]
     for task in failed:
         why = task.error.message if task.error and task.error.message else "its pod's log says why"
         tell(f"{task.display_name} failed: {why}")
+    if fault:
+        tell(f"Its {fault_line(fault)}")
     error = f": {run.error.message}" if run.error and run.error.message else ""
     tell(f"The run has ended as {run.state}{error}. Mend it, and submit again under another --name.")
-    return 1
+    return REFUSED if fault.get("exit_code") == REFUSED else 1

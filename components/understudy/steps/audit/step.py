@@ -11,6 +11,7 @@ from understudy.stats.metrics import Bools, defined
 from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import codecs, tables
+from understudy.task.baselines import simple_answers
 from understudy.task.card import Card, load_card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
@@ -46,13 +47,14 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     space = LabelSpace.of(task)
     codes = space.codes(judged["label"]), space.codes(judged["teacher_label"])
     tests = rules.compare_slices(*codes, slices, space, config)
+    rivals = simple_answers(task, judged["text"].to_list(), codes[0]) if len(judged) else {}
     found = {
         "format": 2,
         "card": task.name,
         "is_rehearsal": bool(judged["is_rehearsal"].any()),
         "human_texts": len(human),
         "sent": read_sent(judgements),
-        **summary.summarise(judged, slices, tests, space, config),
+        **summary.summarise(judged, slices, tests, space, config, rivals),
     }
     unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")
     queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
@@ -95,8 +97,11 @@ def _result(found: dict[str, Any], queued: int) -> Result:
     verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else "no bias of the teacher shown"
     agreement = f"{numbers.percent(found['agreement']['value'])} of {numbers.count(found['texts'], 'text')}"
     of_all = "all labels of " if "labels_per_text" in found else ""
+    worth = found["worth"]
+    faults = f"the teacher {numbers.listed(worth['faults'])}; " if worth and worth["faults"] else ""
+    kappa = f", kappa {numbers.figure(worth['kappa']['value'])}" if worth else ""
     return Result(
-        headline=f"{verdict}; it agrees with people on {of_all}{agreement}",
+        headline=f"{faults}{verdict}; it agrees with people on {of_all}{agreement}{kappa}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
     )
 

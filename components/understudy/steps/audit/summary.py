@@ -15,6 +15,7 @@ from understudy.steps.audit.agreement import alphas, figures_by_label, krippendo
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.rules import Confused, Counts, Errors, SliceTest
 from understudy.task.labels import LabelSpace
+from understudy.teacher import worth as teacher_worth
 from understudy.text import numbers
 
 METHOD = (
@@ -41,6 +42,7 @@ def summarise(
     tests: Sequence[SliceTest],
     space: LabelSpace,
     config: AuditConfig,
+    rivals: Mapping[str, Codes],
 ) -> dict[str, Any]:
     """Put what was found into records and sentences.
 
@@ -50,13 +52,15 @@ def summarise(
         tests: what `rules.compare_slices` found.
         space: the labels.
         config: the step's settings.
+        rivals: what costs nothing answers to the same texts, by name; none where there are no texts.
 
     Returns:
         the content of audit.json but for what identifies the run. `labels` names the rows (people) and columns (the
         teacher) of `matrix`; `slices` has for each slice what `slice_record` says; `pairs` says which label the teacher
         gives in place of which, those with the most texts first. Where a text may have several labels,
         `labels_per_text` says so, `counts` has for each label in the place of `matrix` whether people (rows) and the
-        teacher (columns) give it, no first, and there are no `pairs`.
+        teacher (columns) give it, no first, and there are no `pairs`. `worth` sets the teacher against
+        chance and `rivals`; none where there are no texts.
     """
     truth, judged = space.codes(table["label"]), space.codes(table["teacher_label"])
     matrix = rules.cross_counts(truth, judged, len(space))
@@ -65,6 +69,7 @@ def summarise(
     figures = overall(truth, judged, table["group"].to_numpy(), space, config)
     pairs = None if space.is_many else rules.confused_pairs(matrix, config.min_labels)
     categories = rules.error_categories(truth, judged, slices)
+    worth = _worth(truth, judged, table["group"].to_numpy(), rivals, space, config)
     return {
         "texts": len(table),
         "splits": {name: int((table["split"].cast(pl.String) == name).sum()) for name in ("train", "validation")},
@@ -75,17 +80,43 @@ def summarise(
         **_counted(matrix, space),
         **figures,
         **({} if pairs is None else {"pairs": [pair_record(pair, space, config) for pair in pairs]}),
+        "worth": worth,
         "tests": _asked(tests),
         "slices": described,
         "in_no_slice": {"texts": int(rest.sum()), "right": int(_is_right(truth, judged)[rest].sum())},
         "categories": [category_record(category, table, space, config.examples) for category in categories],
         "verdict": [
             agreement_sentence(len(table), figures, space),
+            *([worth["sentence"]] if worth else []),
             *(errors_sentence(matrix, space) if pairs is None else pairs_sentence(pairs, space)),
             *verdicts(described),
         ],
         "method": METHOD_OF_SETS if space.is_many else METHOD,
     }
+
+
+def _worth(
+    truth: Codes,
+    judged: Codes,
+    groups: metrics.Groups,
+    rivals: Mapping[str, Codes],
+    space: LabelSpace,
+    config: AuditConfig,
+) -> dict[str, Any] | None:
+    """Set the teacher against chance and against what costs nothing."""
+    if not len(truth):
+        return None
+    found = teacher_worth.measure(
+        truth,
+        judged,
+        groups,
+        rivals,
+        space,
+        confidence=metrics.CONFIDENCE,
+        samples=config.samples,
+        seed=config.seed,
+    )
+    return teacher_worth.record(found, is_many=space.is_many)
 
 
 def overall(

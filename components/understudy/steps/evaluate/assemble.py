@@ -11,7 +11,7 @@ import understudy
 from understudy.model.decision import DecisionRule, told
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
-from understudy.steps.evaluate import by_label, costs, curves, gates, reading, speed
+from understudy.steps.evaluate import best, by_label, costs, curves, gates, reading, speed
 from understudy.steps.evaluate import rules as core
 from understudy.steps.evaluate.by_label import LabelFigures
 from understudy.steps.evaluate.config import EvaluateConfig
@@ -19,6 +19,7 @@ from understudy.steps.evaluate.gates import Gate
 from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
+from understudy.task import measures
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
@@ -112,11 +113,12 @@ def evaluation(measured: Measured) -> dict[str, Any]:
     of_labels = by_label.measure(measured.truth, measured.student, measured.config)
     asked = goals(measured, of_labels, priced.student_per_1k_usd)
     decision, reason = gates.decide(comparison, priced, asked)
+    best_of_all = best.record(found, ahead_of_student(measured, comparison), measured.space.positive)
     return {
         "format": 2,
         "version": understudy.__version__,
         "decision": decision,
-        "reason": reason,
+        "reason": f"{reason}{best.but(best_of_all) if decision == 'publish' else ''}",
         "is_rehearsal": measured.is_rehearsal,
         "is_strict": measured.config.strict,
         "card": card_part(measured.card),
@@ -126,6 +128,7 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "primary": primary(measured.space, found[0]),
         "systems": found,
         "comparison": None if comparison is None else core.comparison_record(comparison),
+        "best": best_of_all,
         "gates": [gates.record(gate) for gate in asked],
         "labels": labels(measured, of_labels),
         **_confused(measured),
@@ -220,6 +223,17 @@ def compare(measured: Measured) -> Comparison | None:
     )
 
 
+def ahead_of_student(measured: Measured, comparison: Comparison | None) -> dict[str, metrics.Interval]:
+    """Return how far each other system's primary figure is ahead of the student's, by name, with paired intervals."""
+    truth, student, config = measured.truth, measured.student, measured.config
+    simple = {"majority": core.majority(truth)} | ({"rules": measured.rules} if measured.card.weak_rules else {})
+    found = {name: core.compare_simple(truth, student, answers, config) for name, answers in simple.items()}
+    if comparison is not None:
+        behind = comparison.difference
+        found["teacher"] = metrics.Interval(-behind.value, -behind.high, -behind.low)
+    return found
+
+
 def latency(measured: Measured, share: float) -> tuple[metrics.Interval, metrics.Floats]:
     """Return a percentile of the student's latency, and its resamples."""
     return speed.percentile(measured.scored.latency_ms, share, measured.config.samples, measured.config.seed)
@@ -251,7 +265,7 @@ def _measured(
         column = measured.space.index(label)
         is_enough = of_labels.texts(column) >= measured.config.min_positives
         return of_labels.interval(name, column), of_labels.draws_of(name, column) if is_enough else np.empty(0)
-    truth, statistic = measured.truth, core.statistics(measured.space)[name]
+    truth, statistic = measured.truth, measures.statistics(measured.space)[name]
     columns, drawn = (truth.codes, measured.student.codes), core.drawing(truth, measured.config)
     return metrics.bootstrap(statistic, *columns, **drawn), metrics.draws_of(statistic, *columns, **drawn)
 

@@ -7,7 +7,8 @@ import numpy as np
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Column, Floats
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.evaluate.rules import SIDED, Answers, Claim, Truth, confidences, drawing
+from understudy.steps.evaluate.rules import Answers, Claim, Truth, confidences, drawing
+from understudy.task.measures import SIDED
 from understudy.text import numbers
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))

@@ -6,22 +6,21 @@ bootstrap intervals that draw whole groups with replacement.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from understudy.model import decision
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools, Codes, Column, Figure, Floats, Interval, Statistic
+from understudy.stats.metrics import Bools, Codes, Column, Floats, Interval
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.task import baselines
 from understudy.task.labels import LabelSpace
-from understudy.task.slices import NO_RULE
+from understudy.task.measures import statistics
 from understudy.text import figures as names
 from understudy.text import numbers
 
 Verdict = Literal["better", "worse", "not told apart"]
-SIDED: Mapping[str, Statistic] = {"f1": metrics.f1, "precision": metrics.precision, "recall": metrics.recall}
 UNDEFINED = {
     "f1": "no text is positive and none is flagged",
     "precision": "no text is flagged",
@@ -109,34 +108,6 @@ class Comparison:
     verdict: Verdict
 
 
-def against_rest(statistic: Statistic, label: int) -> Statistic:
-    """Make a figure of one label against the rest one of codes.
-
-    >>> float(against_rest(metrics.recall, 2)(np.array([2, 2, 0]), np.array([2, 1, 0])))
-    0.5
-    """
-
-    def figure(truth: Codes, predicted: Codes, weights: Floats | None = None) -> Figure:
-        return statistic(truth == label, predicted == label, weights)
-
-    return figure
-
-
-def statistics(space: LabelSpace) -> dict[str, Statistic]:
-    """Return the figures of labels given, each of codes: of the label that is looked for, if any, and of all."""
-    labels, looked_for = len(space), space.positive_index
-    whole: dict[str, Statistic] = {
-        "macro_f1": partial(metrics.macro_f1, labels=labels),
-        "accuracy": metrics.accuracy,
-        "weighted_f1": partial(metrics.weighted_f1, labels=labels),
-    }
-    if space.is_many:
-        whole["micro_f1"] = partial(metrics.micro_f1, labels=labels)
-    if looked_for is None:
-        return whole
-    return {name: against_rest(statistic, looked_for) for name, statistic in SIDED.items()} | whole
-
-
 def drawing(truth: Truth, config: EvaluateConfig) -> dict[str, Any]:
     """Return how the bootstrap draws these texts."""
     return {"groups": truth.groups, "samples": config.samples, "seed": config.seed}
@@ -213,34 +184,13 @@ def system(name: str, title: str, truth: Truth, answers: Answers, config: Evalua
 
 
 def majority(truth: Truth) -> Answers:
-    """Answer every text with the label that is commonest among these very texts, so at its best.
-
-    Where a text may have several labels, with those that most of these texts have: exactly these, or none at all.
-    """
-    if truth.space.is_many:
-        sets, counts = np.unique(truth.codes, axis=0, return_counts=True)
-        return Answers(np.tile(sets[counts.argmax()], (len(truth.codes), 1)))
-    counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
-    if truth.space.positive_index is not None:
-        counts[truth.space.positive_index] -= 0.5  # of two that are as common it is the other one
-    return Answers(np.full(len(truth.codes), counts.argmax()))
+    """Answer every text with what is commonest among these very texts (`baselines.commonest`)."""
+    return Answers(baselines.commonest(truth.codes, truth.space))
 
 
 def by_rules(truth: Truth, found: Codes) -> Answers:
-    """Complete the labels that weak rules found: a text without gets the commonest one that is not looked for.
-
-    Where a text may have several labels there is nothing to complete: it may have none.
-
-    Args:
-        truth: human labels; what is commonest is counted on these very texts.
-        found: codes, NO_RULE where none matches.
-    """
-    if truth.space.is_many:
-        return Answers(found)
-    counts = np.bincount(truth.codes, minlength=len(truth.space)).astype(float)
-    if truth.space.positive_index is not None:
-        counts[truth.space.positive_index] = -1
-    return Answers(np.where(found == NO_RULE, counts.argmax(), found))
+    """Complete the labels that weak rules found (`baselines.completed`)."""
+    return Answers(baselines.completed(found, truth.codes, truth.space))
 
 
 def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateConfig) -> Comparison:
@@ -259,6 +209,15 @@ def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateCo
         chance=chance,
         verdict=verdict_of(difference),
     )
+
+
+def compare_simple(truth: Truth, student: Answers, simple: Answers, config: EvaluateConfig) -> Interval:
+    """Return the primary figure of something that costs nothing minus the student's, with its paired interval."""
+    statistic = statistics(truth.space)[names.primary(truth.space.positive)]
+    ahead, _ = metrics.paired_bootstrap(
+        statistic, truth.codes, simple.codes, student.codes, truth.groups, samples=config.samples, seed=config.seed
+    )
+    return ahead
 
 
 def verdict_of(difference: Interval) -> Verdict:

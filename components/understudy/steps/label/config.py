@@ -16,13 +16,20 @@ class LabelConfig:
             where none is looked for, those that they give any, spread evenly over the labels.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
         min_answers: fewest answered texts of the draw to go on with when the budget is spent.
+        trial_texts: human-labelled test texts, drawn at random, that the teacher is tried on before all others; up to
+            five times as many where these leave undecided what it is worth.
+        stop_hopeless: end the step after the trial when the teacher agrees with people hardly more than chance, or is
+            certainly worse than the card's weak rules or the commonest label; false goes on.
     """
 
     texts: int = 2000
     seed: int = 0
     min_answers: int = 100
+    trial_texts: int = 200
+    stop_hopeless: bool = True
 
     def __post_init__(self) -> None:
         """Check the rules."""
         for name in ("texts", "min_answers"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(self.trial_texts >= 50, f"trial_texts must be at least 50, got {self.trial_texts}.")

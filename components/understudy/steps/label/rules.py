@@ -11,7 +11,50 @@ from understudy.stats.metrics import Bools, Floats
 from understudy.steps.label.config import LabelConfig
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE
+from understudy.teacher import worth
+from understudy.teacher.worth import Worth
+from understudy.text.numbers import count
 from understudy.text.seen import columns_of, seen_of
+
+MORE = 5  # times the texts of the first look, at most, when it leaves the teacher's worth undecided
+
+
+def looks(held_out: int, trial_texts: int) -> list[int]:
+    """Return after how many test texts the teacher's worth is looked at: none where they are too few to tell.
+
+    Two at most: `worth.CONFIDENCE` holds over two.
+
+    >>> looks(5_000, 200), looks(600, 200), looks(150, 200), looks(30, 200)
+    ([200, 1000], [200, 600], [150], [])
+    """
+    sizes = sorted({min(held_out, trial_texts), min(held_out, MORE * trial_texts)})
+    return [size for size in sizes if size >= worth.LEAST_TEXTS]
+
+
+def tried(held_out: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
+    """Draw test texts by lot; a larger draw holds the smaller one.
+
+    Args:
+        held_out: column id.
+        texts: how many.
+        seed: of the lots.
+    """
+    lots = pl.Series([lot(seed, "trial", name) for name in held_out["id"]], dtype=pl.String)
+    return held_out.with_columns(lot=lots).sort("lot", "id").head(texts).drop("lot")
+
+
+def hopeless_sentence(found: Worth, *, is_many: bool) -> str:
+    """Say that the teacher is not worth asking, with the figures.
+
+    Args:
+        found: what it is worth on the test texts that it was tried on.
+        is_many: a text may have several labels.
+    """
+    return (
+        f"The teacher must agree with people by a kappa of at least {worth.LEAST_KAPPA} and be no worse than what "
+        f"costs nothing, got {worth.arithmetic(found, is_many=is_many)} (of {count(found.texts, 'test text')} drawn at "
+        "random)."
+    )
 
 
 def spread(sizes: Sequence[int], texts: int) -> list[int]:

@@ -8,7 +8,7 @@ from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
-from understudy.steps.label import rules
+from understudy.steps.label import rules, trial
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.reading import texts_to_ask
 from understudy.store import tables, tombstones
@@ -38,7 +38,8 @@ def run(
     """Ask the teacher for its answers to a balanced draw of the pool and to the human-labelled texts.
 
     Answers are kept as they arrive: an answer that the store has is never asked for again, and a run that was killed
-    or whose budget was spent goes on where it stopped. What it will cost is said before anything is spent.
+    or whose budget was spent goes on where it stopped. What it will cost is said before anything is spent. The teacher
+    is tried on human-labelled test texts first, and a hopeless one ends the step there.
 
     Args:
         card: snapshot of the task card.
@@ -63,6 +64,7 @@ def run(
         BadInput: no server, no key or a wrong one; nothing was spent.
         TeacherError: the teacher's answers are of no use, or too few.
         BudgetSpent: the budget ended before `min_answers` texts of the draw had an answer.
+        HopelessTeacher: it is certainly no better than chance, or worse than what costs nothing (`stop_hopeless`).
     """
     task = load_card(card)
     settings = task.settings(overrides)
@@ -79,7 +81,8 @@ def run(
             return _dry_result(estimate, teacher, task)
         say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far; {place_of(task.teacher).words}.")
         _require_budget(teacher, task, config, held_out, wanted, drawn)
-        for_test, for_training = teacher.judge(held_out, "label: test texts judged"), teacher.judge(wanted)
+        for_test = trial.judge(teacher, held_out, test, task, config)
+        for_training = teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         _require_enough(for_training, drawn, config, teacher, task)
