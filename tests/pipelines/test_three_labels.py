@@ -202,7 +202,9 @@ def test_people_choose_among_three_labels(desk):
     assert tuple(choice.get("value") for choice in choices) == NAMES
     queued = list(csv.DictReader(files["queue.csv"].decode("utf-8-sig").splitlines()))
     assert queued
-    assert {row["teacher_label"] for row in queued} <= set(NAMES)
+    table = pl.read_parquet(files["queue.parquet"])
+    assert set(table["id"]) == {row["id"] for row in queued}
+    assert set(table["teacher_label"]) <= set(NAMES)
 
 
 def test_predict_gives_the_probability_of_each_label(desk):

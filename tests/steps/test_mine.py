@@ -149,9 +149,9 @@ def test_people_see_no_answer_of_student_or_teacher_unless_it_is_asked_for(tmp_p
         mine(folder, run, store.uri, *overrides)
         header, *_ = csv.reader((folder / "queue" / "queue.csv").read_text("utf-8-sig").splitlines())
         (data, *_) = (task["data"] for task in json.loads((folder / "queue" / "label-studio.json").read_text()))
-        answers = [*queues.ANSWER_COLUMNS] if overrides else []
-        assert header == ["id", "group", "text", *answers, "label"]
-        assert list(data) == ["understudy_id", "id", "group", "text", *answers]
+        answers = [*queues.ANSWERS] if overrides else []
+        assert header == ["id", "group", "text", *answers, "guideline", "label"]
+        assert list(data) == ["understudy_id", "id", "group", "text", *answers, "guideline"]
     assert queue_of(tmp_path / "hidden").equals(queue_of(tmp_path / "shown"))  # the store knows them all the same
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from tests.bundles import make_bundle
 from understudy.errors import BadArtifact, BadInput, GateRefused
-from understudy.model.architectures import STUDENTS
 from understudy.reports import model_card
 from understudy.runtime import shell
 from understudy.steps.evaluate import assemble, speed, testset
@@ -190,10 +189,6 @@ def test_a_bundle_of_three_labels_is_published_with_its_card(tmp_path, store):
     assert "| =praise\\| | Texts of the kind 0. |" in text
     found = json.loads(store.read(current.report.replace("report.html", "evaluation.json")))
     assert found["primary"]["figure"] == "macro_f1"
-
-
-def test_every_named_student_has_a_licence():
-    assert set(model_card.WEIGHTS) == set(STUDENTS)
 
 
 def test_a_decision_to_keep_the_teacher_is_no_decision_to_publish():
