@@ -17,7 +17,16 @@ from understudy.task.steps import STEPS
 STEPS_DIR = Path(understudy.__file__).parent / "steps"
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "components/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/decisions").glob("*.md")),
+    *sorted(STEPS_DIR.glob("*/README.md")),
+]
+HISTORY = {"log.md"}  # holds commands as they were
 COMMAND = re.compile(r"^    (?:\$ )?(understudy (?:.*\\\n)*.*)$", re.MULTILINE)  # with the lines that it goes on over
+INLINE = re.compile(r"`(understudy\s[^`]+)`")
+MADE = re.compile(r"(?:`|^    )make ([a-z-]+)", re.MULTILINE)
 ABBREVIATED = re.compile(r" \.\.\. ")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
@@ -66,23 +75,55 @@ def functions_of(file):
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def commands():
-    """Return the words of each command of the tutorial that is written out, without `understudy`."""
-    found = (match.replace("\\\n", " ") for match in COMMAND.findall(TUTORIAL))
-    return [shlex.split(command)[1:] for command in found if not ABBREVIATED.search(command)]
+def commands(text):
+    """Return the words of each command of a page that is written out, without `understudy`."""
+    found = (match.replace("\\\n", " ") for match in COMMAND.findall(text))
+    return [shlex.split(command, comments=True)[1:] for command in found if not ABBREVIATED.search(command)]
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_command_of_the_tutorial_is_one(words):
+def pages():
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if page.name not in HISTORY]
+
+
+def found_by(words):
+    """Return the command that words name, its name, and what is left of them."""
     command, name = app, "understudy"
-    while isinstance(command, click.Group):
-        name, command, words = command.resolve_command(click.Context(command), words)
-    command.make_context(name, list(words))
-    named = [word for word in words if word.startswith("pipelines/") and "{" not in word]
-    assert [word for word in named if not (ROOT / word).exists()] == []
+    while isinstance(command, click.Group) and words:
+        name, command, words = command.resolve_command(click.Context(command), list(words))
+    return command, name, words
 
 
-@pytest.mark.parametrize("words", [words for words in commands() if words[:2] == ["card", "check"]], ids=" ".join)
+@pytest.mark.parametrize("page", pages())
+def test_every_command_of_a_page_is_one_and_has_its_options(page):
+    """Those that stand on lines of their own are parsed whole; of those within a sentence the name and the options."""
+    text = page.read_text(encoding="utf-8")
+    for words in commands(text):
+        words = words[: next((place for place, word in enumerate(words) if word in {">", "|", "&"}), len(words))]
+        command, name, left = found_by(words)
+        command.make_context(name, list(left))
+        named = [word for word in words if word.startswith("pipelines/") and "{" not in word]
+        assert [word for word in named if not (ROOT / word).exists()] == []
+    for said in INLINE.findall(text):
+        words = re.sub(r"\s+", " ", said).split(" ")[1:]
+        if words[0].isupper():  # any step: `understudy STEP --help`
+            continue
+        command, _, left = found_by([word for word in words if not word.startswith("-")][:2])
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
+        asked = [word.partition("=")[0] for word in words if word.startswith("--")]
+        moved = {("publish", "--rollback"), ("index", "--from-store"), ("index", "--replay")}  # answered all the same
+        assert [option for option in asked if option not in known and (words[0], option) not in moved] == [], said
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_target_of_make_that_a_page_names_is_there(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    planned = {"seeds"} if "which\nis not built yet" in page.read_text(encoding="utf-8") else set()
+    assert set(MADE.findall(page.read_text(encoding="utf-8"))) - targets - planned == set()
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in commands(TUTORIAL) if words[:2] == ["card", "check"]], ids=" ".join
+)
 def test_what_the_tutorial_says_of_a_card_is_true(words, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(app, words, catch_exceptions=False)
@@ -90,4 +131,4 @@ def test_what_the_tutorial_says_of_a_card_is_true(words, monkeypatch):
 
 
 def test_the_tutorial_has_commands():
-    assert len(commands()) >= 10
+    assert len(commands(TUTORIAL)) >= 10
