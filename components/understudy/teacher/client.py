@@ -6,29 +6,48 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
+from understudy.progress import say
 from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
+from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
 if TYPE_CHECKING:
     import httpx2
+    import openai
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
 GATEWAY_TIMEOUT = 504
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE = 160
-# What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
-OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
+# What a server may refuse to hear of: the key of the request, and the words that name it in a refusal. Alternatives go
+# before log-probabilities, whose name theirs holds.
+OPTIONAL = {
+    "top_logprobs": ("top_logprobs",),
+    "logprobs": ("logprobs",),
+    "temperature": ("temperature",),
+    "max_completion_tokens": ("max_completion_tokens",),
+    "response_format": ("response_format", "json_schema", "json_object"),
+}
+WITHOUT = {
+    "top_logprobs": "without top_logprobs",
+    "logprobs": "without logprobs",
+    "temperature": "without temperature",
+    "max_completion_tokens": "with max_tokens in place of max_completion_tokens",
+    "json_schema": "in JSON mode in place of a strict schema",
+    "json_object": "without response_format, for plain JSON",
+}
 REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
+SAYING = ("error", "detail", "loc", "msg", "message")  # keys of a refusal that say what is refused
 SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
 # What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
 STATUS_OF_WORD = {
@@ -44,6 +63,7 @@ STATUS_OF_WORD = {
     "permission": 403,
     "not_found": NOT_FOUND,
 }
+AZURE_VERSION, AZURE_KEY = "api-version", "api-key"  # the word in an address that tells Azure; the header of its key
 SHORTEST_CONNECT_S = 4  # times the card's timeout_s, up to 30 s: a full backlog answers the second knock
 
 
@@ -85,7 +105,7 @@ class Redirected(BadInput):
 
 
 class ParameterRefused(UnderstudyError):
-    """The server does not know an optional parameter of the request; ask again without it."""
+    """The server does not know an optional parameter of the request, a key of `WITHOUT`; ask again without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +145,19 @@ class Endpoint:
         import httpx2
         import openai
 
-        self.url = _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
+        self.url, query = _parted(_checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL))
         self.model = teacher.model
         self.is_known = False
         self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
         is_local = is_loopback(self.url)
         connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
+        key = _key(self.url, is_local=is_local)
         self._client = openai.AsyncOpenAI(
-            api_key=_key(self.url, is_local=is_local),
+            api_key=key,
             base_url=self.url,
+            default_query=query,
+            default_headers={AZURE_KEY: key} if AZURE_VERSION in query else None,
             timeout=httpx2.Timeout(None, connect=connect_s),  # how long an answer may take is the throttle's affair
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
@@ -183,7 +206,7 @@ class Endpoint:
             if isinstance(answer, Mapping) and answer.get("error"):
                 raise self._named_error(answer["error"], body)
         except ParameterRefused as refused:
-            self._refused |= {str(refused)}
+            self._leave_out(str(refused))
             return await self.ask(
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
@@ -228,8 +251,13 @@ class Endpoint:
         if has_logprobs:
             alternatives = TOP_LOGPROBS if len(prompt.labels) <= TOP_LOGPROBS else MOST_LOGPROBS
             body |= {"logprobs": True, "top_logprobs": alternatives}
-        left_out = {key for word in self._refused for key in OPTIONAL[word]}
-        return {key: value for key, value in body.items() if key not in left_out}
+        return without(body, self._refused)
+
+    def _leave_out(self, refused: str) -> None:
+        """Leave a parameter out from here on, and say so once: requests under way are refused the same."""
+        if refused not in self._refused:
+            self._refused |= {refused}
+            say(f"The teacher's server is asked {WITHOUT[refused]} from here on, for it refuses that ({self.url}).")
 
     @contextmanager
     def _translated(self, body: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -248,7 +276,7 @@ class Endpoint:
             raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
             headers = error.response.headers
-            fault = self._status_error(error.status_code, error.message, error.code, body or {}, headers)
+            fault = self._status_error(error.status_code, _told(error), error.code, body or {}, headers)
             if isinstance(fault, Busy):
                 fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
             raise fault from error
@@ -267,7 +295,7 @@ class Endpoint:
         self, status: int, told: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> UnderstudyError:
         message = clip(redact(told), LONGEST_MESSAGE)
-        refused = next((word for word, keys in OPTIONAL.items() if word in told and keys[0] in body), None)
+        refused = refused_in(told, body)
         if refused and status in REFUSING:
             return ParameterRefused(refused)
         if status in BAD_KEY:
@@ -304,14 +332,44 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     """Read the chat API's answer; whatever is missing in it becomes a failure, never a crash."""
     choice = _mapping(next(iter(_list(answer.get("choices"))), None))
     message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
-    content = message.get("content")
+    content = text_of(message.get("content"))
     return Reply(
-        content=content if isinstance(content, str) else "",
+        content=content,
         failure=_failure(choice, message, content),
         prompt_tokens=_tokens(usage.get("prompt_tokens")),
         completion_tokens=_tokens(usage.get("completion_tokens")),
         logprobs=_mapping(choice.get("logprobs")).get("content"),
     )
+
+
+def refused_in(told: str, body: Mapping[str, Any]) -> str | None:
+    """Find the parameter of a request that a refusal names, as a key of `WITHOUT`; None where it names none.
+
+    >>> refused_in("Unknown field: top_logprobs", {"logprobs": True, "top_logprobs": 10})
+    'top_logprobs'
+    >>> refused_in("response_format is not supported", {"response_format": {"type": "json_schema"}})
+    'json_schema'
+    """
+    key = next((key for key, words in OPTIONAL.items() if key in body and any(word in told for word in words)), None)
+    return str(body[key]["type"]) if key == "response_format" else key
+
+
+def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """Write a request without what the server refuses: the old name, a looser format, or nothing in its place.
+
+    >>> without({"max_completion_tokens": 9, "response_format": {"type": "json_schema"}}, {"max_completion_tokens"})
+    {'response_format': {'type': 'json_schema'}, 'max_tokens': 9}
+    >>> without({"response_format": {"type": "json_schema"}}, {"json_schema"})
+    {'response_format': {'type': 'json_object'}}
+    """
+    left = {key: value for key, value in body.items() if key not in refused}
+    if "max_completion_tokens" in refused:
+        left["max_tokens"] = body["max_completion_tokens"]
+    if "json_schema" in refused:
+        left["response_format"] = {"type": "json_object"}
+    if "json_object" in refused:
+        del left["response_format"]
+    return left
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -357,6 +415,16 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+def _parted(url: str) -> tuple[str, dict[str, str]]:
+    """Part an address from its query string, which belongs behind the path of each request.
+
+    >>> _parted("https://me.openai.azure.com/openai/deployments/mini/?api-version=2024-10-21")
+    ('https://me.openai.azure.com/openai/deployments/mini', {'api-version': '2024-10-21'})
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query="", path=parts.path.rstrip("/"))), dict(parse_qsl(parts.query))
+
+
 def _key(url: str, *, is_local: bool) -> str:
     key = read_secret("OPENAI_API_KEY")
     if not key and not is_local:
@@ -378,6 +446,21 @@ def _innermost(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def _told(error: "openai.APIStatusError") -> str:
+    """Return what a refusal says, also where it is no error object of the API."""
+    is_of_api = not isinstance(error.body, list | Mapping) or isinstance(_mapping(error.body).get("message"), str)
+    return " ".join([str(error.message), *([] if is_of_api else _said(error.body))])
+
+
+def _said(value: object) -> list[str]:
+    """Collect the words of a refusal; what was sent, which some servers repeat in it, is none of them."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [word for key in SAYING for word in _said(value.get(key))]
+    return [word for item in _list(value) for word in _said(item)]
+
+
 def _status_in(error: Mapping[str, Any], words: str) -> int:
     """Find the HTTP status that an error names, as a number or by a word; 400 where it names none."""
     numbers = (str(error.get(key)) for key in ("code", "status", "status_code"))
@@ -394,14 +477,14 @@ def _rehearsal_id(listing: object) -> str | None:
     return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"
 
 
-def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: object) -> str:
+def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: str) -> str:
     if message.get("refusal"):
         return "the teacher refused to answer"
     if choice.get("finish_reason") == "length":
         return "the answer was cut at max_answer_tokens"
     if choice.get("finish_reason") == "content_filter":
         return "the server's content filter stopped the answer"
-    return "" if isinstance(content, str) and content else "the answer is empty"
+    return "" if content else "the answer is empty"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
