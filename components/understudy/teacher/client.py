@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,37 +17,19 @@ from understudy.progress import say
 from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
+from understudy.teacher.refusals import WITHOUT, refused_in, told, without
 from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
 if TYPE_CHECKING:
     import httpx2
-    import openai
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
 GATEWAY_TIMEOUT = 504
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE = 160
-# What a server may refuse to hear of: the key of the request, and the words that name it in a refusal. Alternatives go
-# before log-probabilities, whose name theirs holds.
-OPTIONAL = {
-    "top_logprobs": ("top_logprobs",),
-    "logprobs": ("logprobs",),
-    "temperature": ("temperature",),
-    "max_completion_tokens": ("max_completion_tokens",),
-    "response_format": ("response_format", "json_schema", "json_object"),
-}
-WITHOUT = {
-    "top_logprobs": "without top_logprobs",
-    "logprobs": "without logprobs",
-    "temperature": "without temperature",
-    "max_completion_tokens": "with max_tokens in place of max_completion_tokens",
-    "json_schema": "in JSON mode in place of a strict schema",
-    "json_object": "without response_format, for plain JSON",
-}
 REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
-SAYING = ("error", "detail", "loc", "msg", "message")  # keys of a refusal that say what is refused
 SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
 # What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
 STATUS_OF_WORD = {
@@ -276,7 +258,9 @@ class Endpoint:
             raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
             headers = error.response.headers
-            fault = self._status_error(error.status_code, _told(error), error.code, body or {}, headers)
+            fault = self._status_error(
+                error.status_code, told(error.body, error.message), error.code, body or {}, headers
+            )
             if isinstance(fault, Busy):
                 fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
             raise fault from error
@@ -292,10 +276,10 @@ class Endpoint:
         return self._status_error(_status_in(content, words), message, code, body, {})
 
     def _status_error(
-        self, status: int, told: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
+        self, status: int, words: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> UnderstudyError:
-        message = clip(redact(told), LONGEST_MESSAGE)
-        refused = refused_in(told, body)
+        message = clip(redact(words), LONGEST_MESSAGE)
+        refused = refused_in(words, body)
         if refused and status in REFUSING:
             return ParameterRefused(refused)
         if status in BAD_KEY:
@@ -340,36 +324,6 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
         completion_tokens=_tokens(usage.get("completion_tokens")),
         logprobs=_mapping(choice.get("logprobs")).get("content"),
     )
-
-
-def refused_in(told: str, body: Mapping[str, Any]) -> str | None:
-    """Find the parameter of a request that a refusal names, as a key of `WITHOUT`; None where it names none.
-
-    >>> refused_in("Unknown field: top_logprobs", {"logprobs": True, "top_logprobs": 10})
-    'top_logprobs'
-    >>> refused_in("response_format is not supported", {"response_format": {"type": "json_schema"}})
-    'json_schema'
-    """
-    key = next((key for key, words in OPTIONAL.items() if key in body and any(word in told for word in words)), None)
-    return str(body[key]["type"]) if key == "response_format" else key
-
-
-def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
-    """Write a request without what the server refuses: the old name, a looser format, or nothing in its place.
-
-    >>> without({"max_completion_tokens": 9, "response_format": {"type": "json_schema"}}, {"max_completion_tokens"})
-    {'response_format': {'type': 'json_schema'}, 'max_tokens': 9}
-    >>> without({"response_format": {"type": "json_schema"}}, {"json_schema"})
-    {'response_format': {'type': 'json_object'}}
-    """
-    left = {key: value for key, value in body.items() if key not in refused}
-    if "max_completion_tokens" in refused:
-        left["max_tokens"] = body["max_completion_tokens"]
-    if "json_schema" in refused:
-        left["response_format"] = {"type": "json_object"}
-    if "json_object" in refused:
-        del left["response_format"]
-    return left
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -444,21 +398,6 @@ def _innermost(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
-
-
-def _told(error: "openai.APIStatusError") -> str:
-    """Return what a refusal says, also where it is no error object of the API."""
-    is_of_api = not isinstance(error.body, list | Mapping) or isinstance(_mapping(error.body).get("message"), str)
-    return " ".join([str(error.message), *([] if is_of_api else _said(error.body))])
-
-
-def _said(value: object) -> list[str]:
-    """Collect the words of a refusal; what was sent, which some servers repeat in it, is none of them."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [word for key in SAYING for word in _said(value.get(key))]
-    return [word for item in _list(value) for word in _said(item)]
 
 
 def _status_in(error: Mapping[str, Any], words: str) -> int:
