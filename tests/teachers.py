@@ -23,13 +23,14 @@ class Answer:
 
 @dataclass
 class Log:
-    """What a server was asked: texts, requests, times of arrival and headers, in order."""
+    """What a server was asked: texts, requests, times of arrival, headers and paths, in order."""
 
     url: str
     texts: list[str] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
 
 Respond = Callable[[dict[str, Any], str, int], Answer]
@@ -71,6 +72,7 @@ def teacher_server(respond: Respond, models: Answer = MODELS) -> Iterator[Log]:
                 log.texts.append(text)
                 log.requests.append(request)
                 log.times.append(time.monotonic())
+                log.paths.append(self.path)
                 log.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.send(respond(request, text, number))
 

@@ -90,7 +90,7 @@ def test_a_list_of_labels_is_written_in_the_cards_order_each_once(content: str, 
         ('{"labels": "tip"}', "has no list of labels"),
         ('{"label": "tip"}', "has no list of labels"),
         ('["tip"]', "not a JSON object"),
-        ('```json\n{"labels": []}\n```', "not JSON"),
+        ('```json\n"labels": []\n```', "not JSON"),
     ],
 )
 def test_what_is_no_list_of_the_cards_labels_cannot_be_used(content: str, reason: str) -> None:

@@ -199,7 +199,7 @@ class Asker:
             judge=self._judge.name,
             content=content_key(text),
             label=verdict.label if verdict else None,
-            probabilities=self._probabilities(reply) if reply and verdict and not verdict.in_other_letters else None,
+            probabilities=self._probabilities(reply, verdict) if reply and verdict else None,
             rationale=redact(verdict.rationale) if verdict and verdict.rationale else None,
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],
@@ -210,9 +210,11 @@ class Asker:
             left_to=self._endpoint.left_to,
         )
 
-    def _probabilities(self, reply: Reply) -> list[float] | None:
+    def _probabilities(self, reply: Reply, verdict: Verdict) -> list[float] | None:
+        if verdict.in_other_letters:
+            return None
         told = set_probabilities if self._judge.prompt.is_many else label_probabilities
-        return told(reply.content, reply.logprobs, self._judge.prompt.labels)
+        return told(verdict.json, reply.logprobs, self._judge.prompt.labels)
 
     def _tokens(self, text: str, reply: Reply) -> tuple[int, int]:
         """Tokens as the server counts them; an estimate where it does not say."""

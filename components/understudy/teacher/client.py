@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
+from understudy.progress import say
 from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
+from understudy.teacher.refusals import WITHOUT, refused_in, told, without
+from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
 if TYPE_CHECKING:
@@ -28,8 +31,6 @@ GATEWAY_TIMEOUT = 504
 PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE = 160
-# What a server may refuse to hear of, by the word in its refusal, and the keys of the request that it means.
-OPTIONAL = {"logprobs": ("logprobs", "top_logprobs"), "temperature": ("temperature",)}
 REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
 SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
 # What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
@@ -46,6 +47,7 @@ STATUS_OF_WORD = {
     "permission": 403,
     "not_found": NOT_FOUND,
 }
+AZURE_VERSION, AZURE_KEY = "api-version", "api-key"  # the word in an address that tells Azure; the header of its key
 SHORTEST_CONNECT_S = 4  # times the card's timeout_s, up to 30 s: a full backlog answers the second knock
 
 
@@ -87,7 +89,7 @@ class Redirected(BadInput):
 
 
 class ParameterRefused(UnderstudyError):
-    """The server does not know an optional parameter of the request; ask again without it."""
+    """The server does not know an optional parameter of the request, a key of `WITHOUT`; ask again without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Endpoint:
         import httpx2
         import openai
 
-        self.url = url_of(teacher)
+        self.url, query = _parted(url_of(teacher))
         self.model = teacher.model
         self.is_known = False
         self._probe_s = timeout_s
@@ -140,9 +142,12 @@ class Endpoint:
         if self._must_stay:
             require_in_house(self.place)
         connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
+        key = _key(self.url, is_local=is_local)
         self._client = openai.AsyncOpenAI(
-            api_key=_key(self.url, is_local=is_local),
+            api_key=key,
             base_url=self.url,
+            default_query=query,
+            default_headers={AZURE_KEY: key} if AZURE_VERSION in query else None,
             timeout=httpx2.Timeout(None, connect=connect_s),  # how long an answer may take is the throttle's affair
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
@@ -194,7 +199,7 @@ class Endpoint:
             if isinstance(answer, Mapping) and answer.get("error"):
                 raise self._named_error(answer["error"], body)
         except ParameterRefused as refused:
-            self._refused |= {str(refused)}
+            self._leave_out(str(refused))
             return await self.ask(
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
@@ -252,8 +257,13 @@ class Endpoint:
         if has_logprobs:
             alternatives = TOP_LOGPROBS if len(prompt.labels) <= TOP_LOGPROBS else MOST_LOGPROBS
             body |= {"logprobs": True, "top_logprobs": alternatives}
-        left_out = {key for word in self._refused for key in OPTIONAL[word]}
-        return {key: value for key, value in body.items() if key not in left_out}
+        return without(body, self._refused)
+
+    def _leave_out(self, refused: str) -> None:
+        """Leave a parameter out from here on, and say so once: requests under way are refused the same."""
+        if refused not in self._refused:
+            self._refused |= {refused}
+            say(f"The teacher's server is asked {WITHOUT[refused]} from here on, for it refuses that ({self.url}).")
 
     @contextmanager
     def _translated(self, body: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -272,7 +282,9 @@ class Endpoint:
             raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
             headers = error.response.headers
-            fault = self._status_error(error.status_code, error.message, error.code, body or {}, headers)
+            fault = self._status_error(
+                error.status_code, told(error.body, error.message), error.code, body or {}, headers
+            )
             if isinstance(fault, Busy):
                 fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
             raise fault from error
@@ -288,10 +300,10 @@ class Endpoint:
         return self._status_error(_status_in(content, words), message, code, body, {})
 
     def _status_error(
-        self, status: int, told: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
+        self, status: int, words: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> UnderstudyError:
-        message = clip(redact(told), LONGEST_MESSAGE)
-        refused = next((word for word, keys in OPTIONAL.items() if word in told and keys[0] in body), None)
+        message = clip(redact(words), LONGEST_MESSAGE)
+        refused = refused_in(words, body)
         if refused and status in REFUSING:
             return ParameterRefused(refused)
         if status in BAD_KEY:
@@ -328,9 +340,9 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     """Read the chat API's answer; whatever is missing in it becomes a failure, never a crash."""
     choice = _mapping(next(iter(_list(answer.get("choices"))), None))
     message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
-    content = message.get("content")
+    content = text_of(message.get("content"))
     return Reply(
-        content=content if isinstance(content, str) else "",
+        content=content,
         failure=_failure(choice, message, content),
         prompt_tokens=_tokens(usage.get("prompt_tokens")),
         completion_tokens=_tokens(usage.get("completion_tokens")),
@@ -400,6 +412,16 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+def _parted(url: str) -> tuple[str, dict[str, str]]:
+    """Part an address from its query string, which belongs behind the path of each request.
+
+    >>> _parted("https://me.openai.azure.com/openai/deployments/mini/?api-version=2024-10-21")
+    ('https://me.openai.azure.com/openai/deployments/mini', {'api-version': '2024-10-21'})
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query="", path=parts.path.rstrip("/"))), dict(parse_qsl(parts.query))
+
+
 def _key(url: str, *, is_local: bool) -> str:
     key = read_secret("OPENAI_API_KEY")
     if not key and not is_local:
@@ -437,14 +459,14 @@ def _rehearsal_id(listing: object) -> str | None:
     return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"
 
 
-def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: object) -> str:
+def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: str) -> str:
     if message.get("refusal"):
         return "the teacher refused to answer"
     if choice.get("finish_reason") == "length":
         return "the answer was cut at max_answer_tokens"
     if choice.get("finish_reason") == "content_filter":
         return "the server's content filter stopped the answer"
-    return "" if isinstance(content, str) and content else "the answer is empty"
+    return "" if content else "the answer is empty"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from understudy.errors import UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
 from understudy.task.card import Card, Label
+from understudy.teacher import written
 from understudy.text import signs
 from understudy.text.context import parted
 from understudy.text.numbers import clip, count
@@ -210,17 +211,20 @@ class Verdict:
         label: a label, or where a text may have several a set of them, as `label_sets.written` has it.
         rationale: the reason that it gives, if any.
         in_other_letters: whether a label is not written as the card has it; its tokens then tell nothing of the others.
+        json: the object in the answer, as it was written there.
     """
 
     label: str
     rationale: str | None = None
     in_other_letters: bool = field(default=False, repr=False)
+    json: str = field(default="", repr=False, compare=False)
 
 
 def read_verdict(content: str, labels: Sequence[str], *, is_many: bool = False) -> Verdict:
     """Read an answer. A list that names a label twice has it once, whatever its order.
 
-    A label in letters of another case, or with other blanks, is the card's.
+    A label in letters of another case, or with other blanks, is the card's. What stands around the object, a fence, a
+    sentence or what was thought before, is passed over (`written.find_object`).
 
     >>> read_verdict('{"label": "tip"}', ["tip", "other"])
     Verdict(label='tip', rationale=None)
@@ -228,14 +232,13 @@ def read_verdict(content: str, labels: Sequence[str], *, is_many: bool = False) 
     '["praise", "tip"]'
 
     Raises:
-        Unusable: the answer is not a JSON object, or a label in it is not one of the card's.
+        Unusable: there is no JSON object in the answer, or several that differ, or a label in it is not one of the
+            card's.
     """
     try:
-        answer = json.loads(content)
-    except ValueError:
-        raise Unusable("the answer is not JSON") from None
-    if not isinstance(answer, Mapping):
-        raise Unusable("the answer is not a JSON object")
+        answer, raw = written.find_object(content, "labels" if is_many else "label")
+    except written.NoObject as reason:
+        raise Unusable(str(reason)) from None
     given = _listed(answer) if is_many else [answer.get("label")]
     meant = [signs.meant(name, labels) if isinstance(name, str) else None for name in given]
     names = [name for name in meant if name is not None]
@@ -244,7 +247,7 @@ def read_verdict(content: str, labels: Sequence[str], *, is_many: bool = False) 
         raise Unusable(f"{which} is not one of the card's")
     label = label_sets.ordered(names, labels) if is_many else names[0]
     rationale = answer.get("rationale")
-    return Verdict(label, rationale if isinstance(rationale, str) else None, names != given)
+    return Verdict(label, rationale if isinstance(rationale, str) else None, names != given, raw)
 
 
 def _listed(answer: Mapping[str, Any]) -> list[Any]:
