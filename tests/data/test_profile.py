@@ -156,3 +156,43 @@ def test_of_a_long_file_the_first_rows_are_read_and_that_is_said(tmp_path, monke
     monkeypatch.setattr(profile, "MOST_ROWS", 200)
     found = look(csv(tmp_path / "a.csv", "text", [(text,) for text in MESSAGES]), {})
     assert found.seen[0] == "the first 200 rows of 1 file read"
+
+
+def test_cells_of_columns_that_are_not_needed_may_hold_anything(tmp_path):
+    items = [
+        {"text": text, "label": kind, **({"entities": [{"s": 1}], "more": {"x": [[1]]}} if i % 10 == 0 else {})}
+        for i, (text, kind) in enumerate(zip(MESSAGES, KINDS, strict=True))
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, items[::-1])))
+    found = look(str(tmp_path / "a.jsonl"), {})
+    assert names(found) == {"text": "text", "label": "label"}
+    assert found.seen[0] == "300 rows of 1 file read"
+
+
+def test_ids_that_repeat_are_a_question(tmp_path):
+    rows = [(index // 6, text, kind) for index, (text, kind) in enumerate(zip(MESSAGES, KINDS, strict=True))]
+    path = csv(tmp_path / "a.csv", "id,text,label", rows)
+    assert "The column 'id' repeats or has empty cells: rename it" in look(path, {}).questions[0]
+    assert "TODO: what names each text?" in new("--from", path).stdout
+
+
+def test_hundreds_of_labels_several_in_a_cell_are_found_by_their_column(tmp_path):
+    cells = [";".join(f"kind {(i * step) % 120}" for step in (1, 7, 11)) for i in range(300)]
+    pl.DataFrame({"text": MESSAGES, "label": cells}).write_csv(tmp_path / "a.csv")
+    found = look(str(tmp_path / "a.csv"), {})
+    assert (len(found.labels), found.is_many, found.questions) == (120, True, ())
+
+
+def test_signs_that_no_card_may_hold_are_told_with_the_file_and_columns_named_so_are_read(tmp_path):
+    kinds = ["don\x92t know" if kind == "ham" else kind for kind in KINDS]
+    path = csv(tmp_path / "a.csv", "text,label", zip(MESSAGES, kinds, strict=True))
+    done = new("--from", path)
+    assert f"{path}:" in str(done.exception)
+    assert "got the sign U+0092" in str(done.exception)
+    path = csv(tmp_path / "b.csv", "text,label\x92", zip(MESSAGES, KINDS, strict=True))
+    card = parse_card(new("--from", path).stdout.replace(QUESTION, "Answer"))
+    assert card.section("columns") == {"label": "label\x92"}
+
+
+def test_labels_on_two_lines_are_refused_in_a_sentence():
+    assert "--labels must be names on one line" in str(new("--labels", "a\nb").exception)

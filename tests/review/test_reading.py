@@ -107,3 +107,13 @@ def test_texts_in_a_language_without_blanks_are_laid_out_too(tmp_path):
 )
 def test_what_cannot_be_laid_out_is_said_in_a_sentence(tmp_path, texts, more, sentence):
     assert sentence in str(read(tmp_path, texts, *more).exception)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n: "😀" * (n % 7 + 1) + "🎉" * n, lambda n: "a b " * n, lambda n: "of the and " * n]
+)
+def test_texts_without_words_are_laid_out_by_their_signs(make):
+    texts = [make(n) for n in range(1, 40)]
+    found = reading.read(texts, (), "en")
+    assert found["clusters"]
+    assert len(found["diverse"]) == reading.DIVERSE

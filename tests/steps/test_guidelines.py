@@ -5,6 +5,7 @@ import json
 
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.conftest import CARD
@@ -106,12 +107,32 @@ def test_a_labels_file_may_say_by_which_guideline_each_row_is(desk):
     assert "what it said is not known to this store, so any of them may be touched." in outdated(desk)
 
 
-def test_labels_of_a_store_that_knew_no_guidelines_are_unknown(tmp_path):
-    desk = Desk(tmp_path)
+def without_guidelines(desk, versions: int):
+    """Put labels into a store as it was kept before there were guidelines, with so many versions of the card."""
     store = open_store(desk.store)
+    for number in range(versions):
+        card = {**CARD, "rules": [*CARD["rules"], *["x"] * number]}
+        store.put_if_absent(f"cards/hotel-tips/{number}.yaml", yaml.safe_dump(card).encode())
     said = [{"id": f"r{i}", "label": "tip" if i % 3 == 0 else "other"} for i in range(60)]
     lines = [json.dumps({**one, "annotator": None, "split": None, "origin": "labels"}) for one in said]
     store.put_if_absent("labels/hotel-tips/000001-labels.jsonl", "\n".join(lines).encode())
+
+
+def test_labels_of_a_store_that_knew_no_guidelines_are_by_the_only_one_that_it_has(tmp_path):
+    desk = Desk(tmp_path)
+    without_guidelines(desk, versions=1)
+    usual = [(f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(60)]
+    against = [(name, "other" if label == "tip" else "tip", "carol") for name, label in usual]
+    desk.labels([*((*row, person) for row in usual for person in ("ann", "bob")), *against], "id,label,annotator")
+    result = desk.run()
+    assert "refused_older_guideline" not in result.metrics
+    assert dict(desk.gold().select("id", "label").iter_rows()) == dict(usual)
+    assert "none by another one" in outdated(desk)
+
+
+def test_labels_of_a_store_that_knew_no_guidelines_and_has_several_are_unknown(tmp_path):
+    desk = Desk(tmp_path)
+    without_guidelines(desk, versions=2)
     result = desk.run()
     assert result.metrics["labels_by_unknown_guideline"] == 60
     assert "60 labels of which nobody says the guideline: 'other' 40 (nobody named 40), 'tip' 20" in outdated(desk)
@@ -226,6 +247,35 @@ def test_a_label_that_is_added_is_given_by_a_second_look_before_any_run_knows_it
     assert set(desk.gold().filter(label="warning")["id"]) == {"r1", "r2"}
 
 
+def test_a_second_look_at_labels_that_the_card_has_no_more_counts_in_every_split(tmp_path):
+    desk = Desk(tmp_path)
+    three = [*CARD["labels"], {"name": "warning", "definition": "Stay away."}]
+    desk.card(ingest={"min_per_label": 1}, labels=three)
+    desk.labels([(f"r{i}", ("tip", "other", "warning")[i % 3]) for i in range(60)])
+    desk.run()
+    before = desk.split_of()
+    changed(desk)
+    outdated(desk, "--queue", str(desk.folder / "texts.csv"), "--all")
+    answer(desk, queues(desk)[0])
+    result = desk.run()
+    assert desk.split_of() == before
+    assert result.metrics["faults"] == 0
+    assert result.metrics["refused_older_label"] == 2 * 20  # in the store, and in the file that is given again
+
+
+def test_a_file_that_is_given_again_is_no_newer_to_the_list_either(desk):
+    first, second = guideline_of(desk), changed(desk, rules=RULES)
+    outdated(desk, "--queue", str(desk.folder / "texts.csv"))
+    answer(desk, queues(desk)[0], r1="tip")
+    desk.texts([(f"r{i}", sentence(i)) for i in range(70)])
+    desk.labels([(f"r{i}", "tip" if i % 3 == 0 else "other") for i in range(70)])
+    desk.run()
+    changed(desk, rules=[*RULES, "One more."])
+    said = outdated(desk)
+    assert f"70 labels by {second}" in said, said
+    assert f"labels by {first}" not in said
+
+
 def test_a_forgotten_text_leaves_a_second_look_too(desk):
     changed(desk, rules=RULES)
     outdated(desk, "--queue", str(desk.folder / "texts.csv"))
@@ -262,7 +312,7 @@ def test_a_second_look_at_an_answer_to_a_queue_teaches_and_never_measures():
             "origin": ["labels", "second_look", "queue", "second_look", "queue"],
         }
     )
-    found = vote_rules.of_two_origins(votes)["origin"].to_list()
+    found = vote_rules.of_two_origins(vote_rules.looked_at(votes))["origin"].to_list()
     assert found == ["labels", "labels", "queue", "queue", "queue"]
 
 

@@ -661,6 +661,11 @@ def test_a_question_that_nobody_answered_is_a_fault_at_its_line():
     assert all("must be answered" in line and line.endswith("Write the answer there.") for line in lines)
 
 
+def test_what_merely_begins_like_a_question_is_none_elsewhere(make_card):
+    rule = {"name": "left-over", "pattern": "TODO:", "label": "tip"}
+    assert parse_card(make_card(weak_rules=[rule])).weak_rules[0].pattern == "TODO:"
+
+
 def test_labels_of_a_new_card_come_from_the_command_line():
     done = CliRunner().invoke(app, ["card", "new", "--labels", 'refund, "late, or lost",other'], standalone_mode=False)
     assert parse_card(answered(done.output)).label_names == ("refund", "late, or lost", "other")

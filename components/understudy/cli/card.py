@@ -46,7 +46,7 @@ def new(name: str | None, labels: str | None, address: str | None, **own: str | 
     from understudy.task.template import drafted_card, new_card
 
     called = {role: own[f"{role}_column"] for role in columns.NAMES}
-    named = [label.strip() for label in next(csv.reader([labels], skipinitialspace=True))] if labels else []
+    named = _names_in(labels) if labels else []
     if address is None:
         if unused := next((role for role, column in called.items() if column), None):
             raise click.UsageError(f"--{unused}-column says what a file calls a column: name the file by --from.")
@@ -60,6 +60,15 @@ def new(name: str | None, labels: str | None, address: str | None, **own: str | 
     _say(found, card, address)
 
 
+def _names_in(labels: str) -> list[str]:
+    """Part the names of --labels."""
+    try:
+        (names,) = csv.reader([labels], skipinitialspace=True)
+    except (csv.Error, ValueError) as error:
+        raise click.UsageError(f"--labels must be names on one line with commas between them, got {error}.") from error
+    return [name.strip() for name in names]
+
+
 def _draft(found: "Profile", named: list[str], address: str) -> "Draft":
     """Make of what a file seems to hold what a card says."""
     from understudy.task.template import Draft
@@ -68,7 +77,7 @@ def _draft(found: "Profile", named: list[str], address: str) -> "Draft":
     called = {role: column.own for role, column in found.columns.items() if column.own != role}
     looked = f"What stands in {address.rstrip('/').rpartition('/')[2]}, as `understudy card new --from` read it:"
     lines = [looked, *(f"  {line}" for line in found.seen), *(f"  TODO: {line}" for line in found.questions)]
-    return Draft(labels, None, found.is_many, called, found.language, lines)
+    return Draft(labels, None, found.is_many, called, found.language, lines, "--labels" if named else address)
 
 
 def _name_of(address: str) -> str:

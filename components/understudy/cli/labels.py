@@ -104,8 +104,9 @@ def list_outdated(store: str, card: str, texts: str | None, is_all: bool) -> Non
     """
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store, must_exist=True))
     labels.require_same_kind(keep, task)
-    votes, now = labels.read_all(keep, task.name), Guideline.of(task)
-    found = outdated.older(votes, guidelines.known(keep, task.name), now, LabelSpace.of(task))
+    known, now = guidelines.known(keep, task.name), Guideline.of(task)
+    votes = guidelines.by_only(labels.read_all(keep, task.name), known)
+    found = outdated.older(votes, known, now, LabelSpace.of(task))
     given = Found(task, keep, votes, found)
     for line in _listing(given):
         click.echo(f"labels: {line}")
@@ -178,7 +179,7 @@ def _teachers(found: Found) -> Iterator[str]:
 def _agreement(who: str, guideline: str, both: Agreement | None) -> Iterator[str]:
     if both is None:
         return
-    kappa = "kappa undefined, for all have one label"
+    kappa = "kappa undefined, for they had one label before (--all looks at texts of the others too)"
     if is_known(both.kappa.value):
         kappa = f"kappa {figure(both.kappa.value)} ({figure(both.kappa.low)} to {figure(both.kappa.high)})"
     yield (

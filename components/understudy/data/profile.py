@@ -23,6 +23,7 @@ from understudy.text.numbers import clipped, count, few
 from understudy.text.signs import folded
 
 MOST_ROWS, MOST_COMPARED, ROWS_FOR_KEYS, DEEPEST = 50_000, 20_000, 200, 3
+ID_REMEDY = "rename it, drop it (ids are then made of the texts), or name another one (--id-column)"
 MOST_REFUSED = 0.05  # of the rows, as a share: what ingest takes by default
 NEAR = 0.8  # Jaccard similarity from which a text nearly repeats another one, as ingest and mine have it
 FEWEST_EACH = 5  # rows that each value of a column must have on average to be a label
@@ -86,33 +87,48 @@ def look(address: str, called: Mapping[str, str]) -> Profile:
             file if file.kind == "csv" else replace(file, columns=tuple({*file.columns, *names}))
             for file, names in zip(source.files, within, strict=True)
         ]
-        rows = chain.from_iterable(
-            sources.rows_from(file, START, columns, (), Reading(lists=columns)) for file in files
+        first, _ = _first_rows(files, columns, lenient=columns)
+        if not len(first):
+            raise BadData(f"A file must hold rows, got none ({address}). Write it again, with its rows.")
+        found = _roles(first, called, address)
+        own = tuple(dict.fromkeys(column.own for column in found.values()))
+        table, refused = _first_rows(files, own)
+    if len(refused) > MOST_REFUSED * (len(table) + len(refused)):
+        raise BadData(
+            f"A file must hold rows that can be read, got {len(table):,} of {count(len(table) + len(refused), 'row')} "
+            f"that can ({address}). The first of the others, row {refused[0].row}: {refused[0].detail}. Mend the file."
         )
-        read = list(islice(rows, MOST_ROWS + 1))
-    refused = [row for row in read[:MOST_ROWS] if isinstance(row, Refusal)]
-    cells = [dict(row.cells) for row in read[:MOST_ROWS] if not isinstance(row, Refusal)]
-    if not cells or len(refused) > MOST_REFUSED * len(read):
-        why = f" The first of the others, row {refused[0].row}: {refused[0].detail}." if refused else ""
-        got = f"{len(cells):,} of {count(len(cells) + len(refused), 'row')}"
-        raise BadData(f"A file must hold rows that can be read, got {got} that can ({address}).{why} Mend the file.")
-    table = pl.DataFrame(cells, schema=dict.fromkeys(columns, pl.String))
-    found = _roles(table, called, address)
-    texts = table[found["text"].own].drop_nulls().to_list()
     labels, is_many, questions = _labels(table, found)
-    size = f"{'the first ' if len(read) > MOST_ROWS else ''}{count(len(table), 'row')} of {count(len(files), 'file')}"
+    odd = [f"{count(len(refused), 'row')} cannot be read, such as: {refused[0].detail}"] if refused else []
+    language = language_of(table[found["text"].own].drop_nulls().to_list())
     seen = [
-        f"{size} read",
-        *(f"{count(len(refused), 'row')} cannot be read, such as: {refused[0].detail}" for _ in refused[:1]),
-    ]
-    seen += [f"column {name}: {clipped(column.own)!r} ({column.how})" for name, column in found.items()]
-    language = language_of(texts)
-    seen += [
+        f"{'the first ' if len(first) > MOST_ROWS else ''}{count(len(table), 'row')} of {count(len(files), 'file')} read",
+        *odd,
+        *(f"column {name}: {clipped(column.own)!r} ({column.how})" for name, column in found.items()),
         *_of_labels(labels, table, found),
         *_of_texts(table, found),
         f"language: {language or 'not one that is known here'}",
     ]
-    return Profile(found, labels, is_many, language, tuple(seen), tuple(questions))
+    return Profile(found, labels, is_many, language, tuple(seen), (*questions, *_repeated_ids(first, found)))
+
+
+def _first_rows(
+    files: Sequence[File], columns: Sequence[str], lenient: Sequence[str] = ()
+) -> tuple[pl.DataFrame, list[Refusal]]:
+    """Read the first rows, one more than are looked at; those that cannot be read apart."""
+    reading = Reading(lists=columns, lenient=lenient)
+    rows = chain.from_iterable(sources.rows_from(file, START, columns, (), reading) for file in files)
+    read = list(islice(rows, MOST_ROWS + 1 if lenient else MOST_ROWS))
+    sound = [dict(row.cells) for row in read if not isinstance(row, Refusal)]
+    table = pl.DataFrame(sound, schema=dict.fromkeys(columns, pl.String))
+    return table, [row for row in read if isinstance(row, Refusal)]
+
+
+def _repeated_ids(table: pl.DataFrame, found: Mapping[str, Found]) -> list[str]:
+    """Ask about a column that will be read as ids though its values repeat."""
+    if "id" in found or "id" not in table.columns or _is_id(table["id"]):
+        return []
+    return [f"what names each text? The column 'id' repeats or has empty cells: {ID_REMEDY}"]
 
 
 def _plain_columns(file: File) -> list[str]:
@@ -140,7 +156,7 @@ def _roles(table: pl.DataFrame, called: Mapping[str, str], address: str) -> dict
             "Mend the name."
         )
     found = {name: Found(column, "as you said") for name, column in called.items()}
-    fits: dict[str, Callable[[pl.Series], bool]] = {"text": _has_words, "label": _is_label, "id": _is_id}
+    fits: dict[str, Callable[[pl.Series], bool]] = {"text": _has_words, "label": _is_named_label, "id": _is_id}
     for name, usual in ((name, words.split()) for name, words in NAMES.items()):
         free = [column for column in table.columns if column not in {one.own for one in found.values()}]
         free = [column for column in free if table[column].null_count() < len(table)]
@@ -188,6 +204,12 @@ def _is_text(column: pl.Series) -> bool:
     return _has_words(column) and column.n_unique() > len(column) / 2
 
 
+def _is_named_label(column: pl.Series) -> bool:
+    """Whether a column that is called like labels holds some: names that repeat, alone or several in a cell."""
+    parts, _ = _parts(column.drop_nulls().to_list())
+    return FEWEST_LABELS <= len({*map(folded, parts)}) <= min(MOST_LABELS, max(FEWEST_LABELS, len(parts) / 2))
+
+
 def _is_label(column: pl.Series) -> bool:
     """Whether a column reads like labels: few values, each several times, and short ones."""
     values = column.drop_nulls()
@@ -200,6 +222,17 @@ def _is_id(column: pl.Series) -> bool:
     return column.null_count() == 0 and column.n_unique() == len(column)
 
 
+def _parts(cells: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the names in cells, and whether a cell may hold several: as a JSON list, or with ; between them."""
+    if any(label_sets.is_list(cell) for cell in cells):
+        return [
+            part for cell in cells for part in (label_sets.read(cell) if label_sets.is_list(cell) else [cell])
+        ], True
+    split = [part.strip() for cell in cells for part in cell.split(";") if part.strip()]
+    is_many = len(split) > len(cells) and len({*map(folded, split)}) < len({*map(folded, cells)})
+    return (split if is_many else list(cells)), is_many
+
+
 def _labels(table: pl.DataFrame, found: Mapping[str, Found]) -> tuple[dict[str, int], bool, list[str]]:
     """Count the labels; those that differ by case and blanks alone are one, written as most often."""
     if "label" not in found:
@@ -207,11 +240,7 @@ def _labels(table: pl.DataFrame, found: Mapping[str, Found]) -> tuple[dict[str, 
         which = f": {few(kinds, 8)} have few values each" if kinds else ""
         return {}, False, [f"which labels are there? The file does not say{which} (--label-column)"]
     cells = table[found["label"].own].drop_nulls().to_list()
-    is_many = any(label_sets.is_list(cell) for cell in cells)
-    parts = [part for cell in cells for part in (label_sets.read(cell) if label_sets.is_list(cell) else [cell])]
-    split = [part.strip() for cell in cells for part in cell.split(";") if part.strip()]
-    if not is_many and len(split) > len(cells) and len({*map(folded, split)}) < len({*map(folded, cells)}):
-        parts, is_many = split, True
+    parts, is_many = _parts(cells)
     ways: dict[str, Counter[str]] = {}
     for part in parts:
         ways.setdefault(folded(part), Counter())[part] += 1
@@ -234,8 +263,8 @@ def _of_labels(labels: Mapping[str, int], table: pl.DataFrame, found: Mapping[st
     told = ", ".join(f"{clipped(name, 40)} {rows:,} ({rows / total:.1%})" for name, rows in shown)
     more = f", and {len(labels) - len(shown)} more" if len(labels) > len(shown) else ""
     yield f"labels: {told}{more}" + (f"; {count(empty, 'row')} without one" if empty else "")
-    written = {way for cell in column.drop_nulls().unique() for way in ([cell] if cell not in labels else [])}
-    other = sorted(way for way in written if folded(way) in {folded(name) for name in labels})
+    known = {folded(name) for name in labels}
+    other = sorted(cell for cell in column.drop_nulls().unique() if cell not in labels and folded(cell) in known)
     if other:
         yield f"labels in another case or with other blanks are taken as these: {few(other)}"
 

@@ -1,5 +1,7 @@
 """Read the guidelines of all versions of a card that a store holds, and order those that labels were given by."""
 
+from collections.abc import Collection
+
 import polars as pl
 import yaml
 
@@ -19,6 +21,12 @@ def known(store: Store, card_name: str) -> dict[str, Guideline]:
     kept = layout.CARDS.listed(store, card=card_name)
     found = [_guideline(store.read(key), store.locate(key)) for key, _ in kept]
     return {guideline.hash: guideline for guideline in found}
+
+
+def by_only(votes: pl.DataFrame, known: Collection[str]) -> pl.DataFrame:
+    """Take votes of which nobody says by which guideline for the only one that is known, where there is no other."""
+    only = next(iter(known)) if len(known) == 1 else None
+    return votes.with_columns(pl.col("guideline").fill_null(pl.lit(only, pl.String)))
 
 
 def ranked(votes: pl.DataFrame, now: str) -> pl.DataFrame:

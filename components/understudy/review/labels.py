@@ -177,7 +177,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     ids = set(answers.votes["id"])
     strange = ids - asked.texts.keys() - set(read_all(store, card_name)["id"])
     known = {*guidelines.known(store, card_name), *chain.from_iterable(asked.guidelines.values())}
-    votes = _by_only_guideline(answers.votes, [*known])
+    votes = guidelines.by_only(answers.votes, known)
     pairs = votes.select("id", "guideline").iter_rows()
     is_again = pl.Series([pair in asked.again for pair in pairs], dtype=pl.Boolean)
     parts: list[tuple[Origin, pl.DataFrame]] = [
@@ -197,12 +197,6 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         passed_over=answers.passed_over,
         in_other_letters=answers.in_other_letters,
     )
-
-
-def _by_only_guideline(votes: pl.DataFrame, known: Sequence[str]) -> pl.DataFrame:
-    """Take votes of which nobody says by which guideline for the store's only one, where it has no other."""
-    only = known[0] if len(known) == 1 else None
-    return votes.with_columns(pl.col("guideline").fill_null(pl.lit(only, pl.String)))
 
 
 def read_answers(address: str, space: LabelSpace, asked: Asked, most_refused: float) -> Answers:

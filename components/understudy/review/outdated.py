@@ -44,7 +44,7 @@ class Agreement:
         texts: that have a label under both.
         same: the share with the same label, or with exactly the same ones, with its 95% score interval.
         kappa: Cohen's, with its 95% bootstrap interval; over each text and label where a text may have several; nan
-            where it is undefined.
+            where it is undefined, as where all texts had one label before.
     """
 
     texts: int
@@ -65,7 +65,7 @@ def older(votes: pl.DataFrame, known: Mapping[str, Guideline], now: Guideline, s
         those with the first labels first. Of a text's labels only those by the newest guideline that it has count, and
         one that has a label by the card's is in none.
     """
-    counting = guidelines.ranked(labels.current(votes, "guideline"), now.hash)
+    counting = labels.current(guidelines.ranked(votes, now.hash), "guideline")
     counting = counting.filter(pl.col("guideline_rank") == pl.col("guideline_rank").max().over("id"))
     past = counting.filter(pl.col("guideline").ne_missing(pl.lit(now.hash))).sort("segment", "row")
     return [_older(guideline, part, known, now, space) for (guideline,), part in _parts(past)]
@@ -130,6 +130,8 @@ def agreement(old: Mapping[str, str], now: Mapping[str, str], space: LabelSpace)
     groups = np.arange(len(both))
     if space.is_many:  # each label is a yes or no of its own
         groups, first, second = np.repeat(groups, len(own)), first.ravel(), second.ravel()
+    if len(set(pairs[0])) == 1:  # chosen by that label: chance alone agrees as often, whatever people say
+        return Agreement(len(both), same, Interval(float("nan"), float("nan"), float("nan")))
     beyond_chance = partial(metrics.kappa, labels=2 if space.is_many else len(own))
     return Agreement(len(both), same, metrics.bootstrap(beyond_chance, first, second, groups=groups))
 

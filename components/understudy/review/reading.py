@@ -5,7 +5,8 @@ directions (latent semantic analysis). That finds topics and turns of phrase, no
 decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from understudy.text.normalise import content_hash
 MOST_READ, FEWEST_READ = 20_000, 20  # texts
 MOST_CLUSTERS, TEXTS_A_CLUSTER, MOST_DIRECTIONS, MOST_WORDS = 12, 50, 64, 30_000
 SHOWN_TEXTS, SHOWN_WORDS, DIVERSE, PAIRS, NEAR_COPY = 3, 8, 24, 12, 0.8
+FEWEST_WORDS = 10
 SEED = 0
 
 Vectors = NDArray[np.float64]
@@ -85,8 +87,7 @@ def read(texts: Sequence[str], rules: Sequence[WeakRule], language: str | None) 
     by: dict[str, Any] = {"stop_words": small}
     if language in WITHOUT_BLANKS:
         by = {"analyzer": "char_wb", "ngram_range": (1, 3)}
-    vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS, **by)
-    weights = vectorizer.fit_transform(texts)
+    vectorizer, weights = _weighed(texts, by)
     directions = max(1, min(MOST_DIRECTIONS, weights.shape[1] - 1))
     vectors = normalize(TruncatedSVD(directions, random_state=SEED).fit_transform(weights))
     names = vectorizer.get_feature_names_out()
@@ -97,6 +98,17 @@ def read(texts: Sequence[str], rules: Sequence[WeakRule], language: str | None) 
         "pairs": [asdict(pair) for pair in _neighbours(texts, vectors)],
         **_rules(texts, rules),
     }
+
+
+def _weighed(texts: Sequence[str], by: Mapping[str, Any]) -> tuple[TfidfVectorizer, Any]:
+    """Weigh words; runs of signs where the texts have hardly any words, as where they are emoji."""
+    with suppress(ValueError):  # no word is left
+        vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS, **by)
+        weights = vectorizer.fit_transform(texts)
+        if weights.shape[1] > FEWEST_WORDS:
+            return vectorizer, weights
+    signs = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS, analyzer="char", ngram_range=(1, 3))
+    return signs, signs.fit_transform(texts)
 
 
 def _clusters(texts: Sequence[str], vectors: Vectors, weights: Any, names: Any) -> list[Cluster]:

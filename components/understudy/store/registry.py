@@ -297,7 +297,7 @@ def fetch_card(store: Store, version: str) -> Card:
         BadCard: it is none.
     """
     data, where = _vouched(store, version, CARD_FILE)
-    return parse_card(data.decode("utf-8", "replace"), where)
+    return parse_card(data.decode("utf-8", "replace"), where, is_draft=True)  # it was taken before it was published
 
 
 def fetch_tokenizer(store: Store, version: str) -> tuple[bytes, str]:

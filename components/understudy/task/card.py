@@ -431,14 +431,17 @@ def _duplicate_keys(root: yaml.Node) -> Iterator[Fault]:
         waiting += [(item, (*path, index)) for index, item in enumerate([] if pairs else node.value)]
 
 
-def _questions(content: Any, path: tuple[str | int, ...] = ()) -> Iterator[Fault]:
+def _questions(content: Mapping[str, Any]) -> Iterator[Fault]:
     """Find what a new card asks and nobody has answered: it would go into the teacher's prompt."""
-    if isinstance(content, str) and content.startswith(QUESTION):
-        asked = f"'{content.removeprefix(QUESTION).strip()}' ({'.'.join(map(str, path))})"
-        yield path, f"A question of a new card must be answered, got {asked}. Write the answer there."
-    items = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in items:
-        yield from _questions(value, (*path, key))
+    asked: list[tuple[tuple[str | int, ...], Any]] = [(("positive_label",), content.get("positive_label"))]
+    for index, label in enumerate(_parts(content, "labels")):
+        asked += [(("labels", index, key), label.get(key)) for key in ("name", "definition")]
+    rules = content.get("rules")
+    asked += [(("rules", index), rule) for index, rule in enumerate(rules if isinstance(rules, list) else ())]
+    for path, said in asked:
+        if isinstance(said, str) and said.startswith(QUESTION):
+            got = f"'{said.removeprefix(QUESTION).strip()}' ({'.'.join(map(str, path))})"
+            yield path, f"A question of a new card must be answered, got {got}. Write the answer there."
 
 
 def _model_faults(content: Mapping[str, Any]) -> Iterator[Fault]:

@@ -9,8 +9,10 @@ import yaml
 
 from understudy.errors import BadSetting
 from understudy.task.card import FEWEST_LABELS, QUESTION, parse_card
+from understudy.text.signs import breaks_a_line
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+BEYOND = 0x10000  # the first sign that JSON's four digits cannot write
 NUMBERED = re.compile(r"\d+|true|false", re.IGNORECASE)  # labels that say nothing to who does not know the file
 
 
@@ -25,6 +27,7 @@ class Draft:
         columns: by our names, what the files call our columns, where it is another name.
         language: of the texts; None where it is not known.
         seen: sentences that stand at the card's head.
+        origin: what named the labels, for messages.
     """
 
     labels: Sequence[str] = ()
@@ -33,6 +36,7 @@ class Draft:
     columns: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
     seen: Sequence[str] = ()
+    origin: str = "--labels"
 
 
 def new_card(name: str, labels: Sequence[str] = ()) -> str:
@@ -58,13 +62,13 @@ def drafted_card(name: str, draft: Draft) -> str:
         BadCard: the labels cannot be those of a card.
     """
     card = _with_task(_named(name), draft)
-    parse_card(card, "--labels", is_draft=True)
     for what, block in (
         ("columns", _columns(draft)),
         ("language", draft.language and f"  language: {draft.language}\n"),
     ):
         card = _with_commented(card, what, block) if block else card
-    seen = "".join(f"# {line}\n" for line in draft.seen)
+    parse_card(card, draft.origin, is_draft=True)
+    seen = "".join(f"# {''.join('?' if breaks_a_line(sign) else sign for sign in line)}\n" for line in draft.seen)
     return f"{seen}#\n{card}" if seen else card
 
 
@@ -115,7 +119,9 @@ def _label(name: str, own: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)
+    """Write a name in double quotes; signs that YAML takes in none are written by their numbers."""
+    shown = json.dumps(name, ensure_ascii=False)
+    return "".join(f"\\u{ord(sign):04x}" if ord(sign) < BEYOND and breaks_a_line(sign) else sign for sign in shown)
 
 
 def _columns(draft: Draft) -> str:

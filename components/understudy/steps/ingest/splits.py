@@ -114,7 +114,7 @@ def assign(
     decided = {group.name: Assignment(group.asked, "author") for group in new if group.asked not in {None, divided}}
     decided |= {group.name: Assignment("train", "queue") for group in new if group.is_mined and not group.asked}
     authors = [item.split for item in [*stored.values(), *decided.values()] if item.by == "author"]
-    wanted = shares(config, authors)
+    wanted = shares(config, [*authors, "train"] if divided == "validation" else authors)
     over: dict[Split, float] = {}
     for place, kind in enumerate(_kinds(known.values(), is_first_apart=is_first_apart)):
         before = {group: stored[group.name].split for group in kind if _is_hashed(stored.get(group.name))}
@@ -148,15 +148,16 @@ def told_shared(assigned: Mapping[str, Assignment]) -> str:
     """Say which splits were taken out of one that the author fills; "" where none was.
 
     >>> told_shared({"a": Assignment("calibration", "shared"), "b": Assignment("train", "shared")})
-    'the split column leaves calibration empty: 1 of the 2 groups that it has for training is there'
+    'the split column leaves calibration empty: 1 of the 2 groups that it has in train is there'
     """
     counts = Counter(item.split for item in assigned.values() if item.by == "shared")
-    rest = {split: number for split, number in counts.items() if split != "train"}
+    giver = "train" if counts["train"] else "validation"
+    rest = {split: number for split, number in counts.items() if split != giver}
     if not rest:
         return ""
     taken = sum(rest.values())
     names = listed([split for split in reversed(MOST_GUARDED_FIRST) if split in rest])
-    groups = f"{taken:,} of the {count(counts.total(), 'group')} that it has for training"
+    groups = f"{taken:,} of the {count(counts.total(), 'group')} that it has in {giver}"
     return f"the split column leaves {names} empty: {groups} {'is' if taken == 1 else 'are'} there"
 
 

@@ -13,7 +13,7 @@ from understudy.data.listing import told, told_ids
 from understudy.data.rows import Refusal
 from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput, BadSetting, together
-from understudy.review import labels
+from understudy.review import guidelines, labels
 from understudy.review.labels import told_letters
 from understudy.runtime.shell import Out, Result
 from understudy.steps.ingest import reading, refusals, rules, splits
@@ -180,6 +180,7 @@ def _read(given: Given) -> Read:
     labels.require_same_kind(given.store, given.card)
     read = reading.read_texts(given.texts, given.card, given.config, tombstones.read(given.store))
     stored = labels.read_all(given.store, given.card.name)
+    stored = guidelines.by_only(stored, guidelines.known(given.store, given.card.name))
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
     table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text", "guideline"])
@@ -187,6 +188,7 @@ def _read(given: Given) -> Read:
     table, misplaced = _beside_their_text(table, read.texts.kept)
     turned_away += misplaced
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
+    votes = vote_rules.looked_at(votes)
     is_split = read.sentences is not None
     space = LabelSpace.of(given.card)
     sound = vote_rules.sound(votes, read.texts, space, turned_away, is_split=is_split)

@@ -32,7 +32,8 @@ def sound(
     """Keep the votes that name a known text, label and split, with the label as every table has it.
 
     Args:
-        votes: as `labels` reads them, with `is_new`: whether the row stands in this run's file. Only those are faults.
+        votes: as `looked_at` returns them, with `is_new`: whether the row stands in this run's file. Only those are
+            faults.
         texts: the run's texts, sound and refused.
         space: the card's labels.
         refusals: what `sources` refused of the file.
@@ -55,7 +56,13 @@ def sound(
         (is_known | ~is_turned_away, "text_refused", pl.lit("the text of this id was refused"), False),
         (is_known | is_new, "absent_text", pl.lit("no text of this run has this id"), False),
         (is_known, "unknown_id", pl.format("no text has the id '{}'", "id"), True),
-        (meant.is_not_null(), "unknown_label", said, True),
+        (meant.is_not_null() | pl.col("is_seen_again"), "unknown_label", said, True),
+        (
+            meant.is_not_null(),
+            "older_label",
+            pl.lit("the card has this label no more; the text was looked at again"),
+            False,
+        ),
         (pl.col("split").is_in(SPLITS) | pl.col("split").is_null(), "unknown_split", _none_of("split", SPLITS), True),
     )
     refused = [as_table(refusals)]
@@ -85,10 +92,22 @@ def with_guidelines(votes: pl.DataFrame, guideline: str) -> pl.DataFrame:
     return known.with_columns(guideline=said).drop("known_guideline", "is_known")
 
 
+def looked_at(votes: pl.DataFrame) -> pl.DataFrame:
+    """Say of each vote whether a labels file has its text, and whether a second look was taken at it.
+
+    This comes before any vote is refused: a file's label that the card has no more is what a second look was at.
+
+    Returns:
+        the votes with `is_in_file` and `is_seen_again`.
+    """
+    places = {"is_in_file": "labels", "is_seen_again": "second_look"}
+    ids = {name: votes.filter(pl.col("origin") == origin)["id"].unique() for name, origin in places.items()}
+    return votes.with_columns(pl.col("id").is_in(found.implode()).alias(name) for name, found in ids.items())
+
+
 def of_two_origins(votes: pl.DataFrame) -> pl.DataFrame:
     """Give each second look the origin of what it looked at: a labels file's row, or else an answer to a queue."""
-    files = votes.filter(pl.col("origin") == "labels")["id"].unique()
-    own = pl.when(pl.col("id").is_in(files.implode())).then(pl.lit("labels")).otherwise(pl.lit("queue"))
+    own = pl.when("is_in_file").then(pl.lit("labels")).otherwise(pl.lit("queue"))
     return votes.with_columns(origin=pl.when(pl.col("origin") == "second_look").then(own).otherwise("origin"))
 
 
