@@ -64,7 +64,7 @@ def test_a_column_that_is_called_like_ours_and_cannot_be_it_is_not_taken(tmp_pat
     rows = [(f"{index // 2}", text, f"note {index}") for index, text in enumerate(MESSAGES)]
     found = look(csv(tmp_path / "a.csv", "id,text,label", rows), {})
     assert names(found) == {"text": "text"}  # ids that stand twice, and as many labels as texts
-    assert found.questions == ("which labels are there? The file does not say (--label-column)",)
+    assert found.questions[0] == "which labels are there? The file does not say (--label-column)"
 
 
 def test_of_several_columns_that_could_be_labels_none_is_chosen(tmp_path):
@@ -144,9 +144,7 @@ def test_the_language_is_told_or_said_to_be_unknown(tmp_path, language, text):
 def test_a_file_of_which_nothing_can_be_made_is_refused(tmp_path):
     with pytest.raises(BadData, match="must have a column of texts, got 'a', 'b', none of which reads like one"):
         look(csv(tmp_path / "a.csv", "a,b", [(1, 2)] * 9), {})
-    with pytest.raises(
-        BadData, match=r"rows that can be read, got 0 of 1 row that can .* cells where the header has 2"
-    ):
+    with pytest.raises(BadData, match=r"rows that can be read, got none .* cells where the header has 2"):
         look(csv(tmp_path / "b.csv", "a,b", [(1,)]), {})
     done = new("--text-column", "x")
     assert "name the file by --from" in str(done.exception)
@@ -177,7 +175,7 @@ def test_ids_that_repeat_are_a_question(tmp_path):
 
 
 def test_hundreds_of_labels_several_in_a_cell_are_found_by_their_column(tmp_path):
-    cells = [";".join(f"kind {(i * step) % 120}" for step in (1, 7, 11)) for i in range(300)]
+    cells = [";".join(f"kind {(i * step + i // 120) % 120}" for step in (1, 7, 11)) for i in range(300)]
     pl.DataFrame({"text": MESSAGES, "label": cells}).write_csv(tmp_path / "a.csv")
     found = look(str(tmp_path / "a.csv"), {})
     assert (len(found.labels), found.is_many, found.questions) == (120, True, ())

@@ -87,9 +87,10 @@ def look(address: str, called: Mapping[str, str]) -> Profile:
             file if file.kind == "csv" else replace(file, columns=tuple({*file.columns, *names}))
             for file, names in zip(source.files, within, strict=True)
         ]
-        first, _ = _first_rows(files, columns, lenient=columns)
+        first, unread = _first_rows(files, columns, lenient=columns)
         if not len(first):
-            raise BadData(f"A file must hold rows, got none ({address}). Write it again, with its rows.")
+            why = f" The first, row {unread[0].row}: {unread[0].detail}." if unread else ""
+            raise BadData(f"A file must hold rows that can be read, got none ({address}).{why} Write it again.")
         found = _roles(first, called, address)
         own = tuple(dict.fromkeys(column.own for column in found.values()))
         table, refused = _first_rows(files, own)
@@ -98,11 +99,12 @@ def look(address: str, called: Mapping[str, str]) -> Profile:
             f"A file must hold rows that can be read, got {len(table):,} of {count(len(table) + len(refused), 'row')} "
             f"that can ({address}). The first of the others, row {refused[0].row}: {refused[0].detail}. Mend the file."
         )
-    labels, is_many, questions = _labels(table, found)
+    labels, is_many, questions = _labels(table, first, found)
     odd = [f"{count(len(refused), 'row')} cannot be read, such as: {refused[0].detail}"] if refused else []
     language = language_of(table[found["text"].own].drop_nulls().to_list())
+    of_many = "the first " if len(first) > MOST_ROWS else ""
     seen = [
-        f"{'the first ' if len(first) > MOST_ROWS else ''}{count(len(table), 'row')} of {count(len(files), 'file')} read",
+        f"{of_many}{count(len(table), 'row')} of {count(len(files), 'file')} read",
         *odd,
         *(f"column {name}: {clipped(column.own)!r} ({column.how})" for name, column in found.items()),
         *_of_labels(labels, table, found),
@@ -233,10 +235,12 @@ def _parts(cells: Sequence[str]) -> tuple[list[str], bool]:
     return (split if is_many else list(cells)), is_many
 
 
-def _labels(table: pl.DataFrame, found: Mapping[str, Found]) -> tuple[dict[str, int], bool, list[str]]:
+def _labels(
+    table: pl.DataFrame, first: pl.DataFrame, found: Mapping[str, Found]
+) -> tuple[dict[str, int], bool, list[str]]:
     """Count the labels; those that differ by case and blanks alone are one, written as most often."""
     if "label" not in found:
-        kinds = [column for column in table.columns if column != found["text"].own and _is_label(table[column])]
+        kinds = [column for column in first.columns if column != found["text"].own and _is_label(first[column])]
         which = f": {few(kinds, 8)} have few values each" if kinds else ""
         return {}, False, [f"which labels are there? The file does not say{which} (--label-column)"]
     cells = table[found["label"].own].drop_nulls().to_list()

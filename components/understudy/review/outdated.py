@@ -116,7 +116,7 @@ def agreement(old: Mapping[str, str], now: Mapping[str, str], space: LabelSpace)
         now: under another one.
         space: the card's labels.
 
-    >>> found = agreement({"a": "tip", "b": "tip"}, {"a": "tip", "b": "no", "c": "no"}, LabelSpace(("tip", "no")))
+    >>> found = agreement({"a": "tip", "b": "no"}, {"a": "tip", "b": "tip", "c": "no"}, LabelSpace(("tip", "no")))
     >>> found.texts, found.same.value, found.kappa.value
     (2, 0.5, 0.0)
     """

@@ -20,6 +20,7 @@ import polars as pl
 from understudy.errors import BadInput, TeacherError
 from understudy.progress import Track, say, track
 from understudy.runtime.forecasts import Forecast
+from understudy.stats.metrics import wilson
 from understudy.store import tables
 from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
@@ -262,7 +263,14 @@ class Teacher:
         unknown = sum(None in known[key] and not any(known[key]) for key in wanted)
         return Sent(len(wanted), dict(sorted(hosts.items())), unknown)
 
-    def judge(self, texts: pl.DataFrame, what: str = "label: texts judged", most_usd: float | None = None) -> Judged:
+    def judge(
+        self,
+        texts: pl.DataFrame,
+        what: str = "label: texts judged",
+        most_usd: float | None = None,
+        *,
+        is_part: bool = False,
+    ) -> Judged:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
 
         While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
@@ -271,6 +279,7 @@ class Teacher:
             texts: columns id, text and weight, and context where the card has it; `id` stands once.
             what: named in the progress, with the step first.
             most_usd: the most to spend in this call, below what is left of the card's budget.
+            is_part: more texts are asked about afterwards: of few, only what certainly fails too often is refused.
 
         Raises:
             TeacherError: the server went away or answers nothing usable, or more than `max_failed_share` of the texts
@@ -285,7 +294,7 @@ class Teacher:
             before = self._take_over(lease, texts, most_usd)
             wanted, known = _by_content(texts), self._book.answers(self.identity.name)
             judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
-        if not _is_bearable(judged.failures, len(wanted), self._config):
+        if not _is_bearable(judged.failures, len(wanted), self._config, is_part=is_part):
             raise TeacherError(_few_answers(judged, len(wanted), self._config, self.identity))
         after = self.stored(texts)
         return replace(
@@ -482,8 +491,9 @@ def _row(text_id: str, weight: float, answer: Response) -> dict[str, object]:
     }
 
 
-def _is_bearable(failures: int, texts: int, config: TeacherConfig) -> bool:
-    return failures <= config.max_failed_share * texts
+def _is_bearable(failures: int, texts: int, config: TeacherConfig, *, is_part: bool = False) -> bool:
+    share = wilson(failures, texts).low if is_part else failures / max(1, texts)
+    return share <= config.max_failed_share
 
 
 def _few_answers(judged: Judged, texts: int, config: TeacherConfig, judge: Judge) -> str:

@@ -38,7 +38,8 @@ def record(systems: Sequence[Mapping[str, Any]], ahead: Mapping[str, Interval], 
     known = {system["name"]: system["figures"].get(figure, {}).get("value") for system in systems}
     rated = {name: value for name, value in known.items() if name in NAMED and value is not None}
     name = max(rated, key=lambda other: rated[other]) if rated else "student"
-    verdict: Verdict | None = verdict_of(ahead[name]) if name in ahead else None
+    is_beside = name in ahead and "student" in rated  # its figure is undefined where nothing is or is called positive
+    verdict: Verdict | None = verdict_of(ahead[name]) if is_beside else None
     words = f"best {NAMED[name]} with {figures.title(figure)} {numbers.figure(rated.get(name))}"
     others = {
         other: {"difference": metrics.as_record(interval), "verdict": verdict_of(interval)}

@@ -41,7 +41,8 @@ def judge(teacher: Teacher, held_out: pl.DataFrame, test: Path, card: Card, conf
     """
     judged, found, number = Judged(tables.empty(tables.Judgements)), None, 0
     for number in rules.looks(len(held_out), config.trial_texts):
-        judged = teacher.judge(rules.tried(held_out, number, config.seed), PROGRESS).after(judged)
+        looked_at = rules.tried(held_out, number, config.seed)
+        judged = teacher.judge(looked_at, PROGRESS, is_part=number < len(held_out)).after(judged)
         found = _measured(judged, test, card)
         if found is not None and found.verdict in {"hopeless", "worth asking"}:
             break

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MOST_TEXTS = 2000  # whatever the texts are like, a share among so many is known to about two percent
+MOST_SIGNS = 1_500  # of a text: about what 256 tokens hold; a footer or an attachment after it is hardly read
 READS_EMOJI = ("ettin-32m", "modernbert", "mmbert-small")
 
 
@@ -22,7 +23,7 @@ def measure(tokenizer: Any, texts: "pl.Series") -> Legibility:
         tokenizer: of the student, as transformers has it.
         texts: as the student reads them, after their context where there is one.
     """
-    drawn = texts.sample(min(MOST_TEXTS, len(texts)), seed=0)
+    drawn = texts.sample(min(MOST_TEXTS, len(texts)), seed=0).str.slice(0, MOST_SIGNS)
     return Vocabulary(tokenizer.backend_tokenizer).legibility(drawn.to_list())
 
 
