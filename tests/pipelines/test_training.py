@@ -196,7 +196,15 @@ def test_kfps_own_runner_publishes_with_the_same_lines(by_kfp):
     assert by_kfp.code == 0, by_kfp.errors
     ran = [line.split()[0] for line in by_kfp.steps]
     assert sorted(ran) == sorted(STEPS)
-    assert [step for step in ran if step != "mine"] == STEPS[:-1], "only mine may come before or after evaluate"
+    assert [step for step in ran if step != "mine"] == STEPS[:-1], "only mine may come before or after publish"
+
+
+def test_with_kfps_runner_what_a_run_costs_comes_first_too(by_kfp, desk):
+    told = [line.strip() for line in by_kfp.lines if line.startswith("  ")]
+    names = ["ingest", "label", "train", "mine", "in all", "teacher"]
+    assert [line.partition(":")[0] for line in told] == names
+    assert by_kfp.lines.index(f"  {told[0]}") == 1, "after the line of the log, before any step"
+    assert all(line in (desk / "runs/kfp/run.log").read_text().splitlines() for line in told)
 
 
 @pytest.mark.parametrize(
