@@ -13,6 +13,7 @@ from understudy.steps.evaluate.speed import Scored, Timing
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task import label_sets
 from understudy.task.card import parse_card
+from understudy.teacher.answers import Spent
 
 BUNDLE = {
     "version": "hotel-tips-0123456789ab",
@@ -38,6 +39,7 @@ def measured(
     teacher_usd: float = 0.0004,
     texts_per_second: float = 400.0,
     timing: Timing | None = None,
+    spent: Spent | None = None,
 ) -> Measured:
     """Lay out a measurement.
 
@@ -50,6 +52,7 @@ def measured(
         teacher_usd: price of one answer of the teacher.
         texts_per_second: that the student is said to score.
         timing: of single texts; on a calm machine when not given.
+        spent: what the task has cost, where it is known.
     """
     rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
     flags = [row[2] for row in rows]
@@ -64,7 +67,7 @@ def measured(
     return Measured(
         card=parse_card(card_yaml(**(card or {}))),
         bundle={**BUNDLE, "is_rehearsal": is_rehearsal},
-        test=LabelledTexts("the split test", table, {}),
+        test=LabelledTexts("the split test", table, {}, spent=spent),
         scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, timing or CALM, 2),
         config=config or EvaluateConfig(samples=400),
     )

@@ -226,6 +226,10 @@ def test_with_kfps_runner_what_a_run_costs_comes_first_too(by_kfp, desk):
 )
 def test_both_runners_make_the_same_artifact(resumed, by_kfp, artifact):
     direct, kfp = resumed[0].folder / artifact, by_kfp.folder / artifact
+    if artifact == "label/test_judgements":  # how long answers took differs, and what a killed run may have paid
+        assert all((folder / "spent.json").is_file() for folder in (direct, kfp))
+        assert (direct / "judgements.parquet").read_bytes() == (kfp / "judgements.parquet").read_bytes()
+        return
     assert hashing.hash_tree(direct) == hashing.hash_tree(kfp)
 
 

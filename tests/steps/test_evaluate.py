@@ -23,7 +23,7 @@ from understudy.steps.evaluate import assemble, costs, curves, gates, speed, ste
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
 from understudy.task.card import parse_card
-from understudy.teacher.answers import write_sent
+from understudy.teacher.answers import Spent, write_sent
 
 # Of 100 tips the student finds 90 and the teacher 60; both raise few false alarms.
 BETTER = [
@@ -320,6 +320,32 @@ def test_the_arithmetic_of_the_costs_is_written_out():
 def test_a_rehearsals_prices_are_said_to_be_the_cards():
     lines = evaluation(BETTER, is_rehearsal=True)["costs"]["arithmetic"]
     assert "a rehearsal's answers at the card's prices" in lines[2]
+
+
+def test_the_one_off_cost_is_what_was_spent_not_what_was_allowed():
+    spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, answers=90, p50_ms=700.0, p95_ms=1900.0)
+    found = evaluation(BETTER, spent=spent)
+    # 400 labels at 200 an hour and $25 an hour are $50.
+    assert found["costs"]["one_off_usd"] == pytest.approx(51.5)
+    assert found["costs"]["arithmetic"][1].startswith(
+        "Student, once: $1.50 paid for the teacher's answers so far, and people's time, estimated as 400 human labels "
+        "at 200 an hour and $25.00 an hour ($50.00) make $51.50"
+    )
+
+
+def test_the_teachers_latency_is_measured_on_its_answers():
+    spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, answers=90, p50_ms=700.0, p95_ms=1900.0)
+    found = evaluation(BETTER, spent=spent)
+    assert system(found, "teacher")["p95_latency_ms"] == 1900.0
+    page = report.page(found)
+    assert "700 ms median, 1,900 ms P95" in page
+    assert "is that of 90 answers, from sending to answer" in page
+
+
+def test_a_latency_of_the_teacher_that_nobody_measured_is_no_number():
+    found = evaluation(BETTER)
+    assert system(found, "teacher")["p95_latency_ms"] is None
+    assert "How long the teacher&#39;s answers took is not known." in report.page(found)
 
 
 # Tables and lists

@@ -285,6 +285,12 @@ class Teacher:
         unknown = sum(None in known[key] and not any(known[key]) for key in wanted)
         return Sent(len(wanted), dict(sorted(hosts.items())), unknown)
 
+    def seconds(self, texts: pl.DataFrame) -> list[float]:
+        """Return how long each of the stored answers to the texts took to come, as far as that was kept."""
+        known = self._book.answers(self.identity.name)
+        answers = (known[key] for key in _by_content(texts) if key in known)
+        return [answer.seconds for answer in answers if answer.seconds is not None]
+
     def judge(self, texts: pl.DataFrame, what: str = "label: texts judged", most_usd: float | None = None) -> Judged:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
 

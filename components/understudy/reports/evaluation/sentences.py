@@ -207,6 +207,16 @@ def speed(measured: Mapping[str, Any]) -> str:
         f"{numbers.percent(measured['waiting'])} of the time, and counting every round P95 is "
         f"{numbers.milliseconds(measured['p95_latency_ms_under_load'])}. "
         f"Throughput: {measured['texts_per_second']:,.0f} texts a second in batches on "
-        f"{numbers.count(measured['cores'], 'core')}. The teacher's {measured['teacher_seconds_per_text']:g} seconds a "
-        "text come from the card."
+        f"{numbers.count(measured['cores'], 'core')}. {teacher_speed(measured['teacher'])}"
+    )
+
+
+def teacher_speed(teacher: Mapping[str, Any]) -> str:
+    """Say how the teacher's latency was measured, if it was."""
+    if teacher["p95_ms"] is None:
+        return "How long the teacher's answers took is not known."
+    who = "a rehearsal teacher, not the LLM," if teacher["is_rehearsal"] else "the teacher"
+    return (
+        f"The latency of {who} is that of {numbers.count(teacher['answers'], 'answer')}, from sending to answer, while "
+        "several were asked for at once."
     )

@@ -205,8 +205,8 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         rows.append(core.system("student_taught", title, truth.at(taught), measured.student.at(taught), config))
     if taught.any():
         teacher = core.system("teacher", "Teacher", truth.at(taught), measured.teacher.at(taught), config)
-        seconds = measured.card.teacher.seconds_per_text
-        rows.append({**teacher, "p95_latency_ms": seconds * 1000, "cost_per_1k_usd": priced.teacher_per_1k_usd})
+        p95_ms = None if measured.test.spent is None else measured.test.spent.p95_ms
+        rows.append({**teacher, "p95_latency_ms": p95_ms, "cost_per_1k_usd": priced.teacher_per_1k_usd})
     if measured.card.weak_rules:
         rows.append(core.system("rules", "The card's weak rules", truth, measured.rules, config))
     commonest = "Commonest labels" if measured.space.is_many else "Commonest label"
@@ -307,7 +307,7 @@ def slices(measured: Measured) -> list[dict[str, Any]]:
 
 def speed_part(measured: Measured) -> dict[str, Any]:
     """Return latency and throughput, where they were measured, and how busy it was there."""
-    timing = measured.scored.timing
+    timing, spent = measured.scored.timing, measured.test.spent
     return {
         "p50_latency_ms": metrics.as_record(latency(measured, 0.5)[0]),
         "p95_latency_ms": metrics.as_record(latency(measured, 0.95)[0]),
@@ -318,21 +318,30 @@ def speed_part(measured: Measured) -> dict[str, Any]:
         "is_busy": timing.is_busy,
         "texts_per_second": measured.scored.texts_per_second,
         "cores": measured.scored.cores,
-        "teacher_seconds_per_text": measured.card.teacher.seconds_per_text,
+        "teacher": {
+            "answers": spent.answers if spent else 0,
+            "p50_ms": spent.p50_ms if spent else None,
+            "p95_ms": spent.p95_ms if spent else None,
+            "is_rehearsal": spent.is_rehearsal if spent else None,
+        },
     }
 
 
 def price(measured: Measured) -> costs.Costs:
     """Work out what a month costs."""
     paid = measured.test.table["cost_usd"].drop_nulls().to_list()
-    return costs.costs(measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid))
+    return costs.costs(
+        measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid), measured.test.spent
+    )
 
 
 def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
     """Return the costs with their arithmetic in words."""
     answers = int(measured.is_taught.sum())
     is_rehearsal = bool(measured.test.table["is_rehearsal"].any())
-    lines = costs.arithmetic(priced, measured.card, measured.config, answers, is_rehearsal)
+    lines = costs.arithmetic(
+        priced, measured.card, measured.config, answers, measured.test.spent, is_rehearsal=is_rehearsal
+    )
     return {**costs.record(priced), "arithmetic": lines}
 
 
