@@ -64,7 +64,16 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
         with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
             evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]
             published = publish(bundle=bundle, evaluation=evaluation, page=page, store=store, **shared)
-        mined = mine(card=snapshot, pool=pool, gold=gold, judgements=judgements, bundle=bundle, store=store, **shared)
+        mined = mine(
+            card=snapshot,
+            pool=pool,
+            gold=gold,
+            judgements=judgements,
+            bundle=bundle,
+            store=store,
+            decision=evaluated.outputs["Output"],
+            **shared,
+        )
 
         place(ingested, labelled, audited, trained, exported, calibrated, evaluated, published, mined)
         never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)

@@ -9,10 +9,11 @@ import polars as pl
 from tests.conftest import card_yaml
 from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.evaluate.speed import Scored
+from understudy.steps.evaluate.speed import Scored, Timing
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task import label_sets
 from understudy.task.card import parse_card
+from understudy.teacher.answers import Spent
 
 BUNDLE = {
     "version": "hotel-tips-0123456789ab",
@@ -23,6 +24,7 @@ BUNDLE = {
     "is_rehearsal": False,
 }
 LATENCY_MS = np.linspace(2.0, 6.0, 101)
+CALM = Timing(wall_ms=np.array([LATENCY_MS * 1.01, LATENCY_MS]), processor_ms=np.array([LATENCY_MS, LATENCY_MS]))
 TOPICS = ("card arrival", "exchange rate", "lost or stolen card", "top up by bank transfer charge", "refund", "pin")
 LIKELIEST = {"label": None, "threshold": None, "costs": None}
 
@@ -36,6 +38,8 @@ def measured(
     is_rehearsal: bool = False,
     teacher_usd: float = 0.0004,
     texts_per_second: float = 400.0,
+    timing: Timing | None = None,
+    spent: Spent | None = None,
 ) -> Measured:
     """Lay out a measurement.
 
@@ -47,6 +51,8 @@ def measured(
         is_rehearsal: stamp of the bundle and of the teacher's answers.
         teacher_usd: price of one answer of the teacher.
         texts_per_second: that the student is said to score.
+        timing: of single texts; on a calm machine when not given.
+        spent: what the task has cost, where it is known.
     """
     rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
     flags = [row[2] for row in rows]
@@ -61,8 +67,8 @@ def measured(
     return Measured(
         card=parse_card(card_yaml(**(card or {}))),
         bundle={**BUNDLE, "is_rehearsal": is_rehearsal},
-        test=LabelledTexts("the split test", table, {}),
-        scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, LATENCY_MS, 2),
+        test=LabelledTexts("the split test", table, {}, spent=spent),
+        scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, timing or CALM, 2),
         config=config or EvaluateConfig(samples=400),
     )
 
@@ -101,7 +107,7 @@ def measured_labels(
         card=parse_card(card_yaml(**changes)),
         bundle={**BUNDLE, "decision": decision or LIKELIEST},
         test=LabelledTexts("the split test", _table([row[0] for row in rows], [row[2] for row in rows], texts), {}),
-        scored=Scored(probabilities, 400.0, LATENCY_MS, 2),
+        scored=Scored(probabilities, 400.0, CALM, 2),
         config=config or EvaluateConfig(samples=200),
     )
 

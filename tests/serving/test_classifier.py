@@ -88,6 +88,12 @@ def test_what_is_no_list_of_texts_is_refused_in_a_sentence(published, texts, tol
         list(open_classifier(published).label(texts))
 
 
+@pytest.mark.parametrize("turns", ["one turn", [None]])
+def test_what_is_no_list_of_turns_is_refused_in_a_sentence(published, turns):
+    with pytest.raises(BadInput, match="Turns must be a list of strings"):
+        list(open_classifier(published).label(["a text"], turns=turns))
+
+
 def test_a_classifier_comes_from_one_place(published, tmp_path):
     for given in ({}, {"store": published, "bundle": tmp_path / "bundle"}):
         with pytest.raises(BadInput, match="must come from one place"):

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +15,7 @@ from tests.bundles import make_bundle, make_card
 from tests.conftest import CARD
 from tests.evaluations import measured
 from understudy.errors import BadArtifact, BadData
+from understudy.reports import evaluation as report
 from understudy.runtime import shell
 from understudy.stats import metrics
 from understudy.stats.metrics import Interval
@@ -19,7 +23,7 @@ from understudy.steps.evaluate import assemble, costs, curves, gates, speed, ste
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.store import tables
 from understudy.task.card import parse_card
-from understudy.teacher.answers import write_sent
+from understudy.teacher.answers import Spent, write_sent
 
 # Of 100 tips the student finds 90 and the teacher 60; both raise few false alarms.
 BETTER = [
@@ -194,6 +198,47 @@ def test_latency_and_cost_must_stay_below_their_goals():
     assert found[1]["chance"] is None
 
 
+def busy(computed: float) -> speed.Timing:
+    """A machine whose other work makes every text take 60 ms, of which the student computes less."""
+    return speed.Timing(wall_ms=np.full((3, 100), 60.0), processor_ms=np.full((3, 100), computed))
+
+
+def test_a_latency_goal_that_a_busy_machine_cannot_judge_refuses_nothing_and_is_said():
+    found = evaluation(BETTER, timing=busy(40.0), **goals(f1=0.8, p95_latency_ms=50.0))
+    (gate,) = (gate for gate in found["gates"] if gate["name"] == "p95_latency_ms")
+    assert (gate["is_met"], gate["is_judged"]) == (False, False)
+    assert found["decision"] == "publish"
+    assert found["reason"].startswith("Met: F1. P95 latency must be at most 50 ms, got 60 ms")
+    assert "on a machine too busy to judge it. Run evaluate again where nothing else runs" in found["reason"]
+    assert "P95 60 ms (the machine is too busy to judge its goal)" in report.headline(found)
+    assert "2 goals could not be judged on this busy machine" in report.page(found)
+    assert ">not judged<" in report.page(found)
+
+
+def test_a_latency_goal_that_computing_alone_misses_is_missed_on_a_busy_machine_too():
+    found = evaluation(BETTER, timing=busy(51.0), **goals(p95_latency_ms=50.0))
+    assert found["decision"] == "refuse"
+    assert found["gates"][0]["is_judged"]
+
+
+def test_a_calm_machine_judges_every_latency_goal():
+    found = evaluation(BETTER, timing=busy(59.0), **goals(p95_latency_ms=59.5))
+    assert found["decision"] == "refuse"
+
+
+def test_the_fastest_round_of_each_text_counts():
+    wall = np.array([[10.0, 90.0], [90.0, 10.0], [90.0, 90.0]])
+    found = evaluation(BETTER, timing=speed.Timing(wall, wall / 2), **goals(p95_latency_ms=11.0))
+    assert (found["decision"], found["gates"][0]["figure"]["value"]) == ("publish", 10.0)
+    assert found["speed"]["p95_latency_ms_under_load"] == 90.0
+
+
+def test_a_missed_goal_refuses_beside_one_that_cannot_be_judged():
+    found = evaluation(BETTER, timing=busy(40.0), **goals(f1=0.95, p95_latency_ms=50.0))
+    assert found["decision"] == "refuse"
+    assert "P95" not in found["reason"]
+
+
 def test_the_chance_to_stay_below_a_goal_is_that_of_being_lower():
     chances = [evaluation(BETTER, **goals(p95_latency_ms=goal))["gates"][0]["chance"] for goal in (3.0, 6.5)]
     assert chances == [0.0, 1.0]
@@ -275,6 +320,32 @@ def test_the_arithmetic_of_the_costs_is_written_out():
 def test_a_rehearsals_prices_are_said_to_be_the_cards():
     lines = evaluation(BETTER, is_rehearsal=True)["costs"]["arithmetic"]
     assert "a rehearsal's answers at the card's prices" in lines[2]
+
+
+def test_the_one_off_cost_is_what_was_spent_not_what_was_allowed():
+    spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, answers=90, p50_ms=700.0, p95_ms=1900.0)
+    found = evaluation(BETTER, spent=spent)
+    # 400 labels at 200 an hour and $25 an hour are $50.
+    assert found["costs"]["one_off_usd"] == pytest.approx(51.5)
+    assert found["costs"]["arithmetic"][1].startswith(
+        "Student, once: $1.50 paid for the teacher's answers so far, and people's time, estimated as 400 human labels "
+        "at 200 an hour and $25.00 an hour ($50.00) make $51.50"
+    )
+
+
+def test_the_teachers_latency_is_measured_on_its_answers():
+    spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, answers=90, p50_ms=700.0, p95_ms=1900.0)
+    found = evaluation(BETTER, spent=spent)
+    assert system(found, "teacher")["p95_latency_ms"] == 1900.0
+    page = report.page(found)
+    assert "700 ms median, 1,900 ms P95" in page
+    assert "is that of 90 answers, from sending to answer" in page
+
+
+def test_a_latency_of_the_teacher_that_nobody_measured_is_no_number():
+    found = evaluation(BETTER)
+    assert system(found, "teacher")["p95_latency_ms"] is None
+    assert "How long the teacher&#39;s answers took is not known." in report.page(found)
 
 
 # Tables and lists
@@ -367,6 +438,14 @@ def evaluate(folder, **arguments):
     paths = {"bundle": folder / "bundle", "evaluation": folder / "evaluation", "page": folder / "report.html"}
     result = shell.execute("evaluate", {**paths, "overrides": "samples=100", **arguments})
     return result, json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def test_a_student_whose_figure_is_undefined_is_rated_n_a_beside_rules_that_flag(tmp_path, bundle):
+    file = tmp_path / "labelled.csv"
+    texts = [*(f"nice stay {number}" for number in range(40)), "ask nice stayed nice stayed"]
+    pl.DataFrame({"text": texts, "label": ["other"] * 41}).write_csv(file)
+    _, found = evaluate(tmp_path, test=file)
+    assert found["best"]["verdict"] is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -512,8 +591,25 @@ def test_only_speed_and_what_rests_on_it_differ_between_runs(tmp_path, bundle):
 def test_speed_is_measured_on_the_bundle_itself(bundle):
     found = speed.score(bundle, [text for text, _ in LABELLED] * 5, latency_texts=20)
     assert found.probabilities[0, 1] == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
-    assert found.latency_ms.shape == (20,)
-    assert found.texts_per_second > 1 / (found.latency_ms.max() / 1000 * 100)
+    assert found.timing.wall_ms.shape == found.timing.processor_ms.shape == (speed.ROUNDS, 20)
+    assert (found.timing.own_ms <= found.timing.wall_ms).all()
+    assert found.texts_per_second > 1 / (found.timing.wall_ms.max() / 1000 * 100)
+
+
+def test_time_that_other_work_takes_is_told_from_the_students_own(tmp_path):
+    student = make_bundle(tmp_path / "bundle")
+    others = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * len(os.sched_getaffinity(0)))
+    ]
+    try:
+        found = speed.score(student, [text for text, _ in LABELLED] * 200, latency_texts=1000)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert found.timing.is_busy
+    assert np.quantile(found.timing.own_ms, 0.95) < np.quantile(found.timing.wall_ms, 0.95)
+    assert (found.timing.least_ms <= found.timing.own_ms).all()
 
 
 def test_metrics_carry_the_designs_names_and_intervals():

@@ -30,7 +30,7 @@ from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
 from understudy.task.slices import NO_RULE, weak_hints, weak_labels
-from understudy.teacher.answers import read_sent
+from understudy.teacher.answers import read_sent, read_spent
 from understudy.teacher.injected_errors import Errors
 from understudy.teacher.labeller import open_teacher
 from understudy.teacher.prompt import prompt_of
@@ -276,6 +276,18 @@ def test_the_step_judges_draw_and_human_texts_and_the_test_apart(folder: Path, r
     assert result.parameters["budget_spent"] is False
     assert table["is_rehearsal"].all()
     assert table["probabilities"].null_count() == 0
+
+
+def test_the_step_leaves_what_was_paid_and_how_long_answers_took(folder: Path, rehearse: Any) -> None:
+    result = label(folder)
+    first = read_spent(folder / "test_judgements")
+    assert first is not None
+    assert (first.human_labels, first.answers, first.is_rehearsal) == (20, 80, True)
+    assert first.teacher_usd == pytest.approx(result.metrics["cost_usd"], abs=1e-6)
+    assert first.p50_ms is not None and first.p95_ms is not None
+    assert 0 < first.p50_ms <= first.p95_ms
+    assert label(folder).metrics["cost_usd"] == 0
+    assert read_spent(folder / "test_judgements") == first, "answers of the store keep what was paid, and their seconds"
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(folder: Path, rehearse: Any) -> None:

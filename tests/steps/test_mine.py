@@ -24,12 +24,15 @@ from understudy.review.spreadsheet import raw_cell, safe_cell
 from understudy.runtime import shell
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
+from understudy.steps.mine.forecast import forecast
 from understudy.store import tables, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.storage import open_store
 from understudy.task.card import load_card, parse_card
 from understudy.task.labels import LabelSpace
+from understudy.task.sections import TeacherConfig
 from understudy.teacher import simulated
+from understudy.teacher.labeller import open_teacher
 from understudy.text.normalise import content_hash
 
 # The student's probability of "tip": with ask, bring or avoid 0.881; maybe 0.5; no word it knows 0.119; nice 0.002.
@@ -339,17 +342,56 @@ def test_a_spent_budget_asks_for_the_most_uncertain_first_and_is_no_error(tmp_pa
     (snapshot / "card.yaml").write_text(card)
     with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
-        settings = ("teacher.concurrency=1", "teacher.max_answer_tokens=10", "random_share=0")
+        settings = ("teacher.concurrency=1", "teacher.max_answer_tokens=10", "random_share=0", "teacher_usd=9")
         result = mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings)
         asked = list(log.texts)
         assert result.parameters["is_budget_spent"]
         assert len(asked) == 4
         assert asked[0] == "Maybe the early bus is emptier"  # at 0.5, on the threshold
         assert result.metrics["asked"] == len(asked)
-        assert "the budget ended the asking" in result.headline
+        assert "the card's budget) ended the asking" in result.headline
         name = result.parameters["queue"]
         assert mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings).parameters["queue"] == name
         assert log.texts == asked
+
+
+def test_mine_has_dollars_of_its_own_that_a_second_run_does_not_begin_anew(tmp_path, store, run, monkeypatch):
+    # An answer of ten tokens costs just over $1, so of $2.50 two are bought, and nothing by the next run.
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    card = make_card().replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
+    (snapshot / "card.yaml").write_text(card)
+    with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        settings = ("teacher.concurrency=1", "teacher.max_answer_tokens=10", "teacher_usd=2.5")
+        for asked in (2, 0):
+            result = mine(tmp_path, {**run, "card": snapshot}, store.uri, *settings)
+            assert result.metrics["asked"] == asked
+            assert result.parameters["is_budget_spent"]
+            assert len(log.texts) == 2
+
+
+@pytest.mark.parametrize(("decision", "asked"), [("refuse", 2), ("keep-the-teacher", 2), ("publish", 6), ("", 6)])
+def test_after_a_refusal_the_teacher_is_asked_about_what_the_queue_can_hold(
+    tmp_path, store, run, teacher, decision, asked
+):
+    result = mine(tmp_path, {**run, "decision": decision}, store.uri, "queue_size=2")
+    assert (result.metrics["scored"], result.metrics["asked"]) == (6, asked)
+    assert queue_of(tmp_path)["weight"].sum() <= 6
+
+
+def test_the_forecast_of_mine_keeps_to_its_own_dollars(tmp_path, store):
+    unseen = pl.DataFrame(
+        {"id": [f"u{n}" for n in range(100)], "text": [f"Where is platform {n}?" for n in range(100)]}
+    )
+    card = parse_card(make_card())
+    with open_teacher(card, store, TeacherConfig(), is_dry_run=True) as teacher:
+        whole, half = (forecast(teacher, MineConfig(teacher_usd=usd), unseen) for usd in (2.0, 0.001))
+    assert "100 of 100 texts to ask" in whole.words and "mine.teacher_usd" not in whole.words
+    assert half.usd == 0.001 < whole.usd
+    assert half.tokens < whole.tokens
+    assert "(mine.teacher_usd)" in half.words
+    assert half.people_s == whole.people_s == 100 * 4.8 * 60
 
 
 def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import card_yaml
 from tests.teachers import MODELS, Answer, completion, teacher_server
+from understudy.errors import BadInput
 from understudy.store.storage import Store
 from understudy.task.card import Card, parse_card
 from understudy.task.sections import TeacherConfig
@@ -200,3 +201,9 @@ def test_only_a_card_that_keeps_texts_in_has_another_hash():
     teacher = plain.teacher.model_dump(mode="json", exclude={"place"})
     anywhere, kept = (parse_card(card_yaml(teacher=teacher | {"place": at})) for at in ("anywhere", "in-house"))
     assert anywhere.hash == plain.hash != kept.hash
+
+
+def test_a_proxy_that_is_no_address_is_told_with_its_variable(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://[::1")
+    with pytest.raises(BadInput, match=r"must be an address.*HTTPS_PROXY"):
+        place.find("https://api.example/v1")

@@ -81,9 +81,7 @@ class Classifier:
         if isinstance(texts, str):
             raise BadInput("Texts must be a list of texts, got one string (texts). Put it in a list.")
         if isinstance(turns, str) or not all(isinstance(turn, str) for turn in turns):
-            raise BadInput(
-                "Turns must be a list of strings, the oldest first (turns). Put one in a list."
-            )
+            raise BadInput("Turns must be a list of strings, the oldest first (turns). Put one in a list.")
         context = context_of(self._bundle, turns)
         return map(self._labelled, predict(self._bundle, _checked(texts), context=context, with_all=True))
 

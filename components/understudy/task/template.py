@@ -218,7 +218,7 @@ teacher:
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
   input_usd_per_million: 0.4  # price of a million prompt tokens
   output_usd_per_million: 1.6  # price of a million answer tokens
-  seconds_per_text: 1.2  # (default) how long it takes for one text, beside the student's time in the report
+  seconds_per_text: 1.2  # (default) how long it takes for one text, for the forecast of a run
   # How every step asks it (label, mine and sample); all of these are defaults, and --set teacher.concurrency=4 changes
   # one for a run.
   concurrency: 8  # most requests that are sent and not yet in the store; fewer on a server that is slow

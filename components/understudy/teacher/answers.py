@@ -1,6 +1,7 @@
 """Tabulate a teacher's answers beside human labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 
 SENT_FILE = "sent.json"
+SPENT_FILE = "spent.json"
 
 
 def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
@@ -30,6 +32,59 @@ def read_sent(folder: Path | None) -> dict[str, Any] | None:
     if folder is None or not (folder / SENT_FILE).is_file():
         return None
     return codecs.read_document(folder / SENT_FILE, "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a task has cost by the end of the step label, and how long the teacher's answers took.
+
+    Attributes:
+        teacher_usd: paid to the teacher in this store on this card so far, by every step and run.
+        is_rehearsal: it was a rehearsal, at the card's prices.
+        human_labels: labels that people gave, each person's on each text.
+        answers: of which it is kept how long they took.
+        p50_ms: of these; None without any.
+        p95_ms: of these; None without any.
+    """
+
+    teacher_usd: float
+    is_rehearsal: bool
+    human_labels: int
+    answers: int = 0
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+
+    @classmethod
+    def of(cls, teacher_usd: float, human_labels: int, seconds: Sequence[float], *, is_rehearsal: bool) -> "Spent":
+        """Summarise the seconds of answers.
+
+        >>> Spent.of(1.5, 300, [0.5, 0.5, 2.5], is_rehearsal=False).p50_ms
+        500.0
+        """
+        p50, p95 = (round(float(x) * 1000, 3) for x in np.quantile(seconds, [0.5, 0.95])) if seconds else (None, None)
+        return cls(teacher_usd, is_rehearsal, human_labels, len(seconds), p50, p95)
+
+
+def write_spent(folder: Path, spent: Spent) -> None:
+    """Leave beside a table of answers what the task has cost."""
+    codecs.write_document(folder / SPENT_FILE, asdict(spent))
+
+
+def read_spent(folder: Path | None) -> Spent | None:
+    """Return what `write_spent` left; None where nobody did.
+
+    Raises:
+        BadArtifact: it is unreadable.
+    """
+    if folder is None or not (folder / SPENT_FILE).is_file():
+        return None
+    found = codecs.read_document(folder / SPENT_FILE, "label")
+    try:
+        return Spent(**found)
+    except TypeError as error:
+        raise BadArtifact(
+            f"What a task has cost must be as label leaves it, got {error} ({folder / SPENT_FILE}). Run label again."
+        ) from error
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:

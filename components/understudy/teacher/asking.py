@@ -1,9 +1,10 @@
 """Ask the teacher about one text: patient with a busy server, strict with garbage, never over budget."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from understudy.errors import BudgetSpent, TeacherError, UnderstudyError
 from understudy.secrets.keys import redact
@@ -138,12 +139,14 @@ class Asker:
                 raise asyncio.CancelledError
             with crew.busy():
                 request.send()
+                began = time.monotonic()
                 try:
                     reply = await self._throttle.patiently(turn, self._send(request.text))
                 except UnderstudyError as fault:
                     await request.fail(fault)
                     raise
-                answer = self._response(request.id, request.text, reply, reply.failure)
+                took_s = round(time.monotonic() - began, 6)
+                answer = replace(self._response(request.id, request.text, reply, reply.failure), seconds=took_s)
                 await request.settle(answer)
         return answer
 

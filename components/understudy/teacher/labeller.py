@@ -83,13 +83,36 @@ class Estimate:
         )
 
     @property
+    def to_ask(self) -> int:
+        """Texts that are asked for."""
+        return self.texts - self.answered
+
+    def within(self, most_usd: float) -> "Estimate":
+        """Return what of it some dollars buy, at the mean price of a text.
+
+        >>> Estimate(texts=100, answered=20, prompt_tokens=800, cost_usd=4.0, seconds=40.0).within(1.0)
+        Estimate(texts=40, answered=20, prompt_tokens=200, completion_tokens=0, cost_usd=1.0, seconds=10.0)
+        """
+        if self.cost_usd <= most_usd:
+            return self
+        share = most_usd / self.cost_usd
+        return Estimate(
+            self.answered + int(self.to_ask * share),
+            self.answered,
+            int(self.prompt_tokens * share),
+            int(self.completion_tokens * share),
+            most_usd,
+            self.seconds * share,
+        )
+
+    @property
     def words(self) -> str:
         """Say how many texts are asked for.
 
         >>> Estimate(texts=1550, answered=310).words
         '1,240 of 1,550 texts to ask (310 answered)'
         """
-        return f"{self.texts - self.answered:,} of {count(self.texts, 'text')} to ask ({self.answered:,} answered)"
+        return f"{self.to_ask:,} of {count(self.texts, 'text')} to ask ({self.answered:,} answered)"
 
     def as_forecast(self, step: str, more: str = "", people_s: float = 0.0) -> Forecast:
         """Write it as what a step takes.
@@ -262,6 +285,12 @@ class Teacher:
         hosts = Counter(host for key in wanted for host in known[key] if host)
         unknown = sum(None in known[key] and not any(known[key]) for key in wanted)
         return Sent(len(wanted), dict(sorted(hosts.items())), unknown)
+
+    def seconds(self, texts: pl.DataFrame) -> list[float]:
+        """Return how long each of the stored answers to the texts took to come, as far as that was kept."""
+        known = self._book.answers(self.identity.name)
+        answers = (known[key] for key in _by_content(texts) if key in known)
+        return [answer.seconds for answer in answers if answer.seconds is not None]
 
     def judge(
         self,

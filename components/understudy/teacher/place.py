@@ -120,9 +120,7 @@ def _proxy_of(scheme: str, host: str) -> str:
         return urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname or "?"
     except ValueError as error:
         named = f"{scheme}_proxy".upper()
-        raise BadInput(
-            f"A proxy must be an address, got none: {error} ({named}). Mend or unset it."
-        ) from error
+        raise BadInput(f"A proxy must be an address, got none: {error} ({named}). Mend or unset it.") from error
 
 
 def require_in_house(place: Place) -> None:

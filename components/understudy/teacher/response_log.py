@@ -70,6 +70,7 @@ class Response:
         guideline: hash of that by which it was given; empty where it is not known.
         left_to: host outside of the house that the text was sent to; empty where it stayed in it, None where the answer
             is older than this was kept.
+        seconds: from sending to answer; None where it never came, or the answer is older than this was kept.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Response:
     failure: str = ""
     guideline: str = ""
     left_to: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

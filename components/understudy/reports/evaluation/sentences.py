@@ -34,13 +34,20 @@ def value(system: System | None, name: str) -> float | None:
 def verdict(evaluation: Evaluation) -> str:
     """Say the decision in one line."""
     goals = evaluation["gates"]
-    missed = sum(not gate["is_met"] for gate in goals)
+    missed = sum(gate["is_judged"] and not gate["is_met"] for gate in goals)
+    unjudged = sum(not gate["is_judged"] for gate in goals)
     month = numbers.count(evaluation["card"]["texts_per_month"], evaluation["card"]["unit"])
     return {
-        "publish": "the student meets every goal of the card" if goals else "the card sets no goals",
+        "publish": _met(len(goals), unjudged),
         "refuse": f"the student misses {missed} of the card's {numbers.count(len(goals), 'goal')}",
         "keep-the-teacher": f"it is certainly better, and cheaper at {month} a month",
     }[evaluation["decision"]]
+
+
+def _met(goals: int, unjudged: int) -> str:
+    if unjudged:
+        return f"{unjudged} of the card's {numbers.count(goals, 'goal')} could not be judged on this busy machine"
+    return "the student meets every goal of the card" if goals else "the card sets no goals"
 
 
 def comparison(evaluation: Evaluation) -> str:
@@ -194,9 +201,22 @@ def speed(measured: Mapping[str, Any]) -> str:
     """Say where and how speed was measured."""
     interval = measured["p95_latency_ms"]
     return (
-        f"Latency: {numbers.count(measured['latency_texts'], 'test text')} one at a time on one thread; P95 with its "
-        f"95% interval {numbers.milliseconds(interval['low'])} to {numbers.milliseconds(interval['high'])}. "
+        f"Latency: {numbers.count(measured['latency_texts'], 'test text')} one at a time on one thread, each in the "
+        f"fastest of {measured['rounds']} rounds; P95 with its 95% interval {numbers.milliseconds(interval['low'])} to "
+        f"{numbers.milliseconds(interval['high'])}. Load: other work had the processor for "
+        f"{numbers.percent(measured['waiting'])} of the time, and counting every round P95 is "
+        f"{numbers.milliseconds(measured['p95_latency_ms_under_load'])}. "
         f"Throughput: {measured['texts_per_second']:,.0f} texts a second in batches on "
-        f"{numbers.count(measured['cores'], 'core')}. The teacher's {measured['teacher_seconds_per_text']:g} seconds a "
-        "text come from the card."
+        f"{numbers.count(measured['cores'], 'core')}. {teacher_speed(measured['teacher'])}"
+    )
+
+
+def teacher_speed(teacher: Mapping[str, Any]) -> str:
+    """Say how the teacher's latency was measured, if it was."""
+    if teacher["p95_ms"] is None:
+        return "How long the teacher's answers took is not known."
+    who = "a rehearsal teacher, not the LLM," if teacher["is_rehearsal"] else "the teacher"
+    return (
+        f"The latency of {who} is that of {numbers.count(teacher['answers'], 'answer')}, from sending to answer, while "
+        "several were asked for at once."
     )

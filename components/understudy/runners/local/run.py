@@ -10,7 +10,7 @@ Exit code 0: published, or the night is done. 2: something that was given must b
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -175,6 +175,8 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
     try:
         with noise_to(opened.log) as real, Board(real, opened.log) as board:
             board.say(f"Log: {opened.log}")
+            if opened.record.runner == "kfp" and opened.record.pipeline == "training":
+                forecast_beside(opened, board)
             with closing(begin()) as events:
                 for event in events:
                     board.show(event)
@@ -191,7 +193,19 @@ def forecast(opened: runs.Run, ingested: Path, board: Board) -> None:
     from understudy.runners.local import forecast as costs
 
     arguments = opened.record.arguments
-    for line in costs.lines(ingested, open_store(arguments["store"]), arguments["overrides"]):
+    say_forecast(costs.lines(ingested, open_store(arguments["store"]), arguments["overrides"]), board)
+
+
+def forecast_beside(opened: runs.Run, board: Board) -> None:
+    """Say what a training costs before KFP's runner begins: it can't be held between ingest and what costs money."""
+    from understudy.runners.local import forecast as costs
+
+    say_forecast(costs.dry_run(opened.record.arguments), board)
+
+
+def say_forecast(lines: Sequence[str], board: Board) -> None:
+    """Say a forecast on the screen and in the log."""
+    for line in lines:
         board.say(f"  {line}")
         tell(line)
 

@@ -205,8 +205,8 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         rows.append(core.system("student_taught", title, truth.at(taught), measured.student.at(taught), config))
     if taught.any():
         teacher = core.system("teacher", "Teacher", truth.at(taught), measured.teacher.at(taught), config)
-        seconds = measured.card.teacher.seconds_per_text
-        rows.append({**teacher, "p95_latency_ms": seconds * 1000, "cost_per_1k_usd": priced.teacher_per_1k_usd})
+        p95_ms = None if measured.test.spent is None else measured.test.spent.p95_ms
+        rows.append({**teacher, "p95_latency_ms": p95_ms, "cost_per_1k_usd": priced.teacher_per_1k_usd})
     if measured.card.weak_rules:
         rows.append(core.system("rules", "The card's weak rules", truth, measured.rules, config))
     commonest = "Commonest labels" if measured.space.is_many else "Commonest label"
@@ -236,7 +236,7 @@ def ahead_of_student(measured: Measured, comparison: Comparison | None) -> dict[
 
 def latency(measured: Measured, share: float) -> tuple[metrics.Interval, metrics.Floats]:
     """Return a percentile of the student's latency, and its resamples."""
-    return speed.percentile(measured.scored.latency_ms, share, measured.config.samples, measured.config.seed)
+    return speed.percentile(measured.scored.timing.own_ms, share, measured.config.samples, measured.config.seed)
 
 
 def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -> list[Gate]:
@@ -249,8 +249,7 @@ def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -
             gates.floor(name, goal, figure, draws, strict=config.strict, label=label, is_many=measured.space.is_many)
         )
     if asked.p95_latency_ms is not None:
-        figure, draws = latency(measured, 0.95)
-        found.append(gates.ceiling("p95_latency_ms", asked.p95_latency_ms, figure, draws, strict=config.strict))
+        found.append(gates.latency(asked.p95_latency_ms, measured.scored.timing, config))
     if asked.cost_per_1k_usd is not None:
         figure = metrics.Interval(cost_per_1k_usd, np.nan, np.nan)
         found.append(gates.ceiling("cost_per_1k_usd", asked.cost_per_1k_usd, figure, np.empty(0), strict=config.strict))
@@ -307,28 +306,42 @@ def slices(measured: Measured) -> list[dict[str, Any]]:
 
 
 def speed_part(measured: Measured) -> dict[str, Any]:
-    """Return latency and throughput, and where they were measured."""
+    """Return latency and throughput, where they were measured, and how busy it was there."""
+    timing, spent = measured.scored.timing, measured.test.spent
     return {
         "p50_latency_ms": metrics.as_record(latency(measured, 0.5)[0]),
         "p95_latency_ms": metrics.as_record(latency(measured, 0.95)[0]),
-        "latency_texts": len(measured.scored.latency_ms),
+        "latency_texts": timing.wall_ms.shape[1],
+        "rounds": timing.wall_ms.shape[0],
+        "p95_latency_ms_under_load": float(np.quantile(timing.wall_ms, 0.95)),
+        "waiting": round(timing.waiting, 4),
+        "is_busy": timing.is_busy,
         "texts_per_second": measured.scored.texts_per_second,
         "cores": measured.scored.cores,
-        "teacher_seconds_per_text": measured.card.teacher.seconds_per_text,
+        "teacher": {
+            "answers": spent.answers if spent else 0,
+            "p50_ms": spent.p50_ms if spent else None,
+            "p95_ms": spent.p95_ms if spent else None,
+            "is_rehearsal": spent.is_rehearsal if spent else None,
+        },
     }
 
 
 def price(measured: Measured) -> costs.Costs:
     """Work out what a month costs."""
     paid = measured.test.table["cost_usd"].drop_nulls().to_list()
-    return costs.costs(measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid))
+    return costs.costs(
+        measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid), measured.test.spent
+    )
 
 
 def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
     """Return the costs with their arithmetic in words."""
     answers = int(measured.is_taught.sum())
     is_rehearsal = bool(measured.test.table["is_rehearsal"].any())
-    lines = costs.arithmetic(priced, measured.card, measured.config, answers, is_rehearsal)
+    lines = costs.arithmetic(
+        priced, measured.card, measured.config, answers, measured.test.spent, is_rehearsal=is_rehearsal
+    )
     return {**costs.record(priced), "arithmetic": lines}
 
 

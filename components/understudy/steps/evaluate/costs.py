@@ -5,6 +5,7 @@ from typing import Any
 
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.task.card import Card
+from understudy.teacher.answers import Spent
 from understudy.text import numbers
 
 
@@ -17,7 +18,8 @@ class Costs:
         texts_per_second: that the student scores, in batches on all cores.
         student_per_1k_usd: of running it on the card's instance.
         student_running_usd: the same for a month.
-        one_off_usd: the card's budgets of teacher answers and of human labels.
+        one_off_usd: of the teacher's answers and of human labels: what was spent, or, where nobody says, the card's
+            budgets.
         student_month_usd: running, plus the one-off cost spread over the months.
         teacher_per_1k_usd: mean price of its answers.
         teacher_month_usd: the same for a month.
@@ -60,12 +62,19 @@ def human_labels_usd(labels: int, labels_per_hour: float, usd_per_hour: float) -
     return labels / labels_per_hour * usd_per_hour
 
 
-def costs(card: Card, config: EvaluateConfig, texts_per_second: float, teacher_per_1k_usd: float | None) -> Costs:
+def costs(
+    card: Card,
+    config: EvaluateConfig,
+    texts_per_second: float,
+    teacher_per_1k_usd: float | None,
+    spent: Spent | None = None,
+) -> Costs:
     """Work out a month of the student beside a month of its teacher."""
     thousands = card.texts_per_month / 1000
     per_1k = per_1k_usd(card.prices.instance_usd_per_hour, texts_per_second)
-    labels = human_labels_usd(card.budget.human_labels, config.labels_per_hour, card.prices.annotator_usd_per_hour)
-    one_off = card.budget.teacher_usd + labels
+    answers_usd, given = _made_with(card, spent)
+    labels_usd = human_labels_usd(given, config.labels_per_hour, card.prices.annotator_usd_per_hour)
+    one_off = answers_usd + labels_usd
     teacher_month = None if teacher_per_1k_usd is None else teacher_per_1k_usd * thousands
     saved = None if teacher_month is None else teacher_month - per_1k * thousands
     return Costs(
@@ -81,7 +90,15 @@ def costs(card: Card, config: EvaluateConfig, texts_per_second: float, teacher_p
     )
 
 
-def arithmetic(found: Costs, card: Card, config: EvaluateConfig, answers: int, is_rehearsal: bool) -> list[str]:
+def _made_with(card: Card, spent: Spent | None) -> tuple[float, int]:
+    """Return dollars for the teacher's answers, and how many human labels: as spent, else as the card allows."""
+    budget = card.budget
+    return (budget.teacher_usd, budget.human_labels) if spent is None else (spent.teacher_usd, spent.human_labels)
+
+
+def arithmetic(
+    found: Costs, card: Card, config: EvaluateConfig, answers: int, spent: Spent | None, *, is_rehearsal: bool
+) -> list[str]:
     """Say how the costs come about, a sentence a step.
 
     Args:
@@ -89,9 +106,10 @@ def arithmetic(found: Costs, card: Card, config: EvaluateConfig, answers: int, i
         card: for its prices and budgets.
         config: for the pace of people and the months of the one-off cost.
         answers: how many of the teacher's answers its price is the mean of.
+        spent: what the task has cost so far, where that is known.
         is_rehearsal: those answers were a rehearsal, priced by the card.
     """
-    lines = [_running(found, card), _once(found, card, config)]
+    lines = [_running(found, card), _once(found, card, config, spent)]
     if found.teacher_per_1k_usd is None or found.teacher_month_usd is None:
         return [*lines, "Teacher: its price is unknown, since none of its answers to the test texts were given."]
     basis = "a rehearsal's answers at the card's prices" if is_rehearsal else "the answers that were bought"
@@ -114,12 +132,16 @@ def _running(found: Costs, card: Card) -> str:
     )
 
 
-def _once(found: Costs, card: Card, config: EvaluateConfig) -> str:
-    labels, answers = found.one_off_usd - card.budget.teacher_usd, card.budget.teacher_usd
-    hourly = numbers.usd(card.prices.annotator_usd_per_hour)
+def _once(found: Costs, card: Card, config: EvaluateConfig, spent: Spent | None) -> str:
+    answers, given = _made_with(card, spent)
+    labels, hourly = found.one_off_usd - answers, numbers.usd(card.prices.annotator_usd_per_hour)
+    paid = f"the card's budgets of {numbers.usd(answers)} for the teacher's answers and of"
+    if spent is not None:
+        prices = ", a rehearsal's at the card's prices" if spent.is_rehearsal else ""
+        paid = f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}, and people's time, estimated as"
     return (
-        f"Student, once: the card's budgets of {numbers.usd(answers)} for the teacher's answers and of "
-        f"{numbers.count(card.budget.human_labels, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
+        f"Student, once: {paid} "
+        f"{numbers.count(given, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
         f"{hourly} an hour ({numbers.usd(labels)}) make {numbers.usd(found.one_off_usd)}: "
         f"{numbers.usd(found.one_off_usd / config.amortise_months)} a month over {config.amortise_months:,.0f} months."
     )

@@ -16,7 +16,7 @@ from understudy.review.labels import tally, told_letters
 from understudy.store import tables
 from understudy.task.card import Card, Context
 from understudy.task.labels import LabelSpace
-from understudy.teacher.answers import read_sent, teacher_answers
+from understudy.teacher.answers import Spent, read_sent, read_spent, teacher_answers
 from understudy.text.context import COLUMN
 from understudy.text.seen import seen_of
 
@@ -33,6 +33,7 @@ class LabelledTexts:
         name: of the file or folder they came from.
         table: id, group, text, label, columns of slices, and the teacher's answers where there are any.
         refused: how many rows were refused, by reason.
+        spent: what the task has cost by the end of the step label; None where nobody says.
         sent: how many texts left the house for the teacher's answers, of the step label; None where nobody says.
     """
 
@@ -40,6 +41,7 @@ class LabelledTexts:
     table: pl.DataFrame
     refused: dict[str, int]
     sent: dict[str, Any] | None = None
+    spent: Spent | None = None
 
 
 def read(
@@ -74,7 +76,7 @@ def read(
     _require_context(found.table, card, test)
     _require_few_faults(test, faults, len(found.table) + sum(found.refused.values()), most_faulty)
     table = found.table.sort("id").join(_answers(test_judgements, card), on="id", how="left", maintain_order="left")
-    return LabelledTexts(found.name, table, found.refused, read_sent(test_judgements))
+    return LabelledTexts(found.name, table, found.refused, read_sent(test_judgements), read_spent(test_judgements))
 
 
 def _artifact(test: Path) -> LabelledTexts:

@@ -30,6 +30,11 @@ def texts_to_ask(
     return drawn, rules.for_training(drawn, human), held_out
 
 
+def human_labels(gold: Path, test: Path) -> int:
+    """Count the labels that people gave for this run, each person's on each text."""
+    return sum(int(tables.read(folder, tables.Gold)["annotators"].sum()) for folder in (gold, test))
+
+
 def _hints(card: Card, texts: list[str]) -> Integers:
     """Column of the label for which each text stands in the draw, by the weak rules; `NO_RULE` where for none."""
     return rules.scarcest(weak_labels(card, texts)) if card.is_many else weak_hints(card, texts)

@@ -10,14 +10,14 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.label import rules, trial
 from understudy.steps.label.config import LabelConfig
-from understudy.steps.label.reading import texts_to_ask
+from understudy.steps.label.reading import human_labels, texts_to_ask
 from understudy.store import tables, tombstones
 from understudy.store.storage import prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
-from understudy.teacher.answers import write_sent
+from understudy.teacher.answers import Spent, write_sent, write_spent
 from understudy.teacher.client import place_of
 from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_teacher
 from understudy.text.house import went
@@ -85,6 +85,7 @@ def run(
         for_training = teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
+        _tell_spent(teacher, [held_out, wanted], human_labels(gold, test), test_judgements)
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
         return _result(for_test + for_training, shares, teacher, task, sent)
@@ -102,6 +103,13 @@ def _tell_where(sent: Sent, *folders: Path) -> Sent:
     for folder in folders:
         write_sent(folder, sent.as_record())
     return sent
+
+
+def _tell_spent(teacher: Teacher, asked: list[pl.DataFrame], human_labels: int, folder: Path) -> None:
+    """Leave for the report what was paid so far, and how long the answers took."""
+    seconds = [each for texts in asked for each in teacher.seconds(texts)]
+    is_rehearsal = teacher.identity.is_rehearsal
+    write_spent(folder, Spent.of(round(teacher.spent_usd, 6), human_labels, seconds, is_rehearsal=is_rehearsal))
 
 
 def _require_budget(

@@ -15,6 +15,7 @@ def mine(
     store: str,
     queue: Output[Dataset],
     metrics: Output[Metrics],
+    decision: str = "",
     overrides: str = "",
     fault: str = "",
 ) -> None:

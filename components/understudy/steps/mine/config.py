@@ -13,6 +13,8 @@ class MineConfig:
 
     Attributes:
         texts: unlabelled texts to draw from the pool at random.
+        teacher_usd: most dollars that the teacher's answers to a draw may cost, those that the store has of it
+            included, within what is left of the card's budget.
         min_disagreement: in [0, 1); a text is queued when the total variation distance of
             student and teacher (with two labels, the difference of either one's probability) is more; where a text may
             have several labels, the difference of the one on which they differ most.
@@ -26,6 +28,7 @@ class MineConfig:
     """
 
     texts: int = 10_000
+    teacher_usd: float = 2.0
     min_disagreement: float = 0.3
     queue_size: int = 500
     per_group: int = 3
@@ -38,6 +41,7 @@ class MineConfig:
         """Check the rules."""
         for name in ("texts", "queue_size", "per_group"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(self.teacher_usd >= 0, f"teacher_usd must be at least 0, got {self.teacher_usd}.")
         require(0 <= self.min_disagreement < 1, f"min_disagreement must be in [0, 1), got {self.min_disagreement}.")
         require(0 <= self.random_share <= 1, f"random_share must be in [0, 1], got {self.random_share}.")
         require(0 < self.near_duplicate <= 1, f"near_duplicate must be in (0, 1], got {self.near_duplicate}.")

@@ -1,12 +1,14 @@
 """Forecast what the step mine asks the teacher and people at most, and what that costs."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from understudy.runtime.forecasts import Forecast
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
 from understudy.teacher.labeller import Teacher
-from understudy.text.numbers import count
+from understudy.text.numbers import count, usd
 from understudy.text.seen import columns_of
 
 REVIEW_S = 4.8 * 60  # a text, as the traveller-tips system measured (40 hours for 500)
@@ -21,7 +23,10 @@ def forecast(teacher: Teacher, config: MineConfig, unseen: pl.DataFrame) -> Fore
         unseen: texts that neither people nor the teacher has labelled by then.
     """
     drawn = rules.draw(unseen, config.texts, config.seed)
-    asked = teacher.estimate(drawn.select("id", *columns_of(drawn), weight=pl.lit(1.0)))
+    texts = drawn.select("id", *columns_of(drawn), weight=pl.lit(1.0))
+    asked = teacher.estimate(texts)
+    capped = asked.within(rules.left_usd(config, teacher.stored(texts).table))
     queued = min(config.queue_size, len(drawn))
-    reviewed = f", at most {count(queued, 'text')} for people at 4.8 minutes each"
-    return asked.as_forecast("mine", reviewed, queued * REVIEW_S)
+    ended = f", of which {usd(config.teacher_usd)} buy about {capped.to_ask:,} (mine.teacher_usd)"
+    reviewed = f"{ended if capped != asked else ''}, at most {count(queued, 'text')} for people at 4.8 minutes each"
+    return replace(capped.as_forecast("mine", people_s=queued * REVIEW_S), words=f"{asked.words}{reviewed}")

@@ -10,6 +10,7 @@ from understudy.model.decision import DecisionRule
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
+from understudy.store.runs import PUBLISH
 from understudy.task.labels import LabelSpace
 from understudy.teacher.answers import own_probability
 from understudy.text.duplicates import fold
@@ -67,6 +68,29 @@ def asking_order(distance: Floats, random_share: float) -> list[int]:
         is_taken[position] = True
         order.append(position)
     return order
+
+
+def to_ask(distance: Floats, config: MineConfig, decision: str) -> list[int]:
+    """Choose the texts to ask the teacher about, in the order to ask.
+
+    A student that was refused is trained again, and what it disagrees on is worth no more than its queue: the teacher
+    is asked about as many texts as that can hold.
+
+    Args:
+        distance: as of `asking_order`.
+        config: size of the queue and share by lot.
+        decision: of evaluate; empty where nobody has decided.
+
+    >>> to_ask(np.array([0.4, 0.1, 0.3]), MineConfig(queue_size=2, random_share=0), "refuse")
+    [1, 2]
+    """
+    order = asking_order(distance, config.random_share)
+    return order if decision in ("", PUBLISH) else order[: config.queue_size]
+
+
+def left_usd(config: MineConfig, stored: pl.DataFrame) -> float:
+    """Return how many dollars are left for a draw of which the store has these answers (`tables.Judgements`)."""
+    return max(0.0, config.teacher_usd - float(stored["cost_usd"].sum()))
 
 
 def distances(probabilities: Floats, rule: DecisionRule) -> Floats:

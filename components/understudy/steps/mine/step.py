@@ -41,12 +41,14 @@ def run(
     bundle: In,
     store: str,
     queue: Out,
+    decision: str = "",
     overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
 
     Texts that the student learned from are left out: it has seen the teacher's answers to them. The bundle need not be
-    published. The teacher is asked within what is left of the card's budget; answers that the store has cost nothing.
+    published. The teacher is asked within mine.teacher_usd and what is left of the card's budget; answers that the
+    store has cost nothing. After a refusal it is asked only about as many texts as the queue can hold.
     A queue also goes into the store, under queues/<card>/<queue>/.
 
     Args:
@@ -57,6 +59,7 @@ def run(
         bundle: what calibrate wrote.
         store: folder or s3://bucket/prefix that keeps the teacher's answers and the queue.
         queue: queue.parquet, queue.csv to fill in, label-studio.json with label-studio.xml, and queue.json about them.
+        decision: of evaluate; empty where nobody has decided.
         overrides: settings that this run changes, by section and name.
 
     Returns:
@@ -76,7 +79,8 @@ def run(
     drawn = rules.draw(unseen, config.texts, config.seed)
     rules.require_no_test_texts(drawn, tables.read(gold, tables.LeakageGuard))
     scored = _scored(student, drawn)
-    asked = _ask(task, keep, scored, config, settings.of(TeacherConfig))
+    wanted = scored[rules.to_ask(scored["distance"].to_numpy(), config, decision)]
+    asked = _ask(task, keep, wanted, config, settings.of(TeacherConfig))
     answers = teacher_answers(asked.judged.table, task)
     weighed = rules.weigh(scored, set(answers["id"]), len(unseen))
     compared = rules.compare(weighed.join(answers, on="id"), student.space, config.min_disagreement)
@@ -141,15 +145,17 @@ def _scored(student: Bundle, drawn: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _ask(card: Card, store: Store, scored: pl.DataFrame, config: MineConfig, asking: TeacherConfig) -> Asked:
-    """Ask the teacher as far as the budget reaches; nobody is asked when there are no texts."""
-    if not len(scored):
+def _ask(card: Card, store: Store, wanted: pl.DataFrame, config: MineConfig, asking: TeacherConfig) -> Asked:
+    """Ask the teacher as far as the money reaches; nobody is asked when there are no texts.
+
+    What the store's answers to these texts did cost counts, so a run that was killed does not begin its money anew.
+    """
+    if not len(wanted):
         return Asked(Judged(tables.empty(tables.Judgements)))
-    distance = scored["distance"].to_numpy()
-    texts = scored[rules.asking_order(distance, config.random_share)]
-    texts = texts.select("id", *columns_of(texts), weight=pl.lit(1.0))
+    texts = wanted.select("id", *columns_of(wanted), weight=pl.lit(1.0))
     with open_teacher(card, store, asking) as teacher:
-        judged = teacher.judge(texts, "mine: texts judged")
+        most_usd = rules.left_usd(config, teacher.stored(texts).table)
+        judged = teacher.judge(texts, "mine: texts judged", most_usd)
         left = sum(teacher.sent(texts).left.values())
         return Asked(judged, teacher.identity.name, teacher.identity.is_rehearsal, left)
 
@@ -222,7 +228,7 @@ def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
     if not figures["scored"]:
         return "no text that is new to the student, so nothing is queued"
     judged = figures["asked"] + figures["from_store"]
-    ended = "; the budget ended the asking" if is_budget_spent else ""
+    ended = "; the money for it (mine.teacher_usd, or the card's budget) ended the asking" if is_budget_spent else ""
     return (
         f"{count(figures['queued'], 'text')} queued for people: student and teacher disagree on "
         f"{figures['disagreements']:,} of {count(judged, 'text')} "
