@@ -206,4 +206,4 @@ def test_only_a_card_that_keeps_texts_in_has_another_hash():
 def test_a_proxy_that_is_no_address_is_told_with_its_variable(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://[::1")
     with pytest.raises(BadInput, match=r"must be an address.*HTTPS_PROXY"):
-        place.find("https://api.example/v1")
+        place.find("https://api.example/v1", past_proxies=False)
