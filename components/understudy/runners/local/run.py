@@ -175,7 +175,7 @@ def carry_out(opened: runs.Run, begin: Callable[[], Events]) -> int:
     try:
         with noise_to(opened.log) as real, Board(real, opened.log) as board:
             board.say(f"Log: {opened.log}")
-            if opened.record.runner == "kfp" and opened.record.pipeline == "training":
+            if opened.record.runner == "kfp" and FIRST in pipeline_spec(opened.record.pipeline)["root"]["dag"]["tasks"]:
                 forecast_beside(opened, board)
             with closing(begin()) as events:
                 for event in events:
