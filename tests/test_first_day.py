@@ -225,6 +225,7 @@ def test_other_files_go_to_the_dry_run(desk, make):
         "train",
         "mine",
         "in all",
+        "teacher",
     ]
     assert "0 refused" in done.stdout or "near_duplicate" in done.stdout
     assert ("ids made of the texts" in done.stdout) == (make is without_ids)
