@@ -9,6 +9,7 @@ import polars as pl
 from tests.conftest import card_yaml
 from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.steps.evaluate.costs import Sampling
 from understudy.steps.evaluate.speed import Scored, Timing
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task import label_sets
@@ -40,6 +41,8 @@ def measured(
     texts_per_second: float = 400.0,
     timing: Timing | None = None,
     spent: Spent | None = None,
+    sampling: Sampling | None = None,
+    training_s: float | None = None,
 ) -> Measured:
     """Lay out a measurement.
 
@@ -53,6 +56,8 @@ def measured(
         texts_per_second: that the student is said to score.
         timing: of single texts; on a calm machine when not given.
         spent: what the task has cost, where it is known.
+        sampling: the weekly sample; none is drawn when not given.
+        training_s: seconds that train took, where it is known.
     """
     rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
     flags = [row[2] for row in rows]
@@ -70,6 +75,8 @@ def measured(
         test=LabelledTexts("the split test", table, {}, spent=spent),
         scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, timing or CALM, 2),
         config=config or EvaluateConfig(samples=400),
+        sampling=sampling or Sampling(),
+        training_s=training_s,
     )
 
 

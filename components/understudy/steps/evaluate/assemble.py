@@ -40,6 +40,8 @@ class Measured:
         test: the texts, with human labels and the teacher's answers.
         scored: the student's probabilities and speed.
         config: the step's settings.
+        sampling: the weekly sample, for what it costs.
+        training_s: seconds that train took; none where nobody says.
     """
 
     card: Card
@@ -47,6 +49,8 @@ class Measured:
     test: LabelledTexts
     scored: Scored
     config: EvaluateConfig
+    sampling: costs.Sampling = costs.NO_SAMPLE
+    training_s: float | None = None
 
     @property
     def space(self) -> LabelSpace:
@@ -100,6 +104,12 @@ class Measured:
         return {**found, REST: outside} if outside.any() else found
 
     @property
+    def cost_basis(self) -> costs.Basis:
+        """What the costs are worked out from."""
+        per_1k = costs.teacher_price(self.test.table["cost_usd"].drop_nulls().to_list())
+        return costs.Basis(self.scored.texts_per_second, per_1k, self.test.spent, self.training_s, self.sampling)
+
+    @property
     def is_rehearsal(self) -> bool:
         """Whether a rehearsal teacher had a part in the bundle or in the teacher's answers."""
         return bool(self.bundle["is_rehearsal"]) or bool(self.test.table["is_rehearsal"].any())
@@ -115,7 +125,7 @@ def evaluation(measured: Measured) -> dict[str, Any]:
     decision, reason = gates.decide(comparison, priced, asked)
     best_of_all = best.record(found, ahead_of_student(measured, comparison), measured.space.positive)
     return {
-        "format": 2,
+        "format": 3,
         "version": understudy.__version__,
         "decision": decision,
         "reason": f"{reason}{best.but(best_of_all) if decision == 'publish' else ''}",
@@ -329,10 +339,7 @@ def speed_part(measured: Measured) -> dict[str, Any]:
 
 def price(measured: Measured) -> costs.Costs:
     """Work out what a month costs."""
-    paid = measured.test.table["cost_usd"].drop_nulls().to_list()
-    return costs.costs(
-        measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid), measured.test.spent
-    )
+    return costs.costs(measured.card, measured.config, measured.cost_basis)
 
 
 def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
@@ -340,7 +347,7 @@ def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
     answers = int(measured.is_taught.sum())
     is_rehearsal = bool(measured.test.table["is_rehearsal"].any())
     lines = costs.arithmetic(
-        priced, measured.card, measured.config, answers, measured.test.spent, is_rehearsal=is_rehearsal
+        priced, measured.card, measured.config, measured.cost_basis, answers, is_rehearsal=is_rehearsal
     )
     return {**costs.record(priced), "arithmetic": lines}
 
