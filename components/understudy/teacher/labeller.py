@@ -178,12 +178,12 @@ class Judged:
         )
 
     def after(self, earlier: "Judged") -> "Judged":
-        """Add what an earlier call took for some of these texts; those that it asked for in vain were asked again."""
-        bought = earlier.asked - earlier.failures
+        """Add what an earlier call of the same teacher took for some of these texts."""
         return replace(
             self,
-            asked=self.asked + bought,
-            from_store=self.from_store - bought,
+            asked=self.asked + earlier.asked,
+            from_store=self.from_store - (earlier.asked - earlier.failures),
+            failed=Counter(self.failed) + Counter(earlier.failed),
             prompt_tokens=self.prompt_tokens + earlier.prompt_tokens,
             completion_tokens=self.completion_tokens + earlier.completion_tokens,
             cost_usd=self.cost_usd + earlier.cost_usd,
@@ -242,6 +242,7 @@ class Teacher:
     ) -> None:
         self.identity = judge
         self._card, self._config, self._book, self._runner = card, config, book, runner
+        self._in_vain: dict[str, str] = {}
         self._spending = self._counted(None)
 
     @property
@@ -303,6 +304,7 @@ class Teacher:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
 
         While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
+        What an earlier call asked for in vain is not asked again, which would be paid again: another run does.
 
         Args:
             texts: columns id, text and weight, and context where the card has it; `id` stands once.
@@ -322,9 +324,12 @@ class Teacher:
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
             wanted, known = _by_content(texts), self._book.answers(self.identity.name)
-            judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
-        if not _is_bearable(judged.failures, len(wanted), self._config, is_part=is_part):
-            raise TeacherError(_few_answers(judged, len(wanted), self._config, self.identity))
+            in_vain = Counter(reason for key, reason in self._in_vain.items() if key in wanted)
+            missing = [text for key, text in wanted.items() if key not in known and key not in self._in_vain]
+            judged = self._ask(missing, before, what, lease)
+        of_all = replace(judged, failed=Counter(judged.failed) + in_vain)
+        if not _is_bearable(of_all.failures, len(wanted), self._config, is_part=is_part):
+            raise TeacherError(_few_answers(of_all, len(wanted), self._config, self.identity))
         after = self.stored(texts)
         return replace(
             judged,
@@ -386,6 +391,8 @@ class Teacher:
         if not answers:
             return judged
         judged = judged.plus(answers)
+        if answers[-1].failure:
+            self._in_vain[answers[-1].content] = answers[-1].failure
         self._require_hope(judged, progress.total)
         progress.advance(note=f"{usd(self.spent_usd)} of {usd(self._card.budget.teacher_usd)}")
         return judged
