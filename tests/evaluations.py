@@ -53,7 +53,7 @@ def measured(
         config: the step's settings.
         is_rehearsal: stamp of the bundle and of the teacher's answers.
         teacher_usd: price of one answer of the teacher.
-        texts_per_second: that the student is said to score.
+        texts_per_second: that the student is said to score; a calm machine would score twice as many.
         timing: of single texts; on a calm machine when not given.
         spent: what the task has cost, where it is known.
         sampling: the weekly sample; none is drawn when not given.
@@ -73,7 +73,9 @@ def measured(
         card=parse_card(card_yaml(**(card or {}))),
         bundle={**BUNDLE, "is_rehearsal": is_rehearsal},
         test=LabelledTexts("the split test", table, {}, spent=spent),
-        scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, timing or CALM, 2),
+        scored=Scored(
+            np.column_stack([1 - probability, probability]), texts_per_second, 2 * texts_per_second, timing or CALM, 2
+        ),
         config=config or EvaluateConfig(samples=400),
         sampling=sampling or Sampling(),
         training_s=training_s,
@@ -114,7 +116,7 @@ def measured_labels(
         card=parse_card(card_yaml(**changes)),
         bundle={**BUNDLE, "decision": decision or LIKELIEST},
         test=LabelledTexts("the split test", _table([row[0] for row in rows], [row[2] for row in rows], texts), {}),
-        scored=Scored(probabilities, 400.0, CALM, 2),
+        scored=Scored(probabilities, 400.0, 800.0, CALM, 2),
         config=config or EvaluateConfig(samples=200),
     )
 

@@ -221,6 +221,27 @@ def test_a_latency_goal_that_computing_alone_misses_is_missed_on_a_busy_machine_
     assert found["gates"][0]["is_judged"]
 
 
+@pytest.mark.parametrize(
+    ("goal", "timing", "decision"),
+    [
+        # $0.36 an hour at 100 texts a second are $0.001 per 1,000, and half of it where the machine does nothing else.
+        (0.0011, busy(40.0), "publish"),
+        (0.0008, busy(40.0), "publish"),
+        (0.0004, busy(40.0), "refuse"),
+        (0.0008, busy(60.0), "refuse"),
+    ],
+    ids=["met", "not judged", "missed by computing alone", "missed on a calm machine"],
+)
+def test_a_cost_goal_is_missed_only_where_the_machines_other_work_is_not_why(goal, timing, decision):
+    changes = goals(cost_per_1k_usd=goal)
+    changes["card"] |= {"prices": {"instance_usd_per_hour": 0.36}}
+    found = evaluation(BETTER, timing=timing, texts_per_second=100.0, **changes)
+    assert found["decision"] == decision
+    is_unjudged = (decision, found["gates"][0]["is_met"]) == ("publish", False)
+    assert ("on a machine too busy to judge it" in found["reason"]) == is_unjudged
+    assert report.headline(found).endswith("per 1,000 (the machine is too busy to judge its goal)") == is_unjudged
+
+
 def test_a_calm_machine_judges_every_latency_goal():
     found = evaluation(BETTER, timing=busy(59.0), **goals(p95_latency_ms=59.5))
     assert found["decision"] == "refuse"
@@ -644,6 +665,7 @@ def test_time_that_other_work_takes_is_told_from_the_students_own(tmp_path):
     assert found.timing.is_busy
     assert np.quantile(found.timing.own_ms, 0.95) < np.quantile(found.timing.wall_ms, 0.95)
     assert (found.timing.least_ms <= found.timing.own_ms).all()
+    assert found.most_texts_per_second > found.texts_per_second
 
 
 def test_metrics_carry_the_designs_names_and_intervals():

@@ -157,10 +157,12 @@ def test_texts_that_leave_are_counted_once_by_the_host_they_went_to(means, small
 )
 def test_what_stays_in_the_house_is_not_counted_as_gone(name, meanings, means, store: Store):
     means(*meanings)
-    with teacher_server(lambda *_: completion(TIP)) as log:
-        with open_teacher(card(log.url.replace("127.0.0.1", name)), store, TeacherConfig()) as teacher:
-            teacher.judge(TEXTS)
-            sent = teacher.sent(TEXTS)
+    with (
+        teacher_server(lambda *_: completion(TIP)) as log,
+        open_teacher(card(log.url.replace("127.0.0.1", name)), store, TeacherConfig()) as teacher,
+    ):
+        teacher.judge(TEXTS)
+        sent = teacher.sent(TEXTS)
     assert (sent.texts, sent.left, sent.unknown) == (2, {}, 0)
 
 

@@ -261,8 +261,9 @@ def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -
     if asked.p95_latency_ms is not None:
         found.append(gates.latency(asked.p95_latency_ms, measured.scored.timing, config))
     if asked.cost_per_1k_usd is not None:
-        figure = metrics.Interval(cost_per_1k_usd, np.nan, np.nan)
-        found.append(gates.ceiling("cost_per_1k_usd", asked.cost_per_1k_usd, figure, np.empty(0), strict=config.strict))
+        scored, hourly = measured.scored, measured.card.prices.instance_usd_per_hour
+        least_usd = costs.per_1k_usd(hourly, scored.most_texts_per_second)
+        found.append(gates.cost(asked.cost_per_1k_usd, cost_per_1k_usd, least_usd, scored.timing))
     return found
 
 
