@@ -29,9 +29,7 @@ def read_sent(folder: Path | None) -> dict[str, Any] | None:
     Raises:
         BadArtifact: it is unreadable.
     """
-    if folder is None or not (folder / SENT_FILE).is_file():
-        return None
-    return codecs.read_document(folder / SENT_FILE, "label")
+    return _left_by_label(folder, SENT_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +74,20 @@ def read_spent(folder: Path | None) -> Spent | None:
     Raises:
         BadArtifact: it is unreadable.
     """
-    if folder is None or not (folder / SPENT_FILE).is_file():
-        return None
-    found = codecs.read_document(folder / SPENT_FILE, "label")
+    found = _left_by_label(folder, SPENT_FILE)
     try:
-        return Spent(**found)
+        return None if found is None else Spent(**found)
     except TypeError as error:
         raise BadArtifact(
-            f"What a task has cost must be as label leaves it, got {error} ({folder / SPENT_FILE}). Run label again."
+            f"What a task has cost must be as label leaves it, got {error} ({folder}/{SPENT_FILE}). Run label again."
         ) from error
+
+
+def _left_by_label(folder: Path | None, name: str) -> dict[str, Any] | None:
+    """Read a document that label leaves beside its answers; None where there is none."""
+    if folder is None or not (folder / name).is_file():
+        return None
+    return codecs.read_document(folder / name, "label")
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 
 import understudy
 from understudy.model.decision import DecisionRule, told
+from understudy.review.guidelines import by_others
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
 from understudy.steps.evaluate import best, by_label, costs, curves, gates, reading, speed
@@ -198,8 +199,7 @@ def _by_other_guidelines(measured: Measured) -> dict[str, int]:
     """Count the human labels that were not given by the card's guideline, where the test set has such."""
     if "guideline" not in measured.test.table.columns:
         return {}
-    is_now = measured.test.table["guideline"] == Guideline.of(measured.card).hash
-    others = int((~is_now.fill_null(value=False)).sum())
+    others = sum(by_others(measured.test.table["guideline"], Guideline.of(measured.card).hash))
     return {"by_other_guidelines": others} if others else {}
 
 
