@@ -138,7 +138,12 @@ def _once(found: Costs, card: Card, config: EvaluateConfig, spent: Spent | None)
     paid = f"the card's budgets of {numbers.usd(answers)} for the teacher's answers and of"
     if spent is not None:
         prices = ", a rehearsal's at the card's prices" if spent.is_rehearsal else ""
-        paid = f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}, and people's time, estimated as"
+        uncounted = numbers.count(spent.estimated, "answer")
+        counted = f" (the server counts no tokens: those of {uncounted} are estimated)" if spent.estimated else ""
+        paid = (
+            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, "
+            "estimated as"
+        )
     return (
         f"Student, once: {paid} "
         f"{numbers.count(given, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
