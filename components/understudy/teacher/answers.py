@@ -43,6 +43,7 @@ class Spent:
         answers: of which it is kept how long they took.
         p50_ms: of these; None without any.
         p95_ms: of these; None without any.
+        estimated: answers whose tokens, and so whose cost, are our estimate, for the server did not count them.
     """
 
     teacher_usd: float
@@ -51,16 +52,19 @@ class Spent:
     answers: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
+    estimated: int = 0
 
     @classmethod
-    def of(cls, teacher_usd: float, human_labels: int, seconds: Sequence[float], *, is_rehearsal: bool) -> "Spent":
+    def of(
+        cls, teacher_usd: float, human_labels: int, seconds: Sequence[float], *, is_rehearsal: bool, estimated: int = 0
+    ) -> "Spent":
         """Summarise the seconds of answers.
 
         >>> Spent.of(1.5, 300, [0.5, 0.5, 2.5], is_rehearsal=False).p50_ms
         500.0
         """
         p50, p95 = (round(float(x) * 1000, 3) for x in np.quantile(seconds, [0.5, 0.95])) if seconds else (None, None)
-        return cls(teacher_usd, is_rehearsal, human_labels, len(seconds), p50, p95)
+        return cls(teacher_usd, is_rehearsal, human_labels, len(seconds), p50, p95, estimated)
 
 
 def write_spent(folder: Path, spent: Spent) -> None:

@@ -226,7 +226,12 @@ def _once(found: Costs, card: Card, config: EvaluateConfig, basis: Basis) -> str
     paid = f"the card's budgets of {numbers.usd(answers)} for the teacher's answers and of"
     if spent is not None:
         prices = ", a rehearsal's at the card's prices" if spent.is_rehearsal else ""
-        paid = f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}, and people's time, estimated as"
+        uncounted = numbers.count(spent.estimated, "answer")
+        counted = f" (the server counts no tokens: those of {uncounted} are estimated)" if spent.estimated else ""
+        paid = (
+            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, "
+            "estimated as"
+        )
     trained = "; what training cost is not known"
     if basis.training_s is not None:
         price = numbers.usd(card.prices.training_usd)
