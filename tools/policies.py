@@ -21,8 +21,9 @@ from understudy.store.address import Address, parse_address
 
 EVERYONE = (layout.RUNS.key(run="*", name=runs.FAULT),)  # what only a person can mend is told there by every step
 MARKER = layout.MARKER.folder  # by which a step proves that it can write
-TEACHER = (layout.JUDGEMENTS.folder, layout.TEACHER_LEASES.prefix())  # answers that were bought, and who may buy now
-MERGED = (layout.JUDGEMENTS.folder,)  # small segments of answers, once they stand in a larger one
+BATCHES = layout.TEACHER_BATCHES.folder
+TEACHER = (layout.JUDGEMENTS.folder, layout.TEACHER_LEASES.prefix(), BATCHES)  # answers, and who may buy or has ordered
+MERGED = (layout.JUDGEMENTS.folder, BATCHES)  # small segments that stand in a larger one; batches whose answers are kept
 STORE_ID = layout.STORE_ID.key()
 
 

@@ -43,6 +43,13 @@ from understudy.teacher.injected_errors import LIKE_SHARE
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed injects errors in other texts.")
 @click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Answer every n-th request with 429.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to think about each request.")
+@click.option("--batch-seconds", type=click.FloatRange(min=0), default=0.0, help="Seconds that a batch takes.")
+@click.option(
+    "--batch-expires",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    help="Share of a batch's requests that it does not come to before it expires.",
+)
 @click.option("--port", type=int, default=0, show_default=True, help="0 takes any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def command(**options: Any) -> None:

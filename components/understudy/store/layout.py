@@ -327,6 +327,14 @@ TEACHER_LEASES = Family(
     retention=LASTING,
     erasure=NO_TEXT,
 )
+TEACHER_BATCHES = Family(
+    pattern="batches/{card}/{name}.json",
+    what="what a batch asks the teacher for, while the server works on it",
+    owner="teacher",
+    reader="teacher.batch_records.listed",
+    retention=Stays("it goes when the batch's answers are kept"),
+    erasure=NO_TEXT,
+)
 ORDER = Family(
     pattern="manifests/order/{number:08d}.json",
     what="every night's manifest, in the order in which the nights were begun",
@@ -561,6 +569,7 @@ FAMILIES: tuple[Family, ...] = (
     STORE_ID,
     JUDGEMENTS,
     TEACHER_LEASES,
+    TEACHER_BATCHES,
     ORDER,
     MANIFESTS,
     LIMITS,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from understudy.task.settings import require
 
@@ -23,6 +24,10 @@ class TeacherConfig:
         max_wait_s: longest Retry-After, in seconds, that is waited for; beyond it the text counts as failed.
         max_failed_share: in [0, 1]; the step fails when a larger share of the texts has no answer.
         flush_s: seconds after which the store's small segments of answers are merged; each answer is there at once.
+        mode: "chat" asks for one text at a time; "batch" puts all of them into batches of the server, which cost less
+            and may take a day.
+        batch_price: share of the card's prices that an answer in a batch costs.
+        batch_poll_s: seconds between two looks at a batch under way.
     """
 
     concurrency: int = 8
@@ -34,14 +39,18 @@ class TeacherConfig:
     max_wait_s: float = 300.0
     max_failed_share: float = 0.05
     flush_s: float = 5.0
+    mode: Literal["chat", "batch"] = "chat"
+    batch_price: float = 0.5
+    batch_poll_s: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
         for name in ("concurrency", "max_answer_tokens", "max_tries"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
         require(self.concurrency <= 256, f"concurrency must be at most 256, got {self.concurrency}.")
-        for name in ("timeout_s", "max_wait_s", "flush_s"):
+        for name in ("timeout_s", "max_wait_s", "flush_s", "batch_poll_s"):
             require(getattr(self, name) > 0, f"{name} must be more than 0 seconds, got {getattr(self, name)}.")
+        require(0 < self.batch_price <= 1, f"batch_price must be above 0 and at most 1, got {self.batch_price}.")
         require(0 <= self.max_failed_share <= 1, f"max_failed_share must be in [0, 1], got {self.max_failed_share}.")
 
 

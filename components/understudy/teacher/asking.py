@@ -189,52 +189,92 @@ class Asker:
             self._pause.extend(busy.wait_s)
 
     def _response(self, response_id: str, text: str, reply: Reply | None, failure: str, said: str = "") -> Response:
-        """Read a reply; what cannot be used is a response without a label."""
-        verdict: Verdict | None = None
-        if reply and not failure:
-            try:
-                prompt = self._judge.prompt
-                verdict = read_verdict(reply.content, prompt.labels, is_many=prompt.is_many)
-                self.in_other_letters += verdict.in_other_letters
-            except Unusable as reason:
-                failure = str(reason)
-        tokens = self._tokens(text, reply) if reply else (0, 0)
-        return Response(
-            id=response_id,
-            judge=self._judge.name,
-            content=content_key(text),
-            label=verdict.label if verdict else None,
-            probabilities=self._probabilities(reply, verdict) if reply and verdict else None,
-            rationale=redact(verdict.rationale) if verdict and verdict.rationale else None,
-            prompt_tokens=tokens[0],
-            completion_tokens=tokens[1],
-            cost_usd=price_usd(self._prices, *tokens),
-            is_rehearsal=self._judge.is_rehearsal,
-            failure=failure,
-            form=_form(reply, verdict) if reply else "",
-            is_estimated=reply is not None and None in {reply.prompt_tokens, reply.completion_tokens},
-            said=said or (clipped(redact(reply.said[:LONGEST]), QUOTED) if reply and failure else ""),
-            guideline=self._judge.guideline,
-            left_to=self._endpoint.left_to,
+        sought = Sought(response_id, content_key(text), estimate_prompt_tokens(self._judge.prompt, text))
+        response, is_in_other_letters = response_to(
+            sought, reply, failure, self._judge, self._prices, said=said, left_to=self._endpoint.left_to
         )
-
-    def _probabilities(self, reply: Reply, verdict: Verdict) -> list[float] | None:
-        if verdict.in_other_letters:
-            return None
-        told = set_probabilities if self._judge.prompt.is_many else label_probabilities
-        return told(verdict.json, reply.logprobs, self._judge.prompt.labels)
-
-    def _tokens(self, text: str, reply: Reply) -> tuple[int, int]:
-        """Tokens as the server counts them; an estimate where it does not say."""
-        asked, answered = reply.prompt_tokens, reply.completion_tokens
-        return (
-            estimate_prompt_tokens(self._judge.prompt, text) if asked is None else asked,
-            estimate_completion_tokens(self._judge.prompt) if answered is None else answered,
-        )
+        self.in_other_letters += is_in_other_letters
+        return response
 
     def _most_usd(self, text: str) -> float:
         most = price_usd(self._prices, most_prompt_tokens(self._judge.prompt, text), self._config.max_answer_tokens)
         return self._spending.most_usd(most)
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What an answer is to.
+
+    Attributes:
+        id: of the answer.
+        content: `content_key` of the text.
+        prompt_tokens: of the request, by our estimate.
+    """
+
+    id: str
+    content: str
+    prompt_tokens: int
+
+
+def response_to(
+    sought: Sought, reply: Reply | None, failure: str, judge: Judge, prices: Teacher, *, said: str, left_to: str | None
+) -> tuple[Response, bool]:
+    """Read a reply; what cannot be used is a response without a label.
+
+    Args:
+        sought: what it is to.
+        reply: as it came; None where nothing did.
+        failure: why there is nothing to read in it; empty where there is.
+        judge: who was asked.
+        prices: of the tokens.
+        said: what the server said in place of an answer.
+        left_to: host outside of the house that the text was sent to; empty where it stayed in it.
+
+    Returns:
+        the response, and whether its label was not written as the card has it.
+    """
+    verdict: Verdict | None = None
+    if reply and not failure:
+        try:
+            verdict = read_verdict(reply.content, judge.prompt.labels, is_many=judge.prompt.is_many)
+        except Unusable as reason:
+            failure = str(reason)
+    tokens = _tokens(sought, reply, judge.prompt) if reply else (0, 0)
+    response = Response(
+        id=sought.id,
+        judge=judge.name,
+        content=sought.content,
+        label=verdict.label if verdict else None,
+        probabilities=_probabilities(reply, verdict, judge.prompt) if reply and verdict else None,
+        rationale=redact(verdict.rationale) if verdict and verdict.rationale else None,
+        prompt_tokens=tokens[0],
+        completion_tokens=tokens[1],
+        cost_usd=price_usd(prices, *tokens),
+        is_rehearsal=judge.is_rehearsal,
+        failure=failure,
+        form=_form(reply, verdict) if reply else "",
+        is_estimated=reply is not None and None in {reply.prompt_tokens, reply.completion_tokens},
+        said=said or (clipped(redact(reply.said[:LONGEST]), QUOTED) if reply and failure else ""),
+        guideline=judge.guideline,
+        left_to=left_to,
+    )
+    return response, bool(verdict and verdict.in_other_letters)
+
+
+def _probabilities(reply: Reply, verdict: Verdict, prompt: Prompt) -> list[float] | None:
+    if verdict.in_other_letters:
+        return None
+    told = set_probabilities if prompt.is_many else label_probabilities
+    return told(verdict.json, reply.logprobs, prompt.labels)
+
+
+def _tokens(sought: Sought, reply: Reply, prompt: Prompt) -> tuple[int, int]:
+    """Tokens as the server counts them; an estimate where it does not say."""
+    asked, answered = reply.prompt_tokens, reply.completion_tokens
+    return (
+        sought.prompt_tokens if asked is None else asked,
+        estimate_completion_tokens(prompt) if answered is None else answered,
+    )
 
 
 def _form(reply: Reply, verdict: Verdict | None) -> str:

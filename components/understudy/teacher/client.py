@@ -6,10 +6,10 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
@@ -24,6 +24,9 @@ from understudy.text.numbers import clip
 
 if TYPE_CHECKING:
     import httpx2
+    import openai
+
+Called = TypeVar("Called")
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
@@ -197,21 +200,39 @@ class Endpoint:
             BadInput: the key or the model is wrong, or the server sends us to another one.
             TeacherError: no further request can succeed, or a rehearsal answered in place of a paid teacher.
         """
-        body = self._body(prompt, text, max_tokens, has_logprobs=has_logprobs)
+        body = self.body(prompt, text, max_tokens, has_logprobs=has_logprobs)
         try:
             with self._translated(body):
                 answer = await self._client.post("/chat/completions", body=body, cast_to=object)
             if isinstance(answer, Mapping) and answer.get("error"):
                 raise self._named_error(answer["error"], body)
         except ParameterRefused as refused:
-            self._leave_out(str(refused))
+            self.leave_out(str(refused))
             return await self.ask(
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
+        return replace(self.read(answer, is_rehearsal=is_rehearsal), form=form_of(body))
+
+    def read(self, answer: object, *, is_rehearsal: bool) -> Reply:
+        """Read an answer of the chat API.
+
+        Raises:
+            Garbled: it is none.
+            TeacherError: a rehearsal answered in place of a paid teacher, or the other way round.
+        """
         if not isinstance(answer, Mapping):
             raise Garbled("the server's answer is not of the chat API", _quoted(str(answer)))
         self._require_kind(answer, is_rehearsal=is_rehearsal)
-        return replace(read_reply(answer), form=form_of(body))
+        return read_reply(answer)
+
+    async def call(self, send: "Callable[[openai.AsyncOpenAI], Awaitable[Called]]") -> "Called":
+        """Ask the server for something else than an answer, with the same key, address and errors.
+
+        Args:
+            send: makes the call.
+        """
+        with self._translated():
+            return await send(self._client)
 
     def absence(self, error: Exception) -> str:
         """Say in a sentence that there is no server."""
@@ -251,7 +272,8 @@ class Endpoint:
             "if you trust it, set OPENAI_BASE_URL or the card's teacher.base_url to its address."
         )
 
-    def _body(self, prompt: Prompt, text: str, max_tokens: int, *, has_logprobs: bool) -> dict[str, Any]:
+    def body(self, prompt: Prompt, text: str, max_tokens: int, *, has_logprobs: bool) -> dict[str, Any]:
+        """Write the request for one text, without what the server refused so far."""
         body = {
             "model": self.model,
             "messages": prompt.messages(text),
@@ -264,7 +286,7 @@ class Endpoint:
             body |= {"logprobs": True, "top_logprobs": alternatives}
         return without(body, self._refused)
 
-    def _leave_out(self, refused: str) -> None:
+    def leave_out(self, refused: str) -> None:
         """Leave a parameter out from here on, and say so once: requests under way are refused the same."""
         if refused not in self._refused:
             self._refused |= {refused}
@@ -287,7 +309,7 @@ class Endpoint:
             raise Busy(reason, is_away=is_away, may_be_billed=not is_away) from error
         except openai.APIStatusError as error:
             headers = error.response.headers
-            fault = self._status_error(
+            fault = self.status_error(
                 error.status_code, told(error.body, error.message), error.code, body or {}, headers
             )
             if isinstance(fault, Busy):
@@ -302,11 +324,12 @@ class Endpoint:
         message = str(content.get("message") or content)
         words = " ".join(str(content.get(key) or "") for key in ("code", "type", "status")).lower()
         code = "insufficient_quota" if "insufficient_quota" in words else None
-        return self._status_error(_status_in(content, words), message, code, body, {})
+        return self.status_error(_status_in(content, words), message, code, body, {})
 
-    def _status_error(
+    def status_error(
         self, status: int, words: str, code: str | None, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> UnderstudyError:
+        """Turn a status and what it says into the error that it means, for a request with this body."""
         message = clip(redact(words), LONGEST_MESSAGE)
         refused = refused_in(words, body)
         if refused and status in REFUSING:

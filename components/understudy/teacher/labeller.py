@@ -9,6 +9,7 @@ run at a time asks for one card's labels: whoever comes second waits, and finds 
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -27,7 +28,9 @@ from understudy.store.storage import Store
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
 from understudy.task.sections import TeacherConfig
+from understudy.teacher import batch_records, batches
 from understudy.teacher.asking import Asker, Judge
+from understudy.teacher.batches import Batches
 from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import REHEARSAL, Endpoint
 from understudy.teacher.crew import Crew
@@ -63,7 +66,8 @@ class Estimate:
         prompt_tokens: of the requests that remain, at four characters a token.
         completion_tokens: of their answers.
         cost_usd: by the card's prices.
-        seconds: that it takes, by the card's seconds_per_text and as many requests at once as the settings allow.
+        seconds: that it takes, by the card's seconds_per_text and as many requests at once as the settings allow; in
+            batches at most, as the server promises.
     """
 
     texts: int = 0
@@ -289,6 +293,8 @@ class Teacher:
         completion_tokens = round(self._tokens_an_answer(known.values()) * len(missing))
         cost_usd = price_usd(self._card.teacher, prompt_tokens, completion_tokens)
         seconds = len(missing) * self._card.teacher.seconds_per_text / self._config.concurrency
+        if self._config.mode == "batch":
+            cost_usd, seconds = cost_usd * self._config.batch_price, batches.WINDOW_S if missing else 0.0
         return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd, seconds)
 
     def _tokens_an_answer(self, known: Collection[Response]) -> float:
@@ -389,7 +395,7 @@ class Teacher:
         return self.stored(texts)
 
     def _counted(self, most_usd: float | None) -> Spending:
-        spent = self._book.spent_usd(is_rehearsal=self.identity.is_rehearsal)
+        spent = self._spent_usd()
         cap = self._card.budget.teacher_usd
         return Spending(cap if most_usd is None else min(cap, spent + most_usd), spent)
 
@@ -397,6 +403,8 @@ class Teacher:
         """Ask for the missing texts, keeping every answer, whatever ends it."""
         if self.identity.endpoint is None:
             raise BadInput(self.identity.absence)
+        if self._config.mode == "batch":
+            return self._ask_in_batches(self.identity.endpoint, missing, judged, what)
         journal = Journal(self._book, lease, self._config.flush_s)
         asker = self._asker(self.identity.endpoint, journal)
         with ExitStack() as stack:
@@ -424,6 +432,37 @@ class Teacher:
             is_budget_spent=crew.is_budget_spent or asker.is_budget_spent,
             in_other_letters=asker.in_other_letters,
         )
+
+    def _ask_in_batches(self, endpoint: Endpoint, missing: Sequence[str], judged: Judged, what: str) -> Judged:
+        """Ask for the missing texts in batches of the server; a batch that is under way outlives this run."""
+        prices, config = self._card.teacher, self._config
+        desk = Batches(
+            self.identity, endpoint, prices=prices, config=config, book=self._book, card_name=self._card.name
+        )
+        counted, cap = judged, self._spending.cap_usd
+
+        def left_usd() -> float:
+            self._spending = Spending(cap, self._spent_usd())
+            return cap - self._spending.spent_usd
+
+        with track(len(missing), what) as progress:
+
+            def count_answers(answers: list[Response]) -> None:
+                nonlocal counted
+                counted = self._count(answers, counted, progress)
+
+            try:
+                self._runner.run(desk.buy(missing, left_usd, count_answers))
+            finally:
+                left_usd()
+        return replace(counted, is_budget_spent=desk.is_budget_spent, in_other_letters=desk.in_other_letters)
+
+    def _spent_usd(self) -> float:
+        """Dollars spent on this card so far, what is under way and may still be billed included."""
+        is_rehearsal = self.identity.is_rehearsal
+        ordered = self._book.unanswered(batch_records.intents(self._book.store, self._card.name))
+        open_usd = math.fsum(intent.most_usd for intent in ordered if intent.is_rehearsal == is_rehearsal)
+        return self._book.spent_usd(is_rehearsal=is_rehearsal) + open_usd
 
     def _count(self, answers: list[Response], judged: Judged, progress: Track) -> Judged:
         """Count the answers to one text as they come."""

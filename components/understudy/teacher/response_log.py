@@ -257,7 +257,7 @@ class ResponseLog:
         What another run has under way, or left so when it was killed, counts at its highest price.
         """
         costs = [cost for (cost,) in self._rows(SPENT, int(is_rehearsal))]
-        open_usd = [one.most_usd for one in self._unanswered(self._left) if one.is_rehearsal == is_rehearsal]
+        open_usd = [one.most_usd for one in self.unanswered(self._left) if one.is_rehearsal == is_rehearsal]
         return math.fsum([*costs, *open_usd])
 
     def keep(self, answer: Response) -> None:
@@ -268,7 +268,7 @@ class ResponseLog:
 
     def book(self, intents: Sequence[Intent]) -> None:
         """Book what was sent, or may have been, and was never answered; the answers that are known stay as they are."""
-        for intent in self._unanswered(intents):
+        for intent in self.unanswered(intents):
             self.keep(intent.booked())
         self._left = []
 
@@ -318,7 +318,7 @@ class ResponseLog:
             self._insert([(answer, segment) for answer in _parse_segment(data, segment)])
         return data is not None
 
-    def _unanswered(self, intents: Sequence[Intent]) -> list[Intent]:
+    def unanswered(self, intents: Sequence[Intent]) -> list[Intent]:
         """Return the intents that neither have an answer nor are booked already."""
         known = "SELECT 1 FROM responses WHERE id IN (?, ?)"
         return [one for one in intents if not self._rows(known, one.id, f"{one.id}{BOOKED}")]

@@ -15,18 +15,19 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
-from understudy.teacher import simulated_sets
+from understudy.teacher import simulated_batches, simulated_sets
 from understudy.teacher.injected_errors import (
     Errors,
     InjectedAnswer,
@@ -63,6 +64,8 @@ class Plan:
         injected: file that takes every answer and why it was changed, one JSON object a line.
         rate_limit: answer every n-th request with 429 and Retry-After; 0 answers all.
         latency_s: seconds to think about each request.
+        batch_s: seconds that a batch takes.
+        batch_expires: share of a batch's requests that it does not come to.
     """
 
     answers: Path
@@ -73,6 +76,8 @@ class Plan:
     injected: Path | None = None
     rate_limit: int = 0
     latency_s: float = 0.0
+    batch_s: float = 0.0
+    batch_expires: float = 0.0
 
 
 class BadRequest(UnderstudyError):
@@ -196,12 +201,23 @@ class RehearsalServer(ThreadingHTTPServer):
             ) from error
         self.script = script
         self.asked: Counter[str] = Counter()
+        self.batches = simulated_batches.Batches(self.answer, script.plan.batch_s, script.plan.batch_expires)
         self._requests, self._lock = 0, threading.Lock()
 
     @property
     def url(self) -> str:
         """Base URL for OpenAI clients."""
         return f"http://{self.server_address[0]!s}:{self.server_port}/v1"
+
+    def answer(self, request: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answer a request of a batch: its status and body."""
+        try:
+            text = _text(request)
+            with self._lock:
+                self.asked[text] += 1
+            return 200, self.script.completion(request, text)
+        except BadRequest as error:
+            return 400, _error(str(error))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that hang up."""
@@ -229,15 +245,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer GET."""
-        if self._route() == "/v1/models":
-            self._send(200, self.server.script.models)
-        else:
-            self._send_error(404, f"There is no {self.path} here.")
+        match self._route().removeprefix("/v1/").split("/"):
+            case ["models"]:
+                self._send(200, self.server.script.models)
+            case ["batches"]:
+                after = parse_qs(self.path.partition("?")[2]).get("after", [None])[0]
+                self._send(200, self.server.batches.listing(after))
+            case ["batches", batch_id]:
+                self._send_known(lambda: self.server.batches.retrieve(batch_id))
+            case ["files", name, "content"]:
+                self._send_known(lambda: self.server.batches.read(name))
+            case _:
+                self._send_error(404, f"There is no {self.path} here.")
 
     def do_POST(self) -> None:
         """Answer POST."""
         try:
+            if self._route() == "/v1/files":
+                self._send(200, self._uploaded())
+                return
             request = self._request()
+            if self._route() == "/v1/batches":
+                self._send_known(lambda: self.server.batches.create(request))
+                return
             if self._route() != "/v1/chat/completions":
                 self._send_error(404, f"There is no {self.path} here.")
                 return
@@ -256,21 +286,37 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self) -> str:
         return self.path.partition("?")[0].rstrip("/")
 
-    def _request(self) -> Mapping[str, Any]:
+    def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > LARGEST_BODY:
             self.close_connection = True
             raise BadRequest(f"A request must say its length, at most {LARGEST_BODY:,} bytes, got '{length}'.")
+        return self.rfile.read(int(length))
+
+    def _uploaded(self) -> dict[str, Any]:
         try:
-            request = json.loads(self.rfile.read(int(length)))
+            return self.server.batches.upload(self.headers.get("Content-Type", ""), self._body())
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+
+    def _request(self) -> Mapping[str, Any]:
+        try:
+            request = json.loads(self._body())
         except (ValueError, RecursionError) as error:
             raise BadRequest(f"A request must be JSON, got {error}.") from error
         if not isinstance(request, dict):
             raise BadRequest("A request must be a JSON object.")
         return request
 
-    def _send(self, status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
+    def _send_known(self, find: Callable[[], Mapping[str, Any] | bytes]) -> None:
+        """Send what is found; 404 where it is not known."""
+        try:
+            self._send(200, find())
+        except simulated_batches.Unknown as error:
+            self._send_error(404, str(error))
+
+    def _send(self, status: int, content: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)
@@ -279,7 +325,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _send_error(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        self._send(status, {"error": {"message": message, "type": MODEL, "param": None, "code": None}}, headers)
+        self._send(status, _error(message), headers)
+
+
+def _error(message: str) -> dict[str, Any]:
+    """Write an error as the API does."""
+    return {"error": {"message": message, "type": MODEL, "param": None, "code": None}}
 
 
 @contextmanager
@@ -327,6 +378,8 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
         injected=options["injected"],
         rate_limit=options["rate_limit"],
         latency_s=options["latency"],
+        batch_s=options["batch_seconds"],
+        batch_expires=options["batch_expires"],
     )
 
 

@@ -1,0 +1,117 @@
+"""Keep in the store what each batch asks for, from before it is made until its answers are kept.
+
+    batches/<card>/<token>.json
+
+The record is put before the server hears of the batch, and the batch carries its token, so that a run that was killed
+between the two finds it again. It names no text: only the hashes of what is asked, and what each may cost.
+"""
+
+from dataclasses import asdict, dataclass, replace
+
+from understudy.errors import Conflict
+from understudy.store import codecs, layout
+from understudy.store.storage import Store
+from understudy.teacher.response_log import Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request of a batch.
+
+    Attributes:
+        id: of the answer to come; the batch's line carries it.
+        content: `content_key` of the text.
+        prompt_tokens: of the request, estimated, where the server should count none.
+        most_usd: the most that it can cost.
+    """
+
+    id: str
+    content: str
+    prompt_tokens: int
+    most_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of requests.
+
+    Attributes:
+        token: that it is found by at the server.
+        judge: who is asked.
+        guideline: hash of that by which the answers are given.
+        labels: of the card when it was made, in their order.
+        is_many: whether a text may have several of them.
+        is_rehearsal: whether a rehearsal teacher is asked.
+        left_to: host outside of the house that the texts are sent to; empty where they stay in it.
+        url: of the server.
+        form: how an answer is asked for, a key of `refusals.FORMS`.
+        orders: its requests.
+        id: that the server gave it; empty where that is not known yet.
+    """
+
+    token: str
+    judge: str
+    guideline: str
+    labels: list[str]
+    is_many: bool
+    is_rehearsal: bool
+    left_to: str
+    url: str
+    form: str
+    orders: list[Order]
+    id: str = ""
+
+    @property
+    def most_usd(self) -> float:
+        """The most that it can cost."""
+        return sum(order.most_usd for order in self.orders)
+
+
+def listed(store: Store, card_name: str) -> list[Batch]:
+    """Read the batches of a card whose answers are not all kept yet.
+
+    Raises:
+        BadArtifact: a record is damaged.
+    """
+    keys = [key for key, _ in layout.TEACHER_BATCHES.listed(store, card=card_name)]
+    found = [(key, store.read_tagged(key)) for key in keys]
+    return [codecs.read_as(Batch, one.data, store.locate(key)) for key, one in found if one is not None]
+
+
+def put(store: Store, card_name: str, batch: Batch) -> None:
+    """Write down a batch that is about to be made."""
+    store.put_if_absent(_key(card_name, batch), codecs.canonical(asdict(batch)))
+
+
+def made(store: Store, card_name: str, batch: Batch, batch_id: str) -> Batch:
+    """Write down which id the server gave a batch.
+
+    Raises:
+        Conflict: another run changed the record meanwhile.
+    """
+    key, now = _key(card_name, batch), replace(batch, id=batch_id)
+    found = store.read_tagged(key)
+    if found is None or not store.compare_and_swap(key, codecs.canonical(asdict(now)), found.tag):
+        raise Conflict(
+            f"A batch's record must be changed by one run at a time, got it changed by another ({store.locate(key)}). "
+            "Run again: what was ordered is found by its token."
+        )
+    return now
+
+
+def remove(store: Store, card_name: str, batch: Batch) -> None:
+    """Remove the record of a batch whose answers are kept, or which was never made."""
+    store.delete(_key(card_name, batch))
+
+
+def intents(store: Store, card_name: str) -> list[Intent]:
+    """Return the requests of all batches as what may still be billed."""
+    return [
+        Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, batch.left_to)
+        for batch in listed(store, card_name)
+        for order in batch.orders
+    ]
+
+
+def _key(card_name: str, batch: Batch) -> str:
+    return layout.TEACHER_BATCHES.key(card=card_name, name=batch.token)
