@@ -23,7 +23,7 @@ EVERYONE = (layout.RUNS.key(run="*", name=runs.FAULT),)  # what only a person ca
 MARKER = layout.MARKER.folder  # by which a step proves that it can write
 BATCHES = layout.TEACHER_BATCHES.folder
 TEACHER = (layout.JUDGEMENTS.folder, layout.TEACHER_LEASES.prefix(), BATCHES)  # answers, and who may buy or has ordered
-MERGED = (layout.JUDGEMENTS.folder, BATCHES)  # small segments that stand in a larger one; batches whose answers are kept
+MERGED = (layout.JUDGEMENTS.folder, BATCHES)  # small segments that stand in a larger one; batches that are over
 STORE_ID = layout.STORE_ID.key()
 
 
