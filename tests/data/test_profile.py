@@ -194,3 +194,16 @@ def test_signs_that_no_card_may_hold_are_told_with_the_file_and_columns_named_so
 
 def test_labels_on_two_lines_are_refused_in_a_sentence():
     assert "--labels must be names on one line" in str(new("--labels", "a\nb").exception)
+
+
+def test_a_card_for_german_texts_says_that_its_student_reads_english(tmp_path):
+    words = [
+        "Das Zimmer war nicht sauber und laut.",
+        "Die Suppe ist für mich zu kalt.",
+        "Ich bin mit dem Bus gefahren.",
+    ]
+    rows = [(f"{text} {number}", number % 2) for number, text in enumerate(words * 20)]
+    done = new("--from", csv(tmp_path / "a.csv", "text,label", rows))
+    assert "  language: de\n" in done.stdout
+    assert "# " + (said := "  student: minilm reads English; for de use multilingual-minilm") in done.stdout
+    assert said.strip() in done.stderr
