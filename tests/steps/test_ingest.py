@@ -297,11 +297,19 @@ def test_a_file_without_ids_gets_them_of_its_texts_and_its_labels_find_them(desk
     rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
     path = write_csv(desk.folder / "all.csv", "text,label", [*rows, rows[0]])
     result = desk.run(texts=path, labels=path)
-    assert result.headline.endswith(f"duplicate_row); ids made of the texts in {path}, which has no column of ids")
+    made = f"ids made of the texts in {path}, which has no column of ids (equal texts share one: 1 row repeats a text)"
+    assert result.headline.endswith(f"duplicate_row); {made}")
     gold = desk.gold()
     assert len(gold) == len(set(gold["id"])) == 60
     assert dict(gold.select("text", "label").iter_rows()) == dict(rows)
     assert desk.refused() == {"duplicate_row": [gold.filter(text=sentence(0))["id"].item()]}
+
+
+def test_a_row_without_text_where_ids_are_made_is_refused_for_its_text(desk):
+    rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", "text,label", [*rows, ("", "tip")])
+    desk.run(texts=path, labels=path)
+    assert desk.refused() == {"empty_text": [None, None]}
 
 
 def test_labels_that_files_call_1_and_true_are_the_cards_by_its_aliases(desk):

@@ -116,9 +116,10 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
             values[name] = mended(value) if isinstance(value, str) else None
     if reading.makes_ids:
         values["id"] = _id_of(values.get("text"))
-    for name, value in values.items():
+    is_made = reading.makes_ids  # an id that is made of the text has no fault of its own: what is wrong is the text
+    for name, value in ((name, value) for name, value in values.items() if not (is_made and name == "id")):
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
-        if found is None and name in filled and value is None:
+        if found is None and value is None and (name in filled or (is_made and name == "text")):
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
             return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))

@@ -118,13 +118,21 @@ def run(
     metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
     more = [told(source.passed_over) for source in (given.texts, given.labels) if source.passed_over]
-    more += dict.fromkeys(told_ids(source.without_ids) for source in (given.texts, given.labels) if source.without_ids)
+    more += _told_ids(given, read.texts.refused)
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
     more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
     said = "; ".join(filter(None, [said, *more]))
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
+
+
+def _told_ids(given: Given, refused: pl.DataFrame) -> list[str]:
+    """Say in which files ids were made of the texts, each once, and how many rows of the texts share one."""
+    own = given.texts.without_ids
+    beside = [name for name in given.labels.without_ids if name not in own]
+    again = refused.filter(pl.col("file").is_in(own) & (pl.col("reason") == "duplicate_row"))
+    return [*([told_ids(own, len(again))] if own else []), *([told_ids(beside)] if beside else [])]
 
 
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
