@@ -887,6 +887,16 @@ def test_all_faults_of_card_files_and_store_are_reported_together(desk):
     assert [word for fault, word in zip(faults, words, strict=True) if word not in fault] == []
 
 
+@pytest.mark.parametrize("is_yaml", [True, False])
+def test_a_file_is_not_called_faulty_for_a_column_that_a_faulty_card_names(desk, is_yaml):
+    desk.card(budget={"teacher_usd": 0}, columns={"text": "sentence"})
+    (desk.folder / "texts.csv").write_text("id,sentence\n1,x\n")
+    if not is_yaml:
+        (desk.folder / "card.yaml").write_text("name: [")
+    (fault,) = desk.faults(BadCard)
+    assert "card.yaml" in fault
+
+
 def test_a_missing_slice_column_is_reported_beside_the_faults_of_the_labels(desk):
     desk.card(slices=[{"name": "german", "column": "language", "equals": "de"}])
     (desk.folder / "labels.csv").write_text("")

@@ -27,8 +27,7 @@ from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
-from understudy.task.sections import ColumnsConfig
-from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
+from understudy.task.settings import NO_OVERRIDES, Overrides, Settings, build_section
 
 NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
 
@@ -137,21 +136,23 @@ def _told_ids(given: Given, refused: pl.DataFrame) -> list[str]:
 
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
-    columns: list[str] = []
+    columns: list[str] = ["id", "text"]
     reading: dict[str, Any] = {"makes_ids": True}
-    lists: list[str] = []
+    of_labels, lists = ["id", "label"], []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
+        said = cards.columns_said(card)
+        columns, of_labels = ([], []) if said is None else (columns, of_labels)
+        reading["called"] = build_section("columns", {**(said or {}), **overrides.of("columns")}, "columns.").called
         known = cards.read(card)[0]
-        columns, lists = rules.columns_asked_for(known), ["label"] * known.is_many
-        reading["called"] = known.settings(overrides).of(ColumnsConfig).called
+        columns, lists = [*columns, *rules.columns_asked_for(known)], ["label"] * known.is_many
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
-        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"], **reading),
+        lambda: _opened(stack, "--texts", texts, columns, ["group", "time"], **reading),
         lambda: _opened(
             stack,
             "--labels",
             labels,
-            ["id", "label"],
+            of_labels,
             ["annotator", "split", "text", "guideline"],
             lists=lists,
             **reading,
