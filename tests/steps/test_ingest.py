@@ -346,6 +346,31 @@ def test_splits_are_known_by_the_names_that_files_give_them(desk):
     assert desk.refused() == {}
 
 
+def test_files_that_are_called_like_splits_are_these_and_that_is_said(desk):
+    (desk.folder / "parts").mkdir()
+    rows = [(f"r{i}", "tip" if i % 2 else "other") for i in range(60)]
+    for name, part in (("train", rows[:30]), ("dev", rows[30:45]), ("tips_test", rows[45:])):
+        write_csv(desk.folder / f"parts/{name}.csv", "id,label", part)
+    result = desk.run(labels=str(desk.folder / "parts"))
+    split = desk.split_of()
+    assert {split[name] for name, _ in rows[45:]} == {"test"}
+    assert {split[name] for name, _ in rows[30:45]} == {"validation"}
+    named = "splits by the names of the files: 'dev.csv (validation)', 'tips_test.csv (test)', 'train.csv (train)'"
+    assert named in result.headline
+    assert "the splits of the file leave calibration empty" in result.headline
+
+
+def test_a_split_that_is_none_is_refused_with_the_names_that_are_and_open_rows_are_said(desk):
+    rows = [(f"r{i}", "tip" if i % 2 else "other", "holdout" if i == 0 else "train" * (i < 20)) for i in range(60)]
+    desk.labels(rows, "id,label,split")
+    result = desk.run()
+    (detail,) = tables.read(desk.out / "refused", tables.Refusals).filter(reason="unknown_split")["detail"]
+    assert detail.startswith(
+        "'holdout' is none of train, validation, calibration, test, nor what files call these: dev"
+    )
+    assert "40 groups without a split in the file are shared out: validation " in result.headline
+
+
 # Votes
 
 
@@ -541,7 +566,7 @@ def test_a_split_that_no_row_asks_for_is_taken_out_of_train_and_never_out_of_tes
     assert {split[name] for name in of if of[name] == "test"} <= {"test"}
     giver = "train" if "train" in asked else "dev"
     assert {split[name] for name in of if of[name] == giver} == {*shared, "validation" if giver == "dev" else "train"}
-    assert "the split column leaves" in result.headline
+    assert "the splits of the file leave" in result.headline
     assert all(name in result.headline for name in shared)
     assert f"that it has in {'train' if giver == 'train' else 'validation'} " in result.headline
     again = desk.run()

@@ -1,6 +1,6 @@
 """Run the step ingest: read the user's files and the store's labels, divide them, write pool, gold and test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +54,7 @@ class Read:
     """Sound texts and votes with what was refused of either, and how many rows the two files have.
 
     `sentences`: how many the texts have in all; None where they are taken whole. `in_other_letters`: labels of the file
-    that are not written as the card has them.
+    that are not written as the card has them. `split_of_files`: those that the labels files' names say.
     """
 
     texts: Sorted
@@ -63,6 +63,7 @@ class Read:
     label_rows: int
     sentences: int | None
     in_other_letters: int
+    split_of_files: Mapping[str, Split]
 
 
 def run(
@@ -121,6 +122,7 @@ def run(
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
+    more += [splits.told_files(read.split_of_files), splits.told_open(division.assigned)]
     more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
     said = "; ".join(filter(None, [said, *more]))
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
@@ -196,6 +198,8 @@ def _read(given: Given) -> Read:
     turned_away = [replace(row, is_fault=row.is_fault and row.reason != NO_LABEL) for row in turned_away]
     table, misplaced = _beside_their_text(table, read.texts.kept)
     turned_away += misplaced
+    by_file = {} if "split" in table.columns else vote_rules.split_of_files(table["file"].unique().sort().to_list())
+    table = vote_rules.in_split_of_file(table, by_file)
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     votes = vote_rules.looked_at(votes)
     is_split = read.sentences is not None
@@ -203,7 +207,8 @@ def _read(given: Given) -> Read:
     sound = vote_rules.sound(votes, read.texts, space, turned_away, is_split=is_split)
     sound = replace(sound, kept=vote_rules.with_guidelines(sound.kept, Guideline.of(given.card).hash))
     in_other_letters = space.in_other_letters(table["label"])
-    found = Read(read.texts, sound, read.rows, len(table) + len(turned_away), read.sentences, in_other_letters)
+    rows = len(table) + len(turned_away)
+    found = Read(read.texts, sound, read.rows, rows, read.sentences, in_other_letters, by_file)
     _require_few_faults(given, found, sound.refused)
     return found
 
