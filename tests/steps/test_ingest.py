@@ -1018,3 +1018,10 @@ def test_a_folder_given_as_the_card_is_told_at_once(tmp_path):
 def test_an_address_that_no_system_takes_is_one_sentence_an_option(tmp_path, address):
     faults = Desk(tmp_path).faults(BadInput, texts=address, labels=address)
     assert [option in fault for option, fault in zip(("--texts", "--labels"), faults, strict=True)] == [True, True]
+
+
+def test_rows_that_are_lost_to_their_encoding_are_said_with_what_they_have_and_the_command(desk):
+    with (desk.folder / "texts.csv").open("ab") as file:
+        file.write("r60,Die Küche war schön und groß.\r\n".encode("cp1252"))
+    assert "1 row that is not UTF-8 is missing, and such rows are those with umlauts" in (said := desk.run().headline)
+    assert f"iconv -f WINDOWS-1252 -t UTF-8 {desk.folder / 'texts.csv'} > utf8.csv" in said

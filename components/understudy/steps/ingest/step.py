@@ -122,7 +122,11 @@ def run(
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
-    more += [splits.told_files(read.split_of_files), splits.told_open(division.assigned)]
+    more += [
+        refusals.told_encoding(all_refused),
+        splits.told_files(read.split_of_files),
+        splits.told_open(division.assigned),
+    ]
     more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
     said = "; ".join(filter(None, [said, *more]))
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
