@@ -144,7 +144,7 @@ def trained(desk):
 
 def test_a_file_as_people_have_it_becomes_a_classifier(desk, trained):
     assert "Published:" in trained
-    assert "300 empty_label" in trained
+    assert "300 rows without a label yet" in trained
     assert "labels not in the card's case" in trained
     assert trained.splitlines()[0].startswith("Log: "), "where everything is kept comes first"
     assert (desk.folder / "build/runs/first/report.html").is_file()

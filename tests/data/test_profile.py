@@ -207,3 +207,21 @@ def test_a_card_for_german_texts_says_that_its_student_reads_english(tmp_path):
     assert "  language: de\n" in done.stdout
     assert "# " + (said := "  student: minilm reads English; for de use multilingual-minilm") in done.stdout
     assert said.strip() in done.stderr
+
+
+def test_lists_under_any_key_are_labels_and_their_shares_are_of_the_texts(tmp_path):
+    kinds = [["billing", "urgent"], ["billing"], [], ["urgent"]]
+    items = [{"body": text, "wofuer": kinds[i % 4]} for i, text in enumerate(MESSAGES)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, items)))
+    found = look(str(tmp_path / "a.jsonl"), {})
+    assert (names(found)["label"], found.is_many) == ("wofuer", True)
+    assert found.labels == {"billing": 150, "urgent": 150}
+    said = "labels: billing 150 (50.0%), urgent 150 (50.0%) (shares of the texts, which may have several)"
+    assert said in found.seen
+
+
+def test_the_name_that_a_card_takes_from_its_file_is_said(tmp_path):
+    rows = list(zip(KINDS, MESSAGES, strict=True))
+    path = csv(tmp_path / "My Texts.csv", "label,text", rows)
+    assert "name: my-texts, after the file; choose another now (--name)" in new("--from", path).stderr
+    assert "after the file" not in new("--from", path, "--name", "sms").stderr

@@ -613,6 +613,7 @@ def test_a_row_that_nobody_has_labelled_yet_is_counted_and_no_fault(desk):
     desk.labels([(f"r{i}", ("tip" if i % 3 == 0 else "other") if i < 45 else "") for i in range(60)])
     result = desk.run()
     assert desk.refused() == {"empty_label": [f"r{i}" for i in range(45, 60)]}
+    assert "0 refused, 15 rows without a label yet" in result.headline
     assert (result.metrics["labels"], result.metrics["faults"]) == (45, 0)
 
 

@@ -66,7 +66,11 @@ def new(name: str | None, labels: str | None, address: str | None, **own: str | 
     found = profile.look(address, {role: column for role, column in called.items() if column})
     if note := told_language(Card.model_fields["student"].default, found.language or "en"):
         found = replace(found, seen=(*found.seen, f"student: {note}"))
-    card = drafted_card(name or _name_of(address), _draft(found, named, address))
+    if name is None:
+        name = _name_of(address)
+        chosen = f"name: {name}, after the file; choose another now (--name): later, all is kept under it"
+        found = replace(found, seen=(*found.seen, chosen))
+    card = drafted_card(name, _draft(found, named, address))
     click.echo(card, nl=False)
     _say(found, card, address)
 

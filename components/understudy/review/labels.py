@@ -417,7 +417,9 @@ def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Ref
             "ingest.max_refused_share in the card; nothing was added."
         )
     if not votes:
-        raise BadData(f"A file of answers must hold labels, got {rows:,} rows and no label ({address}). Fill some in.")
+        raise BadData(
+            f"A file of answers must hold labels, got {count(rows, 'row')} and no label ({address}). Fill some in."
+        )
 
 
 def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:

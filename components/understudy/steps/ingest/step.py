@@ -29,8 +29,6 @@ from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides, Settings, build_section
 
-NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
-
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -199,7 +197,7 @@ def _read(given: Given) -> Read:
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
     table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text", "guideline"])
-    turned_away = [replace(row, is_fault=row.is_fault and row.reason != NO_LABEL) for row in turned_away]
+    turned_away = [replace(row, is_fault=row.is_fault and row.reason != rules.NO_LABEL) for row in turned_away]
     table, misplaced = _beside_their_text(table, read.texts.kept)
     turned_away += misplaced
     by_file = {} if "split" in table.columns else vote_rules.split_of_files(table["file"].unique().sort().to_list())
