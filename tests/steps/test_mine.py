@@ -397,6 +397,14 @@ def test_the_forecast_of_mine_keeps_to_its_own_dollars(tmp_path, store):
     assert "a queue of at most 100 texts for people at 4.8 minutes each, often far fewer" in whole.words
 
 
+def test_people_need_the_seconds_that_they_were_measured_to_need(store):
+    unseen = pl.DataFrame({"id": [f"u{n}" for n in range(10)], "text": [f"Platform {n}?" for n in range(10)]})
+    with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        few, enough = (forecast(teacher, MineConfig(), unseen, [20.0] * times) for times in (29, 30))
+    assert (few.people_s, enough.people_s) == (10 * 4.8 * 60, 10 * 20.0)
+    assert "20 seconds each (the median of 30 answers)" in enough.words
+
+
 def test_the_forecast_of_mine_says_that_no_queue_is_left_where_label_takes_the_whole_pool(store):
     with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:
         found = forecast(teacher, MineConfig(), pl.DataFrame(schema={"id": pl.String, "text": pl.String}))

@@ -56,6 +56,7 @@ class Said(TypedDict, total=False):
     split: Required[str | None]
     guideline: str | None
     origin: Required[str]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,17 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
     keys = store.list(layout.LABELS.prefix(card=card_name))
     parts = [_segment(store, key, number) for number, key in enumerate(keys)]
     return pl.concat([pl.DataFrame(schema=VOTES), *parts])
+
+
+def seconds_measured(store: Store, card_name: str) -> list[float]:
+    """Return how long people took for each answer of which the store knows it, as Label Studio measured it.
+
+    Raises:
+        BadArtifact: a segment cannot be read.
+    """
+    keys = [key for key, _ in layout.LABELS.listed(store, card=card_name)]
+    lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Said))
+    return [line["seconds"] for line in lines if "seconds" in line]
 
 
 def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
@@ -424,7 +436,8 @@ def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Ref
 
 def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
     missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in votes.columns]
-    return votes.with_columns(missing).select(list(SAID)).iter_rows(named=True)
+    for vote in votes.with_columns(missing).select(*SAID, pl.col("^seconds$")).iter_rows(named=True):
+        yield {name: value for name, value in vote.items() if name != "seconds" or value is not None}
 
 
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:

@@ -73,7 +73,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         unseen = unseen.join(known, on="id", how="anti")
     with open_teacher(card, store, settings.of(TeacherConfig), is_dry_run=True) as teacher:
         asked = of_label(teacher, held_out, wanted)
-        mined = of_mine(teacher, settings.of(MineConfig), unseen)
+        mined = of_mine(teacher, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
         spent = teacher.spent_usd
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
