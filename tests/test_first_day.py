@@ -144,7 +144,7 @@ def trained(desk):
 
 def test_a_file_as_people_have_it_becomes_a_classifier(desk, trained):
     assert "Published:" in trained
-    assert "300 empty_label" in trained
+    assert "300 rows without a label yet" in trained
     assert "labels not in the card's case" in trained
     assert trained.splitlines()[0].startswith("Log: "), "where everything is kept comes first"
     assert (desk.folder / "build/runs/first/report.html").is_file()
@@ -237,14 +237,14 @@ def test_a_file_of_another_encoding_is_refused_with_the_remedy(desk):
     desk.write("ansi.csv", ["text", "label"], rows, "cp1252")
     done = desk.run("card", "new", "--from", "ansi.csv")
     assert done.returncode == 2
-    assert "UTF-8" in done.stderr
+    assert "iconv -f WINDOWS-1252 -t UTF-8 ansi.csv > utf8.csv" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     (desk.folder / "given.yaml").write_text(
         desk.told("card", "new", "--labels", "ham,spam").replace(QUESTION, "It is:")
     )
     refused = desk.dry_run("ansi.csv", "given.yaml")
     assert refused.returncode == 2
-    assert "UTF-8" in refused.stderr
+    assert "iconv -f WINDOWS-1252 -t UTF-8 ansi.csv > utf8.csv" in refused.stderr
 
 
 def test_progress_fits_eighty_columns(desk, trained):

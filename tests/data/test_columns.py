@@ -68,7 +68,7 @@ def test_a_row_without_text_has_no_name_and_is_refused_for_its_text(tmp_path):
     with opened(str(tmp_path / "a.csv"), ("id", "text"), makes_ids=True) as source:
         _, refusals = source.read(filled=("id", "text"))
         assert source.without_ids == [str(tmp_path / "a.csv")]
-    assert [(refusal.row, refusal.id) for refusal in refusals] == [(3, None)]
+    assert [(refusal.row, refusal.id, refusal.reason) for refusal in refusals] == [(3, None, "empty_text")]
 
 
 @pytest.mark.parametrize(

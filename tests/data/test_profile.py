@@ -194,3 +194,34 @@ def test_signs_that_no_card_may_hold_are_told_with_the_file_and_columns_named_so
 
 def test_labels_on_two_lines_are_refused_in_a_sentence():
     assert "--labels must be names on one line" in str(new("--labels", "a\nb").exception)
+
+
+def test_a_card_for_german_texts_says_that_its_student_reads_english(tmp_path):
+    words = [
+        "Das Zimmer war nicht sauber und laut.",
+        "Die Suppe ist für mich zu kalt.",
+        "Ich bin mit dem Bus gefahren.",
+    ]
+    rows = [(f"{text} {number}", number % 2) for number, text in enumerate(words * 20)]
+    done = new("--from", csv(tmp_path / "a.csv", "text,label", rows))
+    assert "  language: de\n" in done.stdout
+    assert "# " + (said := "  student: minilm reads English; for de use multilingual-minilm") in done.stdout
+    assert said.strip() in done.stderr
+
+
+def test_lists_under_any_key_are_labels_and_their_shares_are_of_the_texts(tmp_path):
+    kinds = [["billing", "urgent"], ["billing"], [], ["urgent"]]
+    items = [{"body": text, "wofuer": kinds[i % 4]} for i, text in enumerate(MESSAGES)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, items)))
+    found = look(str(tmp_path / "a.jsonl"), {})
+    assert (names(found)["label"], found.is_many) == ("wofuer", True)
+    assert found.labels == {"billing": 150, "urgent": 150}
+    said = "labels: billing 150 (50.0%), urgent 150 (50.0%) (shares of the texts, which may have several)"
+    assert said in found.seen
+
+
+def test_the_name_that_a_card_takes_from_its_file_is_said(tmp_path):
+    rows = list(zip(KINDS, MESSAGES, strict=True))
+    path = csv(tmp_path / "My Texts.csv", "label,text", rows)
+    assert "name: my-texts, after the file; choose another now (--name)" in new("--from", path).stderr
+    assert "after the file" not in new("--from", path, "--name", "sms").stderr

@@ -121,7 +121,8 @@ def test_a_byte_that_is_not_utf8_costs_its_row_and_is_named(tmp_path):
     table, (refusal,) = read(path)
     assert table["id"].to_list() == ["1", "3"]
     assert (refusal.row, refusal.id, refusal.reason, refusal.is_fault) == (3, "2", "not_utf8", True)
-    assert refusal.detail == "byte 0xe9 at character 4 of 'text': save the file as UTF-8"
+    command = f"iconv -f WINDOWS-1252 -t UTF-8 {path} > utf8.csv"
+    assert refusal.detail == f"byte 0xe9 at character 4 of 'text': it reads like WINDOWS-1252: if all does, {command}"
 
 
 def test_a_latin1_byte_in_jsonl_costs_its_row(tmp_path):

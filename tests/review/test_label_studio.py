@@ -263,3 +263,15 @@ def test_a_damaged_queue_is_one_sentence_or_read(store, card_text, tmp_path, dat
     except StorageError as error:
         assert str(error).startswith("A queue must have ids, got ")
         assert str(error).count("\n") == 0
+
+
+def test_how_long_an_answer_took_is_kept_and_what_is_no_time_is_not(known, tmp_path, queue):
+    tasks = annotated(queue)
+    for task, took in zip(tasks, [12.5, 40, "long", -1, 1e9, None, True], strict=False):
+        task["annotations"][0]["lead_time"] = took
+    before = labels.seconds_measured(known, CARD)
+    add(known, tmp_path, tasks)
+    assert before == []
+    assert sorted(labels.seconds_measured(known, CARD)) == [12.5, 40.0]
+    assert labels.read_all(known, CARD).columns == list(labels.VOTES)
+    assert not add(known, tmp_path, tasks).keys, "the same export says nothing new"

@@ -307,7 +307,7 @@ def test_the_command_says_what_it_did(known, tmp_path):
     path = answers(tmp_path, "r1,tip", "r2,")
     command = ["labels", "add", "--store", known.uri, path]
     first = runner.invoke(app, command, catch_exceptions=False)
-    assert first.output == "labels: 1 labels, added to the card 'hotel-tips'; 1 rows without a label.\n"
+    assert first.output == "labels: 1 label, added to the card 'hotel-tips'; 1 row without a label.\n"
     again = runner.invoke(app, [*command, "--card", "hotel-tips"], catch_exceptions=False)
     assert "nothing added: the store holds just these already" in again.output
     strange = runner.invoke(app, [*command[:-1], answers(tmp_path, "r1,tip", "r9,tip")], catch_exceptions=False)

@@ -85,7 +85,7 @@ def test_the_page_of_a_draft_card_escapes_texts_and_shows_the_rules(tmp_path):
         tmp_path, [*TRAINS, *SOUPS, "<script>alert(1)</script> train and soup"], "--card", tmp_path / "card.yaml"
     )
     page = (tmp_path / "page.html").read_text()
-    assert done.output.startswith("121 texts of 121 laid out")
+    assert done.output.startswith("121 texts of 121 rows laid out")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert re.findall(r'<h2 id="(\w+)"', page) == ["clusters", "diverse", "pairs", "rules", "file"]
@@ -94,7 +94,7 @@ def test_the_page_of_a_draft_card_escapes_texts_and_shows_the_rules(tmp_path):
 
 def test_texts_in_a_language_without_blanks_are_laid_out_too(tmp_path):
     texts = [f"恭喜您中奖请马上联系我们{n}" for n in range(30)] + [f"今天天气很好我们去公园{n}" for n in range(30)]
-    assert read(tmp_path, texts).output.startswith("60 texts of 60 laid out")
+    assert read(tmp_path, texts).output.startswith("60 texts of 60 rows laid out")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,14 @@ def test_texts_without_words_are_laid_out_by_their_signs(make):
     found = reading.read(texts, (), "en")
     assert found["clusters"]
     assert len(found["diverse"]) == reading.DIVERSE
+
+
+def test_a_page_with_fewer_texts_than_rows_says_why(tmp_path):
+    rows = [f"Das Zimmer {number} war sauber." for number in range(60)]
+    (tmp_path / "a.csv").write_bytes("\n".join(["text", *rows, rows[0]]).encode() + "\nGrüße\n".encode("cp1252"))
+    words = ["read", "--texts", str(tmp_path / "a.csv"), "--out", str(tmp_path / "page.html")]
+    said = CliRunner().invoke(app, words, catch_exceptions=False).output
+    assert said.startswith("60 texts of 62 rows laid out")
+    assert "1 row cannot be read: not_utf8 1 (row 63 of" in said
+    assert "iconv -f WINDOWS-1252" in said
+    assert "1 text left out: copies" in said

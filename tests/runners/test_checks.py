@@ -141,6 +141,15 @@ def test_bad_settings_of_several_steps_are_told_beside_a_missing_file_and_a_faul
     assert len(faults) == 7
 
 
+def test_a_file_is_not_called_faulty_for_a_column_that_a_faulty_card_names(request_of, tmp_path):
+    asked = request_of({"rules": None, "columns": {"text": "sentence"}})
+    (tmp_path / "texts.csv").write_text("id,sentence\n1,a\n")
+    (fault,) = faults_of(asked)
+    assert "A card must have decision rules" in fault
+    (tmp_path / "texts.csv").write_text("id,phrase\n1,a\n")
+    assert "Add or rename text" in faults_of(asked)[1]
+
+
 def test_a_value_that_breaks_a_rule_beside_the_card_is_told_as_a_setting_of_this_run(request_of, teacher):
     (fault,) = faults_of(request_of(overrides="train.epochs=0"))
     assert fault == "--set train.epochs must be 1 to 100, got 0."

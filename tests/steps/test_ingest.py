@@ -297,11 +297,19 @@ def test_a_file_without_ids_gets_them_of_its_texts_and_its_labels_find_them(desk
     rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
     path = write_csv(desk.folder / "all.csv", "text,label", [*rows, rows[0]])
     result = desk.run(texts=path, labels=path)
-    assert result.headline.endswith(f"duplicate_row); ids made of the texts in {path}, which has no column of ids")
+    made = f"ids made of the texts in {path}, which has no column of ids (equal texts share one: 1 row repeats a text)"
+    assert result.headline.endswith(f"duplicate_row); {made}")
     gold = desk.gold()
     assert len(gold) == len(set(gold["id"])) == 60
     assert dict(gold.select("text", "label").iter_rows()) == dict(rows)
     assert desk.refused() == {"duplicate_row": [gold.filter(text=sentence(0))["id"].item()]}
+
+
+def test_a_row_without_text_where_ids_are_made_is_refused_for_its_text(desk):
+    rows = [(sentence(i), "tip" if i % 3 == 0 else "other") for i in range(60)]
+    path = write_csv(desk.folder / "all.csv", "text,label", [*rows, ("", "tip")])
+    desk.run(texts=path, labels=path)
+    assert desk.refused() == {"empty_text": [None, None]}
 
 
 def test_labels_that_files_call_1_and_true_are_the_cards_by_its_aliases(desk):
@@ -336,6 +344,31 @@ def test_splits_are_known_by_the_names_that_files_give_them(desk):
     meant = ["train", "validation", "validation", "calibration", "test"]
     assert desk.split_of() == {f"r{i}": meant[i % 5] for i in range(60)}
     assert desk.refused() == {}
+
+
+def test_files_that_are_called_like_splits_are_these_and_that_is_said(desk):
+    (desk.folder / "parts").mkdir()
+    rows = [(f"r{i}", "tip" if i % 2 else "other") for i in range(60)]
+    for name, part in (("train", rows[:30]), ("dev", rows[30:45]), ("tips_test", rows[45:])):
+        write_csv(desk.folder / f"parts/{name}.csv", "id,label", part)
+    result = desk.run(labels=str(desk.folder / "parts"))
+    split = desk.split_of()
+    assert {split[name] for name, _ in rows[45:]} == {"test"}
+    assert {split[name] for name, _ in rows[30:45]} == {"validation"}
+    named = "splits by the names of the files: 'dev.csv (validation)', 'tips_test.csv (test)', 'train.csv (train)'"
+    assert named in result.headline
+    assert "the splits of the file leave calibration empty" in result.headline
+
+
+def test_a_split_that_is_none_is_refused_with_the_names_that_are_and_open_rows_are_said(desk):
+    rows = [(f"r{i}", "tip" if i % 2 else "other", "holdout" if i == 0 else "train" * (i < 20)) for i in range(60)]
+    desk.labels(rows, "id,label,split")
+    result = desk.run()
+    (detail,) = tables.read(desk.out / "refused", tables.Refusals).filter(reason="unknown_split")["detail"]
+    assert detail.startswith(
+        "'holdout' is none of train, validation, calibration, test, nor what files call these: dev"
+    )
+    assert "40 groups without a split in the file are shared out: validation " in result.headline
 
 
 # Votes
@@ -533,7 +566,7 @@ def test_a_split_that_no_row_asks_for_is_taken_out_of_train_and_never_out_of_tes
     assert {split[name] for name in of if of[name] == "test"} <= {"test"}
     giver = "train" if "train" in asked else "dev"
     assert {split[name] for name in of if of[name] == giver} == {*shared, "validation" if giver == "dev" else "train"}
-    assert "the split column leaves" in result.headline
+    assert "the splits of the file leave" in result.headline
     assert all(name in result.headline for name in shared)
     assert f"that it has in {'train' if giver == 'train' else 'validation'} " in result.headline
     again = desk.run()
@@ -580,6 +613,7 @@ def test_a_row_that_nobody_has_labelled_yet_is_counted_and_no_fault(desk):
     desk.labels([(f"r{i}", ("tip" if i % 3 == 0 else "other") if i < 45 else "") for i in range(60)])
     result = desk.run()
     assert desk.refused() == {"empty_label": [f"r{i}" for i in range(45, 60)]}
+    assert "0 refused, 15 rows without a label yet" in result.headline
     assert (result.metrics["labels"], result.metrics["faults"]) == (45, 0)
 
 
@@ -879,6 +913,16 @@ def test_all_faults_of_card_files_and_store_are_reported_together(desk):
     assert [word for fault, word in zip(faults, words, strict=True) if word not in fault] == []
 
 
+@pytest.mark.parametrize("is_yaml", [True, False])
+def test_a_file_is_not_called_faulty_for_a_column_that_a_faulty_card_names(desk, is_yaml):
+    desk.card(budget={"teacher_usd": 0}, columns={"text": "sentence"})
+    (desk.folder / "texts.csv").write_text("id,sentence\n1,x\n")
+    if not is_yaml:
+        (desk.folder / "card.yaml").write_text("name: [")
+    (fault,) = desk.faults(BadCard)
+    assert "card.yaml" in fault
+
+
 def test_a_missing_slice_column_is_reported_beside_the_faults_of_the_labels(desk):
     desk.card(slices=[{"name": "german", "column": "language", "equals": "de"}])
     (desk.folder / "labels.csv").write_text("")
@@ -975,3 +1019,10 @@ def test_a_folder_given_as_the_card_is_told_at_once(tmp_path):
 def test_an_address_that_no_system_takes_is_one_sentence_an_option(tmp_path, address):
     faults = Desk(tmp_path).faults(BadInput, texts=address, labels=address)
     assert [option in fault for option, fault in zip(("--texts", "--labels"), faults, strict=True)] == [True, True]
+
+
+def test_rows_that_are_lost_to_their_encoding_are_said_with_what_they_have_and_the_command(desk):
+    with (desk.folder / "texts.csv").open("ab") as file:
+        file.write("r60,Die Küche war schön und groß.\r\n".encode("cp1252"))
+    assert "1 row that is not UTF-8 is missing, and such rows are those with umlauts" in (said := desk.run().headline)
+    assert f"iconv -f WINDOWS-1252 -t UTF-8 {desk.folder / 'texts.csv'} > utf8.csv" in said

@@ -255,6 +255,8 @@ def test_a_text_that_is_forgotten_while_its_queue_is_put_leaves_it_again(tmp_pat
     assert queue_of(tmp_path)["id"].to_list() == ["u1", "u4", "u3"]
     assert result.metrics["queued"] == 3
     assert "3 texts queued" in result.headline
+    (sheet,) = [key for key in store.list("queues/") if key.endswith("queue.csv")]
+    assert f"; {store.locate(sheet)} waits for answers (`understudy labels add`)" in result.headline
     for place in (tmp_path / "queue", store.root / f"queues/hotel-tips/{name}"):
         assert b"Nice view" not in everything(place)
         assert b"swim before" in everything(place)
@@ -392,6 +394,22 @@ def test_the_forecast_of_mine_keeps_to_its_own_dollars(tmp_path, store):
     assert half.tokens < whole.tokens
     assert "(mine.teacher_usd)" in half.words
     assert half.people_s == whole.people_s == 100 * 4.8 * 60
+    assert "a queue of at most 100 texts for people at 4.8 minutes each, often far fewer" in whole.words
+
+
+def test_people_need_the_seconds_that_they_were_measured_to_need(store):
+    unseen = pl.DataFrame({"id": [f"u{n}" for n in range(10)], "text": [f"Platform {n}?" for n in range(10)]})
+    with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        few, enough = (forecast(teacher, MineConfig(), unseen, [20.0] * times) for times in (29, 30))
+    assert (few.people_s, enough.people_s) == (10 * 4.8 * 60, 10 * 20.0)
+    assert "20 seconds each (the median of 30 answers)" in enough.words
+
+
+def test_the_forecast_of_mine_says_that_no_queue_is_left_where_label_takes_the_whole_pool(store):
+    with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        found = forecast(teacher, MineConfig(), pl.DataFrame(schema={"id": pl.String, "text": pl.String}))
+    assert (found.usd, found.people_s) == (0.0, 0.0)
+    assert "no queue for people: label takes all of the pool (label.texts; fewer leave some)" in found.words
 
 
 def test_a_bundle_with_other_labels_is_refused(tmp_path, store, run, teacher):

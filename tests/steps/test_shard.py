@@ -444,7 +444,8 @@ def test_texts_without_ids_are_named_by_what_they_say_every_night(desk):
     desk.source.mkdir()
     (desk.source / "a.jsonl").write_text('{"text": "Ask for a room"}\n{"text": "We stayed"}\n')
     done = desk.shard("2026-11-01")
-    assert done.headline.endswith(f"ids made of the texts in {desk.source / 'a.jsonl'}, which has no column of ids")
+    made = f"ids made of the texts in {desk.source / 'a.jsonl'}, which has no column of ids (equal texts share one)"
+    assert done.headline.endswith(made)
     desk.infer("2026-11-01/00")
     names = desk.predictions("2026-11-01").sort("text")["id"].to_list()
     with (desk.source / "a.jsonl").open("a") as file:

@@ -298,7 +298,7 @@ def test_many_refused_rows_must_be_looked_at(tmp_path, store, version):
     put_night(store, "2026-11-01", make_texts(200, 0.2, seed=1), version, refused=30)
     result = watch(tmp_path, store, "2026-11-01")
     assert result.parameters["verdict"] == "look"
-    assert result.parameters["reason"] == "13% of the rows were refused."
+    assert result.parameters["reason"] == "13% of the rows were refused, 30 of 230."
 
 
 def test_forgotten_texts_do_not_count_as_refused(tmp_path, store, version):

@@ -28,6 +28,7 @@ from understudy.task.settings import (
     also_reads,
     build_config,
     config_of,
+    key_faults,
     reads,
     require_read,
     sections,
@@ -224,3 +225,10 @@ def test_an_unknown_setting_of_a_shared_section_is_told_as_unknown_and_no_other_
     require_read(Overrides({"teacher.nonsense": 2}), "infer")
     with pytest.raises(BadSetting, match="got 'nonsense'"):
         parse_card(card_yaml()).settings(Overrides({"teacher.nonsense": 2}))
+
+
+def test_a_setting_without_its_section_is_told_with_the_sections_that_have_it():
+    (epochs,), (seed,) = (key_faults({key: 1}) for key in ("epochs", "seed"))
+    assert epochs.endswith("got 'epochs' (--set). Write train.epochs.")
+    assert "ingest.seed or " in seed
+    assert "Steps: " in key_faults({"nothing": 1})[0]

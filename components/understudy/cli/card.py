@@ -3,6 +3,7 @@
 import csv
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -22,14 +23,20 @@ def command() -> None:
 @command.command("check")
 @click.argument("card")
 def check(card: str) -> None:
-    """Report every fault of a card at once, each with its line.
+    """Report every fault of a card at once, each with its line, and what of its student does not fit.
 
     CARD is a file, a snapshot folder, or an s3:// address.
     """
     from understudy.data import cards
+    from understudy.model import hub
+    from understudy.model.architectures import told_language
+    from understudy.steps.ingest.config import IngestConfig
 
     loaded, _ = cards.read(card)
     click.echo(f"{card}: the card '{loaded.name}' is sound (hash {loaded.hash[:12]}).")
+    language = loaded.settings().of(IngestConfig).language
+    for note in filter(None, [told_language(loaded.student, language), hub.told_missing(loaded.student)]):
+        click.echo(f"student: {note}")
 
 
 @command.command("new")
@@ -53,9 +60,17 @@ def new(name: str | None, labels: str | None, address: str | None, **own: str | 
         click.echo(new_card(name or "my-task", named), nl=False)
         return
     from understudy.data import profile
+    from understudy.model.architectures import told_language
+    from understudy.task.card import Card
 
     found = profile.look(address, {role: column for role, column in called.items() if column})
-    card = drafted_card(name or _name_of(address), _draft(found, named, address))
+    if note := told_language(Card.model_fields["student"].default, found.language or "en"):
+        found = replace(found, seen=(*found.seen, f"student: {note}"))
+    if name is None:
+        name = _name_of(address)
+        chosen = f"name: {name}, after the file; choose another now (--name): later, all is kept under it"
+        found = replace(found, seen=(*found.seen, chosen))
+    card = drafted_card(name, _draft(found, named, address))
     click.echo(card, nl=False)
     _say(found, card, address)
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from understudy.data import cards, sources
 from understudy.data.listing import told
-from understudy.errors import together
+from understudy.errors import BadData, together
 from understudy.privacy.objects import erase_what_was_asked_meanwhile
 from understudy.review import guidelines, labels, outdated, queues, second_look
 from understudy.review.outdated import Agreement, Older
@@ -23,7 +23,7 @@ from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import ColumnsConfig
 from understudy.teacher.response_log import ResponseLog
-from understudy.text.numbers import clipped, count, figure, is_known, percent
+from understudy.text.numbers import clipped, count, few, figure, is_known, percent
 
 SHOWN = 10  # labels, and people of one, that a listing names
 
@@ -45,10 +45,10 @@ def add(file: str, store: str, card: str | None) -> None:
     it has none.
     """
     done = labels.add(prepare_store(store, must_exist=True), file, card)
-    where = (
-        f"added to the card '{done.card_name}'" if done.keys else "nothing added: the store holds just these already"
-    )
-    click.echo(f"labels: {done.labels:,} labels, {where}; {done.skipped:,} rows without a label.")
+    new = "" if done.new == done.labels else f", {done.new:,} of them new to it"
+    where = f"added to the card '{done.card_name}'{new}"
+    where = where if done.keys else "nothing added: the store holds just these already"
+    click.echo(f"labels: {count(done.labels, 'label')}, {where}; {count(done.skipped, 'row')} without a label.")
     if done.in_other_letters:
         click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
     if done.strange_ids:
@@ -61,10 +61,15 @@ def add(file: str, store: str, card: str | None) -> None:
             f"labels: {count(done.unknown_guideline, 'label')} by no known guideline: the card has had several, and "
             "neither a column 'guideline' nor a queue of these ids says which."
         )
+    if done.strange_guidelines:
+        click.echo(
+            f"labels: {few(done.strange_guidelines)}: the guideline of no version of the card in this store, and of no "
+            "queue; labels by it count as old."
+        )
     if done.passed_over:
         click.echo(f"labels: {told(done.passed_over)}.")
     if done.refusals:
-        click.echo(f"labels: {len(done.refusals):,} rows refused: {labels.tally(done.refusals)}.")
+        click.echo(f"labels: {count(len(done.refusals), 'row')} refused: {labels.tally(done.refusals)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ def list_outdated(store: str, card: str, texts: str | None, is_all: bool) -> Non
     its own label; whether it is meant to reach texts of other labels is not in the words: --all queues these too.
     """
     (task, text), keep = together(lambda: cards.read(card), lambda: prepare_store(store, must_exist=True))
+    labels.require_held(keep, task.name)
     labels.require_same_kind(keep, task)
     known, now = guidelines.known(keep, task.name), Guideline.of(task)
     votes = guidelines.by_only(labels.read_all(keep, task.name), known)
@@ -122,6 +128,13 @@ def _listing(found: Found) -> Iterator[str]:
         yield "none by another one."
     for older in found.older:
         yield from _older(older, found.space)
+    if any(len(older.touched) for older in found.older):
+        yield "--queue TEXTS queues those that may be touched for a second look."
+    for guideline, texts in outdated.hidden(found.votes, found.guideline):
+        yield (
+            f"{count(texts, 'text')} also labelled by {clipped(guideline)}, which came later than the card's: by this "
+            "card those labels do not count. Name the newer card, if that is the one in force."
+        )
     for guideline in found.votes["guideline"].drop_nulls().unique(maintain_order=True):
         if guideline != found.guideline:
             both = outdated.by_people(found.votes, guideline, found.guideline, found.space)
@@ -148,17 +161,25 @@ def _older(older: Older, space: LabelSpace) -> Iterator[str]:
 
 def _tally(votes: pl.DataFrame, space: LabelSpace) -> str:
     """Count labels, the most frequent first, each with who gave it: "tip 40 (ann 30, nobody named 10)"."""
-    counts = Counter(votes["label"]).most_common()
-    said = [f"'{clipped(space.words(label))}' {times:,} ({_people(votes, label)})" for label, times in counts[:SHOWN]]
+    named = [
+        (name, person)
+        for label, person in votes.select("label", "annotator").iter_rows()
+        for name in space.names_in(label) or [space.words(label)]
+    ]
+    counts = Counter(name for name, _ in named).most_common()
+    people = {name: Counter(person for given, person in named if given == name) for name, _ in counts[:SHOWN]}
+    said = [f"'{clipped(name)}' {times:,}{_people(people[name])}" for name, times in counts[:SHOWN]]
     more = len(counts) - SHOWN
     return ", ".join([*said, *([f"{more:,} more"] if more > 0 else [])])
 
 
-def _people(votes: pl.DataFrame, label: str) -> str:
-    counts = Counter(votes.filter(pl.col("label") == label)["annotator"]).most_common()
-    said = [f"{clipped(person) if person else 'nobody named'} {times:,}" for person, times in counts[:SHOWN]]
+def _people(counts: Counter[str | None]) -> str:
+    """Say who gave a label how often; nothing where nobody is named."""
+    if counts.keys() == {None}:
+        return ""
+    said = [f"{clipped(who) if who else 'nobody named'} {times:,}" for who, times in counts.most_common(SHOWN)]
     more = len(counts) - SHOWN
-    return ", ".join([*said, *([f"{more:,} more"] if more > 0 else [])])
+    return f" ({', '.join([*said, *([f'{more:,} more'] if more > 0 else [])])})"
 
 
 def _teachers(found: Found) -> Iterator[str]:
@@ -197,6 +218,11 @@ def _queued(found: Found, address: str, *, is_all: bool) -> str:
         read = read_texts(source, found.card, settings.of(IngestConfig), tombstones.read(found.store))
     chosen = second_look.choose(found.older, read.texts.kept, found.card, is_all=is_all)
     absent = f"; {count(chosen.absent, 'text')} of labels that wait stand not in it" if chosen.absent else ""
+    if chosen.absent and not len(chosen.queue):
+        raise BadData(
+            f"A file of texts must hold texts whose labels wait, got none of {count(chosen.absent, 'text')} "
+            f"({address}, --queue). Name the file that the labels were made for."
+        )
     if not len(chosen.queue):
         return f"nothing to queue{absent} ({address})."
     name, files = second_look.files(chosen.queue, found.card)

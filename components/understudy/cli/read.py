@@ -11,6 +11,7 @@ from understudy.data.rows import Refusal
 from understudy.errors import BadData, BadInput
 from understudy.reports import reading as pages
 from understudy.review import reading
+from understudy.review.labels import tally
 from understudy.task.card import Card
 from understudy.text.numbers import count
 
@@ -33,7 +34,9 @@ def command(address: str, card_address: str | None, out: str, **own: str | None)
     found = profile.look(address, _called(card) | named)
     with sources.opened(address, ["text"], called={"text": found.columns["text"].own}) as source:
         rows = islice(source.rows(["text"]), profile.MOST_ROWS)
-        read = [str(row.cells["text"]) for row in rows if not isinstance(row, Refusal)]
+        found_rows = list(rows)
+    read = [str(row.cells["text"]) for row in found_rows if not isinstance(row, Refusal)]
+    unread = [row for row in found_rows if isinstance(row, Refusal)]
     texts = reading.draw(read)
     if len(texts) < reading.FEWEST_READ:
         raise BadData(
@@ -42,7 +45,12 @@ def command(address: str, card_address: str | None, out: str, **own: str | None)
         )
     record = reading.read(texts, card.weak_rules if card else (), found.language)
     _write(Path(out), pages.page(record, address, found.seen, len(read)))
-    click.echo(f"{count(len(texts), 'text')} of {len(read):,} laid out: {out}")
+    click.echo(f"{count(len(texts), 'text')} of {count(len(found_rows), 'row')} laid out: {out}")
+    if unread:
+        click.echo(f"{count(len(unread), 'row')} cannot be read: {tally(unread)}.")
+    if len(texts) < len(read):
+        left_out = count(len(read) - len(texts), "text")
+        click.echo(f"{left_out} left out: copies, and some of more than {reading.MOST_READ:,}, by lot.")
 
 
 def _called(card: Card | None) -> dict[str, str]:

@@ -1,9 +1,15 @@
 """Read a task card from wherever it lies: the one reader of cards that somebody names."""
 
-from understudy.errors import BadCard
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from understudy.errors import BadCard, BadInput, StorageError
 from understudy.store.address import Address, parse_address
 from understudy.store.s3 import S3Store
 from understudy.task.card import CARD_FILE, NO_CARD, Card, parse_card, read_text, require_size
+from understudy.task.settings import build_section
 
 
 def read(address: str, *, is_draft: bool = False) -> tuple[Card, str]:
@@ -23,6 +29,30 @@ def read(address: str, *, is_draft: bool = False) -> tuple[Card, str]:
         return parse(*_on_s3(place, address), is_draft=is_draft)
     text, where = read_text(place.path)
     return parse_card(text, where, is_draft=is_draft), text
+
+
+def columns_said(address: str) -> Mapping[str, Any] | None:
+    """Return the section columns of a card that may have faults; None where the card cannot be read so far.
+
+    Files are judged by it beside the faults of their card, so that none is called faulty for a column that it has.
+    """
+    try:
+        place = parse_address(address, "--card")
+        text = read_text(place.path)[0] if place.path else _on_s3(place, address)[0].decode()
+        section = (yaml.safe_load(text) or {}).get("columns") or {}
+        build_section("columns", section, "columns.")
+    except (
+        BadInput,
+        StorageError,
+        UnicodeError,
+        yaml.YAMLError,
+        AttributeError,
+        RecursionError,
+        ValueError,
+        TypeError,
+    ):
+        return None  # what is wrong with the card, its reader says
+    return section if isinstance(section, Mapping) else None
 
 
 def parse(data: bytes, where: str, *, is_draft: bool = False) -> tuple[Card, str]:

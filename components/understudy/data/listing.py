@@ -117,15 +117,23 @@ def told(names: Sequence[str], files: int = 0, shown: int = 3) -> str:
     return f"{count(files, 'file')} that {are} passed over ({listed})"
 
 
-def told_ids(names: Sequence[str]) -> str:
+def told_ids(names: Sequence[str], again: int | None = None) -> str:
     """Say that ids were made, and in which files.
 
+    Args:
+        names: of the files.
+        again: rows whose text stood before, which have its id; None where they were not counted.
+
     >>> told_ids(["a.csv", "b.csv", "c.csv"])
-    'ids made of the texts in a.csv and 2 other files, which have no column of ids'
+    'ids made of the texts in a.csv and 2 other files, which have no column of ids (equal texts share one)'
+    >>> told_ids(["a.csv"], 12)
+    'ids made of the texts in a.csv, which has no column of ids (equal texts share one: 12 rows repeat a text)'
     """
     others = f" and {count(len(names) - 1, 'other file')}" if names[1:] else ""
     has = "have" if others else "has"
-    return f"ids made of the texts in {clipped(names[0], 300)}{others}, which {has} no column of ids"
+    repeat = f": {count(again, 'row')} {'repeats' if again == 1 else 'repeat'} a text" if again else ""
+    shared = "" if again == 0 else f" (equal texts share one{repeat})"
+    return f"ids made of the texts in {clipped(names[0], 300)}{others}, which {has} no column of ids{shared}"
 
 
 def is_plain(path: Path) -> bool:

@@ -107,7 +107,7 @@ def look(address: str, called: Mapping[str, str]) -> Profile:
         f"{of_many}{count(len(table), 'row')} of {count(len(files), 'file')} read",
         *odd,
         *(f"column {name}: {clipped(column.own)!r} ({column.how})" for name, column in found.items()),
-        *_of_labels(labels, table, found),
+        *_of_labels(labels, table, found, is_many=is_many),
         *_of_texts(table, found),
         f"language: {language or 'not one that is known here'}",
     ]
@@ -213,8 +213,9 @@ def _is_named_label(column: pl.Series) -> bool:
 
 
 def _is_label(column: pl.Series) -> bool:
-    """Whether a column reads like labels: few values, each several times, and short ones."""
-    values = column.drop_nulls()
+    """Whether a column reads like labels: few values, each several times, and short ones; of lists, what they hold."""
+    cells = column.drop_nulls().to_list()
+    values = pl.Series(_parts(cells)[0] if any(map(label_sets.is_list, cells)) else cells, dtype=pl.String)
     kinds = values.n_unique()
     is_few = FEWEST_LABELS <= kinds <= max(FEWEST_LABELS, len(values) / FEWEST_EACH)
     return is_few and _length(values) <= LONGEST_LABEL_MEAN
@@ -257,16 +258,20 @@ def _labels(
     return labels, is_many, []
 
 
-def _of_labels(labels: Mapping[str, int], table: pl.DataFrame, found: Mapping[str, Found]) -> Iterator[str]:
-    """Say how often each label stands there, and in how many ways it is written."""
+def _of_labels(
+    labels: Mapping[str, int], table: pl.DataFrame, found: Mapping[str, Found], *, is_many: bool
+) -> Iterator[str]:
+    """Say how many of the labelled texts have each label, and in how many ways it is written."""
     if not labels:
         return
     column = table[found["label"].own]
-    total, empty = sum(labels.values()), column.null_count()
+    empty = column.null_count()
+    total = len(column) - empty
     shown = list(islice(labels.items(), 12))
     told = ", ".join(f"{clipped(name, 40)} {rows:,} ({rows / total:.1%})" for name, rows in shown)
     more = f", and {len(labels) - len(shown)} more" if len(labels) > len(shown) else ""
-    yield f"labels: {told}{more}" + (f"; {count(empty, 'row')} without one" if empty else "")
+    of_texts = " (shares of the texts, which may have several)" if is_many else ""
+    yield f"labels: {told}{more}{of_texts}" + (f"; {count(empty, 'row')} without one" if empty else "")
     known = {folded(name) for name in labels}
     other = sorted(cell for cell in column.drop_nulls().unique() if cell not in labels and folded(cell) in known)
     if other:

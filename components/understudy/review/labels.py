@@ -56,6 +56,7 @@ class Said(TypedDict, total=False):
     split: Required[str | None]
     guideline: str | None
     origin: Required[str]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +66,28 @@ class Added:
     Attributes:
         card_name: the card that the labels answer.
         labels: labels in the file.
+        new: how many of them the store did not hold.
         skipped: rows without a label.
         refusals: rows that were refused.
         keys: of the new segments, if there are any.
         ids: different ids that the labels name.
         strange_ids: how many of them neither a queue nor an earlier label of the store names.
         unknown_guideline: labels of which it is not known by which guideline they were given.
+        strange_guidelines: what the file calls guidelines that neither a version of the card nor a queue has.
         passed_over: files beside the answers that were not read, since their names do not say how.
         in_other_letters: labels that are not written as the card has them, and were taken.
     """
 
     card_name: str
     labels: int
+    new: int
     skipped: int
     refusals: Sequence[Refusal]
     keys: Sequence[str]
     ids: int
     strange_ids: int
     unknown_guideline: int
+    strange_guidelines: Sequence[str] = ()
     passed_over: Sequence[str] = ()
     in_other_letters: int = 0
 
@@ -115,6 +120,17 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
     keys = store.list(layout.LABELS.prefix(card=card_name))
     parts = [_segment(store, key, number) for number, key in enumerate(keys)]
     return pl.concat([pl.DataFrame(schema=VOTES), *parts])
+
+
+def seconds_measured(store: Store, card_name: str) -> list[float]:
+    """Return how long people took for each answer of which the store knows it, as Label Studio measured it.
+
+    Raises:
+        BadArtifact: a segment cannot be read.
+    """
+    keys = [key for key, _ in layout.LABELS.listed(store, card=card_name)]
+    lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Said))
+    return [line["seconds"] for line in lines if "seconds" in line]
 
 
 def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
@@ -175,7 +191,8 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     asked = asking.by_queues(store, card_name)
     answers = read_answers(address, space, asked, most_refused(store, card_name))
     ids = set(answers.votes["id"])
-    strange = ids - asked.texts.keys() - set(read_all(store, card_name)["id"])
+    held = read_all(store, card_name)
+    strange = ids - asked.texts.keys() - set(held["id"])
     known = {*guidelines.known(store, card_name), *chain.from_iterable(asked.guidelines.values())}
     votes = guidelines.by_only(answers.votes, known)
     pairs = votes.select("id", "guideline").iter_rows()
@@ -188,12 +205,14 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     return Added(
         card_name=card_name,
         labels=len(votes),
+        new=len(votes.join(held, on=[name for name in SAID if name in votes.columns], how="anti", nulls_equal=True)),
         skipped=answers.skipped,
         refusals=answers.refusals,
         keys=[key for key in keys if key],
         ids=len(ids),
         strange_ids=len(strange),
         unknown_guideline=votes["guideline"].null_count(),
+        strange_guidelines=sorted({*votes["guideline"].drop_nulls()} - known),
         passed_over=answers.passed_over,
         in_other_letters=answers.in_other_letters,
     )
@@ -320,6 +339,21 @@ def card_labels(store: Store, card_name: str | None) -> tuple[str, LabelSpace]:
     return name, replace(by_names[0], names=names, aliases=aliases)
 
 
+def require_held(store: Store, card_name: str) -> None:
+    """Refuse a card of which a store holds nothing, such as one that was given another name.
+
+    Raises:
+        BadInput: neither a version of it nor a label or an answer of the teacher is there.
+    """
+    families = (layout.CARDS, layout.LABELS, layout.JUDGEMENTS)
+    if not any(store.list(family.prefix(card=card_name)) for family in families):
+        there = ", ".join(sorted({fields["card"] for _, fields in layout.CARDS.listed(store)})) or "no card yet"
+        raise BadInput(
+            f"The card must be one that the store holds, got '{card_name}' (--card, {store.uri}: {there}). Name a "
+            "version of one of these."
+        )
+
+
 def require_same_kind(store: Store, card: Card) -> None:
     """Refuse a card whose texts may have several labels where its earlier versions had one a text, or the reverse.
 
@@ -395,12 +429,15 @@ def _require_answers(address: str, rows: int, votes: int, refusals: Sequence[Ref
             "ingest.max_refused_share in the card; nothing was added."
         )
     if not votes:
-        raise BadData(f"A file of answers must hold labels, got {rows:,} rows and no label ({address}). Fill some in.")
+        raise BadData(
+            f"A file of answers must hold labels, got {count(rows, 'row')} and no label ({address}). Fill some in."
+        )
 
 
 def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
     missing = [pl.lit(None, pl.String).alias(name) for name in SAID if name not in votes.columns]
-    return votes.with_columns(missing).select(list(SAID)).iter_rows(named=True)
+    for vote in votes.with_columns(missing).select(*SAID, pl.col("^seconds$")).iter_rows(named=True):
+        yield {name: value for name, value in vote.items() if name != "seconds" or value is not None}
 
 
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:

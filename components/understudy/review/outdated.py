@@ -87,6 +87,23 @@ def _older(
     return Older(guideline, change, marked.select("id", "label", "annotator", "is_touched"))
 
 
+def hidden(votes: pl.DataFrame, now: str) -> list[tuple[str, int]]:
+    """Find guidelines that the store met after the card's, and how many texts have labels by both: these do not count.
+
+    Args:
+        votes: all that the store holds.
+        now: hash of the card's guideline.
+
+    >>> votes = pl.DataFrame({"id": ["a", "b", "a"], "guideline": ["g1", "g1", "g2"], "segment": [0, 0, 1]})
+    >>> hidden(votes, "g1"), hidden(votes, "g2")
+    ([('g2', 1)], [])
+    """
+    by_now = votes.filter(pl.col("guideline") == now)
+    both = votes.filter(pl.col("guideline") != now).join(by_now.select("id").unique(), on="id", how="semi")
+    later = both.filter(pl.col("segment") > by_now["segment"].min()) if len(by_now) else both.clear()
+    return later.group_by("guideline").agg(pl.col("id").n_unique()).sort("guideline").rows()
+
+
 def by_people(votes: pl.DataFrame, old: str, now: str, space: LabelSpace) -> Agreement | None:
     """Compare people's labels under two guidelines, text by text, each by the majority; None without such texts.
 

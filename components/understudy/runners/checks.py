@@ -110,9 +110,17 @@ def _value_faults(section: str, given: Mapping[str, Any], card: Card | None) -> 
     return []
 
 
-def called_columns(overrides: str, card: Card | None) -> Mapping[str, str]:
-    """Return what the files call our columns; what is wrong with these settings, `check_settings` says."""
-    written = card.section("columns") if card else {}
+def called_columns(overrides: str, card: Card | None, address: str) -> Mapping[str, str] | None:
+    """Return what the files call our columns; what is wrong with these settings, `check_settings` says.
+
+    Args:
+        overrides: step.key=value lines.
+        card: the task; None where the card has faults.
+        address: of the card, of which the section columns is read then; None is returned where it cannot be.
+    """
+    written = card.section("columns") if card else cards.columns_said(address)
+    if written is None:
+        return None
     try:
         given = Overrides(parse_lines(overrides)).of("columns")
         columns: ColumnsConfig = build_section("columns", {**written, **given}, "columns.")
@@ -121,14 +129,14 @@ def called_columns(overrides: str, card: Card | None) -> Mapping[str, str]:
     return columns.called
 
 
-def check_source(address: str, flag: str, columns: tuple[str, ...], called: Mapping[str, str]) -> None:
+def check_source(address: str, flag: str, columns: tuple[str, ...], called: Mapping[str, str] | None) -> None:
     """Check that there are files to read, and their columns where that is cheap.
 
     Args:
         address: of the files.
         flag: names them in messages.
         columns: that they must have; ids may be missing where there are texts.
-        called: what the files call these, where it is another name.
+        called: what the files call these, where it is another name; None where nobody knows: they are not looked for.
 
     Raises:
         BadInput: there is nothing, or what is there cannot serve.
@@ -139,6 +147,7 @@ def check_source(address: str, flag: str, columns: tuple[str, ...], called: Mapp
         return
     from understudy.data.sources import opened
 
+    columns = columns if called is not None else ()
     try:
         with opened(address, columns, ("text",), ("label",), called=called, makes_ids=True):
             return

@@ -66,7 +66,7 @@ def check_own(request: Request, card: Card | None) -> None:
     if missing := [name for name in own if name in NEEDED and name not in given]:
         raise BadInput(f"{request.pipeline} must be given {NEEDED[missing[0]]}, got none (--{missing[0]}).")
     if "labels" in given:
-        called = checks.called_columns(request.overrides, card)
+        called = checks.called_columns(request.overrides, card, request.card)
         checks.check_source(request.labels, "--labels", ("id", "label"), called)
 
 
@@ -78,4 +78,5 @@ def check_texts(request: Request, card: Card | None) -> None:
     """
     if request.texts:
         texts = request.texts.replace("{date}", night_of(request.date))
-        checks.check_source(texts, "--texts", ("id", "text"), checks.called_columns(request.overrides, card))
+        called = checks.called_columns(request.overrides, card, request.card)
+        checks.check_source(texts, "--texts", ("id", "text"), called)

@@ -16,7 +16,7 @@ class Forecast:
         tokens: that are sent to the teacher and come back.
         usd: what these cost.
         seconds: that it takes; None where nothing tells.
-        people_s: seconds that people have to work for what it makes.
+        people_s: seconds that people have to work at most for what it makes.
         notes: what else should be known before it is paid for, a sentence each.
     """
 
@@ -42,8 +42,8 @@ def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, ho
     >>> for line in lines([asked, Forecast("mine", "500 texts to review", people_s=7200.0)], 5.0, 1.0, 25.0):
     ...     print(line)
     label: 2,000 texts to ask, about 900,000 tokens, $0.50, 2 minutes
-    mine: 500 texts to review, 2.0 hours of people, $50.00
-    in all: about $0.50 for the teacher, of $4.00 left in the budget; 2 minutes; 2.0 hours of people, $50.00
+    mine: 500 texts to review, at most 2.0 hours of people, $50.00
+    in all: about $0.50 for the teacher, of $4.00 left in the budget; 2 minutes; at most 2.0 hours of people, $50.00
     """
     told = []
     for each in forecasts:
@@ -66,7 +66,7 @@ def _parts(each: Forecast, hourly_usd: float) -> list[str]:
 
 def _people(people_s: float, hourly_usd: float) -> list[str]:
     hours = people_s / 3600
-    return [f"{hours:,.1f} hours of people, {usd(hours * hourly_usd)}"] if people_s else []
+    return [f"at most {hours:,.1f} hours of people, {usd(hours * hourly_usd)}"] if people_s else []
 
 
 def minutes(seconds: float) -> str:

@@ -372,7 +372,10 @@ def _unknown(name: str, known: Sequence[str], where: str) -> str:
 
 
 def _no_section(key: str) -> str:
+    """Say that a key names no section: those that have such a setting, else all."""
     listed = f"Steps: {', '.join(STEPS)}. Shared: {', '.join(SHARED)}"
+    if homes := [section for section in sections() if key in field_names(config_of(section))]:
+        listed = f"Write {' or '.join(f'{section}.{key}' for section in homes)}"
     return f"An override must be <step>.<setting>=<value>, got '{key}' (--set). {listed}."
 
 

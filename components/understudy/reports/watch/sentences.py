@@ -179,9 +179,13 @@ def base_rate(found: Explained, label: str) -> str:
     )
 
 
-def refused(share: float) -> str:
-    """Say that many rows were refused."""
-    return f"{numbers.percent(share)} of the rows were refused."
+def refused(rows: int, of: int) -> str:
+    """Say that many rows were refused.
+
+    >>> refused(30, 230)
+    '13% of the rows were refused, 30 of 230.'
+    """
+    return f"{numbers.percent(rows / of)} of the rows were refused, {rows:,} of {of:,}."
 
 
 def reason(verdict: str, cause: Cause | None, evidence: Sequence[str]) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
+from understudy.model.architectures import told_language
 from understudy.review import labels
 from understudy.runtime import forecasts
 from understudy.runtime.shell import execute
+from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.forecast import forecast as of_label
 from understudy.steps.label.reading import texts_to_ask
@@ -24,6 +26,7 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
 from understudy.teacher.client import place_of
 from understudy.teacher.labeller import open_teacher
+from understudy.text.language import language_of
 from understudy.text.seen import seen_of
 
 READ_BY_INGEST = (layout.CARDS, layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
@@ -70,7 +73,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         unseen = unseen.join(known, on="id", how="anti")
     with open_teacher(card, store, settings.of(TeacherConfig), is_dry_run=True) as teacher:
         asked = of_label(teacher, held_out, wanted)
-        mined = of_mine(teacher, settings.of(MineConfig), unseen)
+        mined = of_mine(teacher, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
         spent = teacher.spent_usd
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
@@ -78,4 +81,6 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     trained = of_train(card, settings.of(TrainConfig), learned)
     hourly_usd = card.prices.annotator_usd_per_hour
     told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
-    return [*told, f"teacher: {place_of(card.teacher).words}"]
+    language = language_of(learned.to_list()) or settings.of(IngestConfig).language
+    unread = told_language(card.student, language)
+    return [*told, *([f"student: {unread}"] if unread else []), f"teacher: {place_of(card.teacher).words}"]

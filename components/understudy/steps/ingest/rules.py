@@ -26,6 +26,8 @@ from understudy.task.labels import LabelSpace
 from understudy.text.context import COLUMN, TURN_HASHES
 from understudy.text.numbers import count, few, listed
 
+NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
+
 
 @dataclass(frozen=True, slots=True)
 class Division:
@@ -272,8 +274,10 @@ def headline(metrics: Mapping[str, float], refused: pl.DataFrame, label: str) ->
     """Write the step's line: "2,120 texts (2,095 in the pool), 1,040 labels (test 420, 10% tip), 0 refused".
 
     Refusals follow with their reasons, faults apart: "12 refused (9 leakage; 3 faulty: 3 empty_text)". Where texts were
-    split it begins "2,120 sentences of 410 texts".
+    split it begins "2,120 sentences of 410 texts". Rows of texts that nobody has labelled yet are no refusals.
     """
+    is_open = ~pl.col("is_fault") & (pl.col("reason") == NO_LABEL)
+    unlabelled, refused = len(refused.filter(is_open)), refused.filter(~is_open)
     parts = [_most_frequent(refused.filter(~pl.col("is_fault")))]
     faults = refused.filter("is_fault")
     parts.append(f"{len(faults):,} faulty: {_most_frequent(faults)}" if len(faults) else "")
@@ -282,8 +286,9 @@ def headline(metrics: Mapping[str, float], refused: pl.DataFrame, label: str) ->
     split = f" sentences of {metrics['source_texts']:,}" if "source_texts" in metrics else ""
     return (
         f"{metrics['texts']:,}{split} texts ({metrics['pool']:,} in the pool), {metrics['labels']:,} labels "
-        f"(test {metrics['test']:,}, {share:.0%} {label}), {metrics['refused']:,} refused"
+        f"(test {metrics['test']:,}, {share:.0%} {label}), {len(refused):,} refused"
         + (f" ({reasons})" if reasons else "")
+        + (f", {count(unlabelled, 'row')} without a label yet" if unlabelled else "")
     )
 
 

@@ -7,6 +7,7 @@ and the other reads it and divides again.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 from typing_extensions import TypedDict
@@ -16,7 +17,7 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.store.tables import Split
-from understudy.text.numbers import count, listed
+from understudy.text.numbers import count, few, listed
 
 By = Literal["author", "queue", "hash", "shared"]
 LAST = 1_000_000  # place of groups that hold no label of people's
@@ -148,7 +149,7 @@ def told_shared(assigned: Mapping[str, Assignment]) -> str:
     """Say which splits were taken out of one that the author fills; "" where none was.
 
     >>> told_shared({"a": Assignment("calibration", "shared"), "b": Assignment("train", "shared")})
-    'the split column leaves calibration empty: 1 of the 2 groups that it has in train is there'
+    'the splits of the file leave calibration empty: 1 of the 2 groups that it has in train is there'
     """
     counts = Counter(item.split for item in assigned.values() if item.by == "shared")
     giver = "train" if counts["train"] else "validation"
@@ -158,7 +159,31 @@ def told_shared(assigned: Mapping[str, Assignment]) -> str:
     taken = sum(rest.values())
     names = listed([split for split in reversed(MOST_GUARDED_FIRST) if split in rest])
     groups = f"{taken:,} of the {count(counts.total(), 'group')} that it has in {giver}"
-    return f"the split column leaves {names} empty: {groups} {'is' if taken == 1 else 'are'} there"
+    return f"the splits of the file leave {names} empty: {groups} {'is' if taken == 1 else 'are'} there"
+
+
+def told_open(assigned: Mapping[str, Assignment]) -> str:
+    """Say where the groups of rows without a split went, beside those for which the file names one; "" without either.
+
+    >>> told_open({"a": Assignment("train", "author"), "b": Assignment("test", "hash")})
+    '1 group without a split in the file is shared out: test 1'
+    """
+    counts = Counter(item.split for item in assigned.values() if item.by == "hash")
+    if not counts or all(item.by != "author" for item in assigned.values()):
+        return ""
+    names = ", ".join(f"{split} {counts[split]:,}" for split in reversed(MOST_GUARDED_FIRST) if counts[split])
+    are = "is" if counts.total() == 1 else "are"
+    return f"{count(counts.total(), 'group')} without a split in the file {are} shared out: {names}"
+
+
+def told_files(splits: Mapping[str, Split]) -> str:
+    """Say that files without a column of splits have those of their names; "" where none have.
+
+    >>> told_files({"d/train.csv": "train", "d/dev.csv": "validation"})
+    "splits by the names of the files: 'train.csv (train)', 'dev.csv (validation)'"
+    """
+    named = few([f"{PurePosixPath(file).name} ({split})" for file, split in splits.items()])
+    return f"splits by the names of the files: {named}" if splits else ""
 
 
 def _kinds(groups: Iterable[Group], *, is_first_apart: bool) -> list[list[Group]]:

@@ -1,6 +1,6 @@
 """Run the step ingest: read the user's files and the store's labels, divide them, write pool, gold and test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +27,7 @@ from understudy.store.tables import Split
 from understudy.task.card import CARD_FILE, Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
-from understudy.task.sections import ColumnsConfig
-from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
-
-NO_LABEL = "empty_label"  # of a text that nobody has labelled yet: its row says nothing, and nothing wrong
+from understudy.task.settings import NO_OVERRIDES, Overrides, Settings, build_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Read:
     """Sound texts and votes with what was refused of either, and how many rows the two files have.
 
     `sentences`: how many the texts have in all; None where they are taken whole. `in_other_letters`: labels of the file
-    that are not written as the card has them.
+    that are not written as the card has them. `split_of_files`: those that the labels files' names say.
     """
 
     texts: Sorted
@@ -64,6 +61,7 @@ class Read:
     label_rows: int
     sentences: int | None
     in_other_letters: int
+    split_of_files: Mapping[str, Split]
 
 
 def run(
@@ -118,32 +116,47 @@ def run(
     metrics = rules.measure(division, all_refused, read.text_rows, given.card, read.sentences)
     said = rules.headline(metrics, all_refused, rules.label_shown(division.gold, given.card))
     more = [told(source.passed_over) for source in (given.texts, given.labels) if source.passed_over]
-    more += dict.fromkeys(told_ids(source.without_ids) for source in (given.texts, given.labels) if source.without_ids)
+    more += _told_ids(given, read.texts.refused)
     if read.in_other_letters:
         metrics["labels_in_other_letters"] = read.in_other_letters
         more.append(told_letters(read.in_other_letters))
+    more += [
+        refusals.told_encoding(all_refused),
+        splits.told_files(read.split_of_files),
+        splits.told_open(division.assigned),
+    ]
     more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
     said = "; ".join(filter(None, [said, *more]))
     return Result(said, metrics, {"card": given.card.name, "card_hash": given.card.hash, **digests})
 
 
+def _told_ids(given: Given, refused: pl.DataFrame) -> list[str]:
+    """Say in which files ids were made of the texts, each once, and how many rows of the texts share one."""
+    own = given.texts.without_ids
+    beside = [name for name in given.labels.without_ids if name not in own]
+    again = refused.filter(pl.col("file").is_in(own) & (pl.col("reason") == "duplicate_row"))
+    return [*([told_ids(own, len(again))] if own else []), *([told_ids(beside)] if beside else [])]
+
+
 def _look_at(stack: ExitStack, card: str, texts: str, labels: str, store: str, overrides: Overrides) -> Given:
     """Look at the card, both files and the store, and report all their faults together."""
-    columns: list[str] = []
+    columns: list[str] = ["id", "text"]
     reading: dict[str, Any] = {"makes_ids": True}
-    lists: list[str] = []
+    of_labels, lists = ["id", "label"], []
     with suppress(BadInput):  # what is wrong with the card is said below, beside the faults of the files
+        said = cards.columns_said(card)
+        columns, of_labels = ([], []) if said is None else (columns, of_labels)
+        reading["called"] = build_section("columns", {**(said or {}), **overrides.of("columns")}, "columns.").called
         known = cards.read(card)[0]
-        columns, lists = rules.columns_asked_for(known), ["label"] * known.is_many
-        reading["called"] = known.settings(overrides).of(ColumnsConfig).called
+        columns, lists = [*columns, *rules.columns_asked_for(known)], ["label"] * known.is_many
     (parsed, text, settings), text_source, label_source, opened = together(
         lambda: _settings(card, overrides),
-        lambda: _opened(stack, "--texts", texts, ["id", "text", *columns], ["group", "time"], **reading),
+        lambda: _opened(stack, "--texts", texts, columns, ["group", "time"], **reading),
         lambda: _opened(
             stack,
             "--labels",
             labels,
-            ["id", "label"],
+            of_labels,
             ["annotator", "split", "text", "guideline"],
             lists=lists,
             **reading,
@@ -184,9 +197,11 @@ def _read(given: Given) -> Read:
     newest = stored["segment"].n_unique()
     labels.require_no_export(given.labels)
     table, turned_away = given.labels.read(filled=["id", "label"], lenient=["text", "guideline"])
-    turned_away = [replace(row, is_fault=row.is_fault and row.reason != NO_LABEL) for row in turned_away]
+    turned_away = [replace(row, is_fault=row.is_fault and row.reason != rules.NO_LABEL) for row in turned_away]
     table, misplaced = _beside_their_text(table, read.texts.kept)
     turned_away += misplaced
+    by_file = {} if "split" in table.columns else vote_rules.split_of_files(table["file"].unique().sort().to_list())
+    table = vote_rules.in_split_of_file(table, by_file)
     votes = pl.concat([stored, labels.from_file(table, newest)]).with_columns(is_new=pl.col("segment") == newest)
     votes = vote_rules.looked_at(votes)
     is_split = read.sentences is not None
@@ -194,7 +209,8 @@ def _read(given: Given) -> Read:
     sound = vote_rules.sound(votes, read.texts, space, turned_away, is_split=is_split)
     sound = replace(sound, kept=vote_rules.with_guidelines(sound.kept, Guideline.of(given.card).hash))
     in_other_letters = space.in_other_letters(table["label"])
-    found = Read(read.texts, sound, read.rows, len(table) + len(turned_away), read.sentences, in_other_letters)
+    rows = len(table) + len(turned_away)
+    found = Read(read.texts, sound, read.rows, rows, read.sentences, in_other_letters, by_file)
     _require_few_faults(given, found, sound.refused)
     return found
 

@@ -1,7 +1,9 @@
 """Count people's votes: which are sound, which split they may speak in, what the majority says."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -63,7 +65,7 @@ def sound(
             pl.lit("the card has this label no more; the text was looked at again"),
             False,
         ),
-        (pl.col("split").is_in(SPLITS) | pl.col("split").is_null(), "unknown_split", _none_of("split", SPLITS), True),
+        (pl.col("split").is_in(SPLITS) | pl.col("split").is_null(), "unknown_split", _no_split(), True),
     )
     refused = [as_table(refusals)]
     for holds, reason, detail, may_be_fault in checks:
@@ -128,6 +130,36 @@ def _split_meant(said: Sequence[str]) -> pl.Expr:
     """Write splits by our names, where a file has other ones for them; what is none stays, to be refused."""
     meant: list[str] = [signs.meant(name, SPLITS) or SPLIT_ALIASES.get(signs.folded(name)) or name for name in said]
     return pl.col("split").replace_strict(said, meant, default=None, return_dtype=pl.String)
+
+
+def split_of_files(files: Sequence[str]) -> dict[str, Split]:
+    """Return the split that each file's name says, where the files name two or more; none where fewer are named.
+
+    >>> split_of_files(["d/train.csv", "d/dev.csv", "d/notes.csv"])
+    {'d/train.csv': 'train', 'd/dev.csv': 'validation'}
+    >>> split_of_files(["d/test-00000-of-00001.parquet", "d/all.parquet"])
+    {}
+    """
+    words = {file: re.findall(r"[a-z]+", PurePosixPath(file).name.partition(".")[0].casefold()) for file in files}
+    meant = {file: {split for word in ours if (split := _split_called(word))} for file, ours in words.items()}
+    found = {file: splits.pop() for file, splits in meant.items() if len(splits) == 1}
+    return found if len({*found.values()}) > 1 else {}
+
+
+def _split_called(name: str) -> Split | None:
+    """Return the split that people call so."""
+    return SPLIT_ALIASES.get(name) or next((split for split in SPLITS if split == name), None)
+
+
+def in_split_of_file(votes: pl.DataFrame, splits: Mapping[str, Split]) -> pl.DataFrame:
+    """Give the rows of labels files without a column of splits the split of their file's name.
+
+    Args:
+        votes: rows of the labels files.
+        splits: by file; none where the files have a column of splits.
+    """
+    meant = pl.col("file").replace_strict(list(splits), list(splits.values()), default=None, return_dtype=pl.String)
+    return votes.with_columns(split=meant) if splits else votes
 
 
 def scarcest_first(votes: pl.DataFrame, space: LabelSpace) -> list[str]:
@@ -299,6 +331,11 @@ def _winners(votes: pl.DataFrame) -> pl.DataFrame:
 
 def _rank(column: str) -> pl.Expr:
     return pl.col(column).replace_strict(list(RANKS), list(RANKS.values()), default=None, return_dtype=pl.Int8)
+
+
+def _no_split() -> pl.Expr:
+    others = f"{', '.join(SPLITS)}, nor what files call these: {', '.join(SPLIT_ALIASES)}"
+    return pl.format("'{}' is none of {}", "split", pl.lit(others))
 
 
 def _none_of(column: str, names: Sequence[str]) -> pl.Expr:

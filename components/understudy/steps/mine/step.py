@@ -16,7 +16,7 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
-from understudy.store import codecs, hashing, tables, tombstones
+from understudy.store import codecs, hashing, layout, tables, tombstones
 from understudy.store.bundles import require_labels
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store, prepare_store
@@ -92,8 +92,9 @@ def run(
     name = _write(queue, task, chosen, about, has_answers=config.show_answers)
     if len(chosen):
         figures["queued"] -= _put(keep, task, name, queue, chosen)
+    where = keep.locate(layout.QUEUE_TABLES.prefix(card=task.name, queue=name)) if figures["queued"] else ""
     return Result(
-        headline=_headline(figures, asked.judged.is_budget_spent),
+        headline=_headline(figures, asked.judged.is_budget_spent, where),
         metrics=figures,
         parameters={"queue": name if figures["queued"] else "", "is_budget_spent": asked.judged.is_budget_spent},
     )
@@ -224,7 +225,8 @@ def _put(store: Store, card: Card, name: str, folder: Path, texts: pl.DataFrame)
     return len(gone.ids)
 
 
-def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
+def _headline(figures: Mapping[str, float], is_budget_spent: bool, where: str) -> str:
+    """Say how many texts wait for people, where the files lie that they answer, and what was asked for them."""
     if not figures["scored"]:
         return "no text that is new to the student, so nothing is queued"
     judged = figures["asked"] + figures["from_store"]
@@ -234,4 +236,5 @@ def _headline(figures: Mapping[str, float], is_budget_spent: bool) -> str:
         f"{figures['disagreements']:,} of {count(judged, 'text')} "
         f"(about {percent(figures['disagreement_share'])} of those new to the student), "
         f"{usd(figures['cost_usd'])} spent{ended}"
+        + (f"; {where.rstrip('/')}/queue.csv waits for answers (`understudy labels add`)" if where else "")
     )

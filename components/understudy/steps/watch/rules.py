@@ -146,7 +146,7 @@ def limit(config: WatchConfig) -> float:
 def judge(
     days: Sequence[Watched],
     known: Known,
-    refused_share: float,
+    refused: tuple[int, int],
     config: WatchConfig,
     alarmed: Collection[str] = (),
     promised: float | None = None,
@@ -156,7 +156,7 @@ def judge(
     Args:
         days: of one bundle, oldest first.
         known: the labels, and what the bundle was calibrated on.
-        refused_share: of the last night's rows, in [0, 1].
+        refused: how many of the last night's rows, and of how many.
         config: settings.
         alarmed: series whose alarm stood on the night before.
         promised: share of all texts that the bundle's first stage may lose; None when it has none.
@@ -168,10 +168,10 @@ def judge(
     alarms = [finding for finding in findings if finding.value.is_standing]
     alarms.sort(key=lambda alarm: alarm.name not in CONTENT)
     is_worse = any(asks_for_training(alarm, config) for alarm in alarms)
-    is_refusing = refused_share > config.max_refused_share
+    is_refusing = refused[0] > config.max_refused_share * refused[1]
     verdict = RETRAIN if is_worse else LOOK if alarms or is_refusing else FINE
     evidence = [sentences.change(alarm.name, alarm.value) for alarm in alarms]
-    evidence += [sentences.refused(refused_share)] if is_refusing else []
+    evidence += [sentences.refused(*refused)] if is_refusing else []
     explained = [(alarm.explained, alarm.value.label or "") for alarm in alarms if alarm.explained]
     return Judged(
         verdict=verdict,

@@ -133,7 +133,7 @@ def _judge(
     refused = sum(rows for reason, rows in seen.refused.items() if reason != FORGOTTEN)
     standing = {name for name, value in alike[-1].series.items() if value.is_standing} if alike else set()
     promised = (settings.get("cascade") or {}).get("max_missed")
-    judged = rules.judge(days, known, refused / max(1, seen.labelled_rows + refused), config, standing, promised)
+    judged = rules.judge(days, known, (refused, seen.labelled_rows + refused), config, standing, promised)
     return Night(
         format=FORMAT,
         date=manifest.date,
