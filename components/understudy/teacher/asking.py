@@ -27,6 +27,7 @@ from understudy.teacher.prompt import (
 from understudy.teacher.request import Request, State
 from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
 from understudy.teacher.throttle import Pause, Throttle
+from understudy.teacher.written import is_json
 from understudy.text.numbers import clipped
 
 GARBAGE_TRIES = 2
@@ -239,7 +240,7 @@ class Asker:
 
 def _form(reply: Reply, verdict: Verdict | None) -> str:
     """Tell how an answer came: where a server took the format and wrote more than the JSON, it was read out of that."""
-    return reply.form if verdict is None or verdict.json == reply.content else "plain"
+    return reply.form if verdict is None or is_json(reply.content) else "plain"
 
 
 def _garbage(answers: Sequence[Response]) -> int:

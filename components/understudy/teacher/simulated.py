@@ -26,8 +26,11 @@ from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
-from understudy.teacher import simulated_sets
+from understudy.teacher import misbehaviours, simulated_sets
 from understudy.teacher.injected_errors import (
+    OURS,
+    UNUSABLE,
+    Columns,
     Errors,
     InjectedAnswer,
     confidence,
@@ -36,6 +39,7 @@ from understudy.teacher.injected_errors import (
     read_answers,
     write_injected,
 )
+from understudy.teacher.misbehaviours import PROSE, Misbehaviour, Turn, misbehave
 from understudy.teacher.prompt import unmarked
 from understudy.text.normalise import content_hash
 from understudy.text.numbers import clipped
@@ -45,6 +49,7 @@ MESSAGE_TOKENS = 4
 LETTERS_PER_TOKEN = 6
 LARGEST_BODY = 64 * 2**20
 RETRY_AFTER_S = 1
+IN_WORDS = "Answer with JSON alone"  # how a prompt asks for JSON where the server knows no format
 REFUSAL = "I'm sorry, I can't label a text that I was not given the answer to."
 RATIONALE = "This follows the decision rules."
 Listed = tuple[str, float]  # what could stand in a place, and its probability
@@ -55,7 +60,8 @@ class Plan:
     """What a rehearsal teacher does.
 
     Attributes:
-        answers: CSV with columns text and label.
+        answers: CSV, Parquet or JSON lines with texts and labels; "?" for an answer that could not be used, which is
+            given as prose.
         errors: errors to inject.
         card: where the card lies; needed when `errors` has a bias, and where a text may have several labels.
         has_logprobs: give log-probabilities to who asks for them.
@@ -63,6 +69,8 @@ class Plan:
         injected: file that takes every answer and why it was changed, one JSON object a line.
         rate_limit: answer every n-th request with 429 and Retry-After; 0 answers all.
         latency_s: seconds to think about each request.
+        columns: what the file calls its texts and labels.
+        misbehave: how it does other than it should.
     """
 
     answers: Path
@@ -73,6 +81,8 @@ class Plan:
     injected: Path | None = None
     rate_limit: int = 0
     latency_s: float = 0.0
+    columns: Columns = OURS
+    misbehave: Sequence[Misbehaviour] = ()
 
 
 class BadRequest(UnderstudyError):
@@ -83,13 +93,13 @@ class Script:
     """All answers of a rehearsal teacher; the same request always gets the same one."""
 
     def __init__(self, plan: Plan) -> None:
-        answers = read_answers(plan.answers)
         card = cards.read(str(plan.card))[0] if plan.card else None
+        answers = read_answers(plan.answers, plan.columns, card)
         self.plan = plan
         self.injected = inject(answers, plan.errors, card)
         self.is_many = card is not None and card.is_many
         of_card = card.label_names if card else ()
-        self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) | set(of_card))
+        self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) - {UNUSABLE} | set(of_card))
         self.counts = Counter(answer.true for answer in self.injected.values())
         self.fingerprint = _fingerprint(plan, self.injected)
 
@@ -130,6 +140,8 @@ class Script:
         known = self.injected.get(content)
         if known is None and self.plan.unknown == "refuse":
             return [], None
+        if known is not None and known.answered == UNUSABLE:
+            return [PROSE], None
         if self.is_many:
             return self._list_answer(request, content, known, labels)
         label = known.answered if known else guess(seed, content, labels)
@@ -208,6 +220,14 @@ class RehearsalServer(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
+    def answer(self, request: Mapping[str, Any], text: str) -> Turn:
+        """Answer a request, as it should be or as the plan misbehaves."""
+        with self._lock:
+            tries = self.asked[text]
+        plan = self.script.plan
+        turn = Turn(request, tries, self.script.completion(request, text))
+        return misbehave(turn, plan.misbehave, plan.errors.seed, content_hash(text))
+
     def count(self, text: str) -> bool:
         """Count a request; False when the rate limit turns it away."""
         with self._lock:
@@ -246,7 +266,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._send_error(429, "Rate limit reached.", {"Retry-After": str(RETRY_AFTER_S)})
                 return
             time.sleep(self.server.script.plan.latency_s)
-            self._send(200, self.server.script.completion(request, text))
+            turn = self.server.answer(request, text)
+            self._send(turn.status, turn.body)
         except BadRequest as error:
             self._send_error(400, str(error))
 
@@ -327,6 +348,8 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
         injected=options["injected"],
         rate_limit=options["rate_limit"],
         latency_s=options["latency"],
+        columns=Columns(options["text_column"], options["label_column"]),
+        misbehave=misbehaviours.parse(options["misbehave"]),
     )
 
 
@@ -407,6 +430,8 @@ def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
     if plan.errors.like:  # which the log-probabilities follow
         decisive.append([sorted(map(sorted, plan.errors.like)), plan.errors.like_share])
+    if plan.misbehave:
+        decisive.append([asdict(one) for one in plan.misbehave])
     return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]
 
 
@@ -434,7 +459,8 @@ def _schema(request: Mapping[str, Any], *, is_many: bool) -> Mapping[str, Any] |
     """The JSON schema of the answer, with a label or a list of labels; None when the answer is free text."""
     wanted = request.get("response_format")
     if not isinstance(wanted, dict) or wanted.get("type") == "text":
-        return None
+        is_json_asked_for = any(IN_WORDS in _content(message) for message in request["messages"])
+        return {} if is_json_asked_for else None
     if wanted.get("type") == "json_object":
         return {}
     key = "labels" if is_many else "label"
