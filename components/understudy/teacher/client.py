@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
-from understudy.teacher.refusals import WITHOUT, form_of, refused_in, told, without
+from understudy.teacher.refusals import WITHOUT, complains, form_of, refused_in, told, without
 from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
-GATEWAY_TIMEOUT = 504
+OUT_OF_ORDER, GATEWAY_TIMEOUT = 500, 504
 PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE, LONGEST_QUOTED = 160, 10_000  # shown of what a server says; looked at
@@ -126,6 +126,7 @@ class Endpoint:
         model: by the card.
         is_known: whether the server listed its models, so that address and key are known to be right.
         place: where it stands, by what its name means and by every connection so far.
+        hear: takes each text with the reply to it.
 
     Raises:
         BadInput: the address is no address, or there is no key for a server that is not on this machine.
@@ -141,6 +142,7 @@ class Endpoint:
         self.is_known = False
         self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
+        self.hear: Callable[[str, Reply], None] = lambda _text, _reply: None
         is_local = is_loopback(self.url)
         self._must_stay = teacher.is_in_house
         self.place = place_of(teacher)
@@ -211,7 +213,9 @@ class Endpoint:
         if not isinstance(answer, Mapping):
             raise Garbled("the server's answer is not of the chat API", _quoted(str(answer)))
         self._require_kind(answer, is_rehearsal=is_rehearsal)
-        return replace(read_reply(answer), form=form_of(body))
+        reply = replace(read_reply(answer), form=form_of(body))
+        self.hear(text, reply)
+        return reply
 
     def absence(self, error: Exception) -> str:
         """Say in a sentence that there is no server."""
@@ -223,6 +227,11 @@ class Endpoint:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the server refuses to hear of, in words."""
+        return [words for name, words in WITHOUT.items() if name in self._refused]
 
     @property
     def left_to(self) -> str:
@@ -309,7 +318,7 @@ class Endpoint:
     ) -> UnderstudyError:
         message = clip(redact(words), LONGEST_MESSAGE)
         refused = refused_in(words, body)
-        if refused and status in REFUSING:
+        if refused and (status in REFUSING or (status == OUT_OF_ORDER and complains(words))):
             return ParameterRefused(refused)
         if status in BAD_KEY:
             return BadInput(
