@@ -171,7 +171,8 @@ class Asker:
     def _request(self, text: str, most_usd: float) -> Request:
         """Make a request whose money is set aside."""
         left_to = self._endpoint.left_to
-        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal, left_to)
+        judge, is_redacted = self._judge, bool(self._judge.prompt.redaction)
+        intent = Intent(uuid.uuid4().hex, judge.name, most_usd, judge.is_rehearsal, left_to, is_redacted)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -217,6 +218,7 @@ class Asker:
             said=said or (clipped(redact(reply.said[:LONGEST]), QUOTED) if reply and failure else ""),
             guideline=self._judge.guideline,
             left_to=self._endpoint.left_to,
+            is_redacted=bool(self._judge.prompt.redaction),
         )
 
     def _probabilities(self, reply: Reply, verdict: Verdict) -> list[float] | None:

@@ -18,6 +18,7 @@ from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
+from understudy.teacher.redaction import Redaction
 from understudy.teacher.refusals import WITHOUT, complains, form_of, refused_in, told, without
 from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
@@ -435,7 +436,8 @@ def place_of(teacher: Teacher) -> Place:
         BadInput: its address is none.
     """
     url = url_of(teacher)
-    return find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
+    place = find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
+    return replace(place, redacted=Redaction.of(teacher.redact).words)
 
 
 def _checked(url: str) -> str:

@@ -26,6 +26,7 @@ from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
+from understudy.task.card import Card
 from understudy.teacher import misbehaviours, simulated_sets
 from understudy.teacher.injected_errors import (
     OURS,
@@ -41,6 +42,7 @@ from understudy.teacher.injected_errors import (
 )
 from understudy.teacher.misbehaviours import PROSE, Misbehaviour, Turn, misbehave
 from understudy.teacher.prompt import unmarked
+from understudy.teacher.redaction import Redaction
 from understudy.text.normalise import content_hash
 from understudy.text.numbers import clipped
 
@@ -96,7 +98,7 @@ class Script:
         card = cards.read(str(plan.card))[0] if plan.card else None
         answers = read_answers(plan.answers, plan.columns, card)
         self.plan = plan
-        self.injected = inject(answers, plan.errors, card)
+        self.injected = _as_sent(inject(answers, plan.errors, card), card)
         self.is_many = card is not None and card.is_many
         of_card = card.label_names if card else ()
         self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) - {UNUSABLE} | set(of_card))
@@ -422,6 +424,13 @@ def count_tokens(text: str) -> int:
     """
     words = re.findall(r"\w+|[^\w\s]", text)
     return sum(math.ceil(len(word) / LETTERS_PER_TOKEN) for word in words)
+
+
+def _as_sent(injected: Mapping[str, InjectedAnswer], card: Card | None) -> dict[str, InjectedAnswer]:
+    """Find answers by the hash of what is sent of their texts, where a card has something taken out of them."""
+    if card is None or not (redaction := Redaction.of(card.teacher.redact)):
+        return dict(injected)
+    return {content_hash(redaction.redacted(answer.text)): answer for answer in injected.values()}
 
 
 def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
