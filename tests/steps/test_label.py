@@ -319,6 +319,19 @@ def test_a_dry_run_says_texts_tokens_and_dollars_and_asks_nothing(folder: Path, 
     assert len(judgements(folder)) == 30
 
 
+def test_a_dry_run_shows_ten_texts_without_what_is_taken_out(
+    folder: Path, make_card: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = {"model": "m", "input_usd_per_million": 1.0, "output_usd_per_million": 4.0}
+    redact = {"patterns": {"number": "room [0-9]+"}}
+    (folder / "snapshot" / "card.yaml").write_text(make_card(teacher=teacher | {"redact": redact}), encoding="utf-8")
+    label(folder, dry_run=True)
+    said = capsys.readouterr().err
+    assert "label: number taken out of 60 of 80 texts." in said
+    assert said.count("label: sent as: ") == 10
+    assert "label: sent as: Ask for [NUMBER]." in said
+
+
 def test_a_dry_run_needs_neither_server_nor_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -20,7 +21,7 @@ from understudy.errors import BadInput
 from understudy.store.storage import Store, open_store
 from understudy.task.card import Card, parse_card
 from understudy.task.sections import TeacherConfig
-from understudy.teacher import batch_records
+from understudy.teacher import batch_records, misbehaviours
 from understudy.teacher.labeller import Judged, open_teacher
 from understudy.teacher.simulated import Plan, RehearsalServer, serve
 
@@ -35,7 +36,7 @@ def environment(tmp_path, monkeypatch):
 
 
 @contextmanager
-def teaching(folder: Path, monkeypatch: pytest.MonkeyPatch, **plan: float) -> Iterator[RehearsalServer]:
+def teaching(folder: Path, monkeypatch: pytest.MonkeyPatch, **plan: Any) -> Iterator[RehearsalServer]:
     """Run a simulated teacher that knows all texts, where the environment points to it."""
     answers = folder / "answers.csv"
     with answers.open("w", newline="", encoding="utf-8") as file:
@@ -81,6 +82,14 @@ def test_an_expired_batch_keeps_what_was_paid_and_orders_only_the_rest(store: St
     with teaching(tmp_path, monkeypatch, batch_expires=0.5) as server:
         judged = judge(store, TeacherConfig(mode="batch", batch_poll_s=0.01, max_tries=20))
         assert server.asked == dict.fromkeys(LABELS, 1)
+    assert labels_of(judged) == LABELS
+
+
+def test_a_parameter_that_a_batch_is_refused_for_is_left_out_of_the_next(store: Store, tmp_path, monkeypatch):
+    refusals = misbehaviours.parse(["refuse:logprobs"])
+    with teaching(tmp_path, monkeypatch, misbehave=refusals) as server:
+        judged = judge(store, TeacherConfig(mode="batch", batch_poll_s=0.01))
+        assert set(server.asked.values()) <= {2, 3}  # with them, without the alternatives, without any
     assert labels_of(judged) == LABELS
 
 

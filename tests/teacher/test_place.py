@@ -213,6 +213,21 @@ def test_what_goes_through_a_proxy_counts_as_gone_though_the_proxy_is_in_the_hou
     assert len(proxy.texts) == 2
 
 
+def test_texts_are_said_to_have_left_redacted_once_none_of_them_left_as_it_is(means, monkeypatch, store: Store):
+    means(["127.0.0.1"])
+    with teacher_server(lambda *_: completion(TIP)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        plain = card(f"http://{NAME}/v1", "anywhere")
+        redact = {"patterns": {"word": "[a-z]+"}}
+        teacher = plain.teacher.model_dump(mode="json", exclude={"redact"}) | {"redact": redact}
+        redacting = parse_card(card_yaml(teacher=teacher))
+        assert place_of(redacting.teacher).words.endswith(", without word")
+        for asked, is_redacted in ((redacting, True), (plain, False), (redacting, False)):
+            with open_teacher(asked, store, TeacherConfig()) as teacher:
+                teacher.judge(TEXTS)
+                assert teacher.sent(TEXTS).is_redacted == is_redacted
+
+
 def test_a_dry_run_refuses_too(store: Store):
     with pytest.raises(OutOfHouse), open_teacher(card("http://8.8.8.8/v1"), store, TeacherConfig(), is_dry_run=True):
         pass

@@ -30,6 +30,7 @@ COMMANDS = (
     "labels",
     "rollback",
     "forget",
+    "teacher",
     "rehearse",
     "exporter",
 )

@@ -7,10 +7,20 @@ import click
 
 from understudy.teacher import simulated
 from understudy.teacher.injected_errors import LIKE_SHARE
+from understudy.teacher.misbehaviours import MISBEHAVIOURS
 
 
 @click.command("rehearse")
-@click.option("--answers", required=True, type=click.Path(path_type=Path), help="CSV with columns text and label.")
+@click.option("--answers", required=True, type=click.Path(path_type=Path), help="Labelled CSV, Parquet or JSON lines.")
+@click.option("--text-column", default="text", show_default=True, help="What the file calls its texts.")
+@click.option(
+    "--label-column",
+    "--column",
+    "label_column",
+    default="label",
+    show_default=True,
+    help="What it calls its labels; or the column of one judge's real answers, where ? is one that could not be used.",
+)
 @click.option(
     "--card",
     help="Card (file, folder or s3:// address) that names labels and slices; needed with --bias, and where a text may "
@@ -42,6 +52,12 @@ from understudy.teacher.injected_errors import LIKE_SHARE
 @click.option("--injected", type=click.Path(path_type=Path), help="File that takes what was injected, as JSON lines.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed injects errors in other texts.")
 @click.option("--rate-limit", type=click.IntRange(min=0), default=0, help="Answer every n-th request with 429.")
+@click.option(
+    "--misbehave",
+    multiple=True,
+    metavar="KIND[:NAME][=SHARE]",
+    help=f"Do as real servers do: {', '.join(MISBEHAVIOURS)} (docs/teachers.md says what each is).",
+)
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to think about each request.")
 @click.option("--batch-seconds", type=click.FloatRange(min=0), default=0.0, help="Seconds that a batch takes.")
 @click.option(

@@ -168,6 +168,18 @@ class Context(Part):
         return list(dict.fromkeys(["group", *([self.order] if self.order else [])]))
 
 
+class Redact(Part):
+    """What is taken out of a text before it is sent to the teacher: known kinds, and own patterns by a name."""
+
+    kinds: tuple[Literal["email", "phone", "card"], ...] = ()
+    patterns: dict[Words, Pattern] = {}
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: dict[str, str]) -> dict[str, str]:
+        return {name: _regular_expression(pattern) for name, pattern in patterns.items()}
+
+
 class Teacher(Part):
     """The LLM that labels, where it may stand, and its price; the key comes from OPENAI_API_KEY, never from the card.
 
@@ -181,6 +193,7 @@ class Teacher(Part):
     model: Words
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     place: Literal["anywhere", "in-house"] = "anywhere"
+    redact: Redact = Redact()
     instructions: str = ""
     input_usd_per_million: Annotated[float, Field(ge=0)]
     output_usd_per_million: Annotated[float, Field(ge=0)]
@@ -304,7 +317,8 @@ class Card(Sections):
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
         Nor do the goals and costs of labels, the context, and the price of training, where there are none, nor a
-        teacher that may stand anywhere, so that a card keeps the hash that it had before these were known.
+        teacher that may stand anywhere or reads texts as they are, so that a card keeps the hash that it had before
+        these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -313,8 +327,10 @@ class Card(Sections):
         left_out: dict[str, Any] = dict.fromkeys(silent, True) | {"goals": goals}
         if not any(label.aliases for label in self.labels):
             left_out["labels"] = {"__all__": {"aliases"}}
-        if not self.teacher.is_in_house:
-            left_out["teacher"] = {"place"}
+        teacher = {} if self.teacher.is_in_house else {"place": True}
+        teacher |= {} if self.teacher.redact != Redact() else {"redact": True}
+        if teacher:
+            left_out["teacher"] = teacher
         if self.prices.training_usd_per_hour is None:
             left_out["prices"] = {"training_usd_per_hour"}
         said = self.model_dump(mode="json", exclude=left_out)

@@ -215,6 +215,9 @@ teacher:
   # (default: anywhere) Where its server may stand. With in-house no text leaves: only loopback, private, link-local and
   # unique local addresses are asked, directly, past any proxy; all else is refused before anything is sent.
   place: anywhere
+  # (default: {}) What is taken out of a text before it is sent, such as {kinds: [email, phone, card]}; own patterns by
+  # the name that stands in their place: {patterns: {booking: 'BK\\d{6}'}} sends [BOOKING]. The dry run shows examples.
+  redact: {}
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
   input_usd_per_million: 0.4  # price of a million prompt tokens
   output_usd_per_million: 1.6  # price of a million answer tokens

@@ -27,6 +27,7 @@ from understudy.teacher.prompt import (
 from understudy.teacher.request import Request, State
 from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
 from understudy.teacher.throttle import Pause, Throttle
+from understudy.teacher.written import is_json
 from understudy.text.numbers import clipped
 
 GARBAGE_TRIES = 2
@@ -170,7 +171,8 @@ class Asker:
     def _request(self, text: str, most_usd: float) -> Request:
         """Make a request whose money is set aside."""
         left_to = self._endpoint.left_to
-        intent = Intent(uuid.uuid4().hex, self._judge.name, most_usd, self._judge.is_rehearsal, left_to)
+        judge, is_redacted = self._judge, bool(self._judge.prompt.redaction)
+        intent = Intent(uuid.uuid4().hex, judge.name, most_usd, judge.is_rehearsal, left_to, is_redacted)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -257,6 +259,7 @@ def response_to(
         said=said or (clipped(redact(reply.said[:LONGEST]), QUOTED) if reply and failure else ""),
         guideline=judge.guideline,
         left_to=left_to,
+        is_redacted=bool(judge.prompt.redaction),
     )
     return response, bool(verdict and verdict.in_other_letters)
 
@@ -279,7 +282,7 @@ def _tokens(sought: Sought, reply: Reply, prompt: Prompt) -> tuple[int, int]:
 
 def _form(reply: Reply, verdict: Verdict | None) -> str:
     """Tell how an answer came: where a server took the format and wrote more than the JSON, it was read out of that."""
-    return reply.form if verdict is None or verdict.json == reply.content else "plain"
+    return reply.form if verdict is None or is_json(reply.content) else "plain"
 
 
 def _garbage(answers: Sequence[Response]) -> int:

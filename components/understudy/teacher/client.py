@@ -18,7 +18,8 @@ from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
-from understudy.teacher.refusals import WITHOUT, form_of, refused_in, told, without
+from understudy.teacher.redaction import Redaction
+from understudy.teacher.refusals import WITHOUT, complains, form_of, refused_in, told, without
 from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
@@ -30,7 +31,7 @@ Called = TypeVar("Called")
 
 DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
-GATEWAY_TIMEOUT = 504
+OUT_OF_ORDER, GATEWAY_TIMEOUT = 500, 504
 PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
 LONGEST_MESSAGE, LONGEST_QUOTED = 160, 10_000  # shown of what a server says; looked at
@@ -129,6 +130,7 @@ class Endpoint:
         model: by the card.
         is_known: whether the server listed its models, so that address and key are known to be right.
         place: where it stands, by what its name means and by every connection so far.
+        hear: takes each text with the reply to it.
 
     Raises:
         BadInput: the address is no address, or there is no key for a server that is not on this machine.
@@ -144,6 +146,7 @@ class Endpoint:
         self.is_known = False
         self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
+        self.hear: Callable[[str, Reply], None] = lambda _text, _reply: None
         is_local = is_loopback(self.url)
         self._must_stay = teacher.is_in_house
         self.place = place_of(teacher)
@@ -211,7 +214,9 @@ class Endpoint:
             return await self.ask(
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
-        return replace(self.read(answer, is_rehearsal=is_rehearsal), form=form_of(body))
+        reply = replace(self.read(answer, is_rehearsal=is_rehearsal), form=form_of(body))
+        self.hear(text, reply)
+        return reply
 
     def read(self, answer: object, *, is_rehearsal: bool) -> Reply:
         """Read an answer of the chat API.
@@ -244,6 +249,11 @@ class Endpoint:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the server refuses to hear of, in words."""
+        return [words for name, words in WITHOUT.items() if name in self._refused]
 
     @property
     def left_to(self) -> str:
@@ -332,7 +342,7 @@ class Endpoint:
         """Turn a status and what it says into the error that it means, for a request with this body."""
         message = clip(redact(words), LONGEST_MESSAGE)
         refused = refused_in(words, body)
-        if refused and status in REFUSING:
+        if refused and (status in REFUSING or (status == OUT_OF_ORDER and complains(words))):
             return ParameterRefused(refused)
         if status in BAD_KEY:
             return BadInput(
@@ -449,7 +459,8 @@ def place_of(teacher: Teacher) -> Place:
         BadInput: its address is none.
     """
     url = url_of(teacher)
-    return find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
+    place = find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
+    return replace(place, redacted=Redaction.of(teacher.redact).words)
 
 
 def _checked(url: str) -> str:

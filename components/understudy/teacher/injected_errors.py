@@ -26,6 +26,7 @@ from understudy.text.normalise import content_hash
 from understudy.text.numbers import clipped
 
 FLIP, BIAS = "flip", "bias"
+UNUSABLE = "?"  # in a file of real answers: the model's answer could not be used
 # Log-odds of the confidence in a right answer, a flipped one, one from a bias, and a guess: right ones are surer, but
 # the ranges overlap, as those of real teachers do.
 CONFIDENCE = {"": 2.5, FLIP: 0.8, BIAS: 1.5, "guess": 0.3}
@@ -108,13 +109,24 @@ class InjectedAnswer:
         text: the text.
         true: its label in the file, or its labels as `label_sets.written` has them.
         answered: what the teacher gives, written in the same way.
-        why: "flip" or "bias:<slice>" where the answer was changed; empty where it was not.
+        why: "flip" or "bias:<slice>" where the answer was changed, "unusable" where the file says so of it; else empty.
     """
 
     text: str
     true: str
     answered: str
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a file calls its texts and its labels."""
+
+    text: str = "text"
+    label: str = "label"
+
+
+OURS = Columns()
 
 
 def chance(seed: int, purpose: str, content: str) -> float:
@@ -138,6 +150,8 @@ def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> d
     Raises:
         BadInput: a bias without a card, a slice that card or file do not have, or a label that the card does not have.
     """
+    is_unusable = pl.col("label") == UNUSABLE
+    unusable, answers = answers.filter(is_unusable), answers.filter(~is_unusable)
     if card is not None and card.is_many:
         answers = _in_sets(answers, card)
     labels = _labels(answers, card)
@@ -148,6 +162,8 @@ def inject(answers: pl.DataFrame, errors: Errors, card: Card | None = None) -> d
         content = content_hash(text)
         slices = [name for name, members in biased.items() if members[row]]
         injected.setdefault(content, _decide(text, label, content, slices, labels, errors, card))
+    for text in unusable["text"]:
+        injected.setdefault(content_hash(text), InjectedAnswer(text, UNUSABLE, UNUSABLE, "unusable"))
     return injected
 
 
@@ -166,27 +182,49 @@ def confidence(seed: int, content: str, why: str) -> float:
     return 1 / (1 + math.exp(-abs(CONFIDENCE[why.partition(":")[0]] + noise)))
 
 
-def read_answers(path: Path) -> pl.DataFrame:
-    """Read a labelled CSV with the columns text and label, all columns as strings.
+def read_answers(path: Path, columns: Columns = OURS, card: Card | None = None) -> pl.DataFrame:
+    """Read a labelled CSV, Parquet file or file of JSON lines, all columns as strings.
+
+    Args:
+        path: of the file; its name's end says which it is, and a CSV where that says nothing.
+        columns: what it calls its texts and labels.
+        card: says which labels are meant by the file's (aliases).
+
+    Returns:
+        the file's columns, text and label among them.
 
     Raises:
         BadData: the file is missing, unreadable or empty, lacks a column, or a row lacks its text or label.
     """
     try:
-        table = pl.read_csv(path.absolute(), infer_schema=False, glob=False)
+        table = _read(path.absolute())
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadData(f"The answers must be a readable CSV, got {error} ({path}). Mend the file.") from error
-    if missing := sorted({"text", "label"} - set(table.columns)):
         raise BadData(
-            f"The answers must have the columns text and label, got no '{missing[0]}' ({path}). Name the columns so."
+            f"The answers must be a readable CSV, Parquet file or JSON lines, got {error} ({path}). Mend the file."
+        ) from error
+    if missing := sorted({columns.text, columns.label} - set(table.columns)):
+        raise BadData(
+            f"The answers must have the columns {columns.text} and {columns.label}, got no '{missing[0]}' ({path}). "
+            "Name the columns so, or say what they are called (--text-column, --label-column)."
         )
+    others = [name for name in table.columns if name not in {"text", "label"}]
+    table = table.select(pl.col(columns.text).alias("text"), pl.col(columns.label).alias("label"), *others)
     if not len(table):
         raise BadData(f"The answers must hold at least one row, got none ({path}). Put labelled texts into it.")
     is_hollow = table.select(pl.any_horizontal(pl.col("text", "label").fill_null("") == "")).to_series()
     if is_hollow.any():
         row = int(is_hollow.arg_max() or 0) + 2
         raise BadData(f"Each answer must have a text and a label, got a row without (line {row} of {path}). Mend it.")
-    return table
+    meant = {alias: label.name for label in (card.labels if card else ()) for alias in label.aliases}
+    return table.with_columns(pl.col("label").replace(meant))
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if path.suffix not in {".parquet", ".jsonl", ".ndjson"}:
+        return pl.read_csv(path, infer_schema=False, glob=False)
+    read = pl.read_parquet if path.suffix == ".parquet" else pl.read_ndjson
+    table = read(path)
+    return table.select(pl.col(name).cast(pl.String) for name in table.columns if not table[name].dtype.is_nested())
 
 
 def write_injected(injected: Mapping[str, InjectedAnswer], path: Path) -> None:

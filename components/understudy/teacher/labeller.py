@@ -254,15 +254,17 @@ class Sent:
         texts: different texts that were sent anywhere.
         left: those that left the house, by the host they were sent to.
         unknown: those whose way was not kept yet when they were sent.
+        is_redacted: whether what the card names was taken out of each that left.
     """
 
     texts: int
     left: Mapping[str, int]
     unknown: int
+    is_redacted: bool = False
 
     def as_record(self) -> dict[str, Any]:
-        """Return it as reports read it; nothing in a text is hidden before it is sent, so it left as it is."""
-        return {"texts": self.texts, "left": dict(self.left), "unknown": self.unknown, "is_redacted": False}
+        """Return it as reports read it."""
+        return {"texts": self.texts, "left": dict(self.left), "unknown": self.unknown, "is_redacted": self.is_redacted}
 
 
 class Teacher:
@@ -328,7 +330,8 @@ class Teacher:
         wanted = {key for texts in tables_of_texts for key in _by_content(texts)} & known.keys()
         hosts = Counter(host for key in wanted for host in known[key] if host)
         unknown = sum(None in known[key] and not any(known[key]) for key in wanted)
-        return Sent(len(wanted), dict(sorted(hosts.items())), unknown)
+        is_redacted = bool(hosts) and not wanted & self._book.sent_as_they_are()
+        return Sent(len(wanted), dict(sorted(hosts.items())), unknown, is_redacted)
 
     def seconds(self, texts: pl.DataFrame) -> list[float]:
         """Return how long each of the stored answers to the texts took to come, as far as that was kept."""

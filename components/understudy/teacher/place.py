@@ -44,12 +44,14 @@ class Place:
         proxy: host of the proxy that the environment puts before it; empty for none. Where that one sends a text to,
             nobody here sees.
         is_known: whether the name means any address at all, or was connected to.
+        redacted: what is taken out of texts before they are sent; empty where nothing is.
     """
 
     host: str
     outside: tuple[str, ...] = ()
     proxy: str = ""
     is_known: bool = True
+    redacted: str = ""
 
     @property
     def is_in_house(self) -> bool:
@@ -66,13 +68,16 @@ class Place:
         'texts leave the house, for api.openai.com, as they are: nothing in them is hidden'
         >>> Place("teacher.invalid", is_known=False).words
         'whether texts leave the house is not known yet: teacher.invalid has no address here now'
+        >>> Place("api.openai.com", ("162.159.140.245",), redacted="email and phone").words
+        'texts leave the house, for api.openai.com, without email and phone'
         """
         if self.is_in_house:
             return f"texts stay in the house ({self.host})"
         if not self.is_known and not self.proxy:
             return f"whether texts leave the house is not known yet: {self.host} has no address here now"
         through = f" through the proxy {self.proxy}" if self.proxy else ""
-        return f"texts leave the house, for {self.host}{through}, as they are: nothing in them is hidden"
+        how = f"without {self.redacted}" if self.redacted else "as they are: nothing in them is hidden"
+        return f"texts leave the house, for {self.host}{through}, {how}"
 
 
 def is_in_house(address: str) -> bool:

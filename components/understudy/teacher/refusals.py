@@ -20,6 +20,8 @@ WITHOUT = {
     "json_schema": "in JSON mode in place of a strict schema",
     "json_object": "without response_format, for plain JSON",
 }
+# Words of a refusal that comes as HTTP 500 (llama-cpp-python's server): any other 500 may pass, whatever it names.
+COMPLAINTS = ("validation", "unsupported", "not supported", "unexpected", "not permitted", "not implemented", "invalid")
 SAYING = ("error", "detail", "loc", "msg", "message", "param")  # keys of a refusal that say what is refused
 FORMS = {  # how an answer was asked for and came: what a reader is told of it
     "schema": "by the strict schema",
@@ -57,6 +59,15 @@ def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]
     if "json_object" in refused:
         del left["response_format"]
     return left
+
+
+def complains(told: str) -> bool:
+    """Tell whether an error of a server that seems out of order is about the request.
+
+    >>> complains("1 validation error: 'response_format'"), complains("out of memory in logprobs")
+    (True, False)
+    """
+    return any(word in told.casefold() for word in COMPLAINTS)
 
 
 def form_of(body: Mapping[str, Any]) -> str:

@@ -74,6 +74,7 @@ class Response:
         form: how it was asked for and came, a key of `refusals.FORMS`; empty where it is not known.
         is_estimated: whether its tokens are our estimate, for the server did not count them.
         said: how it begins, where it could not be used.
+        is_redacted: whether what the card names was taken out of the text before it was sent.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Response:
     form: str = ""
     is_estimated: bool = False
     said: str = ""
+    is_redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Intent:
         most_usd: the most that it can cost.
         is_rehearsal: whether a rehearsal teacher is asked.
         left_to: host outside of the house that the text is sent to; empty where it stays in it, None where unknown.
+        is_redacted: as in `Response`.
     """
 
     id: str
@@ -112,6 +115,7 @@ class Intent:
     most_usd: float
     is_rehearsal: bool
     left_to: str | None = None
+    is_redacted: bool = False
 
     def booked(self, content: str = "") -> Response:
         """Book the request at its highest price: whether it was answered is not known."""
@@ -128,6 +132,7 @@ class Intent:
             is_rehearsal=self.is_rehearsal,
             failure=UNANSWERED,
             left_to=self.left_to,
+            is_redacted=self.is_redacted,
         )
 
 
@@ -140,7 +145,12 @@ def intents_in(record: Mapping[str, Any], where: str) -> list[Intent]:
     try:
         intents = [
             Intent(
-                str(one["id"]), str(one["judge"]), float(one["most_usd"]), bool(one["is_rehearsal"]), one.get("left_to")
+                str(one["id"]),
+                str(one["judge"]),
+                float(one["most_usd"]),
+                bool(one["is_rehearsal"]),
+                one.get("left_to"),
+                bool(one.get("is_redacted")),
             )
             for one in record.get(OPEN, [])
         ]
@@ -250,6 +260,11 @@ class ResponseLog:
             answer = _parse(line)
             hosts.setdefault(answer.content, set()).add(answer.left_to)
         return hosts
+
+    def sent_as_they_are(self) -> set[str]:
+        """Return the content keys of the texts that left the house with nothing taken out, as far as is known."""
+        answers = (_parse(line) for (line,) in self._rows("SELECT line FROM responses WHERE content != ''"))
+        return {answer.content for answer in answers if answer.left_to and not answer.is_redacted}
 
     def spent_usd(self, *, is_rehearsal: bool) -> float:
         """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.

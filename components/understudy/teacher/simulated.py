@@ -27,8 +27,12 @@ from understudy.data import cards
 from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
-from understudy.teacher import simulated_batches, simulated_sets
+from understudy.task.card import Card
+from understudy.teacher import misbehaviours, simulated_batches, simulated_sets
 from understudy.teacher.injected_errors import (
+    OURS,
+    UNUSABLE,
+    Columns,
     Errors,
     InjectedAnswer,
     confidence,
@@ -37,7 +41,9 @@ from understudy.teacher.injected_errors import (
     read_answers,
     write_injected,
 )
+from understudy.teacher.misbehaviours import PROSE, Misbehaviour, Turn, misbehave
 from understudy.teacher.prompt import unmarked
+from understudy.teacher.redaction import Redaction
 from understudy.text.normalise import content_hash
 from understudy.text.numbers import clipped
 
@@ -46,6 +52,7 @@ MESSAGE_TOKENS = 4
 LETTERS_PER_TOKEN = 6
 LARGEST_BODY = 64 * 2**20
 RETRY_AFTER_S = 1
+IN_WORDS = "Answer with JSON alone"  # how a prompt asks for JSON where the server knows no format
 REFUSAL = "I'm sorry, I can't label a text that I was not given the answer to."
 RATIONALE = "This follows the decision rules."
 Listed = tuple[str, float]  # what could stand in a place, and its probability
@@ -56,7 +63,8 @@ class Plan:
     """What a rehearsal teacher does.
 
     Attributes:
-        answers: CSV with columns text and label.
+        answers: CSV, Parquet or JSON lines with texts and labels; "?" for an answer that could not be used, which is
+            given as prose.
         errors: errors to inject.
         card: where the card lies; needed when `errors` has a bias, and where a text may have several labels.
         has_logprobs: give log-probabilities to who asks for them.
@@ -66,6 +74,8 @@ class Plan:
         latency_s: seconds to think about each request.
         batch_s: seconds that a batch takes.
         batch_expires: share of a batch's requests that it does not come to.
+        columns: what the file calls its texts and labels.
+        misbehave: how it does other than it should.
     """
 
     answers: Path
@@ -78,6 +88,8 @@ class Plan:
     latency_s: float = 0.0
     batch_s: float = 0.0
     batch_expires: float = 0.0
+    columns: Columns = OURS
+    misbehave: Sequence[Misbehaviour] = ()
 
 
 class BadRequest(UnderstudyError):
@@ -88,13 +100,13 @@ class Script:
     """All answers of a rehearsal teacher; the same request always gets the same one."""
 
     def __init__(self, plan: Plan) -> None:
-        answers = read_answers(plan.answers)
         card = cards.read(str(plan.card))[0] if plan.card else None
+        answers = read_answers(plan.answers, plan.columns, card)
         self.plan = plan
-        self.injected = inject(answers, plan.errors, card)
+        self.injected = _as_sent(inject(answers, plan.errors, card), card)
         self.is_many = card is not None and card.is_many
         of_card = card.label_names if card else ()
-        self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) | set(of_card))
+        self.labels = list(of_card) if self.is_many else sorted(set(answers["label"]) - {UNUSABLE} | set(of_card))
         self.counts = Counter(answer.true for answer in self.injected.values())
         self.fingerprint = _fingerprint(plan, self.injected)
 
@@ -135,6 +147,8 @@ class Script:
         known = self.injected.get(content)
         if known is None and self.plan.unknown == "refuse":
             return [], None
+        if known is not None and known.answered == UNUSABLE:
+            return [PROSE], None
         if self.is_many:
             return self._list_answer(request, content, known, labels)
         label = known.answered if known else guess(seed, content, labels)
@@ -201,7 +215,7 @@ class RehearsalServer(ThreadingHTTPServer):
             ) from error
         self.script = script
         self.asked: Counter[str] = Counter()
-        self.batches = simulated_batches.Batches(self.answer, script.plan.batch_s, script.plan.batch_expires)
+        self.batches = simulated_batches.Batches(self.answer_in_batch, script.plan.batch_s, script.plan.batch_expires)
         self._requests, self._lock = 0, threading.Lock()
 
     @property
@@ -209,13 +223,14 @@ class RehearsalServer(ThreadingHTTPServer):
         """Base URL for OpenAI clients."""
         return f"http://{self.server_address[0]!s}:{self.server_port}/v1"
 
-    def answer(self, request: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    def answer_in_batch(self, request: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         """Answer a request of a batch: its status and body."""
         try:
             text = _text(request)
             with self._lock:
                 self.asked[text] += 1
-            return 200, self.script.completion(request, text)
+            turn = self.answer(request, text)
+            return turn.status, turn.body
         except BadRequest as error:
             return 400, _error(str(error))
 
@@ -223,6 +238,14 @@ class RehearsalServer(ThreadingHTTPServer):
         """Keep quiet about clients that hang up."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+    def answer(self, request: Mapping[str, Any], text: str) -> Turn:
+        """Answer a request, as it should be or as the plan misbehaves."""
+        with self._lock:
+            tries = self.asked[text]
+        plan = self.script.plan
+        turn = Turn(request, tries, self.script.completion(request, text))
+        return misbehave(turn, plan.misbehave, plan.errors.seed, content_hash(text))
 
     def count(self, text: str) -> bool:
         """Count a request; False when the rate limit turns it away."""
@@ -276,7 +299,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._send_error(429, "Rate limit reached.", {"Retry-After": str(RETRY_AFTER_S)})
                 return
             time.sleep(self.server.script.plan.latency_s)
-            self._send(200, self.server.script.completion(request, text))
+            turn = self.server.answer(request, text)
+            self._send(turn.status, turn.body)
         except BadRequest as error:
             self._send_error(400, str(error))
 
@@ -380,6 +404,8 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
         latency_s=options["latency"],
         batch_s=options["batch_seconds"],
         batch_expires=options["batch_expires"],
+        columns=Columns(options["text_column"], options["label_column"]),
+        misbehave=misbehaviours.parse(options["misbehave"]),
     )
 
 
@@ -454,12 +480,21 @@ def count_tokens(text: str) -> int:
     return sum(math.ceil(len(word) / LETTERS_PER_TOKEN) for word in words)
 
 
+def _as_sent(injected: Mapping[str, InjectedAnswer], card: Card | None) -> dict[str, InjectedAnswer]:
+    """Find answers by the hash of what is sent of their texts, where a card has something taken out of them."""
+    if card is None or not (redaction := Redaction.of(card.teacher.redact)):
+        return dict(injected)
+    return {content_hash(redaction.redacted(answer.text)): answer for answer in injected.values()}
+
+
 def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
     """Tell apart rehearsals that answer differently, so that their answers are not taken for one another's."""
     answers = [(content, asdict(answer)) for content, answer in sorted(injected.items())]
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
     if plan.errors.like:  # which the log-probabilities follow
         decisive.append([sorted(map(sorted, plan.errors.like)), plan.errors.like_share])
+    if plan.misbehave:
+        decisive.append([asdict(one) for one in plan.misbehave])
     return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]
 
 
@@ -487,7 +522,8 @@ def _schema(request: Mapping[str, Any], *, is_many: bool) -> Mapping[str, Any] |
     """The JSON schema of the answer, with a label or a list of labels; None when the answer is free text."""
     wanted = request.get("response_format")
     if not isinstance(wanted, dict) or wanted.get("type") == "text":
-        return None
+        is_json_asked_for = any(IN_WORDS in _content(message) for message in request["messages"])
+        return {} if is_json_asked_for else None
     if wanted.get("type") == "json_object":
         return {}
     key = "labels" if is_many else "label"

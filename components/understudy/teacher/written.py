@@ -29,6 +29,19 @@ def text_of(content: object) -> str:
     return "".join(text for text in said if isinstance(text, str))
 
 
+def is_json(content: str) -> bool:
+    """Tell whether all that a model wrote is JSON.
+
+    >>> is_json('{"label": "tip"}'), is_json("{'label': 'tip'}")
+    (True, False)
+    """
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def find_object(content: str, key: str) -> tuple[Mapping[str, Any], str]:
     r"""Find the one object that a model wrote.
 

@@ -20,9 +20,13 @@ from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import Spent, write_sent, write_spent
 from understudy.teacher.client import place_of
 from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_teacher
+from understudy.teacher.redaction import examples as redacted_examples
 from understudy.teacher.refusals import FORMS
 from understudy.text.house import went
 from understudy.text.numbers import clipped, count, percent, usd
+from understudy.text.seen import asked_of
+
+EXAMPLES, LONGEST_EXAMPLE = 10, 120  # texts that a dry run shows without what is taken out; signs of each
 
 
 def run(
@@ -78,6 +82,7 @@ def run(
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
             say(f"label: {teacher.identity.prompt.shortened}")
+        _tell_redacted(teacher, pl.concat([held_out, wanted], how="diagonal"), is_dry_run=dry_run)
         if dry_run:
             _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
             _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
@@ -93,6 +98,18 @@ def run(
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
         return _result(for_test + for_training, shares, teacher, task, sent)
+
+
+def _tell_redacted(teacher: Teacher, texts: pl.DataFrame, *, is_dry_run: bool) -> None:
+    """Say in how many texts something is taken out before they are sent; a dry run shows some as they would be."""
+    redaction = teacher.identity.prompt.redaction
+    if not redaction:
+        return
+    shown, changed, hollow = redacted_examples(redaction, asked_of(texts), EXAMPLES if is_dry_run else 0)
+    nothing_left = f"; in {count(hollow, 'text')} of them nothing is left" if hollow else ""
+    say(f"label: {redaction.words} taken out of {changed:,} of {count(len(texts), 'text')}{nothing_left}.")
+    for text in shown:
+        say(f"label: sent as: {clipped(text, LONGEST_EXAMPLE)}")
 
 
 def _write(
