@@ -225,3 +225,10 @@ def test_the_name_that_a_card_takes_from_its_file_is_said(tmp_path):
     path = csv(tmp_path / "My Texts.csv", "label,text", rows)
     assert "name: my-texts, after the file; choose another now (--name)" in new("--from", path).stderr
     assert "after the file" not in new("--from", path, "--name", "sms").stderr
+
+
+def test_cells_with_signs_between_names_beside_one_that_says_none_hold_several_labels(tmp_path):
+    cells = ["billing;urgent", "billing", "[]", "urgent"]
+    rows = [(text, cells[i % 4]) for i, text in enumerate(MESSAGES)]
+    found = look(csv(tmp_path / "a.csv", "text,label", rows), {})
+    assert (found.labels, found.is_many) == ({"billing": 150, "urgent": 150}, True)

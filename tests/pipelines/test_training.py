@@ -178,7 +178,7 @@ def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(des
     assert (run.code, run.errors) == (0, "")
     assert [line.partition(":")[0] for line in run.lines] == ["ingest", "label", "train", "mine", "in all", "teacher"]
     judged = int(provenance.read(resumed[0].folder / "label/judgements")["metrics"]["texts"])
-    assert f"label: {judged} of {judged} texts to ask (0 answered), about " in run.lines[1]
+    assert f"label: {judged} of {judged} texts to ask (0 answered): " in run.lines[1]
     assert run.lines[-1] == "teacher: texts stay in the house (127.0.0.1)"
     assert teacher.asked == asked
     assert not run.folder.exists()

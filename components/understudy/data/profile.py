@@ -228,12 +228,21 @@ def _is_id(column: pl.Series) -> bool:
 def _parts(cells: Sequence[str]) -> tuple[list[str], bool]:
     """Return the names in cells, and whether a cell may hold several: as a JSON list, or with ; between them."""
     if any(label_sets.is_list(cell) for cell in cells):
-        return [
-            part for cell in cells for part in (label_sets.read(cell) if label_sets.is_list(cell) else [cell])
-        ], True
+        return [part for cell in cells for part in _listed(cell)], True
     split = [part.strip() for cell in cells for part in cell.split(";") if part.strip()]
     is_many = len(split) > len(cells) and len({*map(folded, split)}) < len({*map(folded, cells)})
     return (split if is_many else list(cells)), is_many
+
+
+def _listed(cell: str) -> Sequence[str]:
+    """Return the names in a cell of a column where some cells are lists, such as [] for none of them.
+
+    >>> _listed('["tip"]'), _listed("tip; praise")
+    (('tip',), ['tip', 'praise'])
+    """
+    if label_sets.is_list(cell):
+        return label_sets.read(cell)
+    return [part.strip() for part in cell.split(";") if part.strip()]
 
 
 def _labels(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from understudy.text.numbers import count, usd
 
+MARGIN = "at four characters a token; a bill may be a quarter higher"  # as bought answers were
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -43,7 +45,8 @@ def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, ho
     ...     print(line)
     label: 2,000 texts to ask, about 900,000 tokens, $0.50, 2 minutes
     mine: 500 texts to review, at most 2.0 hours of people, $50.00
-    in all: about $0.50 for the teacher, of $4.00 left in the budget; 2 minutes; at most 2.0 hours of people, $50.00
+    in all: about $0.50 for the teacher (at four characters a token; a bill may be a quarter higher), of $4.00 left in \
+the budget; 2 minutes; at most 2.0 hours of people, $50.00
     """
     told = []
     for each in forecasts:
@@ -51,7 +54,8 @@ def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, ho
         told += [f"{each.step}: {note}" for note in each.notes]
     left, dollars = max(budget_usd - spent_usd, 0.0), sum(each.usd for each in forecasts)
     seconds, people_s = sum(each.seconds or 0.0 for each in forecasts), sum(each.people_s for each in forecasts)
-    whole = [f"about {usd(min(dollars, left))} for the teacher, of {usd(left)} left in the budget"]
+    margin = f" ({MARGIN})" if dollars else ""
+    whole = [f"about {usd(min(dollars, left))} for the teacher{margin}, of {usd(left)} left in the budget"]
     whole += [minutes(seconds), *_people(people_s, hourly_usd)]
     if dollars > left:
         whole.append(f"all of it would cost {usd(dollars)}: the budget ends the asking before")

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -67,12 +68,14 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     settings = card.settings(Overrides.parse(overrides))
     pool, gold, test = (ingested / name for name in ("pool", "gold", "test"))
     forgotten = tombstones.read(store)
-    _, wanted, held_out = texts_to_ask(card, settings.of(LabelConfig), pool, gold, test, forgotten)
+    drawn, wanted, held_out = texts_to_ask(card, settings.of(LabelConfig), pool, gold, test, forgotten)
     unseen = forgotten.without(tables.read(pool, tables.Texts))
     for known in (wanted, tables.read(gold, tables.Gold), labels.read_all(store, card.name)):
         unseen = unseen.join(known, on="id", how="anti")
     with open_teacher(card, store, settings.of(TeacherConfig), is_dry_run=True) as teacher:
+        kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
         asked = of_label(teacher, held_out, wanted)
+        asked = replace(asked, words=f"{asked.words}: {kinds}")
         mined = of_mine(teacher, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
         spent = teacher.spent_usd
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
@@ -84,3 +87,14 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
     return [*told, *([f"student: {unread}"] if unread else []), f"teacher: {place_of(card.teacher).words}"]
+
+
+def of_kinds(test: int, human: int, drawn: int) -> str:
+    """Say of which kinds the texts are that the teacher is asked about: label.texts counts the last alone.
+
+    >>> of_kinds(280, 265, 250)
+    '280 of the test split, 265 of train and validation, 250 drawn from the others (label.texts)'
+    """
+    return (
+        f"{test:,} of the test split, {human:,} of train and validation, {drawn:,} drawn from the others (label.texts)"
+    )

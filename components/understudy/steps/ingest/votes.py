@@ -336,7 +336,3 @@ def _rank(column: str) -> pl.Expr:
 def _no_split() -> pl.Expr:
     others = f"{', '.join(SPLITS)}, nor what files call these: {', '.join(SPLIT_ALIASES)}"
     return pl.format("'{}' is none of {}", "split", pl.lit(others))
-
-
-def _none_of(column: str, names: Sequence[str]) -> pl.Expr:
-    return pl.format("'{}' is none of {}", column, pl.lit(", ".join(names)))
