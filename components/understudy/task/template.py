@@ -233,6 +233,9 @@ teacher:
   max_wait_s: 300.0  # longest Retry-After that is waited for
   max_failed_share: 0.05  # a step fails when a larger share of its texts has no answer
   flush_s: 5.0  # after so many seconds the store's small segments of answers are merged
+  mode: chat  # batch orders all texts in batches of the server, which cost less and may take a day
+  batch_price: 0.5  # share of the prices above that an answer in a batch costs
+  batch_poll_s: 30.0  # seconds between two looks at a batch under way
 
 # English: minilm, distilbert, deberta-v3-small, flan-t5-small, ettin-17m, ettin-32m, ettin-68m, modernbert;
 # many languages: multilingual-minilm, mmbert-small, mmbert-base; or a folder or hub name.

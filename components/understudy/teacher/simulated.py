@@ -230,9 +230,9 @@ class RehearsalServer(ThreadingHTTPServer):
             with self._lock:
                 self.asked[text] += 1
             turn = self.answer(request, text)
-            return turn.status, turn.body
         except BadRequest as error:
             return 400, _error(str(error))
+        return turn.status, turn.body
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that hang up."""
