@@ -8,7 +8,7 @@ import polars as pl
 from understudy.reports import audit as markdown
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, defined
-from understudy.steps.audit import hidden, hidden_summary, rules, summary
+from understudy.steps.audit import hidden, hidden_summary, rules, settle, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
@@ -22,6 +22,7 @@ from understudy.teacher.answers import read_sent, teacher_answers
 from understudy.text import numbers
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
+SETTLE = "settle"  # folder with the queue that would settle what is open
 MOST_NAMED = 5  # biased slices in the headline
 
 
@@ -36,7 +37,8 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         pool: texts that may be sent to people.
         gold: human labels.
         judgements: the teacher's answers.
-        audit: audit.json, the same for people as audit.md, and queue.parquet with texts of biased slices to label.
+        audit: audit.json, the same for people as audit.md, queue.parquet with texts of biased slices to label, and
+            settle/queue.parquet with texts drawn by lot from slices whose bias is open.
         overrides: settings that this run changes, by section and name.
     """
     task = load_card(card)
@@ -62,8 +64,15 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         timed = judged.join(texts.select("id", "time"), on="id", how="left", maintain_order="left")
         found["hidden"] = _hidden(task, timed, slices, tests, config)
     unlabelled = texts.join(tables.read(gold, tables.Gold), on="id", how="anti")
-    queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
+    asked = unlabelled.join(answers, on="id", how="inner")
+    queue = _queue(task, asked, tests, config)
+    suspects = settle.suspects_of(tests, slices, config)
+    settling = settle.draw(asked, slices_of(task, asked), suspects, space, config)
+    found["settle"] = [
+        settle.record(suspect, int((settling["slice"] == suspect.test.slice).sum()), space) for suspect in suspects
+    ]
     _write(audit, found, queue)
+    tables.write(settling.with_columns(guideline=pl.lit(Guideline.of(task).hash)), tables.AuditQueue, audit / SETTLE)
     return _result(found, len(queue))
 
 
