@@ -161,7 +161,7 @@ def test_the_record_has_a_matrix_a_label_and_the_page_shows_it(folders):
     )
     assert set(result.metrics) == {
         "agreement", "krippendorff_alpha", "teacher_macro_f1", "teacher_micro_f1", "human_labelled_texts",
-        "biased_slices", "queued",
+        "biased_slices", "hidden_slices", "queued",
     }  # fmt: skip
     assert (audit["labels"], audit["labels_per_text"], audit["positive_label"]) == (list(NAMES), "many", None)
     assert np.array(audit["counts"]).shape == (3, 2, 2)

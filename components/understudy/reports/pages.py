@@ -76,7 +76,7 @@ def _environment(write: Callable[[Any], Any]) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update({**FILTERS, "code_line": code_line})
     return environment
 
 
@@ -103,3 +103,12 @@ def escape_markdown(text: str) -> Markup:
     """
     flat = " ".join(str(clean(text)).split())
     return Markup(MARKDOWN_SIGNS.sub(r"\\\1", flat))  # noqa: S704 - this is the escaping
+
+
+def code_line(text: str) -> Markup:
+    r"""Write a line of code for Markdown, which shows it sign by sign: four blanks before it, and no break within.
+
+    >>> str(code_line("a: '<b>'\n# c"))
+    "    a: '<b>' # c"
+    """
+    return Markup("    " + " ".join(str(clean(text)).splitlines()))  # noqa: S704 - an indented line is no markup

@@ -13,6 +13,8 @@ class AuditConfig:
         alpha: chance of calling any slice biased when none is, over all slices and all kinds of errors together.
         min_labels: fewest human labels of a kind in a slice; below it, what is not proven counts as too few to tell,
             and pairs of labels are not asked about.
+        search_candidates: most cuts of the texts that each half of the search for hidden slices sends to the other half
+            for confirmation; 0 searches none. Its chance of any false alarm is `alpha` once more.
         queue_per_slice: most texts that each bias of a slice sends to people.
         examples: most texts shown for each kind of error.
         samples: resamples of the bootstrap.
@@ -21,6 +23,7 @@ class AuditConfig:
 
     alpha: float = 0.05
     min_labels: int = 10
+    search_candidates: int = 5
     queue_per_slice: int = 200
     examples: int = 20
     samples: int = 1000
@@ -30,6 +33,7 @@ class AuditConfig:
         """Check the rules that types cannot say."""
         require(0 < self.alpha < 1, f"alpha must be between 0 and 1, got {self.alpha}.")
         require(self.min_labels >= 1, f"min_labels must be at least 1, got {self.min_labels}.")
+        require(self.search_candidates >= 0, f"search_candidates must be at least 0, got {self.search_candidates}.")
         require(self.queue_per_slice >= 0, f"queue_per_slice must be at least 0, got {self.queue_per_slice}.")
         require(self.examples >= 0, f"examples must be at least 0, got {self.examples}.")
         require(self.seed >= 0, f"seed must be at least 0, got {self.seed}.")

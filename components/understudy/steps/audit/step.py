@@ -8,8 +8,9 @@ import polars as pl
 from understudy.reports import audit as markdown
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, defined
-from understudy.steps.audit import rules, summary
+from understudy.steps.audit import hidden, hidden_summary, rules, settle, summary
 from understudy.steps.audit.config import AuditConfig
+from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
 from understudy.task.baselines import simple_answers
 from understudy.task.card import Card, load_card
@@ -21,6 +22,7 @@ from understudy.teacher.answers import read_sent, teacher_answers
 from understudy.text import numbers
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
+SETTLE = "settle"  # folder with the queue that would settle what is open
 MOST_NAMED = 5  # biased slices in the headline
 
 
@@ -35,7 +37,8 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         pool: texts that may be sent to people.
         gold: human labels.
         judgements: the teacher's answers.
-        audit: audit.json, the same for people as audit.md, and queue.parquet with texts of biased slices to label.
+        audit: audit.json, the same for people as audit.md, queue.parquet with texts of biased slices to label, and
+            settle/queue.parquet with texts drawn by lot from slices whose bias is open.
         overrides: settings that this run changes, by section and name.
     """
     task = load_card(card)
@@ -56,15 +59,40 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         "sent": read_sent(judgements),
         **summary.summarise(judged, slices, tests, space, config, rivals),
     }
-    unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")
-    queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
+    texts = tables.read(pool, tables.Texts)
+    if config.search_candidates and len(judged):
+        timed = judged.join(texts.select("id", "time"), on="id", how="left", maintain_order="left")
+        found["hidden"] = _hidden(task, timed, slices, tests, config)
+    unlabelled = texts.join(tables.read(gold, tables.Gold), on="id", how="anti")
+    asked = unlabelled.join(answers, on="id", how="inner")
+    queue = _queue(task, asked, tests, config)
+    suspects = settle.suspects_of(tests, slices, config)
+    settling = settle.draw(asked, slices_of(task, asked), suspects, space, config)
+    found["settle"] = [
+        settle.record(suspect, int((settling["slice"] == suspect.test.slice).sum()), space) for suspect in suspects
+    ]
     _write(audit, found, queue)
+    tables.write(settling.with_columns(guideline=pl.lit(Guideline.of(task).hash)), tables.AuditQueue, audit / SETTLE)
     return _result(found, len(queue))
 
 
 def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
     """Find which rows belong to each slice of the card, each of shape (rows,)."""
     return {part.name: in_slice(part, table) for part in card.slices}
+
+
+def _hidden(
+    card: Card, table: pl.DataFrame, slices: dict[str, Bools], tests: list[rules.SliceTest], config: AuditConfig
+) -> dict[str, Any]:
+    """Search the human-labelled texts for slices that the card does not name."""
+    space = LabelSpace.of(card)
+    columns = {part.column for part in card.slices if part.column is not None} & set(table.columns)
+    cuts = cuts_of(table, sorted(columns), config.min_labels)
+    half = hidden.halves_of(table["group"].to_list(), config.seed)
+    codes = space.codes(table["label"]), space.codes(table["teacher_label"])
+    return hidden_summary.summarise(
+        table, cuts, hidden.find(*codes, cuts, half, slices, tests, space, config), space, config
+    )
 
 
 def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config: AuditConfig) -> pl.DataFrame:
@@ -92,9 +120,11 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         **_primary(found),
         "human_labelled_texts": found["texts"],
         "biased_slices": len(biased),
+        **({"hidden_slices": len(found["hidden"]["found"])} if "hidden" in found else {}),
         "queued": queued,
     }
     verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else "no bias of the teacher shown"
+    verdict += _hidden_verdict(found.get("hidden"))
     agreement = f"{numbers.percent(found['agreement']['value'])} of {numbers.count(found['texts'], 'text')}"
     of_all = "all labels of " if "labels_per_text" in found else ""
     worth = found["worth"]
@@ -104,6 +134,14 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         headline=f"{faults}{verdict}; it agrees with people on {of_all}{agreement}{kappa}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
     )
+
+
+def _hidden_verdict(hidden_slices: dict[str, Any] | None) -> str:
+    """Name the first slices that the search found."""
+    if not hidden_slices or not hidden_slices["found"]:
+        return ""
+    names = [numbers.clipped(part["name"]) for part in hidden_slices["found"]]
+    return f"; it errs more often in {numbers.few(names)}, which the card does not name"
 
 
 def _primary(found: dict[str, Any]) -> dict[str, float | None]:
