@@ -59,7 +59,13 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
         bundle = calibrated.outputs["bundle"]
 
         evaluated = evaluate(
-            bundle=bundle, test=test, card=snapshot, test_judgements=test_judgements, record=record, **shared
+            bundle=bundle,
+            test=test,
+            card=snapshot,
+            test_judgements=test_judgements,
+            record=record,
+            training_s=trained.outputs["Output"],
+            **shared,
         )
         with dsl.If(evaluated.outputs["Output"] == "publish", name="decided"):
             evaluation, page = evaluated.outputs["evaluation"], evaluated.outputs["page"]

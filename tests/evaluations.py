@@ -9,6 +9,7 @@ import polars as pl
 from tests.conftest import card_yaml
 from understudy.steps.evaluate.assemble import Measured
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.steps.evaluate.costs import Sampling
 from understudy.steps.evaluate.speed import Scored, Timing
 from understudy.steps.evaluate.testset import LabelledTexts
 from understudy.task import label_sets
@@ -40,6 +41,8 @@ def measured(
     texts_per_second: float = 400.0,
     timing: Timing | None = None,
     spent: Spent | None = None,
+    sampling: Sampling | None = None,
+    training_s: float | None = None,
 ) -> Measured:
     """Lay out a measurement.
 
@@ -50,9 +53,11 @@ def measured(
         config: the step's settings.
         is_rehearsal: stamp of the bundle and of the teacher's answers.
         teacher_usd: price of one answer of the teacher.
-        texts_per_second: that the student is said to score.
+        texts_per_second: that the student is said to score; a calm machine would score twice as many.
         timing: of single texts; on a calm machine when not given.
         spent: what the task has cost, where it is known.
+        sampling: the weekly sample; none is drawn when not given.
+        training_s: seconds that train took, where it is known.
     """
     rows = [kind[1:] for kind in kinds for _ in range(kind[0])]
     flags = [row[2] for row in rows]
@@ -68,8 +73,12 @@ def measured(
         card=parse_card(card_yaml(**(card or {}))),
         bundle={**BUNDLE, "is_rehearsal": is_rehearsal},
         test=LabelledTexts("the split test", table, {}, spent=spent),
-        scored=Scored(np.column_stack([1 - probability, probability]), texts_per_second, timing or CALM, 2),
+        scored=Scored(
+            np.column_stack([1 - probability, probability]), texts_per_second, 2 * texts_per_second, timing or CALM, 2
+        ),
         config=config or EvaluateConfig(samples=400),
+        sampling=sampling or Sampling(),
+        training_s=training_s,
     )
 
 
@@ -107,7 +116,7 @@ def measured_labels(
         card=parse_card(card_yaml(**changes)),
         bundle={**BUNDLE, "decision": decision or LIKELIEST},
         test=LabelledTexts("the split test", _table([row[0] for row in rows], [row[2] for row in rows], texts), {}),
-        scored=Scored(probabilities, 400.0, CALM, 2),
+        scored=Scored(probabilities, 400.0, 800.0, CALM, 2),
         config=config or EvaluateConfig(samples=200),
     )
 

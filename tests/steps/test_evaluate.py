@@ -221,6 +221,27 @@ def test_a_latency_goal_that_computing_alone_misses_is_missed_on_a_busy_machine_
     assert found["gates"][0]["is_judged"]
 
 
+@pytest.mark.parametrize(
+    ("goal", "timing", "decision"),
+    [
+        # $0.36 an hour at 100 texts a second are $0.001 per 1,000, and half of it where the machine does nothing else.
+        (0.0011, busy(40.0), "publish"),
+        (0.0008, busy(40.0), "publish"),
+        (0.0004, busy(40.0), "refuse"),
+        (0.0008, busy(60.0), "refuse"),
+    ],
+    ids=["met", "not judged", "missed by computing alone", "missed on a calm machine"],
+)
+def test_a_cost_goal_is_missed_only_where_the_machines_other_work_is_not_why(goal, timing, decision):
+    changes = goals(cost_per_1k_usd=goal)
+    changes["card"] |= {"prices": {"instance_usd_per_hour": 0.36}}
+    found = evaluation(BETTER, timing=timing, texts_per_second=100.0, **changes)
+    assert found["decision"] == decision
+    is_unjudged = (decision, found["gates"][0]["is_met"]) == ("publish", False)
+    assert ("on a machine too busy to judge it" in found["reason"]) == is_unjudged
+    assert report.headline(found).endswith("per 1,000 (the machine is too busy to judge its goal)") == is_unjudged
+
+
 def test_a_calm_machine_judges_every_latency_goal():
     found = evaluation(BETTER, timing=busy(59.0), **goals(p95_latency_ms=59.5))
     assert found["decision"] == "refuse"
@@ -294,18 +315,39 @@ def test_a_cheaper_teacher_that_is_not_certainly_better_is_not_kept():
 # Costs
 
 
-def test_a_month_is_the_running_cost_and_a_share_of_the_one_off_cost():
+def test_a_month_is_what_runs_waits_and_is_sampled_and_a_share_of_the_one_off_cost():
     card = parse_card(
-        make_card(more="texts_per_month: 2000000\nprices: {instance_usd_per_hour: 0.36, annotator_usd_per_hour: 20}")
+        make_card(
+            more="texts_per_month: 2000000\nprices: {instance_usd_per_hour: 0.36, annotator_usd_per_hour: 20, "
+            "training_usd_per_hour: 3}"
+        )
     )
-    found = costs.costs(card, EvaluateConfig(), texts_per_second=100, teacher_per_1k_usd=0.5)
+    sampling = costs.Sampling(people_texts=210, teacher_texts=84, teacher_usd=1.0)
+    basis = costs.Basis(texts_per_second=100, teacher_per_1k_usd=0.5, training_s=1200, sampling=sampling)
+    found = costs.costs(card, EvaluateConfig(night_waiting_s=240), basis)
     assert found.student_per_1k_usd == pytest.approx(0.001)
     assert found.student_running_usd == pytest.approx(2.0)
-    assert found.one_off_usd == pytest.approx(5 + 1000 / 200 * 20)
-    assert found.student_month_usd == pytest.approx(2.0 + 105 / 12)
+    assert found.waiting_month_usd == pytest.approx(365 / 12 * 240 / 3600 * 0.36)
+    # A week: 210 labels at 200 an hour and $20 are $21, 84 answers at $0.0005 are $0.042.
+    assert found.sample_month_usd == pytest.approx(365 / 84 * 21.042)
+    assert found.training_usd == pytest.approx(1.0)
+    assert found.one_off_usd == pytest.approx(5 + 1000 / 200 * 20 + 1)
+    monthly = 2.0 + 0.73 + 365 / 84 * 21.042
+    assert found.student_month_usd == pytest.approx(monthly + 106 / 12)
     assert found.teacher_month_usd == pytest.approx(1000.0)
-    assert found.payback_months == pytest.approx(105 / 998)
+    assert found.payback_months == pytest.approx(106 / (1000 - monthly))
     assert not found.is_teacher_cheaper
+
+
+def test_a_sample_costs_no_more_than_the_teachers_cap_and_that_where_its_price_is_unknown():
+    card, config = parse_card(make_card()), EvaluateConfig()
+    sampling = costs.Sampling(people_texts=0, teacher_texts=1000, teacher_usd=0.25)
+    for per_1k in (None, 2.0):
+        found = costs.sample_month_usd(card, config, costs.Basis(100, per_1k, sampling=sampling))
+        assert found == pytest.approx(365 / 84 * 0.25)
+    assert costs.sample_month_usd(card, config, costs.Basis(100, 0.1, sampling=sampling)) == pytest.approx(
+        365 / 84 * 0.1
+    )
 
 
 def test_the_arithmetic_of_the_costs_is_written_out():
@@ -313,13 +355,26 @@ def test_the_arithmetic_of_the_costs_is_written_out():
     assert lines[0].startswith(
         "Student, running: $0.085 an hour / 3,600 seconds / 400 texts a second x 1,000 = $0.000059"
     )
-    assert lines[1].endswith("make $130.00: $10.83 a month over 12 months.")
-    assert "mean of $0.000400 a text over 500 of the answers that were bought, x 1,000 = $0.40" in lines[2]
+    assert lines[1] == (
+        "Student, waiting: 300 seconds a night in which nodes and pods start, list and write (assumed: "
+        "evaluate.night_waiting_s) at $0.085 an hour make $0.22 a month."
+    )
+    assert lines[2].endswith("; what training cost is not known: together $130.00, $10.83 a month over 12 months.")
+    assert "mean of $0.000400 a text over 500 of the answers that were bought, x 1,000 = $0.40" in lines[3]
+
+
+def test_the_arithmetic_names_the_weekly_sample_and_what_training_took():
+    lines = evaluation(BETTER, sampling=costs.Sampling(200, 50, 0.5), training_s=630)["costs"]["arithmetic"]
+    assert lines[2] == (
+        "Student, watched: a sample of at most 200 texts a week, $25.00 of people's time at 200 an hour and $0.020 of "
+        "the teacher, makes $108.72 a month."
+    )
+    assert ", and 10.5 minutes of training at $0.085 an hour ($0.015): together $130.01, $10.83 a month" in lines[3]
 
 
 def test_a_rehearsals_prices_are_said_to_be_the_cards():
     lines = evaluation(BETTER, is_rehearsal=True)["costs"]["arithmetic"]
-    assert "a rehearsal's answers at the card's prices" in lines[2]
+    assert "a rehearsal's answers at the card's prices" in lines[3]
 
 
 def test_the_one_off_cost_is_what_was_spent_not_what_was_allowed():
@@ -327,9 +382,9 @@ def test_the_one_off_cost_is_what_was_spent_not_what_was_allowed():
     found = evaluation(BETTER, spent=spent)
     # 400 labels at 200 an hour and $25 an hour are $50.
     assert found["costs"]["one_off_usd"] == pytest.approx(51.5)
-    assert found["costs"]["arithmetic"][1].startswith(
+    assert found["costs"]["arithmetic"][2].startswith(
         "Student, once: $1.50 paid for the teacher's answers so far, and people's time, estimated as 400 human labels "
-        "at 200 an hour and $25.00 an hour ($50.00) make $51.50"
+        "at 200 an hour and $25.00 an hour ($50.00); what training cost is not known: together $51.50"
     )
 
 
@@ -610,6 +665,7 @@ def test_time_that_other_work_takes_is_told_from_the_students_own(tmp_path):
     assert found.timing.is_busy
     assert np.quantile(found.timing.own_ms, 0.95) < np.quantile(found.timing.wall_ms, 0.95)
     assert (found.timing.least_ms <= found.timing.own_ms).all()
+    assert found.most_texts_per_second > found.texts_per_second
 
 
 def test_metrics_carry_the_designs_names_and_intervals():

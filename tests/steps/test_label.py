@@ -357,7 +357,10 @@ def test_failed_texts_are_counted_and_told(folder: Path, rehearse: Any, capsys: 
     result = label(folder, overrides="texts=201")
     assert (result.metrics["texts"], result.metrics["failed"]) == (220, 1)
     assert "1 failed" in result.headline
-    assert "no answer for 1 text: the teacher refused to answer." in capsys.readouterr().err
+    assert (
+        "no answer for 1 text: the teacher refused to answer ('I'm sorry, I can't label a text"
+        in capsys.readouterr().err
+    )
     assert judgements(folder)["weight"].sum() == pytest.approx(201 + 10)
 
 

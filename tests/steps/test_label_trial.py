@@ -139,6 +139,17 @@ def test_a_fair_teacher_without_such_rules_is_asked_for_everything_once(
     assert metrics["prompt_tokens"] == 400 * 100
 
 
+def test_a_text_that_fails_in_the_trial_is_not_asked_and_paid_again_when_all_are_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = label(folder, monkeypatch, lambda text: "neither" if number_of(text) == 7 else fairly(text))
+    wrong = [text for text in TRUTH if number_of(text) == 7]
+    once = 2  # an answer that cannot be read is asked for a second time at once
+    assert {text: run.texts.count(text) for text in wrong} == dict.fromkeys(wrong, once)
+    assert run.metrics["failed"] == len(wrong) + 1  # and the one of the pool
+    assert run.metrics["asked"] == len(TRUTH) + 100
+
+
 def test_a_teacher_of_several_labels_is_tried_by_all_of_them(
     folder: Path, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -312,7 +312,7 @@ def test_texts_that_are_the_same_are_asked_once(make: Any, use: Any) -> None:
         (Answer({"model": "paid-1", "choices": {"x": 1}, "usage": []}), "the answer is empty"),
         (Answer(b"<html>", headers={"Content-Type": "text/html"}), "the server's answer is not of the chat API"),
         (Answer(b"{nope"), "the server's answer is not JSON"),
-        (error(400, "context length exceeded"), "the server refused the request: .*context length exceeded"),
+        (error(400, "context length exceeded"), r"the server refused the request \(.*context length exceeded"),
     ],
 )
 def test_a_teacher_that_answers_garbage_is_stopped_after_twenty_texts(
@@ -403,7 +403,7 @@ def test_a_server_that_stays_busy_fails_the_text_after_some_tries(make: Any, use
         with make({"max_tries": 3}) as teacher:
             judged = teacher.judge(texts(40))
     assert log.texts.count("Text 5.") == 3
-    assert [*judged.failed] == ["no answer after 3 tries: Error code: 429 - slow down"]
+    assert judged.reasons() == ["1 text: no answer after 3 tries ('Error code: 429 - slow down')"]
 
 
 def test_a_wait_beyond_the_limit_fails_the_text_at_once(make: Any, use: Any) -> None:

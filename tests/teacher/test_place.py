@@ -23,6 +23,7 @@ from understudy.teacher.place import OutOfHouse
 
 TIP = '{"label": "tip"}'
 NAME = "teacher.example"
+UMLAUT, PUNYCODE = "köln.example", "xn--kln-sna.example"
 OUTSIDE = "127.0.0.2"  # where a test takes the house to be 127.0.0.1 alone
 TEXTS = pl.DataFrame({"id": ["a", "b", "c"], "text": ["One.", "Two.", "Two."], "weight": [1.0] * 3})
 
@@ -45,7 +46,7 @@ def means(monkeypatch):
         left = list(answers)
 
         def resolve(host, port, *args, **named):
-            if host not in {NAME, NAME.encode()}:
+            if host not in {NAME, NAME.encode(), PUNYCODE, PUNYCODE.encode()}:
                 return real(host, port, *args, **named)
             addresses = left.pop(0) if len(left) > 1 else left[0]
             return [found for address in addresses for found in real(address, port, *args, **named)]
@@ -147,6 +148,27 @@ def test_texts_that_leave_are_counted_once_by_the_host_they_went_to(means, small
         with open_teacher(card(url, "anywhere"), store, TeacherConfig()) as teacher:
             teacher.judge(TEXTS)
             assert teacher.sent(TEXTS, TEXTS.head(1)).left == {NAME: 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "meanings"),
+    [(UMLAUT, [["127.0.0.1"]]), (NAME, [[], ["127.0.0.1"]])],
+    ids=["a name in other letters than ASCII", "a name whose first look-up fails"],
+)
+def test_what_stays_in_the_house_is_not_counted_as_gone(name, meanings, means, store: Store):
+    means(*meanings)
+    with (
+        teacher_server(lambda *_: completion(TIP)) as log,
+        open_teacher(card(log.url.replace("127.0.0.1", name)), store, TeacherConfig()) as teacher,
+    ):
+        teacher.judge(TEXTS)
+        sent = teacher.sent(TEXTS)
+    assert (sent.texts, sent.left, sent.unknown) == (2, {}, 0)
+
+
+def test_a_name_without_an_address_is_not_said_to_take_texts_out():
+    words = place_of(card("http://teacher.invalid/v1").teacher).words
+    assert words == "whether texts leave the house is not known yet: teacher.invalid has no address here now"
 
 
 @contextmanager

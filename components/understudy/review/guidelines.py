@@ -23,6 +23,19 @@ def known(store: Store, card_name: str) -> dict[str, Guideline]:
     return {guideline.hash: guideline for guideline in found}
 
 
+def by_others(guidelines: pl.Series, now: str) -> tuple[int, int]:
+    """Count the labels that were given by another guideline than the card's, and those by none that is known.
+
+    Args:
+        guidelines: hashes, null where it is not known.
+        now: hash of the card's guideline.
+
+    >>> by_others(pl.Series(["g1", "g2", "g2", None]), "g1")
+    (2, 1)
+    """
+    return int((guidelines.drop_nulls() != now).sum()), guidelines.null_count()
+
+
 def by_only(votes: pl.DataFrame, known: Collection[str]) -> pl.DataFrame:
     """Take votes of which nobody says by which guideline for the only one that is known, where there is no other."""
     only = next(iter(known)) if len(known) == 1 else None

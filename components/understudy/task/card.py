@@ -200,10 +200,16 @@ class Budget(Part):
 
 
 class Prices(Part):
-    """What an hour costs, for the cost arithmetic in the report."""
+    """What an hour costs, for the cost arithmetic in the report; None trains on the instance that labels."""
 
     instance_usd_per_hour: Positive = 0.085
     annotator_usd_per_hour: Positive = 25.0
+    training_usd_per_hour: Positive | None = None
+
+    @property
+    def training_usd(self) -> float:
+        """Dollars an hour of training."""
+        return self.training_usd_per_hour or self.instance_usd_per_hour
 
 
 class LabelGoals(Part):
@@ -297,8 +303,8 @@ class Card(Sections):
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
-        Nor do the goals and costs of labels, and the context, where there are none, nor a teacher that may stand
-        anywhere, so that a card keeps the hash that it had before these were known.
+        Nor do the goals and costs of labels, the context, and the price of training, where there are none, nor a
+        teacher that may stand anywhere, so that a card keeps the hash that it had before these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -309,6 +315,8 @@ class Card(Sections):
             left_out["labels"] = {"__all__": {"aliases"}}
         if not self.teacher.is_in_house:
             left_out["teacher"] = {"place"}
+        if self.prices.training_usd_per_hour is None:
+            left_out["prices"] = {"training_usd_per_hour"}
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -242,6 +242,7 @@ budget:  # what learning the task may cost
 prices:  # (default) for the cost per 1,000 texts in the report
   instance_usd_per_hour: 0.085
   annotator_usd_per_hour: 25.0
+  training_usd_per_hour: null  # of the instance that trains, where it is another one
 
 # (default: none) What the student must reach on the human test split to be published; null asks nothing.
 goals:

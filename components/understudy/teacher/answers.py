@@ -29,9 +29,7 @@ def read_sent(folder: Path | None) -> dict[str, Any] | None:
     Raises:
         BadArtifact: it is unreadable.
     """
-    if folder is None or not (folder / SENT_FILE).is_file():
-        return None
-    return codecs.read_document(folder / SENT_FILE, "label")
+    return _left_by_label(folder, SENT_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,7 @@ class Spent:
         answers: of which it is kept how long they took.
         p50_ms: of these; None without any.
         p95_ms: of these; None without any.
+        estimated: answers whose tokens, and so whose cost, are our estimate, for the server did not count them.
     """
 
     teacher_usd: float
@@ -53,16 +52,19 @@ class Spent:
     answers: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
+    estimated: int = 0
 
     @classmethod
-    def of(cls, teacher_usd: float, human_labels: int, seconds: Sequence[float], *, is_rehearsal: bool) -> "Spent":
+    def of(
+        cls, teacher_usd: float, human_labels: int, seconds: Sequence[float], *, is_rehearsal: bool, estimated: int = 0
+    ) -> "Spent":
         """Summarise the seconds of answers.
 
         >>> Spent.of(1.5, 300, [0.5, 0.5, 2.5], is_rehearsal=False).p50_ms
         500.0
         """
         p50, p95 = (round(float(x) * 1000, 3) for x in np.quantile(seconds, [0.5, 0.95])) if seconds else (None, None)
-        return cls(teacher_usd, is_rehearsal, human_labels, len(seconds), p50, p95)
+        return cls(teacher_usd, is_rehearsal, human_labels, len(seconds), p50, p95, estimated)
 
 
 def write_spent(folder: Path, spent: Spent) -> None:
@@ -76,15 +78,20 @@ def read_spent(folder: Path | None) -> Spent | None:
     Raises:
         BadArtifact: it is unreadable.
     """
-    if folder is None or not (folder / SPENT_FILE).is_file():
-        return None
-    found = codecs.read_document(folder / SPENT_FILE, "label")
+    found = _left_by_label(folder, SPENT_FILE)
     try:
-        return Spent(**found)
+        return None if found is None else Spent(**found)
     except TypeError as error:
         raise BadArtifact(
-            f"What a task has cost must be as label leaves it, got {error} ({folder / SPENT_FILE}). Run label again."
+            f"What a task has cost must be as label leaves it, got {error} ({folder}/{SPENT_FILE}). Run label again."
         ) from error
+
+
+def _left_by_label(folder: Path | None, name: str) -> dict[str, Any] | None:
+    """Read a document that label leaves beside its answers; None where there is none."""
+    if folder is None or not (folder / name).is_file():
+        return None
+    return codecs.read_document(folder / name, "label")
 
 
 def teacher_answers(judgements: pl.DataFrame, card: Card) -> pl.DataFrame:

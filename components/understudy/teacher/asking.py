@@ -27,8 +27,10 @@ from understudy.teacher.prompt import (
 from understudy.teacher.request import Request, State
 from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
 from understudy.teacher.throttle import Pause, Throttle
+from understudy.text.numbers import clipped
 
 GARBAGE_TRIES = 2
+QUOTED, LONGEST = 80, 10_000  # signs of an answer that cannot be used: kept for people, and looked at
 FIRST_WAIT_S, LONGEST_OWN_WAIT_S = 0.5, 30.0
 
 
@@ -125,7 +127,7 @@ class Asker:
                     answers += [request.response] if request.response else []
                     await self._wait(fault, tries)
         except Unusable as reason:
-            answers.append(self._response(uuid.uuid4().hex, request.text, None, str(reason)))
+            answers.append(self._response(uuid.uuid4().hex, request.text, None, str(reason), reason.said))
         except BudgetSpent:
             self.is_budget_spent = True
         finally:
@@ -178,7 +180,7 @@ class Asker:
         if tries == self._config.max_tries or busy.is_silent:
             if busy.is_away or busy.is_silent:
                 raise TeacherError(f"{self._endpoint.absence(busy)} Then run again: what was bought is kept.") from busy
-            raise Unusable(f"no answer after {tries} tries: {busy}") from busy
+            raise Unusable(f"no answer after {tries} tries", str(busy)) from busy
         if busy.wait_s is None:
             await asyncio.sleep(min(FIRST_WAIT_S * 2 ** (tries - 1), LONGEST_OWN_WAIT_S))
         elif busy.wait_s > self._config.max_wait_s:
@@ -186,7 +188,7 @@ class Asker:
         else:
             self._pause.extend(busy.wait_s)
 
-    def _response(self, response_id: str, text: str, reply: Reply | None, failure: str) -> Response:
+    def _response(self, response_id: str, text: str, reply: Reply | None, failure: str, said: str = "") -> Response:
         """Read a reply; what cannot be used is a response without a label."""
         verdict: Verdict | None = None
         if reply and not failure:
@@ -209,6 +211,9 @@ class Asker:
             cost_usd=price_usd(self._prices, *tokens),
             is_rehearsal=self._judge.is_rehearsal,
             failure=failure,
+            form=_form(reply, verdict) if reply else "",
+            is_estimated=reply is not None and None in {reply.prompt_tokens, reply.completion_tokens},
+            said=said or (clipped(redact(reply.said[:LONGEST]), QUOTED) if reply and failure else ""),
             guideline=self._judge.guideline,
             left_to=self._endpoint.left_to,
         )
@@ -230,6 +235,11 @@ class Asker:
     def _most_usd(self, text: str) -> float:
         most = price_usd(self._prices, most_prompt_tokens(self._judge.prompt, text), self._config.max_answer_tokens)
         return self._spending.most_usd(most)
+
+
+def _form(reply: Reply, verdict: Verdict | None) -> str:
+    """Tell how an answer came: where a server took the format and wrote more than the JSON, it was read out of that."""
+    return reply.form if verdict is None or verdict.json == reply.content else "plain"
 
 
 def _garbage(answers: Sequence[Response]) -> int:

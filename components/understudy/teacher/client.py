@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -18,7 +18,7 @@ from understudy.secrets.keys import read_secret, redact, require_no_user
 from understudy.task.card import Teacher
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
-from understudy.teacher.refusals import WITHOUT, refused_in, told, without
+from understudy.teacher.refusals import WITHOUT, form_of, refused_in, told, without
 from understudy.teacher.written import text_of
 from understudy.text.numbers import clip
 
@@ -30,8 +30,9 @@ REHEARSAL = "rehearsal"
 GATEWAY_TIMEOUT = 504
 PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
 TOP_LOGPROBS, MOST_LOGPROBS = 10, 20  # alternatives of a token that are asked for; the most that servers give
-LONGEST_MESSAGE = 160
-REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422}), frozenset({401, 403}), 404, 429
+LONGEST_MESSAGE, LONGEST_QUOTED = 160, 10_000  # shown of what a server says; looked at
+REFUSING, BAD_KEY, NOT_FOUND, TOO_MANY = frozenset({400, 403, 422, 501}), frozenset({401, 403}), 404, 429
+FILTERED = ("content_filter", "content management policy")  # a refusal of the text itself, as Azure words it
 SAFE_REDIRECTS = frozenset({307, 308})  # the others turn a POST into a GET
 # What an error is that comes with HTTP 200: a word in its code or type, and the status that it means.
 STATUS_OF_WORD = {
@@ -102,6 +103,8 @@ class Reply:
         prompt_tokens: tokens billed for the request, or None when the server does not say.
         completion_tokens: tokens billed for the answer, or None when the server does not say.
         logprobs: `choices[0].logprobs.content` of the answer, or None.
+        said: what the model said in place of an answer: a refusal, or its thoughts; else what it wrote.
+        form: how it was asked to write, a key of `refusals.FORMS`.
     """
 
     content: str
@@ -109,6 +112,8 @@ class Reply:
     prompt_tokens: int | None
     completion_tokens: int | None
     logprobs: Any
+    said: str = ""
+    form: str = ""
 
 
 class Endpoint:
@@ -204,9 +209,9 @@ class Endpoint:
                 prompt, text, max_tokens=max_tokens, has_logprobs=has_logprobs, is_rehearsal=is_rehearsal
             )
         if not isinstance(answer, Mapping):
-            raise Garbled("the server's answer is not of the chat API")
+            raise Garbled("the server's answer is not of the chat API", _quoted(str(answer)))
         self._require_kind(answer, is_rehearsal=is_rehearsal)
-        return read_reply(answer)
+        return replace(read_reply(answer), form=form_of(body))
 
     def absence(self, error: Exception) -> str:
         """Say in a sentence that there is no server."""
@@ -289,7 +294,7 @@ class Endpoint:
                 fault.may_be_billed = error.status_code == GATEWAY_TIMEOUT  # who stands behind it may go on answering
             raise fault from error
         except ValueError as error:
-            raise Garbled("the server's answer is not JSON") from error
+            raise Garbled("the server's answer is not JSON", _quoted(getattr(error, "doc", ""))) from error
 
     def _named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
         """Read an error that came with HTTP 200: it is what its code says, and costs nothing."""
@@ -323,7 +328,10 @@ class Endpoint:
             )
         if may_pass(status):
             return Busy(message, retry_after_s(headers, time.time()))
-        return Unusable(f"the server refused the request: {message}")
+        is_filtered = any(word in f"{code} {words}" for word in FILTERED)
+        return Unusable(
+            "the server's content filter stopped the text" if is_filtered else "the server refused the request", message
+        )
 
     def _require_kind(self, answer: Mapping[str, Any], *, is_rehearsal: bool) -> None:
         answered = str(answer.get("model"))
@@ -341,13 +349,37 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     choice = _mapping(next(iter(_list(answer.get("choices"))), None))
     message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
     content = text_of(message.get("content"))
+    thoughts = text_of(message.get("reasoning_content") or message.get("reasoning"))
     return Reply(
         content=content,
-        failure=_failure(choice, message, content),
-        prompt_tokens=_tokens(usage.get("prompt_tokens")),
-        completion_tokens=_tokens(usage.get("completion_tokens")),
+        failure=_failure(choice, message, content, thoughts),
+        prompt_tokens=_tokens(usage.get("prompt_tokens")) or None,
+        completion_tokens=billed_completion(usage) or (None if content or not usage else 0),
         logprobs=_mapping(choice.get("logprobs")).get("content"),
+        said=text_of(message.get("refusal")) or content or thoughts,
     )
+
+
+def billed_completion(usage: Mapping[str, Any]) -> int | None:
+    """Return the tokens billed for an answer, what the model thought included; None where the server does not say.
+
+    OpenAI counts thoughts among the completion's tokens. Others leave them out, and show them in the total, or in
+    their own number alone.
+
+    >>> billed_completion({"completion_tokens": 90, "completion_tokens_details": {"reasoning_tokens": 80}})
+    90
+    >>> billed_completion({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 190})
+    90
+    >>> billed_completion({"completion_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 80}})
+    90
+    """
+    counted = _tokens(usage.get("completion_tokens"))
+    if counted is None:
+        return None
+    thought = _tokens(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
+    total, asked = _tokens(usage.get("total_tokens")), _tokens(usage.get("prompt_tokens"))
+    by_total = 0 if total is None or asked is None else total - asked
+    return max(counted, by_total, counted + thought if thought > counted else 0)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -459,14 +491,20 @@ def _rehearsal_id(listing: object) -> str | None:
     return None if found is None else f"{found.get('id')} {found.get('owned_by', '')}"
 
 
-def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: str) -> str:
+def _failure(choice: Mapping[str, Any], message: Mapping[str, Any], content: str, thoughts: str) -> str:
     if message.get("refusal"):
         return "the teacher refused to answer"
     if choice.get("finish_reason") == "length":
         return "the answer was cut at max_answer_tokens"
     if choice.get("finish_reason") == "content_filter":
         return "the server's content filter stopped the answer"
+    if not content and thoughts:
+        return "the answer is empty, for all that the model wrote are thoughts"
     return "" if content else "the answer is empty"
+
+
+def _quoted(said: str) -> str:
+    return clip(redact(said[:LONGEST_QUOTED]), LONGEST_MESSAGE)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

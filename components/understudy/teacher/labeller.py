@@ -10,7 +10,7 @@ run at a time asks for one card's labels: whoever comes second waits, and finds 
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,6 +40,7 @@ from understudy.teacher.prompt import (
     estimate_prompt_tokens,
     prompt_of,
 )
+from understudy.teacher.refusals import FORMS
 from understudy.teacher.request import Request
 from understudy.teacher.response_log import OPEN, Response, ResponseLog, content_key, intents_in
 from understudy.teacher.throttle import Throttle
@@ -47,6 +48,7 @@ from understudy.text.numbers import count, percent, usd
 from understudy.text.seen import asked_of
 
 HOPELESS_AFTER = 20
+MEASURED_FROM = 5  # answers, from which on those to come are forecast by their length
 GRACE_S = 10.0
 HASH_LENGTH = 12
 
@@ -142,6 +144,9 @@ class Judged:
         without_probabilities: answers in the table without probabilities, though log-probabilities were asked for.
         cut_prompts: answers in the table whose prompt the server seems to have cut.
         in_other_letters: answers of this call whose label is not written as the card has it, and was taken for that.
+        forms: answers in the table by how they were asked for and came (`refusals.FORMS`), where that is known.
+        estimated: answers in the table whose tokens are our estimate, for the server did not count them.
+        quotes: how one answer began for each reason in `failed`, where there was one.
     """
 
     table: pl.DataFrame
@@ -155,6 +160,9 @@ class Judged:
     without_probabilities: int = 0
     cut_prompts: int = 0
     in_other_letters: int = 0
+    forms: Mapping[str, int] = field(default_factory=dict)
+    estimated: int = 0
+    quotes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failures(self) -> int:
@@ -175,15 +183,18 @@ class Judged:
             self.without_probabilities + other.without_probabilities,
             self.cut_prompts + other.cut_prompts,
             self.in_other_letters + other.in_other_letters,
+            Counter(self.forms) + Counter(other.forms),
+            self.estimated + other.estimated,
+            {**other.quotes, **self.quotes},
         )
 
     def after(self, earlier: "Judged") -> "Judged":
-        """Add what an earlier call took for some of these texts; those that it asked for in vain were asked again."""
-        bought = earlier.asked - earlier.failures
+        """Add what an earlier call of the same teacher took for some of these texts."""
         return replace(
             self,
-            asked=self.asked + bought,
-            from_store=self.from_store - bought,
+            asked=self.asked + earlier.asked,
+            from_store=self.from_store - (earlier.asked - earlier.failures),
+            failed=Counter(self.failed) + Counter(earlier.failed),
             prompt_tokens=self.prompt_tokens + earlier.prompt_tokens,
             completion_tokens=self.completion_tokens + earlier.completion_tokens,
             cost_usd=self.cost_usd + earlier.cost_usd,
@@ -200,15 +211,31 @@ class Judged:
             remarks.append(f"{self.cut_prompts:,} with a prompt that the server seems to have cut")
         if self.in_other_letters:
             remarks.append(f"{self.in_other_letters:,} with a label not in the card's case or with other blanks")
+        if set(self.forms) - {"schema"}:
+            remarks += [f"{self.forms[form]:,} {words}" for form, words in FORMS.items() if self.forms.get(form)]
+        if self.estimated:
+            remarks.append(f"{self.estimated:,} with tokens and cost estimated, for the server counts none")
         return remarks
+
+    def reasons(self) -> list[str]:
+        """Say for how many texts there is no answer and why, the commonest reason first, each with one answer's begin.
+
+        >>> Judged(pl.DataFrame(), failed={"it is not JSON": 2}, quotes={"it is not JSON": "Yes!"}).reasons()
+        ["2 texts: it is not JSON ('Yes!')"]
+        """
+        return [
+            f"{count(number, 'text')}: {reason}" + (f" ('{self.quotes[reason]}')" if self.quotes.get(reason) else "")
+            for reason, number in Counter(self.failed).most_common()
+        ]
 
     def plus(self, answers: Sequence[Response]) -> "Judged":
         """Count the answers to one more text, of which the last one decides."""
-        reason = answers[-1].failure
+        reason, said = answers[-1].failure, answers[-1].said
         return replace(
             self,
             asked=self.asked + 1,
             failed=Counter(self.failed) + Counter([reason]) if reason else self.failed,
+            quotes={reason: said, **self.quotes} if said else self.quotes,
             prompt_tokens=self.prompt_tokens + sum(answer.prompt_tokens for answer in answers),
             completion_tokens=self.completion_tokens + sum(answer.completion_tokens for answer in answers),
             cost_usd=self.cost_usd + sum(answer.cost_usd for answer in answers),
@@ -242,6 +269,7 @@ class Teacher:
     ) -> None:
         self.identity = judge
         self._card, self._config, self._book, self._runner = card, config, book, runner
+        self._in_vain: dict[str, str] = {}
         self._spending = self._counted(None)
 
     @property
@@ -258,20 +286,30 @@ class Teacher:
         wanted, known = _by_content(texts), self._book.answers(self.identity.name)
         missing = [text for key, text in wanted.items() if key not in known]
         prompt_tokens = sum(estimate_prompt_tokens(self.identity.prompt, text) for text in missing)
-        completion_tokens = estimate_completion_tokens(self.identity.prompt) * len(missing)
+        completion_tokens = round(self._tokens_an_answer(known.values()) * len(missing))
         cost_usd = price_usd(self._card.teacher, prompt_tokens, completion_tokens)
         seconds = len(missing) * self._card.teacher.seconds_per_text / self._config.concurrency
         return Estimate(len(wanted), len(wanted) - len(missing), prompt_tokens, completion_tokens, cost_usd, seconds)
+
+    def _tokens_an_answer(self, known: Collection[Response]) -> float:
+        """Tokens of an answer, thoughts included, as those so far had them; an estimate before there are some."""
+        counted = [answer.completion_tokens for answer in known if not answer.is_estimated]
+        if len(counted) < MEASURED_FROM:
+            return estimate_completion_tokens(self.identity.prompt)
+        return sum(counted) / len(counted)
 
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""
         known = self._book.answers(self.identity.name)
         table = _judgements(texts, known)
+        answers = [known[key] for key in _by_content(texts) if key in known]
         return Judged(
             table,
-            from_store=len(_by_content(texts).keys() & known.keys()),
+            from_store=len(answers),
             without_probabilities=table["probabilities"].null_count() if self._config.logprobs else 0,
             cut_prompts=self._cut_prompts(texts, known),
+            forms=Counter(answer.form for answer in answers if answer.form),
+            estimated=sum(answer.is_estimated for answer in answers),
         )
 
     def sent(self, *tables_of_texts: pl.DataFrame) -> Sent:
@@ -303,6 +341,7 @@ class Teacher:
         """Return the teacher's answers to the texts, asking in their order for those that the store lacks.
 
         While another run asks for this card, this one waits. A spent budget ends the asking and is told in the result.
+        What an earlier call asked for in vain is not asked again, which would be paid again: another run does.
 
         Args:
             texts: columns id, text and weight, and context where the card has it; `id` stands once.
@@ -322,15 +361,20 @@ class Teacher:
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
             wanted, known = _by_content(texts), self._book.answers(self.identity.name)
-            judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
-        if not _is_bearable(judged.failures, len(wanted), self._config, is_part=is_part):
-            raise TeacherError(_few_answers(judged, len(wanted), self._config, self.identity))
+            in_vain = Counter(reason for key, reason in self._in_vain.items() if key in wanted)
+            missing = [text for key, text in wanted.items() if key not in known and key not in self._in_vain]
+            judged = self._ask(missing, before, what, lease)
+        of_all = replace(judged, failed=Counter(judged.failed) + in_vain)
+        if not _is_bearable(of_all.failures, len(wanted), self._config, is_part=is_part):
+            raise TeacherError(_few_answers(of_all, len(wanted), self._config, self.identity))
         after = self.stored(texts)
         return replace(
             judged,
             table=after.table,
             without_probabilities=after.without_probabilities,
             cut_prompts=after.cut_prompts,
+            forms=after.forms,
+            estimated=after.estimated,
         )
 
     def _take_over(self, lease: Lease, texts: pl.DataFrame, most_usd: float | None) -> Judged:
@@ -386,6 +430,8 @@ class Teacher:
         if not answers:
             return judged
         judged = judged.plus(answers)
+        if answers[-1].failure:
+            self._in_vain[answers[-1].content] = answers[-1].failure
         self._require_hope(judged, progress.total)
         progress.advance(note=f"{usd(self.spent_usd)} of {usd(self._card.budget.teacher_usd)}")
         return judged
@@ -526,7 +572,7 @@ def _is_bearable(failures: int, texts: int, config: TeacherConfig, *, is_part: b
 
 
 def _few_answers(judged: Judged, texts: int, config: TeacherConfig, judge: Judge) -> str:
-    reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in Counter(judged.failed).most_common(3))
+    reasons = "; ".join(judged.reasons()[:3])
     where = judge.endpoint.url if judge.endpoint else "no server"
     return (
         f"The teacher must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no usable "

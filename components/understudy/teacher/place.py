@@ -43,7 +43,7 @@ class Place:
         outside: its addresses that are not in the house.
         proxy: host of the proxy that the environment puts before it; empty for none. Where that one sends a text to,
             nobody here sees.
-        is_known: whether the name means any address at all.
+        is_known: whether the name means any address at all, or was connected to.
     """
 
     host: str
@@ -64,9 +64,13 @@ class Place:
         'texts stay in the house (10.0.0.7)'
         >>> Place("api.openai.com", ("162.159.140.245",)).words
         'texts leave the house, for api.openai.com, as they are: nothing in them is hidden'
+        >>> Place("teacher.invalid", is_known=False).words
+        'whether texts leave the house is not known yet: teacher.invalid has no address here now'
         """
         if self.is_in_house:
             return f"texts stay in the house ({self.host})"
+        if not self.is_known and not self.proxy:
+            return f"whether texts leave the house is not known yet: {self.host} has no address here now"
         through = f" through the proxy {self.proxy}" if self.proxy else ""
         return f"texts leave the house, for {self.host}{through}, as they are: nothing in them is hidden"
 
@@ -93,10 +97,25 @@ def find(url: str, *, past_proxies: bool) -> Place:
         past_proxies: it will be asked directly, whatever proxy the environment names.
     """
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    host = as_sent(parts.hostname or "")
     addresses = resolve(host)
     proxy = "" if past_proxies else _proxy_of(parts.scheme, host)
     return Place(host, tuple(filterfalse(is_in_house, addresses)), proxy, is_known=bool(addresses))
+
+
+def as_sent(host: str) -> str:
+    """Write a host as a connection names it: in the letters of DNS.
+
+    >>> as_sent("teacher.example"), as_sent("köln.example")
+    ('teacher.example', 'xn--kln-sna.example')
+    """
+    if host.isascii():
+        return host
+    import httpx2
+
+    with contextlib.suppress(httpx2.InvalidURL):  # no such name: it means no address either
+        return httpx2.URL(f"http://{host}/").raw_host.decode()
+    return host
 
 
 def resolve(host: str) -> Sequence[str]:
@@ -169,7 +188,7 @@ async def watch(place: Place, event: str, info: Mapping[str, Any], *, must_be_in
         return place
     address = str(info["return_value"].get_extra_info("server_addr")[0])
     if is_in_house(address):
-        return place
+        return replace(place, is_known=True)
     if must_be_in_house:
         await info["return_value"].aclose()
         raise refusal(place.host, [address])

@@ -43,7 +43,15 @@ LABELS_TOKENS = 4_000
 
 
 class Unusable(UnderstudyError):
-    """One answer cannot be used: garbage, a refusal, or none at all; the message is the reason that is counted."""
+    """One answer cannot be used: garbage, a refusal, or none at all; the message is the reason that is counted.
+
+    Attributes:
+        said: what the server said in its place; empty where nothing, or where the answer itself tells.
+    """
+
+    def __init__(self, reason: str, said: str = "") -> None:
+        super().__init__(reason)
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from typing import Any
 # What a server may refuse to hear of: the key of the request, and the words that name it in a refusal. Alternatives go
 # before log-probabilities, whose name theirs holds.
 OPTIONAL = {
-    "top_logprobs": ("top_logprobs",),
-    "logprobs": ("logprobs",),
+    "top_logprobs": ("top_logprobs", "top logprobs"),
+    "logprobs": ("logprobs", "log prob", "logarithmic prob"),
     "temperature": ("temperature",),
-    "max_completion_tokens": ("max_completion_tokens",),
-    "response_format": ("response_format", "json_schema", "json_object"),
+    "max_completion_tokens": ("max_completion_tokens", "max_tokens"),
+    "response_format": ("response_format", "json_schema", "json_object", "structured output", "json mode"),
 }
 WITHOUT = {
     "top_logprobs": "without top_logprobs",
@@ -20,7 +20,12 @@ WITHOUT = {
     "json_schema": "in JSON mode in place of a strict schema",
     "json_object": "without response_format, for plain JSON",
 }
-SAYING = ("error", "detail", "loc", "msg", "message")  # keys of a refusal that say what is refused
+SAYING = ("error", "detail", "loc", "msg", "message", "param")  # keys of a refusal that say what is refused
+FORMS = {  # how an answer was asked for and came: what a reader is told of it
+    "schema": "by the strict schema",
+    "json": "in JSON mode",
+    "plain": "read out of plain text",
+}
 
 
 def refused_in(told: str, body: Mapping[str, Any]) -> str | None:
@@ -31,7 +36,8 @@ def refused_in(told: str, body: Mapping[str, Any]) -> str | None:
     >>> refused_in("response_format is not supported", {"response_format": {"type": "json_schema"}})
     'json_schema'
     """
-    key = next((key for key, words in OPTIONAL.items() if key in body and any(word in told for word in words)), None)
+    said = told.casefold()
+    key = next((key for key, words in OPTIONAL.items() if key in body and any(word in said for word in words)), None)
     return str(body[key]["type"]) if key == "response_format" else key
 
 
@@ -53,6 +59,16 @@ def without(body: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]
     return left
 
 
+def form_of(body: Mapping[str, Any]) -> str:
+    """Tell how a request asks for its answer, as a key of `FORMS`.
+
+    >>> form_of({"response_format": {"type": "json_object"}}), form_of({})
+    ('json', 'plain')
+    """
+    asked = body.get("response_format", {}).get("type")
+    return {"json_schema": "schema", "json_object": "json"}.get(asked, "plain")
+
+
 def told(body: object, message: str) -> str:
     """Return what a refusal says, also where it is no error object of the API.
 
@@ -63,10 +79,11 @@ def told(body: object, message: str) -> str:
     >>> told({"detail": [{"loc": ["body", "seed"], "msg": "extra", "input": "a text"}]}, "Error code: 422")
     'Error code: 422 body seed extra'
     """
-    is_of_api = not isinstance(body, list | Mapping) or (
-        isinstance(body, Mapping) and isinstance(body.get("message"), str)
-    )
-    return message if is_of_api else " ".join([message, *_said(body)])
+    if not isinstance(body, list | Mapping):
+        return message
+    if isinstance(body, Mapping) and isinstance(body.get("message"), str):
+        return " ".join([message, *_said(body.get("param"))])
+    return " ".join([message, *_said(body)])
 
 
 def _said(value: object) -> list[str]:

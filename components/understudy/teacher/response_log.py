@@ -71,6 +71,9 @@ class Response:
         left_to: host outside of the house that the text was sent to; empty where it stayed in it, None where the answer
             is older than this was kept.
         seconds: from sending to answer; None where it never came, or the answer is older than this was kept.
+        form: how it was asked for and came, a key of `refusals.FORMS`; empty where it is not known.
+        is_estimated: whether its tokens are our estimate, for the server did not count them.
+        said: how it begins, where it could not be used.
     """
 
     id: str
@@ -87,6 +90,9 @@ class Response:
     guideline: str = ""
     left_to: str | None = None
     seconds: float | None = None
+    form: str = ""
+    is_estimated: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

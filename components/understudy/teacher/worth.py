@@ -1,9 +1,10 @@
 """Judge whether a teacher is worth asking: against chance, and against what costs nothing.
 
 The rule. A teacher is hopeless when its kappa is certainly below 0.2, or when the card's weak rules or one label for
-every text certainly have the higher primary figure on the same texts, and are right at least as often (F1 of a label
-that most texts have is high for whoever gives it always). It is worth asking when its kappa is certainly
-0.2 or more and nothing that costs nothing may be better. Anything between is undecided.
+every text certainly have the higher primary figure on the same texts, and are right at least as often. F1 of a label
+that most texts have is high for whoever gives it always, so one label for every text stops no teacher whose kappa is
+certainly 0.2 or more. It is worth asking when its kappa is certainly 0.2 or more and nothing that costs nothing may be
+better. Anything between is undecided.
 
 "Certainly" is by intervals of `CONFIDENCE`: of a teacher that deserves to go on, at most 5 in 100 are called hopeless
 although there are three questions and two looks, of which the second is taken only where the first was undecided

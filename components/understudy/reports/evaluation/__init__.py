@@ -119,14 +119,17 @@ def headline(evaluation: Evaluation) -> str:
     student, teacher = sentences.student_of(evaluation), sentences.teacher_of(evaluation)
     name, figure = sentences.primary(evaluation), evaluation["primary"]
     beside = f", teacher {numbers.figure(sentences.value(teacher, name))}" if teacher else ""
-    is_unjudged = not all(gate["is_judged"] for gate in evaluation["gates"])
-    unjudged = " (the machine is too busy to judge its goal)" if is_unjudged else ""
+    is_judged = {gate["name"]: gate["is_judged"] for gate in evaluation["gates"]}
+    latency, price = (
+        "" if is_judged.get(goal, True) else " (the machine is too busy to judge its goal)"
+        for goal in ("p95_latency_ms", "cost_per_1k_usd")
+    )
     return (
         f"{figures.headed(name)} {numbers.figure(figure['value'])} "
         f"({numbers.figure_interval(figure['low'], figure['high'])}){beside} on "
         f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; {evaluation['best']['words']}; "
-        f"P95 {numbers.milliseconds(student['p95_latency_ms'])}{unjudged}, "
-        f"{numbers.usd(student['cost_per_1k_usd'])} per 1,000"
+        f"P95 {numbers.milliseconds(student['p95_latency_ms'])}{latency}, "
+        f"{numbers.usd(student['cost_per_1k_usd'])} per 1,000{price}"
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 import understudy
 from understudy.model.decision import DecisionRule, told
+from understudy.review.guidelines import by_others
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
 from understudy.steps.evaluate import best, by_label, costs, curves, gates, reading, speed
@@ -40,6 +41,8 @@ class Measured:
         test: the texts, with human labels and the teacher's answers.
         scored: the student's probabilities and speed.
         config: the step's settings.
+        sampling: the weekly sample, for what it costs.
+        training_s: seconds that train took; none where nobody says.
     """
 
     card: Card
@@ -47,6 +50,8 @@ class Measured:
     test: LabelledTexts
     scored: Scored
     config: EvaluateConfig
+    sampling: costs.Sampling = costs.NO_SAMPLE
+    training_s: float | None = None
 
     @property
     def space(self) -> LabelSpace:
@@ -100,6 +105,12 @@ class Measured:
         return {**found, REST: outside} if outside.any() else found
 
     @property
+    def cost_basis(self) -> costs.Basis:
+        """What the costs are worked out from."""
+        per_1k = costs.teacher_price(self.test.table["cost_usd"].drop_nulls().to_list())
+        return costs.Basis(self.scored.texts_per_second, per_1k, self.test.spent, self.training_s, self.sampling)
+
+    @property
     def is_rehearsal(self) -> bool:
         """Whether a rehearsal teacher had a part in the bundle or in the teacher's answers."""
         return bool(self.bundle["is_rehearsal"]) or bool(self.test.table["is_rehearsal"].any())
@@ -115,7 +126,7 @@ def evaluation(measured: Measured) -> dict[str, Any]:
     decision, reason = gates.decide(comparison, priced, asked)
     best_of_all = best.record(found, ahead_of_student(measured, comparison), measured.space.positive)
     return {
-        "format": 2,
+        "format": 3,
         "version": understudy.__version__,
         "decision": decision,
         "reason": f"{reason}{best.but(best_of_all) if decision == 'publish' else ''}",
@@ -188,8 +199,7 @@ def _by_other_guidelines(measured: Measured) -> dict[str, int]:
     """Count the human labels that were not given by the card's guideline, where the test set has such."""
     if "guideline" not in measured.test.table.columns:
         return {}
-    is_now = measured.test.table["guideline"] == Guideline.of(measured.card).hash
-    others = int((~is_now.fill_null(value=False)).sum())
+    others = sum(by_others(measured.test.table["guideline"], Guideline.of(measured.card).hash))
     return {"by_other_guidelines": others} if others else {}
 
 
@@ -251,8 +261,9 @@ def goals(measured: Measured, of_labels: LabelFigures, cost_per_1k_usd: float) -
     if asked.p95_latency_ms is not None:
         found.append(gates.latency(asked.p95_latency_ms, measured.scored.timing, config))
     if asked.cost_per_1k_usd is not None:
-        figure = metrics.Interval(cost_per_1k_usd, np.nan, np.nan)
-        found.append(gates.ceiling("cost_per_1k_usd", asked.cost_per_1k_usd, figure, np.empty(0), strict=config.strict))
+        scored, hourly = measured.scored, measured.card.prices.instance_usd_per_hour
+        least_usd = costs.per_1k_usd(hourly, scored.most_texts_per_second)
+        found.append(gates.cost(asked.cost_per_1k_usd, cost_per_1k_usd, least_usd, scored.timing))
     return found
 
 
@@ -329,10 +340,7 @@ def speed_part(measured: Measured) -> dict[str, Any]:
 
 def price(measured: Measured) -> costs.Costs:
     """Work out what a month costs."""
-    paid = measured.test.table["cost_usd"].drop_nulls().to_list()
-    return costs.costs(
-        measured.card, measured.config, measured.scored.texts_per_second, costs.teacher_price(paid), measured.test.spent
-    )
+    return costs.costs(measured.card, measured.config, measured.cost_basis)
 
 
 def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
@@ -340,7 +348,7 @@ def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
     answers = int(measured.is_taught.sum())
     is_rehearsal = bool(measured.test.table["is_rehearsal"].any())
     lines = costs.arithmetic(
-        priced, measured.card, measured.config, answers, measured.test.spent, is_rehearsal=is_rehearsal
+        priced, measured.card, measured.config, measured.cost_basis, answers, is_rehearsal=is_rehearsal
     )
     return {**costs.record(priced), "arithmetic": lines}
 

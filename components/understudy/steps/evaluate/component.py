@@ -15,6 +15,7 @@ def evaluate(
     page: Output[HTML],
     metrics: Output[Metrics],
     record: str = "",
+    training_s: float = 0.0,
     overrides: str = "",
     fault: str = "",
 ) -> str:

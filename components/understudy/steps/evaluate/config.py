@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from understudy.task.settings import require
 
-ALSO_READS = ("ingest.max_refused_share", "columns")
+ALSO_READS = (
+    "ingest.max_refused_share",
+    "columns",
+    "sample.random_texts",
+    "sample.stratified_texts",
+    "sample.teacher_texts",
+    "sample.teacher_usd",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,8 @@ class EvaluateConfig:
             texts of a label; below it the report says that they are too few.
         latency_texts: most texts that are scored one at a time to measure latency.
         labels_per_hour: texts that a person labels in an hour, for the one-off cost.
+        night_waiting_s: seconds a night for which instances are paid although they score nothing, while nodes and pods
+            start, list and write; take your own.
         amortise_months: months over which the one-off cost is spread.
         errors_shown: most missed texts, and most false alarms, that the report lists; where no label is looked for,
             twice as many texts with a wrong label.
@@ -30,6 +39,7 @@ class EvaluateConfig:
     min_positives: int = 10
     latency_texts: int = 200
     labels_per_hour: float = 200.0
+    night_waiting_s: float = 300.0
     amortise_months: float = 12.0
     errors_shown: int = 25
 
@@ -40,5 +50,6 @@ class EvaluateConfig:
         require(self.min_positives >= 1, f"min_positives must be at least 1, got {self.min_positives}.")
         require(self.latency_texts >= 20, f"latency_texts must be at least 20, got {self.latency_texts}.")
         require(self.labels_per_hour > 0, f"labels_per_hour must be above 0, got {self.labels_per_hour}.")
+        require(self.night_waiting_s >= 0, f"night_waiting_s must be at least 0, got {self.night_waiting_s}.")
         require(self.amortise_months > 0, f"amortise_months must be above 0, got {self.amortise_months}.")
         require(self.errors_shown >= 0, f"errors_shown must be at least 0, got {self.errors_shown}.")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from understudy.stats import metrics
 from understudy.stats.metrics import Floats, Interval
 from understudy.steps.evaluate import costs, speed
@@ -93,6 +95,19 @@ def latency(goal: float, timing: Timing, config: EvaluateConfig) -> Gate:
     own, least = (speed.percentile(ms, 0.95, config.samples, config.seed) for ms in (timing.own_ms, timing.least_ms))
     gate, at_best = (ceiling("p95_latency_ms", goal, *found, strict=config.strict) for found in (own, least))
     return replace(gate, is_judged=gate.is_met or not (timing.is_busy and at_best.is_met))
+
+
+def cost(goal: float, per_1k_usd: float, least_usd: float, timing: Timing) -> Gate:
+    """Hold the price of running the student against its goal.
+
+    Args:
+        goal: most dollars per 1,000 texts.
+        per_1k_usd: as measured.
+        least_usd: of a machine that does nothing else; a busy one misses the goal only where this misses it too.
+        timing: tells whether the machine was busy.
+    """
+    gate = ceiling("cost_per_1k_usd", goal, Interval(per_1k_usd, np.nan, np.nan), np.empty(0), strict=False)
+    return replace(gate, is_judged=gate.is_met or not (timing.is_busy and least_usd <= goal))
 
 
 def written(name: str, value: float | None) -> str:

@@ -16,7 +16,7 @@ from understudy.stats.metrics import Bools, Codes, Column, Floats, Interval
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.task import baselines
 from understudy.task.labels import LabelSpace
-from understudy.task.measures import statistics
+from understudy.task.measures import primary, statistics
 from understudy.text import figures as names
 from understudy.text import numbers
 
@@ -195,11 +195,8 @@ def by_rules(truth: Truth, found: Codes) -> Answers:
 
 def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateConfig) -> Comparison:
     """Compare the student with its teacher on the same texts, by a paired bootstrap of the primary figure."""
-    figure = names.primary(truth.space.positive)
-    statistic = statistics(truth.space)[figure]
-    difference, chance = metrics.paired_bootstrap(
-        statistic, truth.codes, student.codes, teacher.codes, truth.groups, samples=config.samples, seed=config.seed
-    )
+    figure, statistic = primary(truth.space)
+    difference, chance = _ahead(truth, student, teacher, config)
     return Comparison(
         figure=figure,
         texts=len(truth.codes),
@@ -213,11 +210,13 @@ def compare(truth: Truth, student: Answers, teacher: Answers, config: EvaluateCo
 
 def compare_simple(truth: Truth, student: Answers, simple: Answers, config: EvaluateConfig) -> Interval:
     """Return the primary figure of something that costs nothing minus the student's, with its paired interval."""
-    statistic = statistics(truth.space)[names.primary(truth.space.positive)]
-    ahead, _ = metrics.paired_bootstrap(
-        statistic, truth.codes, simple.codes, student.codes, truth.groups, samples=config.samples, seed=config.seed
-    )
-    return ahead
+    return _ahead(truth, simple, student, config)[0]
+
+
+def _ahead(truth: Truth, one: Answers, other: Answers, config: EvaluateConfig) -> tuple[Interval, float]:
+    """Return the primary figure of one minus the other's, with its paired interval, and the chance that it is more."""
+    _, statistic = primary(truth.space)
+    return metrics.paired_bootstrap(statistic, truth.codes, one.codes, other.codes, **drawing(truth, config))
 
 
 def verdict_of(difference: Interval) -> Verdict:

@@ -8,12 +8,13 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import defined
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.steps.evaluate.costs import Sampling
 from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
 from understudy.task.card import load_card
 from understudy.task.sections import ColumnsConfig
-from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -26,6 +27,7 @@ def run(
     card: In | None = None,
     test_judgements: In | None = None,
     record: str = "",
+    training_s: float = 0.0,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Result:
     """Measure a bundle on human labels only, beside its teacher, and decide whether it should be published.
@@ -42,6 +44,7 @@ def run(
         test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
         record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
             the run finds it there without asking the server. Empty for none.
+        training_s: seconds that train took, for what the student cost; 0 where nobody knows.
         overrides: settings that this run changes, by section and name.
     """
     task = load_card(card or bundle)
@@ -51,7 +54,7 @@ def run(
     require_labels(settings, task)
     texts = testset.read(test, task, test_judgements, most_faulty, chosen.of(ColumnsConfig).called)
     scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
-    measured = assemble.Measured(task, settings, texts, scored, config)
+    measured = assemble.Measured(task, settings, texts, scored, config, _sampling(chosen), training_s or None)
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
@@ -59,6 +62,12 @@ def run(
     if record:
         _leave(record, told)
     return told
+
+
+def _sampling(chosen: Settings) -> Sampling:
+    """Read what a weekly sample is, from the settings of the step that draws it."""
+    people = chosen.value("sample.random_texts") + chosen.value("sample.stratified_texts")
+    return Sampling(people, chosen.value("sample.teacher_texts"), chosen.value("sample.teacher_usd"))
 
 
 def _leave(record: str, told: Result) -> None:

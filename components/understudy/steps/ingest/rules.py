@@ -246,11 +246,8 @@ def by_other_guidelines(gold: pl.DataFrame, guideline: str) -> dict[str, int]:
     """
     if "guideline" not in gold.columns:
         return {}
-    known = gold["guideline"].drop_nulls()
-    counts = {
-        "labels_by_older_guideline": int((known != guideline).sum()),
-        "labels_by_unknown_guideline": gold["guideline"].null_count(),
-    }
+    older, unknown = guidelines.by_others(gold["guideline"], guideline)
+    counts = {"labels_by_older_guideline": older, "labels_by_unknown_guideline": unknown}
     return {name: number for name, number in counts.items() if number}
 
 

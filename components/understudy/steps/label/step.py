@@ -20,6 +20,7 @@ from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import Spent, write_sent, write_spent
 from understudy.teacher.client import place_of
 from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_teacher
+from understudy.teacher.refusals import FORMS
 from understudy.text.house import went
 from understudy.text.numbers import clipped, count, percent, usd
 
@@ -54,7 +55,9 @@ def run(
 
     Returns:
         metrics texts, asked, from_store, failed, without_probabilities (answers whose probabilities the server did not
-        give though it was asked), cut_prompts (texts that the server seems to have cut before it read them), cost_usd,
+        give though it was asked), cut_prompts (texts that the server seems to have cut before it read them),
+        answers_schema, answers_json and answers_plain (how they were asked for and came), answers_estimated (whose
+        tokens the server did not count, so that they and their cost are estimated), cost_usd,
         prompt_tokens, completion_tokens, left_the_house (texts of these that were ever sent to a server outside of the
         house), positive_share (of the pool, estimated by the draw's weights; where no label
         is looked for, commonest_share and labels_given instead, and labels_per_text where a text may have several); a
@@ -85,7 +88,8 @@ def run(
         for_training = teacher.judge(wanted)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
-        _tell_spent(teacher, [held_out, wanted], human_labels(gold, test), test_judgements)
+        estimated = for_test.estimated + for_training.estimated
+        _tell_spent(teacher, [held_out, wanted], human_labels(gold, test), estimated, test_judgements)
         _require_enough(for_training, drawn, config, teacher, task)
         shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
         return _result(for_test + for_training, shares, teacher, task, sent)
@@ -105,11 +109,12 @@ def _tell_where(sent: Sent, *folders: Path) -> Sent:
     return sent
 
 
-def _tell_spent(teacher: Teacher, asked: list[pl.DataFrame], human_labels: int, folder: Path) -> None:
+def _tell_spent(teacher: Teacher, asked: list[pl.DataFrame], human_labels: int, estimated: int, folder: Path) -> None:
     """Leave for the report what was paid so far, and how long the answers took."""
     seconds = [each for texts in asked for each in teacher.seconds(texts)]
     is_rehearsal = teacher.identity.is_rehearsal
-    write_spent(folder, Spent.of(round(teacher.spent_usd, 6), human_labels, seconds, is_rehearsal=is_rehearsal))
+    spent_usd = round(teacher.spent_usd, 6)
+    write_spent(folder, Spent.of(spent_usd, human_labels, seconds, is_rehearsal=is_rehearsal, estimated=estimated))
 
 
 def _require_budget(
@@ -140,8 +145,8 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
 
 
 def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card, sent: Sent) -> Result:
-    for reason, number in judged.failed.items():
-        say(f"label: no answer for {count(number, 'text')}: {reason}.")
+    for reason in judged.reasons():
+        say(f"label: no answer for {reason}.")
     notes = [f"{judged.from_store:,} from the store", *judged.remarks()]
     money = f"{_money(teacher, card)}{' (budget spent)' if judged.is_budget_spent else ''}"
     return Result(
@@ -154,6 +159,8 @@ def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card, sent: 
             "failed": judged.failures,
             "without_probabilities": judged.without_probabilities,
             "cut_prompts": judged.cut_prompts,
+            **{f"answers_{form}": judged.forms.get(form, 0) for form in FORMS},
+            "answers_estimated": judged.estimated,
             "cost_usd": round(judged.cost_usd, 6),
             "prompt_tokens": judged.prompt_tokens,
             "completion_tokens": judged.completion_tokens,

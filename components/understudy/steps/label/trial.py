@@ -40,10 +40,11 @@ def judge(teacher: Teacher, held_out: pl.DataFrame, test: Path, card: Card, conf
         HopelessTeacher: it is certainly not worth asking further, and `stop_hopeless` was not taken back.
     """
     judged, found, number = Judged(tables.empty(tables.Judgements)), None, 0
+    human = tables.read_gold(test, "test").select("id", "group", "text", "label")
     for number in rules.looks(len(held_out), config.trial_texts):
         looked_at = rules.tried(held_out, number, config.seed)
         judged = teacher.judge(looked_at, PROGRESS, is_part=number < len(held_out)).after(judged)
-        found = _measured(judged, test, card)
+        found = _measured(judged, human, card)
         if found is not None and found.verdict in {"hopeless", "worth asking"}:
             break
     if found is not None and found.verdict == "hopeless":
@@ -52,9 +53,8 @@ def judge(teacher: Teacher, held_out: pl.DataFrame, test: Path, card: Card, conf
     return judged if is_all else teacher.judge(held_out, PROGRESS).after(judged)
 
 
-def _measured(judged: Judged, test: Path, card: Card) -> Worth | None:
+def _measured(judged: Judged, human: pl.DataFrame, card: Card) -> Worth | None:
     """Measure the teacher on what it answered; none where it answered nothing."""
-    human = tables.read_gold(test, "test").select("id", "group", "text", "label")
     both = judged.table.select("id", teacher_label="label").join(human, on="id", how="inner").sort("id")
     if both.is_empty():
         return None

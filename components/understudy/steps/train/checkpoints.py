@@ -33,13 +33,14 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a training stands: the next batch to learn, and the best validation so far."""
+    """Where a training stands: the next batch to learn, the best validation so far, and the seconds that it took."""
 
     epoch: Count = 0
     batch: Count = 0
     update: Count = 0
     best_score: float = -1.0
     best_epoch: int = -1
+    seconds: Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ def train(
     store: str,
     overrides: str = "",
     fault: str = "",
-) -> None:
+) -> float:
     """Train one student from soft teacher labels and human labels."""
     from understudy.runtime.shell import execute_component
 
-    execute_component("train", locals())
+    return float(execute_component("train", locals()).parameters["seconds"])

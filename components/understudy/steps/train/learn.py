@@ -122,7 +122,7 @@ class Learner:
         model.get_input_embeddings().weight.requires_grad_(config.train_embeddings)
         self.trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.optimizer = torch.optim.AdamW(self.trained.values(), lr=rate, weight_decay=config.weight_decay)
-        self.position = Position()
+        self.position, self._clock = Position(), time.monotonic()
         self.best = self._weights()
         self.lengths = [len(row) for row in examples.tokens]
         per_epoch = len(rules.epoch_batches(self.lengths, config.batch_tokens, config.seed, 0))
@@ -135,7 +135,7 @@ class Learner:
             keep: takes a checkpoint, every `checkpoint_s` seconds.
             tell: takes the position and the loss after each update.
         """
-        last_kept = time.monotonic()
+        last_kept = self._clock = time.monotonic()
         while not self._is_over():
             batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
             while self.position.batch < len(batches):
@@ -146,6 +146,7 @@ class Learner:
                     last_kept = time.monotonic()
             self._end_epoch()
         self.model.load_state_dict(self.best, strict=False)
+        self._stop_clock()
         return Learned(self.position.best_score, self.position.best_epoch, self.position.update)
 
     def time_updates(self) -> list[float]:
@@ -166,6 +167,7 @@ class Learner:
     def checkpoint(self) -> Checkpoint:
         """Return all that another process needs to go on as if nothing had happened, or to give what came out."""
         has_ended = self._is_over()
+        self._stop_clock()
         moments = {
             f"{name}/{key}": value
             for name, weight in self.trained.items()
@@ -193,6 +195,12 @@ class Learner:
         if "random/cuda" in checkpoint.tensors and self.device.type == "cuda":
             torch.cuda.set_rng_state(checkpoint.tensors["random/cuda"])
         self.position = checkpoint.position
+
+    def _stop_clock(self) -> None:
+        """Count the seconds since it was last looked at."""
+        now = time.monotonic()
+        self.position = replace(self.position, seconds=self.position.seconds + now - self._clock)
+        self._clock = now
 
     def _is_over(self) -> bool:
         epochs_without_gain = self.position.epoch - 1 - self.position.best_epoch

@@ -53,8 +53,9 @@ def run(
 
     Returns:
         metrics average_precision (validation; the mean over the labels where none is looked for), best_epoch,
-        updates, resumed_at (0 from the start), texts, human_texts, unread_share (of the texts' letters and signs, those
-        that are unknown to the student's vocabulary or broken up by it).
+        updates, seconds (of training, over all attempts), resumed_at (0 from the start), texts, human_texts,
+        unread_share (of the texts' letters and signs, those that are unknown to the student's vocabulary or broken up
+        by it). Parameters student, seconds.
 
     Raises:
         TooFewLabels: there is too little to learn from.
@@ -69,7 +70,7 @@ def run(
         headline=f"{task.student} on {len(lesson.table):,} texts ({lesson.human_texts} by people), "
         f"validation AP {learned['average_precision']:.3f} after epoch {learned['best_epoch']}",
         metrics={**learned, "texts": len(lesson.table), "human_texts": lesson.human_texts},
-        parameters={"student": task.student},
+        parameters={"student": task.student, "seconds": learned["seconds"]},
     )
 
 
@@ -125,6 +126,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         "average_precision": learned.best_score,
         "best_epoch": learned.best_epoch + 1,
         "updates": learned.updates,
+        "seconds": round(learner.position.seconds, 3),
         "resumed_at": kept.position.update if kept else 0,
         "unread_share": unread_share,
     }
