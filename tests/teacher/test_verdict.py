@@ -12,8 +12,8 @@ from understudy.teacher.verdict import Goal, Prices
 from understudy.teacher.worth import Worth
 
 TIPS = LabelSpace(("other", "tip"), "tip")
-CHEAP = Prices(10_000, teacher_usd=0.001, student_usd=0.0, once_usd=50.0)  # $10 by the teacher, $50 by a student
-DEAR = Prices(1_000_000, teacher_usd=0.001, student_usd=0.0, once_usd=50.0)  # $1,000 against $50
+CHEAP = Prices(10_000, teacher_usd=0.001, student_usd=0.0, fixed_usd=50.0)  # $10 by the teacher, $50 by a student
+DEAR = Prices(1_000_000, teacher_usd=0.001, student_usd=0.0, fixed_usd=50.0)  # $1,000 against $50
 REACHED = Goal("F1", 0.7, Interval(0.8, 0.75, 0.85))
 MISSED = Goal("F1", 0.9, Interval(0.8, 0.75, 0.85))
 OPEN = Goal("F1", 0.75, Interval(0.8, 0.7, 0.9))
@@ -110,5 +110,5 @@ def test_the_verdict_names_the_volume_and_where_the_student_becomes_the_cheaper_
     said = alone(GOOD, [REACHED], CHEAP).sentence
     assert said.startswith("Do not fine-tune: the teacher is good enough and cheap enough at 10,000 texts a month")
     assert "from 50,000 texts a month on the student is the cheaper one" in said
-    dear_student = Prices(10_000, teacher_usd=0.001, student_usd=0.002, once_usd=50.0)
+    dear_student = Prices(10_000, teacher_usd=0.001, student_usd=0.002, fixed_usd=50.0)
     assert "the student is never the cheaper one" in alone(GOOD, [REACHED], dear_student).sentence

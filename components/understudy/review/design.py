@@ -5,7 +5,7 @@ Everything here is counted on labels that people gave. What is found by words al
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import combinations
@@ -77,7 +77,7 @@ def check(card: Card, votes: pl.DataFrame) -> dict[str, Any]:
         "contradictions": [asdict(one) for one in contradictions(card)],
         "torn": torn(known, space),
         "torn_compared": min(len(known), MOST_COMPARED),
-        "weak_rules": _weak_rules(card, known, space),
+        "weak_rules": weak_rules.records(card, known["text"].to_list(), space.codes(known["label"])),
     }
 
 
@@ -257,10 +257,3 @@ def torn(settled: pl.DataFrame, space: LabelSpace) -> list[dict[str, Any]]:
         if match is not None and labels[match.index] != labels[place]
     ]
     return sorted(pairs, key=lambda pair: -pair["similarity"])
-
-
-def _weak_rules(card: Card, known: pl.DataFrame, space: LabelSpace) -> list[Mapping[str, Any]]:
-    if not len(known):
-        return []
-    found = weak_rules.figures(card, known["text"].to_list(), space.codes(known["label"]))
-    return [{**asdict(rule), "precision": metrics.as_record(rule.precision)} for rule in found]

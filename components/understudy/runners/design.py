@@ -135,20 +135,22 @@ def answered(card: Card, votes: pl.DataFrame, store: Store, ask: int) -> Answers
 
 def prices(card: Card, labelled: Labelled | None, answers: Answers | None) -> tuple[Prices, list[str]]:
     """Work out what a text costs by teacher and student, with the arithmetic in sentences."""
-    config = card.settings().of(EvaluateConfig)
+    settings = card.settings()
+    config = settings.of(EvaluateConfig)
     if answers is not None and len(answers.table):
         each = float(answers.table["cost_usd"].to_numpy().mean())
         kind = "a rehearsal's answers at the card's prices" if answers.is_rehearsal else "the answers that were bought"
-        basis = f"a mean of {numbers.usd_each(each)} over {len(answers.table):,} of {kind}"
+        priced = f"a mean of {numbers.usd_each(each)} over {len(answers.table):,} of {kind}"
     else:
         each = _estimated_usd(card, labelled)
-        basis = f"about {numbers.usd_each(each)} by the card's prices, at four characters a token"
-    found = costs.costs(card, config, TEXTS_PER_SECOND, each * 1000)
-    sentences = costs.arithmetic(found, card, config, 0, None, is_rehearsal=False)[:2]
+        priced = f"about {numbers.usd_each(each)} by the card's prices, at four characters a token"
+    basis = costs.Basis(TEXTS_PER_SECOND, each * 1000, sampling=costs.sampling_of(settings))
+    found = costs.costs(card, config, basis)
+    *student, _, _ = costs.arithmetic(found, card, config, basis, 0, is_rehearsal=False)
     month = numbers.count(card.texts_per_month, "text")
-    teacher = f"Teacher: {basis} a text; {month} a month cost {numbers.usd(found.teacher_month_usd)}."
-    once = found.one_off_usd / config.amortise_months
-    return Prices(card.texts_per_month, each, found.student_per_1k_usd / 1000, once), [*sentences, teacher]
+    teacher = f"Teacher: {priced} a text; {month} a month cost {numbers.usd(found.teacher_month_usd)}."
+    fixed = found.student_month_usd - found.student_running_usd
+    return Prices(card.texts_per_month, each, found.student_per_1k_usd / 1000, fixed), [*student, teacher]
 
 
 def _estimated_usd(card: Card, labelled: Labelled | None) -> float:

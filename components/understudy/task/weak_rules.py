@@ -1,18 +1,22 @@
-"""Look at a card's weak rules together: what they cover, where they meet, how often they are right.
+"""Look at a card's weak rules together: what they cover, where they meet, how often they are right; and combine them.
 
 The columns are those of snorkel's LFAnalysis: coverage, overlaps, conflicts, and precision on human labels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Codes, Interval
 from understudy.task.card import Card
-from understudy.task.labels import Integers
+from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
+
+SMOOTHING = 1.0  # texts with and without each rule that are added to each label, as Laplace has it
+FEWEST_COMBINED = 2  # rules: one alone is a baseline by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +89,40 @@ def _counted(
     texts = max(1, len(found))
     overlaps, conflicts = (int((own & part.any(axis=1)).sum()) / texts for part in (others, of_others))
     return matched, matched / texts, overlaps, conflicts, right, metrics.wilson(right, matched)
+
+
+def records(card: Card, texts: Sequence[str], truth: Codes) -> list[dict[str, Any]]:
+    """Write the figures of each rule for JSON; none where there is no text to measure them on."""
+    found = figures(card, texts, truth) if len(texts) else []
+    return [{**asdict(rule), "precision": metrics.as_record(rule.precision)} for rule in found]
+
+
+def combined(found: Bools, truth: Codes, space: LabelSpace) -> Codes:
+    """Answer texts by all rules at once: naive Bayes, each rule weighing what it is worth on human labels.
+
+    A rule that mostly errs counts against its label, and a text that no rule finds gets what such texts mostly are.
+    It is fitted to these very texts, as a baseline at its best (`baselines.commonest` is so too).
+
+    Args:
+        found: which rules find which texts, shape (texts, rules); at least one rule.
+        truth: human labels of these texts.
+        space: the labels.
+
+    Two rules agree on the first two texts; where the second stands alone it is wrong.
+
+    >>> found = np.array([[1, 1], [1, 1], [1, 0], [0, 1], [0, 1], [0, 0]], dtype=bool)
+    >>> combined(found, np.array([1, 1, 1, 0, 0, 0]), LabelSpace(("other", "tip"), "tip")).tolist()
+    [1, 1, 1, 0, 0, 0]
+
+    Source: Ratner, De Sa, Wu, Selsam and Re, "Data programming", 2016: independent sources, here with their rates
+    counted on human labels in place of estimated without.
+    """
+    if space.is_many:
+        return np.stack([_bayes(found, column) for column in truth.T], axis=1)
+    return _bayes(found, truth)
+
+
+def _bayes(found: Bools, truth: Codes) -> Codes:
+    from sklearn.naive_bayes import BernoulliNB
+
+    return np.asarray(BernoulliNB(alpha=SMOOTHING).fit(found, truth).predict(found))

@@ -38,31 +38,32 @@ class Prices:
         texts_per_month: of the card.
         teacher_usd: of one answer.
         student_usd: of one text that the student scores.
-        once_usd: of the student's labels and answers, spread over the months, so a month.
+        fixed_usd: of a month of a student, whatever its texts: weekly samples, waiting, and a part of what it cost
+            to make.
     """
 
     texts_per_month: int
     teacher_usd: float
     student_usd: float
-    once_usd: float
+    fixed_usd: float
 
     def month(self, texts: int) -> tuple[float, float]:
         """Return what so many texts a month cost by the teacher and by the student.
 
-        >>> Prices(1_000_000, teacher_usd=0.002, student_usd=0.0, once_usd=100.0).month(10_000)
+        >>> Prices(1_000_000, teacher_usd=0.002, student_usd=0.0, fixed_usd=100.0).month(10_000)
         (20.0, 100.0)
         """
-        return texts * self.teacher_usd, texts * self.student_usd + self.once_usd
+        return texts * self.teacher_usd, texts * self.student_usd + self.fixed_usd
 
     @property
     def break_even(self) -> float | None:
         """Texts a month from which on the student is the cheaper one; None where it never is.
 
-        >>> Prices(1_000_000, teacher_usd=0.002, student_usd=0.0, once_usd=100.0).break_even
+        >>> Prices(1_000_000, teacher_usd=0.002, student_usd=0.0, fixed_usd=100.0).break_even
         50000.0
         """
         saved = self.teacher_usd - self.student_usd
-        return self.once_usd / saved if saved > 0 else None
+        return self.fixed_usd / saved if saved > 0 else None
 
     @property
     def is_teacher_cheaper(self) -> bool:
@@ -244,14 +245,14 @@ def _costs(prices: Prices) -> str:
     )  # fmt: skip
     return (
         f"{count(prices.texts_per_month, 'text')} a month cost {usd(teacher)} by the teacher and {usd(student)} by a "
-        f"student, its labels included; {turn}"
+        f"student, its labels and samples included; {turn}"
     )
 
 
 def cost_table(prices: Prices) -> list[dict[str, Any]]:
     """Return what a month costs by teacher and student at several volumes, the card's among them.
 
-    >>> cost_table(Prices(1_000, teacher_usd=0.01, student_usd=0.0, once_usd=100.0))[0]
+    >>> cost_table(Prices(1_000, teacher_usd=0.01, student_usd=0.0, fixed_usd=100.0))[0]
     {'texts': 1000, 'teacher_usd': 10.0, 'student_usd': 100.0, 'is_card': True}
     """
     rows = []

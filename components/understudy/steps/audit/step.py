@@ -11,6 +11,7 @@ from understudy.stats.metrics import Bools, defined
 from understudy.steps.audit import rules, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.store import codecs, tables
+from understudy.task import weak_rules
 from understudy.task.baselines import simple_answers
 from understudy.task.card import Card, load_card
 from understudy.task.guideline import Guideline
@@ -55,6 +56,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         "human_texts": len(human),
         "sent": read_sent(judgements),
         **summary.summarise(judged, slices, tests, space, config, rivals),
+        "weak_rules": weak_rules.records(task, human["text"].to_list(), space.codes(human["label"])),
     }
     unlabelled = tables.read(pool, tables.Texts).join(tables.read(gold, tables.Gold), on="id", how="anti")
     queue = _queue(task, unlabelled.join(answers, on="id", how="inner"), tests, config)
