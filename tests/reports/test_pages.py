@@ -47,7 +47,7 @@ def night(text):
 
 AUDIT = {
     "card": "hotel-tips", "is_rehearsal": True, "positive_label": "tip", "verdict": ["It agrees.", "No bias."],
-    "method": "Fisher's exact test.",
+    "method": "Fisher's exact test.", "human_texts": 4, "weak_rules": [],
     "classes": {"tip": {"human": 4, "teacher": 5, "precision": SHARE, "recall": {"value": None}}},
     "slices": [
         {

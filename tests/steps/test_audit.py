@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import card_yaml
 from understudy.errors import BadArtifact
 from understudy.runtime import shell
 from understudy.stats.metrics import bootstrap, confusion_matrix, precision, recall, wilson
@@ -468,3 +469,21 @@ def test_the_queue_of_many_labels_names_the_label_that_is_suspected(intents):
     confused = queue.filter(pl.col("direction").cast(pl.String) == "confuses")
     assert queue["id"].n_unique() == len(queue) > 0
     assert all(label != given for label, given in confused.select("label", "teacher_label").iter_rows())
+
+
+def test_the_audit_says_what_each_weak_rule_is_worth_on_human_labels(folders):
+    rules = [
+        {"name": "avoid", "pattern": r"\bavoid\b", "label": "tip"},
+        {"name": "room", "pattern": r"\broom\b", "label": "other"},
+    ]
+    (folders / "snapshot" / "card.yaml").write_text(card_yaml(weak_rules=rules), encoding="utf-8")
+    run_audit(folders)
+    found = json.loads((folders / "audit" / "audit.json").read_text())["weak_rules"]
+    is_positive, _, place = PLANTED
+    avoid = place == "avoid"
+    assert [(rule["matched"], rule["right"]) for rule in found] == [
+        (avoid.sum(), (avoid & is_positive).sum()),
+        (len(place), (~is_positive).sum()),
+    ]
+    assert found[0]["conflicts"] == found[0]["overlaps"] == pytest.approx(avoid.mean())
+    assert "| avoid | tip |" in (folders / "audit" / "audit.md").read_text()

@@ -109,6 +109,17 @@ def test_the_cards_rules_are_a_baseline():
     assert found["figures"]["precision"]["value"] == pytest.approx(10 / 15, abs=1e-6)
 
 
+def test_several_weak_rules_are_a_baseline_together_too_and_a_bad_one_counts_against_its_label():
+    kinds = [(40, True, 0.9, True), (40, False, 0.1, False)]
+    texts = ["Ask for a room."] * 40 + ["Bring me a room, they said."] * 20 + ["Nice."] * 20
+    weak = [{"name": word, "pattern": f"^{word}", "label": "tip"} for word in ("ask", "bring")]
+    found = evaluation(kinds, texts=texts, card={"weak_rules": weak})
+    assert [one["name"] for one in found["systems"]][-3:] == ["rules", "rules_combined", "majority"]
+    assert system(found, "rules")["figures"]["precision"]["value"] == pytest.approx(40 / 60, abs=1e-6)
+    assert system(found, "rules_combined")["figures"]["f1"]["value"] == 1.0
+    assert found["best"]["ahead"]["rules_combined"]["verdict"] == "not told apart"
+
+
 # Whatever is best is named
 
 # Of 100 tips and 100 other texts the student finds 80 and takes 20 for tips, the teacher finds 60; a rule finds all.

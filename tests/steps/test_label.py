@@ -268,7 +268,9 @@ def test_the_step_judges_draw_and_human_texts_and_the_test_apart(folder: Path, r
     assert table["weight"].sum() == pytest.approx(200 + 10)  # the pool without its human text, and the human texts
     assert (table.filter(pl.col("label") == "tip")["id"].str.starts_with("p")).sum() == 30
     assert result.headline.startswith("80 texts judged (0 from the store), $0.0")
-    assert result.headline.endswith(" of $5.00, about 15% of the pool tip; no text left the house [rehearsal]")
+    assert result.headline.endswith(
+        " of $5.00, about 15% of the pool (12% to 18%) tip; no text left the house [rehearsal]"
+    )
     stayed = {"texts": 80, "left": {}, "unknown": 0, "is_redacted": False}
     assert [read_sent(folder / name) for name in ("judgements", "test_judgements")] == [stayed] * 2
     assert result.metrics["asked"] == result.metrics["texts"] == 80

@@ -19,6 +19,7 @@ from understudy.task.steps import STEPS
 COMMANDS = (
     "card",
     "read",
+    "design",
     "run",
     "submit",
     "rerun",

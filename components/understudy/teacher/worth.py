@@ -11,6 +11,7 @@ although there are three questions and two looks, of which the second is taken o
 (Bonferroni: each may be wrong on its side in 5 / 6 of 100).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -63,7 +64,7 @@ class Worth:
         value: the teacher's primary figure.
         right: share of the texts that it labels rightly.
         rivals: what costs nothing, on the same texts.
-        has_enough: whether there are enough texts, groups and texts of each side to judge by.
+        needed: texts to judge by, of such shares: enough of them, in enough groups, and of more than one kind.
         confidence: of the intervals.
     """
 
@@ -73,8 +74,13 @@ class Worth:
     value: float
     right: float
     rivals: tuple[Rival, ...]
-    has_enough: bool
+    needed: int
     confidence: float
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether there are enough texts to judge by."""
+        return self.texts >= self.needed
 
     @property
     def is_by_chance(self) -> bool:
@@ -139,17 +145,24 @@ def measure(
         value=float(statistic(truth, given)),
         right=metrics.accuracy(truth, given),
         rivals=tuple(rival(name, codes) for name, codes in rivals.items()),
-        has_enough=_has_enough(truth, groups, space),
+        needed=texts_needed(truth, groups, space),
         confidence=confidence,
     )
 
 
-def _has_enough(truth: Codes, groups: Groups, space: LabelSpace) -> bool:
-    """Whether the texts can show a teacher's worth: enough, in enough groups, and of more than one kind."""
+def texts_needed(truth: Codes, groups: Groups, space: LabelSpace) -> int:
+    """Return how many texts of such shares show a teacher's worth: enough, in enough groups, and of more than one kind.
+
+    Of 100 texts 5 are looked for, each a group of its own: 200 would have the 10 that are needed.
+
+    >>> texts_needed(np.repeat([1, 0], [5, 95]), np.arange(100), LabelSpace(("other", "tip"), "tip"))
+    200
+    """
+    texts = len(truth)
     others = int((~metrics.is_right(truth, commonest(truth, space))).sum())
     looked_for = others if space.positive_index is None else int((truth == space.positive_index).sum())
-    is_large = len(truth) >= LEAST_TEXTS and len(np.unique(np.asarray(groups))) >= LEAST_GROUPS
-    return is_large and min(others, looked_for) >= LEAST_OF_A_KIND
+    for_groups = LEAST_GROUPS * texts / len(np.unique(np.asarray(groups)))
+    return max(LEAST_TEXTS, math.ceil(for_groups), math.ceil(LEAST_OF_A_KIND * texts / max(1, min(others, looked_for))))
 
 
 def arithmetic(found: Worth, *, is_many: bool) -> str:

@@ -68,11 +68,14 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     settings = card.settings(Overrides.parse(overrides))
     pool, gold, test = (ingested / name for name in ("pool", "gold", "test"))
     forgotten = tombstones.read(store)
-    drawn, wanted, held_out = texts_to_ask(card, settings.of(LabelConfig), pool, gold, test, forgotten)
     unseen = forgotten.without(tables.read(pool, tables.Texts))
-    for known in (wanted, tables.read(gold, tables.Gold), labels.read_all(store, card.name)):
-        unseen = unseen.join(known, on="id", how="anti")
+    labelled = (tables.read(gold, tables.Gold), labels.read_all(store, card.name))
     with open_teacher(card, store, settings.of(TeacherConfig), is_dry_run=True) as teacher:
+        drawn, wanted, held_out = texts_to_ask(
+            card, settings.of(LabelConfig), pool, gold, test, forgotten, lambda texts: teacher.stored(texts).table
+        )
+        for known in (wanted, *labelled):
+            unseen = unseen.join(known, on="id", how="anti")
         kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
         asked = of_label(teacher, held_out, wanted)
         asked = replace(asked, words=f"{asked.words}: {kinds}")

@@ -12,6 +12,7 @@ from understudy.steps.audit import hidden, hidden_summary, rules, settle, summar
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
+from understudy.task import weak_rules
 from understudy.task.baselines import simple_answers
 from understudy.task.card import Card, load_card
 from understudy.task.guideline import Guideline
@@ -58,6 +59,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         "human_texts": len(human),
         "sent": read_sent(judgements),
         **summary.summarise(judged, slices, tests, space, config, rivals),
+        "weak_rules": weak_rules.records(task, human["text"].to_list(), space.codes(human["label"])),
     }
     texts = tables.read(pool, tables.Texts)
     if config.search_candidates and len(judged):

@@ -20,7 +20,7 @@ from understudy.steps.evaluate.gates import Gate
 from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
-from understudy.task import measures
+from understudy.task import measures, weak_rules
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
@@ -29,6 +29,11 @@ from understudy.teacher.answers import own_probability
 from understudy.text import figures
 
 REST = "in no slice"
+FREE = {
+    "rules": "The card's weak rules",
+    "rules_combined": "The weak rules combined",
+    "majority": "Commonest label",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,20 @@ class Measured:
     def rules(self) -> Answers:
         """Answers of the card's weak rules."""
         return core.by_rules(self.truth, weak_labels(self.card, self.test.table["text"].to_list()))
+
+    @property
+    def rules_combined(self) -> Answers:
+        """Answers of all weak rules at once, each weighed by what it is worth on these very texts."""
+        found = weak_rules.hits(self.card, self.test.table["text"].to_list())
+        return Answers(weak_rules.combined(found, self.truth.codes, self.space))
+
+    @property
+    def free(self) -> dict[str, Answers]:
+        """Answers of what costs nothing, by name: the weak rules, alone and combined, and the commonest label."""
+        rules = {"rules": self.rules} if self.card.weak_rules else {}
+        if len(self.card.weak_rules) >= weak_rules.FEWEST_COMBINED:
+            rules["rules_combined"] = self.rules_combined
+        return {**rules, "majority": core.majority(self.truth)}
 
     @property
     def slices(self) -> dict[str, Bools]:
@@ -217,10 +236,8 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         teacher = core.system("teacher", "Teacher", truth.at(taught), measured.teacher.at(taught), config)
         p95_ms = None if measured.test.spent is None else measured.test.spent.p95_ms
         rows.append({**teacher, "p95_latency_ms": p95_ms, "cost_per_1k_usd": priced.teacher_per_1k_usd})
-    if measured.card.weak_rules:
-        rows.append(core.system("rules", "The card's weak rules", truth, measured.rules, config))
-    commonest = "Commonest labels" if measured.space.is_many else "Commonest label"
-    return [*rows, core.system("majority", commonest, truth, core.majority(truth), config)]
+    titles = FREE | ({"majority": "Commonest labels"} if measured.space.is_many else {})
+    return [*rows, *(core.system(name, titles[name], truth, found, config) for name, found in measured.free.items())]
 
 
 def compare(measured: Measured) -> Comparison | None:
@@ -236,8 +253,7 @@ def compare(measured: Measured) -> Comparison | None:
 def ahead_of_student(measured: Measured, comparison: Comparison | None) -> dict[str, metrics.Interval]:
     """Return how far each other system's primary figure is ahead of the student's, by name, with paired intervals."""
     truth, student, config = measured.truth, measured.student, measured.config
-    simple = {"majority": core.majority(truth)} | ({"rules": measured.rules} if measured.card.weak_rules else {})
-    found = {name: core.compare_simple(truth, student, answers, config) for name, answers in simple.items()}
+    found = {name: core.compare_simple(truth, student, answers, config) for name, answers in measured.free.items()}
     if comparison is not None:
         behind = comparison.difference
         found["teacher"] = metrics.Interval(-behind.value, -behind.high, -behind.low)

@@ -12,6 +12,7 @@ NAMED = {
     "student": "the student",
     "teacher": "the teacher",
     "rules": "the card's weak rules",
+    "rules_combined": "the card's weak rules combined",
     "majority": "one and the same label for every text",
 }
 BESIDE = {
@@ -64,7 +65,7 @@ def but(found: Mapping[str, Any]) -> str:
     """
     if found["verdict"] != "better" or found["name"] == "teacher":
         return ""
-    verb = "are" if found["name"] == "rules" else "is"
+    verb = "are" if found["name"].startswith("rules") else "is"
     title, value = figures.title(found["figure"]), numbers.figure(found["value"])
     return f" But {NAMED[found['name']]} {verb} certainly better ({title} {value}), and cost nothing."
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.task.card import Card
+from understudy.task.settings import Settings
 from understudy.teacher.answers import Spent
 from understudy.text import numbers
 
@@ -28,6 +29,12 @@ class Sampling:
 
 
 NO_SAMPLE = Sampling()
+
+
+def sampling_of(chosen: Settings) -> Sampling:
+    """Read what a weekly sample is, from the settings of the step that draws it."""
+    people = chosen.value("sample.random_texts") + chosen.value("sample.stratified_texts")
+    return Sampling(people, chosen.value("sample.teacher_texts"), chosen.value("sample.teacher_usd"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import defined
 from understudy.steps.evaluate import assemble, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
-from understudy.steps.evaluate.costs import Sampling
+from understudy.steps.evaluate.costs import sampling_of
 from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
 from understudy.task.card import load_card
 from understudy.task.sections import ColumnsConfig
-from understudy.task.settings import NO_OVERRIDES, Overrides, Settings
+from understudy.task.settings import NO_OVERRIDES, Overrides
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -54,7 +54,7 @@ def run(
     require_labels(settings, task)
     texts = testset.read(test, task, test_judgements, most_faulty, chosen.of(ColumnsConfig).called)
     scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
-    measured = assemble.Measured(task, settings, texts, scored, config, _sampling(chosen), training_s or None)
+    measured = assemble.Measured(task, settings, texts, scored, config, sampling_of(chosen), training_s or None)
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
@@ -62,12 +62,6 @@ def run(
     if record:
         _leave(record, told)
     return told
-
-
-def _sampling(chosen: Settings) -> Sampling:
-    """Read what a weekly sample is, from the settings of the step that draws it."""
-    people = chosen.value("sample.random_texts") + chosen.value("sample.stratified_texts")
-    return Sampling(people, chosen.value("sample.teacher_texts"), chosen.value("sample.teacher_usd"))
 
 
 def _leave(record: str, told: Result) -> None:

@@ -1,6 +1,7 @@
 """Define the settings of the step label."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy.task.settings import require
 
@@ -12,8 +13,12 @@ class LabelConfig:
     """Which texts the teacher is asked for; how it is asked is the section `teacher`.
 
     Attributes:
-        texts: texts to draw from the pool, about half of them those that the weak rules give the positive label;
-            where none is looked for, those that they give any, spread evenly over the labels.
+        texts: texts to draw from the pool.
+        sampler: which texts the draw is richer in. "balanced": about half are likely to have the positive label, where
+            none is looked for any, spread evenly over the labels; likely by the weak rules, and on a card without any
+            by the teacher's answers to a first 200, drawn at random. "uniform": every text alike. "stratified": as
+            many of each third of lengths, in each slice. "boundary": about half are the fifth of the pool that is
+            nearest to a label's boundary by these first answers.
         seed: another seed draws other texts; a larger `texts` with the same seed only adds to them.
         min_answers: fewest answered texts of the draw to go on with when the budget is spent.
         trial_texts: human-labelled test texts, drawn at random, that the teacher is tried on before all others; up to
@@ -23,6 +28,7 @@ class LabelConfig:
     """
 
     texts: int = 2000
+    sampler: Literal["balanced", "uniform", "stratified", "boundary"] = "balanced"
     seed: int = 0
     min_answers: int = 100
     trial_texts: int = 200

@@ -1,13 +1,15 @@
 """Choose which texts the teacher is asked for, and how much of the pool each stands for."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from understudy.stats import metrics
 from understudy.stats.draw import lot
-from understudy.stats.metrics import Bools, Floats
+from understudy.stats.metrics import Bools, Floats, Interval
 from understudy.steps.label.config import LabelConfig
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE
@@ -190,3 +192,38 @@ def label_shares(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSpac
     if not len(weights):
         return np.zeros(len(space))
     return np.asarray(weights @ space.one_hot(space.codes(answered["label"])) / weights.sum())
+
+
+def share_interval(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSpace, label: int) -> Interval:
+    """Estimate the share of the pool that the teacher gives a label, with its 95% interval.
+
+    Each stratum is a draw of its own: a variance of its share, less where a large part of it was drawn, and none where
+    all of it was. A share of 0 or 1 has one too: half a text is added on either side (Agresti and Coull, 1998).
+
+    Returns:
+        the same share as `label_shares`; (nan, 0, 1) where no text of the draw has an answer.
+
+    Of 10 texts of one stratum all were drawn, 5 with the label; of 90 others 9, none with it.
+
+    >>> strata = {"id": list("abcdefghijklmnopqrs"), "population": [10] * 10 + [90] * 9, "stratum": [1] * 10 + [-1] * 9}
+    >>> drawn = pl.DataFrame(strata)
+    >>> answers = drawn.select("id", label=pl.Series(["tip"] * 5 + ["other"] * 14), weight=pl.lit(1.0))
+    >>> found = share_interval(answers, drawn, LabelSpace(("other", "tip"), "tip"), 1)
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    (0.05, 0.0, 0.172)
+
+    Source: Cochran, "Sampling techniques", 1977, section 5.5.
+    """
+    answered = drawn.join(judgements.select("id", "label"), on="id", how="inner")
+    if answered.is_empty():
+        return Interval(math.nan, 0.0, 1.0)
+    has = metrics.of_label(space.codes(answered["label"]), label)
+    parts = answered.with_columns(has=pl.Series(has)).group_by("stratum").agg(
+        pl.col("population").first(), texts=pl.len(), own=pl.col("has").sum()
+    )  # fmt: skip
+    population, texts, own = (parts[name].to_numpy().astype(float) for name in ("population", "texts", "own"))
+    weights = population / population.sum()
+    smooth = (own + 0.5) / (texts + 1)
+    variances = weights**2 * (1 - texts / population) * smooth * (1 - smooth) / texts
+    value, half = float(weights @ (own / texts)), metrics.Z * math.sqrt(variances.sum())
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))

@@ -1,5 +1,7 @@
 """Run the step label: ask the teacher for a sample of the pool and for the test split."""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -7,8 +9,8 @@ import polars as pl
 from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
 from understudy.runtime.shell import In, Out, Result
-from understudy.stats.metrics import Floats
-from understudy.steps.label import rules, trial
+from understudy.stats.metrics import Floats, Interval, defined
+from understudy.steps.label import rules, sampler, trial
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.reading import human_labels, texts_to_ask
 from understudy.store import tables, tombstones
@@ -23,7 +25,7 @@ from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_te
 from understudy.teacher.redaction import examples as redacted_examples
 from understudy.teacher.refusals import FORMS
 from understudy.text.house import went
-from understudy.text.numbers import clipped, count, percent, usd
+from understudy.text.numbers import clipped, count, percent, percent_interval, usd
 from understudy.text.seen import asked_of
 
 EXAMPLES, LONGEST_EXAMPLE = 10, 120  # texts that a dry run shows without what is taken out; signs of each
@@ -63,8 +65,9 @@ def run(
         answers_schema, answers_json and answers_plain (how they were asked for and came), answers_estimated (whose
         tokens the server did not count, so that they and their cost are estimated), cost_usd,
         prompt_tokens, completion_tokens, left_the_house (texts of these that were ever sent to a server outside of the
-        house), positive_share (of the pool, estimated by the draw's weights; where no label
-        is looked for, commonest_share and labels_given instead, and labels_per_text where a text may have several); a
+        house), positive_share (of the pool, estimated by the draw's weights) with its interval, positive_share_low and
+        positive_share_high (where no label is looked for, commonest_share and labels_given instead, and
+        labels_per_text where a text may have several); a
         dry run gives estimated tokens and dollars instead. Parameters judge, is_rehearsal, budget_spent.
 
     Raises:
@@ -77,8 +80,9 @@ def run(
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
     keep = prepare_store(store)
-    drawn, wanted, held_out = texts_to_ask(task, config, pool, gold, test, tombstones.read(keep))
+    ask = partial(texts_to_ask, task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
+        drawn, wanted, held_out = ask(lambda texts: teacher.stored(texts).table)
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
             say(f"label: {teacher.identity.prompt.shortened}")
@@ -90,14 +94,40 @@ def run(
         say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far; {place_of(task.teacher).words}.")
         _require_budget(teacher, task, config, held_out, wanted, drawn)
         for_test = trial.judge(teacher, held_out, test, task, config)
-        for_training = teacher.judge(wanted)
+        first = _first_answers(teacher, drawn)
+        if first.asked:
+            drawn, wanted, _ = ask(lambda _: first.table)
+        say(f"label: {sampler.words_of(task, config, drawn)}.")
+        for_training = teacher.judge(wanted).after(first)
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         estimated = for_test.estimated + for_training.estimated
         _tell_spent(teacher, [held_out, wanted], human_labels(gold, test), estimated, test_judgements)
         _require_enough(for_training, drawn, config, teacher, task)
-        shares = rules.label_shares(for_training.table, drawn, LabelSpace.of(task))
-        return _result(for_test + for_training, shares, teacher, task, sent)
+        return _result(for_test + for_training, _Shares.of(for_training.table, drawn, task), teacher, task, sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """Shares of the pool that the teacher gives each label, and the interval of the one that is looked for, if any."""
+
+    all: Floats
+    positive: Interval | None
+
+    @classmethod
+    def of(cls, judgements: pl.DataFrame, drawn: pl.DataFrame, card: Card) -> "_Shares":
+        space = LabelSpace.of(card)
+        own = space.positive_index
+        positive = None if own is None else rules.share_interval(judgements, drawn, space, own)
+        return cls(rules.label_shares(judgements, drawn, space), positive)
+
+
+def _first_answers(teacher: Teacher, drawn: pl.DataFrame) -> Judged:
+    """Ask for the first set, by whose answers the rest is drawn, where there is one."""
+    first = drawn.filter(pl.col("stratum") == sampler.FIRST)
+    if first.is_empty():
+        return Judged(tables.empty(tables.Judgements))
+    return teacher.judge(first, "label: first texts judged", is_part=True)
 
 
 def _tell_redacted(teacher: Teacher, texts: pl.DataFrame, *, is_dry_run: bool) -> None:
@@ -161,7 +191,7 @@ def _require_enough(judged: Judged, drawn: pl.DataFrame, config: LabelConfig, te
         )
 
 
-def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card, sent: Sent) -> Result:
+def _result(judged: Judged, shares: _Shares, teacher: Teacher, card: Card, sent: Sent) -> Result:
     for reason in judged.reasons():
         say(f"label: no answer for {reason}.")
     notes = [f"{judged.from_store:,} from the store", *judged.remarks()]
@@ -188,24 +218,27 @@ def _result(judged: Judged, shares: Floats, teacher: Teacher, card: Card, sent: 
     )
 
 
-def _shares_words(shares: Floats, space: LabelSpace) -> str:
+def _shares_words(shares: _Shares, space: LabelSpace) -> str:
     """Say how large a part of the pool the label has that is looked for, else the commonest one."""
-    if space.positive_index is not None:
-        return f"about {percent(shares[space.positive_index])} of the pool {clipped(space.names[space.positive_index])}"
-    commonest = int(shares.argmax())
-    several = f", {shares.sum():.1f} labels a text" if space.is_many else ""
+    if shares.positive is not None:
+        span = percent_interval(shares.positive.low, shares.positive.high)
+        return f"about {percent(shares.positive.value)} of the pool ({span}) {clipped(space.positive or '')}"
+    commonest = int(shares.all.argmax())
+    several = f", {shares.all.sum():.1f} labels a text" if space.is_many else ""
     return (
-        f"{(shares > 0).sum()} of {count(len(space), 'label')} given, the commonest '"
-        f"{clipped(space.names[commonest])}' to about {percent(shares[commonest])} of the pool{several}"
+        f"{(shares.all > 0).sum()} of {count(len(space), 'label')} given, the commonest '"
+        f"{clipped(space.names[commonest])}' to about {percent(shares.all[commonest])} of the pool{several}"
     )
 
 
-def _share_metrics(shares: Floats, space: LabelSpace) -> dict[str, float]:
+def _share_metrics(shares: _Shares, space: LabelSpace) -> dict[str, float]:
     """Return the shares that stay comparable from run to run: names of labels are free text, and may be hundreds."""
-    if space.positive_index is not None:
-        return {"positive_share": float(shares[space.positive_index])}
-    several = {"labels_per_text": float(shares.sum())} if space.is_many else {}
-    return {"commonest_share": float(shares.max()), "labels_given": int((shares > 0).sum()), **several}
+    if shares.positive is not None:
+        own = shares.positive
+        figures = {"positive_share": own.value, "positive_share_low": own.low, "positive_share_high": own.high}
+        return defined(figures)
+    several = {"labels_per_text": float(shares.all.sum())} if space.is_many else {}
+    return {"commonest_share": float(shares.all.max()), "labels_given": int((shares.all > 0).sum()), **several}
 
 
 def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:

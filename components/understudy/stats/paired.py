@@ -1,0 +1,143 @@
+"""Compare two judges on the same texts: McNemar's exact test, and how many texts it would take to tell them apart."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.stats.metrics import Bools, Interval, Z
+
+ALPHA, POWER = 0.05, 0.8  # two-sided; the share of repetitions in which a true difference of this size would be told
+MOST_TEXTS = 100_000  # beyond it no number of texts is named
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two judges on the same texts: how many both have right, one alone, and neither.
+
+    Attributes:
+        texts: all of them.
+        both: that both have right.
+        first: that the first judge alone has right.
+        second: that the second alone has right.
+    """
+
+    texts: int
+    both: int
+    first: int
+    second: int
+
+    @classmethod
+    def of(cls, first_right: Bools, second_right: Bools) -> "Paired":
+        """Count the texts, each of which stands in both columns, shape (texts,).
+
+        >>> Paired.of(np.array([True, True, False]), np.array([True, False, False]))
+        Paired(texts=3, both=1, first=1, second=0)
+        """
+        both = int((first_right & second_right).sum())
+        return cls(len(first_right), both, int(first_right.sum()) - both, int(second_right.sum()) - both)
+
+    @property
+    def discordant(self) -> int:
+        """Texts that one of them alone has right: only these tell the two apart."""
+        return self.first + self.second
+
+    @property
+    def p(self) -> float:
+        """McNemar's exact p, two-sided: as if a fair coin had decided who has each discordant text right.
+
+        Four of four by a fair coin: 2 / 2^4.
+
+        >>> Paired(texts=30, both=26, first=4, second=0).p
+        0.125
+
+        Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+        1947; exact by the binomial distribution.
+        """
+        from scipy.stats import binomtest
+
+        return float(binomtest(self.first, self.discordant).pvalue) if self.discordant else 1.0
+
+    def difference(self, texts: float | None = None) -> Interval:
+        """Return the share that the first has right minus the second's, with its 95% interval.
+
+        Args:
+            texts: as if so many had shown the same shares; those that were compared by default.
+
+        >>> found = Paired(texts=30, both=26, first=4, second=0).difference()
+        >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+        (0.133, -0.005, 0.255)
+
+        Source: Agresti and Min, "Simple improved confidence intervals for comparing matched proportions", 2005: half a
+        text is added to each of the four kinds.
+        """
+        total = self.texts if texts is None else texts
+        scale = total / self.texts
+        gap, apart = (self.first - self.second) * scale, self.discordant * scale + 1
+        centre = gap / (total + 2)
+        half = Z * math.sqrt(apart - gap**2 / (total + 2)) / (total + 2)
+        return Interval(gap / total, max(-1.0, centre - half), min(1.0, centre + half))
+
+    def is_alike(self, margin: float, texts: float | None = None) -> bool:
+        """Whether the two certainly differ by less than a margin, a share of the texts."""
+        found = self.difference(texts)
+        return max(abs(found.low), abs(found.high)) < margin
+
+    def power(self, texts: int) -> float:
+        """Return the chance that McNemar's exact test tells them apart on so many texts, if they differ as was seen.
+
+        Of 30 texts with 4 : 0, six or more must be discordant for p < 0.05, and all of them on one side.
+
+        >>> round(Paired(texts=30, both=26, first=4, second=0).power(30), 3)
+        0.203
+        """
+        from scipy.stats import binom
+
+        if not self.discordant:
+            return 0.0
+        apart = np.arange(texts + 1)
+        chances = binom.pmf(apart, texts, self.discordant / self.texts)
+        most = binom.ppf(ALPHA / 2, apart, 0.5)  # where the tail first reaches half of alpha: rejected are those below
+        most = np.where(binom.cdf(most, apart, 0.5) <= ALPHA / 2, most, most - 1)
+        own = self.first / self.discordant
+        told = binom.cdf(most, apart, own) + binom.sf(apart - most - 1, apart, own)
+        return float((chances * np.where(most >= 0, told, 0.0)).sum())
+
+    def texts_to_tell(self, margin: float) -> int | None:
+        """Return how many texts would say which is better, or that they are alike, if they differ as was seen.
+
+        With 4 : 0 of 30 texts, 58 tell the two apart with a chance of 0.8.
+
+        Args:
+            margin: below which two judges are alike, a share of the texts.
+
+        Returns:
+            the smaller of both numbers, None where it is beyond `MOST_TEXTS`.
+
+        >>> Paired(texts=30, both=26, first=4, second=0).texts_to_tell(margin=0.02)
+        58
+        """
+        found = [
+            least_texts(lambda texts: self.power(texts) >= POWER),
+            least_texts(lambda texts: self.is_alike(margin, texts)),
+        ]
+        return min((texts for texts in found if texts is not None), default=None)
+
+
+def least_texts(is_enough: Callable[[int], bool], most: int = MOST_TEXTS) -> int | None:
+    """Find the least number that is enough, where all above it are, by bisection; None where even the most is not.
+
+    >>> least_texts(lambda texts: texts >= 59), least_texts(lambda texts: False, most=8)
+    (59, None)
+    """
+    enough = 1
+    while not is_enough(enough):
+        if enough >= most:
+            return None
+        enough = min(2 * enough, most)
+    below = enough // 2
+    while enough - below > 1:
+        middle = (below + enough) // 2
+        below, enough = (below, middle) if is_enough(middle) else (middle, enough)
+    return enough
