@@ -16,7 +16,12 @@ os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")  # a server that is away on purpo
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a model hub; set before transformers is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the step train has it; set before a test imports torch
 
-pytest_plugins = ["tests.services.s3", "tests.services.elasticsearch", "tests.services.label_studio"]
+pytest_plugins = [
+    "tests.services.s3",
+    "tests.services.elasticsearch",
+    "tests.services.label_studio",
+    "tests.services.language_model",
+]
 
 CARD: dict[str, Any] = {
     "name": "hotel-tips",

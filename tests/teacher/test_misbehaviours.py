@@ -1,5 +1,7 @@
 """What a user gets from a teacher that does as real servers do: every misbehaviour, through HTTP, by our client."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -131,3 +133,8 @@ def test_a_column_that_the_file_lacks_is_named_with_the_option(answers):
         serve(Plan(answers, columns=Columns(label="gpt"))),
     ):
         pass
+
+
+def test_the_page_on_teachers_names_every_misbehaviour():
+    page = (Path(__file__).parents[2] / "docs/teachers.md").read_text(encoding="utf-8")
+    assert [kind for kind in MISBEHAVIOURS if f"| `{kind}` | " not in page] == []
