@@ -255,7 +255,7 @@ class Teacher:
         Args:
             texts: columns id, text and weight, and context where the card has it.
         """
-        wanted, known = _by_content(texts), self._book.answers(self.identity.name)
+        wanted, known = _by_content(texts), self._known()
         missing = [text for key, text in wanted.items() if key not in known]
         prompt_tokens = sum(estimate_prompt_tokens(self.identity.prompt, text) for text in missing)
         completion_tokens = estimate_completion_tokens(self.identity.prompt) * len(missing)
@@ -265,7 +265,7 @@ class Teacher:
 
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""
-        known = self._book.answers(self.identity.name)
+        known = self._known()
         table = _judgements(texts, known)
         return Judged(
             table,
@@ -273,6 +273,13 @@ class Teacher:
             without_probabilities=table["probabilities"].null_count() if self._config.logprobs else 0,
             cut_prompts=self._cut_prompts(texts, known),
         )
+
+    def _known(self) -> Mapping[str, Response]:
+        """Return the teacher's answers by content key: those that it gave here, else those that were imported."""
+        own = self._book.answers(self.identity.name)
+        if self.identity.is_rehearsal:
+            return own
+        return self._book.imported(self._card.teacher.model, self.identity.guideline) | own
 
     def sent(self, *tables_of_texts: pl.DataFrame) -> Sent:
         """Count where the texts of some tables were sent.
@@ -288,7 +295,7 @@ class Teacher:
 
     def seconds(self, texts: pl.DataFrame) -> list[float]:
         """Return how long each of the stored answers to the texts took to come, as far as that was kept."""
-        known = self._book.answers(self.identity.name)
+        known = self._known()
         answers = (known[key] for key in _by_content(texts) if key in known)
         return [answer.seconds for answer in answers if answer.seconds is not None]
 
@@ -321,7 +328,7 @@ class Teacher:
             return before
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
-            wanted, known = _by_content(texts), self._book.answers(self.identity.name)
+            wanted, known = _by_content(texts), self._known()
             judged = self._ask([text for key, text in wanted.items() if key not in known], before, what, lease)
         if not _is_bearable(judged.failures, len(wanted), self._config, is_part=is_part):
             raise TeacherError(_few_answers(judged, len(wanted), self._config, self.identity))
