@@ -216,8 +216,8 @@ teacher:
   # unique local addresses are asked, directly, past any proxy; all else is refused before anything is sent.
   place: anywhere
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
-  input_usd_per_million: 0.4  # price of a million prompt tokens
-  output_usd_per_million: 1.6  # price of a million answer tokens
+  input_usd_per_million: 0.4  # price of a million prompt tokens; null takes it from the dated list of prices
+  output_usd_per_million: 1.6  # price of a million answer tokens; the list has the commonest models
   seconds_per_text: 1.2  # (default) how long it takes for one text, for the forecast of a run
   # How every step asks it (label, mine and sample); all of these are defaults, and --set teacher.concurrency=4 changes
   # one for a run.

@@ -53,7 +53,7 @@ def dry_run(arguments: Mapping[str, str]) -> list[str]:
 def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, and where texts go.
 
-    A line a step, one of their sum, and one of the teacher's place.
+    A line a step, one of their sum, one of the teacher's prices and one of its place.
 
     Args:
         ingested: folder of what ingest wrote.
@@ -78,4 +78,4 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     trained = of_train(card, settings.of(TrainConfig), learned)
     hourly_usd = card.prices.annotator_usd_per_hour
     told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
-    return [*told, f"teacher: {place_of(card.teacher).words}"]
+    return [*told, f"teacher: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
