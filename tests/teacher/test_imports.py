@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import card_yaml
 from tests.teachers import completion, teacher_server
 from understudy.cli.main import app
+from understudy.store import tombstones
 from understudy.store.storage import Store
 from understudy.task.card import parse_card
 from understudy.task.sections import TeacherConfig
@@ -207,6 +208,23 @@ def test_the_output_of_a_batch_is_read_beside_its_input(take_in: Import, tmp_pat
     assert "1 row refused: 1 times: no text." in said.output
     with open_teacher(parse_card(card_yaml()), store, TeacherConfig(), is_dry_run=True) as teacher:
         assert teacher.estimate(texts(1)).answered == 1
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_what_somebody_asked_to_forget_is_not_taken_in(
+    take_in: Import, tmp_path: Path, store: Store, is_log: bool
+) -> None:
+    tombstones.remember_to_forget(store, "id", ["a"], "2026-12-01")
+    if is_log:
+        record = {"request": request("Text 0."), "response": completion(TIP).body}
+        file = lines(tmp_path / "log.jsonl", {"custom_id": "a", **record}, {"custom_id": "b", **record})
+        said = take_in(file, "--judge", "m").output
+    else:
+        file = tmp_path / "judged.csv"
+        file.write_text("id,text,m\na,Text 0.,tip\nb,Text 1.,tip\n", encoding="utf-8")
+        said = take_in(file, "--column", "m").output
+    assert "1 row refused: 1 times: somebody asked to forget the text." in said
+    assert len(answers_in(store)) == 1
 
 
 @pytest.mark.parametrize(

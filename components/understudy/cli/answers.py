@@ -1,7 +1,6 @@
 """Take in answers that were paid for elsewhere: `understudy label --import FILE`, which is `understudy answers`."""
 
 import re
-from collections import Counter
 from contextlib import closing
 
 import click
@@ -54,14 +53,13 @@ def command(
         raise BadInput(
             "Answers must be to texts alone, got a card that shows the turns before them (context). Ask the teacher."
         )
-    refused: Counter[str] = Counter()
+    forgotten = tombstones.read(keep)
     if column is None:
         _require_pattern(text_pattern)
-        answers, sha256 = imports.from_log(
-            local_path(file), None if requests is None else local_path(requests), text_pattern, task
-        )
+        beside = None if requests is None else local_path(requests)
+        answers, sha256, refused = imports.from_log(local_path(file), beside, text_pattern, task, forgotten)
     else:
-        answers, sha256, refused = imports.from_table(file, column, task, tombstones.read(keep))
+        answers, sha256, refused = imports.from_table(file, column, task, forgotten)
     origin = Origin(judge or column or "", usd_per_1000 or 0.0, as_teacher, sha256)
     with closing(ResponseLog(keep, task.name)) as log:
         done = imports.take_in(answers, task, log, origin)

@@ -133,14 +133,28 @@ def from_table(address: str, column: str, card: Card, forgotten: Forgotten) -> t
     return [_of_cell(text, cell, space) for text, cell in rows], sha256, refused
 
 
-def from_log(log: Path, requests: Path | None, pattern: str | None, card: Card) -> tuple[list[Answer], str]:
-    """Read the answers in a log of a chat API (`recorded.read_log`), and the log's SHA-256.
+def from_log(
+    log: Path, requests: Path | None, pattern: str | None, card: Card, forgotten: Forgotten
+) -> tuple[list[Answer], str, Counter[str]]:
+    """Read the answers in a log of a chat API (`recorded.read_log`).
+
+    Args:
+        log: JSON lines.
+        requests: the Batch API's input file, where the log is its output.
+        pattern: where the text stands within a message.
+        card: for its labels.
+        forgotten: what somebody asked to forget; requests that are called by an id of theirs are refused.
+
+    Returns:
+        as `from_table` does.
 
     Raises:
         BadData: the log cannot be read.
     """
-    space = LabelSpace.of(card)
-    return [_of_reply(one, space) for one in read_log(log, requests, pattern)], hash_file(log)
+    space, found = LabelSpace.of(card), list(read_log(log, requests, pattern))
+    kept = [_of_reply(one, space) for one in found if not forgotten.covers_text(one.id, None)]
+    gone = len(found) - len(kept)
+    return kept, hash_file(log), Counter({FORGOTTEN: gone} if gone else {})
 
 
 def take_in(answers: Iterable[Answer], card: Card, log: ResponseLog, origin: Origin) -> Imported:

@@ -78,4 +78,4 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     trained = of_train(card, settings.of(TrainConfig), learned)
     hourly_usd = card.prices.annotator_usd_per_hour
     told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
-    return [*told, f"teacher: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
+    return [*told, f"prices: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
