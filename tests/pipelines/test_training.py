@@ -165,7 +165,7 @@ def test_a_resumed_run_publishes_and_keeps_what_was_done(resumed):
 def test_what_a_run_costs_is_said_before_it_is_spent_on_the_screen_and_in_the_log(resumed):
     run, _ = resumed
     told = [line.strip() for line in run.lines if line.startswith("  ")]
-    assert [line.partition(":")[0] for line in told] == ["label", "train", "mine", "in all", "teacher"]
+    assert [line.partition(":")[0] for line in told] == ["label", "train", "mine", "in all", "prices", "teacher"]
     assert run.lines.index(f"  {told[0]}") == 2, "after the lines of the log and of ingest"
     assert all(line in (run.folder / "run.log").read_text().splitlines() for line in told)
     learned = provenance.read(run.folder / "train/student")["metrics"]["texts"]
@@ -176,10 +176,21 @@ def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(des
     asked = dict(teacher.asked)
     run = ended(start(desk, teacher, "dry", "--dry-run"), desk / "runs/dry")
     assert (run.code, run.errors) == (0, "")
-    assert [line.partition(":")[0] for line in run.lines] == ["ingest", "label", "train", "mine", "in all", "teacher"]
+    assert [line.partition(":")[0] for line in run.lines] == [
+        "ingest",
+        "label",
+        "train",
+        "mine",
+        "in all",
+        "prices",
+        "teacher",
+    ]
     judged = int(provenance.read(resumed[0].folder / "label/judgements")["metrics"]["texts"])
     assert f"label: {judged} of {judged} texts to ask (0 answered): " in run.lines[1]
-    assert run.lines[-1] == "teacher: texts stay in the house (127.0.0.1)"
+    assert run.lines[-2:] == [
+        "prices: $1 a million tokens in, $4 out (by the card)",
+        "teacher: texts stay in the house (127.0.0.1)",
+    ]
     assert teacher.asked == asked
     assert not run.folder.exists()
     assert not (desk / "store-dry").exists()
@@ -201,7 +212,7 @@ def test_kfps_own_runner_publishes_with_the_same_lines(by_kfp):
 
 def test_with_kfps_runner_what_a_run_costs_comes_first_too(by_kfp, desk):
     told = [line.strip() for line in by_kfp.lines if line.startswith("  ")]
-    names = ["ingest", "label", "train", "mine", "in all", "teacher"]
+    names = ["ingest", "label", "train", "mine", "in all", "prices", "teacher"]
     assert [line.partition(":")[0] for line in told] == names
     assert by_kfp.lines.index(f"  {told[0]}") == 1, "after the line of the log, before any step"
     assert all(line in (desk / "runs/kfp/run.log").read_text().splitlines() for line in told)

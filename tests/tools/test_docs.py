@@ -110,7 +110,7 @@ def test_every_command_of_a_page_is_one_and_has_its_options(page):
         command, _, left = found_by([word for word in words if not word.startswith("-")][:2])
         known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
         asked = [word.partition("=")[0] for word in words if word.startswith("--")]
-        moved = {("publish", "--rollback"), ("index", "--from-store"), ("index", "--replay")}  # answered all the same
+        moved = {("publish", "--rollback"), ("index", "--from-store"), ("index", "--replay"), ("label", "--import")}
         assert [option for option in asked if option not in known and (words[0], option) not in moved] == [], said
 
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "search",
     "reindex",
     "labels",
+    "answers",
     "rollback",
     "forget",
     "teacher",
@@ -63,11 +64,13 @@ class FrontDoor(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Let `publish --rollback` be `rollback`, and `index --from-store` or `--replay` be `reindex`."""
+        """Let `publish --rollback` be `rollback`, `index --from-store` or `--replay` be `reindex`, and so on."""
         if args[0] == "publish" and "--rollback" in args:
             args = ["rollback", *(word for word in args[1:] if word != "--rollback")]
         if args[0] == "index" and {"--from-store", "--replay"} & set(args):
             args = ["reindex", *args[1:]]
+        if args[0] == "label" and any(word.partition("=")[0] == "--import" for word in args):
+            args = ["answers", *args[1:]]
         return super().resolve_command(context, args)
 
 

@@ -25,6 +25,7 @@ from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
 from understudy.task import label_sets, plain_yaml
 from understudy.task.patterns import fault_of
+from understudy.task.prices import listed as listed_prices
 from understudy.task.settings import (
     NO_OVERRIDES,
     Overrides,
@@ -183,6 +184,7 @@ class Redact(Part):
 class Teacher(Part):
     """The LLM that labels, where it may stand, and its price; the key comes from OPENAI_API_KEY, never from the card.
 
+    Prices that the card does not say are those of the list of prices (`prices.py`), by the model's name.
     With `place: in-house` no text is sent to a server outside of the house (`teacher/place.py` says what that is).
     What else the section says are settings of how it is asked (sections.py), which a run may change; they are checked
     with those of the steps.
@@ -195,9 +197,40 @@ class Teacher(Part):
     place: Literal["anywhere", "in-house"] = "anywhere"
     redact: Redact = Redact()
     instructions: str = ""
-    input_usd_per_million: Annotated[float, Field(ge=0)]
-    output_usd_per_million: Annotated[float, Field(ge=0)]
+    input_usd_per_million: Annotated[float, Field(ge=0)] | None = None
+    output_usd_per_million: Annotated[float, Field(ge=0)] | None = None
     seconds_per_text: Positive = 1.2
+
+    @model_validator(mode="after")
+    def _is_priced(self) -> Self:
+        if not self.is_own_price and self.model not in listed_prices().models:
+            raise ValueError(
+                f"A teacher under a budget must have prices, got none for '{self.model:.80}', which the list of "
+                f"{listed_prices().as_of} does not have. Say input_usd_per_million and output_usd_per_million; 0 for a "
+                "server of your own."
+            )
+        return self
+
+    @property
+    def is_own_price(self) -> bool:
+        """Whether the card says both prices itself."""
+        return self.input_usd_per_million is not None and self.output_usd_per_million is not None
+
+    @property
+    def usd_per_million(self) -> tuple[float, float]:
+        """Dollars for a million tokens of requests, and of answers: the card's, else those of the list of prices."""
+        said = self.input_usd_per_million, self.output_usd_per_million
+        if said[0] is not None and said[1] is not None:
+            return said[0], said[1]
+        price = listed_prices().models[self.model]
+        return (price.input_usd if said[0] is None else said[0], price.output_usd if said[1] is None else said[1])
+
+    @property
+    def price_words(self) -> str:
+        """Say what a million tokens cost, and who says so."""
+        asked, answered = self.usd_per_million
+        whose = "by the card" if self.is_own_price else f"list prices as of {listed_prices().as_of}"
+        return f"${asked:g} a million tokens in, ${answered:g} out ({whose})"
 
     @property
     def is_in_house(self) -> bool:

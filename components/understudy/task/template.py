@@ -219,8 +219,8 @@ teacher:
   # the name that stands in their place: {patterns: {booking: 'BK\\d{6}'}} sends [BOOKING]. The dry run shows examples.
   redact: {}
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
-  input_usd_per_million: 0.4  # price of a million prompt tokens
-  output_usd_per_million: 1.6  # price of a million answer tokens
+  input_usd_per_million: 0.4  # price of a million prompt tokens; null takes it from the dated list of prices
+  output_usd_per_million: 1.6  # price of a million answer tokens; the list has the commonest models
   seconds_per_text: 1.2  # (default) how long it takes for one text, for the forecast of a run
   # How every step asks it (label, mine and sample); all of these are defaults, and --set teacher.concurrency=4 changes
   # one for a run.

@@ -11,14 +11,14 @@ TOKENS_PER_PRICE = 1_000_000
 
 
 def price_usd(teacher: Teacher, prompt_tokens: int, completion_tokens: int) -> float:
-    """What tokens cost by the card's prices; discounts, such as for cached prompts, are not counted.
+    """What tokens cost by the card's prices, else by the list's; discounts, as for cached prompts, are not counted.
 
     >>> prices = Teacher(model="m", input_usd_per_million=0.5, output_usd_per_million=2.0)
     >>> price_usd(prices, 1_000, 10)
     0.00052
     """
-    amount = prompt_tokens * teacher.input_usd_per_million + completion_tokens * teacher.output_usd_per_million
-    return amount / TOKENS_PER_PRICE
+    asked_usd, answered_usd = teacher.usd_per_million
+    return (prompt_tokens * asked_usd + completion_tokens * answered_usd) / TOKENS_PER_PRICE
 
 
 class Spending:

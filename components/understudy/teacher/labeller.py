@@ -289,7 +289,7 @@ class Teacher:
         Args:
             texts: columns id, text and weight, and context where the card has it.
         """
-        wanted, known = _by_content(texts), self._book.answers(self.identity.name)
+        wanted, known = _by_content(texts), self._known()
         missing = [text for key, text in wanted.items() if key not in known]
         prompt_tokens = sum(estimate_prompt_tokens(self.identity.prompt, text) for text in missing)
         completion_tokens = round(self._tokens_an_answer(known.values()) * len(missing))
@@ -308,7 +308,7 @@ class Teacher:
 
     def stored(self, texts: pl.DataFrame) -> Judged:
         """Return the answers that the store has; nothing is asked."""
-        known = self._book.answers(self.identity.name)
+        known = self._known()
         table = _judgements(texts, known)
         answers = [known[key] for key in _by_content(texts) if key in known]
         return Judged(
@@ -319,6 +319,13 @@ class Teacher:
             forms=Counter(answer.form for answer in answers if answer.form),
             estimated=sum(answer.is_estimated for answer in answers),
         )
+
+    def _known(self) -> Mapping[str, Response]:
+        """Return the teacher's answers by content key: those that it gave here, else those that were imported."""
+        own = self._book.answers(self.identity.name)
+        if self.identity.is_rehearsal:
+            return own
+        return self._book.imported(self._card.teacher.model, self.identity.guideline) | own
 
     def sent(self, *tables_of_texts: pl.DataFrame) -> Sent:
         """Count where the texts of some tables were sent.
@@ -335,7 +342,7 @@ class Teacher:
 
     def seconds(self, texts: pl.DataFrame) -> list[float]:
         """Return how long each of the stored answers to the texts took to come, as far as that was kept."""
-        known = self._book.answers(self.identity.name)
+        known = self._known()
         answers = (known[key] for key in _by_content(texts) if key in known)
         return [answer.seconds for answer in answers if answer.seconds is not None]
 
@@ -369,7 +376,7 @@ class Teacher:
             return before
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
-            wanted, known = _by_content(texts), self._book.answers(self.identity.name)
+            wanted, known = _by_content(texts), self._known()
             in_vain = Counter(reason for key, reason in self._in_vain.items() if key in wanted)
             missing = [text for key, text in wanted.items() if key not in known and key not in self._in_vain]
             judged = self._ask(missing, before, what, lease)

@@ -37,8 +37,10 @@ TABLE = """CREATE TABLE IF NOT EXISTS responses (
     id TEXT PRIMARY KEY, judge TEXT NOT NULL, content TEXT NOT NULL, is_rehearsal INTEGER NOT NULL,
     cost_usd REAL NOT NULL, segment TEXT, line TEXT NOT NULL)"""
 BOOKED = ".booked"
+IMPORTED = "import"  # begins the judge and the id of an answer that was paid for elsewhere
 UNANSWERED = "sent, but no answer came"
-SPENT = f"""SELECT cost_usd FROM responses WHERE is_rehearsal = ? AND NOT (id LIKE '%{BOOKED}' AND EXISTS
+SPENT = f"""SELECT cost_usd FROM responses
+    WHERE is_rehearsal = ? AND id NOT LIKE '{IMPORTED}-%' AND NOT (id LIKE '%{BOOKED}' AND EXISTS
     (SELECT 1 FROM responses AS answer WHERE answer.id = substr(responses.id, 1, length(responses.id) - {len(BOOKED)})))
     ORDER BY id"""  # noqa: S608 - of constants
 SMALL = """SELECT judge, segment FROM responses WHERE segment NOT NULL GROUP BY judge, segment HAVING count(*) < ?
@@ -75,6 +77,8 @@ class Response:
         is_estimated: whether its tokens are our estimate, for the server did not count them.
         said: how it begins, where it could not be used.
         is_redacted: whether what the card names was taken out of the text before it was sent.
+        stands_for: model of the card's teacher whose answer a file said this is (`imports`); empty for any other.
+        imported: SHA-256 of the file that it came from; empty where the teacher was asked.
     """
 
     id: str
@@ -95,6 +99,8 @@ class Response:
     is_estimated: bool = False
     said: str = ""
     is_redacted: bool = False
+    stands_for: str = ""
+    imported: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +245,12 @@ class ResponseLog:
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
 
+    def imported(self, model: str, guideline: str) -> dict[str, Response]:
+        """Return by content key the answers that files said are this model's, given by this guideline."""
+        rows = self._rows(f"SELECT line FROM responses WHERE judge LIKE '{IMPORTED}:%' ORDER BY id")  # noqa: S608
+        answers = (_parse(line) for (line,) in rows)
+        return {one.content: one for one in answers if (one.stands_for, one.guideline) == (model, guideline)}
+
     def labels_by_guideline(self) -> dict[tuple[str, str], dict[str, str]]:
         """Return the usable answers' labels by content key, for each model (a rehearsal's name says so) and guideline.
 
@@ -269,7 +281,8 @@ class ResponseLog:
     def spent_usd(self, *, is_rehearsal: bool) -> float:
         """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.
 
-        What another run has under way, or left so when it was killed, counts at its highest price.
+        What another run has under way, or left so when it was killed, counts at its highest price. Answers that were
+        imported were paid for before, and do not count.
         """
         costs = [cost for (cost,) in self._rows(SPENT, int(is_rehearsal))]
         open_usd = [one.most_usd for one in self.unanswered(self._left) if one.is_rehearsal == is_rehearsal]

@@ -57,7 +57,7 @@ def dry_run(arguments: Mapping[str, str]) -> list[str]:
 def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, and where texts go.
 
-    A line a step, one of their sum, and one of the teacher's place.
+    A line a step, one of their sum, one of the teacher's prices and one of its place.
 
     Args:
         ingested: folder of what ingest wrote.
@@ -89,7 +89,8 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
-    return [*told, *([f"student: {unread}"] if unread else []), f"teacher: {place_of(card.teacher).words}"]
+    student = [f"student: {unread}"] if unread else []
+    return [*told, *student, f"prices: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
 
 
 def of_kinds(test: int, human: int, drawn: int) -> str:

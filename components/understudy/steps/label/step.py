@@ -246,7 +246,7 @@ def _dry_result(estimate: Estimate, teacher: Teacher, card: Card) -> Result:
         say(f"label: priced as if every answer must be bought. {teacher.identity.absence}")
     return Result(
         headline=f"dry run: {_forecast(estimate)}, {_money(teacher, card)} spent so far{_stamp(teacher)}; "
-        f"{place_of(card.teacher).words}",
+        f"{card.teacher.price_words}; {place_of(card.teacher).words}",
         metrics={
             "texts": estimate.texts,
             "from_store": estimate.answered,
