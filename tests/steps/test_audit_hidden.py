@@ -14,6 +14,7 @@ from understudy.steps.audit import hidden, rules
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.cuts import Cut, by_words, cuts_of
 from understudy.steps.audit.hidden_summary import as_yaml
+from understudy.store import tables
 from understudy.task.card import Slice
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice
@@ -143,6 +144,9 @@ def test_the_step_tells_what_it_found_and_how_to_name_it(folders):
     assert f"    {found['slice']}\n" in page
     assert "it errs more often in 'avoid', which the card does not name" in result.headline
     assert result.metrics["hidden_slices"] == 1
+    queue = tables.read(folders / "audit", tables.AuditQueue)
+    assert sorted(queue["id"]) == [f"p{row:04}" for row in range(0, 40, 2)]  # "avoid" texts that it calls "other"
+    assert set(queue["slice"]) == {"avoid"}
 
 
 def test_the_search_can_be_left_out(folders):

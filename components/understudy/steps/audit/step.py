@@ -14,7 +14,7 @@ from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
 from understudy.task import weak_rules
 from understudy.task.baselines import simple_answers
-from understudy.task.card import Card, load_card
+from understudy.task.card import Card, Slice, load_card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
@@ -62,12 +62,13 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         "weak_rules": weak_rules.records(task, human["text"].to_list(), space.codes(human["label"])),
     }
     texts = tables.read(pool, tables.Texts)
+    unnamed: list[hidden.HiddenTest] = []
     if config.search_candidates and len(judged):
         timed = judged.join(texts.select("id", "time"), on="id", how="left", maintain_order="left")
-        found["hidden"] = _hidden(task, timed, slices, tests, config)
+        found["hidden"], unnamed = _hidden(task, timed, slices, tests, config)
     unlabelled = texts.join(tables.read(gold, tables.Gold), on="id", how="anti")
     asked = unlabelled.join(answers, on="id", how="inner")
-    queue = _queue(task, asked, tests, config)
+    queue = _queue(task, asked, tests, unnamed, config)
     suspects = settle.suspects_of(tests, slices, config)
     settling = settle.draw(asked, slices_of(task, asked), suspects, space, config)
     found["settle"] = [
@@ -85,23 +86,35 @@ def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
 
 def _hidden(
     card: Card, table: pl.DataFrame, slices: dict[str, Bools], tests: list[rules.SliceTest], config: AuditConfig
-) -> dict[str, Any]:
-    """Search the human-labelled texts for slices that the card does not name."""
+) -> tuple[dict[str, Any], list[hidden.HiddenTest]]:
+    """Search the human-labelled texts for slices that the card does not name: the record, and what was confirmed."""
     space = LabelSpace.of(card)
     columns = {part.column for part in card.slices if part.column is not None} & set(table.columns)
     cuts = cuts_of(table, sorted(columns), config.min_labels)
     half = hidden.halves_of(table["group"].to_list(), config.seed)
     codes = space.codes(table["label"]), space.codes(table["teacher_label"])
-    return hidden_summary.summarise(
-        table, cuts, hidden.find(*codes, cuts, half, slices, tests, space, config), space, config
-    )
+    tested = hidden.find(*codes, cuts, half, slices, tests, space, config)
+    record = hidden_summary.summarise(table, cuts, tested, space, config)
+    return record, [one for one in tested if one.test.is_biased(config.alpha)]
 
 
-def _queue(card: Card, pool: pl.DataFrame, tests: list[rules.SliceTest], config: AuditConfig) -> pl.DataFrame:
-    """Choose texts of the pool that people should label, for every bias that is proven."""
-    proven = [test for test in tests if test.is_biased(config.alpha)]
+def _queue(
+    card: Card,
+    pool: pl.DataFrame,
+    tests: list[rules.SliceTest],
+    unnamed: list[hidden.HiddenTest],
+    config: AuditConfig,
+) -> pl.DataFrame:
+    """Choose texts of the pool that people should label, for every bias that is proven, the card's slices first.
+
+    A slice by time, which a card cannot name, sends none: its texts lie in the past.
+    """
     space = LabelSpace.of(card)
-    queue = rules.queue_for(pool, slices_of(card, pool), proven, space, config.queue_per_slice, config.seed)
+    by_keys = [one for one in unnamed if one.cut.keys]
+    proven = [*(test for test in tests if test.is_biased(config.alpha)), *(one.test for one in by_keys)]
+    members = {one.cut.name: in_slice(Slice(name=one.cut.name, **one.cut.keys), pool) for one in by_keys}
+    slices = members | slices_of(card, pool)
+    queue = rules.queue_for(pool, slices, proven, space, config.queue_per_slice, config.seed)
     return queue.with_columns(guideline=pl.lit(Guideline.of(card).hash))
 
 
