@@ -225,6 +225,7 @@ def test_other_files_go_to_the_dry_run(desk, make):
         "train",
         "mine",
         "in all",
+        "prices",
         "teacher",
     ]
     assert "0 refused" in done.stdout or "near_duplicate" in done.stdout

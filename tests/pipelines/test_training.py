@@ -188,7 +188,7 @@ def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(des
     judged = int(provenance.read(resumed[0].folder / "label/judgements")["metrics"]["texts"])
     assert f"label: {judged} of {judged} texts to ask (0 answered): " in run.lines[1]
     assert run.lines[-2:] == [
-        "prices: $1 a million tokens in, $4 out (by the card)",
+        "prices: $2.5 a million tokens in, $10 out (by the card)",
         "teacher: texts stay in the house (127.0.0.1)",
     ]
     assert teacher.asked == asked
