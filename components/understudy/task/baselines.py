@@ -9,7 +9,12 @@ from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import NO_RULE, weak_labels
 
-RULES, MAJORITY = "rules", "majority"
+RULES, COMBINED, MAJORITY = "rules", "rules_combined", "majority"
+NAMED = {  # in a sentence
+    RULES: "the card's weak rules",
+    COMBINED: "the card's weak rules combined",
+    MAJORITY: "one and the same label for every text",
+}
 
 
 def commonest(truth: Codes, space: LabelSpace) -> Codes:
@@ -55,6 +60,11 @@ def simple_answers(card: Card, texts: Sequence[str], truth: Codes) -> dict[str, 
     space = LabelSpace.of(card)
     rules = {RULES: completed(weak_labels(card, texts), truth, space)} if card.weak_rules else {}
     return {**rules, MAJORITY: commonest(truth, space)}
+
+
+def is_plural(name: str) -> bool:
+    """Whether what costs nothing is named by a plural, so that a sentence says "are" and "have" of it."""
+    return name in {RULES, COMBINED}
 
 
 def _counted(truth: Codes, space: LabelSpace) -> Floats:

@@ -22,7 +22,7 @@ import numpy as np
 from understudy.stats import metrics
 from understudy.stats.metrics import Codes, Groups, Interval
 from understudy.task import measures
-from understudy.task.baselines import MAJORITY, RULES, commonest
+from understudy.task.baselines import MAJORITY, NAMED, commonest, is_plural
 from understudy.task.labels import LabelSpace
 from understudy.text import figures, numbers
 
@@ -31,7 +31,6 @@ FALSE_STOPS, QUESTIONS, LOOKS = 0.05, 3, 2
 CONFIDENCE = 1 - 2 * FALSE_STOPS / (QUESTIONS * LOOKS)
 SAMPLES = 4000  # resamples: 33 of them lie beyond each end of an interval
 LEAST_TEXTS, LEAST_GROUPS, LEAST_OF_A_KIND = 50, 30, 10  # with fewer a bootstrap is sure of what it cannot know
-RIVALS = {RULES: "the card's weak rules", MAJORITY: "one and the same label for every text"}
 
 Verdict = Literal["hopeless", "worth asking", "undecided", "too few texts"]
 
@@ -174,12 +173,13 @@ def arithmetic(found: Worth, *, is_many: bool) -> str:
     level = f"{found.confidence * 100:.3g}% interval"
     title = figures.title(found.figure)
     right = "has all labels right in" if is_many else "is right in"
-    kappa = f"kappa {numbers.figure(found.kappa.value)} ({level} {_span(found.kappa)})"
+    span = numbers.figure_interval(found.kappa.low, found.kappa.high)
+    kappa = f"kappa {numbers.figure(found.kappa.value)} ({level} {span})"
     teacher = f"{kappa}; it {right} {numbers.percent(found.right)} and has {title} {numbers.figure(found.value)}"
     rivals = [
-        f"{RIVALS[rival.name]} {_verb(rival.name)} right in {numbers.percent(rival.right)} and {_has(rival.name)} "
+        f"{NAMED[rival.name]} {_verb(rival.name)} right in {numbers.percent(rival.right)} and {_has(rival.name)} "
         f"{title} {numbers.figure(rival.value)} (difference {numbers.signed(rival.ahead.value)}, {level} "
-        f"{numbers.signed(rival.ahead.low)} to {numbers.signed(rival.ahead.high)})"
+        f"{numbers.signed_interval(rival.ahead.low, rival.ahead.high)})"
         for rival in found.rivals
     ]
     return "; ".join([teacher, *rivals])
@@ -192,7 +192,7 @@ def faults(found: Worth) -> list[str]:
     by_chance = [f"agrees with people hardly more than chance (kappa {numbers.figure(found.kappa.value)})"]
     title = figures.title(found.figure)
     beaten = [
-        f"is certainly worse than {RIVALS[rival.name]} ({title} {numbers.figure(found.value)} against "
+        f"is certainly worse than {NAMED[rival.name]} ({title} {numbers.figure(found.value)} against "
         f"{numbers.figure(rival.value)})"
         for rival in found.better
     ]
@@ -228,13 +228,9 @@ def _known(value: float) -> float | None:
     return round(float(value), 6) if numbers.is_known(value) else None
 
 
-def _span(interval: Interval) -> str:
-    return f"{numbers.figure(interval.low)} to {numbers.figure(interval.high)}"
-
-
 def _verb(name: str) -> str:
-    return "are" if name == RULES else "is"
+    return "are" if is_plural(name) else "is"
 
 
 def _has(name: str) -> str:
-    return "have" if name == RULES else "has"
+    return "have" if is_plural(name) else "has"

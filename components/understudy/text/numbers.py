@@ -118,6 +118,15 @@ def signed(value: float | None) -> str:
     return f"{value:+.3f}" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
+def signed_interval(low: float | None, high: float | None) -> str:
+    """Write an interval of a difference.
+
+    >>> signed_interval(-0.02, 0.2)
+    '-0.02 to +0.20'
+    """
+    return f"{signed(low)} to {signed(high)}"
+
+
 def chance(share: float) -> str:
     """Write a chance that was counted over a thousand resamples or so.
 

@@ -135,8 +135,7 @@ def difference(between: Figure | None) -> str:
     """Write a difference of two figures."""
     if between is None or between["value"] is None:
         return numbers.UNKNOWN
-    low, high = numbers.signed(between["low"]), numbers.signed(between["high"])
-    return f"{numbers.signed(between['value'])} ({low} to {high})"
+    return f"{numbers.signed(between['value'])} ({numbers.signed_interval(between['low'], between['high'])})"
 
 
 def subject(name: str, value: Value) -> str:

@@ -24,6 +24,7 @@ from understudy.text import numbers
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 SETTLE = "settle"  # folder with the queue that would settle what is open
+NO_BIAS = "no bias of the teacher shown in a slice that the card names"
 MOST_NAMED = 5  # biased slices in the headline
 
 
@@ -138,7 +139,7 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         **({"hidden_slices": len(found["hidden"]["found"])} if "hidden" in found else {}),
         "queued": queued,
     }
-    verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else "no bias of the teacher shown"
+    verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else NO_BIAS
     verdict += _hidden_verdict(found.get("hidden"))
     agreement = f"{numbers.percent(found['agreement']['value'])} of {numbers.count(found['texts'], 'text')}"
     of_all = "all labels of " if "labels_per_text" in found else ""

@@ -20,7 +20,7 @@ from understudy.steps.evaluate.gates import Gate
 from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
-from understudy.task import measures, weak_rules
+from understudy.task import baselines, measures, weak_rules
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
@@ -30,9 +30,9 @@ from understudy.text import figures
 
 REST = "in no slice"
 FREE = {
-    "rules": "The card's weak rules",
-    "rules_combined": "The weak rules combined",
-    "majority": "Commonest label",
+    baselines.RULES: "The card's weak rules",
+    baselines.COMBINED: "The weak rules combined",
+    baselines.MAJORITY: "Commonest label",
 }
 
 
@@ -111,10 +111,10 @@ class Measured:
     @property
     def free(self) -> dict[str, Answers]:
         """Answers of what costs nothing, by name: the weak rules, alone and combined, and the commonest label."""
-        rules = {"rules": self.rules} if self.card.weak_rules else {}
+        rules = {baselines.RULES: self.rules} if self.card.weak_rules else {}
         if len(self.card.weak_rules) >= weak_rules.FEWEST_COMBINED:
-            rules["rules_combined"] = self.rules_combined
-        return {**rules, "majority": core.majority(self.truth)}
+            rules[baselines.COMBINED] = self.rules_combined
+        return {**rules, baselines.MAJORITY: core.majority(self.truth)}
 
     @property
     def slices(self) -> dict[str, Bools]:
@@ -236,7 +236,7 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         teacher = core.system("teacher", "Teacher", truth.at(taught), measured.teacher.at(taught), config)
         p95_ms = None if measured.test.spent is None else measured.test.spent.p95_ms
         rows.append({**teacher, "p95_latency_ms": p95_ms, "cost_per_1k_usd": priced.teacher_per_1k_usd})
-    titles = FREE | ({"majority": "Commonest labels"} if measured.space.is_many else {})
+    titles = FREE | ({baselines.MAJORITY: "Commonest labels"} if measured.space.is_many else {})
     return [*rows, *(core.system(name, titles[name], truth, found, config) for name, found in measured.free.items())]
 
 

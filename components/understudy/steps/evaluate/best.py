@@ -6,15 +6,10 @@ from typing import Any
 from understudy.stats import metrics
 from understudy.stats.metrics import Interval
 from understudy.steps.evaluate.rules import Verdict, verdict_of
+from understudy.task import baselines
 from understudy.text import figures, numbers
 
-NAMED = {
-    "student": "the student",
-    "teacher": "the teacher",
-    "rules": "the card's weak rules",
-    "rules_combined": "the card's weak rules combined",
-    "majority": "one and the same label for every text",
-}
+NAMED = {"student": "the student", "teacher": "the teacher", **baselines.NAMED}
 BESIDE = {
     "better": "certainly better than the student",
     "not told apart": "not told apart from the student",
@@ -65,7 +60,7 @@ def but(found: Mapping[str, Any]) -> str:
     """
     if found["verdict"] != "better" or found["name"] == "teacher":
         return ""
-    verb = "are" if found["name"].startswith("rules") else "is"
+    verb = "are" if baselines.is_plural(found["name"]) else "is"
     title, value = figures.title(found["figure"]), numbers.figure(found["value"])
     return f" But {NAMED[found['name']]} {verb} certainly better ({title} {value}), and cost nothing."
 
@@ -80,7 +75,7 @@ def _sentence(
         beside = f" ({numbers.listed(others)})" if others else ""
         return f"{title} is highest of {NAMED[name]}, {numbers.figure(rated.get(name))}{beside}."
     difference = ahead[name]
-    span = f"{numbers.signed(difference.low)} to {numbers.signed(difference.high)}"
+    span = numbers.signed_interval(difference.low, difference.high)
     free = " That costs nothing: use it in the student's place." if verdict == "better" and name != "teacher" else ""
     return (
         f"{title} is highest of {NAMED[name]}: {numbers.figure(rated[name])} against {numbers.figure(rated['student'])}"

@@ -237,7 +237,7 @@ def comparison_sentence(found: Comparison) -> str:
         "worse": "The student is worse than its teacher",
         "not told apart": "The student and its teacher are not told apart",
     }[found.verdict]
-    span = f"{numbers.signed(found.difference.low)} to {numbers.signed(found.difference.high)}"
+    span = numbers.signed_interval(found.difference.low, found.difference.high)
     return (
         f"{claimed} on {numbers.count(found.texts, 'human-labelled test text')} "
         f"({names.TITLES[found.figure]} {numbers.figure(found.student)} against {numbers.figure(found.teacher)}, "
