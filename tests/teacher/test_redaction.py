@@ -1,6 +1,7 @@
 """What is taken out of texts before they leave the house, and what hostile texts cannot change."""
 
 import json
+import time
 
 import polars as pl
 import pytest
@@ -148,3 +149,37 @@ def test_hostile_texts_are_labelled_like_all_others(judge, tmp_path):
     by_id = dict(zip(judged.table["id"], judged.table["label"].cast(str), strict=True))
     assert [by_id[f"t{row}"] for row in range(len(texts))] == ["other"] * len(HOSTILE) + ["tip"]
     assert judged.forms == {"schema": len(texts)}
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("My card 4111 1111 1111 1111 12/27.", "My card [CARD] 12/27."),
+        ("4111111111111111 123", "[CARD] 123"),
+        ("room 12 4111 1111 1111 1111", "room 12 [CARD]"),
+        ("4111\u00a01111\u00a01111\u00a01111", "[CARD]"),
+        ("4111\u20111111\u20111111\u20111111", "[CARD]"),
+        ("+442079460958 2024", "[PHONE] 2024"),
+        ("Tel.+44 20 7946 0958", "Tel.[PHONE]"),
+        ("Tel.030 1234567", "Tel.[PHONE]"),
+        ("tel,+44 20 7946 0958", "tel,[PHONE]"),
+        ("+44\u00a020\u00a07946\u00a00958", "[PHONE]"),
+        ("0171 1234567 / 0171 7654321", "[PHONE] / [PHONE]"),
+        ("0171 1234567 0171 7654321", "[PHONE] [PHONE]"),
+        ("10.05.2024 0171 1234567", "10.05.2024 [PHONE]"),
+        ("1-555-010-9999", "[PHONE]"),
+        (
+            "On 01.02.2024 at 12 it cost 10.0000000 or 1.0301234567.",
+            "On 01.02.2024 at 12 it cost 10.0000000 or 1.0301234567.",
+        ),
+        ("2024-05-10, 1 200 500 rooms", "2024-05-10, 1 200 500 rooms"),
+    ],
+)
+def test_a_number_is_found_between_others_and_whatever_groups_its_digits(text, sent):
+    assert Redaction(("email", "phone", "card")).redacted(text) == sent
+
+
+def test_a_long_run_of_digits_takes_no_long_time():
+    started = time.perf_counter()
+    Redaction(("phone", "card")).redacted("0 1 " * 20_000)
+    assert time.perf_counter() - started < 5

@@ -16,11 +16,13 @@ from understudy.text.context import asked, parted
 from understudy.text.numbers import listed
 
 EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w])")
-PHONE = re.compile(r"(?<![\w.,])[+(]?\d[\d ().\-/]{5,18}\d(?!\w)")
-DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
-WITHOUT_PREFIX = re.compile(r"\d{3}[ .-]\d{3}[ .-]\d{4}")  # as in North America
+SEPARATOR = r"[^\S\r\n]|[().\-/\u2010-\u2015]"  # a blank of any kind, or what groups digits
+RUN = re.compile(rf"(?<!\w)[+(]{{0,2}}\d+(?:(?:{SEPARATOR}){{1,2}}[+(]?\d+)*(?!\w)")
+GROUP = re.compile(r"[+(]{0,2}\d+")
+DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?!\d)")
+WITHOUT_PREFIX = re.compile(r"(?:1[ .-])?\d{3}[ .-]\d{3}[ .-]\d{4}")  # as in North America
 PREFIXES = ("+", "00", "(", "0")
+CARD_DIGITS = range(13, 20)
 PHONE_DIGITS = range(7, 16)  # the longest number that E.164 knows has 15
 PLACEHOLDER = re.compile(r"\[[A-Z0-9_-]+\]")
 LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -99,7 +101,7 @@ def is_hollow(redacted: str) -> bool:
 
 
 def is_card_number(digits: str) -> bool:
-    """Tell whether digits are a payment card's by its last one.
+    """Tell whether digits are a payment card's by their number and by the last one.
 
     Source: Luhn, "Computer for verifying numbers", US patent 2,950,048, 1960.
 
@@ -107,6 +109,8 @@ def is_card_number(digits: str) -> bool:
     (True, False)
     """
     numbers = [int(sign) for sign in reversed(digits) if sign.isdecimal()]
+    if len(numbers) not in CARD_DIGITS:
+        return False
     return sum(numbers[::2]) % 10 == -sum(LUHN_DOUBLED[number] for number in numbers[1::2]) % 10
 
 
@@ -117,21 +121,49 @@ def is_phone_number(written: str) -> bool:
     [True, True, False, False]
     """
     digits = sum(sign.isdecimal() for sign in written)
-    is_prefixed = written.startswith(PREFIXES) and not DATE.fullmatch(written)
+    is_prefixed = written.startswith(PREFIXES) and not DATE.match(written)
     return digits in PHONE_DIGITS and (is_prefixed or WITHOUT_PREFIX.fullmatch(written) is not None)
 
 
-def _where(pattern: re.Pattern[str], kind: str, is_one: Callable[[str], bool]) -> Callable[[str], str]:
-    def take_out(text: str) -> str:
-        return pattern.sub(lambda found: placeholder(kind) if is_one(found[0]) else found[0], text)
+def _in_runs(kind: str, is_one: Callable[[str], bool], most_digits: int) -> Callable[[str], str]:
+    """Take numbers out of runs of digits, where other numbers may stand before and after them, such as a date.
 
-    return take_out
+    Of several ends that a number may have, the last one counts, but for one after which another number of the kind may
+    begin.
+    """
+
+    def ends(run: str, groups: Sequence[re.Match[str]], first: int) -> list[int]:
+        digits, found = 0, []
+        for last in range(first, len(groups)):
+            digits += sum(map(str.isdecimal, groups[last][0]))
+            if digits > most_digits:
+                break
+            if is_one(run[groups[first].start() : groups[last].end()]):
+                found.append(last)
+        return found
+
+    def without(found: re.Match[str]) -> str:
+        run, groups = found[0], list(GROUP.finditer(found[0]))
+        parts, first, kept_from = [], 0, 0
+        while first < len(groups):
+            is_decimal = run[: groups[first].start()].endswith(".")
+            possible = [] if is_decimal else ends(run, groups, first)
+            if not possible:
+                first += 1
+                continue
+            before_another = [last for last in possible[:-1] if ends(run, groups, last + 1)]
+            last = max(before_another, default=possible[-1])
+            parts += [run[kept_from : groups[first].start()], placeholder(kind)]
+            first, kept_from = last + 1, groups[last].end()
+        return "".join([*parts, run[kept_from:]])
+
+    return lambda text: RUN.sub(without, text)
 
 
 KINDS: dict[str, Callable[[str], str]] = {
-    "email": _where(EMAIL, "email", lambda _: True),
-    "card": _where(CARD, "card", is_card_number),
-    "phone": _where(PHONE, "phone", is_phone_number),
+    "email": lambda text: EMAIL.sub(placeholder("email"), text),
+    "card": _in_runs("card", is_card_number, CARD_DIGITS[-1]),
+    "phone": _in_runs("phone", is_phone_number, PHONE_DIGITS[-1]),
 }
 
 
