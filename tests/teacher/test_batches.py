@@ -17,12 +17,14 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
-from understudy.errors import BadInput
+from understudy.errors import BadInput, Conflict
+from understudy.privacy.objects import Wanted, erase
 from understudy.store.storage import Store, open_store
-from understudy.task.card import Card, parse_card
+from understudy.task.card import Card, Redact, parse_card
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import batch_records, misbehaviours
 from understudy.teacher.labeller import Judged, open_teacher
+from understudy.teacher.response_log import content_key, lease_key
 from understudy.teacher.simulated import Plan, RehearsalServer, serve
 
 LABELS = {f"Text number {number}.": "tip" if number % 3 == 0 else "other" for number in range(60)}
@@ -142,7 +144,17 @@ def test_a_run_that_was_killed_before_its_batch_was_made_costs_nothing(store: St
         with open_teacher(card(), store, BATCH) as teacher:
             order = batch_records.Order("a" * 32, "b" * 64, 100, 0.5)
             lost = batch_records.Batch(
-                "c" * 32, teacher.identity.name, "", ["tip", "other"], False, True, "", server.url, "schema", [order]
+                "c" * 32,
+                teacher.identity.name,
+                "",
+                ["tip", "other"],
+                False,
+                True,
+                "",
+                server.url,
+                "schema",
+                False,
+                [order],
             )
             batch_records.put(store, card().name, lost)
         judged = judge(store)
@@ -174,6 +186,7 @@ def test_a_batch_at_another_server_counts_as_spent_and_is_said(store: Store, tmp
                 "",
                 "http://127.0.0.1:1/v1",
                 "schema",
+                False,
                 [order],
             )
             batch_records.put(store, card().name, other)
@@ -250,3 +263,112 @@ def test_a_forecast_of_batches_is_at_their_price_and_within_a_day(store: Store, 
                 found.append(teacher.estimate(TEXTS))
     assert found[1].cost_usd == pytest.approx(found[0].cost_usd / 2)
     assert found[1].seconds == 86_400
+
+
+def test_a_batch_under_way_is_taken_in_by_a_run_that_asks_one_by_one(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "store"))
+    with teaching(tmp_path, monkeypatch, batch_s=0.5) as server:
+        killed_in(tmp_path, server.url, "retrieve")
+        judged = judge(store, TeacherConfig(batch_poll_s=0.05))
+        assert server.asked == dict.fromkeys(LABELS, 1)
+    assert (judged.asked, judged.from_store) == (0, 60)
+
+
+@pytest.mark.parametrize("lost", ["the batch", "its answers"])
+def test_a_batch_that_the_server_lost_is_booked_once_and_ordered_again(lost, tmp_path, monkeypatch, capsys):
+    store = open_store(str(tmp_path / "store"))
+    with teaching(tmp_path, monkeypatch) as server:
+        killed_in(tmp_path, server.url, "retrieve")
+        (record,) = batch_records.listed(store, card().name)
+        if lost == "the batch":
+            server.batches._batches.clear()
+        else:
+            real, reads = server.batches.read, []
+
+            def once_gone(name: str) -> bytes:
+                reads.append(name)
+                return real("gone" if len(reads) == 1 else name)
+
+            server.batches.retrieve(record.id)  # it ends, so what is read from here on are its answers
+            server.batches.read = once_gone
+        with open_teacher(card(), store, BATCH) as teacher:
+            judged = teacher.judge(TEXTS)
+            assert teacher.spent_usd == pytest.approx(record.most_usd + judged.cost_usd)
+    assert "60 requests booked at the highest price" in capsys.readouterr().err
+    assert labels_of(judged) == LABELS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id": ["a"], "response": null}',
+        b'{"custom_id": "a", "response": "x"}',
+        b'{"custom_id": "a", "response": {"status_code": "200", "body": null}}',
+        b"[]",
+        b"null",
+    ],
+)
+def test_a_line_of_another_form_is_counted_and_stops_nothing(line, store: Store, tmp_path, monkeypatch, capsys):
+    with teaching(tmp_path, monkeypatch) as server:
+        real = server.batches.read
+        server.batches.read = lambda name: real(name) + (line if b'"response"' in real(name) else b"")
+        judged = judge(store)
+    assert "1 line of batch" in capsys.readouterr().err
+    assert labels_of(judged) == LABELS
+
+
+def test_an_error_that_comes_with_status_200_is_one_failed_text_or_is_tried_again(store: Store, tmp_path, monkeypatch):
+    with teaching(tmp_path, monkeypatch, misbehave=misbehaviours.parse(["http-200-error"])) as server:
+        judged = judge(store)
+        assert set(server.asked.values()) == {2}
+    assert labels_of(judged) == LABELS
+
+
+def answers_in(store: Store) -> list[str]:
+    keys = [key for key in store.list("judgements/") if key.endswith(".jsonl")]
+    return [line for key in keys for line in store.read(key).decode().splitlines()]
+
+
+def test_a_text_that_is_forgotten_while_its_batch_is_under_way_is_billed_and_not_kept(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "store"))
+    with teaching(tmp_path, monkeypatch) as server:
+        killed_in(tmp_path, server.url, "retrieve")
+        text = TEXTS["text"][7]
+        gone = Wanted(frozenset({"t07"}), frozenset(), contents=frozenset({content_key(text)}))
+        (key,) = store.list("batches/")
+        assert erase(store, key, gone) == 1
+        judge(store, asked=TEXTS.filter(pl.col("id") != "t07"))
+    kept = "\n".join(answers_in(store))
+    assert content_key(text) not in kept
+    assert kept.count('"failure": "forgotten"') == 1
+
+
+def test_a_run_whose_lease_was_taken_orders_nothing_more(store: Store, tmp_path, monkeypatch):
+    with teaching(tmp_path, monkeypatch) as server, open_teacher(card(0.005), store, BATCH) as teacher:
+        real = batch_records.remove
+
+        def robbed(*given: Any) -> None:
+            real(*given)
+            key = lease_key(card().name)
+            found = store.read_tagged(key)
+            other = json.loads(found.data) | {"nonce": "another"}
+            assert store.compare_and_swap(key, json.dumps(other).encode(), found.tag)
+
+        monkeypatch.setattr(batch_records, "remove", robbed)
+        with pytest.raises(Conflict):
+            teacher.judge(TEXTS)
+        assert len(server.batches._batches) == 1
+
+
+def test_answers_of_a_batch_are_redacted_or_not_as_they_were_sent(tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "store"))
+    with teaching(tmp_path, monkeypatch) as server:
+        killed_in(tmp_path, server.url, "retrieve")
+        redacting = card().model_copy(
+            update={"teacher": card().teacher.model_copy(update={"redact": Redact(kinds=("email",))})}
+        )
+        with open_teacher(redacting, store, BATCH) as teacher:
+            teacher.judge(TEXTS.head(1))
+    lines = [json.loads(line) for line in answers_in(store)]
+    assert [line["is_redacted"] for line in lines].count(False) == 60
+    assert server

@@ -79,3 +79,5 @@ def command(**options: Any) -> None:
         click.echo(server.url)
         click.echo(f"Rehearsing with {simulated.summary(server.script)}; Ctrl-C ends it.", err=True)
         ended.wait()
+        if unknown := simulated.unknown_texts(server):
+            click.echo(f"{unknown} Give --card where the card takes something out of texts (teacher.redact).", err=True)

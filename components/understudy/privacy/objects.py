@@ -30,6 +30,18 @@ class Answer(TypedDict, total=False):
     content: Required[str]
 
 
+class Order(TypedDict, total=False):
+    """What of a batch's request is about a text."""
+
+    content: Required[str]
+
+
+class Ordered(TypedDict, total=False):
+    """What of a batch is about texts."""
+
+    orders: Required[list[Order]]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What must go: ids and groups of texts, the hashes of what they say, and its words in lower case.
@@ -186,10 +198,19 @@ def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
 def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
     answers = codecs.read_mappings(data, where, Answer)
-    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten"}
+    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten", "said": ""}
     blank = [{**answer, **gone} if text_key(answer["content"]) in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
     return codecs.as_lines(blank), changed
+
+
+def _blank_orders(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
+    """What a batch asks for: the server answers and bills it, and nobody knows any more which text it was."""
+    batch = codecs.read_mapping(data, where, Ordered)
+    orders = batch["orders"]
+    blank = [{**order, "content": ""} if text_key(order["content"]) in wanted.contents else order for order in orders]
+    changed = sum(one != other for one, other in zip(orders, blank, strict=True))
+    return codecs.canonical({**batch, "orders": blank}), changed
 
 
 ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int]]] = {
@@ -198,6 +219,7 @@ ERASERS: Mapping[Erasure | None, Callable[[bytes, Wanted, str], tuple[bytes, int
     Erasure.CELLS: _without_cells,
     Erasure.ITEMS: _without_items,
     Erasure.BLANKED: _blank_answers,
+    Erasure.ORDERS: _blank_orders,
 }
 
 

@@ -45,6 +45,7 @@ class Erasure(Enum):
     CELLS = "its rows leave the CSV"
     ITEMS = "its items leave the JSON"
     BLANKED = "what its answers say is blanked, what they cost stays"
+    ORDERS = "its requests name the text no more, and what is answered is not kept"
     WORDS = "its words leave those that came up"
     RECOUNTED = "it says again what its segments hold"
     MADE_AGAIN = "it is made again from what it shows"
@@ -333,7 +334,7 @@ TEACHER_BATCHES = Family(
     owner="teacher",
     reader="teacher.batch_records.listed",
     retention=Stays("it goes when the batch's answers are kept"),
-    erasure=NO_TEXT,
+    erasure=Erasure.ORDERS,
 )
 ORDER = Family(
     pattern="manifests/order/{number:08d}.json",

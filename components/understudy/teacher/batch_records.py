@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from understudy.errors import Conflict
 from understudy.store import codecs, layout
-from understudy.store.storage import Store
+from understudy.store.storage import Beaten, Store, contend
 from understudy.teacher.response_log import Intent
 
 
@@ -20,7 +20,7 @@ class Order:
 
     Attributes:
         id: of the answer to come; the batch's line carries it.
-        content: `content_key` of the text.
+        content: `content_key` of the text; empty where somebody asked to forget it since.
         prompt_tokens: of the request, estimated, where the server should count none.
         most_usd: the most that it can cost.
     """
@@ -45,6 +45,7 @@ class Batch:
         left_to: host outside of the house that the texts are sent to; empty where they stay in it.
         url: of the server.
         form: how an answer is asked for, a key of `refusals.FORMS`.
+        is_redacted: whether what the card names was taken out of the texts.
         orders: its requests.
         id: that the server gave it; empty where that is not known yet.
     """
@@ -58,6 +59,7 @@ class Batch:
     left_to: str
     url: str
     form: str
+    is_redacted: bool
     orders: list[Order]
     id: str = ""
 
@@ -74,8 +76,12 @@ def listed(store: Store, card_name: str) -> list[Batch]:
         BadArtifact: a record is damaged.
     """
     keys = [key for key, _ in layout.TEACHER_BATCHES.listed(store, card=card_name)]
-    found = [(key, store.read_tagged(key)) for key in keys]
-    return [codecs.read_as(Batch, one.data, store.locate(key)) for key, one in found if one is not None]
+    return [batch for key in keys if (batch := _read(store, key)) is not None]
+
+
+def now(store: Store, card_name: str, batch: Batch) -> Batch:
+    """Read a batch anew: of its texts some may be forgotten since. One that is gone has none to read."""
+    return _read(store, _key(card_name, batch)) or replace(batch, orders=[])
 
 
 def put(store: Store, card_name: str, batch: Batch) -> None:
@@ -89,14 +95,21 @@ def made(store: Store, card_name: str, batch: Batch, batch_id: str) -> Batch:
     Raises:
         Conflict: another run changed the record meanwhile.
     """
-    key, now = _key(card_name, batch), replace(batch, id=batch_id)
-    found = store.read_tagged(key)
-    if found is None or not store.compare_and_swap(key, codecs.canonical(asdict(now)), found.tag):
-        raise Conflict(
-            f"A batch's record must be changed by one run at a time, got it changed by another ({store.locate(key)}). "
-            "Run again: what was ordered is found by its token."
-        )
-    return now
+    key = _key(card_name, batch)
+
+    def write() -> Batch:
+        found = store.read_tagged(key)
+        if found is None:
+            raise Conflict(
+                f"A batch's record must stay while the batch is made, got it removed by another run "
+                f"({store.locate(key)}). Run again; if the server has batch {batch_id}, its answers are billed."
+            )
+        known = replace(codecs.read_as(Batch, found.data, store.locate(key)), id=batch_id)
+        if not store.compare_and_swap(key, codecs.canonical(asdict(known)), found.tag):
+            raise Beaten
+        return known
+
+    return contend(write, "A batch's record", store.locate(key))
 
 
 def remove(store: Store, card_name: str, batch: Batch) -> None:
@@ -104,13 +117,19 @@ def remove(store: Store, card_name: str, batch: Batch) -> None:
     store.delete(_key(card_name, batch))
 
 
+def intent_of(order: Order, batch: Batch) -> Intent:
+    """Return a request as what may still be billed."""
+    return Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, batch.left_to, batch.is_redacted)
+
+
 def intents(store: Store, card_name: str) -> list[Intent]:
     """Return the requests of all batches as what may still be billed."""
-    return [
-        Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, batch.left_to)
-        for batch in listed(store, card_name)
-        for order in batch.orders
-    ]
+    return [intent_of(order, batch) for batch in listed(store, card_name) for order in batch.orders]
+
+
+def _read(store: Store, key: str) -> Batch | None:
+    found = store.read_tagged(key)
+    return None if found is None else codecs.read_as(Batch, found.data, store.locate(key))
 
 
 def _key(card_name: str, batch: Batch) -> str:

@@ -14,7 +14,10 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Required, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError
 from understudy.progress import say
@@ -24,7 +27,7 @@ from understudy.task.card import Teacher
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import batch_records
 from understudy.teacher.asking import Judge, Sought, response_to
-from understudy.teacher.batch_records import Batch, Order
+from understudy.teacher.batch_records import Batch, Order, intent_of
 from understudy.teacher.budget import price_usd
 from understudy.teacher.client import Busy, Endpoint, Garbled, ModelNotFound, ParameterRefused
 from understudy.teacher.prompt import Unusable, estimate_prompt_tokens, most_prompt_tokens
@@ -41,11 +44,36 @@ WINDOW, WINDOW_S = "24h", 86_400.0
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 OURS = "understudy"  # key of a batch's metadata
 HTTP_OK, HTTP_BAD_REQUEST = 200, 400
+FORGOTTEN: dict[str, Any] = {
+    "label": None,
+    "probabilities": None,
+    "rationale": None,
+    "failure": "forgotten",
+    "said": "",
+}
 EXPIRED = frozenset({"batch_expired", "batch_cancelled"})  # codes of requests that were never answered, nor billed
 FIRST_WAIT_S = 0.5
 QUOTED = 160  # signs of what a server says
 Called = TypeVar("Called")
 Count = Callable[[list[Response]], None]
+
+
+class Given(TypedDict, total=False):
+    """The HTTP answer in a line of a batch."""
+
+    status_code: Required[int]
+    body: Any
+
+
+class Line(TypedDict, total=False):
+    """A line of a batch's files."""
+
+    custom_id: Required[str]
+    response: Given | None
+    error: Any
+
+
+LINE = TypeAdapter(Line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +101,7 @@ class Batches:
         config: tries, lengths, and how often a batch is looked at.
         book: takes the answers.
         card_name: of the card.
+        require_lease: raises where another run has taken over.
     """
 
     def __init__(
@@ -84,9 +113,10 @@ class Batches:
         config: TeacherConfig,
         book: ResponseLog,
         card_name: str,
+        require_lease: Callable[[], None],
     ) -> None:
         self._judge, self._endpoint, self._prices, self._config = judge, endpoint, prices, config
-        self._book, self._card_name = book, card_name
+        self._book, self._card_name, self._require_lease = book, card_name, require_lease
         self.in_other_letters = 0
         self.is_budget_spent = False
 
@@ -95,7 +125,7 @@ class Batches:
         return self._book.store
 
     async def buy(self, texts: Sequence[str], left_usd: Callable[[], float], tell: Count) -> None:
-        """Take in what earlier runs ordered, and order the rest, until every text has an answer or a reason for none.
+        """Order the texts, and again what a batch did not come to, until each has an answer or a reason for none.
 
         Args:
             texts: as `seen.asked_of` gives them; each once.
@@ -107,14 +137,13 @@ class Batches:
             TeacherError: it refuses a batch, or stays away.
         """
         wanted = {content_key(text): text for text in texts}
-        await self._take_in(wanted, tell)
         in_vain = 0
         while wanted and in_vain < self._config.max_tries:
             before = len(wanted)
             if not await self._order(list(wanted.values()), left_usd()):
                 self.is_budget_spent = True
                 return
-            await self._take_in(wanted, tell)
+            await self.take_in(wanted, tell)
             in_vain += len(wanted) == before
         for content in wanted:
             tell([_without_answer(self._judge, content, f"no batch came to it, of {in_vain} that asked")])
@@ -157,11 +186,21 @@ class Batches:
             left_to=endpoint.left_to,
             url=endpoint.url,
             form=form_of(body),
+            is_redacted=bool(judge.prompt.redaction),
             orders=orders,
         )
+        self._require_lease()
         batch_records.put(self._store, self._card_name, batch)
         file = (f"{OURS}-{batch.token}.jsonl", lines)
-        uploaded = await self._patiently(lambda client: client.files.create(file=file, purpose="batch"))
+        try:
+            uploaded = await self._patiently(lambda client: client.files.create(file=file, purpose="batch"))
+        except ModelNotFound as fault:
+            batch_records.remove(self._store, self._card_name, batch)
+            raise BadInput(
+                f"The teacher's server must have the Batch API, got '{clipped(str(fault.__cause__ or fault), QUOTED)}' "
+                f"({self._endpoint.url}). Set teacher.mode to chat, or point OPENAI_BASE_URL at a server that has it."
+            ) from fault
+        self._require_lease()
         made = await self._patiently(lambda client: _made_once(client, uploaded.id, batch.token))
         batch_records.made(self._store, self._card_name, batch, made.id)
         say(
@@ -169,8 +208,8 @@ class Batches:
             f"within {WINDOW}. A run that ends before loses nothing: the next one takes the answers in."
         )
 
-    async def _take_in(self, wanted: dict[str, str], tell: Count) -> None:
-        """Wait for every batch of this card that this server has, and keep what they hold.
+    async def take_in(self, wanted: dict[str, str], tell: Count) -> None:
+        """Wait for every batch of this card that this server has, whichever run ordered it, and keep what they hold.
 
         Args:
             wanted: texts by their content keys; those with an answer or a reason for none are taken out.
@@ -183,19 +222,35 @@ class Batches:
                     f"spent, at most {usd(batch.most_usd)}, until a run asks that one."
                 )
                 continue
-            found = await self._found(batch)
-            taken = Taken([]) if found is None else await self._taken(found, batch)
-            for response in taken.responses:
-                self._book.keep(response)
-            self._book.flush()
-            batch_records.remove(self._store, self._card_name, batch)
-            if taken.unread:
-                say(f"{count(taken.unread, 'line')} of batch {clipped(batch.id)} could not be read.")
+            taken = await self._kept(batch)
             for response in taken.responses:
                 if response.judge == self._judge.name and wanted.pop(response.content, None) is not None:
                     tell([response])
             if taken.fault is not None:
                 raise taken.fault
+
+    async def _kept(self, batch: Batch) -> Taken:
+        """Wait for a batch, keep what it holds, and remove its record."""
+        try:
+            found = await self._found(batch)
+            taken = Taken([]) if found is None else await self._taken(found, batch)
+        except ModelNotFound:
+            taken = self._lost(batch)
+        for response in taken.responses:
+            self._book.keep(response)
+        self._book.flush()
+        batch_records.remove(self._store, self._card_name, batch)
+        if taken.unread:
+            say(f"{count(taken.unread, 'line')} of batch {clipped(batch.id)} could not be read.")
+        return taken
+
+    def _lost(self, batch: Batch) -> Taken:
+        """Give up a batch that the server no longer knows, or whose files are gone: it may have been billed."""
+        say(
+            f"Batch {clipped(batch.id)} is unknown at {self._endpoint.url}, or its answers are: "
+            f"{count(len(batch.orders), 'request')} booked at the highest price, {usd(batch.most_usd)}."
+        )
+        return Taken([intent_of(order, batch).booked(order.content) for order in batch.orders])
 
     async def _found(self, batch: Batch) -> "openai.types.Batch | None":
         """Return a batch as the server has it; None where it was never made."""
@@ -217,7 +272,8 @@ class Batches:
             return Taken([], self._refusal("; ".join(str(error.message) for error in errors) or "no reason"))
         names = [name for name in (found.output_file_id, found.error_file_id) if name]
         files = [await self._patiently(partial(_content, name=name)) for name in names]
-        return self._read([line for file in files for line in file.splitlines()], batch)
+        known = batch_records.now(self._store, self._card_name, batch)
+        return self._read([line for file in files for line in file.splitlines()], known)
 
     def _read(self, lines: Sequence[bytes], batch: Batch) -> Taken:
         """Read the lines of an ended batch; a request without a line, or that expired, was not billed."""
@@ -238,7 +294,7 @@ class Batches:
             except UnderstudyError as error:
                 fault = fault or error
         if unread:  # one of them may be the answer to any request that has no line
-            responses += [_intent(order, batch).booked(order.content) for order in orders.values()]
+            responses += [intent_of(order, batch).booked(order.content) for order in orders.values()]
         return Taken(responses, fault, unread)
 
     def _response(
@@ -264,14 +320,17 @@ class Batches:
         except (Busy, Expired):
             return None
         except Garbled as fault:
-            return replace(_intent(order, batch).booked(order.content), failure=str(fault), said=fault.said)
+            return replace(intent_of(order, batch).booked(order.content), failure=str(fault), said=fault.said)
         except Unusable as reason:
             failure, said = str(reason), reason.said
         response, is_in_other_letters = response_to(
             sought, reply, failure, judge, self._prices, said=said, left_to=batch.left_to
         )
         self.in_other_letters += is_in_other_letters
-        return replace(response, cost_usd=response.cost_usd * self._config.batch_price)
+        response = replace(
+            response, cost_usd=response.cost_usd * self._config.batch_price, is_redacted=batch.is_redacted
+        )
+        return response if order.content else replace(response, **FORGOTTEN)
 
     def _body_of(self, answer: Mapping[str, Any], asked: Mapping[str, Any]) -> object:
         """Return the chat API's answer in a line.
@@ -282,9 +341,11 @@ class Batches:
         """
         given = answer.get("response") or {}
         status, body = given.get("status_code"), given.get("body")
-        error = answer.get("error") or (body.get("error") if status != HTTP_OK and isinstance(body, Mapping) else None)
-        if error is None and status == HTTP_OK:
+        error = answer.get("error") or (body.get("error") if isinstance(body, Mapping) else None)
+        if not error and status == HTTP_OK:
             return body
+        if error and status == HTTP_OK:
+            raise self._endpoint.named_error(error, asked)
         error = error if isinstance(error, Mapping) else {"message": str(error or body)}
         if error.get("code") in EXPIRED:
             raise Expired
@@ -301,12 +362,6 @@ class Batches:
         for tries in range(self._config.max_tries):
             try:
                 return await self._endpoint.call(send)
-            except ModelNotFound as fault:
-                raise BadInput(
-                    "The teacher's server must have the Batch API and what was ordered there, got "
-                    f"'{clipped(str(fault.__cause__ or fault), QUOTED)}' ({self._endpoint.url}). Set teacher.mode to "
-                    "chat, or point OPENAI_BASE_URL at the server that has it."
-                ) from fault
             except Unusable as fault:
                 raise self._refusal(fault.said or str(fault)) from fault
             except Busy as fault:
@@ -373,23 +428,18 @@ async def _by_token(client: "openai.AsyncOpenAI", token: str) -> "openai.types.B
 
 
 def _parsed(line: bytes, orders: Mapping[str, Order]) -> tuple[str | None, Mapping[str, Any]]:
-    """Read a line: the order that it answers, and what it says; no order where it is none of ours."""
+    """Read a line: the order that it answers, and what it says; no order where it is none of ours, or no such line."""
     try:
-        answer = json.loads(line)
-        name = answer["custom_id"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        answer = LINE.validate_json(line)
+    except ValidationError:
         return None, {}
-    return (name if name in orders else None), answer
+    return (answer["custom_id"] if answer["custom_id"] in orders else None), answer
 
 
 def _judge_of(batch: Batch, now: Judge) -> Judge:
     """Return who was asked by a batch, so far as its answers are read by it."""
     prompt = replace(now.prompt, labels=tuple(batch.labels), is_many=batch.is_many)
     return replace(now, name=batch.judge, guideline=batch.guideline, is_rehearsal=batch.is_rehearsal, prompt=prompt)
-
-
-def _intent(order: Order, batch: Batch) -> Intent:
-    return Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, batch.left_to)
 
 
 def _without_answer(judge: Judge, content: str, reason: str) -> Response:

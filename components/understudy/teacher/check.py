@@ -78,7 +78,7 @@ def ask(teacher: Teacher, texts: pl.DataFrame, config: TeacherConfig) -> Checked
 
 def one_by_one(config: TeacherConfig) -> TeacherConfig:
     """Return settings under which seconds are those of one text, and every answer is shown."""
-    return replace(config, concurrency=1, max_failed_share=1.0)
+    return replace(config, concurrency=1, max_failed_share=1.0, mode="chat")
 
 
 def sentences(checked: Checked) -> list[str]:

@@ -208,7 +208,7 @@ class Endpoint:
             with self._translated(body):
                 answer = await self._client.post("/chat/completions", body=body, cast_to=object)
             if isinstance(answer, Mapping) and answer.get("error"):
-                raise self._named_error(answer["error"], body)
+                raise self.named_error(answer["error"], body)
         except ParameterRefused as refused:
             self.leave_out(str(refused))
             return await self.ask(
@@ -328,7 +328,7 @@ class Endpoint:
         except ValueError as error:
             raise Garbled("the server's answer is not JSON", _quoted(getattr(error, "doc", ""))) from error
 
-    def _named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
+    def named_error(self, error: object, body: Mapping[str, Any]) -> UnderstudyError:
         """Read an error that came with HTTP 200: it is what its code says, and costs nothing."""
         content = _mapping(error) or {"message": str(error)}
         message = str(content.get("message") or content)

@@ -66,8 +66,8 @@ class Estimate:
         prompt_tokens: of the requests that remain, at four characters a token.
         completion_tokens: of their answers.
         cost_usd: by the card's prices.
-        seconds: that it takes, by the card's seconds_per_text and as many requests at once as the settings allow; in
-            batches at most, as the server promises.
+        seconds: that it takes, by the card's seconds_per_text and as many requests at once as the settings allow; of
+            one batch at most, as the server promises.
     """
 
     texts: int = 0
@@ -376,6 +376,10 @@ class Teacher:
             return before
         with held(self._book.store, self._book.lease_key, what.partition(":")[0], say) as lease:
             before = self._take_over(lease, texts, most_usd)
+            if batch_records.listed(self._book.store, self._card.name):
+                self._runner.run(self._desk(lease).take_in({}, lambda _: None))
+                self._spending = self._counted(most_usd)
+                before = self.stored(texts)
             wanted, known = _by_content(texts), self._known()
             in_vain = Counter(reason for key, reason in self._in_vain.items() if key in wanted)
             missing = [text for key, text in wanted.items() if key not in known and key not in self._in_vain]
@@ -414,7 +418,7 @@ class Teacher:
         if self.identity.endpoint is None:
             raise BadInput(self.identity.absence)
         if self._config.mode == "batch":
-            return self._ask_in_batches(self.identity.endpoint, missing, judged, what)
+            return self._ask_in_batches(missing, judged, what, lease)
         journal = Journal(self._book, lease, self._config.flush_s)
         asker = self._asker(self.identity.endpoint, journal)
         with ExitStack() as stack:
@@ -443,12 +447,27 @@ class Teacher:
             in_other_letters=asker.in_other_letters,
         )
 
-    def _ask_in_batches(self, endpoint: Endpoint, missing: Sequence[str], judged: Judged, what: str) -> Judged:
-        """Ask for the missing texts in batches of the server; a batch that is under way outlives this run."""
-        prices, config = self._card.teacher, self._config
-        desk = Batches(
-            self.identity, endpoint, prices=prices, config=config, book=self._book, card_name=self._card.name
+    def _desk(self, lease: Lease) -> Batches:
+        """Return who orders batches and takes them in.
+
+        Raises:
+            BadInput: there is no server.
+        """
+        if self.identity.endpoint is None:
+            raise BadInput(self.identity.absence)
+        return Batches(
+            self.identity,
+            self.identity.endpoint,
+            prices=self._card.teacher,
+            config=self._config,
+            book=self._book,
+            card_name=self._card.name,
+            require_lease=lambda: lease.write({OPEN: []}),
         )
+
+    def _ask_in_batches(self, missing: Sequence[str], judged: Judged, what: str, lease: Lease) -> Judged:
+        """Ask for the missing texts in batches of the server; a batch that is under way outlives this run."""
+        desk = self._desk(lease)
         counted, cap = judged, self._spending.cap_usd
 
         def left_usd() -> float:

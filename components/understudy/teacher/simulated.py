@@ -45,7 +45,7 @@ from understudy.teacher.misbehaviours import PROSE, Misbehaviour, Turn, misbehav
 from understudy.teacher.prompt import unmarked
 from understudy.teacher.redaction import Redaction
 from understudy.text.normalise import content_hash
-from understudy.text.numbers import clipped
+from understudy.text.numbers import clipped, count
 
 MODEL = "rehearsal"
 MESSAGE_TOKENS = 4
@@ -426,6 +426,13 @@ def summary(script: Script) -> str:
     listed = ", ".join(f"{why} {number:,}" for why, number in sorted(reasons.items()))
     texts = f"{len(script.injected):,} texts, {reasons.total():,} answered wrong on purpose"
     return f"{texts} ({listed})" if listed else texts
+
+
+def unknown_texts(server: RehearsalServer) -> str:
+    """Say how many texts were asked for that the file of answers does not have; empty where none was."""
+    unknown = sum(content_hash(text) not in server.script.injected for text in server.asked)
+    done = {"guess": "guessed", "refuse": "refused"}[server.script.plan.unknown]
+    return f"Asked for {count(unknown, 'text')} that the file does not have: {done}." if unknown else ""
 
 
 def parse_bias(items: Sequence[str]) -> dict[str, float]:
