@@ -153,6 +153,14 @@ def run_audit(folder):
     return shell.execute("audit", {"card": folder / "snapshot", **{name: folder / name for name in names}})
 
 
+def test_no_human_label_is_looked_for_and_the_page_says_so(folders):
+    result = run_audit(folders)
+    page = (folders / "audit/audit.md").read_text()
+    assert "No human label was checked for a second look: where a text may have several, that is not done." in page
+    assert "suspect_labels" not in result.metrics
+    assert len(tables.read(folders / "audit/second_look", tables.SecondLook)) == 0
+
+
 def test_the_record_has_a_matrix_a_label_and_the_page_shows_it(folders):
     result = run_audit(folders)
     audit = json.loads((folders / "audit/audit.json").read_text())

@@ -8,7 +8,7 @@ import polars as pl
 from understudy.reports import audit as markdown
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, defined
-from understudy.steps.audit import hidden, hidden_summary, rules, settle, summary
+from understudy.steps.audit import hidden, hidden_summary, rules, second_look, settle, summary
 from understudy.steps.audit.config import AuditConfig
 from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
@@ -25,6 +25,7 @@ from understudy.text import numbers
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.md"
 SETTLE = "settle"  # folder with the queue that would settle what is open
 NO_BIAS = "no bias of the teacher shown in a slice that the card names"
+SECOND_LOOK = "second_look"  # folder with the queue of human labels that everything contradicts
 MOST_NAMED = 5  # biased slices in the headline
 
 
@@ -39,8 +40,9 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
         pool: texts that may be sent to people.
         gold: human labels.
         judgements: the teacher's answers.
-        audit: audit.json, the same for people as audit.md, queue.parquet with texts of biased slices to label, and
-            settle/queue.parquet with texts drawn by lot from slices whose bias is open.
+        audit: audit.json, the same for people as audit.md, queue.parquet with texts of biased slices to label,
+            settle/queue.parquet with texts drawn by lot from slices whose bias is open, and second_look/queue.parquet
+            with texts whose human label words, teacher and weak rules all contradict.
         overrides: settings that this run changes, by section and name.
     """
     task = load_card(card)
@@ -75,7 +77,9 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     found["settle"] = [
         settle.record(suspect, int((settling["slice"] == suspect.test.slice).sum()), space) for suspect in suspects
     ]
+    found["second_look"], again = _second_look(task, human, answers, config)
     _write(audit, found, queue)
+    tables.write(again, tables.SecondLook, audit / SECOND_LOOK)
     tables.write(settling.with_columns(guideline=pl.lit(Guideline.of(task).hash)), tables.AuditQueue, audit / SETTLE)
     return _result(found, len(queue))
 
@@ -119,6 +123,19 @@ def _queue(
     return queue.with_columns(guideline=pl.lit(Guideline.of(card).hash))
 
 
+def _second_look(
+    card: Card, human: pl.DataFrame, answers: pl.DataFrame, config: AuditConfig
+) -> tuple[dict[str, Any] | None, pl.DataFrame]:
+    """List the human labels that everything contradicts: the record, none where it is off, and the queue."""
+    if not config.second_looks:
+        return None, tables.empty(tables.SecondLook)
+    if card.is_many:
+        return second_look.record(None, config), tables.empty(tables.SecondLook)
+    labelled = human.join(answers.select("id", "teacher_label"), on="id", how="left").sort("id")
+    looked = second_look.find(card, labelled, config)
+    return second_look.record(looked, config), second_look.queue_of(looked.suspects, card, config)
+
+
 def _write(folder: Path, found: dict[str, Any], queue: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     codecs.write_document(folder / AUDIT_FILE, found)
@@ -137,6 +154,7 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         "human_labelled_texts": found["texts"],
         "biased_slices": len(biased),
         **({"hidden_slices": len(found["hidden"]["found"])} if "hidden" in found else {}),
+        **_suspects(found["second_look"]),
         "queued": queued,
     }
     verdict = f"the teacher {_biases(biased, found['positive_label'])}" if biased else NO_BIAS
@@ -150,6 +168,11 @@ def _result(found: dict[str, Any], queued: int) -> Result:
         headline=f"{faults}{verdict}; it agrees with people on {of_all}{agreement}{kappa}",
         metrics=defined({name: value for name, value in figures.items() if value is not None}),
     )
+
+
+def _suspects(looked: dict[str, Any] | None) -> dict[str, int]:
+    """Return how many human labels are suspect; nothing where none was looked for."""
+    return {} if looked is None or looked["suspects"] is None else {"suspect_labels": looked["suspects"]}
 
 
 def _hidden_verdict(hidden_slices: dict[str, Any] | None) -> str:

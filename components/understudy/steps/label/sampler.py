@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from understudy.model.words import log_odds
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Codes, Floats
 from understudy.steps.label import rules
@@ -19,7 +20,7 @@ from understudy.steps.label.config import LabelConfig
 from understudy.task.card import Card
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.slices import NO_RULE, in_slice, weak_hints, weak_labels
-from understudy.text.normalise import normalise, word_counts
+from understudy.text.normalise import word_counts
 from understudy.text.seen import seen_of
 
 First = Callable[[pl.DataFrame], pl.DataFrame]
@@ -130,22 +131,8 @@ def learned_strata(answered: pl.DataFrame, rest: pl.DataFrame, space: LabelSpace
 def _margins(texts: Sequence[str], codes: Codes, others: Sequence[str], space: LabelSpace) -> dict[int, Floats]:
     """Learn each label that is looked at from a few texts, and return how far other texts are on its side, in log-odds.
 
-    Words and pairs of words (TF-IDF) and a logistic regression in which both sides weigh the same; labels of which
-    there are too few on either side are left out.
+    Labels of which there are too few on either side are left out.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
     marks = {label: metrics.of_label(codes, label) for label in space.sides}
     known = {label: has for label, has in marks.items() if FEWEST_OF_EITHER <= has.sum() <= len(has) - FEWEST_OF_EITHER}
-    if not known or not len(others):
-        return {}
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), tokenizer=str.split, token_pattern=None)
-    vectorizer.fit(map(normalise, texts))  # a word that no answer was given to teaches nothing
-    own, rest = (vectorizer.transform(map(normalise, part)) for part in (texts, others))
-    return {
-        label: LogisticRegression(class_weight="balanced", C=10.0, solver="liblinear")
-        .fit(own, has)
-        .decision_function(rest)
-        for label, has in known.items()
-    }
+    return log_odds(texts, known, others) if known and len(others) else {}
