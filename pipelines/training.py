@@ -55,7 +55,8 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
             **shared,
         )
         exported = export(card=snapshot, pool=pool, gold=gold, student=trained.outputs["student"], **shared)
-        calibrated = calibrate(card=snapshot, gold=gold, graphs=exported.outputs["graphs"], **shared)
+        graphs = exported.outputs["graphs"]
+        calibrated = calibrate(card=snapshot, gold=gold, graphs=graphs, judgements=judgements, **shared)
         bundle = calibrated.outputs["bundle"]
 
         evaluated = evaluate(

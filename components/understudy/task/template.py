@@ -197,7 +197,7 @@ slices:
   #   equals: de
 
 # (default: estimate) true share of the positive label, such as 0.1, or of each label, {other: 0.9, tip: 0.1}; estimate:
-# as in the calibration split
+# as in the pool, by the teacher's answers and its mistakes, where that is told apart from the calibration split's
 prior: estimate
 # (default: none, every mistake costs 1) What it costs to give a text of a label another one. With costs a text gets the
 # label that is cheapest to be wrong with, and no threshold is chosen.

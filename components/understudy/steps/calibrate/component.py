@@ -10,6 +10,7 @@ def calibrate(
     card: Input[Artifact],
     gold: Input[Dataset],
     graphs: Input[Model],
+    judgements: Input[Dataset],
     bundle: Output[Model],
     metrics: Output[Metrics],
     overrides: str = "",

@@ -22,9 +22,10 @@ from understudy.stats.drift.summary import describe
 from understudy.stats.drift.tokens import Tokens
 from understudy.stats.metrics import Codes
 from understudy.steps.calibrate import cut as cuts
-from understudy.steps.calibrate import rules
+from understudy.steps.calibrate import prior, rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
+from understudy.steps.calibrate.prior import Prior
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, TOKENIZER_FILE, read_settings, version_of
 from understudy.task.card import CARD_FILE, Card, load_card
@@ -34,7 +35,14 @@ from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.text.seen import seen_of
 
 
-def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_OVERRIDES) -> Result:
+def run(
+    card: In,
+    gold: In,
+    graphs: In,
+    bundle: Out,
+    judgements: In | None = None,
+    overrides: Overrides = NO_OVERRIDES,
+) -> Result:
     """Calibrate the graph that will serve on the calibration split, and write the bundle.
 
     Fitted after quantisation, on the graph that was chosen: anything else would calibrate another model. With the
@@ -42,18 +50,21 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
 
     Args:
         card: snapshot of the task card.
-        gold: human labels; calibration alone is looked at.
+        gold: human labels; what is fitted is fitted on calibration alone.
         graphs: what export wrote.
         bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, rule, hashes), and first_stage.npy
             where there is one.
+        judgements: the teacher's answers, which tell the pool's share of the label that is looked for where the card
+            does not state it; without, it is taken to be the calibration split's.
         overrides: settings that this run changes, by section and name.
 
     Returns:
         metrics ece, brier, log_loss and f1 (macro_f1 where no label is looked for) on the calibration split itself;
         threshold where the rule has one; log_loss_<form> of calibrators on texts that they were not fitted on, where
         there was a choice; settled, missed and missed_bound, shares of the held-out texts, 0 without a first stage
-        (what missed_bound trusts stands in docs/decisions/0008-first-stage.md). Parameters version, calibrator and
-        first_stage.
+        (what missed_bound trusts stands in docs/decisions/0008-first-stage.md); where the prior is estimated,
+        split_share, and pool_share with its interval, pool_share_low and pool_share_high, where it can be told.
+        Parameters version, calibrator and first_stage.
 
     Raises:
         TooFewLabels: the split is smaller than the settings ask.
@@ -67,7 +78,8 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     rules.require_labels(truth, space, task, config.min_per_label)
     about = codecs.read_document(graphs / "graphs.json", "export")
     graph, texts = exported_graph(graphs, about, about["graph"], len(space)), seen_of(split).to_list()
-    logits, weights = graph.logits(texts), rules.prior_weights(truth, space, task.prior)
+    share = prior.find(task, truth, gold, judgements)
+    logits, weights = graph.logits(texts), rules.prior_weights(truth, space, share.value)
     form, losses = rules.choose_form(logits, truth, weights, split["group"].to_numpy())
     calibrator = calibration.fit(logits, truth, weights, form)
     student = calibrator.probabilities(logits)
@@ -77,14 +89,15 @@ def run(card: In, gold: In, graphs: In, bundle: Out, overrides: Overrides = NO_O
     reference = _reference(split, probabilities, rule, space, weights)
     reference["tokens"] = _tokens(graphs / TOKENIZER_FILE, split, weights).as_record()
     said = _settings(task, about, {"form": form.name, **_as_lists(calibrator)}, rule, reference)
+    said |= _share_settings(task, share)
     said["cascade"] = _cascade_settings(cut, cascade, promise.max_missed, space)
     _write_bundle(bundle, graphs, card, said)
     figures = _figures(probabilities, truth, weights, rule, space)
-    figures |= {"settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
+    figures |= {**share.figures, "settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
     figures |= {f"log_loss_{name.replace(' ', '_').replace('-', '_')}": loss for name, loss in losses.items()}
     return Result(
         headline=f"{_threshold_words(rule)}{form.name}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
-        f"first stage: {cut.reason}",
+        f"{share.words and f'{share.words}; '}first stage: {cut.reason}",
         metrics=figures,
         parameters={
             "version": read_settings(bundle)["version"],
@@ -142,6 +155,11 @@ def _cascade_settings(cut: Cut, cascade: Cascade | None, most: float, space: Lab
     said |= {"intercept": cascade.first.intercept, "rest": cascade.rest.tolist()}
     said["label_name"] = space.names[cascade.label]
     return {**asdict(cut), **said, "max_missed": most}
+
+
+def _share_settings(card: Card, share: Prior) -> dict[str, Any]:
+    """Say in the bundle by which share it is calibrated, where it is neither the card's nor the split's."""
+    return {"prior": dict(share.figures)} if share.value != card.prior else {}
 
 
 def _reference(
