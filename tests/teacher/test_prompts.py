@@ -76,6 +76,7 @@ def test_wordings_that_err_apart_give_soft_labels_and_a_better_vote(bank):
     with teacher_server(erring) as log, bank(log.url) as teacher:
         judged = teacher.judge(texts(30))
     right = [label == label_of(text) for label, text in zip(judged.table["label"], texts(30)["text"], strict=True)]
+    assert (judged.without_probabilities, judged.forms) == (30, {"schema": 90})
     assert all(right)  # and each wording alone is wrong on a third
     assert {round(max(each), 6) for each in judged.table["probabilities"].to_list()} == {round(2 / 3, 6)}
     assert judged.table["judge"].unique().to_list() == [teacher.identity.name]

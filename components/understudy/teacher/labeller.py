@@ -517,9 +517,9 @@ class Teacher:
 class Bank(Teacher):
     """A teacher that is asked for every text in several wordings, and whose answer is what they say together.
 
-    Each wording is a judge of its own in the store. What `Judged` counts of answers (tokens, dollars, forms, answers
-    without probabilities) is of those of all wordings; what it counts of texts is of texts, and one has failed when no
-    wording has an answer to it.
+    Each wording is a judge of its own in the store. Tokens, dollars, forms and estimated answers in `Judged` are those
+    of all wordings; answers without probabilities and cut prompts are those of the wording that has most. What it
+    counts of texts is of texts, and one has failed when no wording has an answer to it.
     """
 
     def __init__(
@@ -606,6 +606,8 @@ class Bank(Teacher):
             asked=len(asked),
             from_store=len((wanted.keys() & known.keys()) - asked),
             failed=failed,
+            without_probabilities=max(part.without_probabilities for part in parts),
+            cut_prompts=max(part.cut_prompts for part in parts),
         )
 
     def _answers(self) -> list[Mapping[str, Response]]:
