@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import card_yaml
-from tests.teachers import error, teacher_server
+from tests.conftest import CARD, card_yaml
+from tests.teachers import Answer, completion, error, teacher_server
 from tests.warm import Interpreter
 from understudy.errors import BadInput, BadSetting
 from understudy.runtime import shell
@@ -290,6 +290,38 @@ def test_the_step_leaves_what_was_paid_and_how_long_answers_took(folder: Path, r
     assert 0 < first.p50_ms <= first.p95_ms
     assert label(folder).metrics["cost_usd"] == 0
     assert read_spent(folder / "test_judgements") == first, "answers of the store keep what was paid, and their seconds"
+
+
+def test_a_prompt_bank_is_weighed_by_the_labels_of_train_and_validation_and_a_rerun_says_the_same(
+    folder: Path, make_card: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of three wordings call everything a tip: their vote is wrong, and the weights undo it, on test texts too."""
+    said = ("Ask for key {}.", "tip"), ("The key {} was red.", "other")
+    for name, split, number in (("gold", "train", 20), ("test", "test", 5)):
+        rows = [(split, f"{split}: {text.format(n)}", given) for text, given in said for n in range(number)]
+        tables.write(gold_table(rows), tables.Gold, folder / name)
+    wordings = [{"name": name, "instructions": f"Be {name}."} for name in ("strict", "plain", "lenient")]
+    card = make_card(teacher={**CARD["teacher"], "prompts": wordings})
+    (folder / "snapshot" / "card.yaml").write_text(card, encoding="utf-8")
+
+    def respond(request: Any, text: str, _number: int) -> Answer:
+        is_tip = "Ask" in text or "Be strict." not in request["messages"][0]["content"]
+        return completion(json.dumps({"label": "tip" if is_tip else "other"}))
+
+    def written() -> list[bytes]:
+        return [(folder / name / "judgements.parquet").read_bytes() for name in ("judgements", "test_judgements")]
+
+    with teacher_server(respond) as log:
+        monkeypatch.setenv("OPENAI_BASE_URL", log.url)
+        result = label(folder)
+        first = written()
+        label(folder)
+    assert "wordings weigh strict 4.20, plain 0.03, lenient 0.03" in capsys.readouterr().err
+    assert result.parameters["judge"].startswith("rehearsal:bank-")
+    assert len(log.texts) == 3 * (60 + 40 + 10), "the second run asks for nothing"
+    assert written() == first
+    told = judgements(folder, "test_judgements").join(tables.read(folder / "test", tables.Gold), on="id")
+    assert told["label"].to_list() == told["label_right"].to_list()
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(folder: Path, rehearse: Any) -> None:

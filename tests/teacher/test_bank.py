@@ -2,8 +2,19 @@
 
 import numpy as np
 
+from understudy.task.labels import LabelSpace
 from understudy.teacher import bank
 from understudy.teacher.bank import NO_ANSWER
+from understudy.teacher.response_log import Response
+
+SPACE = LabelSpace(("other", "tip"))
+
+
+def answer(label: str, probabilities: list[float] | None = None, **more: str) -> Response:
+    """What one wording said of a text, for a dollar."""
+    said = {"id": label, "judge": "m:1", "content": "k", "rationale": None, **more}
+    numbers = {"prompt_tokens": 10, "completion_tokens": 1, "cost_usd": 1.0, "is_rehearsal": False}
+    return Response(label=label, probabilities=probabilities, **said, **numbers)
 
 
 def drawn(rng: np.random.Generator, truth: np.ndarray, accuracies: list[float], labels: int = 2) -> np.ndarray:
@@ -52,3 +63,21 @@ def test_answers_that_are_missing_do_not_count_as_votes() -> None:
     shares = bank.combine(bank.one_hot(codes, 2), np.ones(2))
     assert shares[0].tolist() == [0.0, 1.0]
     assert np.isnan(shares[1]).all()
+
+
+def test_a_probability_and_a_vote_are_averaged_and_the_reason_is_of_a_wording_that_agrees() -> None:
+    known = [{"k": answer("other", [0.6, 0.4], rationale="No.")}, {"k": answer("tip", rationale="Yes.")}]
+    one = bank.combined(known, np.ones(2), SPACE, "m:bank")["k"]
+    assert one.probabilities is not None
+    assert (one.label, one.rationale, np.round(one.probabilities, 6).tolist()) == ("tip", "Yes.", [0.3, 0.7])
+    assert (one.judge, one.cost_usd, one.prompt_tokens) == ("m:bank", 2.0, 20)
+
+
+def test_an_imported_answer_that_stands_for_every_wording_is_paid_once() -> None:
+    known = [{"k": answer("tip")}, {"k": answer("tip")}]
+    assert bank.combined(known, np.ones(2), SPACE, "m:bank")["k"].cost_usd == 1.0
+
+
+def test_a_text_that_only_wordings_without_weight_answered_is_not_lost() -> None:
+    known = [{"k": answer("tip", [0.2, 0.8])}, {}]
+    assert bank.combined(known, np.array([0.0, 2.0]), SPACE, "m:bank")["k"].label == "tip"

@@ -28,7 +28,7 @@ from understudy.task.sections import ColumnsConfig, TeacherConfig
 from understudy.teacher import verdict, worth
 from understudy.teacher.budget import price_usd
 from understudy.teacher.labeller import open_teacher
-from understudy.teacher.prompt import estimate_completion_tokens, estimate_prompt_tokens, prompt_of
+from understudy.teacher.prompt import estimate_completion_tokens, estimate_prompt_tokens, prompts_of
 from understudy.teacher.verdict import Goal, Prices
 from understudy.text import figures, numbers
 
@@ -156,9 +156,9 @@ def prices(card: Card, labelled: Labelled | None, answers: Answers | None) -> tu
 def _estimated_usd(card: Card, labelled: Labelled | None) -> float:
     """Estimate the price of an answer from labelled texts, or from one of usual length."""
     known = [] if labelled is None else labelled.votes["text"].drop_nulls().unique(maintain_order=True).to_list()
-    texts, prompt = known or ["words " * USUAL_WORDS], prompt_of(card)
-    tokens = float(np.mean([estimate_prompt_tokens(prompt, text) for text in texts]))
-    return price_usd(card.teacher, round(tokens), estimate_completion_tokens(prompt))
+    texts, prompts = known or ["words " * USUAL_WORDS], prompts_of(card)
+    tokens = float(np.mean([sum(estimate_prompt_tokens(prompt, text) for prompt in prompts) for text in texts]))
+    return price_usd(card.teacher, round(tokens), sum(map(estimate_completion_tokens, prompts)))
 
 
 def _alone(card: Card, answers: Answers, priced: Prices) -> dict[str, Any]:

@@ -55,6 +55,7 @@ Days = Annotated[int, Field(ge=1, le=36_500)]
 LONGEST_LABEL = 200
 FEWEST_LABELS, MOST_LABELS = 2, 500
 PRIOR_SLACK = 0.01  # shares of labels are rounded
+MOST_WORDINGS = 20  # of a prompt bank: each is paid for with every text
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_ALIASES = 50  # of a label
 MOST_SETTINGS = 100  # of a step; none has half as many
@@ -181,6 +182,15 @@ class Redact(Part):
         return {name: _regular_expression(pattern) for name, pattern in patterns.items()}
 
 
+class Wording(Part):
+    """One of several ways to ask the teacher: what it leaves out is asked as without wordings."""
+
+    name: Words
+    instructions: str | None = None
+    order: int | None = None
+    rationale: bool | None = None
+
+
 class Teacher(Part):
     """The LLM that labels, where it may stand, and its price; the key comes from OPENAI_API_KEY, never from the card.
 
@@ -197,9 +207,18 @@ class Teacher(Part):
     place: Literal["anywhere", "in-house"] = "anywhere"
     redact: Redact = Redact()
     instructions: str = ""
+    prompts: Annotated[tuple[Wording, ...], Field(max_length=MOST_WORDINGS)] = ()
     input_usd_per_million: Annotated[float, Field(ge=0)] | None = None
     output_usd_per_million: Annotated[float, Field(ge=0)] | None = None
     seconds_per_text: Positive = 1.2
+
+    @field_validator("prompts")
+    @classmethod
+    def _have_own_names(cls, prompts: tuple[Wording, ...]) -> tuple[Wording, ...]:
+        names = [wording.name for wording in prompts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"Each wording must have a name of its own, got '{twice}' twice.")
+        return prompts
 
     @model_validator(mode="after")
     def _is_priced(self) -> Self:
@@ -350,8 +369,8 @@ class Card(Sections):
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
         Nor do the goals and costs of labels, the context, and the price of training, where there are none, nor a
-        teacher that may stand anywhere or reads texts as they are, so that a card keeps the hash that it had before
-        these were known.
+        teacher that may stand anywhere, reads texts as they are or is asked in one way, so that a card keeps the hash
+        that it had before these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -362,6 +381,7 @@ class Card(Sections):
             left_out["labels"] = {"__all__": {"aliases"}}
         teacher = {} if self.teacher.is_in_house else {"place": True}
         teacher |= {} if self.teacher.redact != Redact() else {"redact": True}
+        teacher |= {} if self.teacher.prompts else {"prompts": True}
         if teacher:
             left_out["teacher"] = teacher
         if self.prices.training_usd_per_hour is None:

@@ -219,6 +219,10 @@ teacher:
   # the name that stands in their place: {patterns: {booking: 'BK\\d{6}'}} sends [BOOKING]. The dry run shows examples.
   redact: {}
   instructions: ""  # (default) more to say to the teacher, after the question, labels and rules
+  # (default: none) A prompt bank: each text is asked in all of these wordings, which multiplies the price, and gets the
+  # mean of their answers, such as [{name: plain}, {name: strict, instructions: Doubt is no tip., order: 1}]. What a
+  # wording leaves out (instructions, rationale) is as said here; order is a seed that shuffles its prompt's labels.
+  prompts: []
   input_usd_per_million: 0.4  # price of a million prompt tokens; null takes it from the dated list of prices
   output_usd_per_million: 1.6  # price of a million answer tokens; the list has the commonest models
   seconds_per_text: 1.2  # (default) how long it takes for one text, for the forecast of a run

@@ -46,6 +46,7 @@ class Judge:
         is_rehearsal: whether the server is a rehearsal teacher.
         endpoint: the server; None when a dry run could not reach it.
         absence: why it could not; else empty.
+        wording: name of the card's wording that is asked; empty where the card has none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Judge:
     is_rehearsal: bool
     endpoint: Endpoint | None
     absence: str = ""
+    wording: str = ""
 
 
 class Asker:

@@ -11,10 +11,15 @@ Sources: Nitzan and Paroush, "Optimal decision rules in uncertain dichotomous ch
 Kleinman, "Proportions with extraneous variance", 1973, for the moments that the shrinking is taken from.
 """
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from understudy.stats.metrics import Floats
-from understudy.task.labels import Integers
+from understudy.task.labels import Integers, LabelSpace
+from understudy.teacher.response_log import Response
 
 NO_ANSWER = -1
 MOST_SURE = 1e-3  # an accuracy is kept this far from 0 and 1, so that no weight is without bounds
@@ -103,3 +108,62 @@ def _shrunk(right: Integers, answered: Integers) -> Floats:
         return np.full(len(rates), mean)
     more = max(mean * (1 - mean) / between - 1, 0.0)
     return np.asarray((right + more * mean) / (answered + more), dtype=np.float64)
+
+
+def combined(
+    known: Sequence[Mapping[str, Response]], shares: Floats, space: LabelSpace, judge: str
+) -> dict[str, Response]:
+    """Combine the answers to each text, by content key, into one that costs what all of them did.
+
+    Args:
+        known: each wording's usable answers by content key.
+        shares: weights of the wordings, shape (wordings,); where none of those that answered has any, all count alike.
+        space: the labels; where texts may have several, a label is given to which more than half of the weight goes.
+        judge: name of the bank.
+    """
+    return {key: _one_answer(answers, shares, space, judge) for key, answers in _by_text(known)}
+
+
+def codes_of(known: Sequence[Mapping[str, Response]], keys: Sequence[str], space: LabelSpace) -> Integers:
+    """Return the labels that each wording gave to some texts, of a task with one label a text.
+
+    Returns:
+        columns of labels, `NO_ANSWER` where there is none, shape (wordings, texts).
+    """
+    names: dict[str | None, int] = {name: column for column, name in enumerate(space.names)}
+    labels = [[answers[key].label if key in answers else None for key in keys] for answers in known]
+    return np.array([[names.get(label, NO_ANSWER) for label in row] for row in labels], dtype=np.int64)
+
+
+def _by_text(known: Sequence[Mapping[str, Response]]) -> Iterator[tuple[str, list[Response | None]]]:
+    for key in dict.fromkeys(key for answers in known for key in answers):
+        yield key, [answers.get(key) for answers in known]
+
+
+def _one_answer(answers: Sequence[Response | None], shares: Floats, space: LabelSpace, judge: str) -> Response:
+    """Combine the answers to one text, of which there is one at least."""
+    given = [answer for answer in answers if answer is not None]
+    soft = np.array([np.full(len(space), np.nan) if answer is None else _soft(answer, space) for answer in answers])
+    counted = shares if any(share and answer for share, answer in zip(shares, answers, strict=True)) else shares * 0 + 1
+    mean = combine(soft[:, None, :], counted)
+    label = space.named(mean > 0.5 if space.is_many else mean.argmax(axis=1))[0]
+    is_lone_vote = len(given) == 1 and given[0].probabilities is None
+    once = {answer.id: answer for answer in given}.values()  # an answer that was imported stands for every wording's
+    return replace(
+        given[0],
+        judge=judge,
+        label=label,
+        probabilities=None if is_lone_vote else [min(max(each, 0.0), 1.0) for each in mean[0].tolist()],
+        rationale=next((each.rationale for each in given if each.label == label and each.rationale), None),
+        prompt_tokens=sum(each.prompt_tokens for each in once),
+        completion_tokens=sum(each.completion_tokens for each in once),
+        cost_usd=math.fsum(each.cost_usd for each in once),
+        is_rehearsal=any(each.is_rehearsal for each in given),
+    )
+
+
+def _soft(answer: Response, space: LabelSpace) -> Floats:
+    """Write an answer as probabilities, or as a vote where it has none, shape (labels,)."""
+    if answer.probabilities is not None:
+        return np.array(answer.probabilities, dtype=np.float64)
+    return space.one_hot(space.codes([answer.label or ""])).reshape(-1)

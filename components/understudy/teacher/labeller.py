@@ -14,21 +14,24 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from understudy.errors import BadInput, TeacherError
 from understudy.progress import Track, say, track
 from understudy.runtime.forecasts import Forecast
-from understudy.stats.metrics import wilson
+from understudy.stats.metrics import Floats, wilson
 from understudy.store import tables
 from understudy.store.lease import Lease, held
 from understudy.store.storage import Store
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
+from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
-from understudy.teacher import batch_records, batches
+from understudy.teacher import bank, batch_records, batches
 from understudy.teacher.asking import Asker, Judge
 from understudy.teacher.batches import Batches
 from understudy.teacher.budget import Spending, price_usd
@@ -41,7 +44,7 @@ from understudy.teacher.prompt import (
     count_cut_prompts,
     estimate_completion_tokens,
     estimate_prompt_tokens,
-    prompt_of,
+    prompts_of,
 )
 from understudy.teacher.refusals import FORMS
 from understudy.teacher.request import Request
@@ -530,6 +533,120 @@ class Teacher:
         return count_cut_prompts(estimates, [answer.prompt_tokens for _, answer in found])
 
 
+class Bank(Teacher):
+    """A teacher that is asked for every text in several wordings, and whose answer is what they say together.
+
+    Each wording is a judge of its own in the store. Tokens, dollars, forms and estimated answers in `Judged` are those
+    of all wordings; answers without probabilities and cut prompts are those of the wording that has most. What it
+    counts of texts is of texts, and one has failed when no wording has an answer to it.
+    """
+
+    def __init__(
+        self, card: Card, config: TeacherConfig, book: ResponseLog, wordings: Sequence[Teacher], runner: asyncio.Runner
+    ) -> None:
+        judges = [wording.identity for wording in wordings]
+        super().__init__(card, config, book, replace(judges[0], name=_bank_name(judges), wording=""), runner)
+        self._wordings, self._space = wordings, LabelSpace.of(card)
+        self._weights: Floats = np.ones(len(wordings))
+
+    @property
+    def spent_usd(self) -> float:
+        """Dollars spent in this store on this card so far, by whichever wording."""
+        return self._spent_usd()
+
+    def weigh(self, human: pl.DataFrame) -> dict[str, float]:
+        """Weigh the wordings by human labels from now on, where there are enough and a text has one label.
+
+        Args:
+            human: columns id, text, label, and context where the card has it.
+
+        Returns:
+            the weight of each wording; all alike where the labels do not tell more.
+        """
+        if not self._space.is_many and len(human):
+            codes = bank.codes_of(self._answers(), [content_key(text) for text in asked_of(human)], self._space)
+            truth = np.asarray(self._space.codes(human["label"]), dtype=np.int64)
+            self._weights = bank.weights(codes, truth, len(self._space))
+        names = [wording.identity.wording for wording in self._wordings]
+        return dict(zip(names, self._weights.tolist(), strict=True))
+
+    def estimate(self, texts: pl.DataFrame) -> Estimate:
+        """Say what asking for the texts will take in all wordings; a text is answered when all have answered."""
+        wanted, known = _by_content(texts), self._answers()
+        answered = sum(all(key in answers for answers in known) for key in wanted)
+        parts = [wording.estimate(texts) for wording in self._wordings]
+        return replace(sum(parts, Estimate()), texts=len(wanted), answered=answered)
+
+    def stored(self, texts: pl.DataFrame) -> Judged:
+        """Return what the answers that the store has say together; nothing is asked."""
+        return self._together([wording.stored(texts) for wording in self._wordings], texts, asked=set())
+
+    def seconds(self, texts: pl.DataFrame) -> list[float]:
+        """Return how long each answer of each wording took to come, as far as that was kept."""
+        return [each for wording in self._wordings for each in wording.seconds(texts)]
+
+    def judge(
+        self,
+        texts: pl.DataFrame,
+        what: str = "label: texts judged",
+        most_usd: float | None = None,
+        *,
+        is_part: bool = False,
+    ) -> Judged:
+        """Return what the wordings say together of the texts, asking one wording after the other, as `Teacher` does.
+
+        Where the budget ends, a text keeps the answers that it has. Each wording must bear `max_failed_share`.
+        """
+        before, parts = self._looked_for(), list[Judged]()
+        for wording in self._wordings:
+            name = wording.identity.wording
+            left = None if most_usd is None else max(most_usd - math.fsum(part.cost_usd for part in parts), 0.0)
+            parts.append(wording.judge(texts, f"{what} ({name})", left, is_part=is_part))
+            for reason in parts[-1].reasons():
+                say(f"{what.partition(':')[0]}: wording '{name}' has no answer for {reason}.")
+        asked = {key for now, then in zip(self._looked_for(), before, strict=True) for key in now - then}
+        return self._together(parts, texts, asked=asked)
+
+    def _together(self, parts: Sequence[Judged], texts: pl.DataFrame, *, asked: Collection[str]) -> Judged:
+        """Add up what the wordings took, and combine what they say.
+
+        Args:
+            parts: of the wordings, each about all texts.
+            texts: columns id, text and weight, and context where the card has it.
+            asked: content keys of the texts that were asked for now, in any wording.
+        """
+        known, wanted = self._known(), _by_content(texts)
+        asked = asked & wanted.keys()
+        failed = Counter(self._reason(key) for key in asked - known.keys())
+        added = sum(parts, Judged(tables.empty(tables.Judgements)))
+        return replace(
+            added,
+            table=_judgements(texts, known),
+            asked=len(asked),
+            from_store=len((wanted.keys() & known.keys()) - asked),
+            failed=failed,
+            without_probabilities=max(part.without_probabilities for part in parts),
+            cut_prompts=max(part.cut_prompts for part in parts),
+        )
+
+    def _answers(self) -> list[Mapping[str, Response]]:
+        return [wording._known() for wording in self._wordings]
+
+    def _looked_for(self) -> list[set[str]]:
+        """Return by wording the content keys of the texts that it answered, or was asked for in vain."""
+        return [
+            known.keys() | wording._in_vain.keys()
+            for known, wording in zip(self._answers(), self._wordings, strict=True)
+        ]
+
+    def _known(self) -> Mapping[str, Response]:
+        return bank.combined(self._answers(), self._weights, self._space, self.identity.name)
+
+    def _reason(self, key: str) -> str:
+        """Return why the first wording that was asked for a text in vain has no answer."""
+        return next(wording._in_vain[key] for wording in self._wordings if key in wording._in_vain)
+
+
 async def _worked_off(crew: "Crew[str, Request, list[Response]]", missing: Sequence[str], journal: Journal) -> None:
     """Ask for the missing texts, and wait for the writes under way, whatever ended the asking."""
     try:
@@ -554,11 +671,12 @@ def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run:
     """
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        judge = _judge_of(card, config, runner, is_dry_run=is_dry_run)
-        if judge.endpoint is not None:
-            stack.callback(_close, runner, judge.endpoint)
+        judges = _judges_of(card, config, runner, is_dry_run=is_dry_run)
+        if judges[0].endpoint is not None:
+            stack.callback(_close, runner, judges[0].endpoint)
         book = stack.enter_context(closing(ResponseLog(store, card.name, is_dry_run=is_dry_run)))
-        yield Teacher(card, config, book, judge, runner)
+        wordings = [Teacher(card, config, book, judge, runner) for judge in judges]
+        yield Bank(card, config, book, wordings, runner) if card.teacher.prompts else wordings[0]
 
 
 def probe(card: Card, config: TeacherConfig) -> bool:
@@ -568,7 +686,7 @@ def probe(card: Card, config: TeacherConfig) -> bool:
         BadInput: no server or no key, or the server sends us to another one.
     """
     with asyncio.Runner() as runner:
-        judge = _judge_of(card, config, runner, is_dry_run=False)
+        judge = _judges_of(card, config, runner, is_dry_run=False)[0]
         if judge.endpoint is not None:
             _close(runner, judge.endpoint)
     return judge.is_rehearsal
@@ -588,8 +706,9 @@ def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str
     return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
 
 
-def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> Judge:
-    prompt = prompt_of(card, has_rationale=config.rationale)
+def _judges_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> list[Judge]:
+    """Find the card's server, and name a judge for each wording, which all share it."""
+    prompts, model = prompts_of(card, has_rationale=config.rationale), card.teacher.model
     endpoint, rehearsal, absence = None, None, ""
     try:
         endpoint = Endpoint(card.teacher, config.timeout_s)
@@ -598,8 +717,19 @@ def _judge_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_d
         if not is_dry_run or isinstance(error, OutOfHouse):
             raise
         absence = str(error)
-    name = judge_name(prompt, card.teacher.model, has_logprobs=config.logprobs, rehearsal=rehearsal)
-    return Judge(name, prompt, Guideline.of(card).hash, rehearsal is not None, endpoint, absence)
+    names = [judge_name(prompt, model, has_logprobs=config.logprobs, rehearsal=rehearsal) for prompt in prompts]
+    wordings = [wording.name for wording in card.teacher.prompts] or [""]
+    guideline = Guideline.of(card).hash
+    return [
+        Judge(name, prompt, guideline, rehearsal is not None, endpoint, absence, wording)
+        for name, prompt, wording in zip(names, prompts, wordings, strict=True)
+    ]
+
+
+def _bank_name(judges: Sequence[Judge]) -> str:
+    """Name a bank by the judges in it, as each of them is named."""
+    digest = sha256("\n".join(judge.name for judge in judges).encode()).hexdigest()[:HASH_LENGTH]
+    return f"{judges[0].name.rpartition(':')[0]}:bank-{digest}"
 
 
 def _by_content(texts: pl.DataFrame) -> dict[str, str]:
@@ -642,6 +772,7 @@ def _is_bearable(failures: int, texts: int, config: TeacherConfig, *, is_part: b
 def _few_answers(judged: Judged, texts: int, config: TeacherConfig, judge: Judge) -> str:
     reasons = "; ".join(judged.reasons()[:3])
     where = judge.endpoint.url if judge.endpoint else "no server"
+    where += f", wording '{judge.wording}'" if judge.wording else ""
     return (
         f"The teacher must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no usable "
         f"answer for {judged.failures:,} of {count(texts, 'text')} ({where}). Reasons: {reasons}. Mend the server, the "

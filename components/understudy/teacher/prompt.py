@@ -16,13 +16,14 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from understudy.errors import UnderstudyError
+from understudy.errors import BadInput, UnderstudyError
+from understudy.stats.draw import lot
 from understudy.store import codecs
 from understudy.task import label_sets
-from understudy.task.card import Card, Label
+from understudy.task.card import Card, Label, Wording
 from understudy.teacher import written
 from understudy.teacher.redaction import NOTHING, Redaction
 from understudy.text import signs
@@ -140,6 +141,38 @@ def prompt_of(card: Card, *, has_rationale: bool = False) -> Prompt:
     ]
     system = "\n\n".join(filter(None, parts))
     return Prompt(system, card.label_names, has_rationale, described.sentence, card.is_many, redaction)
+
+
+def prompts_of(card: Card, *, has_rationale: bool = False) -> tuple[Prompt, ...]:
+    """Build a prompt for each wording of a card, in its order; one where it has none.
+
+    Raises:
+        BadInput: two wordings ask the same.
+    """
+    wordings = card.teacher.prompts
+    if not wordings:
+        return (prompt_of(card, has_rationale=has_rationale),)
+    prompts = tuple(_worded(card, wording, has_rationale) for wording in wordings)
+    for number, prompt in enumerate(prompts):
+        if prompt in prompts[:number]:
+            alike = wordings[prompts.index(prompt)].name, wordings[number].name
+            raise BadInput(
+                f"Wordings must differ in what they ask, got '{alike[0]}' and '{alike[1]}' that ask the same "
+                "(teacher.prompts). Give one of them other instructions or another order, or take it out."
+            )
+    return prompts
+
+
+def _worded(card: Card, wording: Wording, has_rationale: bool) -> Prompt:
+    """Build the prompt of one wording; its labels keep the card's order, which is that of all probabilities."""
+    teacher, labels = card.teacher, card.labels
+    if wording.instructions is not None:
+        teacher = teacher.model_copy(update={"instructions": wording.instructions})
+    if wording.order is not None:
+        labels = tuple(sorted(labels, key=lambda label: lot(wording.order, "order", label.name)))
+    reasons = has_rationale if wording.rationale is None else wording.rationale
+    said = prompt_of(card.model_copy(update={"teacher": teacher, "labels": labels}), has_rationale=reasons)
+    return replace(said, labels=card.label_names)
 
 
 @dataclass(frozen=True, slots=True)

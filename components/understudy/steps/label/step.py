@@ -1,6 +1,6 @@
 """Run the step label: ask the teacher for a sample of the pool and for the test split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from understudy.task.sections import TeacherConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 from understudy.teacher.answers import Spent, write_sent, write_spent
 from understudy.teacher.client import place_of
-from understudy.teacher.labeller import Estimate, Judged, Sent, Teacher, open_teacher
+from understudy.teacher.labeller import Bank, Estimate, Judged, Sent, Teacher, open_teacher
 from understudy.teacher.redaction import examples as redacted_examples
 from understudy.teacher.refusals import FORMS
 from understudy.text.house import went
@@ -88,7 +88,8 @@ def run(
             say(f"label: {teacher.identity.prompt.shortened}")
         _tell_redacted(teacher, pl.concat([held_out, wanted], how="diagonal"), is_dry_run=dry_run)
         if dry_run:
-            _write(teacher.stored(held_out), teacher.stored(wanted), drawn, test_judgements, judgements)
+            known = _weighed(teacher, gold, (held_out, teacher.stored(held_out)), (wanted, teacher.stored(wanted)))
+            _write(*known, drawn, test_judgements, judgements)
             _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
             return _dry_result(estimate, teacher, task)
         say(f"label: {_forecast(estimate)}, {_money(teacher, task)} spent so far; {place_of(task.teacher).words}.")
@@ -99,6 +100,7 @@ def run(
             drawn, wanted, _ = ask(lambda _: first.table)
         say(f"label: {sampler.words_of(task, config, drawn)}.")
         for_training = teacher.judge(wanted).after(first)
+        for_test, for_training = _weighed(teacher, gold, (held_out, for_test), (wanted, for_training))
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         estimated = for_test.estimated + for_training.estimated
@@ -128,6 +130,26 @@ def _first_answers(teacher: Teacher, drawn: pl.DataFrame) -> Judged:
     if first.is_empty():
         return Judged(tables.empty(tables.Judgements))
     return teacher.judge(first, "label: first texts judged", is_part=True)
+
+
+def _weighed(
+    teacher: Teacher, gold: Path, held_out: tuple[pl.DataFrame, Judged], wanted: tuple[pl.DataFrame, Judged]
+) -> tuple[Judged, Judged]:
+    """Weigh the wordings of a prompt bank by the human labels of train and validation, and combine its answers so.
+
+    Args:
+        teacher: whose answers stay as they are where it is asked in one way.
+        gold: human labels of train and validation.
+        held_out: texts of the test split, and the answers to them.
+        wanted: texts for training, likewise.
+    """
+    if not isinstance(teacher, Bank):
+        return held_out[1], wanted[1]
+    human = tables.read_gold(gold, "train", "validation").select("id", "label")
+    found = teacher.weigh(wanted[0].join(human, on="id", how="inner", maintain_order="left"))
+    say(f"label: wordings weigh {', '.join(f'{name} {weight:.2f}' for name, weight in found.items())}.")
+    for_test, for_training = (replace(had, table=teacher.stored(texts).table) for texts, had in (held_out, wanted))
+    return for_test, for_training
 
 
 def _tell_redacted(teacher: Teacher, texts: pl.DataFrame, *, is_dry_run: bool) -> None:
