@@ -19,6 +19,7 @@ from understudy.stats.metrics import Codes, Figure, Floats, Groups
 from understudy.stats.paired import Paired
 from understudy.steps.evaluate import costs, gates
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.store import tombstones
 from understudy.store.storage import Store
 from understudy.task import measures
 from understudy.task.baselines import simple_answers
@@ -62,9 +63,11 @@ def check(
         card: the task.
         labelled: people's votes.
         compared: people's labels beside a teacher's and a student's, of `read_compared`.
-        store: that holds the teacher's answers.
+        store: that holds the teacher's answers; texts that somebody asked it to forget are left out.
         ask: of how many labelled texts the teacher is asked, within the card's budget; 0 asks nothing.
     """
+    if labelled is not None and store is not None:
+        labelled = labelled.without(tombstones.read(store))
     found = {} if labelled is None else {"design": design.check(card, labelled.votes), "left_out": labelled.notes}
     answers = None if labelled is None or store is None else answered(card, labelled.votes, store, ask)
     priced, arithmetic = prices(card, labelled, answers)
