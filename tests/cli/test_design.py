@@ -86,6 +86,18 @@ def test_what_somebody_asked_to_forget_is_neither_sent_nor_judged_nor_shown(desi
     assert OTHERS[0] not in page.text
 
 
+def test_imported_answers_of_unknown_price_do_not_make_the_teacher_free(design, tmp_path):
+    file, store = tmp_path / "judged.csv", tmp_path / "store"
+    file.write_text("text,gpt\n" + "".join(f"{text},tip\n" for text in TIPS) + f"{OTHERS[0]},other\n")
+    words = ["--card", str(tmp_path / "card.yaml"), "--store", str(store), "--column", "gpt", "--as-teacher"]
+    assert CliRunner().invoke(app, ["label", "--import", str(file), *words]).exit_code == 0
+    _, imported, _ = design("--store", store)
+    _, alone, _ = design()
+    assert "verdict" in imported
+    assert imported["costs"] == alone["costs"]
+    assert imported["cost_sentences"][-1].startswith("Teacher: about $0.00")
+
+
 def test_the_answers_stay_within_the_cards_cap(design, tmp_path, monkeypatch):
     (tmp_path / "card.yaml").write_text(card_yaml(budget={"teacher_usd": 0.01}))
     with teacher_server(answering) as server:
