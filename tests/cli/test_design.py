@@ -9,7 +9,10 @@ from tests.conftest import card_yaml
 from tests.html_pages import Page
 from tests.teachers import completion, teacher_server
 from understudy.cli.main import app
+from understudy.data.rows import id_of
 from understudy.errors import BadData, BadInput
+from understudy.store import tombstones
+from understudy.store.storage import prepare_store
 
 TIPS = [f"Ask for room {n} on the quiet side of house {n * 7}" for n in range(30)]
 OTHERS = [f"We had dinner number {n} with {n * 3} friends of ours <b>" for n in range(50)]
@@ -68,6 +71,31 @@ def test_a_small_paid_sample_gives_the_verdict_and_is_paid_for_once(design, tmp_
         assert record["verdict"]["choice"] == "do not fine-tune"
         design("--store", store, "--ask", 70)
         assert len(server.texts) == 70  # a larger sample holds the smaller one
+
+
+def test_what_somebody_asked_to_forget_is_neither_sent_nor_judged_nor_shown(design, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    tombstones.remember_to_forget(prepare_store(str(store)), "id", [id_of(TIPS[0]), id_of(OTHERS[0])], "2026-12-01")
+    with teacher_server(answering) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        output, record, page = design("--store", store, "--ask", 80)
+    assert len(server.texts) == 78
+    assert not {TIPS[0], OTHERS[0]} & set(server.texts)
+    assert "labels: left out: 2 texts: somebody asked to forget the text." in output
+    assert record["design"]["texts"] == 78
+    assert OTHERS[0] not in page.text
+
+
+def test_imported_answers_of_unknown_price_do_not_make_the_teacher_free(design, tmp_path):
+    file, store = tmp_path / "judged.csv", tmp_path / "store"
+    file.write_text("text,gpt\n" + "".join(f"{text},tip\n" for text in TIPS) + f"{OTHERS[0]},other\n")
+    words = ["--card", str(tmp_path / "card.yaml"), "--store", str(store), "--column", "gpt", "--as-teacher"]
+    assert CliRunner().invoke(app, ["label", "--import", str(file), *words]).exit_code == 0
+    _, imported, _ = design("--store", store)
+    _, alone, _ = design()
+    assert "verdict" in imported
+    assert imported["costs"] == alone["costs"]
+    assert imported["cost_sentences"][-1].startswith("Teacher: about $0.00")
 
 
 def test_the_answers_stay_within_the_cards_cap(design, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What a bundle is worth on human labels, and what is decided."""
 
 import json
+from dataclasses import replace
 import math
 import os
 import subprocess
@@ -372,6 +373,15 @@ def test_the_arithmetic_of_the_costs_is_written_out():
     )
     assert lines[2].endswith("; what training cost is not known: together $130.00, $10.83 a month over 12 months.")
     assert "mean of $0.000400 a text over 500 of the answers that were bought, x 1,000 = $0.40" in lines[3]
+
+
+def test_answers_of_unknown_price_are_priced_by_the_card_and_said_to_be_estimated():
+    known = measured(BETTER)
+    table = known.test.table.with_columns(cost_usd=pl.lit(None, pl.Float64))
+    found = assemble.evaluation(replace(known, test=replace(known.test, table=table)))["costs"]
+    assert found["teacher_per_1k_usd"] > 0
+    assert "Teacher: about $0.000" in found["arithmetic"][3]
+    assert "a text by the card's prices, at four characters a token, x 1,000 = " in found["arithmetic"][3]
 
 
 def test_the_arithmetic_names_the_weekly_sample_and_what_training_took():

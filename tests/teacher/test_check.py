@@ -8,7 +8,10 @@ from click.testing import CliRunner
 from tests.conftest import CARD
 from tests.teachers import Answer, completion, error, teacher_server
 from understudy.cli.main import app
+from understudy.data.rows import id_of
 from understudy.errors import BadData, BadInput, TeacherError
+from understudy.store import tombstones
+from understudy.store.storage import prepare_store
 from understudy.teacher.injected_errors import Columns
 from understudy.teacher.misbehaviours import parse
 from understudy.teacher.simulated import Plan, serve
@@ -69,6 +72,18 @@ def test_a_file_is_asked_five_texts_at_a_time_and_a_store_keeps_what_was_paid(ch
         assert "$0.0014 of $5.00 spent so far" in said
         with pytest.raises(BadData, match="12 answered"):
             check(log.url, "--texts", texts, "--text-column", "body", "--store", tmp_path / "store")
+
+
+def test_what_somebody_asked_to_forget_is_not_sent(check, tmp_path, capsys):
+    path, store = tmp_path / "named.csv", tmp_path / "store"
+    path.write_text("id,group,text\n" + "".join(f"r{n},g{n},Take room {n}.\n" for n in range(4)))
+    keep = prepare_store(str(store))
+    tombstones.remember_to_forget(keep, "id", ["r0", id_of("Take room 2.")], "2026-12-01")
+    tombstones.remember_to_forget(keep, "group", ["g1"], "2026-12-01")
+    with teacher_server(lambda *_: completion(TIP)) as log:
+        said = check(log.url, "--texts", path, "--store", store)
+    assert log.texts == ["Take room 3."]
+    assert "3 texts left out: somebody asked to forget the text" in said
 
 
 def test_what_a_server_refuses_lacks_and_cuts_is_said_with_the_settings_that_follow(check, texts):

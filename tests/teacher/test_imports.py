@@ -106,9 +106,18 @@ def test_what_was_imported_says_so_and_is_no_money_of_this_budget(
         assert teacher.estimate(texts(3)).answered == 1
 
 
+def test_imported_answers_say_nothing_of_what_others_will_take(take_in: Import, tmp_path: Path, store: Store) -> None:
+    with open_teacher(parse_card(card_yaml()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        before = teacher.estimate(texts(1))
+    take_in(table(tmp_path, *((f"Text {n}.", "tip") for n in range(1, 9))), "--column", "gpt_4/8-shot", "--as-teacher")
+    with open_teacher(parse_card(card_yaml()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        assert teacher.estimate(texts(1)) == before
+        assert teacher.stored(texts(9)).table["cost_usd"].to_list() == [None] * 8
+
+
 def test_importing_twice_adds_nothing(take_in: Import, tmp_path: Path, store: Store) -> None:
     file = table(tmp_path, ("Text 0.", "tip"), ("Text 1.", "other"))
-    assert "2 answers of 'gpt_4/8-shot' imported ($0.00 per 1,000, for no price was given), 0 known" in (
+    assert "2 answers of 'gpt_4/8-shot' imported (their price unknown), 0 known" in (
         take_in(file, "--column", "gpt_4/8-shot").output
     )
     before = answers_in(store)
@@ -234,6 +243,8 @@ def test_what_somebody_asked_to_forget_is_not_taken_in(
         (["--judge", "m", "--text-pattern", "x"], "it has no group"),
         ([], "A judge's name must be one line of 1 to 100 signs"),
         (["--judge", "m"], "A log must hold one JSON object a line"),
+        (["--column", "gpt_4/8-shot", "--usd-per-1000", "nan"], "must be a number of dollars from 0 on, got nan"),
+        (["--column", "gpt_4/8-shot", "--usd-per-1000", "inf"], "must be a number of dollars from 0 on, got inf"),
         (["--column", "nobody"], "A file must have the columns"),
     ],
 )

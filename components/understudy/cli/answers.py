@@ -25,7 +25,7 @@ SHOWN = 5  # reasons
 @click.option("--column", help="Column of the table (CSV, JSONL, Parquet) that holds the judge's labels.")
 @click.option("--judge", help="Name of who answered; the column's where none is given.")
 @click.option(
-    "--usd-per-1000", type=click.FloatRange(min=0), help="What a thousand of the answers cost; 0 where it is not said."
+    "--usd-per-1000", type=float, metavar="USD", help="What a thousand of the answers cost; unknown where not said."
 )
 @click.option("--requests", metavar="FILE", help="Input file of the batch whose output FILE is.")
 @click.option("--text-pattern", metavar="REGEX", help="Finds the text in a logged message: its first group.")
@@ -60,12 +60,12 @@ def command(
         answers, sha256, refused = imports.from_log(local_path(file), beside, text_pattern, task, forgotten)
     else:
         answers, sha256, refused = imports.from_table(file, column, task, forgotten)
-    origin = Origin(judge or column or "", usd_per_1000 or 0.0, as_teacher, sha256)
+    origin = Origin(judge or column or "", usd_per_1000, as_teacher, sha256)
     with closing(ResponseLog(keep, task.name)) as log:
         done = imports.take_in(answers, task, log, origin)
     done.refused += refused
     done.rows += refused.total()
-    _tell(done, origin, task.teacher.model, is_priced=usd_per_1000 is not None)
+    _tell(done, origin, task.teacher.model)
 
 
 def _require_pattern(pattern: str | None) -> None:
@@ -81,8 +81,9 @@ def _require_pattern(pattern: str | None) -> None:
         )
 
 
-def _tell(done: Imported, origin: Origin, model: str, *, is_priced: bool) -> None:
-    price = f"{usd(origin.usd_per_1000)} per 1,000" + ("" if is_priced else ", for no price was given")
+def _tell(done: Imported, origin: Origin, model: str) -> None:
+    known = origin.usd_per_1000
+    price = "their price unknown" if known is None else f"{usd(known)} per 1,000"
     click.echo(
         f"label: {count(done.added, 'answer')} of '{origin.judge}' imported ({price}), {done.known:,} known already, "
         f"of {count(done.rows, 'row')} (SHA-256 {origin.sha256[:12]})."

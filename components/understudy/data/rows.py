@@ -116,7 +116,7 @@ def checked(row: Read, file: str, wanted: Sequence[str], filled: Collection[str]
             value = values[name]
             values[name] = mended(value) if isinstance(value, str) else None
     if reading.makes_ids:
-        values["id"] = _id_of(values.get("text"))
+        values["id"] = id_of(values.get("text"))
     is_made = reading.makes_ids  # an id that is made of the text has no fault of its own: what is wrong is the text
     for name, value in ((name, value) for name, value in values.items() if not (is_made and name == "id")):
         found = ("not_a_string", value.what) if isinstance(value, _Odd) else _fault(name, value, reading.max_chars)
@@ -147,7 +147,7 @@ def cell_of(name: str, value: Any) -> tuple[str | None, tuple[str, str] | None]:
     return cell, _fault(name, cell, None)
 
 
-def _id_of(text: "str | _Odd | None") -> str | None:
+def id_of(text: "str | _Odd | None") -> str | None:
     """Name a text by what it says: the same text has the same name in every file."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:ID_SIGNS] if isinstance(text, str) else None
 

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from understudy.data import sources
+from understudy.data import forgetting, sources
 from understudy.data.rows import Refusal
 from understudy.errors import BadData
+from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import ColumnsConfig
@@ -28,6 +29,14 @@ class Labelled:
 
     votes: pl.DataFrame
     notes: tuple[str, ...]
+
+    def without(self, forgotten: Forgotten) -> "Labelled":
+        """Leave out all votes for texts that somebody asked to forget, and say how many texts these are."""
+        gone = self.votes.filter(forgetting.is_forgotten(self.votes, forgotten))["id"].unique()
+        if not len(gone):
+            return self
+        kept = self.votes.filter(~pl.col("id").is_in(gone.implode()))
+        return replace(self, votes=kept, notes=(*self.notes, f"{count(len(gone), 'text')}: {forgetting.REASON}"))
 
 
 def read(address: str, texts: str | None, card: Card) -> Labelled:

@@ -1,5 +1,6 @@
 """Check a label design, and judge whether the task needs a student: before any money, or with a small paid sample."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from understudy.stats.metrics import Codes, Figure, Floats, Groups
 from understudy.stats.paired import Paired
 from understudy.steps.evaluate import costs, gates
 from understudy.steps.evaluate.config import EvaluateConfig
+from understudy.store import tombstones
 from understudy.store.storage import Store
 from understudy.task import measures
 from understudy.task.baselines import simple_answers
@@ -26,9 +28,8 @@ from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import ColumnsConfig, TeacherConfig
 from understudy.teacher import verdict, worth
-from understudy.teacher.budget import price_usd
+from understudy.teacher.estimate import usd_an_answer
 from understudy.teacher.labeller import open_teacher
-from understudy.teacher.prompt import estimate_completion_tokens, estimate_prompt_tokens, prompts_of
 from understudy.teacher.verdict import Goal, Prices
 from understudy.text import figures, numbers
 
@@ -43,7 +44,7 @@ class Answers:
     """What a teacher answered to human-labelled texts.
 
     Attributes:
-        table: columns id, text, group, label, teacher_label and cost_usd.
+        table: columns id, text, group, label, teacher_label and cost_usd (null where it is unknown).
         is_rehearsal: the answers are a rehearsal's.
         notes: what was asked and spent now.
     """
@@ -62,9 +63,11 @@ def check(
         card: the task.
         labelled: people's votes.
         compared: people's labels beside a teacher's and a student's, of `read_compared`.
-        store: that holds the teacher's answers.
+        store: that holds the teacher's answers; texts that somebody asked it to forget are left out.
         ask: of how many labelled texts the teacher is asked, within the card's budget; 0 asks nothing.
     """
+    if labelled is not None and store is not None:
+        labelled = labelled.without(tombstones.read(store))
     found = {} if labelled is None else {"design": design.check(card, labelled.votes), "left_out": labelled.notes}
     answers = None if labelled is None or store is None else answered(card, labelled.votes, store, ask)
     priced, arithmetic = prices(card, labelled, answers)
@@ -137,18 +140,19 @@ def prices(card: Card, labelled: Labelled | None, answers: Answers | None) -> tu
     """Work out what a text costs by teacher and student, with the arithmetic in sentences."""
     settings = card.settings()
     config = settings.of(EvaluateConfig)
-    if answers is not None and len(answers.table):
-        each = float(answers.table["cost_usd"].to_numpy().mean())
+    known = [] if answers is None else answers.table["cost_usd"].drop_nulls().to_list()
+    if answers is not None and known:
+        each = math.fsum(known) / len(known)
         kind = "a rehearsal's answers at the card's prices" if answers.is_rehearsal else "the answers that were bought"
-        priced = f"a mean of {numbers.usd_each(each)} over {len(answers.table):,} of {kind}"
+        priced = f"a mean of {numbers.usd_each(each)} a text over {len(known):,} of {kind}"
     else:
         each = _estimated_usd(card, labelled)
-        priced = f"about {numbers.usd_each(each)} by the card's prices, at four characters a token"
+        priced = costs.estimated(numbers.usd_each(each))
     basis = costs.Basis(TEXTS_PER_SECOND, each * 1000, sampling=costs.sampling_of(settings))
     found = costs.costs(card, config, basis)
     *student, _, _ = costs.arithmetic(found, card, config, basis, 0, is_rehearsal=False)
     month = numbers.count(card.texts_per_month, "text")
-    teacher = f"Teacher: {priced} a text; {month} a month cost {numbers.usd(found.teacher_month_usd)}."
+    teacher = f"Teacher: {priced}; {month} a month cost {numbers.usd(found.teacher_month_usd)}."
     fixed = found.student_month_usd - found.student_running_usd
     return Prices(card.texts_per_month, each, found.student_per_1k_usd / 1000, fixed), [*student, teacher]
 
@@ -156,9 +160,7 @@ def prices(card: Card, labelled: Labelled | None, answers: Answers | None) -> tu
 def _estimated_usd(card: Card, labelled: Labelled | None) -> float:
     """Estimate the price of an answer from labelled texts, or from one of usual length."""
     known = [] if labelled is None else labelled.votes["text"].drop_nulls().unique(maintain_order=True).to_list()
-    texts, prompts = known or ["words " * USUAL_WORDS], prompts_of(card)
-    tokens = float(np.mean([sum(estimate_prompt_tokens(prompt, text) for prompt in prompts) for text in texts]))
-    return price_usd(card.teacher, round(tokens), sum(map(estimate_completion_tokens, prompts)))
+    return usd_an_answer(card, known or ["words " * USUAL_WORDS])
 
 
 def _alone(card: Card, answers: Answers, priced: Prices) -> dict[str, Any]:

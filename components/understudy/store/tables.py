@@ -52,7 +52,8 @@ class Judgements(dy.Schema):
     """Answers of a judge (teacher, editor), one row a text and judge.
 
     `probabilities` follow the card's order of labels; null when the judge gave none. `weight` is the inverse of the
-    text's chance to be drawn, so that weighted figures speak of the whole pool.
+    text's chance to be drawn, so that weighted figures speak of the whole pool. `cost_usd` is null where nobody says
+    what an imported answer did cost.
     """
 
     id = dy.String(primary_key=True, min_length=1)
@@ -63,7 +64,7 @@ class Judgements(dy.Schema):
     rationale = dy.String(nullable=True)
     prompt_tokens = dy.Int64(min=0)
     completion_tokens = dy.Int64(min=0)
-    cost_usd = dy.Float64(min=0)
+    cost_usd = dy.Float64(min=0, nullable=True)
     is_rehearsal = dy.Bool()
     weight = dy.Float64(min_exclusive=0)
 

@@ -5,6 +5,7 @@ and teacher stay what they are: its model, and the guideline that the answers we
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,19 +41,24 @@ class Origin:
 
     Attributes:
         judge: the name of who answered.
-        usd_per_1000: what a thousand of the answers cost, in dollars.
+        usd_per_1000: what a thousand of the answers cost, in dollars; None where nobody says.
         is_teacher: they are the answers of the card's teacher.
         sha256: of the file.
     """
 
     judge: str
-    usd_per_1000: float
+    usd_per_1000: float | None
     is_teacher: bool
     sha256: str
 
     def __post_init__(self) -> None:
-        """Check the name, which becomes part of a key."""
-        name = self.judge
+        """Check the name, which becomes part of a key, and the price."""
+        name, price = self.judge, self.usd_per_1000
+        if price is not None and not 0 <= price < math.inf:
+            raise BadInput(
+                f"What a thousand answers cost must be a number of dollars from 0 on, got {price} (--usd-per-1000). "
+                "Leave it out where nobody knows."
+            )
         if not 0 < len(name.strip()) <= LONGEST_NAME or any(map(breaks_a_line, name)):
             raise BadInput(
                 f"A judge's name must be one line of 1 to {LONGEST_NAME} signs, got {clipped(name, SHOWN_CHARS)!r} "
@@ -185,11 +191,12 @@ def take_in(answers: Iterable[Answer], card: Card, log: ResponseLog, origin: Ori
                 rationale=None,
                 prompt_tokens=answer.prompt_tokens,
                 completion_tokens=answer.completion_tokens,
-                cost_usd=origin.usd_per_1000 / PER_PRICE,
+                cost_usd=(origin.usd_per_1000 or 0.0) / PER_PRICE,
                 is_rehearsal=False,
                 guideline=guideline,
                 stands_for=stands_for,
                 imported=origin.sha256,
+                is_unpriced=origin.usd_per_1000 is None,
             )
         )
     log.flush()

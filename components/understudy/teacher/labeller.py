@@ -304,7 +304,7 @@ class Teacher:
 
     def _tokens_an_answer(self, known: Collection[Response]) -> float:
         """Tokens of an answer, thoughts included, as those so far had them; an estimate before there are some."""
-        counted = [answer.completion_tokens for answer in known if not answer.is_estimated]
+        counted = [answer.completion_tokens for answer in known if not (answer.is_estimated or answer.imported)]
         if len(counted) < MEASURED_FROM:
             return estimate_completion_tokens(self.identity.prompt)
         return sum(counted) / len(counted)
@@ -758,7 +758,7 @@ def _row(text_id: str, weight: float, answer: Response) -> dict[str, object]:
         "rationale": answer.rationale,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
-        "cost_usd": answer.cost_usd,
+        "cost_usd": None if answer.is_unpriced else answer.cost_usd,
         "is_rehearsal": answer.is_rehearsal,
         "weight": float(weight),
     }

@@ -79,6 +79,7 @@ class Response:
         is_redacted: whether what the card names was taken out of the text before it was sent.
         stands_for: model of the card's teacher whose answer a file said this is (`imports`); empty for any other.
         imported: SHA-256 of the file that it came from; empty where the teacher was asked.
+        is_unpriced: whether nobody says what it cost: `cost_usd` is 0 then, and no price.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Response:
     is_redacted: bool = False
     stands_for: str = ""
     imported: str = ""
+    is_unpriced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.slices import in_slice, weak_labels
 from understudy.teacher.answers import own_probability
+from understudy.teacher.estimate import usd_an_answer
 from understudy.text import figures
 
 REST = "in no slice"
@@ -124,9 +125,17 @@ class Measured:
         return {**found, REST: outside} if outside.any() else found
 
     @property
+    def answer_usd(self) -> list[float]:
+        """What each of the teacher's answers cost, where it is known."""
+        known: list[float] = self.test.table["cost_usd"].drop_nulls().to_list()
+        return known
+
+    @property
     def cost_basis(self) -> costs.Basis:
         """What the costs are worked out from."""
-        per_1k = costs.teacher_price(self.test.table["cost_usd"].drop_nulls().to_list())
+        per_1k, texts = costs.teacher_price(self.answer_usd), self.test.table["text"]
+        if per_1k is None and self.is_taught.any():  # imported, and nobody says what they cost
+            per_1k = usd_an_answer(self.card, texts.filter(self.is_taught).to_list()) * 1000
         return costs.Basis(self.scored.texts_per_second, per_1k, self.test.spent, self.training_s, self.sampling)
 
     @property
@@ -361,7 +370,7 @@ def price(measured: Measured) -> costs.Costs:
 
 def costs_part(measured: Measured, priced: costs.Costs) -> dict[str, Any]:
     """Return the costs with their arithmetic in words."""
-    answers = int(measured.is_taught.sum())
+    answers = len(measured.answer_usd)
     is_rehearsal = bool(measured.test.table["is_rehearsal"].any())
     lines = costs.arithmetic(
         priced, measured.card, measured.config, measured.cost_basis, answers, is_rehearsal=is_rehearsal

@@ -176,7 +176,7 @@ def arithmetic(
         card: for its prices and budgets.
         config: for the pace of people and the months of the one-off cost.
         basis: what they were worked out from.
-        answers: how many of the teacher's answers its price is the mean of.
+        answers: how many of the teacher's answers its price is the mean of; 0 where it is estimated.
         is_rehearsal: those answers were a rehearsal, priced by the card.
     """
     lines = [
@@ -190,12 +190,18 @@ def arithmetic(
     priced = "a rehearsal's answers at the card's prices" if is_rehearsal else "the answers that were bought"
     month = numbers.count(found.texts_per_month, "text")
     each = numbers.usd_each(found.teacher_per_1k_usd / 1000)
+    mean = f"a mean of {each} a text over {numbers.count(answers)} of {priced}" if answers else estimated(each)
     lines.append(
-        f"Teacher: a mean of {each} a text over {numbers.count(answers)} of {priced}, x 1,000 = "
+        f"Teacher: {mean}, x 1,000 = "
         f"{numbers.usd(found.teacher_per_1k_usd)} per 1,000 texts; {month} a month cost "
         f"{numbers.usd(found.teacher_month_usd)}."
     )
     return [*lines, balance(found)]
+
+
+def estimated(each: str) -> str:
+    """Say what an answer costs where none has a price."""
+    return f"about {each} a text by the card's prices, at four characters a token"
 
 
 def _running(found: Costs, card: Card) -> str:
