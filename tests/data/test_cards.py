@@ -119,6 +119,15 @@ def test_what_a_store_holds_in_the_place_of_a_card_is_told(s3_url: str) -> None:
     assert (card.name, text) == ("hotel-tips", card_yaml())
 
 
+def test_merges_that_stand_for_millions_of_values_are_not_carried_out_to_find_the_columns(tmp_path: Path) -> None:
+    merges = "".join(f"x{n}: &x{n}\n  <<: [{','.join([f'*x{n - 1}'] * 8)}]\n  k: 1\n" for n in range(1, 10))
+    card = tmp_path / "card.yaml"
+    card.write_text(f"columns: {{text: body}}\nx0: &x0 {{a: 1}}\n{merges}", encoding="utf-8")
+    assert cards.columns_said(str(card)) is None
+    card.write_text("columns: {text: body}\nlabels: 5\n", encoding="utf-8")
+    assert cards.columns_said(str(card)) == {"text": "body"}
+
+
 @pytest.mark.parametrize("form", ["{folder}", "{folder}/card.yaml", "file://{folder}", "file://{folder}/card.yaml"])
 def test_a_card_is_a_file_or_a_folder_by_path_or_url(form: str, tmp_path: Path) -> None:
     (tmp_path / "card.yaml").write_text(card_yaml(), encoding="utf-8")

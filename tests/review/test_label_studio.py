@@ -275,3 +275,6 @@ def test_how_long_an_answer_took_is_kept_and_what_is_no_time_is_not(known, tmp_p
     assert sorted(labels.seconds_measured(known, CARD)) == [12.5, 40.0]
     assert labels.read_all(known, CARD).columns == list(labels.VOTES)
     assert not add(known, tmp_path, tasks).keys, "the same export says nothing new"
+    tasks[2]["annotations"][0]["lead_time"] = 7
+    assert add(known, tmp_path, tasks).keys
+    assert sorted(labels.seconds_measured(known, CARD)) == [7.0, 12.5, 40.0], "an export that grew counts none twice"

@@ -54,6 +54,7 @@ def test_an_open_slice_gets_a_sentence_and_texts_drawn_whatever_the_teacher_said
     assert all("avoid" in text for text in drawn["text"])
     assert told["sentence"] in (folders / "audit/audit.md").read_text()
     assert "12 of 41" in told["sentence"]
+    assert told["sentence"].endswith(settle.COUNTED)
 
 
 def test_a_proven_bias_needs_no_settling(folders):

@@ -349,15 +349,44 @@ def test_splits_are_known_by_the_names_that_files_give_them(desk):
 def test_files_that_are_called_like_splits_are_these_and_that_is_said(desk):
     (desk.folder / "parts").mkdir()
     rows = [(f"r{i}", "tip" if i % 2 else "other") for i in range(60)]
-    for name, part in (("train", rows[:30]), ("dev", rows[30:45]), ("tips_test", rows[45:])):
+    for name, part in (("train", rows[:30]), ("dev", rows[30:45]), ("test-00001", rows[45:])):
         write_csv(desk.folder / f"parts/{name}.csv", "id,label", part)
     result = desk.run(labels=str(desk.folder / "parts"))
     split = desk.split_of()
     assert {split[name] for name, _ in rows[45:]} == {"test"}
     assert {split[name] for name, _ in rows[30:45]} == {"validation"}
-    named = "splits by the names of the files: 'dev.csv (validation)', 'tips_test.csv (test)', 'train.csv (train)'"
+    named = "splits by the names of the files: 'dev.csv (validation)', 'test-00001.csv (test)', 'train.csv (train)'"
     assert named in result.headline
     assert "the splits of the file leave calibration empty" in result.headline
+
+
+def test_a_folder_of_labels_that_grows_by_a_file_that_is_called_test_moves_nothing_and_says_so(desk):
+    (desk.folder / "parts").mkdir()
+    rows = [(f"r{i}", "tip" if i % 2 else "other") for i in range(60)]
+    write_csv(desk.folder / "parts/train.csv", "id,label", rows[:45])
+    desk.run(labels=str(desk.folder / "parts"))
+    before = desk.split_of()
+    write_csv(desk.folder / "parts/test.csv", "id,label", rows[45:])
+    for _ in range(2):
+        headline = desk.run(labels=str(desk.folder / "parts")).headline
+        assert desk.split_of() == before | {name: "test" for name, _ in rows[45:]}
+        held_out = sum(split != "train" for split in before.values())
+        assert f"({held_out} labels stay in their earlier split)" in headline
+    (desk.folder / "parts/train.csv").unlink()  # its labels are in the store, and so are their splits
+    desk.run(labels=str(desk.folder / "parts"))
+    assert desk.split_of() == before | {name: "test" for name, _ in rows[45:]}
+
+
+def test_a_text_in_two_files_that_are_called_like_splits_is_in_the_more_guarded_one_run_for_run(desk):
+    (desk.folder / "parts").mkdir()
+    rows = [(f"r{i}", "tip" if i % 2 else "other") for i in range(60)]
+    write_csv(desk.folder / "parts/train.csv", "id,label", rows[:46])
+    write_csv(desk.folder / "parts/test.csv", "id,label", rows[45:])
+    for _ in range(2):
+        desk.run(labels=str(desk.folder / "parts"))
+        (detail,) = tables.read(desk.out / "refused", tables.Refusals).filter(reason="straddles_split")["detail"]
+        assert detail.startswith("'train' is asked for by the name of '")
+        assert desk.split_of()["r45"] == "test"
 
 
 def test_a_split_that_is_none_is_refused_with_the_names_that_are_and_open_rows_are_said(desk):

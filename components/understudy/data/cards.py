@@ -8,6 +8,7 @@ import yaml
 from understudy.errors import BadCard, BadInput, StorageError
 from understudy.store.address import Address, parse_address
 from understudy.store.s3 import S3Store
+from understudy.task import plain_yaml
 from understudy.task.card import CARD_FILE, NO_CARD, Card, parse_card, read_text, require_size
 from understudy.task.settings import build_section
 
@@ -34,12 +35,13 @@ def read(address: str, *, is_draft: bool = False) -> tuple[Card, str]:
 def columns_said(address: str) -> Mapping[str, Any] | None:
     """Return the section columns of a card that may have faults; None where the card cannot be read so far.
 
-    Files are judged by it beside the faults of their card, so that none is called faulty for a column that it has.
+    It is read within the bounds of every card, so one that would fill the memory is one that cannot be read. Files are
+    judged by it beside the faults of their card, so that none is called faulty for a column that it has.
     """
     try:
         place = parse_address(address, "--card")
         text = read_text(place.path)[0] if place.path else _on_s3(place, address)[0].decode()
-        section = (yaml.safe_load(text) or {}).get("columns") or {}
+        section = (plain_yaml.load(text) or {}).get("columns") or {}
         build_section("columns", section, "columns.")
     except (
         BadInput,

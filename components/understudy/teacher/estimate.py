@@ -11,7 +11,7 @@ from understudy.teacher.prompt import estimate_completion_tokens, estimate_promp
 
 
 def usd_an_answer(card: Card, texts: Sequence[str]) -> float:
-    """Return the mean price of a text in dollars, in all wordings, by the card's prices and mode, at four signs a token.
+    """Return the mean price of a text in dollars, over all wordings, by the card's prices and mode, four signs a token.
 
     Args:
         card: the task.

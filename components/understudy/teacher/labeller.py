@@ -196,7 +196,12 @@ class Judged:
         )
 
     def after(self, earlier: "Judged") -> "Judged":
-        """Add what an earlier call of the same teacher took for some of these texts."""
+        """Add what an earlier call of the same teacher took for some of these texts.
+
+        >>> earlier = Judged(pl.DataFrame(), failed={"it is not JSON": 2}, quotes={"it is not JSON": "Yes!"})
+        >>> Judged(pl.DataFrame()).after(earlier).reasons()
+        ["2 texts: it is not JSON ('Yes!')"]
+        """
         return replace(
             self,
             asked=self.asked + earlier.asked,
@@ -207,6 +212,7 @@ class Judged:
             cost_usd=self.cost_usd + earlier.cost_usd,
             is_budget_spent=self.is_budget_spent or earlier.is_budget_spent,
             in_other_letters=self.in_other_letters + earlier.in_other_letters,
+            quotes={**earlier.quotes, **self.quotes},
         )
 
     def remarks(self) -> list[str]:

@@ -25,6 +25,7 @@ from understudy.text.seen import columns_of
 POWER = 0.8  # chance that a bias of the size that was seen is proven
 SUSPECTED_BELOW = 0.2  # uncorrected p; above it there is little to settle
 MOST_LABELS = 5_000
+COUNTED = "write their labels into the labels file, since answers to a queue go to training alone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,8 @@ def sentence(suspect: Suspect, drawn: int, space: LabelSpace) -> str:
     return (
         f"{seen} About {numbers.count(suspect.labels, 'more human label')} of that kind there, some "
         f"{numbers.count(suspect.texts, 'text')} of the slice, prove a bias of this size with a chance of "
-        f"{numbers.percent(POWER)}; if they do not, it is smaller or none. {numbers.count(drawn, 'text')} of the pool "
-        "are drawn for it."
+        f"{numbers.percent(POWER)}; if they do not, it is probably smaller, or none. "
+        f"{numbers.count(drawn, 'text')} of the pool {'is' if drawn == 1 else 'are'} drawn for it: {COUNTED}"
     )
 
 

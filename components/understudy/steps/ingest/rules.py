@@ -39,6 +39,7 @@ class Division:
         guard: ids and content hashes of all texts of the test split's groups.
         refused: texts and votes that are in neither.
         assigned: splits of the groups that the store did not know.
+        gave_way: labels whose file is called like another split than the one that their group is in for good.
     """
 
     pool: pl.DataFrame
@@ -46,6 +47,7 @@ class Division:
     guard: pl.DataFrame
     refused: pl.DataFrame
     assigned: Mapping[str, Assignment]
+    gave_way: int = 0
 
 
 def slice_columns(card: Card) -> list[str]:
@@ -71,7 +73,13 @@ def require_whole_texts(card: Card, config: IngestConfig) -> None:
 
 
 def divide(
-    texts: pl.DataFrame, votes: pl.DataFrame, card: Card, stored: Mapping[str, Assignment], config: IngestConfig
+    texts: pl.DataFrame,
+    votes: pl.DataFrame,
+    card: Card,
+    stored: Mapping[str, Assignment],
+    config: IngestConfig,
+    *,
+    is_split_by_name: bool = False,
 ) -> Division:
     """Assign groups to splits, decide labels, and part the pool from what is held out.
 
@@ -81,6 +89,7 @@ def divide(
         card: its labels and slices.
         stored: assignments of earlier runs.
         config: shares, thresholds and seed.
+        is_split_by_name: this run's votes have the splits that their files are called.
     """
     guideline, space = Guideline.of(card).hash, LabelSpace.of(card)
     votes = vote_rules.of_two_origins(labels.current(guidelines.ranked(votes, guideline), "guideline"))
@@ -90,7 +99,8 @@ def divide(
     assigned = assign(vote_rules.groups(votes, order, space), stored, config, is_first_apart=is_sought)
     splits = {name: item.split for name, item in {**stored, **assigned}.items()}
     shared = [name for name, item in {**stored, **assigned}.items() if item.by == "shared"]
-    placed = vote_rules.in_their_split(votes.with_columns(in_split=_split_of_group(splits)), shared)
+    votes = votes.with_columns(in_split=_split_of_group(splits))
+    placed = vote_rules.in_their_split(votes, shared, is_by_name=is_split_by_name)
     guarded = vote_rules.guarded(placed.kept)
     newest = vote_rules.by_newest_guideline(guarded.kept)
     decided = vote_rules.decided(newest.kept, space)
@@ -103,6 +113,7 @@ def divide(
         guard=texts.filter(pl.col("split") == "test").select(LeakageGuard.column_names()),
         refused=pl.concat([placed.refused, guarded.refused, newest.refused, decided.refused, parted.refused]),
         assigned=assigned,
+        gave_way=int(placed.kept["gives_way"].sum()),
     )
 
 

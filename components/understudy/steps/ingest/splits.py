@@ -176,14 +176,22 @@ def told_open(assigned: Mapping[str, Assignment]) -> str:
     return f"{count(counts.total(), 'group')} without a split in the file {are} shared out: {names}"
 
 
-def told_files(splits: Mapping[str, Split]) -> str:
+def told_files(splits: Mapping[str, Split], gave_way: int = 0) -> str:
     """Say that files without a column of splits have those of their names; "" where none have.
+
+    Args:
+        splits: by file.
+        gave_way: labels whose group was in another split before, and stays there.
 
     >>> told_files({"d/train.csv": "train", "d/dev.csv": "validation"})
     "splits by the names of the files: 'train.csv (train)', 'dev.csv (validation)'"
+    >>> told_files({"train.csv": "train", "test.csv": "test"}, 2)
+    "splits by the names of the files: 'train.csv (train)', 'test.csv (test)' (2 labels stay in their earlier split)"
     """
     named = few([f"{PurePosixPath(file).name} ({split})" for file, split in splits.items()])
-    return f"splits by the names of the files: {named}" if splits else ""
+    stay = "stays in its" if gave_way == 1 else "stay in their"
+    past = f" ({count(gave_way, 'label')} {stay} earlier split)" if gave_way else ""
+    return f"splits by the names of the files: {named}{past}" if splits else ""
 
 
 def _kinds(groups: Iterable[Group], *, is_first_apart: bool) -> list[list[Group]]:

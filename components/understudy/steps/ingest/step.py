@@ -122,7 +122,7 @@ def run(
         more.append(told_letters(read.in_other_letters))
     more += [
         refusals.told_encoding(all_refused),
-        splits.told_files(read.split_of_files),
+        splits.told_files(read.split_of_files, division.gave_way),
         splits.told_open(division.assigned),
     ]
     more += [splits.told_shared(division.assigned), rules.told_guidelines(metrics)]
@@ -237,7 +237,9 @@ def _divided(given: Given, read: Read) -> rules.Division:
 
     def divide() -> rules.Division:
         stored, key = splits.read(given.store, given.card.name)
-        division = rules.divide(read.texts.kept, read.votes.kept, given.card, stored, given.config)
+        by_name = bool(read.split_of_files)
+        texts, votes = read.texts.kept, read.votes.kept
+        division = rules.divide(texts, votes, given.card, stored, given.config, is_split_by_name=by_name)
         _require_few_faults(given, read, pl.concat([read.votes.refused, division.refused]))
         refused = _refused_labels(read, division)
         rules.require_labels(division.gold, given.card, _least(given), refused, given.labels.address)
@@ -263,9 +265,14 @@ def _least(given: Given) -> dict[Split, dict[str, int]]:
 
 
 def _remember(given: Given, read: Read) -> None:
-    """Keep the card and the file's sound votes in the store; the same ones are kept once."""
+    """Keep the card and the file's sound votes in the store; the same ones are kept once.
+
+    A split that only the name of a file said is not kept with them: the splits of their groups are.
+    """
     name = given.card.name
-    labels.put(given.store, name, read.votes.kept.filter("is_new"), "labels")
+    votes = read.votes.kept.filter("is_new")
+    votes = votes.with_columns(split=pl.lit(None, pl.String)) if read.split_of_files else votes
+    labels.put(given.store, name, votes, "labels")
     given.store.put_if_absent(layout.CARDS.key(card=name, name=given.card.hash), given.card_text.encode())
 
 

@@ -24,6 +24,7 @@ SPLIT_ALIASES: Mapping[str, Split] = {
     "training": "train",
     "testing": "test",
 }
+PART = re.compile(r"[-_ ]?\d+(-of-\d+)?$")  # of a file in parts, behind its name
 SAME = ("id", "label", "annotator")  # by which a row of a labels file is known again
 RANKS = {split: rank for rank, split in enumerate(MOST_GUARDED_FIRST)}
 
@@ -133,16 +134,17 @@ def _split_meant(said: Sequence[str]) -> pl.Expr:
 
 
 def split_of_files(files: Sequence[str]) -> dict[str, Split]:
-    """Return the split that each file's name says, where the files name two or more; none where fewer are named.
+    """Return the split that each file is called, where the files name two or more; none where fewer are named.
 
-    >>> split_of_files(["d/train.csv", "d/dev.csv", "d/notes.csv"])
-    {'d/train.csv': 'train', 'd/dev.csv': 'validation'}
+    A name is a split's alone, with the number of a part at most: `train_delays.csv` is about trains.
+
+    >>> split_of_files(["d/train-00001.csv", "d/dev.csv", "d/test_drives.csv"])
+    {'d/train-00001.csv': 'train', 'd/dev.csv': 'validation'}
     >>> split_of_files(["d/test-00000-of-00001.parquet", "d/all.parquet"])
     {}
     """
-    words = {file: re.findall(r"[a-z]+", PurePosixPath(file).name.partition(".")[0].casefold()) for file in files}
-    meant = {file: {split for word in ours if (split := _split_called(word))} for file, ours in words.items()}
-    found = {file: splits.pop() for file, splits in meant.items() if len(splits) == 1}
+    names = {file: PART.sub("", PurePosixPath(file).name.partition(".")[0].casefold()) for file in files}
+    found = {file: split for file, name in names.items() if (split := _split_called(name))}
     return found if len({*found.values()}) > 1 else {}
 
 
@@ -208,7 +210,7 @@ def groups(votes: pl.DataFrame, order: Sequence[str], space: LabelSpace) -> list
     ]
 
 
-def in_their_split(votes: pl.DataFrame, shared: Sequence[str] = ()) -> Sorted:
+def in_their_split(votes: pl.DataFrame, shared: Sequence[str] = (), *, is_by_name: bool = False) -> Sorted:
     """Refuse votes that ask for another split than their group (`in_split`) is in.
 
     Groups that are `shared` out of their author's train or validation split, to fill one that the author has not, are
@@ -216,14 +218,27 @@ def in_their_split(votes: pl.DataFrame, shared: Sequence[str] = ()) -> Sorted:
 
     When a file asks for several splits for one group, the most guarded one holds and the other rows straddle. When the
     group was in another split since an earlier run, the row asks for a move, which is a fault.
+
+    Args:
+        votes: with group, `in_split` and the split that is asked for.
+        shared: the groups that are shared out.
+        is_by_name: this run's rows have the splits of their files' names, which nobody asked for row by row: where a
+            group was in another split since an earlier run, they give way.
+
+    Returns:
+        Those that stay have `gives_way`.
     """
     is_shared = pl.col("group").is_in(shared) & pl.col("split").is_in(["train", "validation"])
     votes = votes.with_columns(split=pl.when(is_shared).then(pl.col("in_split")).otherwise("split"))
     asked = _rank("split").min().over("group")
     votes = votes.with_columns(straddles=asked == _rank("in_split"))
-    is_misplaced = (pl.col("split") != pl.col("in_split")).fill_null(value=False)
+    is_named = pl.col("is_new") & pl.lit(is_by_name)
+    is_apart = (pl.col("split") != pl.col("in_split")).fill_null(value=False)
+    votes = votes.with_columns(gives_way=is_apart & is_named & ~pl.col("straddles"))
+    is_misplaced = is_apart & ~pl.col("gives_way")
     apart = votes.filter(is_misplaced)
-    said = pl.format("'{}' is asked for, but the group '{}' is in '{}'", "split", "group", "in_split")
+    source = pl.when(is_named).then(pl.format(" by the name of '{}'", "file")).otherwise(pl.lit(""))
+    said = pl.format("'{}' is asked for{}, but the group '{}' is in '{}'", "split", source, "group", "in_split")
     moved = pl.format("{} since an earlier run; use another store or card name to divide again", said)
     refused = [
         refuse(apart.filter("straddles"), "straddles_split", said),

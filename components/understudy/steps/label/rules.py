@@ -198,7 +198,8 @@ def share_interval(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSp
     """Estimate the share of the pool that the teacher gives a label, with its 95% interval.
 
     Each stratum is a draw of its own: a variance of its share, less where a large part of it was drawn, and none where
-    all of it was. A share of 0 or 1 has one too: half a text is added on either side (Agresti and Coull, 1998).
+    all of it was. A share of 0 or 1 has one too: half a text is added on either side (Agresti and Coull, 1998). Where
+    strata have no answer at all, as when the budget ended before them, the answered ones stand for theirs too.
 
     Returns:
         the same share as `label_shares`; (nan, 0, 1) where no text of the draw has an answer.
@@ -211,6 +212,9 @@ def share_interval(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSp
     >>> found = share_interval(answers, drawn, LabelSpace(("other", "tip"), "tip"), 1)
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
     (0.05, 0.0, 0.172)
+    >>> found = share_interval(answers.head(10), drawn, LabelSpace(("other", "tip"), "tip"), 1)
+    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    (0.5, 0.206, 0.794)
 
     Source: Cochran, "Sampling techniques", 1977, section 5.5.
     """
@@ -223,6 +227,7 @@ def share_interval(judgements: pl.DataFrame, drawn: pl.DataFrame, space: LabelSp
     )  # fmt: skip
     population, texts, own = (parts[name].to_numpy().astype(float) for name in ("population", "texts", "own"))
     weights = population / population.sum()
+    population = weights * drawn.unique("stratum")["population"].sum()
     smooth = (own + 0.5) / (texts + 1)
     variances = weights**2 * (1 - texts / population) * smooth * (1 - smooth) / texts
     value, half = float(weights @ (own / texts)), metrics.Z * math.sqrt(variances.sum())
