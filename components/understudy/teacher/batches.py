@@ -65,14 +65,7 @@ class Given(TypedDict, total=False):
     body: Any
 
 
-class Line(TypedDict, total=False):
-    """A line of a batch's files."""
-
-    custom_id: Required[str]
-    response: Given | None
-    error: Any
-
-
+Line = TypedDict("Line", {"custom_id": Required[str], "response": Given | None, "error": Any}, total=False)
 LINE = TypeAdapter(Line)
 
 
