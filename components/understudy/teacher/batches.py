@@ -65,7 +65,10 @@ class Given(TypedDict, total=False):
     body: Any
 
 
-Line = TypedDict("Line", {"custom_id": Required[str], "response": Given | None, "error": Any}, total=False)
+class Line(TypedDict, total=False):
+    custom_id: Required[str]
+    response: Given | None
+    error: Any
 LINE = TypeAdapter(Line)
 
 
