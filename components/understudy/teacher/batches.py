@@ -66,9 +66,13 @@ class Given(TypedDict, total=False):
 
 
 class Line(TypedDict, total=False):
+    """A line of a batch's files."""
+
     custom_id: Required[str]
     response: Given | None
     error: Any
+
+
 LINE = TypeAdapter(Line)
 
 
