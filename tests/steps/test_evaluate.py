@@ -1,11 +1,11 @@
 """What a bundle is worth on human labels, and what is decided."""
 
 import json
-from dataclasses import replace
 import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import card_yaml
 from tests.teachers import completion, teacher_server
 from understudy.cli.main import app
+from understudy.data.rows import id_of
 from understudy.store import tombstones
 from understudy.store.storage import Store
 from understudy.task.card import parse_card
@@ -232,6 +233,21 @@ def test_what_somebody_asked_to_forget_is_not_taken_in(
         file = tmp_path / "judged.csv"
         file.write_text("id,text,m\na,Text 0.,tip\nb,Text 1.,tip\n", encoding="utf-8")
         said = take_in(file, "--column", "m").output
+    assert "1 row refused: 1 times: somebody asked to forget the text." in said
+    assert len(answers_in(store)) == 1
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_a_text_that_was_forgotten_by_what_it_says_is_not_taken_in_either(
+    take_in: Import, tmp_path: Path, store: Store, is_log: bool
+) -> None:
+    tombstones.remember_to_forget(store, "id", [id_of("Text 0.")], "2026-12-01")
+    if is_log:
+        answered = completion(TIP).body
+        logged = [{"request": request(text), "response": answered} for text in ("Text 0.", "Text 1.")]
+        said = take_in(lines(tmp_path / "log.jsonl", *logged), "--judge", "m").output
+    else:
+        said = take_in(table(tmp_path, ("Text 0.", "tip"), ("Text 1.", "tip")), "--column", "gpt_4/8-shot").output
     assert "1 row refused: 1 times: somebody asked to forget the text." in said
     assert len(answers_in(store)) == 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from understudy.data.forgetting import REASON, is_forgotten
 from understudy.data.sources import opened
 from understudy.errors import BadInput
 from understudy.store.hashing import hash_file
@@ -31,7 +32,7 @@ from understudy.text.signs import breaks_a_line
 LONGEST_NAME = 100
 SHOWN_CHARS = 40
 PER_PRICE = 1_000
-NO_TEXT, CONFLICT, FORGOTTEN = "no text", "another answer for the same text", "somebody asked to forget the text"
+NO_TEXT, CONFLICT, FORGOTTEN = "no text", "another answer for the same text", REASON
 OTHERWISE = "the store has another answer of this judge for the text"
 
 
@@ -117,7 +118,7 @@ def from_table(address: str, column: str, card: Card, forgotten: Forgotten) -> t
         address: CSV, JSONL or Parquet.
         column: the judge's.
         card: for its labels, and what its files call the texts.
-        forgotten: what somebody asked to forget; the rows with an id or group of theirs are refused.
+        forgotten: what somebody asked to forget; its rows are refused, by id, group or what the text says.
 
     Returns:
         the answers, the file's SHA-256, and rows that were refused, by reason.
@@ -130,8 +131,7 @@ def from_table(address: str, column: str, card: Card, forgotten: Forgotten) -> t
     with opened(address, ["text", "label"], ["id", "group"], called={**called, "label": column}) as source:
         table, refusals = source.read(filled=["text"])
         sha256 = source.sha256
-    nameless = [pl.lit(None, pl.String).alias(name) for name in ("id", "group") if name not in table.columns]
-    is_gone = forgotten.covers(table.with_columns(nameless))
+    is_gone = is_forgotten(table, forgotten)
     refused = Counter(refusal.reason for refusal in refusals)
     refused.update({FORGOTTEN: int(is_gone.sum())} if is_gone.any() else {})
     space = LabelSpace.of(card)
@@ -149,7 +149,7 @@ def from_log(
         requests: the Batch API's input file, where the log is its output.
         pattern: where the text stands within a message.
         card: for its labels.
-        forgotten: what somebody asked to forget; requests that are called by an id of theirs are refused.
+        forgotten: what somebody asked to forget; its requests are refused, by their name or what the text says.
 
     Returns:
         as `from_table` does.
@@ -158,9 +158,10 @@ def from_log(
         BadData: the log cannot be read.
     """
     space, found = LabelSpace.of(card), list(read_log(log, requests, pattern))
-    kept = [_of_reply(one, space) for one in found if not forgotten.covers_text(one.id, None)]
-    gone = len(found) - len(kept)
-    return kept, hash_file(log), Counter({FORGOTTEN: gone} if gone else {})
+    named = {"id": [one.id for one in found], "text": [one.text for one in found]}
+    is_gone = is_forgotten(pl.DataFrame(named, dict.fromkeys(named, pl.String)), forgotten)
+    kept = [_of_reply(one, space) for one, gone in zip(found, is_gone, strict=True) if not gone]
+    return kept, hash_file(log), Counter({FORGOTTEN: int(is_gone.sum())} if is_gone.any() else {})
 
 
 def take_in(answers: Iterable[Answer], card: Card, log: ResponseLog, origin: Origin) -> Imported:
