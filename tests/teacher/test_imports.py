@@ -152,6 +152,35 @@ def test_an_answer_that_contradicts_an_earlier_import_is_refused(take_in: Import
     assert [one["label"] for one in answers_in(store)] == ["tip"]
 
 
+def test_one_judge_with_and_without_standing_for_the_teacher_is_kept_both_ways_once(
+    take_in: Import, tmp_path: Path, store: Store
+) -> None:
+    file, column = table(tmp_path, ("Text 0.", "tip")), ("--column", "gpt_4/8-shot")
+    for more in ([], ["--as-teacher"]):
+        assert "1 answer of 'gpt_4/8-shot' imported" in take_in(file, *column, *more).output
+    for more in ([], ["--as-teacher"]):
+        assert "1 known already" in take_in(file, *column, *more).output
+    assert len(answers_in(store)) == 2
+    other = table(tmp_path, ("Text 0.", "other"))
+    for more in ([], ["--as-teacher"]):
+        said = take_in(other, *column, *more).output
+        assert "1 row refused: 1 times: the store has another answer of this judge for the text." in said
+    assert [one["label"] for one in answers_in(store)] == ["tip", "tip"]
+
+
+def test_two_judges_cannot_both_be_the_teacher_with_opposite_labels(
+    take_in: Import, tmp_path: Path, store: Store
+) -> None:
+    take_in(table(tmp_path, ("Text 0.", "tip"), ("Text 1.", "tip")), "--column", "gpt_4/8-shot", "--as-teacher")
+    other = table(tmp_path, ("Text 0.", "other"), ("Text 1.", "tip"))
+    said = take_in(other, "--column", "gpt_4/8-shot", "--judge", "another", "--as-teacher").output
+    assert "1 row refused: 1 times: the store has another answer of the card's teacher for the text" in said
+    with open_teacher(parse_card(card_yaml()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        assert teacher.stored(texts(2)).table["label"].to_list() == ["tip", "tip"]
+    plain = take_in(other, "--column", "gpt_4/8-shot", "--judge", "another").output
+    assert "2 answers of 'another' imported" in plain  # as nobody's teacher it may say otherwise
+
+
 def test_answers_of_another_judge_do_not_stand_for_the_teachers(
     take_in: Import, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ SHOWN_CHARS = 40
 PER_PRICE = 1_000
 NO_TEXT, CONFLICT, FORGOTTEN = "no text", "another answer for the same text", REASON
 OTHERWISE = "the store has another answer of this judge for the text"
+TAUGHT_OTHERWISE = "the store has another answer of the card's teacher for the text, imported under another name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,41 +168,47 @@ def from_log(
 def take_in(answers: Iterable[Answer], card: Card, log: ResponseLog, origin: Origin) -> Imported:
     """Put answers into the store's log; those that it has already are not put twice.
 
-    Rows with several answers for one text are refused where they differ, and so is one that differs from the store's.
+    Rows with several answers for one text are refused where they differ, and so is one that differs from what the store
+    has of this judge, or, of the card's teacher, from what the store has of the teacher under another judge's name.
     """
     done, guideline = Imported(), Guideline.of(card).hash
     judge = f"{IMPORTED}:{origin.judge.strip()}:{guideline}"
-    stands_for = card.teacher.model if origin.is_teacher else ""
-    before = {one.content: one.label for one in log.answers(judge).values() if one.stands_for == stands_for}
+    judged, taught = log.answers(judge), log.imported(card.teacher.model, guideline) if origin.is_teacher else {}
     for text, answer in _one_a_text(answers, done):
-        content = content_key(text)
-        if content in before:
-            done.known += before[content] == answer.label
-            done.refused.update([OTHERWISE] if before[content] != answer.label else [])
-            continue
-        done.added += 1
-        done.in_other_letters += answer.in_other_letters
-        digest = hashlib.sha256("\n".join([judge, stands_for, content]).encode()).hexdigest()
-        log.keep(
-            Response(
-                id=f"{IMPORTED}-{digest[:32]}",
-                judge=judge,
-                content=content,
-                label=answer.label,
-                probabilities=answer.probabilities,
-                rationale=None,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                cost_usd=(origin.usd_per_1000 or 0.0) / PER_PRICE,
-                is_rehearsal=False,
-                guideline=guideline,
-                stands_for=stands_for,
-                imported=origin.sha256,
-                is_unpriced=origin.usd_per_1000 is None,
-            )
-        )
+        new = _response(content_key(text), answer, judge, card.teacher.model if origin.is_teacher else "", origin)
+        if judged.get(new.content, new).label != answer.label:
+            done.refused[OTHERWISE] += 1
+        elif taught.get(new.content, new).label != answer.label:
+            done.refused[TAUGHT_OTHERWISE] += 1
+        elif log.has(new.id):
+            done.known += 1
+        else:
+            done.added += 1
+            done.in_other_letters += answer.in_other_letters
+            log.keep(new)
     log.flush()
     return done
+
+
+def _response(content: str, answer: Answer, judge: str, stands_for: str, origin: Origin) -> Response:
+    """Write an answer as the store keeps it; the same one has the same id whenever it is imported."""
+    digest = hashlib.sha256("\n".join([judge, stands_for, content]).encode()).hexdigest()
+    return Response(
+        id=f"{IMPORTED}-{digest[:32]}",
+        judge=judge,
+        content=content,
+        label=answer.label,
+        probabilities=answer.probabilities,
+        rationale=None,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        cost_usd=(origin.usd_per_1000 or 0.0) / PER_PRICE,
+        is_rehearsal=False,
+        guideline=judge.rpartition(":")[2],
+        stands_for=stands_for,
+        imported=origin.sha256,
+        is_unpriced=origin.usd_per_1000 is None,
+    )
 
 
 def _one_a_text(answers: Iterable[Answer], done: Imported) -> Iterator[tuple[str, Answer]]:
