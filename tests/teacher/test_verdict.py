@@ -81,6 +81,7 @@ def test_takemeters_thirty_texts_are_too_few_and_twenty_eight_more_would_say() -
 TEACHER_BETTER = Paired(texts=200, both=160, first=30, second=5)
 STUDENT_BETTER = Paired(texts=200, both=160, first=5, second=30)
 ALIKE = Paired(texts=1000, both=900, first=20, second=20)
+TOLD_APART_YET_ALIKE = Paired(texts=20_000, both=18_000, first=100, second=200)  # p = 8e-9, half a percent of the texts
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,8 @@ ALIKE = Paired(texts=1000, both=900, first=20, second=20)
         (STUDENT_BETTER, [MISSED], CHEAP, "fine-tune"),
         (ALIKE, [], CHEAP, "do not fine-tune"),
         (ALIKE, [], DEAR, "fine-tune"),
+        (TOLD_APART_YET_ALIKE, [], CHEAP, "do not fine-tune"),
+        (TOLD_APART_YET_ALIKE, [], DEAR, "fine-tune"),
     ],
 )
 def test_teacher_and_student_decide_by_mcnemar_goals_and_price(found, goals, prices, choice) -> None:

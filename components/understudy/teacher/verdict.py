@@ -4,8 +4,8 @@ Alone, before anything is learned, the teacher is held against people and the ca
 the rule of the early stop (`worth`), teaches no student. One that is worth asking needs no student where it is the
 cheaper one and certainly reaches every goal; it gets one where it is the dearer one, or certainly misses a goal.
 
-Beside a student, on the same texts, McNemar's exact test says who is better; within `MARGIN` of each other they are
-alike, and what they cost decides. A better teacher that is the dearer one gives way only to a student that reaches the
+Beside a student, on the same texts, two that are certainly within `MARGIN` of each other are alike, whoever of them is
+the better one, and what they cost decides. Else McNemar's exact test says who is better. A better teacher that is the dearer one gives way only to a student that reaches the
 card's goals, as the report's gates have it.
 
 Whatever the labels cannot decide is "too few labels", with how many more would, if they show the same as those so far.
@@ -182,7 +182,7 @@ def beside(found: Paired, goals: Sequence[Goal], prices: Prices) -> Verdict:
     if not is_told and not is_alike:
         return _too_few(both, found.texts_to_tell(MARGIN), found.texts)
     is_student_fit = bool(goals) and all(goal.is_met for goal in goals)
-    if not is_told:
+    if is_alike:
         choice: Choice = "do not fine-tune" if prices.is_teacher_cheaper else "fine-tune"
         how = f"they are alike, within {percent(MARGIN)} of the texts"
     elif found.second > found.first:
