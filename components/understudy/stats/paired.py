@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.stats.metrics import Bools, Interval, Z
+from understudy.stats.metrics import Bools, Floats, Interval, Z
 
 ALPHA, POWER = 0.05, 0.8  # two-sided; the share of repetitions in which a true difference of this size would be told
 MOST_TEXTS = 100_000  # beyond it no number of texts is named
+NEVER = 1e-9  # numbers of discordant texts that are rarer in one tail are left out of a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,8 @@ class Paired:
 
         return float(binomtest(self.first, self.discordant).pvalue) if self.discordant else 1.0
 
-    def difference(self, texts: float | None = None) -> Interval:
+    def difference(self) -> Interval:
         """Return the share that the first has right minus the second's, with its 95% interval.
-
-        Args:
-            texts: as if so many had shown the same shares; those that were compared by default.
 
         >>> found = Paired(texts=30, both=26, first=4, second=0).difference()
         >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
@@ -72,37 +70,42 @@ class Paired:
         Source: Agresti and Min, "Simple improved confidence intervals for comparing matched proportions", 2005: half a
         text is added to each of the four kinds.
         """
-        total = self.texts if texts is None else texts
-        scale = total / self.texts
-        gap, apart = (self.first - self.second) * scale, self.discordant * scale + 1
+        total, gap, apart = self.texts, self.first - self.second, self.discordant + 1
         centre = gap / (total + 2)
         half = Z * math.sqrt(apart - gap**2 / (total + 2)) / (total + 2)
         return Interval(gap / total, max(-1.0, centre - half), min(1.0, centre + half))
 
-    def is_alike(self, margin: float, texts: float | None = None) -> bool:
+    def is_alike(self, margin: float) -> bool:
         """Whether the two certainly differ by less than a margin, a share of the texts."""
-        found = self.difference(texts)
+        found = self.difference()
         return max(abs(found.low), abs(found.high)) < margin
 
-    def power(self, texts: int) -> float:
-        """Return the chance that McNemar's exact test tells them apart on so many texts, if they differ as was seen.
+    def power(self, texts: int, margin: float = 0.0) -> float:
+        """Return the chance that so many texts decide, if the two differ as was seen.
 
+        They decide where McNemar's exact test tells the two apart, or both are certainly within a margin (`is_alike`).
         Of 30 texts with 4 : 0, six or more must be discordant for p < 0.05, and all of them on one side.
+
+        Args:
+            texts: how many.
+            margin: below which two judges are alike, a share of the texts; with 0 none are.
 
         >>> round(Paired(texts=30, both=26, first=4, second=0).power(30), 3)
         0.203
         """
         from scipy.stats import binom
 
-        if not self.discordant:
-            return 0.0
-        apart = np.arange(texts + 1)
-        chances = binom.pmf(apart, texts, self.discordant / self.texts)
+        share, own = self.discordant / self.texts, self.first / max(1, self.discordant)
+        apart = np.arange(binom.ppf(NEVER, texts, share), binom.isf(NEVER, texts, share) + 1)
         most = binom.ppf(ALPHA / 2, apart, 0.5)  # where the tail first reaches half of alpha: rejected are those below
         most = np.where(binom.cdf(most, apart, 0.5) <= ALPHA / 2, most, most - 1)
-        own = self.first / self.discordant
-        told = binom.cdf(most, apart, own) + binom.sf(apart - most - 1, apart, own)
-        return float((chances * np.where(most >= 0, told, 0.0)).sum())
+        told = np.where(most >= 0, binom.cdf(most, apart, own) + binom.sf(apart - most - 1, apart, own), 0.0)
+        widest = _widest_gap(apart, texts, margin)
+        least = np.floor((apart - widest) / 2)
+        alike = np.where(widest > 0, binom.cdf(np.ceil((apart + widest) / 2) - 1, apart, own), 0.0)
+        alike -= np.where(widest > 0, binom.cdf(least, apart, own), 0.0)
+        # told lie outside, alike inside of a gap: where they meet, all are decided
+        return float((binom.pmf(apart, texts, share) * np.minimum(1.0, told + alike)).sum())
 
     def texts_to_tell(self, margin: float) -> int | None:
         """Return how many texts would say which is better, or that they are alike, if they differ as was seen.
@@ -113,16 +116,30 @@ class Paired:
             margin: below which two judges are alike, a share of the texts.
 
         Returns:
-            the smaller of both numbers, None where it is beyond `MOST_TEXTS`.
+            the least number that decides with a chance of `POWER`, None where it is beyond `MOST_TEXTS`.
 
         >>> Paired(texts=30, both=26, first=4, second=0).texts_to_tell(margin=0.02)
         58
         """
-        found = [
-            least_texts(lambda texts: self.power(texts) >= POWER),
-            least_texts(lambda texts: self.is_alike(margin, texts)),
-        ]
-        return min((texts for texts in found if texts is not None), default=None)
+        return least_texts(lambda texts: self.power(texts, margin) >= POWER)
+
+
+def _widest_gap(apart: Floats, texts: int, margin: float) -> Floats:
+    """Return the gap |first - second| below which `Paired.is_alike` holds; 0 where it never does.
+
+    It solves gap + Z sqrt(apart + 1 - gap^2 / (texts + 2)) = margin (texts + 2).
+
+    Args:
+        apart: discordant texts, shape (numbers,).
+        texts: all of them.
+        margin: a share of the texts.
+
+    >>> round(float(_widest_gap(np.array([40.0]), 1000, 0.03)[0]), 1)
+    17.6
+    """
+    most, bend = margin * (texts + 2), 1 + Z**2 / (texts + 2)
+    root = np.sqrt(np.maximum(0.0, most**2 - bend * (most**2 - Z**2 * (apart + 1))))
+    return np.where(most**2 > Z**2 * (apart + 1), (most - root) / bend, 0.0)
 
 
 def least_texts(is_enough: Callable[[int], bool], most: int = MOST_TEXTS) -> int | None:

@@ -5,8 +5,8 @@ the rule of the early stop (`worth`), teaches no student. One that is worth aski
 cheaper one and certainly reaches every goal; it gets one where it is the dearer one, or certainly misses a goal.
 
 Beside a student, on the same texts, two that are certainly within `MARGIN` of each other are alike, whoever of them is
-the better one, and what they cost decides. Else McNemar's exact test says who is better. A better teacher that is the dearer one gives way only to a student that reaches the
-card's goals, as the report's gates have it.
+the better one, and what they cost decides. Else McNemar's exact test says who is better. A better teacher that is the
+dearer one gives way only to a student that reaches the card's goals, as the report's gates have it.
 
 Whatever the labels cannot decide is "too few labels", with how many more would, if they show the same as those so far.
 """
