@@ -219,12 +219,14 @@ def _both(found: Paired) -> str:
 
 
 def _texts_for_worth(teacher: Worth) -> int | None:
-    """Return how many texts would show whether a teacher is worth asking, by the rule of `worth`."""
-    if not teacher.has_enough:
-        return teacher.needed
+    """Return how many texts would show whether a teacher is worth asking, by the rule of `worth`.
+
+    Fewer than `worth` judges by would not, whatever the intervals are; nor are so many enough where those stay open.
+    """
     open_ones = [] if teacher.kappa.low >= worth.LEAST_KAPPA else [(teacher.kappa, worth.LEAST_KAPPA)]
     open_ones += [(rival.ahead, 0.0) for rival in teacher.rivals if rival.ahead.high >= 0]
-    return _largest([texts_to_settle(found, limit, teacher.texts) for found, limit in open_ones])
+    settled = [texts_to_settle(found, limit, teacher.texts) for found, limit in open_ones]
+    return _largest([teacher.needed, *settled])
 
 
 def _largest(needed: Sequence[int | None]) -> int | None:
