@@ -132,6 +132,21 @@ def test_takemeters_own_case_is_too_few_labels_to_say(design, tmp_path):
     assert "exact McNemar p = 0.125" in page.text
 
 
+def test_texts_that_go_together_are_compared_by_groups_and_a_blank_group_is_ones_own(design, tmp_path):
+    rows = [("tip", "tip", "other", f"guest {n // 4}") for n in range(12)]
+    rows += [("other", "other", "other", "") for _ in range(40)]
+    (tmp_path / "both.csv").write_text("\n".join(["label,teacher,student,group", *map(",".join, rows)]))
+    _, record, page = design("--compare", tmp_path / "both.csv", has_labels=False)
+    assert record["verdict"]["choice"] == "too few labels to say"
+    assert "sign-flip test over 3 groups, p = 0.25" in page.text
+
+
+def test_a_comparison_with_a_text_twice_is_refused(design, tmp_path):
+    (tmp_path / "both.csv").write_text("id,label,teacher,student\na,tip,tip,tip\na,tip,tip,tip\nb,tip,tip,tip")
+    with pytest.raises(BadData, match="must have each text once, got 2 rows that share an id"):
+        design("--compare", tmp_path / "both.csv", has_labels=False)
+
+
 def test_a_comparison_with_a_label_that_the_card_does_not_have_is_refused(design, tmp_path):
     (tmp_path / "both.csv").write_text("label,teacher,student\ntip,tip,tipp")
     with pytest.raises(BadData, match="'tipp' is none of other, tip"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import multinomial
 
 from understudy.stats import agreement
-from understudy.stats.paired import POWER, Paired, least_texts
+from understudy.stats.paired import POWER, Paired, least_texts, sign_flip_p
 from understudy.steps.audit.agreement import krippendorff_alpha
 
 TAKEMETER = Paired(texts=30, both=26, first=4, second=0)
@@ -61,6 +61,25 @@ def test_the_power_counts_each_outcome_that_is_told_or_alike(first, second) -> N
         if chance > 1e-9 and (one.p < 0.05 or one.is_alike(margin))
     )
     assert seen.power(texts, margin) == pytest.approx(decided, abs=1e-5)
+
+
+def test_texts_of_one_group_are_not_proof_of_one_another() -> None:
+    first = np.repeat([True, True, False], [12, 30, 3])
+    second = np.repeat([False, True, True], [12, 30, 3])
+    assert Paired.of(first, second).p < 0.05
+    groups = np.concatenate([np.repeat([0, 1, 2], 4), np.arange(30) + 10, np.repeat([3], 3)])
+    grouped = Paired.of(first, second, groups)
+    assert grouped.gaps == (4, 4, 4, -3)
+    assert grouped.p == pytest.approx(4 / 16)  # of the signs of 4, 4, 4, 3: all alike, and the three against the one
+    assert grouped.spread == pytest.approx((3 * 16 + 9) / 15)
+    alone = Paired.of(first, second).difference()
+    assert grouped.difference().high - grouped.difference().low > 1.5 * (alone.high - alone.low)
+    assert Paired.of(first, second, np.arange(45)) == Paired.of(first, second)
+
+
+def test_many_groups_flipped_by_lot_are_what_the_exact_test_finds_where_each_has_one_text() -> None:
+    by_lot = sign_flip_p([1] * 22 + [-1] * 10)
+    assert by_lot == pytest.approx(Paired(texts=100, both=50, first=22, second=10).p, abs=0.01)
 
 
 @given(st.integers(1, 5000))

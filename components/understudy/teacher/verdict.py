@@ -180,7 +180,7 @@ def beside(found: Paired, goals: Sequence[Goal], prices: Prices) -> Verdict:
     both = _both(found)
     is_told, is_alike = found.p < ALPHA, found.is_alike(MARGIN)
     if not is_told and not is_alike:
-        return _too_few(both, found.texts_to_tell(MARGIN), found.texts)
+        return _too_few(both, found.texts_to_tell(MARGIN), found.texts, POWER)
     is_student_fit = bool(goals) and all(goal.is_met for goal in goals)
     if is_alike:
         choice: Choice = "do not fine-tune" if prices.is_teacher_cheaper else "fine-tune"
@@ -196,12 +196,12 @@ def beside(found: Paired, goals: Sequence[Goal], prices: Prices) -> Verdict:
     return Verdict(choice, f"{opening}: {how}; {both}. {_costs(prices)}.")
 
 
-def _too_few(why: str, needed: int | None, texts: int) -> Verdict:
+def _too_few(why: str, needed: int | None, texts: int, power: float | None = None) -> Verdict:
     if needed is None:
         told = f"even {MOST_TEXTS:,} would hardly, if they show the same as these: it is too close to the limit"
         return Verdict("too few labels to say", f"Too few labels to say, and {told}; {why}.")
     more = max(1, needed - texts)
-    chance = f"they would with a chance of at least {percent(POWER)}" if "McNemar" in why else "they would"
+    chance = f"they would with a chance of at least {percent(power)}" if power else "they would"
     return Verdict(
         "too few labels to say",
         f"Too few labels to say: {more:,} more would. {why[:1].upper()}{why[1:]}. With {needed:,} in all {chance}, if "
@@ -212,9 +212,10 @@ def _too_few(why: str, needed: int | None, texts: int) -> Verdict:
 
 def _both(found: Paired) -> str:
     teacher, student = found.both + found.first, found.both + found.second
+    test = f"sign-flip test over {count(len(found.gaps), 'group')}," if found.gaps else "exact McNemar"
     return (
         f"of {count(found.texts, 'text')} the teacher has {teacher:,} right and the student {student:,}; "
-        f"{found.first:,} : {found.second:,} have one of them alone right (exact McNemar p = {found.p:.3g})"
+        f"{found.first:,} : {found.second:,} have one of them alone right ({test} p = {found.p:.3g})"
     )
 
 
