@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import card_yaml
+from tests.conftest import CARD, card_yaml
 from tests.html_pages import Page
 from tests.teachers import completion, teacher_server
 from understudy.cli.main import app
@@ -130,6 +130,42 @@ def test_takemeters_own_case_is_too_few_labels_to_say(design, tmp_path):
     assert output.startswith("verdict: Too few labels to say: 28 more would.")
     assert record["verdict"]["more"] == 28
     assert "exact McNemar p = 0.125" in page.text
+
+
+@pytest.mark.parametrize("out", ["page.json", "labels.csv", "named.html"])
+def test_a_page_overwrites_neither_its_record_nor_what_is_read(design, tmp_path, out):
+    labels = tmp_path / "named.json"  # where the record of named.html would lie
+    labels.write_text((tmp_path / "labels.csv").read_text())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    words = ["--labels", labels] if out == "named.html" else []
+    with pytest.raises(BadInput, match=r"\(--out\)"):
+        design(*words, "--out", tmp_path / out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_estimate_of_a_teacher_that_is_asked_in_batches_is_at_the_batch_price(design, tmp_path):
+    def teacher_usd():
+        return next(row["teacher_usd"] for row in design()[1]["costs"] if row["is_card"])
+
+    one_by_one, card = teacher_usd(), tmp_path / "card.yaml"
+    teacher = {**CARD["teacher"], "mode": "batch", "batch_price": 0.25}
+    card.write_text(card_yaml(texts_per_month=1000, teacher=teacher))
+    assert teacher_usd() == pytest.approx(one_by_one / 4)
+
+
+def test_texts_that_go_together_are_compared_by_groups_and_a_blank_group_is_ones_own(design, tmp_path):
+    rows = [("tip", "tip", "other", f"guest {n // 4}") for n in range(12)]
+    rows += [("other", "other", "other", "") for _ in range(40)]
+    (tmp_path / "both.csv").write_text("\n".join(["label,teacher,student,group", *map(",".join, rows)]))
+    _, record, page = design("--compare", tmp_path / "both.csv", has_labels=False)
+    assert record["verdict"]["choice"] == "too few labels to say"
+    assert "sign-flip test over 3 groups, p = 0.25" in page.text
+
+
+def test_a_comparison_with_a_text_twice_is_refused(design, tmp_path):
+    (tmp_path / "both.csv").write_text("id,label,teacher,student\na,tip,tip,tip\na,tip,tip,tip\nb,tip,tip,tip")
+    with pytest.raises(BadData, match="must have each text once, got 2 rows that share an id"):
+        design("--compare", tmp_path / "both.csv", has_labels=False)
 
 
 def test_a_comparison_with_a_label_that_the_card_does_not_have_is_refused(design, tmp_path):

@@ -20,12 +20,36 @@ def checked(card=None, *rows):
 
 
 def test_people_who_agree_and_people_who_do_not_are_told_apart():
-    alike = [(f"t{n}", f"Text {n}", "tip" if n % 2 else "other") for n in range(20) for _ in range(3)]
-    parted = [(f"t{n}", f"Text {n}", "tip" if n % 2 == person else "other") for n in range(20) for person in range(2)]
+    alike = [(f"t{n}", f"Text {n}", "tip" if n % 2 else "other") for n in range(40) for _ in range(3)]
+    parted = [(f"t{n}", f"Text {n}", "tip" if n % 2 == person else "other") for n in range(40) for person in range(2)]
     assert checked(None, *alike)["agreement"]["alpha"]["value"] == 1.0
     found = checked(None, *parted)["agreement"]
     assert found["alpha"]["value"] < 0
     assert found["sentence"].startswith("People do not agree enough")
+
+
+def twice(agreed, parted):
+    """Make votes of two people who agree on some texts and part on others."""
+    same = [(f"a{n}", f"Text {n}", "tip" if n % 2 else "other") for n in range(agreed) for _ in range(2)]
+    other = [(f"b{n}", f"Other {n}", "tip" if person else "other") for n in range(parted) for person in range(2)]
+    return [*same, *other]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "parted", "begins"),
+    [
+        (2, 0, "Too few texts to tell whether people agree"),
+        (0, 2, "Too few texts to tell whether people agree"),
+        (29, 0, "Too few texts to tell whether people agree"),
+        (30, 0, "People agree (Krippendorff's alpha 1.00"),
+        (37, 3, "Whether people agree enough is open (Krippendorff's alpha 0.85"),
+        (28, 12, "Whether people agree enough is open (Krippendorff's alpha 0.41"),
+        (185, 15, "People agree so far that a figure is tentative (Krippendorff's alpha 0.85"),
+        (20, 20, "People do not agree enough"),
+    ],
+)
+def test_what_is_said_of_agreement_is_certain_by_its_interval(agreed, parted, begins):
+    assert checked(None, *twice(agreed, parted))["agreement"]["sentence"].startswith(begins)
 
 
 def test_one_label_a_text_shows_no_agreement_and_says_what_would():

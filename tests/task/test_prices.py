@@ -32,6 +32,10 @@ def test_a_card_without_prices_has_the_lists_and_its_own_come_first() -> None:
     assert own.price_words == "$0 a million tokens in, $1 out (by the card)"
     half = card_of(model="gpt-4.1-mini", output_usd_per_million=3.0).teacher
     assert half.usd_per_million == (0.4, 3.0)
+    dated = f"by list prices as of {listed().as_of}"
+    assert half.price_words == f"$0.4 a million tokens in, $3 out (out by the card, in {dated})"
+    asked = card_of(model="gpt-4.1-mini", input_usd_per_million=0.2).teacher
+    assert asked.price_words == f"$0.2 a million tokens in, $1.6 out (in by the card, out {dated})"
 
 
 @pytest.mark.parametrize("more", [{}, {"input_usd_per_million": 1.0}])

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import card_yaml
 from tests.teachers import completion, teacher_server
 from understudy.cli.main import app
+from understudy.data.rows import id_of
 from understudy.store import tombstones
 from understudy.store.storage import Store
 from understudy.task.card import parse_card
@@ -151,6 +152,35 @@ def test_an_answer_that_contradicts_an_earlier_import_is_refused(take_in: Import
     assert [one["label"] for one in answers_in(store)] == ["tip"]
 
 
+def test_one_judge_with_and_without_standing_for_the_teacher_is_kept_both_ways_once(
+    take_in: Import, tmp_path: Path, store: Store
+) -> None:
+    file, column = table(tmp_path, ("Text 0.", "tip")), ("--column", "gpt_4/8-shot")
+    for more in ([], ["--as-teacher"]):
+        assert "1 answer of 'gpt_4/8-shot' imported" in take_in(file, *column, *more).output
+    for more in ([], ["--as-teacher"]):
+        assert "1 known already" in take_in(file, *column, *more).output
+    assert len(answers_in(store)) == 2
+    other = table(tmp_path, ("Text 0.", "other"))
+    for more in ([], ["--as-teacher"]):
+        said = take_in(other, *column, *more).output
+        assert "1 row refused: 1 times: the store has another answer of this judge for the text." in said
+    assert [one["label"] for one in answers_in(store)] == ["tip", "tip"]
+
+
+def test_two_judges_cannot_both_be_the_teacher_with_opposite_labels(
+    take_in: Import, tmp_path: Path, store: Store
+) -> None:
+    take_in(table(tmp_path, ("Text 0.", "tip"), ("Text 1.", "tip")), "--column", "gpt_4/8-shot", "--as-teacher")
+    other = table(tmp_path, ("Text 0.", "other"), ("Text 1.", "tip"))
+    said = take_in(other, "--column", "gpt_4/8-shot", "--judge", "another", "--as-teacher").output
+    assert "1 row refused: 1 times: the store has another answer of the card's teacher for the text" in said
+    with open_teacher(parse_card(card_yaml()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        assert teacher.stored(texts(2)).table["label"].to_list() == ["tip", "tip"]
+    plain = take_in(other, "--column", "gpt_4/8-shot", "--judge", "another").output
+    assert "2 answers of 'another' imported" in plain  # as nobody's teacher it may say otherwise
+
+
 def test_answers_of_another_judge_do_not_stand_for_the_teachers(
     take_in: Import, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +262,21 @@ def test_what_somebody_asked_to_forget_is_not_taken_in(
         file = tmp_path / "judged.csv"
         file.write_text("id,text,m\na,Text 0.,tip\nb,Text 1.,tip\n", encoding="utf-8")
         said = take_in(file, "--column", "m").output
+    assert "1 row refused: 1 times: somebody asked to forget the text." in said
+    assert len(answers_in(store)) == 1
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_a_text_that_was_forgotten_by_what_it_says_is_not_taken_in_either(
+    take_in: Import, tmp_path: Path, store: Store, is_log: bool
+) -> None:
+    tombstones.remember_to_forget(store, "id", [id_of("Text 0.")], "2026-12-01")
+    if is_log:
+        answered = completion(TIP).body
+        logged = [{"request": request(text), "response": answered} for text in ("Text 0.", "Text 1.")]
+        said = take_in(lines(tmp_path / "log.jsonl", *logged), "--judge", "m").output
+    else:
+        said = take_in(table(tmp_path, ("Text 0.", "tip"), ("Text 1.", "tip")), "--column", "gpt_4/8-shot").output
     assert "1 row refused: 1 times: somebody asked to forget the text." in said
     assert len(answers_in(store)) == 1
 

@@ -66,6 +66,20 @@ def test_thirty_texts_are_too_few_by_the_rule_of_the_early_stop() -> None:
     assert (given.choice, given.more) == ("too few labels to say", worth.LEAST_TEXTS - 30)
 
 
+def test_a_middling_teacher_on_few_texts_needs_as_many_as_its_intervals_do() -> None:
+    found = teacher(6, 4, 8, 22)  # kappa 0.30: at 50 texts the interval still holds 0.2
+    given = alone(found, [], CHEAP)
+    assert found.needed == worth.LEAST_TEXTS
+    assert given.more is not None
+    assert given.more > 10 * (worth.LEAST_TEXTS - found.texts)
+
+
+def test_few_texts_at_the_very_limit_are_not_promised_to_suffice() -> None:
+    kappa = Interval(worth.LEAST_KAPPA, -0.1, 0.5)
+    found = Worth(40, kappa, "f1", 0.5, 0.6, (), worth.LEAST_TEXTS, worth.CONFIDENCE)
+    assert alone(found, [], CHEAP).more is None
+
+
 def test_a_rare_label_asks_for_as_many_texts_as_hold_ten_of_it() -> None:
     found = teacher(3, 1, 1, 95)
     assert (found.needed, alone(found, [], CHEAP).more) == (250, 150)
@@ -81,6 +95,7 @@ def test_takemeters_thirty_texts_are_too_few_and_twenty_eight_more_would_say() -
 TEACHER_BETTER = Paired(texts=200, both=160, first=30, second=5)
 STUDENT_BETTER = Paired(texts=200, both=160, first=5, second=30)
 ALIKE = Paired(texts=1000, both=900, first=20, second=20)
+TOLD_APART_YET_ALIKE = Paired(texts=20_000, both=18_000, first=100, second=200)  # p = 8e-9, half a percent of the texts
 
 
 @pytest.mark.parametrize(
@@ -93,6 +108,8 @@ ALIKE = Paired(texts=1000, both=900, first=20, second=20)
         (STUDENT_BETTER, [MISSED], CHEAP, "fine-tune"),
         (ALIKE, [], CHEAP, "do not fine-tune"),
         (ALIKE, [], DEAR, "fine-tune"),
+        (TOLD_APART_YET_ALIKE, [], CHEAP, "do not fine-tune"),
+        (TOLD_APART_YET_ALIKE, [], DEAR, "fine-tune"),
     ],
 )
 def test_teacher_and_student_decide_by_mcnemar_goals_and_price(found, goals, prices, choice) -> None:

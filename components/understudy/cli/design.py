@@ -1,5 +1,6 @@
 """Check a label design before money is spent, and whether the task needs a student: `understudy design`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -43,12 +44,13 @@ def command(
         raise BadInput("The teacher's answers must be held against people's labels, got none. Give --labels FILE.")
     if ask and store is None:
         raise BadInput("A teacher's answers must have a store that keeps them, got none. Give --store STORE.")
+    path = Path(out)
+    _require_a_place_of_its_own(path, [card_address, labels, texts, compare])
     card = cards.read(card_address, is_draft=not ask)[0]
     votes = None if labels is None else labelled.read(labels, texts, card)
     compared = None if compare is None else design.read_compared(compare, card)
     keep = None if store is None else prepare_store(store, must_exist=not ask)
     record = design.check(card, votes, compared, keep, ask)
-    path = Path(out)
     try:
         path.write_text(pages.page(record), encoding="utf-8")
         path.with_suffix(".json").write_bytes(codecs.as_json(record))
@@ -56,3 +58,13 @@ def command(
         raise BadInput(f"A page must be written where one may write, got {error} (--out). Mend the path.") from error
     click.echo(pages.summary(record))
     click.echo(f"laid out: {out}")
+
+
+def _require_a_place_of_its_own(page: Path, inputs: Sequence[str | None]) -> None:
+    """Refuse a page whose record would overwrite it, and page or record in the place of a file that is read."""
+    record = page.with_suffix(".json")
+    if page == record:
+        raise BadInput(f"A page must not end in .json, for its record does, got {page} (--out). Name it .html.")
+    read = {Path(name).resolve() for name in inputs if name is not None}
+    if taken := [path for path in (page, record) if path.resolve() in read]:
+        raise BadInput(f"Page and record must not overwrite what is read, got {taken[0]} (--out). Name another page.")

@@ -28,6 +28,7 @@ from understudy.text.numbers import count, figure, is_known
 NEAR = 0.8  # Jaccard similarity from which a text nearly repeats another one, as ingest and mine have it
 MOST_COMPARED = 20_000  # texts
 SHOWN_TEXTS, SHOWN_PAIRS = 3, 12
+LEAST_PAIRED = 30  # texts with two labels: with fewer a bootstrap is sure of what it cannot know, as `worth` has it
 STEM = 5  # signs by which two words are the same one: "avoid" and "avoided"
 LEAST_ALPHA, GOOD_ALPHA = 0.667, 0.8  # Krippendorff, "Content analysis", 2004: tentative conclusions, and reliable ones
 
@@ -140,7 +141,7 @@ def _agreement(counts: Floats, space: LabelSpace) -> dict[str, Any]:
 
 
 def _told(found: Interval, texts: int) -> str:
-    """Say what an alpha means.
+    """Say what an alpha means: what is said for certain holds at the near end of the interval too.
 
     >>> _told(Interval(0.9, 0.85, 0.95), 40)
     "People agree (Krippendorff's alpha 0.90, 0.85 to 0.95, 40 texts with two labels or more): labels and rules hold."
@@ -151,13 +152,23 @@ def _told(found: Interval, texts: int) -> str:
         return (
             f"All labels given twice are the same one ({count(texts, 'text')}): that shows no agreement. Label others."
         )
-    if found.value >= GOOD_ALPHA:
+    if texts < LEAST_PAIRED:
+        return (
+            f"Too few texts to tell whether people agree ({basis}): let a second person label {LEAST_PAIRED - texts:,} "
+            "more without seeing the first one's labels."
+        )
+    if found.low >= GOOD_ALPHA:
         return f"People agree ({basis}): labels and rules hold."
-    if found.value >= LEAST_ALPHA:
+    if found.high < LEAST_ALPHA:
+        return (
+            f"People do not agree enough ({basis}; {LEAST_ALPHA} is the least from which conclusions are drawn): no "
+            "model can be better than its labels. Mend labels and rules first."
+        )
+    if found.low >= LEAST_ALPHA:
         return f"People agree so far that a figure is tentative ({basis}): sharpen the rules for what they confuse."
     return (
-        f"People do not agree enough ({basis}; {LEAST_ALPHA} is the least from which conclusions are drawn): no model "
-        "can be better than its labels. Mend labels and rules first."
+        f"Whether people agree enough is open ({basis}; {LEAST_ALPHA} is the least from which conclusions are drawn): "
+        "sharpen the rules for what they confuse, and let a second person label more texts."
     )
 
 

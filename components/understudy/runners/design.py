@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from understudy.data import sources
@@ -86,14 +85,18 @@ def check(
 
 
 def read_compared(address: str, card: Card) -> pl.DataFrame:
-    """Read what two judges said of the same texts: columns label (people's), teacher and student.
+    """Read what two judges said of the same texts: columns label (people's), teacher, student and group.
+
+    A text whose cell of `group` is empty, or whose file has none, is a group of its own; groups are numbers.
 
     Raises:
-        BadData: the file cannot be read, or a cell is no label of the card.
+        BadData: the file cannot be read, a cell is no label of the card, or an id stands in several rows.
     """
     space, names = LabelSpace.of(card), ("label", "teacher", "student")
-    called = {name: own for name, own in card.settings().of(ColumnsConfig).called.items() if name == "label"}
-    with sources.opened(address, names, ["group"], names if space.is_many else [], called=called) as source:
+    called = {
+        name: own for name, own in card.settings().of(ColumnsConfig).called.items() if name in {"label", "id", "group"}
+    }
+    with sources.opened(address, names, ["id", "group"], names if space.is_many else [], called=called) as source:
         table, refused = source.read(filled=names)
     said = {name: space.of_cells(table[name].to_list()) for name in names}
     wrong = [cell for name in names for cell, known in zip(table[name], said[name], strict=True) if known is None]
@@ -103,7 +106,21 @@ def read_compared(address: str, card: Card) -> pl.DataFrame:
             f"A comparison must have a label of the card in each cell of {', '.join(names)}, got {why} ({address}). "
             "Mend the file."
         )
-    return table.with_columns(pl.Series(name, cells, pl.String) for name, cells in said.items())
+    _require_each_text_once(table, address)
+    own = pl.len() + pl.int_range(pl.len())  # beyond all ranks
+    group = pl.coalesce(pl.col("group").rank("dense"), own) if "group" in table.columns else own
+    cells = [pl.Series(name, cells, pl.String) for name, cells in said.items()]
+    return table.with_columns(*cells, group=group.cast(pl.Int64)).select(*names, "group")
+
+
+def _require_each_text_once(table: pl.DataFrame, address: str) -> None:
+    """Refuse ids that repeat: a text would be counted as several that tell the same."""
+    twice = int(table["id"].drop_nulls().is_duplicated().sum()) if "id" in table.columns else 0
+    if twice:
+        raise BadData(
+            f"A comparison must have each text once, got {numbers.count(twice, 'row')} that share an id ({address}). "
+            "Leave one row of each id."
+        )
 
 
 def answered(card: Card, votes: pl.DataFrame, store: Store, ask: int) -> Answers:
@@ -185,8 +202,8 @@ def _beside(card: Card, table: pl.DataFrame, priced: Prices) -> dict[str, Any]:
     """Judge by a teacher and a student on the same texts."""
     space = LabelSpace.of(card)
     truth, teacher, student = (space.codes(table[name]) for name in ("label", "teacher", "student"))
-    groups = table["group"].to_numpy() if "group" in table.columns else np.arange(len(table))
-    found = Paired.of(metrics.is_right(truth, teacher), metrics.is_right(truth, student))
+    groups = table["group"].to_numpy()
+    found = Paired.of(metrics.is_right(truth, teacher), metrics.is_right(truth, student), groups)
     goals = reached(card, truth, student, groups)
     return {
         "verdict": verdict.beside(found, goals, priced).as_record(),

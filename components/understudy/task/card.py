@@ -248,7 +248,11 @@ class Teacher(Part):
     def price_words(self) -> str:
         """Say what a million tokens cost, and who says so."""
         asked, answered = self.usd_per_million
-        whose = "by the card" if self.is_own_price else f"list prices as of {listed_prices().as_of}"
+        own, listed = self.input_usd_per_million, f"as of {listed_prices().as_of}"
+        whose = "by the card" if self.is_own_price else f"list prices {listed}"
+        if not self.is_own_price and (own, self.output_usd_per_million) != (None, None):
+            of_card, of_list = ("out", "in") if own is None else ("in", "out")
+            whose = f"{of_card} by the card, {of_list} by list prices {listed}"
         return f"${asked:g} a million tokens in, ${answered:g} out ({whose})"
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from understudy.data.forgetting import REASON, is_forgotten
 from understudy.data.sources import opened
 from understudy.errors import BadInput
 from understudy.store.hashing import hash_file
@@ -31,8 +32,9 @@ from understudy.text.signs import breaks_a_line
 LONGEST_NAME = 100
 SHOWN_CHARS = 40
 PER_PRICE = 1_000
-NO_TEXT, CONFLICT, FORGOTTEN = "no text", "another answer for the same text", "somebody asked to forget the text"
+NO_TEXT, CONFLICT, FORGOTTEN = "no text", "another answer for the same text", REASON
 OTHERWISE = "the store has another answer of this judge for the text"
+TAUGHT_OTHERWISE = "the store has another answer of the card's teacher for the text, imported under another name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def from_table(address: str, column: str, card: Card, forgotten: Forgotten) -> t
         address: CSV, JSONL or Parquet.
         column: the judge's.
         card: for its labels, and what its files call the texts.
-        forgotten: what somebody asked to forget; the rows with an id or group of theirs are refused.
+        forgotten: what somebody asked to forget; its rows are refused, by id, group or what the text says.
 
     Returns:
         the answers, the file's SHA-256, and rows that were refused, by reason.
@@ -130,8 +132,7 @@ def from_table(address: str, column: str, card: Card, forgotten: Forgotten) -> t
     with opened(address, ["text", "label"], ["id", "group"], called={**called, "label": column}) as source:
         table, refusals = source.read(filled=["text"])
         sha256 = source.sha256
-    nameless = [pl.lit(None, pl.String).alias(name) for name in ("id", "group") if name not in table.columns]
-    is_gone = forgotten.covers(table.with_columns(nameless))
+    is_gone = is_forgotten(table, forgotten)
     refused = Counter(refusal.reason for refusal in refusals)
     refused.update({FORGOTTEN: int(is_gone.sum())} if is_gone.any() else {})
     space = LabelSpace.of(card)
@@ -149,7 +150,7 @@ def from_log(
         requests: the Batch API's input file, where the log is its output.
         pattern: where the text stands within a message.
         card: for its labels.
-        forgotten: what somebody asked to forget; requests that are called by an id of theirs are refused.
+        forgotten: what somebody asked to forget; its requests are refused, by their name or what the text says.
 
     Returns:
         as `from_table` does.
@@ -158,49 +159,56 @@ def from_log(
         BadData: the log cannot be read.
     """
     space, found = LabelSpace.of(card), list(read_log(log, requests, pattern))
-    kept = [_of_reply(one, space) for one in found if not forgotten.covers_text(one.id, None)]
-    gone = len(found) - len(kept)
-    return kept, hash_file(log), Counter({FORGOTTEN: gone} if gone else {})
+    named = {"id": [one.id for one in found], "text": [one.text for one in found]}
+    is_gone = is_forgotten(pl.DataFrame(named, dict.fromkeys(named, pl.String)), forgotten)
+    kept = [_of_reply(one, space) for one, gone in zip(found, is_gone, strict=True) if not gone]
+    return kept, hash_file(log), Counter({FORGOTTEN: int(is_gone.sum())} if is_gone.any() else {})
 
 
 def take_in(answers: Iterable[Answer], card: Card, log: ResponseLog, origin: Origin) -> Imported:
     """Put answers into the store's log; those that it has already are not put twice.
 
-    Rows with several answers for one text are refused where they differ, and so is one that differs from the store's.
+    Rows with several answers for one text are refused where they differ, and so is one that differs from what the store
+    has of this judge, or, of the card's teacher, from what the store has of the teacher under another judge's name.
     """
     done, guideline = Imported(), Guideline.of(card).hash
     judge = f"{IMPORTED}:{origin.judge.strip()}:{guideline}"
-    stands_for = card.teacher.model if origin.is_teacher else ""
-    before = {one.content: one.label for one in log.answers(judge).values() if one.stands_for == stands_for}
+    judged, taught = log.answers(judge), log.imported(card.teacher.model, guideline) if origin.is_teacher else {}
     for text, answer in _one_a_text(answers, done):
-        content = content_key(text)
-        if content in before:
-            done.known += before[content] == answer.label
-            done.refused.update([OTHERWISE] if before[content] != answer.label else [])
-            continue
-        done.added += 1
-        done.in_other_letters += answer.in_other_letters
-        digest = hashlib.sha256("\n".join([judge, stands_for, content]).encode()).hexdigest()
-        log.keep(
-            Response(
-                id=f"{IMPORTED}-{digest[:32]}",
-                judge=judge,
-                content=content,
-                label=answer.label,
-                probabilities=answer.probabilities,
-                rationale=None,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                cost_usd=(origin.usd_per_1000 or 0.0) / PER_PRICE,
-                is_rehearsal=False,
-                guideline=guideline,
-                stands_for=stands_for,
-                imported=origin.sha256,
-                is_unpriced=origin.usd_per_1000 is None,
-            )
-        )
+        new = _response(content_key(text), answer, judge, card.teacher.model if origin.is_teacher else "", origin)
+        if judged.get(new.content, new).label != answer.label:
+            done.refused[OTHERWISE] += 1
+        elif taught.get(new.content, new).label != answer.label:
+            done.refused[TAUGHT_OTHERWISE] += 1
+        elif log.has(new.id):
+            done.known += 1
+        else:
+            done.added += 1
+            done.in_other_letters += answer.in_other_letters
+            log.keep(new)
     log.flush()
     return done
+
+
+def _response(content: str, answer: Answer, judge: str, stands_for: str, origin: Origin) -> Response:
+    """Write an answer as the store keeps it; the same one has the same id whenever it is imported."""
+    digest = hashlib.sha256("\n".join([judge, stands_for, content]).encode()).hexdigest()
+    return Response(
+        id=f"{IMPORTED}-{digest[:32]}",
+        judge=judge,
+        content=content,
+        label=answer.label,
+        probabilities=answer.probabilities,
+        rationale=None,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        cost_usd=(origin.usd_per_1000 or 0.0) / PER_PRICE,
+        is_rehearsal=False,
+        guideline=judge.rpartition(":")[2],
+        stands_for=stands_for,
+        imported=origin.sha256,
+        is_unpriced=origin.usd_per_1000 is None,
+    )
 
 
 def _one_a_text(answers: Iterable[Answer], done: Imported) -> Iterator[tuple[str, Answer]]:

@@ -247,6 +247,10 @@ class ResponseLog:
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
 
+    def has(self, answer_id: str) -> bool:
+        """Tell whether an answer is kept."""
+        return bool(self._rows("SELECT 1 FROM responses WHERE id = ?", answer_id))
+
     def imported(self, model: str, guideline: str) -> dict[str, Response]:
         """Return by content key the answers that files said are this model's, given by this guideline."""
         rows = self._rows(f"SELECT line FROM responses WHERE judge LIKE '{IMPORTED}:%' ORDER BY id")  # noqa: S608

@@ -4,9 +4,9 @@ Alone, before anything is learned, the teacher is held against people and the ca
 the rule of the early stop (`worth`), teaches no student. One that is worth asking needs no student where it is the
 cheaper one and certainly reaches every goal; it gets one where it is the dearer one, or certainly misses a goal.
 
-Beside a student, on the same texts, McNemar's exact test says who is better; within `MARGIN` of each other they are
-alike, and what they cost decides. A better teacher that is the dearer one gives way only to a student that reaches the
-card's goals, as the report's gates have it.
+Beside a student, on the same texts, two that are certainly within `MARGIN` of each other are alike, whoever of them is
+the better one, and what they cost decides. Else McNemar's exact test says who is better. A better teacher that is the
+dearer one gives way only to a student that reaches the card's goals, as the report's gates have it.
 
 Whatever the labels cannot decide is "too few labels", with how many more would, if they show the same as those so far.
 """
@@ -180,9 +180,9 @@ def beside(found: Paired, goals: Sequence[Goal], prices: Prices) -> Verdict:
     both = _both(found)
     is_told, is_alike = found.p < ALPHA, found.is_alike(MARGIN)
     if not is_told and not is_alike:
-        return _too_few(both, found.texts_to_tell(MARGIN), found.texts)
+        return _too_few(both, found.texts_to_tell(MARGIN), found.texts, POWER)
     is_student_fit = bool(goals) and all(goal.is_met for goal in goals)
-    if not is_told:
+    if is_alike:
         choice: Choice = "do not fine-tune" if prices.is_teacher_cheaper else "fine-tune"
         how = f"they are alike, within {percent(MARGIN)} of the texts"
     elif found.second > found.first:
@@ -196,12 +196,12 @@ def beside(found: Paired, goals: Sequence[Goal], prices: Prices) -> Verdict:
     return Verdict(choice, f"{opening}: {how}; {both}. {_costs(prices)}.")
 
 
-def _too_few(why: str, needed: int | None, texts: int) -> Verdict:
+def _too_few(why: str, needed: int | None, texts: int, power: float | None = None) -> Verdict:
     if needed is None:
         told = f"even {MOST_TEXTS:,} would hardly, if they show the same as these: it is too close to the limit"
         return Verdict("too few labels to say", f"Too few labels to say, and {told}; {why}.")
     more = max(1, needed - texts)
-    chance = f"they would with a chance of at least {percent(POWER)}" if "McNemar" in why else "they would"
+    chance = f"they would with a chance of at least {percent(power)}" if power else "they would"
     return Verdict(
         "too few labels to say",
         f"Too few labels to say: {more:,} more would. {why[:1].upper()}{why[1:]}. With {needed:,} in all {chance}, if "
@@ -212,19 +212,22 @@ def _too_few(why: str, needed: int | None, texts: int) -> Verdict:
 
 def _both(found: Paired) -> str:
     teacher, student = found.both + found.first, found.both + found.second
+    test = f"sign-flip test over {count(len(found.gaps), 'group')}," if found.gaps else "exact McNemar"
     return (
         f"of {count(found.texts, 'text')} the teacher has {teacher:,} right and the student {student:,}; "
-        f"{found.first:,} : {found.second:,} have one of them alone right (exact McNemar p = {found.p:.3g})"
+        f"{found.first:,} : {found.second:,} have one of them alone right ({test} p = {found.p:.3g})"
     )
 
 
 def _texts_for_worth(teacher: Worth) -> int | None:
-    """Return how many texts would show whether a teacher is worth asking, by the rule of `worth`."""
-    if not teacher.has_enough:
-        return teacher.needed
+    """Return how many texts would show whether a teacher is worth asking, by the rule of `worth`.
+
+    Fewer than `worth` judges by would not, whatever the intervals are; nor are so many enough where those stay open.
+    """
     open_ones = [] if teacher.kappa.low >= worth.LEAST_KAPPA else [(teacher.kappa, worth.LEAST_KAPPA)]
     open_ones += [(rival.ahead, 0.0) for rival in teacher.rivals if rival.ahead.high >= 0]
-    return _largest([texts_to_settle(found, limit, teacher.texts) for found, limit in open_ones])
+    settled = [texts_to_settle(found, limit, teacher.texts) for found, limit in open_ones]
+    return _largest([teacher.needed, *settled])
 
 
 def _largest(needed: Sequence[int | None]) -> int | None:
