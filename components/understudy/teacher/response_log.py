@@ -245,6 +245,11 @@ class ResponseLog:
         answers = (_parse(line) for (line,) in rows)
         return {answer.content: answer for answer in answers if answer.label is not None}
 
+    def failed(self, judge: str) -> set[str]:
+        """Return the content keys of texts to which a judge once gave an answer that could not be used."""
+        answers = (_parse(line) for (line,) in self._rows("SELECT line FROM responses WHERE judge = ?", judge))
+        return {answer.content for answer in answers if answer.label is None}
+
     def imported(self, model: str, guideline: str) -> dict[str, Response]:
         """Return by content key the answers that files said are this model's, given by this guideline."""
         rows = self._rows(f"SELECT line FROM responses WHERE judge LIKE '{IMPORTED}:%' ORDER BY id")  # noqa: S608
