@@ -132,7 +132,7 @@ def test_a_latin1_byte_in_jsonl_costs_its_row(tmp_path):
 
 def test_half_a_character_escaped_in_json_costs_its_row(tmp_path):
     path = write(tmp_path, "a.jsonl", '{"id": 1, "text": "\\ud83d"}\n{"id": 2, "text": "\\ud83d\\ude00"}\n')
-    assert reasons(path) == [(1, "not_utf8")]
+    assert reasons(path) == [(1, "half_character")]
     assert rows(path) == [(2, "2", "\N{GRINNING FACE}")]
 
 

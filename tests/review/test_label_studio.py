@@ -167,7 +167,7 @@ def test_an_answer_to_a_sample_is_by_the_guideline_of_its_day(tmp_path, store):
         ("", "empty_id"),
         ("  ", "empty_id"),
         (float("nan"), "empty_id"),
-        ("\ud800", "not_utf8"),
+        ("\ud800", "half_character"),
         ("a\0", "nul_byte"),
         (["1"], "not_a_string"),
         ({"a": 1}, "not_a_string"),

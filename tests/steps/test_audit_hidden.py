@@ -160,3 +160,21 @@ def run_without_slices(folders, **changes):
     said = yaml.safe_load(card.read_text(encoding="utf-8"))
     card.write_text(yaml.safe_dump({**said, "slices": []}), encoding="utf-8")
     return run_audit(folders, **changes)
+
+
+@pytest.mark.parametrize("word", ["İstanbul", "ΟΔΟΣ", "STRASSE", "cafe\u0301s", "हिन्दी", "don't"])
+def test_the_pattern_of_a_word_finds_just_the_texts_that_the_cut_holds(word):
+    table = pl.DataFrame({"text": [f"{word} late", f"a {word.lower()}, bus", "x" + word, "late"]})
+    cuts = cuts_of(table, [], least=1)
+    for column, _ in enumerate(cuts.words):
+        cut = cuts.of([column])
+        assert cuts.holds([column]).tolist() == in_slice(Slice(name="own", **cut.keys), table).tolist(), cut.name
+
+
+def test_values_that_hardly_any_text_has_make_no_cut():
+    places = [f"p{row}" for row in range(3_000)] + ["inn"] * 10 + [None] * 5
+    table = pl.DataFrame({"text": ["abc def"] * len(places), "place": places})
+    cuts = cuts_of(table, ["place"], least=10)
+    column = len(cuts.words) + [cut.name for cut in cuts.others].index("place inn")
+    assert [cut.name for cut in cuts.others if cut.keys.get("column")] == ["place inn"]
+    assert cuts.holds([column]).sum() == 10

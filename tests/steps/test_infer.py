@@ -133,7 +133,7 @@ def test_odd_texts_each_get_a_prediction_or_a_reason(desk):
     odd = {
         "": "empty_text",
         " \n\t ": "empty_text",
-        "half \ud83d an emoji": "not_utf8",
+        "half \ud83d an emoji": "half_character",
         "a \0 byte": "nul_byte",
         "x" * 2_000_001: "too_long",
     }
@@ -151,7 +151,7 @@ def test_odd_texts_each_get_a_prediction_or_a_reason(desk):
     found, refused = desk.predictions("2026-11-01"), desk.refused("2026-11-01")
     assert found["text"].to_list() == [text.strip() for text in sound]
     assert refused["reason"].to_list() == list(odd.values())
-    assert desk.record("2026-11-01")["refused"] == {"empty_text": 2, "not_utf8": 1, "nul_byte": 1, "too_long": 1}
+    assert desk.record("2026-11-01")["refused"] == {"empty_text": 2, "half_character": 1, "nul_byte": 1, "too_long": 1}
     windows = dict(zip(sound, found["windows"], strict=True))
     assert windows.pop("ask " * 100_000) == 1563  # 100,000 tokens in windows of 64
     assert set(windows.values()) == {1}

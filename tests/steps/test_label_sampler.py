@@ -124,19 +124,17 @@ def test_the_estimated_share_is_unbiased_and_its_interval_holds_it(name):
     assert misses / seeds < 0.05 + 3 * np.sqrt(0.05 * 0.95 / seeds)
 
 
-def test_the_step_asks_for_the_first_set_then_for_likely_ones_and_pays_for_none_twice(tmp_path, monkeypatch):
+def lay_out(tmp_path, monkeypatch, texts):
+    """Lay out a pool without human labels; return it, and the arguments of the step."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "card.yaml").write_text(card_yaml(weak_rules=None))
-    pool = pool_of(1500).with_columns(group="id", time=pl.lit(None, pl.String))
+    pool = pool_of(texts).with_columns(group="id", time=pl.lit(None, pl.String))
     tables.write(pool.select("id", "group", "time", "text"), tables.Texts, tmp_path / "pool")
     empty = tables.empty(tables.Gold)
     for name in ("gold", "test"):
         tables.write(empty, tables.Gold, tmp_path / name)
-
-    def respond(_request, text, _number):
-        return completion(json.dumps({"label": "tip" if "ask" in text else "other"}))
 
     names = ("pool", "gold", "test", "judgements", "test_judgements")
     paths = {
@@ -144,6 +142,15 @@ def test_the_step_asks_for_the_first_set_then_for_likely_ones_and_pays_for_none_
         **{name: tmp_path / name for name in names},
         "store": str(tmp_path / "store"),
     }
+    return pool, paths
+
+
+def respond(_request, text, _number):
+    return completion(json.dumps({"label": "tip" if "ask" in text else "other"}))
+
+
+def test_the_step_asks_for_the_first_set_then_for_likely_ones_and_pays_for_none_twice(tmp_path, monkeypatch):
+    pool, paths = lay_out(tmp_path, monkeypatch, 1500)
     with teacher_server(respond) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         done = shell.execute("label", {**paths, "overrides": "texts=400"})
@@ -157,3 +164,23 @@ def test_the_step_asks_for_the_first_set_then_for_likely_ones_and_pays_for_none_
     true = float(pool["text"].str.contains("ask").mean())
     assert (table["label"] == "tip").mean() > 1.5 * true
     assert done.metrics["positive_share_low"] <= true <= done.metrics["positive_share_high"]
+
+
+def test_texts_of_the_first_set_that_failed_change_nothing_in_the_draw_when_a_later_run_has_their_answers(
+    tmp_path, monkeypatch
+):
+    _, paths = lay_out(tmp_path, monkeypatch, 1500)
+    garbled, asked = set(), []
+
+    def fails_at_first(request, text, number):
+        if len(garbled) < 8 and "ask" in text:
+            garbled.add(text)
+        return completion("no idea") if text in garbled else respond(request, text, number)
+
+    for answer in (fails_at_first, respond):
+        with teacher_server(answer) as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+            shell.execute("label", {**paths, "overrides": "texts=400"})
+            asked.append(set(server.texts))
+    assert len(asked[0]) == 400
+    assert asked[1] == garbled

@@ -13,6 +13,7 @@ from understudy.data.limits import LONGEST_NAME
 
 MOST_EXACT = 2**53  # the largest whole numbers that a float holds apart
 BROKEN_QUOTES, TOO_LONG_LINE, NOT_UTF8 = "broken_quotes", "too_long", "not_utf8"
+HALF_CHARACTER = "half_character"  # of a surrogate pair, escaped in JSON: no encoding mends it
 ID_SIGNS = 20  # of an id made from a text: among a billion texts two meet by chance once in a million times
 WHOLE_FILE = 0  # the row of a refusal that is about a file
 
@@ -211,10 +212,17 @@ def _fault(name: str, value: str | None, max_chars: int | None) -> tuple[str, st
         return "too_long", f"{len(value):,} characters in '{name}' where {LONGEST_NAME:,} are allowed"
     if "\0" in value:
         return "nul_byte", f"a NUL byte at character {value.index(chr(0)) + 1} of '{name}'"
+    return _half_or_byte(name, value)
+
+
+def _half_or_byte(name: str, value: str) -> tuple[str, str] | None:
+    """Say where a string holds what no UTF-8 has: a byte of another encoding, or half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
         sign = ord(value[error.start])
-        what = f"byte 0x{sign - 0xDC00:02x}" if 0xDC80 <= sign <= 0xDCFF else f"half a character (U+{sign:04X})"
-        return NOT_UTF8, f"{what} at character {error.start + 1} of '{name}'"
+        where = f"at character {error.start + 1} of '{name}'"
+        if 0xDC80 <= sign <= 0xDCFF:
+            return NOT_UTF8, f"byte 0x{sign - 0xDC00:02x} {where}"
+        return HALF_CHARACTER, f"half a character (U+{sign:04X}) {where}: write both halves of the pair, or none"
     return None

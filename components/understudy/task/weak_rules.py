@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from understudy.stats import metrics
-from understudy.stats.metrics import Bools, Codes, Interval
+from understudy.stats.metrics import Bools, Codes, Groups, Interval
 from understudy.task.card import Card
 from understudy.task.labels import Integers, LabelSpace
 from understudy.task.patterns import matches
 
 SMOOTHING = 1.0  # texts with and without each rule that are added to each label, as Laplace has it
+FOLDS = 10  # of the groups: each is answered by what the others teach
 FEWEST_COMBINED = 2  # rules: one alone is a baseline by itself
 
 
@@ -97,32 +98,37 @@ def records(card: Card, texts: Sequence[str], truth: Codes) -> list[dict[str, An
     return [{**asdict(rule), "precision": metrics.as_record(rule.precision)} for rule in found]
 
 
-def combined(found: Bools, truth: Codes, space: LabelSpace) -> Codes:
+def combined(found: Bools, truth: Codes, groups: Groups, space: LabelSpace) -> Codes:
     """Answer texts by all rules at once: naive Bayes, each rule weighing what it is worth on human labels.
 
     A rule that mostly errs counts against its label, and a text that no rule finds gets what such texts mostly are.
-    It is fitted to these very texts, as a baseline at its best (`baselines.commonest` is so too).
+    Each text is answered by what the texts of other groups teach, so many rules do not learn these by heart, and a
+    paired interval against another's answers holds.
 
     Args:
         found: which rules find which texts, shape (texts, rules); at least one rule.
         truth: human labels of these texts.
+        groups: of these texts, shape (texts,); at least two.
         space: the labels.
 
     Two rules agree on the first two texts; where the second stands alone it is wrong.
 
-    >>> found = np.array([[1, 1], [1, 1], [1, 0], [0, 1], [0, 1], [0, 0]], dtype=bool)
-    >>> combined(found, np.array([1, 1, 1, 0, 0, 0]), LabelSpace(("other", "tip"), "tip")).tolist()
+    >>> found = np.tile(np.array([[1, 1], [1, 1], [1, 0], [0, 1], [0, 1], [0, 0]], dtype=bool), (10, 1))
+    >>> truth = np.tile([1, 1, 1, 0, 0, 0], 10)
+    >>> combined(found, truth, np.arange(60), LabelSpace(("other", "tip"), "tip"))[:6].tolist()
     [1, 1, 1, 0, 0, 0]
 
     Source: Ratner, De Sa, Wu, Selsam and Re, "Data programming", 2016: independent sources, here with their rates
     counted on human labels in place of estimated without.
     """
     if space.is_many:
-        return np.stack([_bayes(found, column) for column in truth.T], axis=1)
-    return _bayes(found, truth)
+        return np.stack([_bayes(found, column, groups) for column in truth.T], axis=1)
+    return _bayes(found, truth, groups)
 
 
-def _bayes(found: Bools, truth: Codes) -> Codes:
+def _bayes(found: Bools, truth: Codes, groups: Groups) -> Codes:
+    from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.naive_bayes import BernoulliNB
 
-    return np.asarray(BernoulliNB(alpha=SMOOTHING).fit(found, truth).predict(found))
+    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+    return np.asarray(cross_val_predict(BernoulliNB(alpha=SMOOTHING), found, truth, groups=groups, cv=folds))

@@ -329,6 +329,16 @@ class Teacher:
             estimated=sum(answer.is_estimated for answer in answers),
         )
 
+    def steady(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """Return the stored answers to texts that never had one that could not be used.
+
+        Asking again in a later run adds none to these, so what is drawn by them stays as it was drawn first.
+        """
+        failed = self._book.failed(self.identity.name)
+        wanted = zip(texts["id"], asked_of(texts), strict=True)
+        unsteady = [identity for identity, text in wanted if content_key(text) in failed]
+        return self.stored(texts).table.filter(~pl.col("id").is_in(unsteady))
+
     def _known(self) -> Mapping[str, Response]:
         """Return the teacher's answers by content key: those that it gave here, else those that were imported."""
         own = self._book.answers(self.identity.name)

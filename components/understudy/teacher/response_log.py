@@ -251,6 +251,11 @@ class ResponseLog:
         """Tell whether an answer is kept."""
         return bool(self._rows("SELECT 1 FROM responses WHERE id = ?", answer_id))
 
+    def failed(self, judge: str) -> set[str]:
+        """Return the content keys of texts to which a judge once gave an answer that could not be used."""
+        answers = (_parse(line) for (line,) in self._rows("SELECT line FROM responses WHERE judge = ?", judge))
+        return {answer.content for answer in answers if answer.label is None}
+
     def imported(self, model: str, guideline: str) -> dict[str, Response]:
         """Return by content key the answers that files said are this model's, given by this guideline."""
         rows = self._rows(f"SELECT line FROM responses WHERE judge LIKE '{IMPORTED}:%' ORDER BY id")  # noqa: S608

@@ -13,7 +13,8 @@ from understudy.text.normalise import word_counts
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
-WORD = r"(?u)\b\w\w+\b"
+WORD = r"\b\w\w+\b"
+CAPITAL = "İ"  # the one sign whose small letter is two signs; a pattern that ignores case finds it by itself alone
 PARTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the texts, at which lengths and times are cut
 
 
@@ -74,20 +75,30 @@ def cuts_of(table: pl.DataFrame, columns: Sequence[str], least: int) -> Cuts:
     Args:
         table: column text, and time where there is one.
         columns: by whose values texts are told apart.
-        least: fewest texts of a word.
+        least: fewest texts of a word, or of a column's value.
     """
     from scipy.sparse import csc_matrix, hstack
     from sklearn.feature_extraction.text import CountVectorizer
 
-    vectorizer = CountVectorizer(binary=True, token_pattern=WORD, min_df=least, dtype=np.float64)
+    vectorizer = CountVectorizer(binary=True, analyzer=list, min_df=least, dtype=np.float64)
     try:
-        counted = vectorizer.fit_transform(table["text"].to_list())
+        counted = vectorizer.fit_transform(_words(table["text"]))
         words = tuple(vectorizer.get_feature_names_out().tolist())
     except ValueError:  # its way to say that no word is in `least` texts
         counted, words = csc_matrix((len(table), 0)), ()
-    others = [*_by_length(table), *_by_column(table, columns), *_by_time(table)]
+    others = [*_by_length(table), *_by_column(table, columns, least), *_by_time(table)]
     rest = np.array([members for _, members in others], dtype=np.float64).reshape(len(others), len(table)).T
     return Cuts(words, tuple(cut for cut, _ in others), csc_matrix(hstack([counted, csc_matrix(rest)])))
+
+
+def _words(texts: pl.Series) -> list[list[str]]:
+    """Return each text's words, parted as a card's patterns see their edges.
+
+    >>> _words(pl.Series(["A late İstanbul bus, a naïve one"]))
+    [['late', 'İstanbul', 'bus', 'naïve', 'one']]
+    """
+    small = (CAPITAL.join(part.lower() for part in text.split(CAPITAL)) for text in texts)
+    return pl.Series(small, dtype=pl.String).str.extract_all(WORD).to_list()
 
 
 def _by_length(table: pl.DataFrame) -> Iterator[tuple[Cut, Bools]]:
@@ -97,10 +108,13 @@ def _by_length(table: pl.DataFrame) -> Iterator[tuple[Cut, Bools]]:
         yield Cut(f"more than {limit} words", {"min_words": limit + 1}), lengths > limit
 
 
-def _by_column(table: pl.DataFrame, columns: Sequence[str]) -> Iterator[tuple[Cut, Bools]]:
+def _by_column(table: pl.DataFrame, columns: Sequence[str], least: int) -> Iterator[tuple[Cut, Bools]]:
+    """Cut by the values that enough texts have: ids would be an array as long as the table each."""
     for column in columns:
         values = table[column].cast(pl.String)
-        for value in values.drop_nulls().unique().sort():
+        for value, texts in values.drop_nulls().value_counts().sort(column).iter_rows():
+            if texts < least:
+                continue
             yield (
                 Cut(f"{column} {value}", {"column": column, "equals": value}),
                 (values == value).fill_null(False).to_numpy(),

@@ -105,15 +105,15 @@ class Measured:
 
     @property
     def rules_combined(self) -> Answers:
-        """Answers of all weak rules at once, each weighed by what it is worth on these very texts."""
+        """Answers of all weak rules at once, each weighed by what it is worth on the other groups' texts."""
         found = weak_rules.hits(self.card, self.test.table["text"].to_list())
-        return Answers(weak_rules.combined(found, self.truth.codes, self.space))
+        return Answers(weak_rules.combined(found, self.truth.codes, self.truth.groups, self.space))
 
     @property
     def free(self) -> dict[str, Answers]:
         """Answers of what costs nothing, by name: the weak rules, alone and combined, and the commonest label."""
         rules = {baselines.RULES: self.rules} if self.card.weak_rules else {}
-        if len(self.card.weak_rules) >= weak_rules.FEWEST_COMBINED:
+        if len(self.card.weak_rules) >= weak_rules.FEWEST_COMBINED and len(np.unique(self.truth.groups)) > 1:
             rules[baselines.COMBINED] = self.rules_combined
         return {**rules, baselines.MAJORITY: core.majority(self.truth)}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from understudy.data import encodings
 from understudy.data.rows import NOT_UTF8, WHOLE_FILE, Refusal
 from understudy.data.sources import Source
 from understudy.review.labels import tally
@@ -63,10 +64,12 @@ def refuse(rows: pl.DataFrame, reason: str, detail: pl.Expr, is_fault: pl.Expr |
 def told_encoding(refused: pl.DataFrame) -> str:
     """Say which rows are missing since they are not UTF-8, and what brings them in; "" where none are.
 
-    They are no random ones: what is lost is written with umlauts or accents.
+    They are no random ones: of a Western encoding what is lost is written with umlauts or accents.
 
+    >>> told_encoding(as_table([Refusal("a.csv", 2, "1", NOT_UTF8, "reads like CP850: use iconv")]))[:86]
+    '1 row that is not UTF-8 is missing, and such rows are those with umlauts or accents (r'
     >>> told_encoding(as_table([Refusal("a.csv", 2, "1", NOT_UTF8, "byte 0xfc")]))
-    '1 row that is not UTF-8 is missing, and such rows are those with umlauts or accents (row 2 of a.csv: byte 0xfc)'
+    '1 row that is not UTF-8 is missing (row 2 of a.csv: byte 0xfc)'
     """
     rows = refused.filter(pl.col("reason") == NOT_UTF8)
     if not len(rows):
@@ -74,8 +77,8 @@ def told_encoding(refused: pl.DataFrame) -> str:
     are = "that is not UTF-8 is" if len(rows) == 1 else "that are not UTF-8 are"
     row, file, detail = rows.select("row", "file", "detail").row(0)
     first = f"row {row:,} of {clipped(file, 300)}: {clipped(detail, 600)}"
-    whose = "such rows are those with umlauts or accents"
-    return f"{count(len(rows), 'row')} {are} missing, and {whose} ({first})"
+    whose = ", and such rows are those with umlauts or accents" if encodings.is_western(detail) else ""
+    return f"{count(len(rows), 'row')} {are} missing{whose} ({first})"
 
 
 def too_many(what: str, refused: pl.DataFrame, rows: int, most: float) -> list[str]:

@@ -82,7 +82,7 @@ def run(
     keep = prepare_store(store)
     ask = partial(texts_to_ask, task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
-        drawn, wanted, held_out = ask(lambda texts: teacher.stored(texts).table)
+        drawn, wanted, held_out = ask(teacher.steady)
         estimate = teacher.estimate(held_out) + teacher.estimate(wanted)
         if teacher.identity.prompt.shortened:
             say(f"label: {teacher.identity.prompt.shortened}")
@@ -97,7 +97,7 @@ def run(
         for_test = trial.judge(teacher, held_out, test, task, config)
         first = _first_answers(teacher, drawn)
         if first.asked:
-            drawn, wanted, _ = ask(lambda _: first.table)
+            drawn, wanted, _ = ask(teacher.steady)
         say(f"label: {sampler.words_of(task, config, drawn)}.")
         for_training = teacher.judge(wanted).after(first)
         for_test, for_training = _weighed(teacher, gold, (held_out, for_test), (wanted, for_training))
