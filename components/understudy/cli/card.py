@@ -92,7 +92,7 @@ def _draft(found: "Profile", named: list[str], address: str) -> "Draft":
     called = {role: column.own for role, column in found.columns.items() if column.own != role}
     looked = f"What stands in {address.rstrip('/').rpartition('/')[2]}, as `understudy card new --from` read it:"
     lines = [looked, *(f"  {line}" for line in found.seen), *(f"  TODO: {line}" for line in found.questions)]
-    return Draft(labels, None, found.is_many, called, found.language, lines, "--labels" if named else address)
+    return Draft(labels, found.is_many, called, found.language, lines, "--labels" if named else address)
 
 
 def _name_of(address: str) -> str:

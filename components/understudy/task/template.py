@@ -21,8 +21,7 @@ class Draft:
     """What is known of a task before anybody has thought about it, such as from a file.
 
     Attributes:
-        labels: what the files call them, in the order of the card.
-        positive: the one that is looked for; None for the last of two, and none of more.
+        labels: what the files call them, in the order of the card; of two the last is the one that is looked for.
         is_many: whether a text may have several.
         columns: by our names, what the files call our columns, where it is another name.
         language: of the texts; None where it is not known.
@@ -31,7 +30,6 @@ class Draft:
     """
 
     labels: Sequence[str] = ()
-    positive: str | None = None
     is_many: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
@@ -85,17 +83,16 @@ def _with_task(card: str, draft: Draft) -> str:
         f"{QUESTION} what is the {place} label called?" for place in ("first", "second")
     ]
     is_pair = len(names) == FEWEST_LABELS and not draft.is_many
-    looked_for = names[-1] if draft.positive is None else _label_name(draft.positive)
     written = map(_label, names, draft.labels or names)
     changes = {
         "labels": f"labels:\n{''.join(written)}",
         "labels_per_text": f"labels_per_text: {'many' if draft.is_many else 'one'}\n",
-        "positive_label": f"positive_label: {_quoted(looked_for) if is_pair else 'null'}\n",
+        "positive_label": f"positive_label: {_quoted(names[-1]) if is_pair else 'null'}\n",
         "unit": "unit: text  # (default) what one text is, in the teacher's prompt and on pages\n",
         "question": f"question: {'Which of these apply to' if draft.is_many else 'Which of these is'} this text?"
         "  # what is asked about each text\n",
         "rules": f'rules:\n  - "{QUESTION} how does a careful stranger decide the hard cases? One rule on a line."\n',
-        "weak_rules": "weak_rules: []\n",
+        "weak_rules": "weak_rules: []  # such as {name: asks, pattern: '^(ask|try) ', label: one of the above}\n",
         "slices": "slices: []\n",
     }
     for key, block in changes.items():
@@ -113,7 +110,7 @@ def _label_name(label: str) -> str:
 def _label(name: str, own: str) -> str:
     aliases = f"    aliases: [{_quoted(own)}]\n" if name != own else ""
     asked = _quoted(
-        f"{QUESTION} which texts are meant by {own}?" if own == name else f"{QUESTION} which texts are meant?"
+        f"{QUESTION} which texts are meant{f' by {own}' if own == name and not own.startswith(QUESTION) else ''}?"
     )
     return f"  - name: {_quoted(name)}\n    definition: {asked}\n    examples: []\n{aliases}"
 
