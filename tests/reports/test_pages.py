@@ -48,6 +48,7 @@ def night(text):
 AUDIT = {
     "card": "hotel-tips", "is_rehearsal": True, "positive_label": "tip", "verdict": ["It agrees.", "No bias."],
     "method": "Fisher's exact test.", "human_texts": 4, "weak_rules": [],
+    "settle": [], "second_look": {"sentences": [], "examples": [], "method": ""},
     "classes": {"tip": {"human": 4, "teacher": 5, "precision": SHARE, "recall": {"value": None}}},
     "slices": [
         {

@@ -56,7 +56,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     tests = rules.compare_slices(*codes, slices, space, config)
     rivals = simple_answers(task, judged["text"].to_list(), codes[0]) if len(judged) else {}
     found = {
-        "format": 2,
+        "format": 3,
         "card": task.name,
         "is_rehearsal": bool(judged["is_rehearsal"].any()),
         "human_texts": len(human),

@@ -136,7 +136,7 @@ def _split_meant(said: Sequence[str]) -> pl.Expr:
 def split_of_files(files: Sequence[str]) -> dict[str, Split]:
     """Return the split that each file is called, where the files name two or more; none where fewer are named.
 
-    A name is a split's alone, with the number of a part at most: `train_delays.csv` is about trains.
+    A name is a split's alone, with the number of a part at most: a file called train_delays is about trains.
 
     >>> split_of_files(["d/train-00001.csv", "d/dev.csv", "d/test_drives.csv"])
     {'d/train-00001.csv': 'train', 'd/dev.csv': 'validation'}
