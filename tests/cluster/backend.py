@@ -25,6 +25,7 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 LAUNCHER_MAP, MAIN = "launcher", "main"
 SCRATCH = ("/s3", "/minio", "/gcs", "/.local", "/.cache", "/.config", "/tmp")  # noqa: S108 - paths in the pod
 CONDITION = re.compile(r"inputs\.parameter_values\['(?P<name>[^']+)'\] == '(?P<value>[^']*)'")
+RETURNED = {"train": "seconds"}  # what a component returns of what its step says
 OUTPUT_DIR, METADATA_FILE = "/tmp/kfp/outputs", "/tmp/kfp_outputs/output_metadata.json"  # noqa: S108 - as in the pod
 # The compiler of the backend adds these (argocompiler/security_context.go); the read-only root is a promise of our own.
 SAFE = {
@@ -152,10 +153,11 @@ class Backend:
             paths = {key: launcher.local_path(uri, Path(folder)) for key, uri in uris.items()}
             for key in given["inputs"]["artifacts"]:
                 launcher.download(self.s3, uris[key], Path(folder))
-            execute(name, {**given["inputs"]["parameterValues"], **paths}, uris)
+            said = execute(name, {**given["inputs"]["parameterValues"], **paths}, uris).parameters
             for uri in launcher.artifacts(given["outputs"]):
                 launcher.upload(self.s3, uri, Path(folder))
-        return Outputs({}, {key: about["artifacts"][0] for key, about in given["outputs"]["artifacts"].items()})
+        parameters = {key: said[RETURNED[name]] for key in given["outputs"].get("parameters", {})}
+        return Outputs(parameters, {key: about["artifacts"][0] for key, about in given["outputs"]["artifacts"].items()})
 
     def job(self, name: str, label: str, given: Object) -> Object:
         """Return the Job of a task: its executor's container, started by the launcher."""
