@@ -156,7 +156,7 @@ class Backend:
             said = execute(name, {**given["inputs"]["parameterValues"], **paths}, uris).parameters
             for uri in launcher.artifacts(given["outputs"]):
                 launcher.upload(self.s3, uri, Path(folder))
-        parameters = {key: said[RETURNED[name]] for key in given["outputs"].get("parameters", {})}
+        parameters = dict.fromkeys(given["outputs"].get("parameters", {}), said.get(RETURNED.get(name, "")))
         return Outputs(parameters, {key: about["artifacts"][0] for key, about in given["outputs"]["artifacts"].items()})
 
     def job(self, name: str, label: str, given: Object) -> Object:
