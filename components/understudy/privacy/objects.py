@@ -19,7 +19,7 @@ from understudy.store import codecs, layout, tombstones
 from understudy.store.base import Tagged
 from understudy.store.layout import Erasure, Family
 from understudy.store.storage import Beaten, Store, contend
-from understudy.teacher.response_log import text_key
+from understudy.teacher.response_log import SAYS_NOTHING, text_key
 from understudy.text.context import COLUMN
 from understudy.text.sentences import SENTENCE_ID, text_id_of
 
@@ -198,7 +198,7 @@ def _without_items(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]
 def _blank_answers(data: bytes, wanted: Wanted, where: str) -> tuple[bytes, int]:
     """Answers of the teacher: what they cost stays on the books, what they say goes, for a copy of the text too."""
     answers = codecs.read_mappings(data, where, Answer)
-    gone = {"content": "", "label": None, "probabilities": None, "rationale": None, "failure": "forgotten", "said": ""}
+    gone = {"content": "", **SAYS_NOTHING}
     blank = [{**answer, **gone} if text_key(answer["content"]) in wanted.contents else answer for answer in answers]
     changed = sum(one != other for one, other in zip(answers, blank, strict=True))
     return codecs.as_lines(blank), changed

@@ -14,7 +14,7 @@ from understudy.teacher.budget import Spending, price_usd
 from understudy.teacher.client import Busy, Endpoint, Garbled, Reply
 from understudy.teacher.crew import Crew
 from understudy.teacher.journal import Journal
-from understudy.teacher.logprobs import label_probabilities, set_probabilities
+from understudy.teacher.logprobs import probabilities_of
 from understudy.teacher.prompt import (
     Prompt,
     Unusable,
@@ -201,8 +201,12 @@ class Asker:
         return response
 
     def _most_usd(self, text: str) -> float:
-        most = price_usd(self._prices, most_prompt_tokens(self._judge.prompt, text), self._config.max_answer_tokens)
-        return self._spending.most_usd(most)
+        return self._spending.most_usd(most_usd(text, self._judge.prompt, self._prices, self._config))
+
+
+def most_usd(text: str, prompt: Prompt, prices: Teacher, config: TeacherConfig) -> float:
+    """Bound the price of one request for a text from above."""
+    return price_usd(prices, most_prompt_tokens(prompt, text), config.max_answer_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +273,7 @@ def response_to(
 def _probabilities(reply: Reply, verdict: Verdict, prompt: Prompt) -> list[float] | None:
     if verdict.in_other_letters:
         return None
-    told = set_probabilities if prompt.is_many else label_probabilities
-    return told(verdict.json, reply.logprobs, prompt.labels)
+    return probabilities_of(verdict.json, reply.logprobs, prompt.labels, is_many=prompt.is_many)
 
 
 def _tokens(sought: Sought, reply: Reply, prompt: Prompt) -> tuple[int, int]:

@@ -26,13 +26,12 @@ from understudy.store.storage import Store
 from understudy.task.card import Teacher
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import batch_records
-from understudy.teacher.asking import Judge, Sought, response_to
+from understudy.teacher.asking import Judge, Sought, most_usd, response_to
 from understudy.teacher.batch_records import Batch, Order, intent_of
-from understudy.teacher.budget import price_usd
 from understudy.teacher.client import Busy, Endpoint, Garbled, ModelNotFound, ParameterRefused
-from understudy.teacher.prompt import Unusable, estimate_prompt_tokens, most_prompt_tokens
+from understudy.teacher.prompt import Unusable, estimate_prompt_tokens
 from understudy.teacher.refusals import form_of, told
-from understudy.teacher.response_log import Intent, Response, ResponseLog, content_key
+from understudy.teacher.response_log import SAYS_NOTHING, Intent, Response, ResponseLog, content_key
 from understudy.text.numbers import clipped, count, usd
 
 if TYPE_CHECKING:
@@ -44,13 +43,6 @@ WINDOW, WINDOW_S = "24h", 86_400.0
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 OURS = "understudy"  # key of a batch's metadata
 HTTP_OK, HTTP_BAD_REQUEST = 200, 400
-FORGOTTEN: dict[str, Any] = {
-    "label": None,
-    "probabilities": None,
-    "rationale": None,
-    "failure": "forgotten",
-    "said": "",
-}
 EXPIRED = frozenset({"batch_expired", "batch_cancelled"})  # codes of requests that were never answered, nor billed
 FIRST_WAIT_S = 0.5
 QUOTED = 160  # signs of what a server says
@@ -164,18 +156,21 @@ class Batches:
     def _ordered(self, text: str) -> tuple[Order, bytes]:
         """Write the request for a text as a line of a batch."""
         prompt, config = self._judge.prompt, self._config
-        most = price_usd(self._prices, most_prompt_tokens(prompt, text), config.max_answer_tokens)
+        most = most_usd(text, prompt, self._prices, config)
         order = Order(
             uuid.uuid4().hex, content_key(text), estimate_prompt_tokens(prompt, text), most * config.batch_price
         )
-        body = self._endpoint.body(prompt, text, config.max_answer_tokens, has_logprobs=config.logprobs)
-        line = {"custom_id": order.id, "method": "POST", "url": TARGET, "body": body}
+        line = {"custom_id": order.id, "method": "POST", "url": TARGET, "body": self._body(text)}
         return order, json.dumps(line).encode() + b"\n"
+
+    def _body(self, text: str = "") -> dict[str, Any]:
+        """Write the request for a text, without what the server refused so far."""
+        config = self._config
+        return self._endpoint.body(self._judge.prompt, text, config.max_answer_tokens, has_logprobs=config.logprobs)
 
     async def _make(self, orders: list[Order], lines: bytes) -> None:
         """Write a batch down, upload its requests, and make it."""
         judge, endpoint = self._judge, self._endpoint
-        body = endpoint.body(judge.prompt, "", self._config.max_answer_tokens, has_logprobs=self._config.logprobs)
         batch = Batch(
             token=uuid.uuid4().hex,
             judge=judge.name,
@@ -185,7 +180,7 @@ class Batches:
             is_rehearsal=judge.is_rehearsal,
             left_to=endpoint.left_to,
             url=endpoint.url,
-            form=form_of(body),
+            form=form_of(self._body()),
             is_redacted=bool(judge.prompt.redaction),
             orders=orders,
         )
@@ -278,8 +273,7 @@ class Batches:
     def _read(self, lines: Sequence[bytes], batch: Batch) -> Taken:
         """Read the lines of an ended batch; a request without a line, or that expired, was not billed."""
         orders = {order.id: order for order in batch.orders}
-        config, prompt = self._config, self._judge.prompt
-        asked = self._endpoint.body(prompt, "", config.max_answer_tokens, has_logprobs=config.logprobs)
+        asked = self._body()
         responses: list[Response] = []
         fault: UnderstudyError | None = None
         unread = 0
@@ -330,7 +324,7 @@ class Batches:
         response = replace(
             response, cost_usd=response.cost_usd * self._config.batch_price, is_redacted=batch.is_redacted
         )
-        return response if order.content else replace(response, **FORGOTTEN)
+        return response if order.content else replace(response, **SAYS_NOTHING)
 
     def _body_of(self, answer: Mapping[str, Any], asked: Mapping[str, Any]) -> object:
         """Return the chat API's answer in a line.

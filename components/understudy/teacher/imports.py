@@ -21,8 +21,7 @@ from understudy.store.tombstones import Forgotten
 from understudy.task.card import Card
 from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
-from understudy.teacher.client import Reply
-from understudy.teacher.logprobs import label_probabilities, set_probabilities
+from understudy.teacher.logprobs import probabilities_of
 from understudy.teacher.prompt import Unusable, read_verdict
 from understudy.teacher.recorded import Recorded, read_log
 from understudy.teacher.response_log import IMPORTED, Response, ResponseLog, content_key
@@ -249,10 +248,7 @@ def _of_reply(recorded: Recorded, space: LabelSpace) -> Answer:
         label = space.of_cell(reply.content.strip())
         is_other = space.in_other_letters([reply.content.strip()]) > 0
         return Answer(recorded.text, label, str(reason), None, *tokens, in_other_letters=is_other)
-    probabilities = None if verdict.in_other_letters else _probabilities(verdict.json, reply, space)
+    probabilities = None
+    if not verdict.in_other_letters:
+        probabilities = probabilities_of(verdict.json, reply.logprobs, space.names, is_many=space.is_many)
     return Answer(recorded.text, verdict.label, "", probabilities, *tokens, in_other_letters=verdict.in_other_letters)
-
-
-def _probabilities(answer: str, reply: Reply, space: LabelSpace) -> list[float] | None:
-    told = set_probabilities if space.is_many else label_probabilities
-    return told(answer, reply.logprobs, space.names)

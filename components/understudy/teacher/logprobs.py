@@ -277,3 +277,15 @@ def _bytes(token: Mapping[str, Any]) -> bytes:
     """A token's bytes; many servers give only its text."""
     given = token.get("bytes")
     return bytes(given) if given else str(token["token"]).encode()
+
+
+def probabilities_of(answer: str, logprobs: Any, labels: Sequence[str], *, is_many: bool) -> list[float] | None:
+    """Read the probability of each label, where a text has one or where it may have several.
+
+    Args:
+        answer: the JSON as it was written.
+        logprobs: of its tokens, as the API gives them.
+        labels: in the card's order.
+        is_many: whether a text may have several.
+    """
+    return (set_probabilities if is_many else label_probabilities)(answer, logprobs, labels)

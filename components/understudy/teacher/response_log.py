@@ -51,6 +51,13 @@ MERGE_FROM = 8  # segments
 LISTINGS = 5
 OPEN = "open"
 Done = TypeVar("Done")
+SAYS_NOTHING: Mapping[str, Any] = {  # what of a response is changed when its text is to be forgotten
+    "label": None,
+    "probabilities": None,
+    "rationale": None,
+    "failure": "forgotten",
+    "said": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
