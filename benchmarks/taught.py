@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from understudy.task.card import Card
@@ -35,6 +36,7 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     from understudy.model import student as students
     from understudy.steps.train import device, learn
     from understudy.steps.train.config import TrainConfig
+    from understudy.steps.train.stages import Stage
 
     config = TrainConfig()
     learn.make_deterministic(config.seed)
@@ -49,7 +51,8 @@ def _train(folder: Path, task: Card, taught: pl.DataFrame, checked: pl.DataFrame
     examples = learn.Examples(tokens(taught), targets, torch.ones(len(taught)))
     validation = learn.Validation(tokens(checked), space.codes(checked["label"]), space)
     rate, pad = students.learning_rate_of("minilm"), tokenizer.pad_token_id
-    learner = learn.Learner(model, pad, examples, validation, config, rate, place)
+    stage = Stage("people", np.arange(len(taught)), config.epochs, rate)
+    learner = learn.Learner(model, pad, examples, [stage], validation, config, place)
     learner.run(lambda _: None, lambda *_: None)
     about = {
         "student": "minilm",

@@ -143,7 +143,7 @@ def test_a_human_label_stands_above_the_teachers(make_card):
     )
     gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
     table = rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
-    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", [1.0, 0.0], 3.0)]
+    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", [1.0, 0.0], 3.0, True)]
     assert len(table) == 12
 
 

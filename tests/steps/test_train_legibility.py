@@ -111,13 +111,16 @@ def test_measuring_changes_nothing_of_what_is_trained(lesson, tmp_path):
     assert hashing.hash_tree(tmp_path / "student") == hashing.hash_tree(tmp_path / "second")
 
 
+NOBODY = pl.DataFrame(schema={"text": pl.String, "label": pl.String})
+
+
 def test_the_forecast_refuses_what_train_would_and_tells_the_rest(make_card, source):
     card = parse_card(make_card(student=str(source)))
     with pytest.raises(BadSetting, match="A student must read the texts"):
-        forecast(card, TrainConfig(), pl.Series(CHINESE))
-    told = forecast(card, TrainConfig(max_unread_share=1.0), pl.Series(CHINESE))
+        forecast(card, TrainConfig(), pl.Series("text", CHINESE), NOBODY)
+    told = forecast(card, TrainConfig(max_unread_share=1.0), pl.Series("text", CHINESE), NOBODY)
     assert len(told.notes) == 1
-    assert forecast(card, TrainConfig(), pl.Series(ENGLISH)).notes == ()
+    assert forecast(card, TrainConfig(), pl.Series("text", ENGLISH), NOBODY).notes == ()
 
 
 @pytest.mark.parametrize(("unread", "emoji", "sentences"), [(5, 1, 0), (6, 1, 1), (5, 2, 1), (6, 2, 2)])

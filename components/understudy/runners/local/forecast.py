@@ -83,8 +83,9 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         spent = teacher.spent_usd
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
-    learned = pl.concat([seen_of(taught), seen_of(human.join(taught, on="id", how="anti"))])
-    trained = of_train(card, settings.of(TrainConfig), learned)
+    others = seen_of(taught.join(human, on="id", how="anti"))
+    learned = pl.concat([others, seen_of(human)])
+    trained = of_train(card, settings.of(TrainConfig), others, human)
     hourly_usd = card.prices.annotator_usd_per_hour
     told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language

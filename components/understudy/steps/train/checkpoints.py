@@ -33,8 +33,13 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a training stands: the next batch to learn, the best validation so far, and the seconds that it took."""
+    """Where a training stands: the next batch to learn, the best validation so far, and the seconds that it took.
 
+    Epochs are counted from the start; `stage_epoch` those of this stage.
+    """
+
+    stage: Count = 0
+    stage_epoch: Count = 0
     epoch: Count = 0
     batch: Count = 0
     update: Count = 0

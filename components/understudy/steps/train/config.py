@@ -5,13 +5,18 @@ from typing import Literal
 
 from understudy.task.settings import require
 
+Stages = Literal["mixed then people", "mixed", "people", "teacher then people", "teacher then mixed then people"]
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How the student learns.
 
     Attributes:
-        epochs: most passes over the training texts.
+        stages: whose labels it learns, one stage after the other: the teacher's alone, mixed with people's, which stand
+            above the teacher's, or people's alone. "people" trains without a teacher.
+        epochs: most passes over the texts of a stage.
+        people_epochs: the same for the stage on people's labels, which are fewer.
         learning_rate: peak of the linear schedule; none takes the one that suits the student.
         warmup_share: share of all updates over which the rate rises to its peak.
         batch_tokens: most tokens a batch holds, padding included.
@@ -20,7 +25,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         human_weight: how many teacher labels one human label counts for.
         train_embeddings: also train the word embeddings, which are half of a small model's weights.
-        patience: epochs without a better validation split after which training stops.
+        patience: epochs without a better validation split after which a stage ends.
         checkpoint_s: seconds between checkpoints in the store.
         seed: of the head, of dropout and of the order of the texts.
         device: where it trains: "gpu" or "cpu"; "auto" takes a GPU where there is one. A pod that was given an
@@ -33,7 +38,9 @@ class TrainConfig:
         told_emoji_share: share of the texts that lose an emoji, above which this is said with an example.
     """
 
+    stages: Stages = "mixed then people"
     epochs: int = 4
+    people_epochs: int = 4
     learning_rate: float | None = None
     warmup_share: float = 0.1
     batch_tokens: int = 1024
@@ -52,6 +59,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
         require(1 <= self.epochs <= 100, f"epochs must be 1 to 100, got {self.epochs}.")
+        require(1 <= self.people_epochs <= 100, f"people_epochs must be 1 to 100, got {self.people_epochs}.")
         rate = self.learning_rate
         require(rate is None or 0 < rate < 1, f"learning_rate must be between 0 and 1, got {rate}.")
         require(0 <= self.warmup_share < 1, f"warmup_share must be at least 0 and below 1, got {self.warmup_share}.")
@@ -64,3 +72,8 @@ class TrainConfig:
         require(self.checkpoint_s >= 0, f"checkpoint_s must be at least 0, got {self.checkpoint_s}.")
         for name in ("told_unread_share", "max_unread_share", "told_emoji_share"):
             require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}.")
+
+    @property
+    def learns_from_teacher(self) -> bool:
+        """Whether a stage learns the teacher's labels."""
+        return self.stages != "people"

@@ -1,33 +1,33 @@
 """Forecast how long a training takes, by a few updates on this machine."""
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from understudy.runtime.forecasts import Forecast
 from understudy.runtime.machine import ACCELERATOR
-from understudy.steps.train import legibility, rules
+from understudy.steps.train import legibility, rules, stages
 from understudy.steps.train.config import TrainConfig
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
 from understudy.text.numbers import count
-
-if TYPE_CHECKING:
-    import polars as pl
+from understudy.text.seen import seen_of
 
 
-def forecast(card: Card, config: TrainConfig, texts: "pl.Series") -> Forecast:
-    """Return what training on these texts takes, if validation does not end it, and what of them is not read.
+def forecast(card: Card, config: TrainConfig, taught: pl.Series, human: pl.DataFrame) -> Forecast:
+    """Return what training on these texts takes, if validation ends no stage, and what of them is not read.
 
     Args:
         card: names the student and the labels.
         config: how the student learns.
-        texts: as they are read, after their context where there is one.
+        taught: texts that the teacher alone labels, as they are read, after their context where there is one.
+        human: human labels to learn, as `tables.Gold`.
 
     Raises:
         BadSetting: the student reads too little of the texts, or cannot train where it was asked to.
     """
+    texts = pl.concat([taught, seen_of(human)])
     if not len(texts):
         return Forecast("train", "no text to learn from")
     import torch
@@ -45,8 +45,10 @@ def forecast(card: Card, config: TrainConfig, texts: "pl.Series") -> Forecast:
     space = LabelSpace.of(card)
     targets = torch.full((len(tokens), len(space)), 1 / len(space))
     examples = Examples(tokens, targets, torch.ones(len(tokens)))
+    suffice = rules.suffices(human.select(target=rules.target_column(space, human["label"])), space)
+    planned = stages.plan(np.arange(len(tokens)) >= len(taught), config, 1e-9, people_suffice=suffice)
     nobody = Validation([], space.codes([]), space)
-    learner = Learner(model, tokenizer.pad_token_id, examples, nobody, config, 1e-9, place)
+    learner = Learner(model, tokenizer.pad_token_id, examples, planned, nobody, config, place)
     seconds = float(np.median(learner.time_updates()))
     updates = f"at most {count(learner.updates, 'update')} of {seconds:.2f} s on this machine now"
     notes = tuple(legibility.notes(found, card.student, config))

@@ -1,4 +1,4 @@
-"""Train a student: deterministic, stopped by the validation split, resumable from a checkpoint."""
+"""Train a student in stages: deterministic, stopped by the validation split, resumable from a checkpoint."""
 
 import os
 import time
@@ -10,11 +10,12 @@ import torch
 
 from understudy.model import student
 from understudy.model.calibration import odds_of
-from understudy.model.engine import Floats
+from understudy.model.engine import Floats, Integers
 from understudy.stats.metrics import Codes, mean_average_precision
 from understudy.steps.train import rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
+from understudy.steps.train.stages import Stage
 from understudy.task.labels import LabelSpace
 
 Tokens = Sequence[Sequence[int]]
@@ -100,9 +101,9 @@ class Learner:
         model: a classifier that returns logits of shape (texts, labels).
         pad_id: token that fills a batch.
         examples: what to learn.
-        validation: what decides when to stop, and which epoch is kept.
+        stages: in which order; each goes on from the weights that did best so far.
+        validation: what decides when a stage ends, and which epoch of all is kept.
         config: the settings.
-        rate: peak learning rate.
         device: where the model trains.
     """
 
@@ -111,22 +112,21 @@ class Learner:
         model: Any,
         pad_id: int,
         examples: Examples,
+        stages: Sequence[Stage],
         validation: Validation,
         config: TrainConfig,
-        rate: float,
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
         self.pad_id, self.device = pad_id, device
-        self.examples, self.validation, self.config, self.rate = examples, validation, config, rate
+        self.examples, self.stages, self.validation, self.config = examples, stages, validation, config
         model.get_input_embeddings().weight.requires_grad_(config.train_embeddings)
         self.trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.optimizer = torch.optim.AdamW(self.trained.values(), lr=rate, weight_decay=config.weight_decay)
+        self.optimizer = self._fresh_optimizer()
         self.position, self._clock = Position(), time.monotonic()
         self.best = self._weights()
-        self.lengths = [len(row) for row in examples.tokens]
-        per_epoch = len(rules.epoch_batches(self.lengths, config.batch_tokens, config.seed, 0))
-        self.updates = per_epoch * config.epochs
+        self.batches_of = [len(self._batches(stage)) for stage in stages]  # of each epoch, in every stage
+        self.updates = sum(stage.epochs * batches for stage, batches in zip(stages, self.batches_of, strict=True))
 
     def run(self, keep: Callable[[Checkpoint], None], tell: Callable[[Position, float], None]) -> Learned:
         """Train to the end or until validation stops improving, and put the best weights into the model.
@@ -137,7 +137,7 @@ class Learner:
         """
         last_kept = self._clock = time.monotonic()
         while not self._is_over():
-            batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
+            batches = self._batches(self.stages[self.position.stage])
             while self.position.batch < len(batches):
                 loss = self._learn(batches[self.position.batch])
                 tell(self.position, loss)
@@ -155,8 +155,7 @@ class Learner:
         A few of them, two at least, and none more once `TIMED_S` have passed: a machine that is busy is slow.
         """
         seconds: list[float] = []
-        batches = rules.epoch_batches(self.lengths, self.config.batch_tokens, self.config.seed, 0)
-        for batch in batches[: TIMED_UPDATES + 1]:
+        for batch in self._batches(self.stages[0])[: TIMED_UPDATES + 1]:
             started = time.perf_counter()
             self._learn(batch)
             seconds.append(time.perf_counter() - started)
@@ -203,13 +202,21 @@ class Learner:
         self._clock = now
 
     def _is_over(self) -> bool:
-        epochs_without_gain = self.position.epoch - 1 - self.position.best_epoch
-        return self.position.epoch >= self.config.epochs or epochs_without_gain >= self.config.patience
+        return self.position.stage >= len(self.stages)
 
-    def _learn(self, batch: Any) -> float:
+    def _batches(self, stage: Stage) -> list[Integers]:
+        """Deal the texts of a stage out to the batches of the epoch at which the training stands."""
+        lengths = [len(self.examples.tokens[row]) for row in stage.rows]
+        dealt = rules.epoch_batches(lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
+        return [stage.rows[batch] for batch in dealt]
+
+    def _fresh_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.trained.values(), weight_decay=self.config.weight_decay)
+
+    def _learn(self, batch: Integers) -> float:
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * rules.rate_factor(self.position.update, self.updates, self.config.warmup_share)
+            group["lr"] = self._rate()
         inputs = student.padded([self.examples.tokens[index] for index in batch], self.pad_id, self.device)
         logits = self.model(**inputs).logits
         targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))
@@ -222,14 +229,26 @@ class Learner:
         self.position = replace(self.position, batch=self.position.batch + 1, update=self.position.update + 1)
         return float(loss.item())
 
+    def _rate(self) -> float:
+        """Return the learning rate at this update: each stage has a schedule of its own."""
+        stage, position = self.stages[self.position.stage], self.position
+        batches = self.batches_of[position.stage]
+        update = position.stage_epoch * batches + position.batch
+        return stage.rate * rules.rate_factor(update, batches * stage.epochs, self.config.warmup_share)
+
     def _end_epoch(self) -> None:
+        """Keep the weights if no epoch did better, and go on to the next epoch, or stage."""
         scored = student.logits(self.model, self.validation.tokens, self.pad_id)
-        score = validation_score(scored, self.validation)
-        position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
-        if score > position.best_score:
-            position = replace(position, best_score=score, best_epoch=self.position.epoch)
+        score, ended = validation_score(scored, self.validation), self.position
+        if score > ended.best_score:
+            ended = replace(ended, best_score=score, best_epoch=ended.epoch)
             self.best = self._weights()
-        self.position = position
+        self.position = replace(ended, epoch=ended.epoch + 1, stage_epoch=ended.stage_epoch + 1, batch=0)
+        without_gain = min(self.position.stage_epoch, ended.epoch - ended.best_epoch)
+        if self.position.stage_epoch >= self.stages[ended.stage].epochs or without_gain >= self.config.patience:
+            self.position = replace(self.position, stage=ended.stage + 1, stage_epoch=0)
+            self.model.load_state_dict(self.best, strict=False)
+            self.optimizer = self._fresh_optimizer()
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: weight.detach().cpu().clone() for name, weight in self.trained.items()}

@@ -231,7 +231,7 @@ def training_table(
 
     Returns:
         columns id, text (after its context, where there is one), target (probabilities of the labels, a list in the
-        card's order), weight; sorted by id.
+        card's order), weight, is_human (whether the label is people's); sorted by id.
 
     Raises:
         TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest; where a text may have
@@ -243,14 +243,21 @@ def training_table(
     taught = judged.select("id", text=seen_of(judged)).with_columns(
         _target(teacher_targets(judged, card, audit)),
         pl.lit(1.0).alias("weight"),
+        pl.lit(False).alias("is_human"),
     )
     shown = human.select("id", text=seen_of(human)).with_columns(
-        _target(space.one_hot(space.codes(human["label"]))),
+        target_column(space, human["label"]),
         pl.lit(human_weight).alias("weight"),
+        pl.lit(True).alias("is_human"),
     )
     table = pl.concat([taught, shown]).sort("id")
     _require_kinds(table, space)
     return table
+
+
+def target_column(space: LabelSpace, labels: pl.Series) -> pl.Series:
+    """Make the column `target` of human labels."""
+    return _target(space.one_hot(space.codes(labels)))
 
 
 def _target(probabilities: Floats) -> pl.Series:
@@ -330,6 +337,17 @@ def _require_kinds(table: pl.DataFrame, space: LabelSpace) -> None:
             f"train: {count(len(missing), 'label')} of {len(space):,} without a text that likely has it: {named}{more}"
             ". The student cannot learn them: raise label.texts, or add human train labels."
         )
+
+
+def suffices(table: pl.DataFrame, space: LabelSpace) -> bool:
+    """Tell whether texts can be learned from by themselves: enough of them, with labels that tell them apart.
+
+    Args:
+        table: texts with a column target.
+        space: the labels.
+    """
+    likely = _likely(table, space)
+    return len(table) >= FEWEST_TEXTS and bool(((likely > 0) & (likely < len(table))).any())
 
 
 def _likely(table: pl.DataFrame, space: LabelSpace) -> Floats:

@@ -12,7 +12,7 @@ from understudy import __version__
 from understudy.progress import say, track
 from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import In, Out, Result
-from understudy.steps.train import legibility, rules
+from understudy.steps.train import legibility, rules, stages
 from understudy.steps.train.config import TrainConfig
 from understudy.store import codecs, tables
 from understudy.store.storage import Store, prepare_store
@@ -79,7 +79,7 @@ class Lesson:
     """All that a student learns from.
 
     Attributes:
-        table: columns id, text, target and weight.
+        table: columns id, text, target, weight and is_human.
         validation: human labels that decide when to stop.
         human_texts: how many of the table's texts people labelled.
         is_rehearsal: whether a rehearsal teacher had a part in it.
@@ -94,6 +94,8 @@ class Lesson:
 def _lesson(task: Card, config: TrainConfig, pool: Path, gold: Path, judgements: Path, audit: Path) -> Lesson:
     human = tables.read_gold(gold, "train")
     judged = tables.read(judgements, tables.Judgements)
+    if not config.learns_from_teacher:
+        judged = judged.clear()
     found = codecs.read_document(audit / "audit.json", "audit")
     table = rules.training_table(tables.read(pool, tables.Texts), human, judged, found, task, config.human_weight)
     rules.require_no_leakage(table, tables.read(gold, tables.LeakageGuard))
@@ -164,8 +166,11 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     space = LabelSpace.of(task)
     validation = Validation(checked, space.codes(lesson.validation["label"]), space)
     rate = config.learning_rate or student.learning_rate_of(task.student)
+    is_human = lesson.table["is_human"].to_numpy()
+    suffice = rules.suffices(lesson.table.filter("is_human"), space)
+    planned = stages.plan(is_human, config, rate, people_suffice=suffice)
     examples = Examples(tokens, targets, weights)
-    learner = Learner(model, tokenizer.pad_token_id, examples, validation, config, rate, place)
+    learner = Learner(model, tokenizer.pad_token_id, examples, planned, validation, config, place)
     return learner, tokenizer, unread_share
 
 
