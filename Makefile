@@ -60,6 +60,7 @@ arrows: $(STAMP)  ## Check which room imports which, and that nothing is dead.
 
 docs: $(STAMP)  ## Refresh the generated parts of the docs.
 	$(BIN)/python -m tools.docs
+	$(BIN)/python -m tools.metadata
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/understudy compile --out build/pipelines
@@ -128,8 +129,9 @@ kustomize: $(KUSTOMIZE)  ## Install Kustomize with Go, outside of this folder.
 $(KUSTOMIZE):
 	GOBIN=$(@D) GOFLAGS=-mod=mod go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 
-validate: $(STAMP) $(KUSTOMIZE) hadolint  ## Check manifests and Dockerfile: current, valid for four minors of Kubernetes, and our own rules.
+validate: $(STAMP) $(KUSTOMIZE) hadolint  ## Check manifests and Dockerfile: current, valid for four minors of Kubernetes, our own rules, and those of the components' catalogue.
 	$(BIN)/python -m tools.manifests --check
+	$(BIN)/python -m tools.metadata --check
 	UNDERSTUDY_REQUIRE_SERVICES=1 $(BIN)/python -m pytest tests/manifests
 
 clean:  ## Remove what was built, but not .venv.

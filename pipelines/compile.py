@@ -33,7 +33,9 @@ def build(wire: Callable[..., None]) -> Any:
     """
     from kfp import dsl
 
-    return dsl.pipeline(wire, name=wire.__name__)
+    from understudy.pipelines.resources import lifetime
+
+    return dsl.pipeline(wire, name=wire.__name__, pipeline_config=lifetime(wire.__name__))
 
 
 def pipeline_spec(name: str) -> dict[str, Any]:

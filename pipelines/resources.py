@@ -8,16 +8,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import kubernetes
+from kfp.dsl import PipelineConfig
 
+from understudy.pipelines.labels import pod_labels
 from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import OWN_KEY, STORAGE_KEYS
+from understudy.steps.publish import model_registry
+from understudy.store.signatures import SIGNING_KEY, TRUSTED_KEYS
 from understudy.task.steps import STEPS
 
 USER = 65532  # of the images: numeric, so that a kubelet can see that it is not root
 SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
 ELASTICSEARCH, WEBHOOK = "understudy-elasticsearch", "understudy-webhook"
+SIGNING, TRUSTED, REGISTRY = "understudy-signing", "understudy-trusted-keys", "understudy-model-registry"
 TEACHER_CLIENT, ELASTICSEARCH_CLIENT = "understudy/teacher-client", "understudy/elasticsearch-client"
 LOST_PODS = 3  # how often a task is begun anew whose pod was lost
+PART_OF = {"app.kubernetes.io/part-of": "understudy"}
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+KEPT_S = 7 * DAY_S  # how long a run's Workflow and pods stay after its end; its record at the API stays
+# How long a run may take. A batch of the teacher's may take a day; a night is over when the next begins, which goes on
+# where it stopped; a training asks the teacher twice, and trains for hours.
+LONGEST_S = {"training": 7 * DAY_S, "nightly": DAY_S, "quality": 3 * DAY_S}
 PAUSES = {"backoff_duration": "30s", "backoff_factor": 2.0, "backoff_max_duration": "600s"}
 
 
@@ -38,10 +50,18 @@ class Accelerator:
     tolerations: tuple[Mapping[str, str], ...] = ()
 
 
+def lifetime(pipeline: str) -> PipelineConfig:
+    """Say how long a run of a pipeline may take, and how long it stays in the cluster."""
+    longest_s = LONGEST_S.get(pipeline)
+    return PipelineConfig(ttl_seconds_after_finished=KEPT_S, active_deadline_seconds=longest_s)
+
+
 def place(*tasks: Any) -> None:
     """Give every task its user, its share of a node, the store's key and the addresses that the settings name.
 
     A Secret of the step's own, where there is one, holds the key that it opens the store with, and not all steps' one.
+
+    Keys that are trusted to sign bundles are given to all, as most open the one that serves.
 
     A task is begun anew when its pod is lost. Stock KFP merges `retryPolicy: OnError` into every workflow, so one whose
     container has ended with an error is not: the steps themselves try again what may pass.
@@ -54,8 +74,24 @@ def place(*tasks: Any) -> None:
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         use_settings(task, "AWS_ENDPOINT_URL_S3", "AWS_REGION")
         kubernetes.use_secret_as_env(task, STORAGE, {key: key for key in STORAGE_KEYS}, optional=True)
+        for key, value in {**PART_OF, "app.kubernetes.io/component": task.name, **pod_labels()}.items():
+            kubernetes.add_pod_label(task, key, value)
         own = {key: f"{OWN_KEY}{key}" for key in STORAGE_KEYS}
         kubernetes.use_secret_as_env(task, f"{STORAGE}-{task.name}", own, optional=True)
+        kubernetes.use_secret_as_env(task, TRUSTED, {"keys": TRUSTED_KEYS}, optional=True)
+
+
+def publish_as(task: Any) -> None:
+    """Give a task its run's name, and where there are any the key that signs bundles and a model registry's token."""
+    kubernetes.use_secret_as_env(task, SIGNING, {"key": SIGNING_KEY}, optional=True)
+    kubernetes.use_secret_as_env(task, REGISTRY, {"token": model_registry.TOKEN}, optional=True)
+    fields = {
+        model_registry.RUN_ID: "metadata.labels['pipeline/runid']",
+        model_registry.RUN_NAME: "metadata.labels['workflows.argoproj.io/workflow']",
+        model_registry.RUN_NAMESPACE: "metadata.namespace",
+    }
+    for name, path in fields.items():
+        kubernetes.use_field_path_as_env(task, name, path)
 
 
 def never_cache(*tasks: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kfp import dsl
 
-from understudy.pipelines.resources import LOST_PODS, PAUSES
+from understudy.pipelines.resources import LOST_PODS, PAUSES, lifetime
 
 ADDRESS = "_uri"  # ends the name of the parameter that says where an input artifact lies
 KINDS = (dsl.Artifact, dsl.Dataset, dsl.Model, dsl.HTML, dsl.Metrics)
@@ -53,9 +53,12 @@ def single(step: str, pod: Pod, inputs: Iterable[str] = ()) -> dict[str, Any]:
     """
     from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
-    spec = MessageToDict(dsl.pipeline(wired(step, {*inputs}), name=pipeline_name(step)).pipeline_spec)
+    name = pipeline_name(step)
+    pipeline = dsl.pipeline(wired(step, {*inputs}), name=name, pipeline_config=lifetime(name))
+    spec, platform = MessageToDict(pipeline.pipeline_spec), MessageToDict(pipeline.platform_spec)
     spec["deploymentSpec"]["executors"][f"exec-{step}"] = pod.executor
-    on_kubernetes = {"deploymentSpec": {"executors": {f"exec-{step}": pod.platform}}}
+    on_kubernetes = platform["platforms"]["kubernetes"]
+    on_kubernetes |= {"deploymentSpec": {"executors": {f"exec-{step}": pod.platform}}}
     return {"pipeline_spec": spec, "platform_spec": {"platforms": {"kubernetes": on_kubernetes}}}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from kfp import dsl
 
-from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, never_cache, place
+from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, never_cache, place, publish_as
 from understudy.steps.audit.component import audit
 from understudy.steps.calibrate.component import calibrate
 from understudy.steps.evaluate.component import evaluate
@@ -85,6 +85,7 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
         place(ingested, labelled, audited, trained, exported, calibrated, evaluated, published, mined)
         never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
         ask_teacher(labelled, mined)
+        publish_as(published)
         accelerate(trained, accelerator)
 
     return training

@@ -274,6 +274,10 @@ def kubernetes_settings(platform: Object, label: str) -> Object:
         for one in left.pop("configMapAsEnv", [])
         for pair in one["keyToEnv"]
     ]
+    env += [
+        {"name": one["name"], "valueFrom": {"fieldRef": {"fieldPath": one["fieldPath"]}}}
+        for one in left.pop("fieldPathAsEnv", [])
+    ]
     labels = left.pop("podMetadata", {}).get("labels", {})
     user = {
         name: value if isinstance(value, bool) else int(value) for name, value in left.pop("securityContext").items()

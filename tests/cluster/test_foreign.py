@@ -11,8 +11,8 @@ from tests.cluster.installation import install_crds
 from tests.cluster.kube import APPLY, PROFILE, Cluster, Object, documents, until
 from tests.manifests.kustomize import COMPONENTS, OVERLAYS, overlay, production_with
 
-FOREIGN_KINDS = {"ExternalSecret", "PrometheusRule", "PodMonitor"}  # of operators that this cluster lacks
-OWN_NAMESPACE = "own-namespace"
+FOREIGN_KINDS = {"ExternalSecret", "PrometheusRule", "PodMonitor", "LocalQueue"}  # of operators that this cluster lacks
+NOT_OURS_ALONE = {"own-namespace", "launcher-storage"}  # each says what of others' it touches
 KINDS = (
     "serviceaccounts,configmaps,secrets,rolebindings.rbac.authorization.k8s.io,roles.rbac.authorization.k8s.io,"
     "services,deployments.apps,resourcequotas,limitranges,networkpolicies.networking.k8s.io,cronjobs.batch"
@@ -58,7 +58,7 @@ def installable(name: str, namespace: str, folder: Path) -> list[Object]:
     return documents(re.sub(rf"(?m)\bnamespace: {before}$", f"namespace: {namespace}", text))
 
 
-@pytest.mark.parametrize("name", [*OVERLAYS, *(name for name in COMPONENTS if name != OWN_NAMESPACE)])
+@pytest.mark.parametrize("name", [*OVERLAYS, *(name for name in COMPONENTS if name not in NOT_OURS_ALONE)])
 def test_what_others_own_stays_as_it_was_through_installation_and_removal(
     cluster: Cluster, name: str, tmp_path: Path
 ) -> None:

@@ -5,7 +5,8 @@ import pytest
 from tests.cluster.installation import COMPONENTS, NAMESPACE, OVERLAYS
 from tests.cluster.kube import of_kind
 
-FOREIGN = {"ExternalSecret", "SecretStore", "PrometheusRule", "PodMonitor", "ServiceMonitor", "ScrapeConfig"}
+FOREIGN = {"ExternalSecret", "SecretStore", "LocalQueue"}
+FOREIGN |= {"PrometheusRule", "PodMonitor", "ServiceMonitor", "ScrapeConfig"}
 
 
 def accepted(cluster, objects):

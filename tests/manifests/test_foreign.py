@@ -6,7 +6,7 @@ import pytest
 
 from tests.manifests.kustomize import COMPONENTS, OVERLAYS, overlay, production_with
 
-OWN_NAMESPACE = "own-namespace"
+OWN_NAMESPACE, LAUNCHER_STORAGE = "own-namespace", "launcher-storage"  # each says what it touches
 PART_OF = {"app.kubernetes.io/part-of": "understudy"}
 
 
@@ -78,7 +78,7 @@ def test_an_overlay_changes_nothing_that_others_own_and_takes_nothing_along(name
     assert faults(overlay(name)) == []
 
 
-@pytest.mark.parametrize("name", [name for name in COMPONENTS if name != OWN_NAMESPACE])
+@pytest.mark.parametrize("name", [it for it in COMPONENTS if it not in {OWN_NAMESPACE, LAUNCHER_STORAGE}])
 def test_a_component_changes_nothing_that_others_own_and_takes_nothing_along(name, tmp_path):
     assert faults(production_with(name, tmp_path)) == []
 
@@ -89,3 +89,13 @@ def test_only_the_component_for_a_namespace_that_nobody_else_makes_has_one(tmp_p
     assert "removed ConfigMap kfp-launcher" in faults(rendered)
     (made,) = [it for it in rendered if it["kind"] == "Namespace"]
     assert not set(PART_OF) & set(made["metadata"]["labels"])  # KFP's policies choose namespaces by this label
+
+
+def test_the_launchers_storage_is_one_more_key_of_kfps_configmap(tmp_path):
+    rendered = production_with(LAUNCHER_STORAGE, tmp_path)
+    assert faults(rendered) == ["changed ConfigMap kfp-launcher", "removed ConfigMap kfp-launcher"]
+    (launcher,) = [it for it in rendered if it["metadata"]["name"] == "kfp-launcher"]
+    assert set(launcher["data"]) == {"providers"}
+    (namespace,) = {it["metadata"]["namespace"] for it in rendered}
+    before = {key_of(it): it for it in profile(namespace)}
+    assert apply(before, rendered)[key_of(launcher)]["data"] == {"a": "b", **launcher["data"]}

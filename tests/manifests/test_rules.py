@@ -366,6 +366,39 @@ def test_the_quota_holds_a_night_of_all_workers_beside_a_step_of_a_training(tmp_
     assert int(hard["pods"]) >= 2 * (MOST_SHARDS + 1)  # a driver each, in a KFP that gives them pods
 
 
+@pytest.mark.parametrize("component", ["quota", "own-namespace"])
+def test_what_an_object_needs_is_applied_before_it(tmp_path, component):
+    """Without its defaults a quota refuses KFP's pods, and without its pipeline the webhook refuses a version."""
+    kinds = [each["kind"] for each in production_with(component, tmp_path)]
+    first = ["Namespace", "LimitRange", "ResourceQuota", "ServiceAccount", "Role", "ConfigMap", "Pipeline"]
+    places = [kinds.index(kind) for kind in first if kind in kinds]
+    assert places == sorted(places)
+    assert {"LimitRange", "Namespace"} & set(kinds)
+    last_pipeline = max(place for place, kind in enumerate(kinds) if kind == "Pipeline")
+    assert all(kinds.index(kind) > last_pipeline for kind in ("PipelineVersion", "CronJob"))
+
+
+def test_the_launcher_is_told_where_s3_is_in_the_form_that_it_reads(tmp_path):
+    """The keys are those of KFP's launcher, backend/src/v2/config/s3.go."""
+    documents = production_with("launcher-storage", tmp_path)
+    (provider,) = yaml.safe_load(of_kind(documents, "ConfigMap")["kfp-launcher"]["data"]["providers"]).values()
+    default = provider["default"]
+    assert set(default) == {"endpoint", "region", "disableSSL", "forcePathStyle", "credentials"}
+    assert default["forcePathStyle"] is True and "//" not in default["endpoint"]
+    keys = default["credentials"]["secretRef"]
+    role = of_kind(documents, "Role")["understudy-launcher-storage"]["rules"][0]
+    assert role["resourceNames"] == [keys["secretName"]] == ["understudy-storage"]
+    assert {keys["accessKeyKey"], keys["secretKeyKey"]} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_the_queue_is_one_of_kueues_and_has_the_name_that_its_comment_gives_the_pods(tmp_path):
+    """Kueue's definition of a LocalQueue: one field, the name of a ClusterQueue, an RFC 1123 name."""
+    (queue,) = of_kind(production_with("kueue", tmp_path), "LocalQueue").values()
+    assert queue["apiVersion"] == "kueue.x-k8s.io/v1beta1"
+    assert set(queue["spec"]) == {"clusterQueue"} and re.fullmatch(r"[a-z0-9-]+", queue["spec"]["clusterQueue"])
+    assert f"kueue.x-k8s.io/queue-name: {queue['metadata']['name']}" in (MANIFESTS / "pod-labels.yaml").read_text()
+
+
 def test_with_a_role_no_pod_of_ours_asks_for_keys(tmp_path):
     documents = production_with("storage-role", tmp_path)
     containers = [it for template in pod_templates(documents).values() for it in template["spec"]["containers"]]

@@ -18,7 +18,12 @@ ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("UNDERSTUDY_SHARED") or ROOT.parent / "shared")
 MINORS = list(dict.fromkeys(".".join(version.split(".")[:2]) for version in utils.all_versions()))[-4:]
 OWN_KINDS = {"Pipeline", "PipelineVersion"}
-FOREIGN_KINDS = {"ExternalSecret", "PrometheusRule", "PodMonitor"}  # of operators whose definitions are not here
+FOREIGN_KINDS = {
+    "ExternalSecret",
+    "PrometheusRule",
+    "PodMonitor",
+    "LocalQueue",
+}  # of operators whose definitions are not here
 
 
 @pytest.fixture(scope="module")

@@ -136,14 +136,32 @@ def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
         name: {secret["secretName"]: secret for secret in given["secretAsEnv"]} for name, given in executors.items()
     }
     clients = {name for name, secrets in keys.items() if "understudy-teacher" in secrets}
-    assert (
-        clients == {"exec-label", "exec-mine"} == {name for name, given in executors.items() if "podMetadata" in given}
-    )
+    label = "understudy/teacher-client"
+    labelled = {name for name, given in executors.items() if label in given["podMetadata"]["labels"]}
+    assert clients == {"exec-label", "exec-mine"} == labelled
     for name in clients:
         secret = keys[name]["understudy-teacher"]
         assert secret["keyToEnv"] == [{"secretKey": "api_key", "envVar": "OPENAI_API_KEY"}]
         assert not secret["optional"]
-        assert executors[name]["podMetadata"]["labels"] == {"understudy/teacher-client": "true"}
+        assert executors[name]["podMetadata"]["labels"][label] == "true"
+
+
+def test_every_step_emits_its_figures_as_the_metrics_that_kfp_reads(compiled):
+    """KFP's launcher, and its MLflow plugin with it, takes scalars from artifacts of this type."""
+    for name, component in compiled[0]["components"].items():
+        if "executorLabel" in component:
+            outputs = component["outputDefinitions"]["artifacts"]
+            assert outputs["metrics"]["artifactType"]["schemaTitle"] == "system.Metrics", name
+
+
+def test_publish_alone_has_the_key_that_signs_and_every_step_those_that_are_trusted(compiled):
+    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    signing, trusted = (
+        {name for name, given in executors.items() if any(it["secretName"] == secret for it in given["secretAsEnv"])}
+        for secret in ("understudy-signing", "understudy-trusted-keys")
+    )
+    assert signing == {"exec-publish"}
+    assert trusted == set(executors)
 
 
 def test_only_train_runs_on_gpu_nodes_and_only_when_it_is_told_to(compiled):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
+from tests.services import kfp_api
 from understudy.errors import BadInput
 from understudy.runners.cluster import claims, submit
 from understudy.runners.cluster.api import Unanswered
@@ -145,6 +146,16 @@ def test_a_claim_for_another_api_is_refused_with_its_address(cluster, command):
     done = command(cluster, "nightly")
     assert (done.returncode, cluster.backend.runs) == (2, [])
     assert f"got '{NIGHT}', claimed for http://elsewhere:8888" in done.stderr
+
+
+def test_a_name_that_was_submitted_to_another_api_is_refused_with_its_address(cluster, command):
+    command(cluster, "nightly")
+    with kfp_api.Server(kfp_api.Backend(cluster.backend.catalogue, cluster.folder / "other.json")) as other:
+        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+        done = command(cluster, "nightly", host=other.url)
+        other.shutdown()
+    assert (done.returncode, done.stdout, other.backend.runs) == (2, "", [])
+    assert f"got '{NIGHT}', claimed for {cluster.server.url}, namespace ''" in done.stderr
 
 
 def test_of_two_targets_at_the_same_moment_the_first_holds_for_both(store):

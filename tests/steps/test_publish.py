@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from tests.bundles import make_bundle
+from tests.services import model_registry as registry_server
 from understudy.errors import BadArtifact, BadInput, GateRefused
 from understudy.reports import model_card
 from understudy.runtime import shell
@@ -88,7 +89,7 @@ def test_what_passed_its_evaluation_serves_with_its_papers(evaluated, tmp_path, 
     assert (release["version"], release["previous"], release["generation"]) == (version, None, 1)
     assert store.read(current.report) == inputs["page"].read_bytes()
     papers = {key.rpartition("/")[2] for key in store.list(f"bundles/{version}/papers/")}
-    assert papers == {"report.html", "evaluation.json", "MODEL_CARD.md"}
+    assert papers == {"report.html", "evaluation.json", "MODEL_CARD.md", "origin.json"}
 
 
 def test_publishing_again_gives_the_same_release(evaluated, tmp_path, store):
@@ -242,3 +243,42 @@ def test_the_command_ends_with_3_when_a_gate_refused(evaluated, tmp_path, store)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 3
     assert done.stderr.startswith("The evaluation must decide to publish, got 'refuse'")
+
+
+def of_a_card_with_a_registry(inputs, address):
+    """Return what publish takes, of a bundle whose card names a model registry."""
+    shutil.rmtree(inputs["bundle"])
+    make_bundle(inputs["bundle"], threshold=0.4, more=f"registry: {address}")
+    file = inputs["evaluation"] / "evaluation.json"
+    found = json.loads(file.read_text())
+    found["bundle"]["version"] = read_settings(inputs["bundle"])["version"]
+    file.write_text(json.dumps(found))
+    return inputs
+
+
+def test_what_is_published_is_told_to_the_model_registry_of_the_card(evaluated, tmp_path, store, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_RUN_ID", "57961422-1efc-4683-898f-195ce9f74b35")
+    there = registry_server.Registry()
+    with registry_server.serve(there) as url:
+        inputs = of_a_card_with_a_registry(evaluated(decision="publish"), url)
+        results = [publish(tmp_path, inputs, store.uri) for _ in range(2)]
+    card, evaluation = load_card(inputs["bundle"]), json.loads((inputs["evaluation"] / "evaluation.json").read_text())
+    assert [result.metrics["registered"] for result in results] == [1, 1]
+    assert results[0].headline.endswith(f"registered as hotel-tips in {url}")
+    (version,), (artifact,) = there.things["version"], there.things["artifact"]
+    assert version["customProperties"]["card_hash"]["string_value"] == card.hash
+    f1 = next(it for it in evaluation["systems"] if it["name"] == "student")["figures"]["f1"]["value"]
+    assert version["customProperties"]["f1"]["double_value"] == pytest.approx(f1)
+    assert artifact["uri"] == results[0].parameters["uri"]
+    assert artifact["modelSourceId"] == "57961422-1efc-4683-898f-195ce9f74b35"
+    assert there.violations == []
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_registry_that_refuses_is_told_and_keeps_nothing_from_serving(evaluated, tmp_path, store, capfd, status):
+    with registry_server.serve(registry_server.Registry(status=status)) as url:
+        result = publish(tmp_path, of_a_card_with_a_registry(evaluated(decision="publish"), url), store.uri)
+    assert registry.require_current(store).version == result.parameters["version"]
+    assert result.metrics["registered"] == 0
+    assert f"the model registry was not told (status {status}; {url})" in result.headline
+    assert "run publish again to tell the registry" in capfd.readouterr().err

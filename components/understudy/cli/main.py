@@ -31,6 +31,7 @@ COMMANDS = (
     "labels",
     "answers",
     "rollback",
+    "trace",
     "forget",
     "teacher",
     "rehearse",

@@ -25,6 +25,7 @@ from understudy.model.architectures import STUDENTS, locate, unknown_student
 from understudy.model.engine import Floats, encodable, length_batches
 from understudy.store import codecs
 from understudy.store.bundles import MOST_TOKENS
+from understudy.store.hashing import hash_file
 
 STUDENT_FILE = "student.json"
 LEARNED_FILE = "learned.parquet"  # ids of the texts that it was trained on
@@ -89,6 +90,13 @@ def folder_of(name: str) -> Path:
     """Return the folder of a student's files: its own, a package's, or that of the hub's cache."""
     source = locate(name)
     return Path(source) if Path(source).is_dir() else hub.fetched(source)
+
+
+def weights_hash(name: str) -> str:
+    """SHA-256 of the file of weights that a student begins with, as the hub shows it."""
+    folder = folder_of(name)
+    found = (folder / file for file in (student_files.SAFE_WEIGHTS, student_files.PLAIN_WEIGHTS))
+    return hash_file(next(file for file in found if file.exists()))
 
 
 def tokenizer_of(source: str) -> Any:

@@ -3,6 +3,7 @@
     bundles/<version>/<file>                 the bundle
     bundles/<version>/papers/<hash>/<file>   what was published with it: report, evaluation, model card
     bundles/<version>/manifest.json          put last, with the SHA-256 of every file: without it there is no version
+    bundles/<version>/manifest.json.sig      who vouches for it, where a key is configured (store/signatures.py)
     current.json                             which version serves; moved by compare-and-swap only
     history/<generation>.json                every state that current.json ever had
 
@@ -22,7 +23,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact, BadInput, Conflict
-from understudy.store import codecs, layout
+from understudy.store import codecs, layout, signatures
 from understudy.store.bundles import (
     BUNDLE_FILE,
     MOST_FILE_BYTES,
@@ -42,6 +43,7 @@ from understudy.task.card import CARD_FILE, Card, load_card, parse_card
 CURRENT = layout.CURRENT.key()
 MANIFEST = "manifest.json"
 REPORT = "report.html"
+ORIGIN = "origin.json"
 MOST_FILES = 1000  # of a version; a bundle and its papers have about ten
 
 
@@ -113,6 +115,44 @@ class System(TypedDict, total=False):
 
     name: Required[str]
     figures: Required[dict[str, Any]]
+
+
+class Weights(TypedDict):
+    """What a student began with."""
+
+    name: str
+    weights: str
+    sha256: str | None
+    licence: str | None
+
+
+class Labeller(TypedDict):
+    """Who labelled what it learned from."""
+
+    model: str
+    is_rehearsal: bool
+
+
+class Origin(TypedDict):
+    """What went into a published version: origin.json among its papers.
+
+    Attributes:
+        version: its name.
+        card: name and SHA-256.
+        code: release of Understudy by the step that it ran.
+        data: SHA-256 of each artifact that calibrate and evaluate read, by its name.
+        student: what it began with.
+        teacher: who labelled.
+        files: SHA-256 of each file of the bundle.
+    """
+
+    version: str
+    card: dict[str, str]
+    code: dict[str, str]
+    data: dict[str, str]
+    student: Weights
+    teacher: Labeller
+    files: dict[str, str]
 
 
 class Paper(TypedDict, total=False):
@@ -263,6 +303,37 @@ def read_version(store: Store, version: str) -> PublishedVersion:
         BadInput: the store has no such version.
         BadArtifact: its manifest is damaged, or another version's.
     """
+    return _read_manifest(store, version)[0]
+
+
+def read_signed(store: Store, version: str) -> PublishedVersion:
+    """Read what a published version says of itself, once a trusted key has signed it, where keys are configured.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: its manifest is damaged, not signed, signed by another key, or was altered.
+    """
+    published, data, key = _read_manifest(store, version)
+    signed = store.read_tagged(key + signatures.SUFFIX)
+    signatures.require_trusted(data, signed.data if signed else None, "A published version", store.locate(key))
+    return published
+
+
+def signature_state(store: Store, version: str) -> str:
+    """Say who vouches for a published version, as far as this machine can tell."""
+    _, data, key = _read_manifest(store, version)
+    signed = store.read_tagged(key + signatures.SUFFIX)
+    if signed is None:
+        return "not signed"
+    if not signatures.is_checked():
+        return f"signed; by whom is not checked: no {signatures.TRUSTED_KEYS}"
+    return (
+        "signed by a trusted key" if signatures.is_trusted(data, signed.data) else "signed by a key that is not trusted"
+    )
+
+
+def _read_manifest(store: Store, version: str) -> tuple[PublishedVersion, bytes, str]:
+    """Return a version's manifest, as an object and as it lies in the store, and its key."""
     key = layout.BUNDLES.key(version=_safe_version(version), path=MANIFEST)
     found = store.read_tagged(key)
     if found is None:
@@ -271,20 +342,34 @@ def read_version(store: Store, version: str) -> PublishedVersion:
     published = codecs.read_as(PublishedVersion, found.data, store.locate(key))
     if published.version != version:
         raise codecs.unreadable(f"the manifest of '{version}'", f"that of '{published.version}'", store.locate(key))
-    return published
+    return published, found.data, key
 
 
 def fetch_settings(store: Store, version: str) -> dict[str, Any]:
-    """Read bundle.json of a published version, which must be the one that its manifest vouches for.
+    """Read bundle.json of a published version that serves, which must be the one that its manifest vouches for.
+
+    Raises:
+        BadInput: the store has no such version.
+        BadArtifact: it is not what was published, or not signed where it must be.
+    """
+    return _settings_of(store, read_signed(store, version))
+
+
+def read_former_settings(store: Store, version: str) -> dict[str, Any]:
+    """Read bundle.json of a published version that need not serve: it may be older than the keys that are trusted.
 
     Raises:
         BadInput: the store has no such version.
         BadArtifact: it is not what was published.
     """
-    data, where = _vouched(store, version, BUNDLE_FILE)
+    return _settings_of(store, read_version(store, version))
+
+
+def _settings_of(store: Store, published: PublishedVersion) -> dict[str, Any]:
+    data, where = _vouched(store, published, BUNDLE_FILE)
     settings = parse_settings(data, where)
-    if settings["version"] != version:
-        raise codecs.unreadable(f"of version '{version}'", f"'{settings['version']}'", where)
+    if settings["version"] != published.version:
+        raise codecs.unreadable(f"of version '{published.version}'", f"'{settings['version']}'", where)
     return settings
 
 
@@ -296,7 +381,7 @@ def fetch_card(store: Store, version: str) -> Card:
         BadArtifact: it is not what was published.
         BadCard: it is none.
     """
-    data, where = _vouched(store, version, CARD_FILE)
+    data, where = _vouched(store, read_signed(store, version), CARD_FILE)
     return parse_card(data.decode("utf-8", "replace"), where, is_draft=True)  # it was taken before it was published
 
 
@@ -307,20 +392,19 @@ def fetch_tokenizer(store: Store, version: str) -> tuple[bytes, str]:
         BadInput: the store has no such version.
         BadArtifact: it is not what was published.
     """
-    return _vouched(store, version, TOKENIZER_FILE)
+    return _vouched(store, read_signed(store, version), TOKENIZER_FILE)
 
 
-def _vouched(store: Store, version: str, name: str) -> tuple[bytes, str]:
+def _vouched(store: Store, published: PublishedVersion, name: str) -> tuple[bytes, str]:
     """Read a file of a published version, for which its manifest must vouch; return also where it lies."""
-    expected = read_version(store, version).files.get(name)
-    key = layout.BUNDLES.key(version=version, path=name)
+    key = layout.BUNDLES.key(version=published.version, path=name)
     data = store.read(key)
-    _require_hash(data, expected, store.locate(key))
+    _require_hash(data, published.files.get(name), store.locate(key))
     return data, store.locate(key)
 
 
-def read_paper(store: Store, published: PublishedVersion, name: str) -> dict[str, Any]:
-    """Read a JSON paper of a published version; `name` is one of its files.
+def read_paper(store: Store, published: PublishedVersion, name: str, kind: Any = Paper) -> dict[str, Any]:
+    """Read a JSON paper of a published version; `name` is one of its files, and `kind` a TypedDict.
 
     Raises:
         BadArtifact: it is not what was published.
@@ -328,7 +412,7 @@ def read_paper(store: Store, published: PublishedVersion, name: str) -> dict[str
     key = layout.BUNDLES.key(version=published.version, path=name)
     data = store.read(key)
     _require_hash(data, published.files[name], store.locate(key))
-    return codecs.read_mapping(data, store.locate(key), Paper)
+    return codecs.read_mapping(data, store.locate(key), kind)
 
 
 def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = None) -> Path:
@@ -344,10 +428,10 @@ def fetch_bundle(store: Store, version: str | None = None, cache: Path | None = 
 
     Raises:
         BadInput: nothing is published, or the store has no such version.
-        BadArtifact: a file in the store is not what was published.
+        BadArtifact: a file in the store is not what was published, or the version is not signed where it must be.
     """
     wanted = version or require_current(store).version
-    published = read_version(store, wanted)
+    published = read_signed(store, wanted)
     where = f"{store.uri}, {wanted}"
     require_vouched(published.bundle_files, where)
     folder = cache or cache_folder() / "bundles"
@@ -389,7 +473,29 @@ def _upload(store: Store, published: PublishedVersion, contents: Mapping[str, by
             f"A version must keep its content, got other files under the same name ({where}). "
             "Calibrate again, so that the bundle gets a version of its own."
         )
+    _sign(store, stored, published)
     return stored
+
+
+def _sign(store: Store, stored: PublishedVersion, published: PublishedVersion) -> None:
+    """Sign the manifest that stands, where a key is configured; with one that is trusted, as far as these are.
+
+    Raises:
+        BadArtifact: it says of the bundle what this publisher would not, or the signature is not a trusted key's.
+    """
+    _, data, key = _read_manifest(store, stored.version)
+    standing = store.read_tagged(key + signatures.SUFFIX)
+    signature = signatures.sign(data, standing.data if standing else None)
+    if signature is not None and (standing is None or signature != standing.data):
+        if _said_of_bundle(stored) != _said_of_bundle(published):
+            raise codecs.unreadable("a manifest as this bundle gives it", "another one", store.locate(key))
+        store.compare_and_swap(key + signatures.SUFFIX, signature, standing.tag if standing else None)
+    read_signed(store, stored.version)
+
+
+def _said_of_bundle(published: PublishedVersion) -> tuple[Any, ...]:
+    about = (published.version, published.card, published.card_hash, published.is_rehearsal)
+    return (*about, sorted(published.bundle_files.items()))
 
 
 def _require_same(store: Store, key: str, digest: str) -> None:
@@ -441,7 +547,7 @@ def _rollback_target(store: Store, current: Current, to: str | None) -> Publishe
         )
     if target == current.version:
         raise BadInput(f"A rollback must go to another version, got {target}, which serves ({store.locate(CURRENT)}).")
-    published = read_version(store, target)
+    published = read_signed(store, target)
     if to is None and published.is_rehearsal and not current.is_rehearsal:
         raise BadInput(
             f"A rollback must not go from bought answers to a rehearsal, got {target} ({store.locate(CURRENT)}). "

@@ -324,7 +324,7 @@ def learning_curve(store: Store) -> list[Cycle]:
 
 def _cycle(store: Store, version: str, published: str) -> Cycle:
     stored = registry.read_version(store, version)
-    settings = registry.fetch_settings(store, version)
+    settings = registry.read_former_settings(store, version)
     figure, paper = figures.primary(settings["positive_label"]), f"{stored.papers}/evaluation.json"
     found = _published(registry.read_paper(store, stored, paper), figure) if paper in stored.files else None
     trained = settings.get("trained_texts")

@@ -65,7 +65,11 @@ LONGEST_SENTENCE = 1_000
 
 SECTIONS = tuple(name for name in sections() if name != "teacher")  # of settings alone
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
-SINCE = ("confusion_costs", "context")  # keys that a card had no word for before, and whose silence says nothing
+SINCE = (
+    "confusion_costs",
+    "context",
+    "registry",
+)  # keys that a card had no word for before, and whose silence says nothing
 GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
 
 
@@ -352,6 +356,7 @@ class Card(Sections):
     prices: Prices = Prices()
     goals: Goals = Goals()
     retention: Retention = Retention()
+    registry: Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")] | None = None
 
     @field_validator(*SECTIONS, mode="before", check_fields=False)
     @classmethod

@@ -269,6 +269,10 @@ retention:
   refusals_days: null
   samples_days: null
 
+# (default: null) A Kubeflow Model Registry that is told of each version that publish lets serve, such as
+# http://model-registry-service.kubeflow.svc.cluster.local:8080. Its token, if it wants one: MODEL_REGISTRY_TOKEN.
+registry: null
+
 # (default: none of them) A section for each step changes its settings; `understudy STEP --help` lists them, with those
 # of other sections that the step reads.
 ingest:

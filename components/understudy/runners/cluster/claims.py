@@ -75,12 +75,7 @@ def claim(store: Store, record: Record, tell: Tell) -> Record:
     put(store, record.name, STARTED, asdict(record))
     first = claimed(store, record.name)
     require_same(record, first)
-    wanted, found = (tuple(it.target.get(key) for key in ("host", "namespace")) for it in (record, first))
-    if wanted != found:
-        raise BadInput(
-            f"A run's name must be new or claimed for the same API, got '{record.name}', claimed for {found[0]}, "
-            f"namespace '{found[1]}' (--host, --namespace). Name that API, or choose another --name."
-        )
+    require_same_api(record, first)
     if (first.arguments, first.target) != (record.arguments, record.target):
         tell(f"The run goes on with what its first submission gave ({store.locate(key_of(record.name, STARTED))}).")
     return first
@@ -113,11 +108,13 @@ def submitted(store: Store, record: Record) -> About | None:
     """Read where the run of a name is; None when nobody has submitted it.
 
     Raises:
-        BadInput: the name belongs to something else.
+        BadInput: the name belongs to something else, or to a run at another API.
     """
     found = read(store, record.name, SUBMITTED)
     if found is not None:
-        require_same(record, claimed(store, record.name))
+        first = claimed(store, record.name)
+        require_same(record, first)
+        require_same_api(record, first)
     return found
 
 
@@ -137,6 +134,20 @@ def require_same(record: Record, first: Record) -> None:
         raise BadInput(
             f"A run's name must be new or of the same pipeline and card, got '{record.name}', which is a run of "
             f"{first.pipeline} for the card '{first.card}' by the runner '{first.runner}' (--name). Choose another."
+        )
+
+
+def require_same_api(record: Record, first: Record) -> None:
+    """Check that a name was claimed for the API and the namespace that are asked now.
+
+    Raises:
+        BadInput: it was not.
+    """
+    wanted, found = (tuple(it.target.get(key) for key in ("host", "namespace")) for it in (record, first))
+    if wanted != found:
+        raise BadInput(
+            f"A run's name must be new or claimed for the same API, got '{record.name}', claimed for {found[0]}, "
+            f"namespace '{found[1]}' (--host, --namespace). Name that API, or choose another --name."
         )
 
 

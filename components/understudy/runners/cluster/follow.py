@@ -1,4 +1,4 @@
-"""Wait for a submitted run, a line for every task that has ended, and say how it ended.
+"""Wait for a submitted run, a line for every step that has ended, and say how it ended.
 
 The state comes from the pipelines API, evaluate's decision from the store: the API tells what tasks gave only by
 artifact ids of its metadata store and by names that its workflow engine makes up, while `decision.json` is put by the
@@ -6,12 +6,13 @@ step itself, under the name that was claimed for the run.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from understudy.errors import BadInput
-from understudy.runners.cluster import claims
+from understudy.runners.cluster import claims, workflow
 from understudy.runners.cluster.api import FINAL, Absent, Api, ApiFailed, Unanswered
+from understudy.runners.cluster.progress import SUCCEEDED, failed_steps, message_of, progress_of
 from understudy.runners.names import base_of, free_try
 from understudy.runners.outcome import REFUSED, outcome
 from understudy.runners.runs import Record, runs_step, utc_now
@@ -21,10 +22,9 @@ from understudy.store.storage import Store
 
 POLL_S = 10.0
 PATIENCE_S = 900.0
-SUCCEEDED = "SUCCEEDED"
+KUBEFLOW = "kubeflow"  # where the runs of an API lie that serves one user
 GONE = "GONE"  # the API has no such run any more
 FAILURES = {"FAILED", "CANCELED", GONE}
-OF_THE_ENGINE = ("-driver", "executor")
 
 
 def wait(api: Api, store: Store, record: Record, about: Mapping[str, Any]) -> int:
@@ -84,8 +84,8 @@ def write_end(store: Store, name: str, state: str) -> dict[str, Any]:
 
 
 def until_final(api: Api, run_id: str) -> Any:
-    """Ask for a run again and again until it has ended, telling of its tasks."""
-    told: set[str] = set()
+    """Ask for a run again and again until it has ended, telling of its steps."""
+    told: set[Hashable] = set()
     since = time.monotonic()
     while True:
         try:
@@ -103,26 +103,22 @@ def until_final(api: Api, run_id: str) -> Any:
         time.sleep(POLL_S)
 
 
-def news(run: Any, told: set[str]) -> Iterator[str]:
-    """Write a line for every task that has begun or ended since the last time; `told` keeps what was told."""
-    for task in tasks_of(run):
-        key = f"{task.task_id} {task.state}"
-        if key not in told and task.state in {"RUNNING", *FINAL}:
-            told.add(key)
-            yield f"{time.strftime('%H:%M:%S', time.gmtime())} {task.display_name:<12} {task.state.lower()}"
+def news(run: Any, told: set[Hashable]) -> Iterator[str]:
+    """Write a line for every step that has succeeded since the last time, and for every tenth of one's shards.
 
-
-def tasks_of(run: Any) -> list[Any]:
-    """Return the tasks that are steps, not those that the workflow engine adds."""
-    tasks = (run.run_details.task_details if run.run_details else None) or ()
-    return [task for task in tasks if task.display_name and not task.display_name.endswith(OF_THE_ENGINE)]
+    `told` keeps what was told.
+    """
+    for progress in progress_of(run):
+        if progress.mark not in told:
+            told.add(progress.mark)
+            yield f"{time.strftime('%H:%M:%S', time.gmtime())} {progress}"
 
 
 def conclude(store: Store, record: Record, run: Any) -> int:
     """Write down how a run ended, and say it in a sentence."""
     decision = write_end(store, record.name, run.state)
     if run.state != SUCCEEDED:
-        return _tell_failure(run, read(store, record.name, FAULT) or {})
+        return _tell_failure(record, run, read(store, record.name, FAULT) or {})
     is_training = record.pipeline == "training"
     is_decided = "decision" in decision or not runs_step(claims.claimed(store, record.name).begins_at, "evaluate")
     if is_training and not is_decided:
@@ -136,14 +132,18 @@ def conclude(store: Store, record: Record, run: Any) -> int:
     return code
 
 
-def _tell_failure(run: Any, fault: Mapping[str, Any]) -> int:
+def _tell_failure(record: Record, run: Any, fault: Mapping[str, Any]) -> int:
     """Say why a run failed; returns what a step that only a person can help would have ended with, else 1."""
-    failed = [task for task in tasks_of(run) if task.state == "FAILED"]
-    for task in failed:
-        why = task.error.message if task.error and task.error.message else "its pod's log says why"
-        tell(f"{task.display_name} failed: {why}")
+    namespace = record.target.get("namespace") or KUBEFLOW
+    nodes = workflow.failed_nodes(namespace, str(run.run_id)) if run.state == "FAILED" else []
+    logs = f"its pod's log says why, or, where there never was a pod, `{workflow.how_to_read(namespace, run.run_id)}`"
+    failed = failed_steps(run)
+    for step in failed:
+        why = message_of(run, step) or workflow.message_of(nodes, step)
+        tell(f"{step} failed: {f'{why} ({logs})' if why else logs}")
     if fault:
         tell(f"Its {fault_line(fault)}")
-    error = f": {run.error.message}" if run.error and run.error.message else ""
+    said = (run.error and run.error.message) or (nodes[0].message if nodes and not failed else "")
+    error = f": {said}" if said else ""
     tell(f"The run has ended as {run.state}{error}. Mend it, and submit again under another --name.")
     return REFUSED if fault.get("exit_code") == REFUSED else 1

@@ -147,10 +147,11 @@ def one_step(
 
 
 def of_executors(platform: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a platform spec what is of executors that a pipeline has."""
-    on_kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-    kept = {key: it for key, it in on_kubernetes.items() if key in spec["deploymentSpec"]["executors"]}
-    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": kept}}}}
+    """Keep of a platform spec what is of executors that a pipeline has, and how long a run may take and stays."""
+    on_kubernetes = platform.get("platforms", {}).get("kubernetes", {})
+    executors = on_kubernetes.get("deploymentSpec", {}).get("executors", {})
+    kept = {key: it for key, it in executors.items() if key in spec["deploymentSpec"]["executors"]}
+    return {"platforms": {"kubernetes": {**on_kubernetes, "deploymentSpec": {"executors": kept}}}}
 
 
 def parameters_of(made: Artifact, changes: str) -> dict[str, Any]:

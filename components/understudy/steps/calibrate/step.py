@@ -233,6 +233,7 @@ def _settings(
         "reference": reference,
         "trained_texts": about.get("texts"),
         "graph_reason": "; ".join(filter(None, (about.get("reason"), about.get("plain_reason")))),
+        **({"weights": about["weights"]} if "weights" in about else {}),  # of exports before this was told
         **{key: about[key] for key in ("student", "graph", "max_length", "pad_id", "is_rehearsal")},
     }
 

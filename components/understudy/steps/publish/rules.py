@@ -1,11 +1,16 @@
-"""Judge whether a bundle may be published."""
+"""Judge whether a bundle may be published, and write down what went into it."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import understudy
 from understudy.errors import BadArtifact, GateRefused
+from understudy.model.architectures import STUDENTS
+from understudy.store.registry import Origin
+from understudy.task.card import Card
 
 PUBLISH = "publish"
+OF_THE_BUNDLE = {"bundle", "card"}  # inputs of evaluate that are told of by their own names
 
 
 def require_decision(settings: Mapping[str, Any], evaluation: Mapping[str, Any], *, is_forced: bool) -> None:
@@ -32,3 +37,37 @@ def require_decision(settings: Mapping[str, Any], evaluation: Mapping[str, Any],
             f"{evaluation['reason']} Mend what it names and train again, or set publish.force=true to publish it all "
             "the same."
         )
+
+
+def origin(
+    settings: Mapping[str, Any], card: Card, calibrated: Mapping[str, Any], evaluated: Mapping[str, Any]
+) -> Origin:
+    """Write down what went into a bundle: data, code, base weights, teacher and licences.
+
+    Args:
+        settings: bundle.json.
+        card: that it was made by.
+        calibrated: provenance of the bundle; empty where there is none.
+        evaluated: provenance of the evaluation; empty where there is none.
+    """
+    student = settings.get("student", card.student)
+    known = STUDENTS.get(student)
+    read = {**evaluated.get("inputs", {}), **calibrated.get("inputs", {})}
+    return {
+        "version": settings["version"],
+        "card": {"name": card.name, "sha256": card.hash},
+        "code": {
+            "publish": understudy.__version__,
+            **({"evaluate": evaluated["version"]} if "version" in evaluated else {}),
+            **({"calibrate": calibrated["version"]} if "version" in calibrated else {}),
+        },
+        "data": {name: place["sha256"] for name, place in sorted(read.items()) if name not in OF_THE_BUNDLE},
+        "student": {
+            "name": student,
+            "weights": known.weights if known else student,
+            "sha256": settings.get("weights"),
+            "licence": known.license if known else None,
+        },
+        "teacher": {"model": card.teacher.model, "is_rehearsal": settings["is_rehearsal"]},
+        "files": dict(settings["files"]),
+    }

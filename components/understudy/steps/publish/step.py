@@ -1,18 +1,22 @@
 """Run the step publish: put the bundle into the registry, and let it serve."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import UnderstudyError
+from understudy.progress import say
 from understudy.reports import model_card
 from understudy.runtime import provenance
 from understudy.runtime.shell import In, Out, Result
-from understudy.steps.publish import rules
+from understudy.steps.publish import model_registry, rules
 from understudy.steps.publish.config import PublishConfig
 from understudy.store import codecs, layout, registry
 from understudy.store.bundles import read_settings
 from understudy.store.registry import Current
 from understudy.store.storage import Store, prepare_store
-from understudy.task.card import load_card
+from understudy.task.card import Card, load_card
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
 EVALUATION, MODEL_CARD, RELEASE = "evaluation.json", "MODEL_CARD.md", "release.json"
@@ -33,7 +37,8 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics generation; parameters version, previous (empty when there is none) and uri of the bundle.
+        metrics generation, and registered (1, or 0 where it failed) where the card names a registry; parameters
+        version, previous (empty when there is none) and uri of the bundle.
 
     Raises:
         GateRefused: evaluate decided against publishing.
@@ -49,16 +54,43 @@ def run(bundle: In, evaluation: In, page: In, store: str, release: Out, override
         registry.REPORT: page.read_bytes(),
         EVALUATION: (evaluation / EVALUATION).read_bytes(),
         MODEL_CARD: text.encode(),
+        registry.ORIGIN: codecs.as_json(rules.origin(settings, card, _provenance(bundle), _provenance(evaluation))),
         **_provenance_of(bundle),
     }
     keep = prepare_store(store)
     current = registry.publish_bundle(keep, bundle, papers, is_forced=config.force)
     about = _write_release(release, keep, current, text)
+    told = _register(card, found, current, str(about["uri"]))
     return Result(
-        headline=f"{current.version} serves, generation {current.generation} of {keep.locate(registry.CURRENT)}",
-        metrics={"generation": current.generation},
+        headline=f"{current.version} serves, generation {current.generation} of {keep.locate(registry.CURRENT)}"
+        f"{told.words and f'; {told.words}'}",
+        metrics={"generation": current.generation, **told.metrics},
         parameters={"version": current.version, "previous": current.previous or "", "uri": about["uri"]},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whether a model registry was told, in words and as a figure; nothing where the card names none."""
+
+    words: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def _register(card: Card, evaluation: Mapping[str, Any], current: Current, uri: str) -> Told:
+    """Tell the card's model registry; the version serves whatever becomes of it, and running publish again tells it."""
+    if card.registry is None:
+        return Told()
+    try:
+        model_registry.register(card.registry, model_registry.entry(card, evaluation, current.version, uri))
+    except UnderstudyError as error:
+        say(f"publish: {error}. The version serves all the same; run publish again to tell the registry.")
+        return Told(str(error), {"registered": 0})
+    return Told(f"registered as {card.name} in {card.registry}", {"registered": 1})
+
+
+def _provenance(artifact: Path) -> dict[str, Any]:
+    return provenance.read(artifact) if provenance.file_of(artifact).is_file() else {}
 
 
 def _provenance_of(bundle: Path) -> dict[str, bytes]:

@@ -121,7 +121,7 @@ def _learn(lesson: Lesson, task: Card, config: TrainConfig, store: Store, folder
         )
     if kept is None or not kept.has_ended:
         checkpoints.write(store, training, learner.checkpoint())
-    about = _about(lesson, task, rules.longest(tokenizer, config))
+    about = _about(lesson, task, rules.longest(tokenizer, config)) | {"weights": student.weights_hash(task.student)}
     student.save(learner.model.cpu(), tokenizer, about, folder)
     (folder / student.LEARNED_FILE).write_bytes(codecs.as_parquet(lesson.table.select("id").sort("id")))
     return {

@@ -1,26 +1,23 @@
 """Send a verdict on: to a search index, Prometheus, whoever trains next, and a webhook on an alarm."""
 
-import http.client
 import json
 import os
-import ssl
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
 
 from understudy.errors import BadInput
 from understudy.progress import say
-from understudy.runtime.retry import BUSY, Patience, patiently
+from understudy.runtime.http import Unsent, send
+from understudy.runtime.retry import Patience
 from understudy.secrets.keys import redact
 from understudy.store.hashing import hash_json
 from understudy.store.watch_records import FORMAT, VERDICTS, Night
 
 WEBHOOK = "UNDERSTUDY_WEBHOOK_URL"  # a secret, as most webhooks' addresses are: never in the card, never in a store
-TIMEOUT_S = 10
 PATIENCE = Patience(retries=4, longest_pause_s=8, total_s=45)
 
 
@@ -155,32 +152,12 @@ def call(url: str, content: dict[str, Any]) -> bool:
     request = Request(  # noqa: S310 - `webhook_url` lets http(s) through only
         url, json.dumps(content).encode(), {"Content-Type": "application/json"}, method="POST"
     )
-    opener = build_opener(_NoRedirects)
-
-    def told() -> None:
-        opener.open(request, timeout=TIMEOUT_S).close()
-
     try:
-        patiently(told, _is_passing, PATIENCE)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        got = f"status {error.code}" if isinstance(error, HTTPError) else type(error).__name__
-        say(f"watch: the webhook did not take the alarm ({got}); the next run of this night tries again.")
+        send(request, PATIENCE)
+    except Unsent as error:
+        say(f"watch: the webhook did not take the alarm ({error}); the next run of this night tries again.")
         return False
     return True
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Take a redirect for the answer that it is."""
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the webhook may take the same message later."""
-    if isinstance(error, HTTPError):
-        return error.code in BUSY
-    if isinstance(error, URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
-        return False
-    return isinstance(error, OSError | http.client.HTTPException) and not isinstance(error, http.client.InvalidURL)
 
 
 def _quoted(text: str) -> str:
