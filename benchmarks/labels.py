@@ -199,7 +199,7 @@ def calibrated(run: Path, texts: pl.DataFrame) -> dict[str, Figure]:
 def _calibration(name: str, probabilities: Floats, truth: Any) -> dict[str, Figure]:
     given = probabilities.argmax(axis=1)
     confidence, groups = probabilities.max(axis=1), np.arange(len(truth))
-    ece = metrics.bootstrap(metrics.ece_by_mass, confidence, given == truth, groups=groups)
+    ece = metrics.bootstrap(metrics.ece, confidence, given == truth, groups=groups)
     loss = metrics.bootstrap(metrics.log_loss, probabilities, truth, groups=groups)
     return {f"{name}_ece": Figure.of(ece), f"{name}_log_loss": Figure.of(loss)}
 

@@ -60,7 +60,7 @@ def test_weights_count_a_text_as_often_as_they_say(rows, times):
         (metrics.f1, truth, found),
         (metrics.macro_f1, truth, found),
         (metrics.kappa, truth, found),
-        (metrics.ece, probability, truth),
+        (partial(metrics.ece, bins=1), probability, truth),
         (metrics.log_loss, two(probability), truth),
     ]:
         expected = figure(first[drawn], second[drawn])

@@ -24,6 +24,7 @@ Figure = Any  # a float; with weights of shape (resamples, texts) an array of sh
 Statistic = Callable[..., Figure]  # statistic(*columns, weights=...), as every figure below
 
 CELLS_AT_ONCE = 4_000_000  # of the weight matrix: 32 MB, so that a bootstrap of 100,000 texts fits a small pod
+BINS = 10  # of as many texts each, for the calibration error
 CONFIDENCE = 0.95
 Z = 1.959963984540054  # the normal distribution's 97.5% quantile
 
@@ -297,8 +298,11 @@ def log_loss(probabilities: Floats, truth: Codes, weights: Floats | None = None)
     return _mean(-np.log(np.clip(chance, 1e-12, 1)), weights)
 
 
-def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, bins: int = 10) -> Figure:
-    """Expected calibration error: mean distance of probability from frequency, over bins of equal width.
+def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, bins: int = BINS) -> Figure:
+    """Expected calibration error: mean distance of probability from frequency, over bins of as many texts each.
+
+    The bins are cut by the probabilities of all the texts, whatever their weights; equal ones share a bin. What chance
+    alone makes of it is `ece_floor`.
 
     Two texts at 0.9, one of them positive: |0.9 - 0.5| = 0.4; two at 0.1, none positive: 0.1. Mean: 0.25.
 
@@ -306,41 +310,56 @@ def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, 
         probability: that something is true, shape (texts,), or of each label, shape (texts, labels).
         is_positive: whether it is, same shape.
         weights: of the texts, shape (..., texts).
-        bins: of equal width.
+        bins: of equal mass.
 
     >>> round(ece(np.array([0.9, 0.9, 0.1, 0.1]), np.array([True, False, False, False])), 4)
     0.25
     >>> round(ece(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([[True, False], [False, False]])), 4)
     0.25
-
-    Source: Guo et al., "On calibration of modern neural networks", 2017.
-    """
-    excess = probability - np.asarray(is_positive, dtype=float)
-    index = bin_index(probability, bins)
-    distance = sum(abs(_total(_by_text(excess * (index == number)), weights)) for number in range(bins))
-    return share(distance, _total(_by_text(np.ones(excess.shape)), weights))
-
-
-def ece_by_mass(probability: Floats, is_true: Bools, weights: Floats | None = None, bins: int = 15) -> Figure:
-    """Expected calibration error over bins of as many texts each, cut by the probabilities of all the texts.
-
-    Args:
-        probability: that something is true, such as that the label given is right.
-        is_true: whether it is.
-        weights: of the texts, shape (..., texts).
-        bins: of equal mass.
-
-    >>> round(ece_by_mass(np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False]), bins=2), 4)
+    >>> round(ece(np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False]), bins=2), 4)
     0.15
 
     Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language processing
     models", 2015.
     """
-    excess = probability - np.asarray(is_true, dtype=float)
-    rank = np.argsort(np.argsort(probability, kind="stable"), kind="stable")
-    place = rank * bins // max(1, len(rank))
-    distance = sum(abs(_total(excess * (place == number), weights)) for number in range(bins))
-    return share(distance, _total(np.ones(len(excess)), weights))
+    excess = probability - np.asarray(is_positive, dtype=float)
+    place = mass_index(probability, bins)
+    distance = sum(abs(_total(_by_text(excess * (place == number)), weights)) for number in range(bins))
+    return share(distance, _total(_by_text(np.ones(excess.shape)), weights))
+
+
+def ece_floor(probability: Floats, bins: int = BINS, samples: int = 300, seed: int = 0) -> float:
+    """Return the calibration error that chance alone gives so many texts: the mean of `ece` where each claim holds.
+
+    What is true is drawn by the probabilities themselves, so they are calibrated, and what is measured is noise. Four
+    texts of 0.5 in one bin: 0, 1/4 or 1/2 off with chances 6, 8 and 2 of 16, 3/16 in the mean.
+
+    Args:
+        probability: as of `ece`; at least one.
+        bins: of equal mass.
+        samples: how often the truth is drawn.
+        seed: of the draw.
+
+    >>> round(ece_floor(np.full(4, 0.5), samples=10_000), 2)
+    0.19
+
+    Source: Roelofs et al., "Mitigating bias in calibration error estimation", 2022, for the bias that this measures.
+    """
+    claims, place = np.ravel(probability), mass_index(probability, bins).ravel()
+    rng = np.random.default_rng(seed)
+    drawn = (np.bincount(place, claims - (rng.random(len(claims)) < claims), bins) for _ in range(samples))
+    return float(np.mean([np.abs(gaps).sum() for gaps in drawn]) / len(claims))
+
+
+def mass_index(probability: Floats, bins: int) -> Column:
+    """Which of `bins` parts of as many texts each probability lies in; equal ones lie in one part. Same shape.
+
+    >>> mass_index(np.array([0.9, 0.1, 0.2, 0.2]), 4).tolist()
+    [3, 0, 1, 1]
+    """
+    _, index, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    return np.asarray((below * bins // max(1, np.size(probability)))[index].reshape(np.shape(probability)))
 
 
 def bin_index(probability: Floats, bins: int) -> Column:

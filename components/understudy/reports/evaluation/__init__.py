@@ -128,7 +128,7 @@ def headline(evaluation: Evaluation) -> str:
         f"{figures.headed(name)} {numbers.figure(figure['value'])} "
         f"({numbers.figure_interval(figure['low'], figure['high'])}){beside} on "
         f"{numbers.count(evaluation['test']['texts'], 'human-labelled text')}; {evaluation['best']['words']}; "
-        f"P95 {numbers.milliseconds(student['p95_latency_ms'])}{latency}, "
+        f"{sentences.calibrated(student)}; P95 {numbers.milliseconds(student['p95_latency_ms'])}{latency}, "
         f"{numbers.usd(student['cost_per_1k_usd'])} per 1,000{price}"
     )
 
@@ -144,13 +144,14 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stamp = ["Rehearsal: a rehearsal teacher stood in for the LLM."] if evaluation["is_rehearsal"] else []
     decided = f"{sentences.BADGES[evaluation['decision']]}: {evaluation['reason']}"
-    return [*lines, "", sentences.comparison(evaluation), evaluation["best"]["sentence"], decided, *stamp]
+    told = [sentences.comparison(evaluation), evaluation["best"]["sentence"], *evaluation["missing"]]
+    return [*lines, "", *told, decided, *stamp]
 
 
 def _summary_row(system: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     decisive = system["figures"].get(names[0])
     interval = f" ({numbers.figure_interval(decisive['low'], decisive['high'])})" if decisive else ""
-    shares = [numbers.figure(sentences.value(system, name), decimals=3 if name == "ece" else 2) for name in names]
+    shares = [sentences.shown(system, name) for name in names]
     return [
         system["title"],
         shares[0] + interval,

@@ -31,6 +31,21 @@ def value(system: System | None, name: str) -> float | None:
     return system["figures"].get(name, {}).get("value") if system else None
 
 
+def shown(system: System, name: str) -> str:
+    """Write a system's figure for a table; a calibration error beside what chance alone makes of it."""
+    decimals = 3 if name in {"ece", "brier"} else 2
+    floor = system["figures"].get(name, {}).get("floor")
+    noise = "" if floor is None else f" (noise {numbers.figure(floor, decimals)})"
+    return numbers.figure(value(system, name), decimals) + noise
+
+
+def calibrated(system: System) -> str:
+    """Say how far a system's probabilities are off, and how far chance alone puts them."""
+    error = system["figures"]["ece"]
+    off, noise = (numbers.figure(error[part], decimals=3) for part in ("value", "floor"))
+    return f"calibration error {off}, where chance alone gives {noise}"
+
+
 def verdict(evaluation: Evaluation) -> str:
     """Say the decision in one line."""
     goals = evaluation["gates"]

@@ -11,6 +11,7 @@ from understudy.model.architectures import told_language
 from understudy.review import labels
 from understudy.runtime import forecasts
 from understudy.runtime.shell import execute
+from understudy.steps.evaluate import needed
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.forecast import forecast as of_label
@@ -22,7 +23,7 @@ from understudy.steps.train.forecast import forecast as of_train
 from understudy.store import layout, tables, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store, open_store
-from understudy.task.card import load_card
+from understudy.task.card import Card, load_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
 from understudy.teacher.client import place_of
@@ -57,7 +58,8 @@ def dry_run(arguments: Mapping[str, str]) -> list[str]:
 def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     """Say what follows after ingest: texts, tokens, dollars, minutes and people's hours, and where texts go.
 
-    A line a step, one of their sum, one of the teacher's prices and one of its place.
+    A line a step, one of their sum, one of what the test split can show, one of the teacher's prices and one of its
+    place.
 
     Args:
         ingested: folder of what ingest wrote.
@@ -91,7 +93,21 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
     student = [f"student: {unread}"] if unread else []
-    return [*told, *student, f"prices: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
+    return [
+        *told,
+        *student,
+        *_test_labels(card, test),
+        f"prices: {card.teacher.price_words}",
+        f"teacher: {place_of(card.teacher).words}",
+    ]
+
+
+def _test_labels(card: Card, test: Path) -> list[str]:
+    """Say what the human labels of the test split can show of the card's goal."""
+    labels = tables.read_gold(test, "test")["label"]
+    counts = dict(labels.value_counts().iter_rows())
+    said = needed.beforehand(card, {name: count / len(labels) for name, count in counts.items()}, len(labels))
+    return [f"test split: {said}"] if said else []
 
 
 def of_kinds(test: int, human: int, drawn: int) -> str:

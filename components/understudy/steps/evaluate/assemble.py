@@ -12,7 +12,7 @@ from understudy.model.decision import DecisionRule, told
 from understudy.review.guidelines import by_others
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
-from understudy.steps.evaluate import best, by_label, costs, curves, gates, reading, speed
+from understudy.steps.evaluate import best, by_label, costs, curves, gates, needed, reading, speed
 from understudy.steps.evaluate import rules as core
 from understudy.steps.evaluate.by_label import LabelFigures
 from understudy.steps.evaluate.config import EvaluateConfig
@@ -168,6 +168,7 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "systems": found,
         "comparison": None if comparison is None else core.comparison_record(comparison),
         "best": best_of_all,
+        "missing": needed.missing(comparison, asked, len(measured.test.table)),
         "gates": [gates.record(gate) for gate in asked],
         "labels": labels(measured, of_labels),
         **_confused(measured),

@@ -168,9 +168,13 @@ def figures(truth: Truth, answers: Answers, config: EvaluateConfig) -> dict[str,
 
 
 def system(name: str, title: str, truth: Truth, answers: Answers, config: EvaluateConfig) -> dict[str, Any]:
-    """Describe one system: its figures, and which are undefined and why."""
+    """Describe one system: its figures, which are undefined and why, and what chance alone makes of its ece."""
     found = figures(truth, answers, config)
-    records = {figure: metrics.as_record(interval) for figure, interval in found.items()}
+    records: dict[str, dict[str, float | None]] = {
+        figure: metrics.as_record(interval) for figure, interval in found.items()
+    }
+    if "ece" in records and len(truth.codes):
+        records["ece"]["floor"] = round(metrics.ece_floor(claim(truth, answers).probability, seed=config.seed), 6)
     reasons = UNDEFINED | (UNDEFINED_OF_SEVERAL if truth.space.is_many else {})
     asked = [figure for figure in reasons if figure in {*statistics(truth.space), "ece", "brier"}]
     undefined = [figure for figure in asked if records.get(figure, {}).get("value") is None]

@@ -94,6 +94,7 @@ def _metrics(found: dict[str, Any]) -> dict[str, float]:
         f"{name}_{end}": student["figures"][name][end] for name in student["figures"] for end in ("low", "high")
     }
     figures |= {name: student[name] for name in ("p95_latency_ms", "cost_per_1k_usd")}
+    figures["ece_floor"] = student["figures"]["ece"]["floor"]
     if comparison := found["comparison"]:
         figure, difference = comparison["figure"], comparison["difference"]
         figures[f"teacher_{figure}"] = comparison[f"teacher_{figure}"]
