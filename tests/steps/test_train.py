@@ -21,6 +21,7 @@ from tests.students import SHAPES, make_student, random_model
 from understudy.errors import BadArtifact, BadSetting, TooFewLabels
 from understudy.model import student
 from understudy.runtime.shell import execute
+from understudy.stats.trust import trust
 from understudy.steps.train import checkpoints, rules
 from understudy.steps.train.learn import Learner, Validation, validation_score
 from understudy.store import hashing, tables
@@ -72,7 +73,7 @@ def test_a_proven_bias_is_undone_in_that_slice_only(make_card):
 @given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
 def test_with_two_labels_trust_is_jeffreys_half_counts_exactly(counts):
     true_negative, false_positive, false_negative, true_positive = counts
-    found = rules.trust(np.array(counts, dtype=float).reshape(2, 2))
+    found = trust(np.array(counts, dtype=float).reshape(2, 2))
     assert found[1, 1] == (true_positive + 0.5) / (true_positive + 0.5 + (false_positive + 0.5))
     assert found[0, 1] == (false_negative + 0.5) / (false_negative + 0.5 + (true_negative + 0.5))
     assert (found > 0).all()
@@ -83,7 +84,7 @@ def test_with_two_labels_trust_is_jeffreys_half_counts_exactly(counts):
 @given(st.integers(2, 9), st.integers(0, 2**32 - 1), st.floats(0, 20))
 def test_trust_is_a_distribution_over_the_labels_that_rules_none_out(labels, seed, size):
     matrix = np.random.default_rng(seed).poisson(np.eye(labels) * size + size / 9).astype(float)
-    found = rules.trust(matrix)
+    found = trust(matrix)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert (found > 0).all()
 
@@ -92,7 +93,7 @@ def test_a_label_that_is_seldom_said_is_taken_at_the_mean_and_its_errors_where_p
     matrix = np.zeros((77, 77))
     matrix[np.arange(76), np.arange(76)] = 17
     matrix[np.arange(76), (np.arange(76) + 1) % 76] = 3  # the teacher is right in 85%
-    found = rules.trust(matrix)
+    found = trust(matrix)
     assert found[76, 76] == pytest.approx(0.85, abs=0.01)  # never said
     assert found[0, 0] == pytest.approx(0.85, abs=0.01)
     assert found[0, 75] > 0.1
@@ -103,7 +104,7 @@ def test_labels_that_the_teacher_is_right_on_differently_keep_their_own_share():
     matrix = np.zeros((4, 4))
     matrix[np.arange(4), np.arange(4)] = [95, 50, 95, 50]
     matrix[(np.arange(4) + 1) % 4, np.arange(4)] = [5, 50, 5, 50]
-    np.testing.assert_allclose(np.diag(rules.trust(matrix)), [0.95, 0.5, 0.95, 0.5], atol=0.02)
+    np.testing.assert_allclose(np.diag(trust(matrix)), [0.95, 0.5, 0.95, 0.5], atol=0.02)
 
 
 def test_an_audit_of_other_labels_is_refused(make_card):

@@ -11,6 +11,7 @@ from tests.students import make_student
 from understudy.errors import TooFewLabels
 from understudy.model import student
 from understudy.runtime.shell import execute
+from understudy.stats.trust import trust_each
 from understudy.steps.train import rules
 from understudy.steps.train.learn import Validation, losses, validation_score
 from understudy.store import tables
@@ -62,11 +63,11 @@ def test_a_bias_of_a_slice_is_undone_label_by_label_in_that_slice_only(card):
 def test_a_label_of_which_little_is_known_is_taken_at_the_mean_of_all():
     counts = np.tile([[[380.0, 20.0], [20.0, 80.0]]], (10, 1, 1))
     counts[9] = [[499, 0], [0, 1]]
-    found = rules.trust_each(counts)
+    found = trust_each(counts)
     assert found[9, 1] == pytest.approx(found[0, 1], abs=0.01)  # said once, and right
     assert found[0, 1] == pytest.approx(0.8, abs=0.01)
     alone = counts[:1]
-    np.testing.assert_allclose(rules.trust_each(alone), [[20.5 / 401, 80.5 / 101]])
+    np.testing.assert_allclose(trust_each(alone), [[20.5 / 401, 80.5 / 101]])
 
 
 def table_of(labels):

@@ -1,6 +1,6 @@
 """Say what steps will take before any of it is spent: texts, tokens, dollars, minutes, and people's hours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.text.numbers import count, usd
@@ -20,6 +20,7 @@ class Forecast:
         seconds: that it takes; None where nothing tells.
         people_s: seconds that people have to work at most for what it makes.
         notes: what else should be known before it is paid for, a sentence each.
+        role: of the card's models, whose budget pays; empty for the teacher.
     """
 
     step: str
@@ -29,19 +30,19 @@ class Forecast:
     seconds: float | None = None
     people_s: float = 0.0
     notes: tuple[str, ...] = ()
+    role: str = ""
 
 
-def lines(forecasts: Sequence[Forecast], budget_usd: float, spent_usd: float, hourly_usd: float) -> list[str]:
+def lines(forecasts: Sequence[Forecast], left_usd: Mapping[str, float], hourly_usd: float) -> list[str]:
     """Write forecasts, a line each, and one of all together.
 
     Args:
         forecasts: of the steps that cost something.
-        budget_usd: most that the teacher may cost in this store.
-        spent_usd: what it has cost so far.
+        left_usd: what is left of each model's budget in this store, by its role; the teacher's is empty.
         hourly_usd: price of an hour of people's work.
 
     >>> asked = Forecast("label", "2,000 texts to ask", 900_000, 0.5, 120.0)
-    >>> for line in lines([asked, Forecast("mine", "500 texts to review", people_s=7200.0)], 5.0, 1.0, 25.0):
+    >>> for line in lines([asked, Forecast("mine", "500 texts to review", people_s=7200.0)], {"": 4.0}, 25.0):
     ...     print(line)
     label: 2,000 texts to ask, about 900,000 tokens, $0.50, 2 minutes
     mine: 500 texts to review, at most 2.0 hours of people, $50.00
@@ -52,14 +53,20 @@ the budget; 2 minutes; at most 2.0 hours of people, $50.00
     for each in forecasts:
         told += [f"{each.step}: {', '.join([each.words, *_parts(each, hourly_usd)])}"]
         told += [f"{each.step}: {note}" for note in each.notes]
-    left, dollars = max(budget_usd - spent_usd, 0.0), sum(each.usd for each in forecasts)
     seconds, people_s = sum(each.seconds or 0.0 for each in forecasts), sum(each.people_s for each in forecasts)
-    margin = f" ({MARGIN})" if dollars else ""
-    whole = [f"about {usd(min(dollars, left))} for the teacher{margin}, of {usd(left)} left in the budget"]
+    money = {role: sum(each.usd for each in forecasts if each.role == role) for role in left_usd}
+    whole = [_money(role, dollars, left_usd[role]) for role, dollars in money.items()]
     whole += [minutes(seconds), *_people(people_s, hourly_usd)]
-    if dollars > left:
-        whole.append(f"all of it would cost {usd(dollars)}: the budget ends the asking before")
+    for role, dollars in money.items():
+        if dollars > left_usd[role]:
+            whose = f"for the {role} " if role else ""
+            whole.append(f"all of it {whose}would cost {usd(dollars)}: the budget ends the asking before")
     return [*told, f"in all: {'; '.join(whole)}"]
+
+
+def _money(role: str, dollars: float, left: float) -> str:
+    margin, whose = f" ({MARGIN})" if dollars else "", "its" if role else "the"
+    return f"about {usd(min(dollars, left))} for the {role or 'teacher'}{margin}, of {usd(left)} left in {whose} budget"
 
 
 def _parts(each: Forecast, hourly_usd: float) -> list[str]:

@@ -7,13 +7,14 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     create_model,
@@ -65,11 +66,8 @@ LONGEST_SENTENCE = 1_000
 
 SECTIONS = tuple(name for name in sections() if name != "teacher")  # of settings alone
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
-SINCE = (
-    "confusion_costs",
-    "context",
-    "registry",
-)  # keys that a card had no word for before, and whose silence says nothing
+# keys that a card had no word for before, and whose silence says nothing
+SINCE = ("confusion_costs", "context", "models", "registry")
 GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
 
 
@@ -205,6 +203,7 @@ class Teacher(Part):
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    role: ClassVar[str] = ""  # of the card's other models: what they do
 
     model: Words
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
@@ -263,6 +262,58 @@ class Teacher(Part):
     def is_in_house(self) -> bool:
         """Whether texts may only be sent to a server in the house."""
         return self.place == "in-house"
+
+
+class Role(Teacher):
+    """A model that does something else than the teacher for the same card, under a cap of its own.
+
+    What it does not say of place, redact and base_url is the teacher's: texts that must stay in the house stay there
+    whoever reads them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    budget_usd: Positive
+    _has_own_address: bool = PrivateAttr(default=False)  # of `acting`'s copy, which may have the teacher's, too
+
+    def model_post_init(self, _: Any) -> None:
+        """Note whose address it is."""
+        self._has_own_address = self.base_url is not None
+
+    @property
+    def has_own_address(self) -> bool:
+        """Whether the card says where it is, and not only where the teacher is."""
+        return self._has_own_address
+
+
+class Oracle(Role):
+    """The model that mine asks in the teacher's place."""
+
+    role: ClassVar[str] = "oracle"
+
+
+class Editor(Role):
+    """The model that revises what the teacher gets wrong. Each category of errors is a wording of its own."""
+
+    role: ClassVar[str] = "editor"
+
+    @model_validator(mode="after")
+    def _is_asked_in_one_way(self) -> Self:
+        if self.prompts:
+            raise ValueError("An editor must be asked in one way, got prompts. Take them out.")
+        return self
+
+
+class Models(Part):
+    """The models beside the teacher; the teacher plays a part that nobody has, but for the editor's."""
+
+    oracle: Oracle | None = None
+    editor: Editor | None = None
+
+    @property
+    def all(self) -> tuple[Role, ...]:
+        """Those that the card names."""
+        return tuple(role for role in (self.oracle, self.editor) if role is not None)
 
 
 class Budget(Part):
@@ -351,6 +402,7 @@ class Card(Sections):
     context: Context | None = None
     texts_per_month: Annotated[int, Field(gt=0)] = 1_000_000
     teacher: Teacher
+    models: Models | None = None
     student: Words = "minilm"
     budget: Budget
     prices: Prices = Prices()
@@ -377,9 +429,9 @@ class Card(Sections):
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
-        Nor do the goals and costs of labels, the context, and the price of training, where there are none, nor a
-        teacher that may stand anywhere, reads texts as they are or is asked in one way, so that a card keeps the hash
-        that it had before these were known.
+        Nor do the goals and costs of labels, the context, other models, and the price of training, where there are
+        none, nor a teacher that may stand anywhere, reads texts as they are or is asked in one way, so that a card
+        keeps the hash that it had before these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -398,6 +450,28 @@ class Card(Sections):
         said = self.model_dump(mode="json", exclude=left_out)
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def roles(self) -> tuple[Role, ...]:
+        """Return the models that the card names beside the teacher."""
+        return () if self.models is None else self.models.all
+
+    def playing(self) -> "tuple[Teacher, ...]":
+        """Return the models beside the teacher as they are asked, with what they have of the teacher."""
+        return tuple(self.acting(each.role).teacher for each in self.roles())
+
+    def acting(self, role: str) -> "Card":
+        """Return the card with the model of a role in the teacher's place, and its cap in that of the teacher's budget.
+
+        It is for asking alone: what settings the card has of the teacher are not in it. Where the card names no such
+        model it is the card itself.
+        """
+        found = next((each for each in self.roles() if each.role == role), None)
+        if found is None:
+            return self
+        inherited = {"place", "redact", "base_url"} - found.model_fields_set
+        playing = found.model_copy(update={name: getattr(self.teacher, name) for name in inherited})
+        budget = self.budget.model_copy(update={"teacher_usd": found.budget_usd})
+        return self.model_copy(update={"teacher": playing, "budget": budget})
 
     def settings(self, overrides: Overrides = NO_OVERRIDES) -> Settings:
         """Build the settings of every section: defaults, then what the card says, then what one run changes.

@@ -238,6 +238,13 @@ teacher:
   batch_price: 0.5  # share of the prices above that an answer in a batch costs
   batch_poll_s: 30.0  # seconds between two looks at a batch under way
 
+# (default: none) Models beside the teacher, each with a budget of its own that it never passes: oracle, which mine asks
+# in the teacher's place, and editor, which revises what the teacher gets wrong (step revise). Such as
+#   editor: {model: gpt-4.1-nano, base_url: null, budget_usd: 1.0}
+# with instructions, prices, seconds_per_text, place and redact as the teacher has them; what is not said of base_url,
+# place and redact is the teacher's. docs/teachers.md says which environment variables hold its address and its key.
+models: null
+
 # English: minilm, distilbert, deberta-v3-small, flan-t5-small, ettin-17m, ettin-32m, ettin-68m, modernbert;
 # many languages: multilingual-minilm, mmbert-small, mmbert-base; or a folder or hub name.
 student: minilm  # (default)

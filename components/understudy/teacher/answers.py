@@ -37,7 +37,8 @@ class Spent:
     """What a task has cost by the end of the step label, and how long the teacher's answers took.
 
     Attributes:
-        teacher_usd: paid to the teacher in this store on this card so far, by every step and run.
+        teacher_usd: paid to the teacher, and to the card's other models, in this store on this card so far, by every
+            step and run.
         is_rehearsal: it was a rehearsal, at the card's prices.
         human_labels: labels that people gave, each person's on each text.
         answers: of which it is kept how long they took.

@@ -22,7 +22,6 @@ from understudy.teacher.prompt import (
     estimate_completion_tokens,
     estimate_prompt_tokens,
     most_prompt_tokens,
-    read_verdict,
 )
 from understudy.teacher.request import Request, State
 from understudy.teacher.response_log import BOOKED, Intent, Response, content_key
@@ -47,6 +46,7 @@ class Judge:
         endpoint: the server; None when a dry run could not reach it.
         absence: why it could not; else empty.
         wording: name of the card's wording that is asked; empty where the card has none.
+        role: of the card's models, who is asked; empty for the teacher.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Judge:
     endpoint: Endpoint | None
     absence: str = ""
     wording: str = ""
+    role: str = ""
 
 
 class Asker:
@@ -174,7 +175,7 @@ class Asker:
         """Make a request whose money is set aside."""
         left_to = self._endpoint.left_to
         judge, is_redacted = self._judge, bool(self._judge.prompt.redaction)
-        intent = Intent(uuid.uuid4().hex, judge.name, most_usd, judge.is_rehearsal, left_to, is_redacted)
+        intent = Intent(uuid.uuid4().hex, judge.name, most_usd, judge.is_rehearsal, left_to, is_redacted, judge.role)
         return Request(text, intent, self._spending, self._journal)
 
     async def _wait(self, busy: Busy | Garbled, tries: int) -> None:
@@ -244,7 +245,7 @@ def response_to(
     verdict: Verdict | None = None
     if reply and not failure:
         try:
-            verdict = read_verdict(reply.content, judge.prompt.labels, is_many=judge.prompt.is_many)
+            verdict = judge.prompt.read(reply.content)
         except Unusable as reason:
             failure = str(reason)
     tokens = _tokens(sought, reply, judge.prompt) if reply else (0, 0)
@@ -266,6 +267,7 @@ def response_to(
         guideline=judge.guideline,
         left_to=left_to,
         is_redacted=bool(judge.prompt.redaction),
+        role=judge.role,
     )
     return response, bool(verdict and verdict.in_other_letters)
 

@@ -48,6 +48,7 @@ class Batch:
         is_redacted: whether what the card names was taken out of the texts.
         orders: its requests.
         id: that the server gave it; empty where that is not known yet.
+        role: of the card's models, who is asked; empty for the teacher.
     """
 
     token: str
@@ -62,6 +63,7 @@ class Batch:
     is_redacted: bool
     orders: list[Order]
     id: str = ""
+    role: str = ""
 
     @property
     def most_usd(self) -> float:
@@ -119,7 +121,8 @@ def remove(store: Store, card_name: str, batch: Batch) -> None:
 
 def intent_of(order: Order, batch: Batch) -> Intent:
     """Return a request as what may still be billed."""
-    return Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, batch.left_to, batch.is_redacted)
+    left_to, is_redacted = batch.left_to, batch.is_redacted
+    return Intent(order.id, batch.judge, order.most_usd, batch.is_rehearsal, left_to, is_redacted, batch.role)
 
 
 def intents(store: Store, card_name: str) -> list[Intent]:

@@ -183,6 +183,7 @@ class Batches:
             form=form_of(self._body()),
             is_redacted=bool(judge.prompt.redaction),
             orders=orders,
+            role=judge.role,
         )
         self._require_lease()
         batch_records.put(self._store, self._card_name, batch)
@@ -206,11 +207,15 @@ class Batches:
     async def take_in(self, wanted: dict[str, str], tell: Count) -> None:
         """Wait for every batch of this card that this server has, whichever run ordered it, and keep what they hold.
 
+        One that was ordered for another of the card's models has other prices, and waits for who asks that one.
+
         Args:
             wanted: texts by their content keys; those with an answer or a reason for none are taken out.
             tell: as of `buy`.
         """
         for batch in batch_records.listed(self._store, self._card_name):
+            if batch.role != self._judge.role:
+                continue
             if (batch.url, batch.is_rehearsal) != (self._endpoint.url, self._judge.is_rehearsal):
                 say(
                     f"A batch of {count(len(batch.orders), 'text')} is at another server ({batch.url}) and counts as "

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from understudy.errors import BadInput, TeacherError, UnderstudyError, may_pass
 from understudy.progress import say
-from understudy.secrets.keys import read_secret, redact, require_no_user
+from understudy.secrets.keys import redact
 from understudy.task.card import Teacher
+from understudy.teacher import access
 from understudy.teacher.place import OutOfHouse, Place, find, require_in_house, watch
 from understudy.teacher.prompt import TEMPERATURE, Prompt, Unusable
 from understudy.teacher.redaction import Redaction
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 Called = TypeVar("Called")
 
-DEFAULT_URL = "https://api.openai.com/v1"
 REHEARSAL = "rehearsal"
 OUT_OF_ORDER, GATEWAY_TIMEOUT = 500, 504
 PROXIED = ("http://", "https://", "all://")  # what the environment may name a proxy for
@@ -121,7 +121,7 @@ class Reply:
 
 
 class Endpoint:
-    """The teacher's server, by OPENAI_BASE_URL or the card, with the key from OPENAI_API_KEY.
+    """The server of one of a card's models, where and with the key that `access` says.
 
     Its methods belong to one event loop.
 
@@ -141,8 +141,8 @@ class Endpoint:
         import httpx2
         import openai
 
-        self.url, query = _parted(url_of(teacher))
-        self.model = teacher.model
+        self.url, query = _parted(access.url_of(teacher))
+        self.model, self._role = teacher.model, teacher.role
         self.is_known = False
         self._probe_s = timeout_s
         self._refused: frozenset[str] = frozenset()
@@ -153,7 +153,7 @@ class Endpoint:
         if self._must_stay:
             require_in_house(self.place)
         connect_s = max(timeout_s, min(SHORTEST_CONNECT_S * timeout_s, 30.0))
-        key = _key(self.url, is_local=is_local)
+        key = access.key_of(teacher, self.url, is_local=is_local)
         self._client = openai.AsyncOpenAI(
             api_key=key,
             base_url=self.url,
@@ -242,8 +242,8 @@ class Endpoint:
     def absence(self, error: Exception) -> str:
         """Say in a sentence that there is no server."""
         return (
-            f"The teacher's server must answer, got {error} ({self.url}). Start it, or set OPENAI_BASE_URL or the "
-            "card's teacher.base_url to one that runs."
+            f"The {access.who(self._role)}'s server must answer, got {error} ({self.url}). Start it, or set "
+            f"{access.remedy(self._role)} to one that runs."
         )
 
     async def close(self) -> None:
@@ -277,9 +277,9 @@ class Endpoint:
         if is_ours and (response.status_code in SAFE_REDIRECTS or response.request.method == "GET"):
             return
         raise Redirected(
-            f"The teacher's server must answer itself, got {response.status_code}, a redirect to "
+            f"The {access.who(self._role)}'s server must answer itself, got {response.status_code}, a redirect to "
             f"{target.scheme}://{clip(target.host, LONGEST_MESSAGE)} ({self.url}). No text and no key is sent there: "
-            "if you trust it, set OPENAI_BASE_URL or the card's teacher.base_url to its address."
+            f"if you trust it, set {access.remedy(self._role)} to its address."
         )
 
     def body(self, prompt: Prompt, text: str, max_tokens: int, *, has_logprobs: bool) -> dict[str, Any]:
@@ -346,18 +346,19 @@ class Endpoint:
             return ParameterRefused(refused)
         if status in BAD_KEY:
             return BadInput(
-                f"The teacher's key must be accepted, got '{message}' ({self.url}). Set OPENAI_API_KEY to a key of "
-                "this server with a right to this model."
+                f"The {access.who(self._role)}'s key must be accepted, got '{message}' ({self.url}). Set "
+                f"{access.key_variable(self._role)} to a key of this server with a right to this model."
             )
         if status == NOT_FOUND:
             return ModelNotFound(
-                f"The teacher's model must be one of the server's, got '{message}' for '{self.model}' ({self.url}). "
-                "Mend teacher.model on the card, or the server's address."
+                f"The {access.who(self._role)}'s model must be one of the server's, got '{message}' for "
+                f"'{self.model}' ({self.url}). Mend {access.section(self._role)}.model on the card, or the server's "
+                "address."
             )
         if code == "insufficient_quota":
             return TeacherError(
-                f"The teacher's account must have credit, got '{message}' ({self.url}). Top it up and run again; what "
-                "was bought is kept."
+                f"The {access.who(self._role)}'s account must have credit, got '{message}' ({self.url}). Top it up "
+                "and run again; what was bought is kept."
             )
         if may_pass(status):
             return Busy(message, retry_after_s(headers, time.time()))
@@ -443,39 +444,15 @@ def is_loopback(url: str) -> bool:
     return host == "localhost"
 
 
-def url_of(teacher: Teacher) -> str:
-    """Return the address of a card's teacher: OPENAI_BASE_URL, else the card's, else OpenAI's.
-
-    Raises:
-        BadInput: it is no address.
-    """
-    return _checked(os.environ.get("OPENAI_BASE_URL") or teacher.base_url or DEFAULT_URL)
-
-
 def place_of(teacher: Teacher) -> Place:
     """Find where a card's teacher stands; nothing is asked.
 
     Raises:
         BadInput: its address is none.
     """
-    url = url_of(teacher)
+    url = access.url_of(teacher)
     place = find(url, past_proxies=is_loopback(url) or teacher.is_in_house)
     return replace(place, redacted=Redaction.of(teacher.redact).words)
-
-
-def _checked(url: str) -> str:
-    where = "OPENAI_BASE_URL or teacher.base_url"
-    require_no_user(url, "The teacher's address", where, "Put the key into OPENAI_API_KEY.")
-    try:
-        parts = urlsplit(url)
-        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound:
-        raise BadInput(
-            f"The teacher's address must be http:// or https:// with a host, got '{redact(url)}' ({where}). Mend it."
-        )
-    return url.rstrip("/")
 
 
 def _parted(url: str) -> tuple[str, dict[str, str]]:
@@ -486,16 +463,6 @@ def _parted(url: str) -> tuple[str, dict[str, str]]:
     """
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query="", path=parts.path.rstrip("/"))), dict(parse_qsl(parts.query))
-
-
-def _key(url: str, *, is_local: bool) -> str:
-    key = read_secret("OPENAI_API_KEY")
-    if not key and not is_local:
-        raise BadInput(
-            f"The teacher's key must be set, got none (OPENAI_API_KEY, for {url}). Set it, or rehearse first with "
-            "`understudy rehearse` and OPENAI_BASE_URL."
-        )
-    return key or "no-key-needed"
 
 
 def _innermost(error: BaseException) -> str:

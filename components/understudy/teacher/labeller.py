@@ -32,6 +32,7 @@ from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
 from understudy.teacher import bank, batch_records, batches
+from understudy.teacher.access import who
 from understudy.teacher.asking import Asker, Judge
 from understudy.teacher.batches import Batches
 from understudy.teacher.budget import Spending, price_usd
@@ -289,8 +290,12 @@ class Teacher:
 
     @property
     def spent_usd(self) -> float:
-        """Dollars spent in this store on this card so far; rehearsed and bought dollars are counted apart."""
+        """Dollars that this model cost in this store on this card so far; rehearsed and bought ones count apart."""
         return self._spending.spent_usd
+
+    def spent_on(self, role: str) -> float:
+        """Dollars that another of the card's models cost in this store so far, by its role."""
+        return self._book.spent_usd(is_rehearsal=self.identity.is_rehearsal, role=role)
 
     def estimate(self, texts: pl.DataFrame) -> Estimate:
         """Say what asking for the texts will take; nothing is spent.
@@ -507,10 +512,10 @@ class Teacher:
 
     def _spent_usd(self) -> float:
         """Dollars spent on this card so far, what is under way and may still be billed included."""
-        is_rehearsal = self.identity.is_rehearsal
+        is_rehearsal, role = self.identity.is_rehearsal, self.identity.role
         ordered = self._book.unanswered(batch_records.intents(self._book.store, self._card.name))
-        open_usd = math.fsum(intent.most_usd for intent in ordered if intent.is_rehearsal == is_rehearsal)
-        return self._book.spent_usd(is_rehearsal=is_rehearsal) + open_usd
+        own = (one.most_usd for one in ordered if (one.is_rehearsal, one.role) == (is_rehearsal, role))
+        return self._book.spent_usd(is_rehearsal=is_rehearsal, role=role) + math.fsum(own)
 
     def _count(self, answers: list[Response], judged: Judged, progress: Track) -> Judged:
         """Count the answers to one text as they come."""
@@ -557,11 +562,10 @@ class Bank(Teacher):
     counts of texts is of texts, and one has failed when no wording has an answer to it.
     """
 
-    def __init__(
-        self, card: Card, config: TeacherConfig, book: ResponseLog, wordings: Sequence[Teacher], runner: asyncio.Runner
-    ) -> None:
+    def __init__(self, card: Card, config: TeacherConfig, wordings: Sequence[Teacher]) -> None:
         judges = [wording.identity for wording in wordings]
-        super().__init__(card, config, book, replace(judges[0], name=_bank_name(judges), wording=""), runner)
+        judge = replace(judges[0], name=_bank_name(judges), wording="")
+        super().__init__(card, config, wordings[0]._book, judge, wordings[0]._runner)
         self._wordings, self._space = wordings, LabelSpace.of(card)
         self._weights: Floats = np.ones(len(wordings))
 
@@ -685,14 +689,34 @@ def open_teacher(card: Card, store: Store, config: TeacherConfig, *, is_dry_run:
         BadInput: no server, no key or a wrong one; nothing was spent.
         StorageError: the store does not answer.
     """
+    with open_judges(card, store, config, _wordings_of(card, config), is_dry_run=is_dry_run) as wordings:
+        yield Bank(card, config, wordings) if card.teacher.prompts else wordings[0]
+
+
+@contextmanager
+def open_judges(
+    card: Card, store: Store, config: TeacherConfig, prompts: Mapping[str, Prompt], *, is_dry_run: bool = False
+) -> Iterator[list[Teacher]]:
+    """Open the model of a card as a teacher for each prompt; all share its server, its cap and the store's answers.
+
+    Args:
+        card: the task; as `Card.acting` has it where a role is asked.
+        store: keeps the answers.
+        config: how it is asked.
+        prompts: at least one, by what messages call it.
+        is_dry_run: as in `open_teacher`.
+
+    Raises:
+        BadInput: no server, no key or a wrong one; nothing was spent.
+        StorageError: the store does not answer.
+    """
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        judges = _judges_of(card, config, runner, is_dry_run=is_dry_run)
+        judges = _judges_of(card, config, prompts, runner, is_dry_run=is_dry_run)
         if judges[0].endpoint is not None:
             stack.callback(_close, runner, judges[0].endpoint)
         book = stack.enter_context(closing(ResponseLog(store, card.name, is_dry_run=is_dry_run)))
-        wordings = [Teacher(card, config, book, judge, runner) for judge in judges]
-        yield Bank(card, config, book, wordings, runner) if card.teacher.prompts else wordings[0]
+        yield [Teacher(card, config, book, judge, runner) for judge in judges]
 
 
 def probe(card: Card, config: TeacherConfig) -> bool:
@@ -702,7 +726,7 @@ def probe(card: Card, config: TeacherConfig) -> bool:
         BadInput: no server or no key, or the server sends us to another one.
     """
     with asyncio.Runner() as runner:
-        judge = _judges_of(card, config, runner, is_dry_run=False)[0]
+        judge = _judges_of(card, config, _wordings_of(card, config), runner, is_dry_run=False)[0]
         if judge.endpoint is not None:
             _close(runner, judge.endpoint)
     return judge.is_rehearsal
@@ -722,9 +746,17 @@ def judge_name(prompt: Prompt, model: str, *, has_logprobs: bool, rehearsal: str
     return f"{REHEARSAL}:{model}:{digest}" if rehearsal is not None else f"{model}:{digest}"
 
 
-def _judges_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_dry_run: bool) -> list[Judge]:
-    """Find the card's server, and name a judge for each wording, which all share it."""
-    prompts, model = prompts_of(card, has_rationale=config.rationale), card.teacher.model
+def _wordings_of(card: Card, config: TeacherConfig) -> dict[str, Prompt]:
+    """Build the prompts of a card by the names of its wordings; one without a name where it has none."""
+    names = [wording.name for wording in card.teacher.prompts] or [""]
+    return dict(zip(names, prompts_of(card, has_rationale=config.rationale), strict=True))
+
+
+def _judges_of(
+    card: Card, config: TeacherConfig, prompts: Mapping[str, Prompt], runner: asyncio.Runner, *, is_dry_run: bool
+) -> list[Judge]:
+    """Find the card's server, and name a judge for each prompt, which all share it."""
+    model, role = card.teacher.model, card.teacher.role
     endpoint, rehearsal, absence = None, None, ""
     try:
         endpoint = Endpoint(card.teacher, config.timeout_s)
@@ -733,13 +765,12 @@ def _judges_of(card: Card, config: TeacherConfig, runner: asyncio.Runner, *, is_
         if not is_dry_run or isinstance(error, OutOfHouse):
             raise
         absence = str(error)
-    names = [judge_name(prompt, model, has_logprobs=config.logprobs, rehearsal=rehearsal) for prompt in prompts]
-    wordings = [wording.name for wording in card.teacher.prompts] or [""]
-    guideline = Guideline.of(card).hash
-    return [
-        Judge(name, prompt, guideline, rehearsal is not None, endpoint, absence, wording)
-        for name, prompt, wording in zip(names, prompts, wordings, strict=True)
-    ]
+    guideline, is_rehearsal = Guideline.of(card).hash, rehearsal is not None
+    judges = []
+    for wording, prompt in prompts.items():
+        name = judge_name(prompt, model, has_logprobs=config.logprobs, rehearsal=rehearsal)
+        judges.append(Judge(name, prompt, guideline, is_rehearsal, endpoint, absence, wording, role))
+    return judges
 
 
 def _bank_name(judges: Sequence[Judge]) -> str:
@@ -790,7 +821,7 @@ def _few_answers(judged: Judged, texts: int, config: TeacherConfig, judge: Judge
     where = judge.endpoint.url if judge.endpoint else "no server"
     where += f", wording '{judge.wording}'" if judge.wording else ""
     return (
-        f"The teacher must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no usable "
-        f"answer for {judged.failures:,} of {count(texts, 'text')} ({where}). Reasons: {reasons}. Mend the server, the "
-        "model or the card and run again; what was bought is kept."
+        f"The {who(judge.role)} must answer for at least {percent(1 - config.max_failed_share)} of the texts, got no "
+        f"usable answer for {judged.failures:,} of {count(texts, 'text')} ({where}). Reasons: {reasons}. Mend the "
+        "server, the model or the card and run again; what was bought is kept."
     )

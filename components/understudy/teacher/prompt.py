@@ -100,6 +100,14 @@ class Prompt:
         }
         return {"type": "json_schema", "json_schema": {"name": "judgement", "strict": True, "schema": schema}}
 
+    def read(self, content: str) -> "Verdict":
+        """Read an answer.
+
+        Raises:
+            Unusable: it is none.
+        """
+        return read_verdict(content, self.labels, is_many=self.is_many)
+
     def hash(self, model: str, *, has_logprobs: bool, server: str = "") -> str:
         """SHA-256 of all that decides an answer: prompt, schema, model and settings.
 

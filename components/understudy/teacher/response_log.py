@@ -40,7 +40,8 @@ BOOKED = ".booked"
 IMPORTED = "import"  # begins the judge and the id of an answer that was paid for elsewhere
 UNANSWERED = "sent, but no answer came"
 SPENT = f"""SELECT cost_usd FROM responses
-    WHERE is_rehearsal = ? AND id NOT LIKE '{IMPORTED}-%' AND NOT (id LIKE '%{BOOKED}' AND EXISTS
+    WHERE is_rehearsal = ? AND coalesce(json_extract(line, '$.role'), '') = ?
+    AND id NOT LIKE '{IMPORTED}-%' AND NOT (id LIKE '%{BOOKED}' AND EXISTS
     (SELECT 1 FROM responses AS answer WHERE answer.id = substr(responses.id, 1, length(responses.id) - {len(BOOKED)})))
     ORDER BY id"""  # noqa: S608 - of constants
 SMALL = """SELECT judge, segment FROM responses WHERE segment NOT NULL GROUP BY judge, segment HAVING count(*) < ?
@@ -87,6 +88,7 @@ class Response:
         stands_for: model of the card's teacher whose answer a file said this is (`imports`); empty for any other.
         imported: SHA-256 of the file that it came from; empty where the teacher was asked.
         is_unpriced: whether nobody says what it cost: `cost_usd` is 0 then, and no price.
+        role: of the card's models, who was asked and whose cap paid for it; empty for the teacher.
     """
 
     id: str
@@ -110,6 +112,7 @@ class Response:
     stands_for: str = ""
     imported: str = ""
     is_unpriced: bool = False
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class Intent:
         is_rehearsal: whether a rehearsal teacher is asked.
         left_to: host outside of the house that the text is sent to; empty where it stays in it, None where unknown.
         is_redacted: as in `Response`.
+        role: as in `Response`.
     """
 
     id: str
@@ -131,6 +135,7 @@ class Intent:
     is_rehearsal: bool
     left_to: str | None = None
     is_redacted: bool = False
+    role: str = ""
 
     def booked(self, content: str = "") -> Response:
         """Book the request at its highest price: whether it was answered is not known."""
@@ -148,6 +153,7 @@ class Intent:
             failure=UNANSWERED,
             left_to=self.left_to,
             is_redacted=self.is_redacted,
+            role=self.role,
         )
 
 
@@ -166,6 +172,7 @@ def intents_in(record: Mapping[str, Any], where: str) -> list[Intent]:
                 bool(one["is_rehearsal"]),
                 one.get("left_to"),
                 bool(one.get("is_redacted")),
+                str(one.get("role", "")),
             )
             for one in record.get(OPEN, [])
         ]
@@ -296,14 +303,15 @@ class ResponseLog:
         answers = (_parse(line) for (line,) in self._rows("SELECT line FROM responses WHERE content != ''"))
         return {answer.content for answer in answers if answer.left_to and not answer.is_redacted}
 
-    def spent_usd(self, *, is_rehearsal: bool) -> float:
-        """Return the dollars spent in this store on this card; bought and rehearsed dollars are counted apart.
+    def spent_usd(self, *, is_rehearsal: bool, role: str = "") -> float:
+        """Return the dollars that one of a card's models cost in this store; bought and rehearsed ones count apart.
 
         What another run has under way, or left so when it was killed, counts at its highest price. Answers that were
         imported were paid for before, and do not count.
         """
-        costs = [cost for (cost,) in self._rows(SPENT, int(is_rehearsal))]
-        open_usd = [one.most_usd for one in self.unanswered(self._left) if one.is_rehearsal == is_rehearsal]
+        costs = [cost for (cost,) in self._rows(SPENT, int(is_rehearsal), role)]
+        whose = (is_rehearsal, role)
+        open_usd = [one.most_usd for one in self.unanswered(self._left) if (one.is_rehearsal, one.role) == whose]
         return math.fsum([*costs, *open_usd])
 
     def keep(self, answer: Response) -> None:

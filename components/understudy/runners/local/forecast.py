@@ -81,24 +81,29 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
         asked = of_label(teacher, held_out, wanted)
         asked = replace(asked, words=f"{asked.words}: {kinds}")
-        mined = of_mine(teacher, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
-        spent = teacher.spent_usd
+        left_usd = {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
+    miner = card.acting("oracle")
+    with open_teacher(miner, store, settings.of(TeacherConfig), is_dry_run=True) as oracle:
+        mined = of_mine(oracle, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
+        left_usd[miner.teacher.role] = max(miner.budget.teacher_usd - oracle.spent_usd, 0.0)
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
     others = seen_of(taught.join(human, on="id", how="anti"))
     learned = pl.concat([others, seen_of(human)])
     trained = of_train(card, settings.of(TrainConfig), others, human)
     hourly_usd = card.prices.annotator_usd_per_hour
-    told = forecasts.lines([asked, trained, mined], card.budget.teacher_usd, spent, hourly_usd)
+    told = forecasts.lines([asked, trained, mined], left_usd, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
     student = [f"student: {unread}"] if unread else []
+    roles = [f"{one.role}: {one.model}, {one.price_words}; {place_of(one).words}" for one in card.playing()]
     return [
         *told,
         *student,
         *_test_labels(card, test),
         f"prices: {card.teacher.price_words}",
         f"teacher: {place_of(card.teacher).words}",
+        *roles,
     ]
 
 

@@ -207,7 +207,8 @@ def card_part(card: Card) -> dict[str, Any]:
     """Return what the report tells of the task."""
     names = {"name", "unit", "question", "labels", "positive_label", "rules", "texts_per_month"}
     names |= {"labels_per_text"} if card.is_many else set()
-    return {**card.model_dump(mode="json", include=names), "hash": card.hash, "teacher": card.teacher.model}
+    said = {**card.model_dump(mode="json", include=names), "hash": card.hash, "teacher": card.teacher.model}
+    return said | ({"models": {each.role: each.model for each in card.roles()}} if card.roles() else {})
 
 
 def test_part(measured: Measured) -> dict[str, Any]:

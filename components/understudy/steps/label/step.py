@@ -104,7 +104,7 @@ def run(
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         estimated = for_test.estimated + for_training.estimated
-        _tell_spent(teacher, [held_out, wanted], human_labels(gold, test), estimated, test_judgements)
+        _tell_spent(teacher, task, [held_out, wanted], human_labels(gold, test), estimated, test_judgements)
         _require_enough(for_training, drawn, config, teacher, task)
         return _result(for_test + for_training, _Shares.of(for_training.table, drawn, task), teacher, task, sent)
 
@@ -178,11 +178,13 @@ def _tell_where(sent: Sent, *folders: Path) -> Sent:
     return sent
 
 
-def _tell_spent(teacher: Teacher, asked: list[pl.DataFrame], human_labels: int, estimated: int, folder: Path) -> None:
+def _tell_spent(
+    teacher: Teacher, card: Card, asked: list[pl.DataFrame], human_labels: int, estimated: int, folder: Path
+) -> None:
     """Leave for the report what was paid so far, and how long the answers took."""
     seconds = [each for texts in asked for each in teacher.seconds(texts)]
     is_rehearsal = teacher.identity.is_rehearsal
-    spent_usd = round(teacher.spent_usd, 6)
+    spent_usd = round(teacher.spent_usd + sum(teacher.spent_on(each.role) for each in card.roles()), 6)
     write_spent(folder, Spent.of(spent_usd, human_labels, seconds, is_rehearsal=is_rehearsal, estimated=estimated))
 
 

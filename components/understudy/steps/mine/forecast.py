@@ -57,4 +57,5 @@ def forecast(teacher: Teacher, config: MineConfig, unseen: pl.DataFrame, seconds
     each_s, each = review_s(seconds)
     queue = f"a queue of at most {count(queued, 'text')} for people at {each}, often far fewer: {WHO}"
     reviewed = f"{ended if capped != asked else ''}, {queue}"
-    return replace(capped.as_forecast("mine", people_s=queued * each_s), words=f"{asked.words}{reviewed}")
+    told = capped.as_forecast("mine", people_s=queued * each_s)
+    return replace(told, words=f"{asked.words}{reviewed}", role=teacher.identity.role)

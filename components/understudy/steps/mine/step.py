@@ -47,7 +47,8 @@ def run(
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
 
     Texts that the student learned from are left out: it has seen the teacher's answers to them. The bundle need not be
-    published. The teacher is asked within mine.teacher_usd and what is left of the card's budget; answers that the
+    published. The teacher, or the card's oracle where it names one, is asked within mine.teacher_usd and what is left
+    of its budget; answers that the
     store has cost nothing. After a refusal it is asked only about as many texts as the queue can hold.
     A queue also goes into the store, under queues/<card>/<queue>/.
 
@@ -147,14 +148,14 @@ def _scored(student: Bundle, drawn: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ask(card: Card, store: Store, wanted: pl.DataFrame, config: MineConfig, asking: TeacherConfig) -> Asked:
-    """Ask the teacher as far as the money reaches; nobody is asked when there are no texts.
+    """Ask the card's oracle, else its teacher, as far as the money reaches; nobody is asked when there are no texts.
 
     What the store's answers to these texts did cost counts, so a run that was killed does not begin its money anew.
     """
     if not len(wanted):
         return Asked(Judged(tables.empty(tables.Judgements)))
     texts = wanted.select("id", *columns_of(wanted), weight=pl.lit(1.0))
-    with open_teacher(card, store, asking) as teacher:
+    with open_teacher(card.acting("oracle"), store, asking) as teacher:
         most_usd = rules.left_usd(config, teacher.stored(texts).table)
         judged = teacher.judge(texts, "mine: texts judged", most_usd)
         left = sum(teacher.sent(texts).left.values())
