@@ -77,6 +77,7 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
             gold=gold,
             judgements=judgements,
             bundle=bundle,
+            audit=audited.outputs["audit"],
             store=store,
             decision=evaluated.outputs["Output"],
             **shared,

@@ -52,6 +52,7 @@ MANIFESTS, PREDICTIONS, CHECKPOINTS = layout.MANIFESTS.folder, layout.SEGMENTS.f
 REFUSALS, SCORED, TEST_SETS = layout.REFUSALS.folder, layout.SCORED.folder, layout.TEST_SETS.folder
 INDEXED, DEAD_LETTERS, RUNS = layout.INDEXED.folder, layout.DEAD_LETTERS.folder, layout.RUNS.folder
 FORGOTTEN, CURRENT, HISTORY = layout.TOMBSTONES.folder, layout.CURRENT.folder, layout.HISTORY.folder
+CYCLES = layout.CYCLES.folder
 PUBLISHED = (layout.BUNDLES.folder, CURRENT, HISTORY)
 TABLE: Mapping[str, Access] = {
     "ingest": Access(
@@ -70,8 +71,8 @@ TABLE: Mapping[str, Access] = {
         writes=(MARKER, *PUBLISHED),
     ),
     "mine": Access(
-        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN, LABELS),
-        writes=(MARKER, *TEACHER, QUEUES),
+        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN, LABELS, CYCLES),
+        writes=(MARKER, *TEACHER, QUEUES, CYCLES),
         deletes=MERGED,
     ),
     "shard": Access(

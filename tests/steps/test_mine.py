@@ -340,7 +340,8 @@ def test_a_spent_budget_asks_for_the_most_uncertain_first_and_is_no_error(tmp_pa
     # An answer of ten tokens costs just over $1, so the budget of $5 ends after four.
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    card = make_card().replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
+    card = make_card(more="prices: {annotator_usd_per_hour: 100000}")  # so that a label is dearer than an answer
+    card = card.replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
     (snapshot / "card.yaml").write_text(card)
     with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)
@@ -361,7 +362,8 @@ def test_mine_has_dollars_of_its_own_that_a_second_run_does_not_begin_anew(tmp_p
     # An answer of ten tokens costs just over $1, so of $2.50 two are bought, and nothing by the next run.
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    card = make_card().replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
+    card = make_card(more="prices: {annotator_usd_per_hour: 100000}")  # so that a label is dearer than an answer
+    card = card.replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")
     (snapshot / "card.yaml").write_text(card)
     with teacher_server(lambda *_: completion('{"label": "tip"}')) as log:
         monkeypatch.setenv("OPENAI_BASE_URL", log.url)

@@ -304,6 +304,22 @@ QUEUE_PAGES = Family(
     retention=LASTING,
     erasure=NO_TEXT,
 )
+CYCLES = Family(
+    pattern="cycles/{card}/{number:06d}-{version}.json",
+    what="what a cycle of the learning loop had learned from, what it reached and what it left for people",
+    owner="steps/mine",
+    reader="store.cycles.read_all",
+    retention=LASTING,
+    erasure=NO_TEXT,
+)
+CYCLE_ANSWERS = Family(
+    pattern="cycles/{card}/{number:06d}-{version}.parquet",
+    what="a cycle's answers to the validation split, so that cycles are compared on the same texts",
+    owner="steps/mine",
+    reader="store.cycles.read_answers",
+    retention=LASTING,
+    erasure=Erasure.ROWS,
+)
 STORE_ID = Family(
     pattern="judgements/.store-id",
     what="tells a store from another one that was made anew at its address",
@@ -567,6 +583,8 @@ FAMILIES: tuple[Family, ...] = (
     QUEUE_SHEETS,
     QUEUE_RECORDS,
     QUEUE_PAGES,
+    CYCLES,
+    CYCLE_ANSWERS,
     STORE_ID,
     JUDGEMENTS,
     TEACHER_LEASES,

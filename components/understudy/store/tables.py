@@ -83,7 +83,8 @@ class Refusals(dy.Schema):
 class Queue(dy.Schema):
     """Texts that wait for people, most contested first. A probability is of the label that its giver gave.
 
-    `guideline` is the hash of that by which they are to be labelled.
+    `guideline` is the hash of that by which they are to be labelled. Of a text that the teacher was not asked about its
+    label and the disagreement are null.
     """
 
     id = dy.String(primary_key=True, min_length=1)
@@ -91,9 +92,9 @@ class Queue(dy.Schema):
     text = dy.String(min_length=1)
     student_label = dy.String()
     student_probability = dy.Float64(min=0, max=1)
-    teacher_label = dy.String()
+    teacher_label = dy.String(nullable=True)
     teacher_probability = dy.Float64(min=0, max=1, nullable=True)
-    disagreement = dy.Float64(min=0, max=1)
+    disagreement = dy.Float64(min=0, max=1, nullable=True)
     guideline = dy.String(min_length=1)
 
 

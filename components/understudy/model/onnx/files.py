@@ -84,7 +84,7 @@ def _look(data: mmap.mmap, path: Path) -> None:
         if kind == "tensor":
             _require_own_bytes(data, start, end, path)
             continue
-        for number, wire, _, (first, last) in _fields(data, start, end):
+        for number, wire, _, (first, last) in fields(data, start, end):
             seen += 1
             if seen > MOST_PARTS:
                 raise _unsound(path, f"more than {MOST_PARTS:,} parts")
@@ -98,7 +98,7 @@ def _look(data: mmap.mmap, path: Path) -> None:
 def _require_own_bytes(data: mmap.mmap, start: int, end: int, path: Path) -> None:
     """Check that a tensor has no more numbers than twice its bytes: the narrowest kind packs two into a byte."""
     dimensions: list[int] = []
-    for count, (number, wire, value, place) in enumerate(_fields(data, start, end)):
+    for count, (number, wire, value, place) in enumerate(fields(data, start, end)):
         if number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0):
             raise _unsound(path, "weights in another file")
         if number == DIMENSIONS and wire == VARINT:
@@ -114,7 +114,7 @@ def _require_own_bytes(data: mmap.mmap, start: int, end: int, path: Path) -> Non
         raise _unsound(path, f"a tensor of shape {tuple(dimensions)} in {end - start:,} bytes")
 
 
-def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, tuple[int, int]]]:
+def fields(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[int, int, int, tuple[int, int]]]:
     """Yield each field of a message: its number, wire type, value of a varint, and place of bytes."""
     at = start
     while at < end:
@@ -134,7 +134,7 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
         yield number, wire, value, (first, at)
 
 
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+def _varint(data: mmap.mmap | bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while shift < 70:
         byte = data[at]

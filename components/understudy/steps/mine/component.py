@@ -12,6 +12,7 @@ def mine(
     gold: Input[Dataset],
     judgements: Input[Dataset],
     bundle: Input[Model],
+    audit: Input[Artifact],
     store: str,
     queue: Output[Dataset],
     metrics: Output[Metrics],

@@ -1,6 +1,7 @@
 """Choose which unlabelled texts the teacher is asked for, and which of them go to people."""
 
 from collections.abc import Collection
+from math import ceil
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from understudy.text.normalise import guarded_ids
 from understudy.text.seen import seen_of
 
 PARTS = 10
+ASKING = ("disagreement", "mixed")  # strategies that compare the student with the teacher
 
 
 def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:
@@ -70,22 +72,47 @@ def asking_order(distance: Floats, random_share: float) -> list[int]:
     return order
 
 
-def to_ask(distance: Floats, config: MineConfig, decision: str) -> list[int]:
+def to_ask(distance: Floats, config: MineConfig, decision: str, worth: int | None = None) -> list[int]:
     """Choose the texts to ask the teacher about, in the order to ask.
 
     A student that was refused is trained again, and what it disagrees on is worth no more than its queue: the teacher
-    is asked about as many texts as that can hold.
+    is asked about as many texts as that can hold. Strategies that look at the student alone ask about none.
 
     Args:
         distance: as of `asking_order`.
-        config: size of the queue and share by lot.
+        config: strategy, size of the queue and share by lot.
         decision: of evaluate; empty where nobody has decided.
+        worth: texts that are worth asking about, as `worth_asking` counts them; None for all.
 
     >>> to_ask(np.array([0.4, 0.1, 0.3]), MineConfig(queue_size=2, random_share=0), "refuse")
     [1, 2]
+    >>> to_ask(np.array([0.4, 0.1, 0.3]), MineConfig(random_share=0), "publish", worth=1)
+    [1]
     """
-    order = asking_order(distance, config.random_share)
-    return order if decision in ("", PUBLISH) else order[: config.queue_size]
+    if config.strategy not in ASKING:
+        return []
+    most = [len(distance)]
+    most += [] if decision in ("", PUBLISH) else [config.queue_size]
+    if worth is not None and config.random_share < 1:
+        most.append(ceil(worth / (1 - config.random_share)))
+    return asking_order(distance, config.random_share)[: min(most)]
+
+
+def worth_asking(doubts: Floats, answer_usd: float, label_usd: float) -> int:
+    """Count the texts on which a disagreement is found for less than a person's label costs.
+
+    Where the student is right with a chance of 99.9%, a thousand answers are bought for one disagreement. A student
+    that is calibrated knows these texts.
+
+    Args:
+        doubts: chance that the student's label is wrong, shape (texts,).
+        answer_usd: price of an answer of the teacher.
+        label_usd: price of a label of people.
+
+    >>> worth_asking(np.array([0.4, 0.05, 0.001]), answer_usd=0.004, label_usd=0.1)
+    2
+    """
+    return int((np.asarray(doubts) * label_usd >= answer_usd).sum())
 
 
 def left_usd(config: MineConfig, stored: pl.DataFrame) -> float:
@@ -137,7 +164,8 @@ def weigh(scored: pl.DataFrame, answered: Collection[str], pool_texts: int) -> p
     part = (pl.col("distance").rank("ordinal") - 1) * PARTS // max(1, len(scored))
     marked = scored.with_columns(part.alias("part"), pl.col("id").is_in(list(answered)).alias("is_answered"))
     stands_for = (pl.len() / pl.col("is_answered").sum()).over("part") * (pool_texts / max(1, len(scored)))
-    return marked.with_columns(stands_for.alias("weight")).filter("is_answered").drop("part", "is_answered", "distance")
+    weighed = marked.with_columns(stands_for.alias("weight")).filter("is_answered")
+    return weighed.drop("part", "is_answered", "distance")
 
 
 def compare(answered: pl.DataFrame, space: LabelSpace, min_disagreement: float) -> pl.DataFrame:
@@ -197,12 +225,16 @@ def choose(compared: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
         contested rows with `copies`, the number of texts that a row stands for, itself included.
     """
     ranked = compared.filter("is_contested").sort("disagreement", "id", descending=[True, False])
-    folded = fold_copies(ranked, config.near_duplicate)
-    in_group = pl.int_range(pl.len()).over("group")
     turn = pl.int_range(pl.len()).over("about")
-    spread = folded.filter(in_group < config.per_group).with_columns(turn=turn)
-    by_turn = spread.sort("turn", "disagreement", "id", descending=[False, True, False])
+    spread_out = spread(ranked, config).with_columns(turn=turn)
+    by_turn = spread_out.sort("turn", "disagreement", "id", descending=[False, True, False])
     return by_turn.drop("turn").head(config.queue_size)
+
+
+def spread(ranked: pl.DataFrame, config: MineConfig) -> pl.DataFrame:
+    """Fold near-duplicates into the first of them, and leave only a few texts of one group."""
+    in_group = pl.int_range(pl.len()).over("group")
+    return fold_copies(ranked, config.near_duplicate).filter(in_group < config.per_group)
 
 
 def with_own_probabilities(queue: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
