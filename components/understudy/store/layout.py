@@ -304,6 +304,14 @@ QUEUE_PAGES = Family(
     retention=LASTING,
     erasure=NO_TEXT,
 )
+CHECKS = Family(
+    pattern="checks/{card}/{number:06d}.jsonl",
+    what="what people said of texts whose labels are known, which measures them and never teaches",
+    owner="review",
+    reader="review.journal.checks",
+    retention=LASTING,
+    erasure=Erasure.LINES,
+)
 STORE_ID = Family(
     pattern="judgements/.store-id",
     what="tells a store from another one that was made anew at its address",
@@ -567,6 +575,7 @@ FAMILIES: tuple[Family, ...] = (
     QUEUE_SHEETS,
     QUEUE_RECORDS,
     QUEUE_PAGES,
+    CHECKS,
     STORE_ID,
     JUDGEMENTS,
     TEACHER_LEASES,
