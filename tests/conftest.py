@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.services.s3",
     "tests.services.elasticsearch",
     "tests.services.label_studio",
+    "tests.services.chromium",
     "tests.services.language_model",
 ]
 

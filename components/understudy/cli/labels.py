@@ -51,6 +51,11 @@ def add(file: str, store: str, card: str | None) -> None:
     click.echo(f"labels: {count(done.labels, 'label')}, {where}; {count(done.skipped, 'row')} without a label.")
     if done.in_other_letters:
         click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
+    if done.held_out:
+        click.echo(
+            f"labels: {count(done.held_out, 'label')} not taken, of texts that measure the model: samples and test "
+            "sets never teach. Give answers to a sample to the quality run."
+        )
     if done.strange_ids:
         click.echo(
             f"labels: {done.strange_ids:,} of {done.ids:,} ids are in no queue of this store; "

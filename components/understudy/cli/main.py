@@ -28,6 +28,7 @@ COMMANDS = (
     "predict",
     "search",
     "reindex",
+    "review",
     "labels",
     "answers",
     "rollback",

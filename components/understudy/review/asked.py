@@ -13,7 +13,8 @@ from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.text.numbers import clipped
 
-Row = tuple[str, str | None, str | None, bool]  # id, text, guideline, and whether it was asked about again
+Row = tuple[str, str | None, str | None, str]  # id, text, guideline, and the origin of an answer
+QUEUE, SECOND_LOOK, SETTLE = "queue", "second_look", "settle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,12 @@ class Asked:
     Attributes:
         texts: by id; several where queues have other texts under one id.
         guidelines: of each id, the guidelines of the queues that ask about it.
-        again: pairs of id and guideline whose text had a label before, and was queued for a second look.
+        origins: of an answer, by id and guideline, where it is not an answer to a queue like others.
     """
 
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     guidelines: Mapping[str, Collection[str]] = field(default_factory=dict)
-    again: Collection[tuple[str, str | None]] = frozenset()
+    origins: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
 
     def guideline_of(self, identity: str) -> str | None:
         """Return the guideline under which people were asked about a text; None where it was none, or several."""
@@ -43,8 +44,8 @@ def asked(rows: Sequence[Row]) -> Asked:
     for identity, text, guideline, _ in rows:
         texts.setdefault(identity, []).extend([text] if text else [])
         guidelines.setdefault(identity, set()).update([guideline] if guideline else [])
-    again = frozenset((identity, guideline) for identity, _, guideline, is_again in rows if is_again)
-    return Asked(texts, guidelines, again)
+    origins = {(identity, guideline): origin for identity, _, guideline, origin in rows if origin != QUEUE}
+    return Asked(texts, guidelines, origins)
 
 
 def by_queues(store: Store, card_name: str) -> Asked:
@@ -82,10 +83,16 @@ def _of_table(data: bytes, where: str) -> list[Row]:
     names = [name for name in ("text", "guideline") if name in table.columns]
     missing = [pl.lit(None, pl.String).alias(name) for name in ("text", "guideline") if name not in names]
     said = table.drop_nulls("id").with_columns(pl.col(names).cast(pl.String), *missing)
-    is_again = "earlier_guideline" in table.columns
-    return [(*row, is_again) for row in said.select("id", "text", "guideline").iter_rows()]
+    return [(*row, origin_of(table)) for row in said.select("id", "text", "guideline").iter_rows()]
+
+
+def origin_of(table: pl.DataFrame) -> str:
+    """Return the origin that answers to a queue get, which its columns say."""
+    if "earlier_guideline" in table.columns:
+        return SECOND_LOOK
+    return SETTLE if SETTLE in table.columns else QUEUE
 
 
 def _of_sheet(data: bytes) -> list[Row]:
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-    return [(raw_cell(row["id"]), raw_cell(row.get("text") or ""), row.get("guideline") or None, False) for row in rows]
+    return [(raw_cell(row["id"]), raw_cell(row.get("text") or ""), row.get("guideline") or None, QUEUE) for row in rows]

@@ -3,7 +3,8 @@
 A vote is one person's label for one text, with the guideline by which it was given; null where that is not known. Votes
 of origin "labels" come from a labels file, which is a whole statement about the texts in it: the newest file that names
 a text counts for it. Votes of origin "queue" are answers to a review queue, and those of origin "second_look" to a
-queue of texts that had a label before: of either each person's newest answer counts.
+queue of texts that had a label before, those of origin "settle" to one that was drawn by lot from slices in which the
+audit leaves the teacher's bias open: of each of these each person's newest answer counts.
 """
 
 import re
@@ -22,7 +23,7 @@ from understudy.data.rows import WHOLE_FILE, Refusal
 from understudy.data.sources import Source
 from understudy.errors import BadCard, BadData, BadInput
 from understudy.review import asked as asking
-from understudy.review import guidelines, label_studio
+from understudy.review import firewall, guidelines, label_studio, sitting
 from understudy.review.asked import Asked
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
@@ -35,7 +36,8 @@ from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped, count
 
 SAID = ("id", "label", "annotator", "split", "guideline")
-Origin = Literal["labels", "queue", "second_look"]
+Origin = Literal["labels", "queue", "second_look", "settle"]
+ANSWERED: tuple[Origin, ...] = ("queue", "second_look", "settle")  # of votes that people gave when they were asked
 VOTES = {
     **dict.fromkeys(SAID, pl.String),
     "origin": pl.String,
@@ -57,6 +59,8 @@ class Said(TypedDict, total=False):
     guideline: str | None
     origin: Required[str]
     seconds: float
+    at: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Added:
         strange_guidelines: what the file calls guidelines that neither a version of the card nor a queue has.
         passed_over: files beside the answers that were not read, since their names do not say how.
         in_other_letters: labels that are not written as the card has them, and were taken.
+        held_out: labels of texts that measure the model, in samples and test sets: these were not taken.
     """
 
     card_name: str
@@ -90,6 +95,7 @@ class Added:
     strange_guidelines: Sequence[str] = ()
     passed_over: Sequence[str] = ()
     in_other_letters: int = 0
+    held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +118,14 @@ class Answers:
 
 
 def read_all(store: Store, card_name: str) -> pl.DataFrame:
-    """Read every vote that the store holds for a card, oldest segment first.
+    """Read every vote that the store holds for a card and nobody took back, oldest segment first.
 
     Raises:
         BadArtifact: a segment was altered.
     """
     keys = store.list(layout.LABELS.prefix(card=card_name))
     parts = [_segment(store, key, number) for number, key in enumerate(keys)]
-    return pl.concat([pl.DataFrame(schema=VOTES), *parts])
+    return sitting.standing(pl.concat([pl.DataFrame(schema={**VOTES, "is_live": pl.Boolean}), *parts]))
 
 
 def seconds_measured(store: Store, card_name: str) -> list[float]:
@@ -193,18 +199,16 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     card_name, space = card_labels(store, card_name)
     asked = asking.by_queues(store, card_name)
     answers = read_answers(address, space, asked, most_refused(store, card_name))
-    ids = set(answers.votes["id"])
+    measures = firewall.read(store, card_name).measures(answers.votes)
+    votes = answers.votes.filter(~measures)
+    ids = set(votes["id"])
     held = read_all(store, card_name)
     strange = ids - asked.texts.keys() - set(held["id"])
     known = {*guidelines.known(store, card_name), *chain.from_iterable(asked.guidelines.values())}
-    votes = guidelines.by_only(answers.votes, known)
+    votes = guidelines.by_only(votes, known)
     pairs = votes.select("id", "guideline").iter_rows()
-    is_again = pl.Series([pair in asked.again for pair in pairs], dtype=pl.Boolean)
-    parts: list[tuple[Origin, pl.DataFrame]] = [
-        ("queue", votes.filter(~is_again)),
-        ("second_look", votes.filter(is_again)),
-    ]
-    keys = [put(store, card_name, part, origin) for origin, part in parts]
+    origins = pl.Series([asked.origins.get(pair, "queue") for pair in pairs], dtype=pl.String)
+    keys = [put(store, card_name, votes.filter(origins == origin), origin) for origin in ANSWERED]
     return Added(
         card_name=card_name,
         labels=len(votes),
@@ -218,6 +222,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         strange_guidelines=sorted({*votes["guideline"].drop_nulls()} - known),
         passed_over=answers.passed_over,
         in_other_letters=answers.in_other_letters,
+        held_out=int(measures.sum()),
     )
 
 
@@ -446,10 +451,10 @@ def _said(votes: pl.DataFrame) -> Iterator[dict[str, Any]]:
 def _segment(store: Store, key: str, number: int) -> pl.DataFrame:
     lines = codecs.read_lines(store.read(key), store.locate(key), Said)
     rows = [
-        (*(line.get(name) for name in SAID), line["origin"], key, row, number)
+        (*(line.get(name) for name in SAID), line["origin"], key, row, number, "at" in line)
         for row, line in enumerate(lines, start=1)
     ]
-    return pl.DataFrame(rows, schema=VOTES, orient="row")
+    return pl.DataFrame(rows, schema={**VOTES, "is_live": pl.Boolean}, orient="row")
 
 
 def _read_answers(address: str, *, is_many: bool) -> tuple[pl.DataFrame, list[Refusal], tuple[str, ...]]:

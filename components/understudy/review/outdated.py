@@ -13,8 +13,6 @@ from understudy.stats.metrics import Interval
 from understudy.task.guideline import Change, Guideline
 from understudy.task.labels import LabelSpace
 
-ANSWERED = ("queue", "second_look")  # origins of votes that people gave when they were asked by a guideline
-
 
 @dataclass(frozen=True, slots=True)
 class Older:
@@ -116,7 +114,7 @@ def by_people(votes: pl.DataFrame, old: str, now: str, space: LabelSpace) -> Agr
         now: of the newer one.
         space: the card's labels.
     """
-    is_new = (pl.col("guideline") == now) & pl.col("origin").is_in(ANSWERED)
+    is_new = (pl.col("guideline") == now) & pl.col("origin").is_in(labels.ANSWERED)
     return agreement(_majorities(votes, pl.col("guideline") == old, space), _majorities(votes, is_new, space), space)
 
 

@@ -7,6 +7,7 @@ labels would measure nothing. The store has the answers, and whoever compares ta
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
 import polars as pl
@@ -23,6 +24,7 @@ BYTE_ORDER_MARK = "\ufeff"  # without it Excel takes UTF-8 for Latin-1
 BARE = ("id", "group", "text", "guideline")  # columns of a queue without any answer: people agree with those they see
 ANSWERS = ("student_label", "student_probability", "teacher_label", "teacher_probability", "disagreement")
 TABLE, RECORD = tables.FILES[tables.Queue], "queue.json"
+PUT = "put"  # of queue.json: when the queue came into the store
 SEVERAL = "Choose every label that fits; a text may have several, or none of them."
 NO_LABEL_HINT = "No label fits. It cannot be chosen beside a label."
 
@@ -58,14 +60,21 @@ def put(store: Store, card_name: str, queue: str, files: Mapping[str, bytes]) ->
 
     The table is the first: it alone says whose turns stand in the contexts, for whoever forgets one after a kill.
 
+    Queues have no order but the time at which they came, which the store's queue.json says.
+
     Returns:
         the key of each file.
     """
+    files = {**files, RECORD: _dated(files[RECORD])}
     ordered = sorted(files, key=lambda file: ({TABLE: 0, RECORD: 2}.get(file, 1), file))
     keys = {file: layout.file_key(layout.QUEUE, file, card=card_name, queue=queue) for file in ordered}
     for file, key in keys.items():
         store.put_if_absent(key, files[file])
     return keys
+
+
+def _dated(record: bytes) -> bytes:
+    return codecs.as_json({**codecs.read_mapping(record, RECORD), PUT: datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def label_studio_tasks(queue: pl.DataFrame, *, has_answers: bool = False) -> str:

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact
 from understudy.review import asked as asking
-from understudy.review import labels
+from understudy.review import labels, sitting
 from understudy.review.asked import Asked
 from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
@@ -79,6 +79,7 @@ class Answer(TypedDict):
     label: str | None
     annotator: str | None
     guideline: NotRequired[str | None]
+    at: NotRequired[str]
 
 
 def read_about(store: Store, day: str) -> dict[str, Any] | None:
@@ -127,7 +128,7 @@ def asked(store: Store, until: str) -> Asked:
     for day in days(store, until):
         guideline = (read_about(store, day) or {}).get("guideline")
         texts = read_sample(store, day).select("id", "text").iter_rows()
-        rows += [(identity, text, guideline, False) for identity, text in texts]
+        rows += [(identity, text, guideline, asking.QUEUE) for identity, text in texts]
     return asking.asked(rows)
 
 
@@ -237,7 +238,8 @@ def _current(store: Store, until: str) -> pl.DataFrame:
     kept = layout.SAMPLE_ANSWERS.listed(store)
     keys = [key for key, fields in kept if is_day(fields["day"]) and fields["day"] <= until]
     parts = [_votes(store, key, number) for number, key in enumerate(keys)]
-    return labels.current(pl.concat([pl.DataFrame(schema=labels.VOTES), *parts]))
+    votes = pl.concat([pl.DataFrame(schema={**labels.VOTES, "is_live": pl.Boolean}), *parts])
+    return labels.current(sitting.standing(votes))
 
 
 def read_answers(store: Store, until: str, space: LabelSpace | None = None) -> pl.DataFrame:
@@ -348,8 +350,8 @@ def read_answered(store: Store, until: str, space: LabelSpace | None = None) -> 
 
 def _votes(store: Store, key: str, segment: int) -> pl.DataFrame:
     said = codecs.read_lines(store.read(key), store.locate(key), Answer)
-    rows = [{**one, "file": key, "row": row} for row, one in enumerate(said, start=1)]
+    rows = [{**one, "file": key, "row": row, "is_live": "at" in one} for row, one in enumerate(said, start=1)]
     return pl.DataFrame(
         [{"guideline": None, **row, "split": None, "origin": "queue", "segment": segment} for row in rows],
-        schema=labels.VOTES,
+        schema={**labels.VOTES, "is_live": pl.Boolean},
     )

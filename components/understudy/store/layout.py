@@ -320,6 +320,14 @@ CYCLE_ANSWERS = Family(
     retention=LASTING,
     erasure=Erasure.ROWS,
 )
+CHECKS = Family(
+    pattern="checks/{card}/{number:06d}.jsonl",
+    what="what people said of texts whose labels are known, which measures them and never teaches",
+    owner="review",
+    reader="review.journal.checks",
+    retention=LASTING,
+    erasure=Erasure.LINES,
+)
 STORE_ID = Family(
     pattern="judgements/.store-id",
     what="tells a store from another one that was made anew at its address",
@@ -585,6 +593,7 @@ FAMILIES: tuple[Family, ...] = (
     QUEUE_PAGES,
     CYCLES,
     CYCLE_ANSWERS,
+    CHECKS,
     STORE_ID,
     JUDGEMENTS,
     TEACHER_LEASES,

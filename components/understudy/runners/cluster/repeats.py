@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from understudy.errors import BadArtifact, BadInput
+from understudy.review import sitting
+from understudy.review.labels import ANSWERED
 from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.follow import state_of
@@ -28,7 +30,7 @@ FAILED = "FAILED"
 MOST_DAYS = 7  # how far back a night is entered again
 MOST_TAGGED = 200  # objects of a source whose change is seen; of the others, that they come and go
 SOURCES = ("texts", "labels", "answers")
-PEOPLES = "queue"  # the name of answers that people added; of labels files ingest keeps copies beside them
+PEOPLES = (*ANSWERED, sitting.NAME)  # names of answers of people; of labels files ingest keeps copies beside them
 OF_THE_RUN = ("card", "record", "fault")  # arguments that name the run, or say what the card's hash says
 
 
@@ -97,13 +99,18 @@ def days_before(day: str) -> list[str]:
     return [(last - timedelta(days=days)).isoformat() for days in range(MOST_DAYS, 0, -1)]
 
 
+def _state_of_answers(store: Store, key: str, name: str) -> str:
+    """Name a segment of answers, with what changes when it grows: a sitting of the review page does."""
+    return f"{key}@{store.tag_of(key)}" if name == sitting.NAME else key
+
+
 def inputs_of(record: Record, store: Store) -> str:
     """Hash all that a run starts from, and nothing that a run itself puts into the store on its way."""
     given = {name: value for name, value in record.arguments.items() if name not in OF_THE_RUN}
     sources = [state_at(given[name].replace("{date}", given.get("date", ""))) for name in SOURCES if given.get(name)]
     is_quality = record.pipeline == "quality"
-    said = [] if is_quality else layout.LABELS.listed(store, card=record.card, name=PEOPLES)
-    answers = [key for key, _ in said]
+    said = [] if is_quality else layout.LABELS.listed(store, card=record.card)
+    answers = [_state_of_answers(store, key, fields["name"]) for key, fields in said if fields["name"] in PEOPLES]
     begun = store.list(manifests.ORDER) if is_quality else []
     serving = store.tag_of(registry.CURRENT)
     return hash_json([record.card_hash, given, record.target.get("version"), sources, answers, begun, serving])
