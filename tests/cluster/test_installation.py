@@ -1,4 +1,4 @@
-"""A first installation by docs/deploy.md alone: its commands, read from the page, in a namespace as a Profile makes it."""
+"""A first installation by docs/deploy.md alone: commands read from the page, in a namespace as a Profile makes it."""
 
 import os
 import re
