@@ -33,7 +33,7 @@ def published(tmp_path):
     origin = rules.origin(read_settings(bundle), load_card(bundle), calibrated, evaluated)
     papers = {"report.html": b"<p>", registry.ORIGIN: codecs.as_json(origin)}
     store = open_store(str(tmp_path / "store"))
-    return store, registry.publish_bundle(store, bundle, papers), bundle
+    return store, registry.publish_bundle(store, bundle, papers), bundle, papers
 
 
 def trace(store, *more):
@@ -43,7 +43,7 @@ def trace(store, *more):
 
 
 def test_it_names_data_code_weights_teacher_and_licence(published):
-    store, current, bundle = published
+    store, current, bundle, _ = published
     card, settings = load_card(bundle), read_settings(bundle)
     rows = dict(line.split(maxsplit=1) for line in trace(store).splitlines() if not line.startswith(("data", "file")))
     assert rows["version"] == f"{current.version}: not signed"
@@ -58,19 +58,19 @@ def test_it_names_data_code_weights_teacher_and_licence(published):
 
 
 def test_the_record_is_that_of_the_store(published):
-    store, current, _ = published
+    store, current, *_ = published
     said = json.loads(trace(store, "--version", current.version, "--json"))
     assert said["data"] == {"gold": GOLD, "judgements": ANSWERS, "test": TEST}
     assert said["teacher"]["is_rehearsal"] is True
 
 
 def test_it_says_who_vouches(published, monkeypatch):
-    store, current, bundle = published
+    store, current, bundle, papers = published
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     monkeypatch.setenv(SIGNING_KEY, private)
-    registry.publish_bundle(store, bundle, {"report.html": b"<p>"})
+    registry.publish_bundle(store, bundle, papers)
     assert f"{current.version}: signed; by whom is not checked: no {TRUSTED_KEYS}" in trace(store)
     monkeypatch.setenv(TRUSTED_KEYS, public)
     assert f"{current.version}: signed by a trusted key" in trace(store)

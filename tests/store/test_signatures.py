@@ -110,9 +110,15 @@ def test_a_bundle_of_ours_under_a_manifest_of_theirs_is_not_signed(store, tmp_pa
     version = publish(store, tmp_path, monkeypatch)
     file = tmp_path / "store/bundles" / version / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "is_rehearsal": False}))
-    with pytest.raises(BadArtifact, match="a manifest as this bundle gives it"):
+    with pytest.raises(BadArtifact, match="must be the one that its publisher makes"):
         publish(store, tmp_path, monkeypatch, ours.private)
     assert not signature_file(tmp_path, version).exists()
+
+
+def test_papers_of_somebody_else_are_not_signed_along(store, tmp_path, monkeypatch, ours):
+    registry.publish_bundle(store, make_bundle(tmp_path / "b1", bias=-1.0), {"report.html": b"<script>"})
+    with pytest.raises(BadArtifact, match="got one with other papers or facts"):
+        publish(store, tmp_path, monkeypatch, ours.private)
 
 
 def test_publishing_again_signs_what_was_not_and_changes_no_signature(store, tmp_path, monkeypatch, ours, theirs):

@@ -314,8 +314,9 @@ def read_signed(store: Store, version: str) -> PublishedVersion:
         BadArtifact: its manifest is damaged, not signed, signed by another key, or was altered.
     """
     published, data, key = _read_manifest(store, version)
-    signed = store.read_tagged(key + signatures.SUFFIX)
-    signatures.require_trusted(data, signed.data if signed else None, "A published version", store.locate(key))
+    if signatures.is_checked():
+        signed = store.read_tagged(key + signatures.SUFFIX)
+        signatures.require_trusted(data, signed.data if signed else None, "A published version", store.locate(key))
     return published
 
 
@@ -473,29 +474,29 @@ def _upload(store: Store, published: PublishedVersion, contents: Mapping[str, by
             f"A version must keep its content, got other files under the same name ({where}). "
             "Calibrate again, so that the bundle gets a version of its own."
         )
-    _sign(store, stored, published)
+    _sign(store, published)
     return stored
 
 
-def _sign(store: Store, stored: PublishedVersion, published: PublishedVersion) -> None:
-    """Sign the manifest that stands, where a key is configured; with one that is trusted, as far as these are.
+def _sign(store: Store, published: PublishedVersion) -> None:
+    """Sign the manifest that stands, where a key is configured.
 
     Raises:
-        BadArtifact: it says of the bundle what this publisher would not, or the signature is not a trusted key's.
+        BadArtifact: it is not the one that this publisher makes, or the signature is not a trusted key's.
     """
-    _, data, key = _read_manifest(store, stored.version)
-    standing = store.read_tagged(key + signatures.SUFFIX)
-    signature = signatures.sign(data, standing.data if standing else None)
-    if signature is not None and (standing is None or signature != standing.data):
-        if _said_of_bundle(stored) != _said_of_bundle(published):
-            raise codecs.unreadable("a manifest as this bundle gives it", "another one", store.locate(key))
-        store.compare_and_swap(key + signatures.SUFFIX, signature, standing.tag if standing else None)
-    read_signed(store, stored.version)
-
-
-def _said_of_bundle(published: PublishedVersion) -> tuple[Any, ...]:
-    about = (published.version, published.card, published.card_hash, published.is_rehearsal)
-    return (*about, sorted(published.bundle_files.items()))
+    if signatures.is_signing():
+        found, data, key = _read_manifest(store, published.version)
+        standing = store.read_tagged(key + signatures.SUFFIX)
+        signature = signatures.sign(data, standing.data if standing else None)
+        if standing is None or signature != standing.data:
+            if found != published:
+                raise BadArtifact(
+                    "A manifest that is signed must be the one that its publisher makes, got one with other papers or "
+                    f"facts ({store.locate(key)}). Publish with the evaluation that it was published with, or remove "
+                    "that version from the store first."
+                )
+            store.compare_and_swap(key + signatures.SUFFIX, signature, standing.tag if standing else None)
+    read_signed(store, published.version)
 
 
 def _require_same(store: Store, key: str, digest: str) -> None:

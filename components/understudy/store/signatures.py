@@ -29,7 +29,12 @@ PEM = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTALL)
 ADVICE = "Make one by `openssl ecparam -name prime256v1 -genkey`, unencrypted (docs/security.md)."
 
 
-def sign(data: bytes, standing: bytes | None) -> bytes | None:
+def is_signing() -> bool:
+    """Tell whether what is published here is signed: whether a key is configured."""
+    return bool(_configured(SIGNING_KEY))
+
+
+def sign(data: bytes, standing: bytes | None) -> bytes:
     """Sign data with the key that UNDERSTUDY_SIGNING_KEY holds, or the file that UNDERSTUDY_SIGNING_KEY_FILE names.
 
     Args:
@@ -37,17 +42,15 @@ def sign(data: bytes, standing: bytes | None) -> bytes | None:
         standing: a signature that is there already.
 
     Returns:
-        the signature in base64, the standing one if it is this key's; None where no key is configured.
+        the signature in base64, the standing one if it is this key's.
 
     Raises:
         BadInput: the key is none on P-256, or is encrypted.
     """
-    pem = _configured(SIGNING_KEY)
-    if not pem:
-        return None
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.hashes import SHA256
 
+    pem = _configured(SIGNING_KEY)
     remember(pem.decode(errors="replace"))
     key = _private(pem)
     if standing is not None and _has_signed(key.public_key(), data, standing):
@@ -70,7 +73,7 @@ def is_trusted(data: bytes, signature: bytes) -> bool:
 
 
 def require_trusted(data: bytes, signature: bytes | None, what: str, where: str) -> None:
-    """Refuse what nobody has signed whose key is trusted, where keys are configured.
+    """Refuse what nobody has signed whose key is trusted.
 
     Args:
         data: what is signed.
@@ -81,8 +84,6 @@ def require_trusted(data: bytes, signature: bytes | None, what: str, where: str)
     Raises:
         BadArtifact: there is no signature, or none by a trusted key.
     """
-    if not is_checked():
-        return
     if signature is None or not is_trusted(data, signature):
         got = "none" if signature is None else "one of another key, or of other content"
         raise BadArtifact(
