@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs seeds compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-quality benchmark-speed benchmark-teacher benchmark-watch
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' Makefile)
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -76,6 +76,9 @@ benchmark-memory: $(STAMP)  ## Measure the peak memory of every step on the demo
 
 benchmark-nightly: $(STAMP)  ## Measure a night of a million texts: memory, growth, and the share of Elasticsearch's own speed.
 	$(BIN)/python -m benchmarks.nightly
+
+benchmark-power: $(STAMP)  ## Simulate how many human labels a teacher's answers save, and whether the intervals hold.
+	$(BIN)/python -m benchmarks.prediction_powered
 
 benchmark-precision: $(STAMP)  ## Measure what int8 changes on real sentences: labels, and F1 against people's.
 	$(BIN)/python -m benchmarks.precision

@@ -38,7 +38,7 @@ def by_cover(vectors: Floats, most: int) -> list[int]:
         most: texts to rank.
 
     >>> by_cover(np.array([[1.0, 0.0], [0.99, 0.141], [0.0, 1.0], [0.7, 0.714]]), 3)
-    [3, 2, 0]
+    [3, 0, 2]
 
     Source: Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach", 2018, the
     greedy solution.
