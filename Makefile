@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-speed benchmark-teacher benchmark-watch
+.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-revise benchmark-speed benchmark-teacher benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -84,6 +84,9 @@ benchmark-labels: $(STAMP)  ## Train on 77 intents and compare; DATA names the f
 
 benchmark-teacher: $(STAMP)  ## Audit simulated teachers, and time the labeller; DATA names the folder of shared data.
 	DATA=$(if $(DATA),$(abspath $(DATA))) $(BIN)/python -m benchmarks.teacher_depth
+
+benchmark-revise: $(STAMP)  ## Simulate an editor of the teacher's labels: what the step revise gains over raw labels and over revising all.
+	$(BIN)/python -m benchmarks.revise
 
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch

@@ -21,6 +21,7 @@ ROLES = {
     "ingest": "analysis",
     "label": "analysis",
     "audit": "analysis",
+    "revise": "analysis",
     "train": "train",
     "export": "train",
     "calibrate": "analysis",
@@ -137,7 +138,9 @@ def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
     }
     clients = {name for name, secrets in keys.items() if "understudy-teacher" in secrets}
     assert (
-        clients == {"exec-label", "exec-mine"} == {name for name, given in executors.items() if "podMetadata" in given}
+        clients
+        == {"exec-label", "exec-revise", "exec-mine"}
+        == {name for name, given in executors.items() if "podMetadata" in given}
     )
     for name in clients:
         secret = keys[name]["understudy-teacher"]

@@ -22,12 +22,13 @@ from understudy.steps.train.forecast import forecast as of_train
 from understudy.store import layout, tables, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.storage import Store, open_store
-from understudy.task.card import load_card
+from understudy.task.card import Card, load_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
 from understudy.teacher.client import place_of
-from understudy.teacher.labeller import open_teacher
+from understudy.teacher.labeller import Teacher, open_teacher
 from understudy.text.language import language_of
+from understudy.text.numbers import usd
 from understudy.text.seen import seen_of
 
 READ_BY_INGEST = (layout.CARDS, layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
@@ -79,7 +80,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
         asked = of_label(teacher, held_out, wanted)
         asked = replace(asked, words=f"{asked.words}: {kinds}")
-        left_usd = {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
+        edited, left_usd = _of_editor(card, teacher), {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
     miner = card.acting("oracle")
     with open_teacher(miner, store, settings.of(TeacherConfig), is_dry_run=True) as oracle:
         mined = of_mine(oracle, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
@@ -89,13 +90,23 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     learned = pl.concat([seen_of(taught), seen_of(human.join(taught, on="id", how="anti"))])
     trained = of_train(card, settings.of(TrainConfig), learned)
     hourly_usd = card.prices.annotator_usd_per_hour
-    told = forecasts.lines([asked, trained, mined], left_usd, hourly_usd)
+    left_usd |= {one.role: one.usd for one in edited}
+    told = forecasts.lines([asked, *edited, trained, mined], left_usd, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
     student = [f"student: {unread}"] if unread else []
     roles = [f"{one.role}: {one.model}, {one.price_words}; {place_of(one).words}" for one in card.playing()]
     teacher_lines = [f"prices: {card.teacher.price_words}", f"teacher: {place_of(card.teacher).words}"]
     return [*told, *student, *teacher_lines, *roles]
+
+
+def _of_editor(card: Card, teacher: Teacher) -> list[forecasts.Forecast]:
+    """Return what the step revise takes at most: which errors there are, the audit will say."""
+    if card.models is None or card.models.editor is None:
+        return []
+    left_usd = max(card.models.editor.budget_usd - teacher.spent_on("editor"), 0.0)
+    words = f"errors that the audit will find, within {usd(left_usd)} (models.editor.budget_usd)"
+    return [forecasts.Forecast("revise", words, usd=left_usd, role="editor")]
 
 
 def of_kinds(test: int, human: int, drawn: int) -> str:
