@@ -95,6 +95,9 @@ benchmark-quality: $(STAMP)  ## Measure the student on labels by people; DATA na
 benchmark-teacher: $(STAMP)  ## Audit simulated teachers, and time the labeller; DATA names the folder of shared data.
 	DATA=$(if $(DATA),$(abspath $(DATA))) $(BIN)/python -m benchmarks.teacher_depth
 
+benchmark-revise: $(STAMP)  ## Simulate an editor of the teacher's labels: what the step revise gains over raw labels and over revising all.
+	$(BIN)/python -m benchmarks.revise
+
 benchmark-watch: $(STAMP)  ## Simulate years of nights: false alarms of the watch, and nights until it sees a shift.
 	$(BIN)/python -m benchmarks.watch
 

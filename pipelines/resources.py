@@ -16,6 +16,7 @@ from understudy.runtime.shell import OWN_KEY, STORAGE_KEYS
 from understudy.steps.publish import model_registry
 from understudy.store.signatures import SIGNING_KEY, TRUSTED_KEYS
 from understudy.task.steps import STEPS
+from understudy.teacher.access import address_variable, key_variable
 
 USER = 65532  # of the images: numeric, so that a kubelet can see that it is not root
 SETTINGS, STORAGE, TEACHER = "understudy-settings", "understudy-storage", "understudy-teacher"
@@ -106,6 +107,12 @@ def ask_teacher(*tasks: Any) -> None:
         kubernetes.use_secret_as_env(task, TEACHER, {"api_key": "OPENAI_API_KEY"})
         kubernetes.add_pod_label(task, TEACHER_CLIENT, "true")
         use_settings(task, "OPENAI_BASE_URL")
+
+
+def ask_role(role: str, task: Any) -> None:
+    """Give a task the address and key of another of the card's models, where the installation has any."""
+    kubernetes.use_secret_as_env(task, f"{TEACHER}-{role}", {"api_key": key_variable(role)}, optional=True)
+    use_settings(task, address_variable(role))
 
 
 def use_elasticsearch(task: Any) -> None:

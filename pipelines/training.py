@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 from kfp import dsl
 
-from understudy.pipelines.resources import Accelerator, accelerate, ask_teacher, never_cache, place, publish_as
+from understudy.pipelines.resources import (
+    Accelerator,
+    accelerate,
+    ask_role,
+    ask_teacher,
+    never_cache,
+    place,
+    publish_as,
+)
 from understudy.steps.audit.component import audit
 from understudy.steps.calibrate.component import calibrate
 from understudy.steps.evaluate.component import evaluate
@@ -16,6 +24,7 @@ from understudy.steps.ingest.component import ingest
 from understudy.steps.label.component import label
 from understudy.steps.mine.component import mine
 from understudy.steps.publish.component import publish
+from understudy.steps.revise.component import revise
 from understudy.steps.train.component import train
 
 
@@ -44,13 +53,15 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
         labelled = label(card=snapshot, pool=pool, gold=gold, test=test, store=store, **shared)
         judgements, test_judgements = labelled.outputs["judgements"], labelled.outputs["test_judgements"]
         audited = audit(card=snapshot, pool=pool, gold=gold, judgements=judgements, **shared)
+        found = audited.outputs["audit"]
+        revised = revise(card=snapshot, pool=pool, gold=gold, judgements=judgements, audit=found, store=store, **shared)
 
         trained = train(
             card=snapshot,
             pool=pool,
             gold=gold,
-            judgements=judgements,
-            audit=audited.outputs["audit"],
+            judgements=revised.outputs["revised"],
+            audit=found,
             store=store,
             **shared,
         )
@@ -83,9 +94,11 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
             **shared,
         )
 
-        place(ingested, labelled, audited, trained, exported, calibrated, evaluated, published, mined)
-        never_cache(ingested, audited, trained, exported, calibrated, evaluated, published, mined)
-        ask_teacher(labelled, mined)
+        place(ingested, labelled, audited, revised, trained, exported, calibrated, evaluated, published, mined)
+        never_cache(ingested, audited, revised, trained, exported, calibrated, evaluated, published, mined)
+        ask_teacher(labelled, revised, mined)
+        ask_role("editor", revised)
+        ask_role("oracle", mined)
         publish_as(published)
         accelerate(trained, accelerator)
 

@@ -62,6 +62,7 @@ TABLE: Mapping[str, Access] = {
     ),
     "label": Access(reads=(MARKER, *TEACHER, FORGOTTEN), writes=(MARKER, *TEACHER), deletes=MERGED),
     "audit": Access(),
+    "revise": Access(reads=(MARKER, *TEACHER, FORGOTTEN), writes=(MARKER, *TEACHER), deletes=MERGED),
     "train": Access(reads=(MARKER, CHECKPOINTS), writes=(MARKER, CHECKPOINTS), deletes=(CHECKPOINTS,)),
     "export": Access(),
     "calibrate": Access(),

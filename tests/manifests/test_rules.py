@@ -132,7 +132,7 @@ def test_secrets_are_named_and_never_written_down(composed):
 @pytest.mark.parametrize(
     ("secret", "labels", "steps"),
     [
-        ("understudy-teacher", TEACHER, {"label", "mine", "sample"}),
+        ("understudy-teacher", TEACHER, {"label", "revise", "mine", "sample"}),
         ("understudy-elasticsearch", ELASTICSEARCH, {"index"}),
     ],
 )

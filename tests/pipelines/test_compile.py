@@ -21,6 +21,7 @@ ROLES = {
     "ingest": "analysis",
     "label": "analysis",
     "audit": "analysis",
+    "revise": "analysis",
     "train": "train",
     "export": "train",
     "calibrate": "analysis",
@@ -138,7 +139,7 @@ def test_teacher_clients_alone_get_the_key_and_the_pod_label(compiled):
     clients = {name for name, secrets in keys.items() if "understudy-teacher" in secrets}
     label = "understudy/teacher-client"
     labelled = {name for name, given in executors.items() if label in given["podMetadata"]["labels"]}
-    assert clients == {"exec-label", "exec-mine"} == labelled
+    assert clients == {"exec-label", "exec-revise", "exec-mine"} == labelled
     for name in clients:
         secret = keys[name]["understudy-teacher"]
         assert secret["keyToEnv"] == [{"secretKey": "api_key", "envVar": "OPENAI_API_KEY"}]

@@ -34,7 +34,7 @@ TASK = ROOT / "pipelines/tasks/hotel-tips"
 LABELS_KEPT = {"train": 60, "validation": 80, "calibration": 364, "test": 120}
 UNLABELLED_KEPT = 160
 TIP, OTHER = '=tip, "so"; <kbd>&amp; 🧳 {$1}', "other's | -"  # names that a format may take for signs of its own
-STEPS = ["ingest", "label", "audit", "train", "export", "calibrate", "evaluate", "publish", "mine"]
+STEPS = ["ingest", "label", "audit", "revise", "train", "export", "calibrate", "evaluate", "publish", "mine"]
 SETTINGS = {
     "label": {"texts": 80, "min_answers": 20},
     "train": {"epochs": 1, "max_length": 48},
@@ -159,7 +159,7 @@ def test_a_resumed_run_publishes_and_keeps_what_was_done(resumed):
     run, _ = resumed
     assert run.code == 0, run.errors
     assert [line.split()[0] for line in run.steps] == STEPS
-    assert [line.split()[0] for line in run.lines if " kept " in line] == ["ingest", "label", "audit"]
+    assert [line.split()[0] for line in run.lines if " kept " in line] == ["ingest", "label", "audit", "revise"]
 
 
 def test_what_a_run_costs_is_said_before_it_is_spent_on_the_screen_and_in_the_log(resumed):
@@ -230,6 +230,7 @@ def test_with_kfps_runner_what_a_run_costs_comes_first_too(by_kfp, desk):
         "label/judgements",
         "label/test_judgements",
         "audit/audit",
+        "revise/revised",
         "train/student",
         "export/graphs",
         "calibrate/bundle",

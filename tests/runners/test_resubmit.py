@@ -47,7 +47,8 @@ def fill(store, uri, cluster):
     own = {"store": cluster.store_uri, "overrides": "train.epochs=3\nlabel.texts=9", "dry_run": False}
     judgements = put("label", "judgements", ("card", card), ("pool", pool), arguments=own)
     audit = put("audit", "audit", ("judgements", judgements))
-    before = {"card": card, "pool": pool, "gold": gold, "judgements": judgements, "audit": audit}
+    revised = put("revise", "revised", ("judgements", judgements), ("audit", audit), arguments=own)
+    before = {"card": card, "pool": pool, "gold": gold, "judgements": revised, "audit": audit}
     student = put("train", "student", *before.items(), arguments={**own, "fault": "s3://old"})
     graphs = put("export", "graphs", ("student", student))
     put("calibrate", "bundle", ("graphs", graphs))
@@ -301,7 +302,7 @@ def test_all_that_follows_from_a_step_is_submitted_again(cluster, bucket, again)
     assert (done.returncode, done.stderr) == (0, "")
     made, kept = done.stdout.splitlines()[:2]
     assert made == "Made anew: train, export, calibrate, evaluate, publish, mine."
-    assert kept == "Kept from 'first': ingest, label, audit."
+    assert kept == "Kept from 'first': ingest, label, audit, revise."
     [run] = cluster.backend.runs
     tasks = run["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
     assert {"train", "export", "calibrate", "evaluate", "condition-1", "mine"} == {
@@ -347,7 +348,7 @@ def fill_test_split(bucket):
         (
             {},
             ["--from", "mine"],
-            "got 'mine' where audit, calibrate, export, ingest, label, train did ('first', --from)",
+            "got 'mine' where audit, calibrate, export, ingest, label, revise, train did ('first', --from)",
         ),
         ({}, ["--from", "evaluate", "--downstream"], "got no test of the step ingest. Begin with --from ingest."),
         ({}, ["--from", "train", "--downstream", "--set", "label.texts=1"], "of a step that is made anew"),

@@ -8,6 +8,7 @@ import click
 from understudy.teacher import simulated
 from understudy.teacher.injected_errors import LIKE_SHARE
 from understudy.teacher.misbehaviours import MISBEHAVIOURS
+from understudy.teacher.simulated_editor import RIGHT
 
 
 @click.command("rehearse")
@@ -57,6 +58,13 @@ from understudy.teacher.misbehaviours import MISBEHAVIOURS
     multiple=True,
     metavar="KIND[:NAME][=SHARE]",
     help=f"Do as real servers do: {', '.join(MISBEHAVIOURS)} (docs/teachers.md says what each is).",
+)
+@click.option(
+    "--editor-right",
+    type=click.FloatRange(min=0, max=1),
+    default=RIGHT,
+    show_default=True,
+    help="Share of right answers as the card's editor; the others flip right labels and leave wrong ones.",
 )
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds to think about each request.")
 @click.option("--batch-seconds", type=click.FloatRange(min=0), default=0.0, help="Seconds that a batch takes.")

@@ -276,9 +276,10 @@ class Role(Teacher):
     budget_usd: Positive
     _has_own_address: bool = PrivateAttr(default=False)  # of `acting`'s copy, which may have the teacher's, too
 
-    def model_post_init(self, _: Any) -> None:
-        """Note whose address it is."""
+    @model_validator(mode="after")
+    def _notes_its_address(self) -> Self:
         self._has_own_address = self.base_url is not None
+        return self
 
     @property
     def has_own_address(self) -> bool:

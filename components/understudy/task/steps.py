@@ -30,6 +30,7 @@ STEPS: Mapping[str, Step] = {
     "ingest": Step("analysis", ("500m", "2"), (512, 4096)),
     "label": Step("analysis", ("250m", "1"), (256, 1024)),
     "audit": Step("analysis", ("250m", "1"), (256, 1024)),
+    "revise": Step("analysis", ("250m", "1"), (256, 1024)),
     "train": Step("train", ("2", "4"), (3072, 8192)),
     "export": Step("train", ("1", "2"), (2048, 6144)),
     "calibrate": Step("analysis", ("1", "2"), (512, 2048)),

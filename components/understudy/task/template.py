@@ -288,6 +288,7 @@ ingest:
   language: en  # (default) of the texts, by whose rules sentences end
 # label: {}
 # audit: {}
+# revise: {}
 # train: {}
 # export: {}
 # calibrate: {}

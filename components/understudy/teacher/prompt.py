@@ -145,7 +145,7 @@ def prompt_of(card: Card, *, has_rationale: bool = False) -> Prompt:
         ),
         turns if card.context is not None else "",
         REDACTED if redaction else "",
-        f"Answer with JSON alone: {shape}, {_asked_for(card)}: {_choices(card.label_names)}.",
+        f"Answer with JSON alone: {shape}, {_asked_for(card)}: {choices(card.label_names)}.",
     ]
     system = "\n\n".join(filter(None, parts))
     return Prompt(system, card.label_names, has_rationale, described.sentence, card.is_many, redaction)
@@ -374,7 +374,7 @@ def _asked_for(card: Card) -> str:
     )
 
 
-def _choices(names: Sequence[str]) -> str:
+def choices(names: Sequence[str]) -> str:
     """List the names; in quotes, as JSON writes them, where a sign in one of them could end it."""
     is_plain = not any(sign in name for name in names for sign in ',"')
     return ", ".join(names if is_plain else [json.dumps(name, ensure_ascii=False) for name in names])

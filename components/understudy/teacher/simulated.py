@@ -28,7 +28,7 @@ from understudy.errors import BadInput, UnderstudyError
 from understudy.store import codecs
 from understudy.task import label_sets
 from understudy.task.card import Card
-from understudy.teacher import misbehaviours, simulated_batches, simulated_sets
+from understudy.teacher import misbehaviours, simulated_batches, simulated_editor, simulated_sets
 from understudy.teacher.injected_errors import (
     OURS,
     UNUSABLE,
@@ -76,6 +76,7 @@ class Plan:
         batch_expires: share of a batch's requests that it does not come to.
         columns: what the file calls its texts and labels.
         misbehave: how it does other than it should.
+        editor: share, in [0, 1], of right answers of the editor that it plays too.
     """
 
     answers: Path
@@ -90,6 +91,7 @@ class Plan:
     batch_expires: float = 0.0
     columns: Columns = OURS
     misbehave: Sequence[Misbehaviour] = ()
+    editor: float = simulated_editor.RIGHT
 
 
 class BadRequest(UnderstudyError):
@@ -141,6 +143,8 @@ class Script:
 
     def _answer(self, request: Mapping[str, Any], text: str) -> tuple[list[str], dict[str, Any] | None]:
         """Write the answer in tokens; none for a refusal. Log-probabilities where they are asked for and given."""
+        if (given := simulated_editor.given_in(_content(request["messages"][-1]))) is not None:
+            return [self._revision(text, given)], None
         schema = _schema(request, is_many=self.is_many)
         labels = _enum(schema) or self.labels
         content, seed = content_hash(text), self.plan.errors.seed
@@ -162,6 +166,12 @@ class Script:
         is_json = len(pieces) > 1
         doubt = [(_in_json(name) if is_json else name, share) for name, share in listed]
         return pieces, _logprobs(pieces, {len(pieces) - 2 if is_json else 0: doubt})  # the name stands before the end
+
+    def _revision(self, text: str, given: str) -> str:
+        """Write what the editor says of a label; one of a text that the file does not have stays."""
+        known = self.injected.get(content_hash(text))
+        truth = given if known is None or known.true == UNUSABLE else known.true
+        return simulated_editor.revision(text, given, truth, self.labels, self.plan.editor, self.plan.errors.seed)
 
     def _list_answer(
         self, request: Mapping[str, Any], content: str, known: InjectedAnswer | None, labels: Sequence[str]
@@ -406,6 +416,7 @@ def plan_of(options: Mapping[str, Any]) -> Plan:
         batch_expires=options["batch_expires"],
         columns=Columns(options["text_column"], options["label_column"]),
         misbehave=misbehaviours.parse(options["misbehave"]),
+        editor=options["editor_right"],
     )
 
 
@@ -500,6 +511,8 @@ def _fingerprint(plan: Plan, injected: Mapping[str, InjectedAnswer]) -> str:
     decisive = [answers, plan.errors.seed, plan.has_logprobs, plan.unknown]
     if plan.errors.like:  # which the log-probabilities follow
         decisive.append([sorted(map(sorted, plan.errors.like)), plan.errors.like_share])
+    if plan.editor != simulated_editor.RIGHT:
+        decisive.append(plan.editor)
     if plan.misbehave:
         decisive.append([asdict(one) for one in plan.misbehave])
     return hashlib.sha256(codecs.canonical(decisive)).hexdigest()[:12]

@@ -27,8 +27,9 @@ from understudy.task.card import Card, load_card
 from understudy.task.sections import TeacherConfig
 from understudy.task.settings import Overrides
 from understudy.teacher.client import place_of
-from understudy.teacher.labeller import open_teacher
+from understudy.teacher.labeller import Teacher, open_teacher
 from understudy.text.language import language_of
+from understudy.text.numbers import usd
 from understudy.text.seen import seen_of
 
 READ_BY_INGEST = (layout.CARDS, layout.SPLITS, layout.LABELS, layout.TOMBSTONES)
@@ -81,7 +82,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
         asked = of_label(teacher, held_out, wanted)
         asked = replace(asked, words=f"{asked.words}: {kinds}")
-        left_usd = {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
+        edited, left_usd = _of_editor(card, teacher), {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
     miner = card.acting("oracle")
     with open_teacher(miner, store, settings.of(TeacherConfig), is_dry_run=True) as oracle:
         mined = of_mine(oracle, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
@@ -92,7 +93,8 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     learned = pl.concat([others, seen_of(human)])
     trained = of_train(card, settings.of(TrainConfig), others, human)
     hourly_usd = card.prices.annotator_usd_per_hour
-    told = forecasts.lines([asked, trained, mined], left_usd, hourly_usd)
+    left_usd |= {one.role: one.usd for one in edited}
+    told = forecasts.lines([asked, *edited, trained, mined], left_usd, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
     unread = told_language(card.student, language)
     student = [f"student: {unread}"] if unread else []
@@ -113,6 +115,15 @@ def _test_labels(card: Card, test: Path) -> list[str]:
     counts = dict(labels.value_counts().iter_rows())
     said = needed.beforehand(card, {name: count / len(labels) for name, count in counts.items()}, len(labels))
     return [f"test split: {said}"] if said else []
+
+
+def _of_editor(card: Card, teacher: Teacher) -> list[forecasts.Forecast]:
+    """Return what the step revise takes at most: which errors there are, the audit will say."""
+    if card.models is None or card.models.editor is None:
+        return []
+    left_usd = max(card.models.editor.budget_usd - teacher.spent_on("editor"), 0.0)
+    words = f"errors that the audit will find, within {usd(left_usd)} (models.editor.budget_usd)"
+    return [forecasts.Forecast("revise", words, usd=left_usd, role="editor")]
 
 
 def of_kinds(test: int, human: int, drawn: int) -> str:

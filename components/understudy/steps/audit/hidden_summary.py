@@ -79,6 +79,7 @@ def _record(table: pl.DataFrame, one: HiddenTest, space: LabelSpace, config: Aud
         "p_adjusted": test.p_adjusted,
         "sentence": f"A slice that the card does not name: {biased_sentence(test, space, one.corrected_for)}",
         "slice": as_yaml(one.cut),
+        "keys": one.cut.keys,
         "examples": _examples(table, one, space, config.examples),
     }
 

@@ -120,7 +120,7 @@ def training_table(
     Args:
         pool: texts that may be used for training.
         gold: human labels; only those of the train split are used.
-        judgements: the teacher's answers; only those on texts of the pool are used.
+        judgements: the teacher's answers, some of them revised; only those on texts of the pool are used.
         audit: audit.json.
         card: the task.
         human_weight: weight of a human label.
@@ -135,9 +135,11 @@ def training_table(
     """
     space = LabelSpace.of(card)
     human = gold.filter(pl.col("split").cast(pl.String) == "train")
-    judged = pool.join(judgements.select("id", "label", "probabilities"), on="id").join(human, on="id", how="anti")
+    judged = pool.join(judgements.select("id", "kind", "label", "probabilities"), on="id").join(
+        human, on="id", how="anti"
+    )
     taught = judged.select("id", text=seen_of(judged)).with_columns(
-        _target(teacher_targets(judged, card, audit)),
+        _target(_judged_targets(judged, card, audit)),
         pl.lit(1.0).alias("weight"),
         pl.lit(False).alias("is_human"),
     )
@@ -154,6 +156,17 @@ def training_table(
 def target_column(space: LabelSpace, labels: pl.Series) -> pl.Series:
     """Make the column `target` of human labels."""
     return _target(space.one_hot(space.codes(labels)))
+
+
+def _judged_targets(judged: pl.DataFrame, card: Card, audit: Mapping[str, Any]) -> Floats:
+    """Chance of each label: the teacher's as above, an editor's at its probabilities.
+
+    These are how often the editor was right on human-labelled texts (step revise); the audit is of the teacher alone.
+    """
+    targets = teacher_targets(judged, card, audit)
+    is_revised = (judged["kind"].cast(pl.String) == "editor").to_numpy()
+    targets[is_revised] = _given_probabilities(judged.filter(is_revised), len(card.labels))
+    return targets
 
 
 def _target(probabilities: Floats) -> pl.Series:
