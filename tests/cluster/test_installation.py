@@ -77,7 +77,7 @@ def secrets_of(folder: Path, lines: list[str]) -> list[str]:
 def test_the_page_installs_checks_begins_and_removes_all_that_is_ours_and_nothing_else(cluster, desk, typed) -> None:  # type: ignore[no-untyped-def]
     before = others(cluster, NAMESPACE)
     install = commands("Install")
-    assert len(install) >= 12
+    assert len(install) >= 11
     for line in secrets_of(desk, install):
         typed(line)
     rest = [line for line in install if "create secret" not in line]
