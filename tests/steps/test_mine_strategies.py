@@ -93,7 +93,7 @@ def test_near_duplicates_and_crowded_groups_leave_their_places_to_others(tmp_pat
 
 
 def test_the_teacher_is_asked_where_it_pays(tmp_path, store, run, monkeypatch):  # noqa: F811
-    # A label of people costs $2 (4.8 minutes at $25 an hour), an answer of five tokens $0.50: it pays from a doubt of 0.25,
+    # A label of people costs $2 (4.8 minutes at $25 an hour), an answer $0.50: it pays from a doubt of 0.25,
     # which only the text at the threshold has.
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
