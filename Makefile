@@ -92,6 +92,9 @@ benchmark-labels: $(STAMP)  ## Train on 77 intents and compare; DATA names the f
 benchmark-quality: $(STAMP)  ## Measure the student on labels by people; DATA names the folder of shared data, SEEDS=1 SIZE=small is short.
 	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.quality
 
+benchmark-loop: $(STAMP)  ## Measure the learning loop: labels saved, answers worth asking, the stop rule; DATA names the folder of shared data.
+	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.loop
+
 benchmark-teacher: $(STAMP)  ## Audit simulated teachers, and time the labeller; DATA names the folder of shared data.
 	DATA=$(if $(DATA),$(abspath $(DATA))) $(BIN)/python -m benchmarks.teacher_depth
 

@@ -81,7 +81,7 @@ def test_diversity_covers_what_the_student_tells_apart(tmp_path, store):
 def test_a_cover_never_takes_a_text_twice():
     vectors = np.random.default_rng(0).normal(size=(30, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert sorted(strategies.by_cover(vectors, 99)) == list(range(12))
+    assert sorted(strategies.by_cover(vectors, 99)) == list(range(30))
     assert strategies.by_cover(np.empty((0, 1)), 3) == []
 
 
@@ -93,8 +93,8 @@ def test_near_duplicates_and_crowded_groups_leave_their_places_to_others(tmp_pat
 
 
 def test_the_teacher_is_asked_where_it_pays(tmp_path, store, run, monkeypatch):  # noqa: F811
-    # A label of people costs $2 (4.8 minutes at $25 an hour), an answer of five tokens $0.50: it pays from a doubt of
-    # 0.25, which only the text at the threshold has.
+    # A label of people costs $2 (4.8 minutes at $25 an hour), an answer $0.50: it pays from a doubt of 0.25,
+    # which only the text at the threshold has.
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
     card = make_card().replace("output_usd_per_million: 4.0", "output_usd_per_million: 100000.0")

@@ -24,6 +24,7 @@ COMMANDS = (
     "submit",
     "rerun",
     "runs",
+    "status",
     "compile",
     "predict",
     "search",

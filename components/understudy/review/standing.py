@@ -5,7 +5,8 @@ test has no part in it: a loop that stops by its test set has used it up.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,6 +63,17 @@ class Standing:
     more_usd: float
     stop: str
     reason: str
+
+    def as_record(self) -> dict[str, Any]:
+        """Write what the loop's page shows."""
+        points = [{"labels": point.labels, **asdict(point.figure)} for point in self.points]
+        return {
+            "figure": self.figure,
+            "points": points,
+            "texts": self.texts,
+            "stop": self.stop,
+            "lines": self.lines(),
+        }
 
     def lines(self) -> list[str]:
         """Write it for a person, a line each."""

@@ -1,0 +1,67 @@
+"""`understudy status`: where a loop stands, what waits for whom, what it took so far, and its page."""
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import card_yaml
+from tests.queues import contested
+from tests.review.test_standing import answers, cycle
+from understudy.cli.main import app
+from understudy.review import labels
+from understudy.store import codecs, cycles, layout, runs
+from understudy.task.card import parse_card
+
+
+@pytest.fixture
+def looped(store, monkeypatch, tmp_path):
+    """A store with three cycles, a queue of four texts, one of them answered, and a run under way."""
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    text = card_yaml(name="hotel-tips", goals={"f1": 0.99}, budget={"teacher_usd": 5.0, "human_labels": 900})
+    card = parse_card(text)
+    store.put_if_absent("store.json", b"{}")
+    store.put_if_absent(layout.CARDS.key(card=card.name, name=card.hash), text.encode())
+    for number, right in enumerate([0.6, 0.68, 0.74]):
+        cycles.put(store, cycle(number, 100 + 100 * number), answers(right))
+    ids = ["t0", "t1", "t2", "t3"]
+    queue = contested({"id": ids, "group": ids, "text": ids})
+    store.put_if_absent(layout.QUEUE_TABLES.key(card=card.name, queue="q1", name="queue"), codecs.as_parquet(queue))
+    (tmp_path / "said.csv").write_text("id,label\nt2,tip\n")
+    labels.add(store, str(tmp_path / "said.csv"))
+    record = {"name": "third", "pipeline": "training", "card": card.name, "card_hash": card.hash, "artifacts": "/a"}
+    runs.put(store, "third", runs.STARTED, {**record, "started": "2026-12-01T00:00:00Z"})
+    return store
+
+
+def status(store, *options):
+    return CliRunner().invoke(app, ["status", "--store", store.uri, *options], catch_exceptions=False)
+
+
+def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped):
+    lines, taught = status(looped).output.splitlines(), "taught by 300 labels of people"
+    assert lines[:5] == [
+        f"cycle: 3 ended, the last on 2026-12-01T00:00:00Z ({taught}; publish, a rehearsal); no version serves",
+        f"people: 3 texts of the queue q1 to label ({looped.uri}/queues/hotel-tips/q1/queue.csv)",
+        "run: third (training) begun on 2026-12-01T00:00:00Z, not ended",
+        "teacher: $0.00 of $5.00",
+        "labels: 1 of 900 texts that people may label; no hours measured",
+    ]
+    assert lines[5].startswith("go on: the chance that 100 more labels gain 0.01 F1 or more is")
+    assert lines[6].startswith("the last cycle gained")
+    assert lines[7].startswith("the next 100 labels cost about $200.00 of people and would buy")
+
+
+def test_the_page_draws_the_learning_curve(looped, tmp_path):
+    done = status(looped, "--page", str(tmp_path / "loop.html"))
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "loop.html").read_text()
+    assert page.count("<circle") == 3
+    assert "F1 by labels" in page
+    assert "<h1>Go on</h1>" in page
+    assert "Rehearsal." in page
+
+
+def test_a_store_without_a_training_says_what_to_do(store, tmp_path):
+    store.put_if_absent("store.json", b"{}")
+    store.put_if_absent(layout.CARDS.key(card="hotel-tips", name="a" * 64), card_yaml(name="hotel-tips").encode())
+    found = CliRunner().invoke(app, ["status", "--store", store.uri])
+    assert "must have a training run that got past ingest" in str(found.exception)
