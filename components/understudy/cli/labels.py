@@ -1,4 +1,4 @@
-"""Take in what people say, and list what was said by older guidelines: `understudy labels`."""
+"""Take in what people say, measure them, and list what was said by older guidelines: `understudy labels`."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 import polars as pl
 
+from understudy.cli import labels_people
 from understudy.data import cards, sources
 from understudy.data.listing import told
 from understudy.errors import BadData, together
@@ -30,7 +31,11 @@ SHOWN = 10  # labels, and people of one, that a listing names
 
 @click.group("labels")
 def command() -> None:
-    """Take in what people say, and list what was said by older guidelines."""
+    """Take in what people say, measure them, and list what was said by older guidelines."""
+
+
+command.add_command(labels_people.export)
+command.add_command(labels_people.measure)
 
 
 @command.command("add")

@@ -162,6 +162,22 @@ def current(votes: pl.DataFrame, *apart: str) -> pl.DataFrame:
     return votes.filter(pl.col("segment") == pl.when(is_file).then(newest_file).otherwise(newest_answer))
 
 
+def first_said() -> pl.Expr:
+    """Return the segment in which a person first gave a label to a text: a labels file says it again and again."""
+    return pl.col("segment").min().over("id", "label", "annotator", "origin")
+
+
+def without_outvoted(votes: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the votes that were there when people looked at their text again by the same guideline.
+
+    Args:
+        votes: all that the store holds, also those that no longer count.
+    """
+    again, same = pl.col("origin") == "second_look", ("id", "guideline")
+    is_past = ~again & (first_said() < pl.col("segment").filter(again).max().over(same))
+    return votes.filter(~is_past.fill_null(value=False))
+
+
 def put(store: Store, card_name: str, votes: pl.DataFrame, origin: Origin) -> str | None:
     """Write votes as a new segment, unless the newest segment of their origin says just the same.
 

@@ -179,6 +179,20 @@ def put_artifact(store: Store, card_name: str, address: str) -> str:
             f"A queue must hold texts with {', '.join(NEEDED)}, got {count(len(table), 'row')} with "
             f"{', '.join(table.columns)} ({file}). Name a queue of mine or audit that has texts."
         )
+    return put_table(store, card_name, table)
+
+
+def put_table(store: Store, card_name: str, table: pl.DataFrame) -> str:
+    """Put texts into the store as a queue, with a sheet and tasks for other tools, and return its name.
+
+    Args:
+        store: takes it; it holds the card by whose guideline the queue asks.
+        card_name: the card.
+        table: columns `NEEDED`, and those that say what answers become (`asked.origin_of`).
+
+    Raises:
+        BadInput: the store has no card with the guideline.
+    """
     card = _card_by(store, card_name, str(table["guideline"][0]))
     kind = kind_of(table).replace(" ", "-")
     name = f"{kind}-{hashing.hash_json(table.drop('turn_hashes', strict=False).to_dicts())[:12]}"

@@ -29,7 +29,7 @@ class Gold(dy.Schema):
     """Human labels, one row a text, with the split of the text's group.
 
     Where some were given by another guideline than the card's, or by one that is not known, a column `guideline` says
-    by which each was (null: not known).
+    by which each was (null: not known). `origin` "settle": the text was drawn by lot from a slice of the audit.
     """
 
     id = dy.String(primary_key=True, min_length=1)
@@ -38,7 +38,7 @@ class Gold(dy.Schema):
     label = dy.String(min_length=1)
     split = dy.Enum(list(SPLITS))
     annotators = dy.Int64(min=1)
-    origin = dy.Enum(["labels", "queue"])
+    origin = dy.Enum(["labels", "queue", "settle"])
 
 
 class LeakageGuard(dy.Schema):

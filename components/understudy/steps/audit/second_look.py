@@ -203,5 +203,6 @@ def sentence_of(looked: Looked, queued: int) -> str:
     return (
         f"Of {of_all}, {len(looked.suspects)} ({share}) are contradicted by words, teacher and weak rules together: "
         f"{numbers.listed([*by_label[:MOST_NAMED], *more])}. {numbers.count(queued, 'text')} with the widest margin "
-        "wait in second_look/queue.parquet for people to look again, without any answer. No label was changed."
+        "wait for people to look again, without any answer: the command understudy review --queue AUDIT/second_look "
+        "shows them. No label was changed."
     )

@@ -25,7 +25,7 @@ from understudy.text.seen import columns_of
 POWER = 0.8  # chance that a bias of the size that was seen is proven
 SUSPECTED_BELOW = 0.2  # uncorrected p; above it there is little to settle
 MOST_LABELS = 5_000
-COUNTED = "write their labels into the labels file, since answers to a queue go to training alone."
+COUNTED = "the command understudy review --queue AUDIT/settle shows them, and answers count in later audits."
 
 
 @dataclass(frozen=True, slots=True)

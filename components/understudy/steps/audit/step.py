@@ -33,7 +33,8 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     """Compare the teacher with people, by label and by slice, and say in words where it is biased.
 
     It looks at the human labels of the splits train and validation only, and not at answers to review queues: these
-    texts were chosen because student and teacher disagree, so the teacher looks worse on them than it is.
+    texts were chosen because student and teacher disagree, so the teacher looks worse on them than it is. Answers to an
+    audit's own draw from open slices count in the tests of slices alone: there are more of them than of other texts.
 
     Args:
         card: snapshot of the task card.
@@ -47,13 +48,14 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     """
     task = load_card(card)
     config = task.settings(overrides).of(AuditConfig)
-    human = tables.read_gold(gold, "train", "validation").filter(pl.col("origin").cast(pl.String) == "labels")
+    said = tables.read_gold(gold, "train", "validation").with_columns(pl.col("origin").cast(pl.String))
+    human = said.filter(pl.col("origin") == "labels")
     answers = teacher_answers(tables.read(judgements, tables.Judgements), task)
     judged = human.join(answers, on="id", how="inner").sort("id")
     slices = slices_of(task, judged)
     space = LabelSpace.of(task)
     codes = space.codes(judged["label"]), space.codes(judged["teacher_label"])
-    tests = rules.compare_slices(*codes, slices, space, config)
+    members, tests = _tested(task, said.filter(pl.col("origin") != "queue"), answers, config)
     rivals = simple_answers(task, judged["text"].to_list(), codes[0]) if len(judged) else {}
     found = {
         "format": 3,
@@ -72,7 +74,7 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     unlabelled = texts.join(tables.read(gold, tables.Gold), on="id", how="anti")
     asked = unlabelled.join(answers, on="id", how="inner")
     queue = _queue(task, asked, tests, unnamed, config)
-    suspects = settle.suspects_of(tests, slices, config)
+    suspects = settle.suspects_of(tests, members, config)
     settling = settle.draw(asked, slices_of(task, asked), suspects, space, config)
     found["settle"] = [
         settle.record(suspect, int((settling["slice"] == suspect.test.slice).sum()), space) for suspect in suspects
@@ -80,13 +82,24 @@ def run(card: In, pool: In, gold: In, judgements: In, audit: Out, overrides: Ove
     found["second_look"], again = _second_look(task, human, answers, config)
     _write(audit, found, queue)
     tables.write(again, tables.SecondLook, audit / SECOND_LOOK)
-    tables.write(settling.with_columns(guideline=pl.lit(Guideline.of(task).hash)), tables.AuditQueue, audit / SETTLE)
+    settling = settling.with_columns(guideline=pl.lit(Guideline.of(task).hash), settle=pl.lit(value=True))
+    tables.write(settling, tables.AuditQueue, audit / SETTLE)
     return _result(found, len(queue))
 
 
 def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
     """Find which rows belong to each slice of the card, each of shape (rows,)."""
     return {part.name: in_slice(part, table) for part in card.slices}
+
+
+def _tested(
+    card: Card, human: pl.DataFrame, answers: pl.DataFrame, config: AuditConfig
+) -> tuple[dict[str, Bools], list[rules.SliceTest]]:
+    """Test the card's slices on human labels, those that were drawn to settle them among these."""
+    tried, space = human.join(answers, on="id", how="inner").sort("id"), LabelSpace.of(card)
+    members = slices_of(card, tried)
+    codes = space.codes(tried["label"]), space.codes(tried["teacher_label"])
+    return members, rules.compare_slices(*codes, members, space, config)
 
 
 def _hidden(

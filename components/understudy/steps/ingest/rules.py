@@ -92,7 +92,8 @@ def divide(
         is_split_by_name: this run's votes have the splits that their files are called.
     """
     guideline, space = Guideline.of(card).hash, LabelSpace.of(card)
-    votes = vote_rules.of_two_origins(labels.current(guidelines.ranked(votes, guideline), "guideline"))
+    ranked = guidelines.ranked(vote_rules.with_first_said(votes), guideline)
+    votes = vote_rules.of_two_origins(labels.current(ranked, "guideline"))
     votes = votes.join(texts.select("id", "group", "content", "order"), on="id").sort("order")
     order = vote_rules.scarcest_first(votes, space)
     is_sought = card.positive_label is not None
@@ -101,7 +102,8 @@ def divide(
     shared = [name for name, item in {**stored, **assigned}.items() if item.by == "shared"]
     votes = votes.with_columns(in_split=_split_of_group(splits))
     placed = vote_rules.in_their_split(votes, shared, is_by_name=is_split_by_name)
-    guarded = vote_rules.guarded(placed.kept)
+    looked = vote_rules.looked_at_again(placed.kept)
+    guarded = vote_rules.guarded(looked.kept)
     newest = vote_rules.by_newest_guideline(guarded.kept)
     decided = vote_rules.decided(newest.kept, space)
     gold = texts.join(decided.kept, on="id").sort("order")
@@ -111,7 +113,9 @@ def divide(
         pool=_with_slices(parted.pool, list(Texts.column_names()), card),
         gold=_with_slices(parted.gold, _columns_of(parted.gold, guideline), card),
         guard=texts.filter(pl.col("split") == "test").select(LeakageGuard.column_names()),
-        refused=pl.concat([placed.refused, guarded.refused, newest.refused, decided.refused, parted.refused]),
+        refused=pl.concat(
+            [placed.refused, looked.refused, guarded.refused, newest.refused, decided.refused, parted.refused]
+        ),
         assigned=assigned,
         gave_way=int(placed.kept["gives_way"].sum()),
     )

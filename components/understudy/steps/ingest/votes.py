@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from understudy.data.rows import Refusal
+from understudy.review import labels
 from understudy.steps.ingest.refusals import Sorted, as_table, refuse
 from understudy.steps.ingest.splits import MOST_GUARDED_FIRST, Group, most_guarded
 from understudy.store.tables import SPLITS, Split
@@ -109,9 +110,49 @@ def looked_at(votes: pl.DataFrame) -> pl.DataFrame:
 
 
 def of_two_origins(votes: pl.DataFrame) -> pl.DataFrame:
-    """Give each second look the origin of what it looked at: a labels file's row, or else an answer to a queue."""
+    """Give each second look the origin of what it looked at: a labels file's row, or else an answer to a queue.
+
+    Returns:
+        the votes with `is_second_look`.
+    """
     own = pl.when("is_in_file").then(pl.lit("labels")).otherwise(pl.lit("queue"))
-    return votes.with_columns(origin=pl.when(pl.col("origin") == "second_look").then(own).otherwise("origin"))
+    is_second_look = pl.col("origin") == "second_look"
+    return votes.with_columns(
+        is_second_look=is_second_look, origin=pl.when(is_second_look).then(own).otherwise("origin")
+    )
+
+
+def with_first_said(votes: pl.DataFrame) -> pl.DataFrame:
+    """Say of each vote in which segment its person first gave this label to the text: a file says it again and again.
+
+    Returns:
+        the votes with `first_said`.
+    """
+    return votes.with_columns(first_said=labels.first_said())
+
+
+def looked_at_again(votes: pl.DataFrame) -> Sorted:
+    """Let a second look outvote what was said of its text before, by the same guideline too; never in the test split.
+
+    Such texts were chosen since a model contradicts their label, or people each other: a test set that was mended so
+    would flatter. What is said after the second look counts beside it.
+
+    Args:
+        votes: with `in_split`, `content`, `guideline_rank`, `is_second_look` and `first_said`.
+    """
+    again, same = pl.col("is_second_look"), ("content", "guideline_rank")
+    first = pl.col("first_said").filter(~again).min().over(same)
+    is_held_out = again & (first < pl.col("segment")) & (pl.col("in_split") == "test")
+    held_out, votes = votes.filter(is_held_out), votes.filter(~is_held_out.fill_null(value=False))
+    newest = pl.col("segment").filter(again).max().over(same)
+    is_past = (~again & (pl.col("first_said") < newest)).fill_null(value=False)
+    guarded_label = pl.lit("a second look by the same rules, but the label is of the test split")
+    looked = pl.lit("people looked at the text again, and what they said then counts")
+    refused = [
+        refuse(held_out, "leakage", guarded_label),
+        refuse(votes.filter(is_past), "looked_at_again", looked),
+    ]
+    return Sorted(votes.filter(~is_past), pl.concat(refused))
 
 
 def by_newest_guideline(votes: pl.DataFrame) -> Sorted:
@@ -248,12 +289,12 @@ def in_their_split(votes: pl.DataFrame, shared: Sequence[str] = (), *, is_by_nam
 
 
 def guarded(votes: pl.DataFrame) -> Sorted:
-    """Keep answers from review queues, which were chosen by disagreement, out of every split but train.
+    """Keep answers from queues, whose texts were chosen for what a model or the teacher does there, in train alone.
 
     Returns:
         The votes with `content_split`: the most guarded split in which one of a text's exact copies has a vote.
     """
-    is_mined = pl.col("origin") == "queue"
+    is_mined = pl.col("origin") != "labels"
     is_outside = is_mined & (pl.col("in_split") != "train")
     own, votes = votes.filter(is_outside), votes.filter(~is_outside)
     rank = _rank("in_split").min().over("content")
@@ -329,7 +370,8 @@ def _outcomes_of_sets(votes: pl.DataFrame, space: LabelSpace) -> pl.DataFrame:
 
 def _winners(votes: pl.DataFrame) -> pl.DataFrame:
     stands = pl.col("in_split") == pl.col("content_split")
-    is_given = (pl.col("origin") == "labels").any()
+    origin, asked = pl.col("origin"), pl.lit("queue")
+    is_given, is_drawn = (origin == "labels").any(), (origin == "settle").all()
     return (
         votes.group_by("content", maintain_order=True)
         .agg(
@@ -337,7 +379,7 @@ def _winners(votes: pl.DataFrame) -> pl.DataFrame:
             label=pl.col("winner").first(),
             split=pl.col("content_split").first(),
             annotators=pl.len().cast(pl.Int64),
-            origin=pl.when(is_given).then(pl.lit("labels")).otherwise(pl.lit("queue")),
+            origin=pl.when(is_given).then(pl.lit("labels")).when(is_drawn).then(pl.lit("settle")).otherwise(asked),
             guideline=pl.col("guideline").sort_by("segment").last(),
         )
         .drop("content")
