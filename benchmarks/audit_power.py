@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 
 from benchmarks.figures import Figure
+from understudy.review import hidden
+from understudy.review.cuts import cuts_of
 from understudy.stats.metrics import Bools, Codes, wilson
-from understudy.steps.audit import hidden, rules
+from understudy.steps.audit import rules
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.cuts import cuts_of
 from understudy.task.labels import LabelSpace
 
 SPACE = LabelSpace(("other", "tip"), "tip")

@@ -3,11 +3,11 @@
     make benchmark-revise [SIZE=small]
 
 About 3 minutes on one core, or 20 seconds with SIZE=small. No model is trained and nobody is asked: labels are drawn,
-and the step's own rules decide. A teacher finds 80% of the positives with 5% false alarms, and half as many in a slice
-of 15%. Human labels for training: 400 positives and 400 others. The pool: 2,000 texts, half of them positive. The
-editor is right about each text with the same chance, whatever it is asked about; where it is wrong it flips a right label, or
-leaves a wrong one. 1,500 answers of it may be bought, proofs included. Revising all takes texts by lot until the money
-ends, and takes every revision, as the ablation of arXiv 2511.03005 does.
+and the step's own rules decide. A teacher finds 80% of the positives with 5% false alarms, and half as many in a
+slice of 15%. Human labels for training: 400 positives and 400 others. The pool: 2,000 texts, half of them positive.
+The editor is right about each text with the same chance, whatever it is asked about; where it is wrong it flips a
+right label, or leaves a wrong one. 1,500 answers of it may be bought, proofs included. Revising all takes texts by
+lot until the money ends, and takes every revision, as the ablation of arXiv 2511.03005 does.
 """
 
 import os

@@ -134,6 +134,7 @@ def trained(desk):
     given = ("--texts", "messages.csv", "--labels", "messages.csv", "--card", "card.yaml", "--store", "store")
     dry = desk.told("run", "training", "--dry-run", *given, *changed)
     assert not (desk.folder / "store").exists()
+    assert "test split: " in dry
     with teacher(desk, "card.yaml") as key:
         said = desk.told("run", "training", *given, "--name", "first", *changed, **key)
     assert next(line for line in dry.splitlines() if line.startswith("label: ")) in said, (

@@ -66,7 +66,10 @@ TABLE: Mapping[str, Access] = {
     "train": Access(reads=(MARKER, CHECKPOINTS), writes=(MARKER, CHECKPOINTS), deletes=(CHECKPOINTS,)),
     "export": Access(),
     "calibrate": Access(),
-    "evaluate": Access(writes=(layout.RUNS.key(run="*", name=runs.DECISION),)),
+    "evaluate": Access(
+        reads=(MARKER, CURRENT, layout.BUNDLES.folder),
+        writes=(layout.RUNS.key(run="*", name=runs.DECISION),),
+    ),
     "publish": Access(
         reads=(MARKER, *PUBLISHED),
         writes=(MARKER, *PUBLISHED),

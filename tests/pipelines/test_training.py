@@ -182,7 +182,6 @@ def test_a_dry_run_says_what_a_training_costs_and_leaves_everything_as_it_is(des
         "train",
         "mine",
         "in all",
-        "test split",
         "prices",
         "teacher",
     ]

@@ -109,7 +109,8 @@ def test_a_rehearsal_is_stamped_and_a_bought_run_is_not(page):
 def test_the_page_shows_every_part_that_was_promised(found, page):
     headings = re.findall(r"<h2[^>]*>([^<]+)", report.page(found))
     assert headings == [
-        "Beside its teacher", "Goals", "Label by label", "Probabilities and thresholds", "Slices", "Cost and latency",
+        "Beside its teacher", "Goals", "Label by label", "Probabilities and thresholds", "Slices",
+        "Where it errs more often", "Cost and latency",
         "Thresholds", "Errors to read", "The task", "How this was measured",
     ]  # fmt: skip
     for rule in found["card"]["rules"]:

@@ -64,7 +64,8 @@ def card(one):
 def test_the_page_leads_with_macro_f1_and_has_no_threshold(found, page):
     headings = re.findall(r"<h2[^>]*>([^<]+)", report.page(found))
     assert headings == [
-        "Beside its teacher", "Goals", "Label by label", "Probabilities and confidence", "Slices", "Cost and latency",
+        "Beside its teacher", "Goals", "Label by label", "Probabilities and confidence", "Slices",
+        "Where it errs more often", "Cost and latency",
         "What to leave to people", "Errors to read", "The task", "How this was measured",
     ]  # fmt: skip
     assert "Macro F1 (95% interval) Accuracy Weighted F1 ECE" in page.text

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import card_yaml
 from understudy.errors import BadArtifact
+from understudy.review.slice_tests import Errors, holm, p_worse
 from understudy.runtime import shell
 from understudy.stats.metrics import bootstrap, confusion_matrix, precision, recall, wilson
 from understudy.steps.audit import rules, summary
@@ -126,9 +127,9 @@ def test_a_fair_teacher_is_called_biased_no_more_often_than_alpha():
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
 def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, missed_out, found_out):
-    inside = rules.Errors(missed, missed + found)
-    outside = rules.Errors(missed_out, missed_out + found_out)
-    p = rules.p_worse(inside, outside)
+    inside = Errors(missed, missed + found)
+    outside = Errors(missed_out, missed_out + found_out)
+    p = p_worse(inside, outside)
     positives, all_missed, size = inside.tried + outside.tried, missed + missed_out, inside.tried
     if not size or not outside.tried:
         assert p is None
@@ -142,7 +143,7 @@ def test_p_is_the_exact_tail_of_the_hypergeometric_distribution(missed, found, m
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
-    adjusted = rules.holm(p_values)
+    adjusted = holm(p_values)
     assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
     pairs = sorted(zip(p_values, adjusted, strict=True))
     assert [q for _, q in pairs] == sorted(q for _, q in pairs)

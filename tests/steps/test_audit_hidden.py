@@ -9,11 +9,11 @@ import yaml
 
 from tests.steps.test_audit import folders as laid_out
 from tests.steps.test_audit import run_audit
+from understudy.review import hidden
+from understudy.review.cuts import Cut, as_yaml, by_words, cuts_of
 from understudy.stats.metrics import wilson
-from understudy.steps.audit import hidden, rules
+from understudy.steps.audit import rules
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.cuts import Cut, by_words, cuts_of
-from understudy.steps.audit.hidden_summary import as_yaml
 from understudy.store import tables
 from understudy.task.card import Slice
 from understudy.task.labels import LabelSpace

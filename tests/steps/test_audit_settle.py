@@ -8,8 +8,8 @@ import pytest
 
 from tests.steps.test_audit import folders as laid_out
 from tests.steps.test_audit import run_audit
+from understudy.review.slice_tests import Errors, p_worse
 from understudy.steps.audit import settle
-from understudy.steps.audit.rules import Errors, p_worse
 from understudy.store import tables
 
 folders = laid_out

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from understudy.review.slice_tests import Errors, Question
 from understudy.runtime import shell
 from understudy.stats import metrics
 from understudy.steps.audit import agreement, rules, summary
@@ -47,8 +48,8 @@ def test_each_label_is_counted_against_its_absence():
     assert counts[1].tolist() == [[180, 0], [40, 80]]
     assert counts[2].tolist() == [[230, 60], [0, 10]]
     assert counts.sum(axis=(1, 2)).tolist() == [300, 300, 300]
-    assert rules.Question("under-labels", 1).errors(counts) == rules.Errors(40, 120)
-    assert rules.Question("over-labels", 2).errors(counts) == rules.Errors(60, 290)
+    assert Question("under-labels", 1).errors(counts) == Errors(40, 120)
+    assert Question("over-labels", 2).errors(counts) == Errors(60, 290)
 
 
 def test_a_label_that_is_missed_in_a_slice_is_named_and_no_label_stands_in_place_of_another():

@@ -118,7 +118,7 @@ def test_several_weak_rules_are_a_baseline_together_too_and_a_bad_one_counts_aga
     assert [one["name"] for one in found["systems"]][-3:] == ["rules", "rules_combined", "majority"]
     assert system(found, "rules")["figures"]["precision"]["value"] == pytest.approx(40 / 60, abs=1e-6)
     assert system(found, "rules_combined")["figures"]["f1"]["value"] == 1.0
-    assert found["best"]["ahead"]["rules_combined"]["verdict"] == "not told apart"
+    assert found["rivals"]["rules_combined"]["verdict"] == "not told apart"
 
 
 # Whatever is best is named

@@ -1,13 +1,16 @@
 """What test labels can show, before people label and after; and the noise beside a calibration error."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
 from tests.evaluations import measured
 from understudy.reports import evaluation as report
+from understudy.runners.local import forecast
 from understudy.stats import metrics
 from understudy.steps.evaluate import assemble, needed, step
+from understudy.store import tables
 from understudy.task.card import parse_card
 
 CLOSE = [(48, True, 0.9, True), (3, True, 0.9, False), (2, True, 0.1, True), (300, False, 0.1, False)]
@@ -24,6 +27,16 @@ def test_before_people_label_it_is_said_what_so_many_labels_show_at_the_cards_go
         "of its teacher where it leads by 0.21; a lead of 0.10 takes about 1,900 and 0.05 takes about 6,600 (half as "
         "many show it as likely as not)."
     )
+
+
+def test_the_dry_run_says_it_of_the_test_split(tmp_path):
+    labels = ["tip"] * 3 + ["other"] * 27
+    rows = {"id": [str(row) for row in range(60)], "group": "g", "text": "Ask.", "label": labels * 2}
+    split = ["test"] * 30 + ["train"] * 30
+    tables.write(pl.DataFrame({**rows, "split": split, "annotators": 1, "origin": "labels"}), tables.Gold, tmp_path)
+    (line,) = forecast._test_labels(card(goals={"f1": 0.8}), tmp_path)
+    assert line.startswith("test split: 30 human labels, 10% of them 'tip', show with a chance of 80%")
+    assert forecast._test_labels(card(goals=None), tmp_path) == []
 
 
 def test_too_few_labels_cannot_show_any_lead():

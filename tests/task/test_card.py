@@ -603,7 +603,7 @@ def test_a_key_of_the_teacher_that_nobody_knows_is_refused_beside_faulty_setting
 
 def test_a_section_that_says_nothing_plays_no_part_in_the_hash_so_a_new_step_changes_none(make_card, card_text):
     said = {name: part for name, part in parse_card(card_text).model_dump(mode="json").items() if part != {}}
-    for name in ("confusion_costs", "context", "labels_per_text", "models", "registry"):
+    for name in ("confusion_costs", "context", "labels_per_text", "models", "must", "registry"):
         del said[name]
     since = {"macro_f1", "micro_f1", "accuracy", "labels"}
     said["goals"] = {name: goal for name, goal in said["goals"].items() if name not in since}

@@ -28,6 +28,8 @@ FILTERS: dict[str, Callable[..., str | bool]] = {
     "listed": numbers.listed,
     "milliseconds": numbers.milliseconds,
     "p_value_alone": numbers.p_value_alone,
+    "signed": numbers.signed,
+    "signed_interval": numbers.signed_interval,
     "percent": numbers.percent,
     "percent_interval": numbers.percent_interval,
     "percent_told": numbers.percent_told,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.errors import BadInput
+from understudy.model import contract
 from understudy.model.cascade import FIRST, STUDENT
 from understudy.model.decision import told
 from understudy.model.scoring import Bundle
@@ -57,15 +58,16 @@ class Unlabelled:
 
 
 def open_bundle(store: str | None, bundle: Path | None) -> Bundle:
-    """Open the bundle that a store serves, or the one in a folder.
+    """Open the bundle that a store serves, or the one in a folder, once it has kept its card's contract here.
 
     Raises:
         BadInput: not exactly one of the two is given, or nothing is published.
+        BadArtifact: it breaks its card's contract, or was altered.
     """
     if bundle is not None and store is None:
-        return Bundle.open(bundle)
+        return contract.opened(bundle)
     if store is not None and bundle is None:
-        return Bundle.open(fetch_bundle(open_store(store)))
+        return contract.opened(fetch_bundle(open_store(store)))
     raise BadInput("A bundle must come from one place, got none or two. Give --store STORE or --bundle FOLDER.")
 
 

@@ -328,7 +328,9 @@ def ece(probability: Floats, is_positive: Bools, weights: Floats | None = None, 
     return share(distance, _total(_by_text(np.ones(excess.shape)), weights))
 
 
-def ece_floor(probability: Floats, bins: int = BINS, samples: int = 300, seed: int = 0) -> float:
+def ece_floor(
+    probability: Floats, weights: Floats | None = None, bins: int = BINS, samples: int = 300, seed: int = 0
+) -> float:
     """Return the calibration error that chance alone gives so many texts: the mean of `ece` where each claim holds.
 
     What is true is drawn by the probabilities themselves, so they are calibrated, and what is measured is noise. Four
@@ -336,6 +338,7 @@ def ece_floor(probability: Floats, bins: int = BINS, samples: int = 300, seed: i
 
     Args:
         probability: as of `ece`; at least one.
+        weights: of the probabilities, same shape.
         bins: of equal mass.
         samples: how often the truth is drawn.
         seed: of the draw.
@@ -346,9 +349,10 @@ def ece_floor(probability: Floats, bins: int = BINS, samples: int = 300, seed: i
     Source: Roelofs et al., "Mitigating bias in calibration error estimation", 2022, for the bias that this measures.
     """
     claims, place = np.ravel(probability), mass_index(probability, bins).ravel()
+    counted = np.ones(len(claims)) if weights is None else np.ravel(weights)
     rng = np.random.default_rng(seed)
-    drawn = (np.bincount(place, claims - (rng.random(len(claims)) < claims), bins) for _ in range(samples))
-    return float(np.mean([np.abs(gaps).sum() for gaps in drawn]) / len(claims))
+    drawn = (np.bincount(place, counted * (claims - (rng.random(len(claims)) < claims)), bins) for _ in range(samples))
+    return float(np.mean([np.abs(gaps).sum() for gaps in drawn]) / counted.sum())
 
 
 def mass_index(probability: Floats, bins: int) -> Column:

@@ -24,7 +24,7 @@ from pydantic import (
 
 from understudy.errors import BadCard, BadSetting
 from understudy.secrets.keys import has_password
-from understudy.task import label_sets, plain_yaml
+from understudy.task import label_sets, must, plain_yaml
 from understudy.task.patterns import fault_of
 from understudy.task.prices import listed as listed_prices
 from understudy.task.settings import (
@@ -59,6 +59,7 @@ PRIOR_SLACK = 0.01  # shares of labels are rounded
 MOST_WORDINGS = 20  # of a prompt bank: each is paid for with every text
 MOST_PARTS = 100  # weak rules, and slices: each is looked for in every text
 MOST_ALIASES = 50  # of a label
+MOST_ALIKE = 20  # texts that say the same as one of must
 MOST_SETTINGS = 100  # of a step; none has half as many
 MOST_FAULTS = 100  # that are told at once
 LONGEST_SENTENCE = 1_000
@@ -67,7 +68,7 @@ LONGEST_SENTENCE = 1_000
 SECTIONS = tuple(name for name in sections() if name != "teacher")  # of settings alone
 WAYS = ("literal[", "constrained-", "float", "dict[")  # in which a value may be meant, by pydantic's names
 # keys that a card had no word for before, and whose silence says nothing
-SINCE = ("confusion_costs", "context", "models", "registry")
+SINCE = ("confusion_costs", "context", "models", "must", "registry")
 GOALS_SINCE = ("macro_f1", "micro_f1", "accuracy", "labels")  # the same of goals
 
 
@@ -144,6 +145,17 @@ class Slice(Part):
                 f"A slice's min_words must be at most its max_words, got {self.min_words} and {self.max_words}."
             )
         return self
+
+
+class Must(Part):
+    """A text that a student must label rightly to be published and to serve; `alike` say the same in other words.
+
+    All of them get `label`; without it they may get any, as long as it is one and the same.
+    """
+
+    text: Words
+    label: Words | None = None
+    alike: Annotated[tuple[Words, ...], Field(max_length=MOST_ALIKE)] = ()
 
 
 class Context(Part):
@@ -398,6 +410,7 @@ class Card(Sections):
     rules: Annotated[tuple[Words, ...], Field(min_length=1)]
     weak_rules: Annotated[tuple[WeakRule, ...], Field(max_length=MOST_PARTS)] = ()
     slices: Annotated[tuple[Slice, ...], Field(max_length=MOST_PARTS)] = ()
+    must: Annotated[tuple[Must, ...], Field(max_length=MOST_PARTS)] = ()
     prior: TrueShare | dict[Words, TrueShare] | Literal["estimate"] = "estimate"
     confusion_costs: tuple[ConfusionCost, ...] = ()
     context: Context | None = None
@@ -430,9 +443,9 @@ class Card(Sections):
     def hash(self) -> str:
         """SHA-256 of what the card says; comments, key order and sections of settings that say nothing do not count.
 
-        Nor do the goals and costs of labels, the context, other models, and the price of training, where there are
-        none, nor a teacher that may stand anywhere, reads texts as they are or is asked in one way, so that a card
-        keeps the hash that it had before these were known.
+        Nor do the goals and costs of labels, the context, other models, the texts of must, and the price of training,
+        where there are none, nor a teacher that may stand anywhere, reads texts as they are or is asked in one way,
+        so that a card keeps the hash that it had before these were known.
         """
         silent = {name for name in SECTIONS if not self.section(name)}
         goals = {name for name in GOALS_SINCE if not getattr(self.goals, name)}
@@ -705,6 +718,8 @@ def _contradictions(content: Mapping[str, Any]) -> Iterator[Fault]:
                 ("weak_rules", index, "label"),
                 f"A weak rule's label must be one of {listed}, got '{rule.get('label')}'.",
             )
+    labels, is_many = [name for name in names if isinstance(name, str)], content.get("labels_per_text") == "many"
+    yield from must.faults(_parts(content, "must"), labels, is_many=is_many)
     yield from _label_contradictions(content, names)
     yield from _context_contradictions(content)
     for part in ("labels", "weak_rules", "slices"):

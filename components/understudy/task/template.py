@@ -94,6 +94,7 @@ def _with_task(card: str, draft: Draft) -> str:
         "rules": f'rules:\n  - "{QUESTION} how does a careful stranger decide the hard cases? One rule on a line."\n',
         "weak_rules": "weak_rules: []  # such as {name: asks, pattern: '^(ask|try) ', label: one of the above}\n",
         "slices": "slices: []\n",
+        "must": "must: []\n",
     }
     for key, block in changes.items():
         card = _with_block(card, key, block)
@@ -192,6 +193,11 @@ slices:
   # - name: german
   #   column: language
   #   equals: de
+
+# (default: none) Texts whose label a student must give, or it is neither published nor opened to serve.
+# Those under alike say the same in another style and must get the same label; without a label it may be any, as long as
+# it is one. They teach nobody: neither teacher nor student is shown them.
+must: []  # such as [{text: Avoid the breakfast., label: tip, alike: [AVOID the breakfast!!, avoid teh breakfast]}]
 
 # (default: estimate) true share of the positive label, such as 0.1, or of each label, {other: 0.9, tip: 0.1}; estimate:
 # as in the pool, by the teacher's answers and its mistakes, where that is told apart from the calibration split's

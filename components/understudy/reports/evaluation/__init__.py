@@ -49,6 +49,7 @@ def _sections(evaluation: Evaluation) -> dict[str, str]:
         "labels": "Label by label",
         "curves": "Probabilities and thresholds" if has_thresholds else "Probabilities and confidence",
         "slices": "Slices",
+        "audit": "Where it errs more often",
         "cost": "Cost and latency",
         **({"thresholds": "Thresholds"} if has_thresholds else {"coverage": "What to leave to people"}),
         "errors": "Errors to read",

@@ -51,10 +51,15 @@ def verdict(evaluation: Evaluation) -> str:
     goals = evaluation["gates"]
     missed = sum(gate["is_judged"] and not gate["is_met"] for gate in goals)
     unjudged = sum(not gate["is_judged"] for gate in goals)
+    broken = sum(not held["is_kept"] for held in evaluation["must"])
+    misses = [f"misses {missed} of the card's {numbers.count(len(goals), 'goal')}"] if missed or not broken else []
+    breaks = (
+        [f"breaks {broken} of the card's {numbers.count(len(evaluation['must']), 'text')} of must"] if broken else []
+    )
     month = numbers.count(evaluation["card"]["texts_per_month"], evaluation["card"]["unit"])
     return {
         "publish": _met(len(goals), unjudged),
-        "refuse": f"the student misses {missed} of the card's {numbers.count(len(goals), 'goal')}",
+        "refuse": f"the student {numbers.listed([*misses, *breaks])}",
         "keep-the-teacher": f"it is certainly better, and cheaper at {month} a month",
     }[evaluation["decision"]]
 

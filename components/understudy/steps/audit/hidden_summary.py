@@ -1,18 +1,17 @@
 """Say what the search for hidden slices found: its record in audit.json, with sentences and lines for the card."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
+from understudy.review.cuts import Cuts, as_yaml
+from understudy.review.hidden import HiddenTest
+from understudy.review.slice_tests import SliceTest
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, of_label
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.cuts import Cut, Cuts
-from understudy.steps.audit.hidden import HiddenTest
-from understudy.steps.audit.rules import SliceTest
 from understudy.steps.audit.summary import TEXT_SHOWN, biased_sentence
 from understudy.task.labels import LabelSpace
 from understudy.text import numbers
@@ -82,18 +81,6 @@ def _record(table: pl.DataFrame, one: HiddenTest, space: LabelSpace, config: Aud
         "keys": one.cut.keys,
         "examples": _examples(table, one, space, config.examples),
     }
-
-
-def as_yaml(cut: Cut) -> str | None:
-    r"""Write the slice as a line of the card's `slices`; none where a card cannot name it.
-
-    >>> print(as_yaml(Cut("late", {"pattern": r"\blate\b"})))
-    - {name: "late", pattern: "\\blate\\b"}
-    """
-    if not cut.keys:
-        return None
-    keys = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in cut.keys.items())
-    return f"- {{name: {json.dumps(cut.name, ensure_ascii=False)}, {keys}}}"
 
 
 def _examples(table: pl.DataFrame, one: HiddenTest, space: LabelSpace, most: int) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from understudy.review.slice_tests import Errors, SliceTest, p_worse
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.rules import Errors, SliceTest, p_worse
 from understudy.task.labels import LabelSpace
 from understudy.teacher.answers import own_probability
 from understudy.text import numbers

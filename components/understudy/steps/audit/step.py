@@ -6,11 +6,13 @@ from typing import Any
 import polars as pl
 
 from understudy.reports import audit as markdown
+from understudy.review import hidden
+from understudy.review.cuts import cuts_of
+from understudy.review.slice_tests import SliceTest
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, defined
-from understudy.steps.audit import hidden, hidden_summary, rules, second_look, settle, summary
+from understudy.steps.audit import hidden_summary, rules, second_look, settle, summary
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.cuts import cuts_of
 from understudy.store import codecs, tables
 from understudy.task import weak_rules
 from understudy.task.baselines import simple_answers
@@ -103,7 +105,7 @@ def _tested(
 
 
 def _hidden(
-    card: Card, table: pl.DataFrame, slices: dict[str, Bools], tests: list[rules.SliceTest], config: AuditConfig
+    card: Card, table: pl.DataFrame, slices: dict[str, Bools], tests: list[SliceTest], config: AuditConfig
 ) -> tuple[dict[str, Any], list[hidden.HiddenTest]]:
     """Search the human-labelled texts for slices that the card does not name: the record, and what was confirmed."""
     space = LabelSpace.of(card)
@@ -119,7 +121,7 @@ def _hidden(
 def _queue(
     card: Card,
     pool: pl.DataFrame,
-    tests: list[rules.SliceTest],
+    tests: list[SliceTest],
     unnamed: list[hidden.HiddenTest],
     config: AuditConfig,
 ) -> pl.DataFrame:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from understudy.review.slice_tests import Errors, SliceTest
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Codes, Floats
 from understudy.steps.audit import rules
 from understudy.steps.audit.agreement import alphas, figures_by_label, krippendorff_alpha
 from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.rules import Confused, Counts, Errors, SliceTest
+from understudy.steps.audit.rules import Confused, Counts
 from understudy.task.labels import LabelSpace
 from understudy.teacher import worth as teacher_worth
 from understudy.text import numbers

@@ -61,7 +61,8 @@ def run(
         overrides: settings that this run changes, by section and name.
 
     Returns:
-        metrics ece, brier, log_loss and f1 (macro_f1 where no label is looked for) on the calibration split itself;
+        metrics ece, ece_floor (what chance alone makes of it), brier, log_loss and f1 (macro_f1 where no label is
+        looked for) on the calibration split itself;
         threshold where the rule has one; log_loss_<form> of calibrators on texts that they were not fitted on, where
         there was a choice; settled, missed and missed_bound, shares of the held-out texts, 0 without a first stage
         (what missed_bound trusts stands in docs/decisions/0008-first-stage.md); where the prior is estimated,
@@ -99,7 +100,8 @@ def run(
     figures |= {**share.figures, "settled": cut.settled, "missed": cut.missed, "missed_bound": cut.bound}
     figures |= {f"log_loss_{name.replace(' ', '_').replace('-', '_')}": loss for name, loss in losses.items()}
     return Result(
-        headline=f"{_threshold_words(rule)}{form.name}, calibration error {figures['ece']:.3f} on {len(split)} texts; "
+        headline=f"{_threshold_words(rule)}{form.name}, calibration error {figures['ece']:.3f} (noise "
+        f"{figures['ece_floor']:.3f}) on {len(split)} texts; "
         f"{share.words and f'{share.words}; '}first stage: {cut.reason}",
         metrics=figures,
         parameters={
@@ -257,19 +259,22 @@ def _figures(
 ) -> dict[str, float]:
     """Measure the split itself: f1 and ece of the label looked for, else macro_f1 and ece of the label given.
 
-    Where a text may have several labels ece is of each label of each text.
+    Where a text may have several labels ece is of each label of each text. ece_floor is what chance alone makes of it.
     """
     given, own = rule.choose(probabilities), space.positive_index
+    claims: Floats
+    counted: Floats
     if space.is_many:
         by_label = [metrics.f1(*columns) for columns in zip(truth.T, given.T, weights.T, strict=True)]
         found = {"macro_f1": float(np.nanmean(by_label))}
-        found["ece"] = metrics.ece(probabilities.ravel(), truth.ravel(), weights.ravel())
+        claims, is_true, counted = probabilities.ravel(), truth.ravel(), weights.ravel()
     elif own is None:
         found = {"macro_f1": metrics.macro_f1(truth, given, weights, labels=len(space))}
-        found["ece"] = metrics.ece(chances(probabilities, given), given == truth, weights)
+        claims, is_true, counted = chances(probabilities, given), given == truth, weights
     else:
         found = {"f1": metrics.f1(truth == own, given == own, weights)}
-        found["ece"] = metrics.ece(probabilities[:, own], truth == own, weights)
+        claims, is_true, counted = probabilities[:, own], truth == own, weights
+    found |= {"ece": metrics.ece(claims, is_true, counted), "ece_floor": metrics.ece_floor(claims, counted)}
     if rule.threshold is not None:
         found["threshold"] = rule.threshold
     found["brier"] = rules.weighted(metrics.brier, probabilities, truth, weights)

@@ -1,22 +1,25 @@
 """Assemble evaluation.json: all that the report shows, and nothing else."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 import understudy
+from understudy.model import contract
+from understudy.model.contract import Held
 from understudy.model.decision import DecisionRule, told
 from understudy.review.guidelines import by_others
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Floats
-from understudy.steps.evaluate import best, by_label, costs, curves, gates, needed, reading, speed
+from understudy.steps.evaluate import best, by_label, costs, curves, gates, needed, own_audit, reading, rivals, speed
 from understudy.steps.evaluate import rules as core
 from understudy.steps.evaluate.by_label import LabelFigures
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.gates import Gate
+from understudy.steps.evaluate.rivals import Rival
 from understudy.steps.evaluate.rules import Answers, Comparison, Truth
 from understudy.steps.evaluate.speed import Scored
 from understudy.steps.evaluate.testset import LabelledTexts
@@ -49,6 +52,8 @@ class Measured:
         config: the step's settings.
         sampling: the weekly sample, for what it costs.
         training_s: seconds that train took; none where nobody says.
+        held: what the bundle says of the texts of the card's contract.
+        rivals: what else answers all test texts and cost something to make, by name.
     """
 
     card: Card
@@ -58,6 +63,8 @@ class Measured:
     config: EvaluateConfig
     sampling: costs.Sampling = costs.NO_SAMPLE
     training_s: float | None = None
+    held: Sequence[Held] = ()
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
     @property
     def space(self) -> LabelSpace:
@@ -151,8 +158,9 @@ def evaluation(measured: Measured) -> dict[str, Any]:
     found = systems(measured, priced)
     of_labels = by_label.measure(measured.truth, measured.student, measured.config)
     asked = goals(measured, of_labels, priced.student_per_1k_usd)
-    decision, reason = gates.decide(comparison, priced, asked)
-    best_of_all = best.record(found, ahead_of_student(measured, comparison), measured.space.positive)
+    decision, reason = gates.decide(comparison, priced, asked, contract.broken(measured.held, measured.space))
+    ahead = ahead_of_student(measured, comparison)
+    best_of_all = best.record(found, ahead, measured.space.positive)
     return {
         "format": 3,
         "version": understudy.__version__,
@@ -168,12 +176,15 @@ def evaluation(measured: Measured) -> dict[str, Any]:
         "systems": found,
         "comparison": None if comparison is None else core.comparison_record(comparison),
         "best": best_of_all,
+        "rivals": paired(measured, ahead),
         "missing": needed.missing(comparison, asked, len(measured.test.table)),
+        "must": [{**asdict(one), "is_kept": one.is_kept} for one in measured.held],
         "gates": [gates.record(gate) for gate in asked],
         "labels": labels(measured, of_labels),
         **_confused(measured),
         **probabilities(measured),
         "slices": slices(measured),
+        "audit": audit_part(measured),
         "speed": speed_part(measured),
         "costs": costs_part(measured, priced),
         "errors": errors(measured),
@@ -248,6 +259,7 @@ def systems(measured: Measured, priced: costs.Costs) -> list[dict[str, Any]]:
         p95_ms = None if measured.test.spent is None else measured.test.spent.p95_ms
         rows.append({**teacher, "p95_latency_ms": p95_ms, "cost_per_1k_usd": priced.teacher_per_1k_usd})
     titles = FREE | ({baselines.MAJORITY: "Commonest labels"} if measured.space.is_many else {})
+    rows += [core.system(name, one.title, truth, one.answers, config) for name, one in measured.rivals.items()]
     return [*rows, *(core.system(name, titles[name], truth, found, config) for name, found in measured.free.items())]
 
 
@@ -264,10 +276,22 @@ def compare(measured: Measured) -> Comparison | None:
 def ahead_of_student(measured: Measured, comparison: Comparison | None) -> dict[str, metrics.Interval]:
     """Return how far each other system's primary figure is ahead of the student's, by name, with paired intervals."""
     truth, student, config = measured.truth, measured.student, measured.config
-    found = {name: core.compare_simple(truth, student, answers, config) for name, answers in measured.free.items()}
+    others = {name: one.answers for name, one in measured.rivals.items()} | measured.free
+    found = {name: core.compare_simple(truth, student, answers, config) for name, answers in others.items()}
     if comparison is not None:
         behind = comparison.difference
         found["teacher"] = metrics.Interval(-behind.value, -behind.high, -behind.low)
+    return found
+
+
+def paired(measured: Measured, ahead: Mapping[str, metrics.Interval]) -> dict[str, dict[str, Any]]:
+    """Set each rival beside the student on the texts that both answered, by name."""
+    truth, student, taught = measured.truth, measured.student, measured.is_taught
+    answers = {name: one.answers for name, one in measured.rivals.items()} | measured.free
+    found = {name: rivals.paired(truth, student, own, ahead[name]) for name, own in answers.items()}
+    if "teacher" in ahead:
+        both = truth.at(taught), student.at(taught), measured.teacher.at(taught)
+        return {"teacher": rivals.paired(*both, ahead["teacher"]), **found}
     return found
 
 
@@ -341,6 +365,14 @@ def slices(measured: Measured) -> list[dict[str, Any]]:
     if measured.is_taught.any():
         who["teacher"] = (measured.teacher, measured.is_taught)
     return core.slice_rows(measured.truth, who, measured.slices, measured.config)
+
+
+def audit_part(measured: Measured) -> dict[str, Any]:
+    """Say in which parts of the texts the student errs more often than elsewhere."""
+    table = measured.test.table
+    columns = sorted({part.column for part in measured.card.slices if part.column is not None} & {*table.columns})
+    slices = {name: members for name, members in measured.slices.items() if name != REST}
+    return own_audit.record(table, columns, measured.truth, measured.student, slices, measured.config)
 
 
 def speed_part(measured: Measured) -> dict[str, Any]:

@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from understudy.stats import metrics
 from understudy.stats.metrics import Interval
 from understudy.steps.evaluate.rules import Verdict, verdict_of
 from understudy.task import baselines
 from understudy.text import figures, numbers
 
-NAMED = {"student": "the student", "teacher": "the teacher", **baselines.NAMED}
+WORDS, PREVIOUS = "words", "previous"  # rivals that cost something to make, and next to nothing to run
+NAMED = {
+    "student": "the student",
+    "teacher": "the teacher",
+    WORDS: "TF-IDF with logistic regression on the same labels",
+    PREVIOUS: "the bundle that serves",
+    **baselines.NAMED,
+}
 BESIDE = {
     "better": "certainly better than the student",
     "not told apart": "not told apart from the student",
@@ -27,8 +33,7 @@ def record(systems: Sequence[Mapping[str, Any]], ahead: Mapping[str, Interval], 
 
     Returns:
         name, figure, value, verdict (of it against the student; none for the student itself), words (what to put in a
-        line, such as "best the card's weak rules with F1 1.00, certainly better than the student"), and ahead: for
-        each other system the difference and its verdict.
+        line, such as "best the card's weak rules with F1 1.00, certainly better than the student").
     """
     figure = figures.primary(positive)
     known = {system["name"]: system["figures"].get(figure, {}).get("value") for system in systems}
@@ -37,23 +42,18 @@ def record(systems: Sequence[Mapping[str, Any]], ahead: Mapping[str, Interval], 
     is_beside = name in ahead and "student" in rated  # its figure is undefined where nothing is or is called positive
     verdict: Verdict | None = verdict_of(ahead[name]) if is_beside else None
     words = f"best {NAMED[name]} with {figures.title(figure)} {numbers.figure(rated.get(name))}"
-    others = {
-        other: {"difference": metrics.as_record(interval), "verdict": verdict_of(interval)}
-        for other, interval in ahead.items()
-    }
     return {
         "name": name,
         "figure": figure,
         "value": rated.get(name),
         "verdict": verdict,
         "words": words if verdict is None else f"{words}, {BESIDE[verdict]}",
-        "ahead": others,
         "sentence": _sentence(name, figure, rated, ahead, verdict),
     }
 
 
 def but(found: Mapping[str, Any]) -> str:
-    """Say beside a reason to publish that something that costs nothing is certainly better; else nothing.
+    """Say beside a reason to publish that something that costs next to nothing is certainly better; else nothing.
 
     Args:
         found: what `record` returns.
@@ -62,7 +62,11 @@ def but(found: Mapping[str, Any]) -> str:
         return ""
     verb = "are" if baselines.is_plural(found["name"]) else "is"
     title, value = figures.title(found["figure"]), numbers.figure(found["value"])
-    return f" But {NAMED[found['name']]} {verb} certainly better ({title} {value}), and cost nothing."
+    return f" But {NAMED[found['name']]} {verb} certainly better ({title} {value}){_cost(found['name'])}."
+
+
+def _cost(name: str) -> str:
+    return ", and cost nothing" if name in baselines.NAMED else ""
 
 
 def _sentence(
@@ -76,7 +80,8 @@ def _sentence(
         return f"{title} is highest of {NAMED[name]}, {numbers.figure(rated.get(name))}{beside}."
     difference = ahead[name]
     span = numbers.signed_interval(difference.low, difference.high)
-    free = " That costs nothing: use it in the student's place." if verdict == "better" and name != "teacher" else ""
+    is_free = verdict == "better" and name in baselines.NAMED
+    free = " That costs nothing: use it in the student's place." if is_free else ""
     return (
         f"{title} is highest of {NAMED[name]}: {numbers.figure(rated[name])} against {numbers.figure(rated['student'])}"
         f" of the student, difference {numbers.signed(difference.value)}, 95% interval {span}, {BESIDE[verdict]}.{free}"

@@ -2,8 +2,9 @@
 
 The rule. "keep-the-teacher" when the teacher's primary figure is certainly higher (the whole 95% interval of the
 student's minus the teacher's lies below 0) and the teacher is cheaper at the card's texts a month. Else "refuse" when a
-goal is certainly missed. Else "publish". A goal that this machine was too busy to judge refuses nothing, and the reason
-says it, with what to do. The primary figure is F1 of the label that is looked for, else macro F1 over all labels.
+goal is certainly missed, or a text of the card's `must` gets another label than it must. Else "publish". A goal that
+this machine was too busy to judge refuses nothing, and the reason says it, with what to do. The primary figure is F1 of
+the label that is looked for, else macro F1 over all labels.
 """
 
 from collections.abc import Sequence
@@ -138,24 +139,35 @@ def record(gate: Gate) -> dict[str, Any]:
     return {**asdict(gate), "figure": figure, "chance": chance, "sentence": gate_sentence(gate)}
 
 
-def decide(comparison: Comparison | None, found: Costs, gates: Sequence[Gate]) -> tuple[Decision, str]:
-    """Decide, with the reason in a sentence or two."""
+def decide(
+    comparison: Comparison | None, found: Costs, gates: Sequence[Gate], broken: Sequence[str] = ()
+) -> tuple[Decision, str]:
+    """Decide, with the reason in a sentence or two; `broken` says what of the card's contract is not kept."""
     if comparison is not None and comparison.verdict == "worse" and found.is_teacher_cheaper:
         return "keep-the-teacher", (
             f"The teacher is certainly better ({names.TITLES[comparison.figure]} {numbers.figure(comparison.teacher)} "
             f"against {numbers.figure(comparison.student)}) and cheaper. {costs.balance(found)}"
         )
     missed = [gate for gate in gates if gate.is_missed]
-    if missed:
-        more = len(missed) - MOST_TOLD
-        told = [gate_sentence(gate) for gate in missed[:MOST_TOLD]]
-        rest = [f"And {numbers.count(more, 'more goal')} missed."] if more > 0 else []
-        return "refuse", " ".join([*told, *rest])
+    if missed or broken:
+        told = _first([gate_sentence(gate) for gate in missed], "goal", "missed")
+        return "refuse", " ".join([*told, *_first(broken, "text", "with another label than they must have")])
     if not gates:
         return "publish", "The card sets no goals, so none was missed."
     unjudged = [gate_sentence(gate) for gate in gates if not gate.is_judged]
     met = [gate for gate in gates if gate.is_met]
     return "publish", " ".join([*_met(met, len(gates)), *unjudged])
+
+
+def _first(sentences: Sequence[str], noun: str, what: str) -> list[str]:
+    """Keep the first sentences, and say how many more there are.
+
+    >>> _first(["Missed."], "goal", "missed"), _first(["Missed."] * 12, "goal", "missed")[-1]
+    (['Missed.'], 'And 2 more goals missed.')
+    """
+    more = len(sentences) - MOST_TOLD
+    rest = [f"And {numbers.count(more, f'more {noun}')} {what}."] if more > 0 else []
+    return [*sentences[:MOST_TOLD], *rest]
 
 
 def _met(met: Sequence[Gate], asked_for: int) -> list[str]:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from understudy.model import contract
+from understudy.model.scoring import Bundle
 from understudy.reports import evaluation as report
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import defined
-from understudy.steps.evaluate import assemble, speed, testset
+from understudy.steps.evaluate import assemble, rivals, speed, testset
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.costs import sampling_of
 from understudy.store import codecs, runs, tables
@@ -26,6 +28,10 @@ def run(
     page: Out,
     card: In | None = None,
     test_judgements: In | None = None,
+    pool: In | None = None,
+    gold: In | None = None,
+    judgements: In | None = None,
+    store: str = "",
     record: str = "",
     training_s: float = 0.0,
     overrides: Overrides = NO_OVERRIDES,
@@ -42,6 +48,11 @@ def run(
         page: the report, one HTML file that needs nothing else.
         card: the task card; the bundle's own when it is not given.
         test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
+        pool: texts that the student learned from; with gold and judgements TF-IDF with logistic regression, learned
+            from the same labels, is a rival.
+        gold: human labels of the run, for that rival.
+        judgements: the teacher's answers, for that rival.
+        store: folder or s3://bucket/prefix whose serving bundle is a rival; empty for none.
         record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
             the run finds it there without asking the server. Empty for none.
         training_s: seconds that train took, for what the student cost; 0 where nobody knows.
@@ -53,8 +64,20 @@ def run(
     settings = read_settings(bundle)
     require_labels(settings, task)
     texts = testset.read(test, task, test_judgements, most_faulty, chosen.of(ColumnsConfig).called)
-    scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
-    measured = assemble.Measured(task, settings, texts, scored, config, sampling_of(chosen), training_s or None)
+    seen = testset.seen_texts(texts.table, task)
+    scored = speed.score(bundle, seen, config.latency_texts)
+    folders = {"pool": pool, "gold": gold, "judgements": judgements}
+    measured = assemble.Measured(
+        task,
+        settings,
+        texts,
+        scored,
+        config,
+        sampling_of(chosen),
+        training_s or None,
+        held=contract.hold(Bundle.open(bundle), task),
+        rivals=rivals.of_run(task, folders, store, settings, seen),
+    )
     found = assemble.evaluation(measured)
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)

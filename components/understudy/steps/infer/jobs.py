@@ -9,6 +9,7 @@ from typing import Any
 from understudy.data.arrivals import block_rows, look, next_manifest, read_range, require_under
 from understudy.data.rows import Refusal, Row
 from understudy.errors import BadInput
+from understudy.model import contract
 from understudy.model.scoring import Bundle
 from understudy.steps.infer import turns
 from understudy.steps.infer.config import InferConfig
@@ -99,7 +100,7 @@ def of_night(card: Path, store: Store, shard: str, source: str, overrides: Overr
     where = store.locate(manifests.manifest_key(manifest.date))
     given = manifests.source_on(source, manifest.date)
     require_under((part.object for part in manifest.shards[index]), given, where)
-    bundle = Bundle.open(registry.fetch_bundle(store, manifest.bundle))
+    bundle = contract.opened(registry.fetch_bundle(store, manifest.bundle))
     suited = _suited(bundle, config, manifest.shards[index])
     share, taught = settings.of(CascadeConfig).checked_share, load_card(bundle.folder)
     return Job(manifest, index, suited, config, share, store, _sentence_language(taught), taught.context)
@@ -110,7 +111,7 @@ def outside(folder: Path, texts: str, night: str, store: Store, overrides: Overr
     card = load_card(folder)
     settings = card.settings(overrides)
     config, size = settings.of(InferConfig), settings.value("shard.texts_per_shard")
-    bundle = Bundle.open(folder)
+    bundle = contract.opened(folder)
     about = {
         "date": night,
         "created": f"{night}T00:00:00Z",

@@ -8,6 +8,7 @@ from understudy.errors import BadArtifact, GateRefused
 from understudy.model.architectures import STUDENTS
 from understudy.store.registry import Origin
 from understudy.task.card import Card
+from understudy.text.numbers import few
 
 PUBLISH = "publish"
 OF_THE_BUNDLE = {"bundle", "card"}  # inputs of evaluate that are told of by their own names
@@ -16,6 +17,8 @@ OF_THE_BUNDLE = {"bundle", "card"}  # inputs of evaluate that are told of by the
 def require_decision(settings: Mapping[str, Any], evaluation: Mapping[str, Any], *, is_forced: bool) -> None:
     """Let pass what the evaluation of this very bundle decided to publish, or what is forced.
 
+    A bundle that breaks its card's contract is not even forced: it would not let itself be opened to serve.
+
     Args:
         settings: bundle.json.
         evaluation: evaluation.json.
@@ -23,13 +26,18 @@ def require_decision(settings: Mapping[str, Any], evaluation: Mapping[str, Any],
 
     Raises:
         BadArtifact: the evaluation is of another bundle.
-        GateRefused: it decided against publishing.
+        GateRefused: it decided against publishing, or the card's contract is broken.
     """
     measured = evaluation["bundle"]["version"]
     if measured != settings["version"]:
         raise BadArtifact(
             f"The evaluation must be of the bundle that is published, got one of {measured} for {settings['version']} "
             "(evaluation.json). Run evaluate on this bundle."
+        )
+    if is_forced and (broken := [held["text"] for held in evaluation.get("must", ()) if not held["is_kept"]]):
+        raise GateRefused(
+            f"A bundle must keep its card's contract whatever is forced, got another label for {few(broken)} "
+            f"({settings['version']}: must). Train again, or take what no student can keep out of the card's must."
         )
     if evaluation["decision"] != PUBLISH and not is_forced:
         raise GateRefused(

@@ -1,4 +1,4 @@
-"""Search for slices that nobody named in which the teacher errs more often, and confirm them on labels not searched.
+"""Search for slices that nobody named in which a judge errs more often, and confirm them on labels not searched.
 
 The human labels are parted in two halves by group. One half is searched: every cut of the texts is ranked by Fisher's
 test, and the few that look worst, and are not almost the same texts as one another or as a slice of the card, go to
@@ -13,16 +13,14 @@ Source: Cox, "A note on data-splitting for the evaluation of significance levels
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
+from understudy.review.cuts import Cut, Cuts
+from understudy.review.slice_tests import Errors, Question, SliceTest, holm, p_worse
 from understudy.stats.draw import share
 from understudy.stats.metrics import Bools, Codes, Floats, of_label
-from understudy.steps.audit import rules
-from understudy.steps.audit.config import AuditConfig
-from understudy.steps.audit.cuts import Cut, Cuts
-from understudy.steps.audit.rules import Errors, Question, SliceTest
 from understudy.task.labels import LabelSpace
 
 WORDS_PAIRED = 150  # words that look worst, of which each two are tried together
@@ -30,6 +28,22 @@ RANKED = 200  # cuts whose exact p is computed, those that stand out most
 HALVES = 2  # each may spend its share of alpha
 ALIKE = 0.5  # of the texts of two cuts together are in both: the two are one
 DIRECTIONS: tuple[Literal["under-labels", "over-labels"], ...] = ("under-labels", "over-labels")
+
+
+class Search(Protocol):
+    """How the search goes: the settings of the step audit are one."""
+
+    @property
+    def alpha(self) -> float:
+        """Chance of any false alarm, over all cuts and kinds of errors."""
+
+    @property
+    def min_labels(self) -> int:
+        """Fewest human labels of a kind inside of a cut, and outside."""
+
+    @property
+    def search_candidates(self) -> int:
+        """Most cuts that each half sends to the other for confirmation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +94,13 @@ def find(
     slices: Mapping[str, Bools],
     tests: Sequence[SliceTest],
     space: LabelSpace,
-    config: AuditConfig,
+    config: Search,
 ) -> list[HiddenTest]:
     """Search each half and confirm on the other.
 
     Args:
         truth: human labels, as `LabelSpace` has them.
-        judged: the teacher's.
+        judged: the labels of the judge: the teacher, or the student.
         cuts: of the texts.
         half: which texts are of the first half, shape (texts,).
         slices: those of the card, each of shape (texts,).
@@ -136,7 +150,7 @@ def _explained(question: Question, proven: Sequence[SliceTest], slices: Mapping[
     return np.asarray(np.any([np.zeros(texts, dtype=bool), *named], axis=0))
 
 
-def _ranked(question: Question, tried: Bools, wrong: Bools, cuts: Cuts, config: AuditConfig) -> Iterator[Candidate]:
+def _ranked(question: Question, tried: Bools, wrong: Bools, cuts: Cuts, config: Search) -> Iterator[Candidate]:
     """Rank the cuts of the searched half, words two by two as well, by p; only those that look worse inside."""
     from scipy.stats import hypergeom
 
@@ -230,10 +244,10 @@ def _confirmed(
             Errors(int((wrong[question] & part).sum()), int(part.sum()))
             for part in (members & tried[question] & asked, ~members & tried[question] & asked)
         )
-        test = SliceTest(cut.name, question, inside, outside, rules.p_worse(inside, outside))
+        test = SliceTest(cut.name, question, inside, outside, p_worse(inside, outside))
         found.append(HiddenTest(cut, candidate.columns, members, test))
     p_values = [one.test.p for one in found if one.test.p is not None]
-    adjusted = iter(rules.holm(p_values))
+    adjusted = iter(holm(p_values))
     return [
         one
         if one.test.p is None

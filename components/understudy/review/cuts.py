@@ -1,5 +1,6 @@
 """Cut the human-labelled texts in every way in which a slice could be named: by words, length, columns and time."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,18 @@ def by_words(words: Sequence[str]) -> Cut:
     edged = [rf"\b{word}\b" for word in words]
     pattern = edged[0] if len(edged) == 1 else f"(?s){'.*'.join(edged)}|{'.*'.join(reversed(edged))}"
     return Cut(" + ".join(words), {"pattern": pattern})
+
+
+def as_yaml(cut: Cut) -> str | None:
+    r"""Write the slice as a line of the card's `slices`; none where a card cannot name it.
+
+    >>> print(as_yaml(Cut("late", {"pattern": r"\blate\b"})))
+    - {name: "late", pattern: "\\blate\\b"}
+    """
+    if not cut.keys:
+        return None
+    keys = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in cut.keys.items())
+    return f"- {{name: {json.dumps(cut.name, ensure_ascii=False)}, {keys}}}"
 
 
 @dataclass(frozen=True, slots=True)
