@@ -67,6 +67,7 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
             test=test,
             card=snapshot,
             test_judgements=test_judgements,
+            revised=revised.outputs["revised"],
             record=record,
             training_s=trained.outputs["Output"],
             **shared,

@@ -11,6 +11,7 @@ def evaluate(
     test: Input[Dataset],
     card: Input[Artifact],
     test_judgements: Input[Dataset],
+    revised: Input[Dataset],
     evaluation: Output[Artifact],
     page: Output[HTML],
     metrics: Output[Metrics],

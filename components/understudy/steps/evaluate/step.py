@@ -26,6 +26,7 @@ def run(
     page: Out,
     card: In | None = None,
     test_judgements: In | None = None,
+    revised: In | None = None,
     record: str = "",
     training_s: float = 0.0,
     overrides: Overrides = NO_OVERRIDES,
@@ -42,6 +43,7 @@ def run(
         page: the report, one HTML file that needs nothing else.
         card: the task card; the bundle's own when it is not given.
         test_judgements: the teacher's answers to the test texts; without them there is no comparison with it.
+        revised: what the step revise wrote, for the report to tell which of the teacher's labels were revised.
         record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
             the run finds it there without asking the server. Empty for none.
         training_s: seconds that train took, for what the student cost; 0 where nobody knows.
@@ -55,7 +57,8 @@ def run(
     texts = testset.read(test, task, test_judgements, most_faulty, chosen.of(ColumnsConfig).called)
     scored = speed.score(bundle, testset.seen_texts(texts.table, task), config.latency_texts)
     measured = assemble.Measured(task, settings, texts, scored, config, sampling_of(chosen), training_s or None)
-    found = assemble.evaluation(measured)
+    edited = None if revised is None else codecs.read_document(revised / "revise.json", "revise")
+    found = assemble.evaluation(measured) | assemble.revision_part(edited)
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
     told = result(found)
