@@ -2,12 +2,13 @@
 
     make benchmark-revise [SIZE=small]
 
-About 3 minutes on one core, or 20 seconds with SIZE=small. No model is trained and nobody is asked: labels are drawn,
-and the step's own rules decide. A teacher finds 80% of the positives with 5% false alarms, and half as many in a
-slice of 15%. Human labels for training: 400 positives and 400 others. The pool: 2,000 texts, half of them positive.
-The editor is right about each text with the same chance, whatever it is asked about; where it is wrong it flips a
-right label, or leaves a wrong one. 1,500 answers of it may be bought, proofs included. Revising all takes texts by
-lot until the money ends, and takes every revision, as the ablation of arXiv 2511.03005 does.
+About 5 minutes on one core, or half a minute with SIZE=small. No model is trained and nobody is asked: labels are
+drawn, and the step's own rules decide. A teacher finds 80% of the positives with 5% false alarms, and half as many in
+a slice of 15%. Human labels for training: 400 positives and 400 others. The pool: 2,000 texts, half of them positive.
+The editor is right about each text with the same chance, or, `alike`, as often as the teacher is among the texts that
+it is asked about; where it is wrong it flips a right label, or leaves a wrong one. 1,500 answers of it may be bought,
+proofs included. Revising all takes texts by lot until the money ends, and takes every revision, as the ablation of
+arXiv 2511.03005 does.
 """
 
 import os
@@ -22,21 +23,23 @@ from understudy.progress import track
 from understudy.stats.metrics import Floats, f1, wilson
 from understudy.steps.revise import rules
 from understudy.steps.revise.config import ReviseConfig
-from understudy.task.card import Budget, Card, Label, Slice, Teacher
+from understudy.task.card import Card
 
-RIGHT = (0.5, 0.6, 0.75, 0.9)  # shares of the editor's right answers; the first is chance
+RIGHT = (None, 0.5, 0.6, 0.75, 0.9)  # shares of the editor's right answers; None is alike, 0.5 is chance
 SIMULATIONS = {"": 400, "small": 40}
 POOL, ANSWERS = 2_000, 1_500
 MARK = "avoid"
-CARD = Card(
-    name="simulated",
-    question="Is it a tip?",
-    labels=(Label(name="other", definition="No tip."), Label(name="tip", definition="A tip.")),
-    positive_label="tip",
-    rules=("A tip is advice.",),
-    slices=(Slice(name=MARK, pattern=MARK),),
-    teacher=Teacher(model="m", input_usd_per_million=0, output_usd_per_million=0),
-    budget=Budget(teacher_usd=1.0),
+CARD = Card.model_validate(
+    {
+        "name": "simulated",
+        "question": "Is it a tip?",
+        "labels": [{"name": "other", "definition": "No tip."}, {"name": "tip", "definition": "A tip."}],
+        "positive_label": "tip",
+        "rules": ["A tip is advice."],
+        "slices": [{"name": MARK, "pattern": MARK}],
+        "teacher": {"model": "m", "input_usd_per_million": 0, "output_usd_per_million": 0},
+        "budget": {"teacher_usd": 1.0},
+    }
 )
 NAMES = np.array(CARD.label_names)
 
@@ -57,12 +60,12 @@ def texts(rng: np.random.Generator, name: str, number: int) -> pl.DataFrame:
     )
 
 
-def asked(rng: np.random.Generator, table: pl.DataFrame, right: float) -> pl.DataFrame:
+def asked(rng: np.random.Generator, table: pl.DataFrame, right: float | None) -> pl.DataFrame:
     """Ask the simulated editor about texts, and return what `rules.revised` makes of it."""
     truth, given = (table[name].to_numpy() for name in ("label", "teacher_label"))
     flipped = np.where(given == NAMES[0], NAMES[1], NAMES[0])
     wrong = np.where(given == truth, flipped, given)
-    said = np.where(rng.random(len(table)) < right, truth, wrong)
+    said = np.where(rng.random(len(table)) < (np.mean(given == truth) if right is None else right), truth, wrong)
     return rules.revised(table, pl.DataFrame({"id": table["id"], "label": said, "rationale": table["text"]}))
 
 
@@ -78,7 +81,7 @@ def labels_after(pool: pl.DataFrame, revised: list[pl.DataFrame]) -> Floats:
 
 
 def targeted(
-    rng: np.random.Generator, human: pl.DataFrame, pool: pl.DataFrame, right: float
+    rng: np.random.Generator, human: pl.DataFrame, pool: pl.DataFrame, right: float | None
 ) -> tuple[Floats, int, int]:
     """Revise as the step does: the pool's labels after it, kinds of errors tried, and accepted."""
     config, left, revised = ReviseConfig(), ANSWERS, list[pl.DataFrame]()
@@ -95,9 +98,9 @@ def targeted(
     return labels_after(pool, revised), len(kinds), len(accepted)
 
 
-def simulate(seed: int, right: float) -> tuple[dict[str, Floats], int, int]:
+def simulate(seed: int, right: float | None) -> tuple[dict[str, Floats], int, int]:
     """Draw one task; return the labels' figures raw, targeted and all revised, with the kinds tried and accepted."""
-    rng = np.random.default_rng([seed, int(100 * right)])
+    rng = np.random.default_rng([seed, int(100 * (right or 0))])
     human, pool = texts(rng, "human", 800), texts(rng, "pool", POOL)
     after, tried, accepted = targeted(rng, human, pool, right)
     everywhere = labels_after(pool, [asked(rng, pool.head(ANSWERS), right)])
@@ -116,18 +119,18 @@ def main() -> None:
     figures: dict[str, Figure] = {}
     with track(len(RIGHT) * number, "simulations") as progress:
         for right in RIGHT:
-            done = []
+            done, key = [], "alike" if right is None else right
             for seed in range(number):
                 done.append(simulate(seed, right))
                 progress.advance()
             for place, name in enumerate(("precision", "f1")):
                 found = {way: np.array([one[0][way][place] for one in done]) for way in ("raw", "targeted", "all")}
-                figures[f"label_{name}_raw_{right}"] = mean(found["raw"])
-                figures[f"arf_{name}_gain_{right}"] = mean(found["targeted"] - found["raw"])
-                figures[f"arf_{name}_gain_over_all_{right}"] = mean(found["targeted"] - found["all"])
-            tried, accepted = (sum(one[place] for one in done) for place in (1, 2))
-            figures[f"arf_accepted_{right}"] = Figure.of(wilson(accepted, tried))
-            figures[f"arf_harmed_{right}"] = Figure.of(
+                figures[f"label_{name}_raw_{key}"] = mean(found["raw"])
+                figures[f"arf_{name}_gain_{key}"] = mean(found["targeted"] - found["raw"])
+                figures[f"arf_{name}_gain_over_all_{key}"] = mean(found["targeted"] - found["all"])
+            tried, accepted = sum(one[1] for one in done), sum(one[2] for one in done)
+            figures[f"arf_accepted_{key}"] = Figure.of(wilson(accepted, tried))
+            figures[f"arf_harmed_{key}"] = Figure.of(
                 wilson(sum(one[0]["targeted"][0] < one[0]["raw"][0] for one in done), number)
             )
     report("revise", figures, {"answers": ANSWERS, "pool": POOL}, range(number), time.monotonic() - began)

@@ -77,7 +77,7 @@ def training_on(accelerator: Accelerator | None) -> Callable[..., None]:
             test_judgements=test_judgements,
             pool=pool,
             gold=gold,
-            judgements=judgements,
+            judgements=revised.outputs["revised"],
             store=store,
             record=record,
             training_s=trained.outputs["Output"],

@@ -9,11 +9,16 @@ import polars as pl
 import pytest
 
 from tests.conftest import card_yaml
+from tests.evaluations import measured
+from tests.html_pages import Page
 from tests.teachers import Answer, completion, teacher_server
 from understudy.errors import BadInput, TeacherError
 from understudy.privacy.erasure import forget
+from understudy.reports import evaluation as report
 from understudy.runtime import shell
 from understudy.stats.paired import Paired
+from understudy.steps.evaluate import assemble
+from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.revise import rules
 from understudy.steps.revise.config import ReviseConfig
 from understudy.steps.train.rules import training_table
@@ -27,6 +32,7 @@ from understudy.teacher.simulated import Plan, serve
 PRICES = {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0}
 EDITOR = {"model": "nano", "budget_usd": 5.0, **PRICES}
 TEACHER = {"model": "mini", "seconds_per_text": 1.2, **PRICES}
+KINDS = [(18, True, 0.9, True), (4, True, 0.2, False), (100, False, 0.1, False)]  # for a report
 AVOID, OTHERS = 30, 60  # human-labelled training texts that warn, and others that the teacher calls other
 
 
@@ -186,7 +192,7 @@ def test_no_answer_is_asked_for_twice_and_a_spent_budget_keeps_what_was_bought(d
         short = revise(desk)
         assert 0 < short.metrics["revised"] < AVOID
         assert "for the editor's budget ended" in record(desk)["categories"][0]["sentence"]
-        assert record(desk)["spent_usd"] <= 0.03
+        assert short.metrics["spent_usd"] <= 0.03
         write_card(desk)
         revise(desk)
         assert set(server.asked.values()) == {1}
@@ -312,3 +318,31 @@ def test_the_prompt_shows_the_examples_and_what_is_taken_out_of_texts_is_taken_o
     assert '- "Write to [EMAIL]." is tip' in system and "Nothing to say." in system
     assert user.endswith(f'{ANSWERED}{{"label": "other", "reason": "They say [EMAIL]."}}')
     assert prompt.read('{"present": false, "label": "tip", "span": ""}').label == "other"
+
+
+# The report
+
+
+def test_the_report_tells_what_was_revised_and_where_its_texts_went(desk, rehearse, monkeypatch):
+    with rehearse() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        revise(desk)
+    told = assemble.revision_part(record(desk))
+    found = assemble.evaluation(measured(KINDS, config=EvaluateConfig(samples=100))) | told
+    text = Page(report.page(found)).text
+    assert (
+        "The editor nano was tried on 1 kind of errors of the teacher mini, and the revisions of 1 were taken" in text
+    )
+    assert "Of the texts that it was asked about, no text left the house." in text
+    assert "it mended 26 and spoiled 0" in text
+    assert assemble.revision_part(None) == {} == assemble.revision_part({"reason": "revise.mode is raw"})
+
+
+def test_the_report_names_the_other_models_and_says_which_one_is_the_baseline():
+    oracle = {"model": "strong", "budget_usd": 1.0, **PRICES}
+    card = parse_card(card_yaml(models={"oracle": oracle}))
+    assert assemble.card_part(card)["models"] == {"oracle": "strong"}
+    found = assemble.evaluation(measured(KINDS, config=EvaluateConfig(samples=100)))
+    found["card"]["models"] = {"oracle": "strong"}
+    text = Page(report.page(found)).text
+    assert "strong; it was asked when mining, and not about the test texts" in text

@@ -214,6 +214,15 @@ def bundle_part(measured: Measured) -> dict[str, Any]:
     return {**{name: measured.bundle.get(name) for name in names}, **decides}
 
 
+def revision_part(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the report tells of the labels that an editor revised, from revise.json; nothing where it was not."""
+    if found is None or found["reason"]:
+        return {}
+    categories = [{name: each[name] for name in ("name", "is_accepted", "sentence")} for each in found["categories"]]
+    names = ("editor", "sentence", "sent", "is_rehearsal")
+    return {"revision": {**{name: found[name] for name in names}, "categories": categories}}
+
+
 def card_part(card: Card) -> dict[str, Any]:
     """Return what the report tells of the task."""
     names = {"name", "unit", "question", "labels", "positive_label", "rules", "texts_per_month"}

@@ -51,7 +51,8 @@ def run(
         pool: texts that the student learned from; with gold and judgements TF-IDF with logistic regression, learned
             from the same labels, is a rival.
         gold: human labels of the run, for that rival.
-        judgements: the teacher's answers, for that rival.
+        judgements: the teacher's answers, for that rival; as the step revise hands them on, so that the report tells
+            which of them were revised.
         store: folder or s3://bucket/prefix whose serving bundle is a rival; empty for none.
         record: address (file or s3://) under which the decision is put too, unless something is there: who submitted
             the run finds it there without asking the server. Empty for none.
@@ -78,7 +79,7 @@ def run(
         held=contract.hold(Bundle.open(bundle), task),
         rivals=rivals.of_run(task, folders, store, settings, seen),
     )
-    found = assemble.evaluation(measured)
+    found = assemble.evaluation(measured) | assemble.revision_part(_revisions(judgements))
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
     told = result(found)
@@ -91,6 +92,13 @@ def _leave(record: str, told: Result) -> None:
     """Put the decision where the run's other records are; it stays what it was first."""
     store, key = split_uri(record)
     store.put_if_absent(key, runs.as_bytes({**told.parameters, "headline": told.headline}))
+
+
+def _revisions(judgements: Path | None) -> dict[str, Any] | None:
+    """Read what the step revise says beside the answers that it hands on; None where they are as label wrote them."""
+    if judgements is None or not (record := judgements / "revise.json").exists():
+        return None
+    return codecs.read_document(record, "revise")
 
 
 def _write(folder: Path, page: Path, found: dict[str, Any]) -> None:

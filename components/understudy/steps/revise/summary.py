@@ -130,6 +130,7 @@ def record(card: Card, config: ReviseConfig, revision: Revision, reason: str, te
         "figures": figures,
         "budget_usd": editor.budget_usd if editor else None,
         "sent": revision.sent,
+        "sentence": "" if reason else _whole(figures, card, texts),
         "categories": [_category(one, config) for one in outcomes],
         "method": _method(config),
     }
@@ -168,6 +169,16 @@ def headline(found: Mapping[str, Any], figures: Mapping[str, float]) -> str:
         f"{figures['changed']:,} of {numbers.count(found['judgements'], 'label')} changed ({figures['asked']:,} asked, "
         f"{figures['from_store']:,} from the store{more}), {numbers.usd(figures['spent_usd'])} of "
         f"{numbers.usd(found['budget_usd'])}{rehearsed}"
+    )
+
+
+def _whole(figures: Mapping[str, float], card: Card, texts: int) -> str:
+    """Say what was revised in all."""
+    editor = card.acting("editor").teacher.model
+    return (
+        f"The editor {editor} was tried on {numbers.count(figures['categories'], 'kind')} of errors of the teacher "
+        f"{card.teacher.model}, and the revisions of {figures['accepted']:,} were taken: {figures['changed']:,} of "
+        f"{numbers.count(texts, 'label')} changed. These answers cost {numbers.usd(figures['cost_usd'])}."
     )
 
 
