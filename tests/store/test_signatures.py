@@ -173,6 +173,11 @@ def test_what_is_no_key_is_said_and_not_taken_for_one(store, tmp_path, monkeypat
     monkeypatch.setenv(TRUSTED_KEYS, text)
     with pytest.raises(BadInput, match=f"must be a PEM block of an EC key on P-256, .*{TRUSTED_KEYS}"):
         registry.fetch_bundle(store, version)
+    (tmp_path / "empty.pem").write_text("")
+    monkeypatch.delenv(TRUSTED_KEYS)
+    monkeypatch.setenv(f"{TRUSTED_KEYS}_FILE", str(tmp_path / "empty.pem"))
+    with pytest.raises(BadInput, match=f"must be a PEM block of an EC key on P-256, .*{TRUSTED_KEYS}_FILE"):
+        registry.fetch_bundle(store, version)
     monkeypatch.setenv(SIGNING_KEY, pair(ed25519.Ed25519PrivateKey.generate()).private)
     with pytest.raises(BadInput, match="must be a PEM block of an EC key on P-256"):
         signatures.sign(b"data", None)

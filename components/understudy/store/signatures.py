@@ -112,11 +112,14 @@ def _configured(name: str) -> bytes:
         return b""
     try:
         with Path(path).open("rb") as file:
-            return file.read(LARGEST_FILE).strip()
+            pem = file.read(LARGEST_FILE).strip()
     except OSError as error:
         raise BadInput(
             f"The file of a key must be readable, got {type(error).__name__} ({name}_FILE). Mend its path."
         ) from error
+    if not pem:
+        raise _no_key("A file of keys", f"{name}_FILE")  # nothing to check by must not pass for nothing to check
+    return pem
 
 
 def _private(pem: bytes) -> "EllipticCurvePrivateKey":
