@@ -58,6 +58,8 @@ def test_the_page_draws_the_learning_curve(looped, tmp_path):
     assert "F1 by labels" in page
     assert "<h1>Go on</h1>" in page
     assert "Rehearsal." in page
+    assert ".band" in page  # the interval is drawn in a colour of the page
+    assert "The chance that 100 more labels gain 0.01 F1 or more is" in page
 
 
 def test_a_store_without_a_training_says_what_to_do(store, tmp_path):

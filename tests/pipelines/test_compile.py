@@ -117,7 +117,7 @@ def test_publish_alone_waits_for_the_decision(compiled):
         "condition-1": "inputs.parameter_values['pipelinechannel--evaluate-Output'] == 'publish'",
     }
     assert list(compiled[0]["components"]["comp-condition-1"]["dag"]["tasks"]) == ["publish"]
-    assert tasks["mine"]["dependentTasks"] == ["calibrate", "evaluate", "ingest", "label"]
+    assert tasks["mine"]["dependentTasks"] == ["audit", "calibrate", "evaluate", "ingest", "label"]
 
 
 def test_the_test_split_goes_to_label_and_evaluate_only(compiled):

@@ -26,6 +26,7 @@ def page(card: str, record: Mapping[str, Any], recorded: Sequence[Cycle]) -> str
         "loop.html.j2",
         card=card,
         stop=record["stop"],
+        reason=record["reason"],
         lines=record["lines"],
         texts=record["texts"],
         figure=figures.headed(record["figure"]),

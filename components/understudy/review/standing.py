@@ -72,6 +72,7 @@ class Standing:
             "points": points,
             "texts": self.texts,
             "stop": self.stop,
+            "reason": self.reason,
             "lines": self.lines(),
         }
 
