@@ -219,10 +219,12 @@ def test_the_leakage_guard_knows_a_text_by_its_turns():
 def test_the_student_learns_from_the_turns_and_the_text():
     card = parse_card(card_yaml(context={"turns": 2}, slices=None))
     names = [f"p{number:02}" for number in range(20)]
-    pool = pl.DataFrame({"id": names, "text": "Okay.", "context": [None, *(f"Turn {number}." for number in range(19))]})
+    pool = pl.DataFrame(
+        {"id": names, "group": names, "text": "Okay.", "context": [None, *(f"Turn {number}." for number in range(19))]}
+    )
     said = pl.DataFrame({"id": names, "label": ["tip", "other"] * 10, "probabilities": [[0.1, 0.9], [0.8, 0.2]] * 10})
     gold = pl.DataFrame(
-        {"id": ["g"], "text": ["No."], "label": ["tip"], "split": ["train"], "context": ["Is it open?"]}
+        {"id": ["g"], "group": ["g"], "text": ["No."], "label": ["tip"], "split": ["train"], "context": ["Is it open?"]}
     )
     audit = {"labels": list(card.label_names), "matrix": [[9, 1], [1, 9]], "slices": []}
     table = train_rules.training_table(pool, gold, said, audit, card, 3.0)

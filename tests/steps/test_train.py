@@ -135,23 +135,26 @@ def table_of(**columns):
 def test_a_human_label_stands_above_the_teachers(make_card):
     texts = [f"text {index}" for index in range(12)]
     ids = [str(index) for index in range(12)]
-    pool = table_of(id=ids, text=texts)
+    pool = table_of(id=ids, group=ids, text=texts)
     judgements = judged(
         *[
             (text, "tip" if index < 6 else "other", [0.1, 0.9] if index < 6 else [0.9, 0.1])
             for index, text in enumerate(texts)
         ]
     )
-    gold = table_of(id=["0"], text=["text 0"], label=["other"], split=["train"])
+    gold = table_of(id=["0"], group=["0"], text=["text 0"], label=["other"], split=["train"])
     table = rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
-    assert table.filter(pl.col("id") == "0").rows() == [("0", "text 0", [1.0, 0.0], 3.0, True)]
+    assert table.filter(pl.col("id") == "0").rows() == [("0", "0", "text 0", [1.0, 0.0], 3.0, True)]
     assert len(table) == 12
 
 
 def test_one_class_only_cannot_be_learned(make_card):
     texts = [f"text {index}" for index in range(12)]
-    pool = table_of(id=[str(index) for index in range(12)], text=texts)
-    gold = pl.DataFrame(schema={"id": pl.String, "text": pl.String, "label": pl.String, "split": pl.String})
+    ids = [str(index) for index in range(12)]
+    pool = table_of(id=ids, group=ids, text=texts)
+    gold = pl.DataFrame(
+        schema={"id": pl.String, "group": pl.String, "text": pl.String, "label": pl.String, "split": pl.String}
+    )
     judgements = judged(*[(text, "other", [0.9, 0.1]) for text in texts])
     with pytest.raises(TooFewLabels, match="two labels or more, got 12 with 12 likely 'other'"):
         rules.training_table(pool, gold, judgements, NOTHING_PROVEN, parse_card(make_card()), human_weight=3.0)
@@ -227,6 +230,17 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_we
     assert 0 < resumed.metrics["resumed_at"] < whole.metrics["updates"]
     assert hashing.hash_tree(tmp_path / "whole") == hashing.hash_tree(tmp_path / "resumed")
     assert kept_in(inputs["store"]) == ["ended.json", "ended.safetensors"]
+
+
+def test_pairs_within_a_session_come_first_and_texts_without_sessions_are_refused(tmp_path, inputs, capsys):
+    asked = {**inputs, "overrides": "pairs=session\nepochs=1\npair_epochs=1"}
+    with pytest.raises(TooFewLabels, match="got 0 pairs of 80 texts in 80 sessions"):
+        execute("train", {**asked, "student": tmp_path / "refused"})
+    pool = tables.read(inputs["pool"], tables.Texts)
+    tables.write(pool.with_columns(group=pl.col("id").str.head(-1) + "-thread"), tables.Texts, inputs["pool"])
+    result = execute("train", {**asked, "student": tmp_path / "student"})
+    assert "train: 400 pairs of the teacher's texts" in capsys.readouterr().err  # 8 threads, 5 by 5 texts, 2 labels
+    assert result.metrics["best_epoch"] == 2  # after the one of pairs, which validation does not rank
 
 
 def kept_in(store: str) -> list[str]:
@@ -361,10 +375,11 @@ def test_targets_of_many_labels_are_the_teachers_or_the_measured_ones(intents_ca
 
 def test_labels_without_a_likely_text_are_told_and_do_not_stop(intents_card, capsys):
     texts = [f"text {index}" for index in range(20)]
-    gold = table_of(id=[str(index) for index in range(20)], text=texts, label=INTENTS[:20], split=["train"] * 20)
+    ids = [str(index) for index in range(20)]
+    gold = table_of(id=ids, group=ids, text=texts, label=INTENTS[:20], split=["train"] * 20)
     empty = judged(("x", "intent 1", None)).clear()
     audit = {"labels": INTENTS, "matrix": np.eye(77).tolist(), "slices": []}
-    table = rules.training_table(gold.select("id", "text"), gold, empty, audit, intents_card, human_weight=3.0)
+    table = rules.training_table(gold.select("id", "group", "text"), gold, empty, audit, intents_card, human_weight=3.0)
     np.testing.assert_array_equal(rules.targets_of(table).sum(axis=1), 1)
     told = capsys.readouterr().err
     assert told.startswith("train: 57 labels of 77 without a text that likely has it: 'intent 20', 'intent 21', ")

@@ -73,8 +73,8 @@ def test_a_label_of_which_little_is_known_is_taken_at_the_mean_of_all():
 def table_of(labels):
     ids = [str(index) for index in range(len(labels))]
     texts = [f"text {index}" for index in ids]
-    gold = pl.DataFrame({"id": ids, "text": texts, "label": labels, "split": ["train"] * len(labels)})
-    return gold.select("id", "text"), gold
+    gold = pl.DataFrame({"id": ids, "group": ids, "text": texts, "label": labels, "split": ["train"] * len(labels)})
+    return gold.select("id", "group", "text"), gold
 
 
 def learned_of(labels, card):

@@ -13,6 +13,11 @@ class TrainConfig:
     """How the student learns.
 
     Attributes:
+        pairs: "session" begins with a stage that learns which of two texts of a session (the column group: a dialogue,
+            a review, a thread) the teacher scores higher, before the stages below learn its labels. A teacher that is
+            generous in one session and strict in the next errs alike in both texts. "none" leaves this stage out.
+        pair_epochs: passes over the texts of that stage.
+        pair_difference: least difference of the teacher's probabilities of a label that makes a pair.
         stages: whose labels it learns, one stage after the other: the teacher's alone, mixed with people's, which stand
             above the teacher's, or people's alone. "people" learns nothing of a teacher.
         epochs: most passes over the texts of a stage.
@@ -39,6 +44,9 @@ class TrainConfig:
         told_emoji_share: share of the texts that lose an emoji, above which this is said with an example.
     """
 
+    pairs: Literal["none", "session"] = "none"
+    pair_epochs: int = 3
+    pair_difference: float = 0.2
     stages: Stages = "mixed then people"
     epochs: int = 4
     people_epochs: int = 8
@@ -60,6 +68,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the rules that types cannot say."""
         require(1 <= self.epochs <= 100, f"epochs must be 1 to 100, got {self.epochs}.")
+        require(1 <= self.pair_epochs <= 100, f"pair_epochs must be 1 to 100, got {self.pair_epochs}.")
+        difference = self.pair_difference
+        require(0 < difference < 1, f"pair_difference must be between 0 and 1, got {difference}.")
+        has_teacher = self.pairs == "none" or self.learns_from_teacher
+        require(
+            has_teacher, "pairs must be none where stages is 'people', got session: pairs are of the teacher's scores."
+        )
         require(1 <= self.people_epochs <= 100, f"people_epochs must be 1 to 100, got {self.people_epochs}.")
         rate = self.learning_rate
         require(rate is None or 0 < rate < 1, f"learning_rate must be between 0 and 1, got {rate}.")

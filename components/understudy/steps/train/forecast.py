@@ -46,7 +46,9 @@ def forecast(card: Card, config: TrainConfig, taught: pl.Series, human: pl.DataF
     targets = torch.full((len(tokens), len(space)), 1 / len(space))
     examples = Examples(tokens, targets, torch.ones(len(tokens)))
     suffice = rules.suffices(human.select(target=rules.target_column(space, human["label"])), space)
-    planned = stages.plan(np.arange(len(tokens)) >= len(taught), config, 1e-9, people_suffice=suffice)
+    sessions = np.zeros(len(tokens), np.int64) if config.pairs == "session" else None
+    is_human = np.arange(len(tokens)) >= len(taught)
+    planned = stages.plan(is_human, config, 1e-9, people_suffice=suffice, sessions=sessions)
     nobody = Validation([], space.codes([]), space)
     learner = Learner(model, tokenizer.pad_token_id, examples, planned, nobody, config, place)
     seconds = float(np.median(learner.time_updates()))

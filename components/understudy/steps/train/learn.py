@@ -12,7 +12,7 @@ from understudy.model import student
 from understudy.model.calibration import odds_of
 from understudy.model.engine import Floats, Integers
 from understudy.stats.metrics import Codes, mean_average_precision
-from understudy.steps.train import rules
+from understudy.steps.train import preference, rules
 from understudy.steps.train.checkpoints import Checkpoint, Position, prefixed, unprefixed
 from understudy.steps.train.config import TrainConfig
 from understudy.steps.train.stages import Stage
@@ -227,7 +227,11 @@ class Learner:
     def _batches(self, stage: Stage) -> list[Integers]:
         """Deal the texts of a stage out to the batches of the epoch at which the training stands."""
         lengths = [len(self.examples.tokens[row]) for row in stage.rows]
-        dealt = rules.epoch_batches(lengths, self.config.batch_tokens, self.config.seed, self.position.epoch)
+        limits = self.config.batch_tokens, self.config.seed, self.position.epoch
+        if stage.sessions is None:
+            dealt = rules.epoch_batches(lengths, *limits)
+        else:
+            dealt = preference.session_batches(lengths, stage.sessions[stage.rows], *limits)
         return [stage.rows[batch] for batch in dealt]
 
     def _fresh_optimizer(self) -> torch.optim.AdamW:
@@ -239,15 +243,22 @@ class Learner:
             group["lr"] = self._rate()
         inputs = student.padded([self.examples.tokens[index] for index in batch], self.pad_id, self.device)
         logits = self.model(**inputs).logits
-        targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))
-        of_texts = losses(logits.float(), targets, is_many=self.validation.space.is_many)
-        loss = (of_texts * weights).sum() / weights.sum()
+        loss = self._loss(logits.float(), batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.position = replace(self.position, batch=self.position.batch + 1, update=self.position.update + 1)
         return float(loss.item())
+
+    def _loss(self, logits: torch.Tensor, batch: Integers) -> torch.Tensor:
+        """Return the loss of a batch as its stage has it: of the pairs, or the weighted mean of the labels'."""
+        targets, weights = (part[batch].to(self.device) for part in (self.examples.targets, self.examples.weights))
+        is_many, sessions = self.validation.space.is_many, self.stages[self.position.stage].sessions
+        if sessions is not None:
+            numbers = torch.from_numpy(sessions[batch]).to(self.device)
+            return preference.preference_loss(logits, targets, numbers, self.config.pair_difference, is_many=is_many)
+        return (losses(logits, targets, is_many=is_many) * weights).sum() / weights.sum()
 
     def _rate(self) -> float:
         """Return the learning rate at this update: each stage has a schedule of its own."""
@@ -257,13 +268,16 @@ class Learner:
         return stage.rate * rules.rate_factor(update, batches * stage.epochs, self.config.warmup_share)
 
     def _end_epoch(self) -> None:
-        """Keep the mean of the stage's epochs if none did better, and go on to the next epoch, or stage."""
+        """Keep the mean of the stage's epochs if none did better, and go on to the next epoch, or stage.
+
+        An order of texts is no label yet: the stage of pairs hands on its last weights, which validation does not rank.
+        """
         ended, weights = self.position, self._weights()
-        self.mean = mean_with(self.mean, weights, ended.stage_epoch)
+        learned_pairs = self.stages[ended.stage].sessions is not None
+        self.mean = weights if learned_pairs else mean_with(self.mean, weights, ended.stage_epoch)
         self.model.load_state_dict(self.mean, strict=False)
-        scored = student.logits(self.model, self.validation.tokens, self.pad_id)
-        score = validation_score(scored, self.validation)
-        if score > ended.best_score:
+        score = ended.best_score if learned_pairs else self._score()
+        if learned_pairs or score > ended.best_score:
             ended = replace(ended, best_score=score, best_epoch=ended.epoch)
             self.best = self.mean
         self.position = replace(ended, epoch=ended.epoch + 1, stage_epoch=ended.stage_epoch + 1, batch=0)
@@ -272,6 +286,9 @@ class Learner:
             self.position = replace(self.position, stage=ended.stage + 1, stage_epoch=0)
             self.optimizer, weights = self._fresh_optimizer(), self.best
         self.model.load_state_dict(weights, strict=False)
+
+    def _score(self) -> float:
+        return validation_score(student.logits(self.model, self.validation.tokens, self.pad_id), self.validation)
 
     def _weights(self) -> Weights:
         return {name: weight.detach().cpu().clone() for name, weight in self.trained.items()}

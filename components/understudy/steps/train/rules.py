@@ -126,8 +126,8 @@ def training_table(
         human_weight: weight of a human label.
 
     Returns:
-        columns id, text (after its context, where there is one), target (probabilities of the labels, a list in the
-        card's order), weight, is_human (whether the label is people's); sorted by id.
+        columns id, group, text (after its context, where there is one), target (probabilities of the labels, a list in
+        the card's order), weight, is_human (whether the label is people's); sorted by id.
 
     Raises:
         TooFewLabels: fewer than ten texts, or only one label that is any text's likeliest; where a text may have
@@ -138,12 +138,12 @@ def training_table(
     judged = pool.join(judgements.select("id", "kind", "label", "probabilities"), on="id").join(
         human, on="id", how="anti"
     )
-    taught = judged.select("id", text=seen_of(judged)).with_columns(
+    taught = judged.select("id", "group", text=seen_of(judged)).with_columns(
         _target(_judged_targets(judged, card, audit)),
         pl.lit(1.0).alias("weight"),
         pl.lit(False).alias("is_human"),
     )
-    shown = human.select("id", text=seen_of(human)).with_columns(
+    shown = human.select("id", "group", text=seen_of(human)).with_columns(
         target_column(space, human["label"]),
         pl.lit(human_weight).alias("weight"),
         pl.lit(True).alias("is_human"),

@@ -19,19 +19,24 @@ class Stage:
     """A part of a training.
 
     Attributes:
-        name: whose labels it learns: "teacher", "mixed" or "people".
+        name: whose labels it learns: "teacher", "mixed" or "people"; "pairs" for the teacher's order of texts.
         rows: positions of its texts in the training table, shape (texts of the stage,).
         epochs: most passes over them.
         rate: peak of its linear schedule.
+        sessions: number of each text's session, shape (texts of the training table,), where it learns pairs; None where
+            it learns labels.
     """
 
     name: str
     rows: Integers
     epochs: int
     rate: float
+    sessions: Integers | None = None
 
 
-def plan(is_human: Bools, config: TrainConfig, rate: float, *, people_suffice: bool) -> list[Stage]:
+def plan(
+    is_human: Bools, config: TrainConfig, rate: float, *, people_suffice: bool, sessions: Integers | None = None
+) -> list[Stage]:
     """Plan the stages that the settings name.
 
     Left out is a stage that would repeat the one before it, one without texts, and, which is told, people's where their
@@ -42,6 +47,7 @@ def plan(is_human: Bools, config: TrainConfig, rate: float, *, people_suffice: b
         config: names the stages, and their epochs.
         rate: peak learning rate.
         people_suffice: whether the texts that people labelled could be learned from alone.
+        sessions: number of each text's session, shape (texts,), where the teacher's pairs are learned first.
 
     >>> is_human = np.arange(30) < 12
     >>> [(stage.name, len(stage.rows)) for stage in plan(is_human, TrainConfig(), 1e-3, people_suffice=True)]
@@ -49,9 +55,11 @@ def plan(is_human: Bools, config: TrainConfig, rate: float, *, people_suffice: b
     """
     chosen = {"teacher": ~is_human, "mixed": np.ones_like(is_human), "people": is_human}
     stages: list[Stage] = []
+    if sessions is not None:
+        stages.append(Stage("pairs", np.flatnonzero(~is_human), config.pair_epochs, rate, sessions))
     for name in config.stages.split(" then "):
         rows = np.flatnonzero(chosen[name])
-        if not len(rows) or (stages and np.array_equal(rows, stages[-1].rows)):
+        if not len(rows) or any(_repeats(rows, stage) for stage in stages[-1:]):
             continue
         if name == "people" and not people_suffice:
             few = count(len(rows), "text")
@@ -59,3 +67,8 @@ def plan(is_human: Bools, config: TrainConfig, rate: float, *, people_suffice: b
             continue
         stages.append(Stage(name, rows, config.people_epochs if name == "people" else config.epochs, rate))
     return stages
+
+
+def _repeats(rows: Integers, before: Stage) -> bool:
+    """Tell whether labels of these texts were learned in the stage before."""
+    return before.sessions is None and np.array_equal(rows, before.rows)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from understudy import __version__
+from understudy.model.engine import Integers
 from understudy.progress import say, track
 from understudy.runtime.machine import ACCELERATOR
 from understudy.runtime.shell import In, Out, Result
@@ -19,6 +21,7 @@ from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.settings import NO_OVERRIDES, Overrides
+from understudy.text.numbers import count
 from understudy.text.seen import seen_of
 
 if TYPE_CHECKING:
@@ -79,7 +82,7 @@ class Lesson:
     """All that a student learns from.
 
     Attributes:
-        table: columns id, text, target, weight and is_human.
+        table: columns id, group, text, target, weight and is_human.
         validation: human labels that decide when to stop.
         human_texts: how many of the table's texts people labelled.
         is_rehearsal: whether a rehearsal teacher had a part in it.
@@ -168,10 +171,27 @@ def _learner(lesson: Lesson, task: Card, config: TrainConfig) -> tuple["Learner"
     rate = config.learning_rate or student.learning_rate_of(task.student)
     is_human = lesson.table["is_human"].to_numpy()
     suffice = rules.suffices(lesson.table.filter("is_human"), space)
-    planned = stages.plan(is_human, config, rate, people_suffice=suffice)
+    sessions = _sessions(lesson.table, config) if config.pairs == "session" else None
+    planned = stages.plan(is_human, config, rate, people_suffice=suffice, sessions=sessions)
     examples = Examples(tokens, targets, weights)
     learner = Learner(model, tokenizer.pad_token_id, examples, planned, validation, config, place)
     return learner, tokenizer, unread_share
+
+
+def _sessions(table: pl.DataFrame, config: TrainConfig) -> Integers:
+    """Number the sessions of the texts, shape (texts,), and say how many pairs the teacher's hold.
+
+    Raises:
+        TooFewLabels: there are too few.
+    """
+    from understudy.steps.train import preference
+
+    sessions = table["group"].rank("dense").to_numpy().astype(np.int64)
+    is_taught = ~table["is_human"].to_numpy()
+    scores = rules.targets_of(table)[is_taught]
+    pairs = preference.require_pairs(scores, sessions[is_taught], config.pair_difference)
+    say(f"train: {count(pairs, 'pair')} of the teacher's texts within a session come first.")
+    return sessions
 
 
 def _unread_share(tokenizer: Any, lesson: Lesson, task: Card, config: TrainConfig) -> float:
