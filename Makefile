@@ -38,7 +38,7 @@ test-first-day: $(STAMP)  ## Go a new user's first day: the installed wheel, own
 test-attack: $(STAMP)  ## Attack the product, a line a figure: kills, faults, malformed input, keys. ATTACK=long for all of it.
 	$(BIN)/python -m tests.attack
 
-test-long: $(STAMP)  ## Run what is too long for every change: a real Label Studio, a night of lost pods, the attack in full.
+test-long: $(STAMP)  ## Run what is too long for every change: Label Studio, the review page in Chromium, lost pods, the attack in full.
 	$(BIN)/python -m pytest -m long tests
 	ATTACK=long $(BIN)/python -m tests.attack
 

@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import card_yaml
 from tests.queues import put_queue
+from understudy.cli.main import app
 from understudy.errors import BadInput
+from understudy.privacy import erasure
 from understudy.review import labels, samples, sitting, waiting
 from understudy.review.desk import Desk
 from understudy.review.journal import Journal, checks
@@ -32,7 +35,7 @@ def mined(store):
 
 def desk_of(store, name=None, people=1, known=(), **more) -> Desk:
     found = waiting.read_all(store, CARD)
-    queue = waiting.choose(found, name, {queue.name: 1 for queue in found})
+    queue = waiting.choose(found, name, lambda _: 1)
     return Desk(queue, Journal(store, CARD, queue, known), people, known, **more)
 
 
@@ -211,15 +214,27 @@ def test_a_text_that_was_forgotten_while_it_was_read_gets_no_answer(mined):
     assert shown(desk_of(mined).show("ann")) == "r2"
 
 
+def test_a_text_that_is_forgotten_leaves_a_sitting_that_goes_on(mined, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    desk = desk_of(mined)
+    for identity in ("r1", "r2"):
+        desk.answer("ann", identity, ["tip"])
+    erasure.forget(mined, ["r1"], [], "2026-11-29")
+    desk.answer("ann", "r3", ["tip"])
+    assert [row[0] for row in held(mined)] == ["r2", "r3"]
+    assert not any(b"r1" in mined.read(key) for key in mined.list("labels/"))
+
+
 def test_the_newest_queue_of_mine_that_waits_is_served_unless_one_is_named(mined):
     found = waiting.read_all(mined, CARD)
     newer = waiting.Queue("newer", waiting.MINED, "queue", found[0].guideline, (), put="2999")
     looked = waiting.Queue("look", waiting.SECOND_LOOK, "second_look", found[0].guideline, (), put="2999")
     every = [looked, newer, *found]
-    assert waiting.choose(every, None, {"look": 1, "newer": 0, "mined": 4}).name == "mined"
-    assert waiting.choose(every, "look", {"look": 1, "newer": 0, "mined": 4}).name == "look"
+    left = {"look": 1, "newer": 0, "mined": 4}
+    assert waiting.choose(every, None, lambda queue: left[queue.name]).name == "mined"
+    assert waiting.choose(every, "look", lambda queue: left[queue.name]).name == "look"
     with pytest.raises(BadInput, match=r"no queue of this name .*; there are: look \(second look, 1 wait\); newer"):
-        waiting.choose(every, "other", {"look": 1, "newer": 0, "mined": 4})
+        waiting.choose(every, "other", lambda queue: left[queue.name])
 
 
 def test_gold_questions_measure_people_and_are_never_labels(store, tmp_path):
@@ -280,3 +295,13 @@ def test_a_sitting_on_s3_keeps_its_lines_in_one_object(s3_url):
     desk.undo("ann")
     assert len(store.list("labels/")) == 1
     assert [row[0] for row in held(store)] == ["r1", "r2", "r3"]
+
+
+def test_the_command_lists_what_waits_and_says_where_nothing_does(mined):
+    desk_of(mined).answer("ann", "r1", ["tip"])
+    done = CliRunner().invoke(app, ["review", "--store", mined.uri, "--list"], catch_exceptions=False)
+    assert done.output.startswith("review: mined: disagreements, 3 of 4 texts wait, put 20")
+    for identity in TEXTS:
+        desk_of(mined).answer("ann", identity, ["tip"])
+    with pytest.raises(BadInput, match=r"no queue of mine with texts that wait .*mined \(disagreements, 0 wait\)"):
+        CliRunner().invoke(app, ["review", "--store", mined.uri], catch_exceptions=False)

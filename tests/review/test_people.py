@@ -65,7 +65,7 @@ def test_hours_are_priced_and_texts_on_which_people_are_even_are_queued(labelled
     assert "8 texts labelled by several people, alpha 0.5" in said
     assert "2 texts on which people are even" in said
     name = said.split("--queue ")[1].strip()
-    queue = waiting.choose(waiting.read_all(labelled, CARD), name, {name: 2})
+    queue = waiting.choose(waiting.read_all(labelled, CARD), name, lambda _: 2)
     assert ([text.id for text in queue.texts], queue.origin) == (["r0", "r2"], "second_look")
     desk = Desk(queue, Journal(labelled, CARD, queue))
     for identity in ("r0", "r2"):

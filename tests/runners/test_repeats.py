@@ -8,9 +8,10 @@ from tests.conftest import card_yaml
 from tests.runners.clusters import ROOT
 from understudy.cli.main import app
 from understudy.runners.cluster import repeats
+from understudy.runners.runs import Record
 from understudy.store import runs
 from understudy.store.runs import FAULT
-from understudy.store.storage import open_store
+from understudy.store.storage import open_store, update
 
 FIRST, SECOND = "2026-11-01", "2026-11-02"
 BASE = "hotel-tips-nightly-2026-11-01"
@@ -130,6 +131,16 @@ def test_a_training_with_too_few_labels_is_not_paid_for_again_until_there_are_mo
     assert command(cluster, "training").returncode == 2
     cluster.store.put_if_absent("labels/hotel-tips/000002-queue.jsonl", b"{}\n")  # what a person has added
     assert command(cluster, "training").returncode == 0
+
+
+def test_answers_on_the_review_page_are_seen_while_their_object_grows(store):
+    record = Record("run", "training", "cluster", "hotel-tips", "a" * 64, {}, "2026-11-01T00:00:00+00:00", "")
+    key = "labels/hotel-tips/000001-review.jsonl"
+    store.put_if_absent(key, b"{}\n")
+    before = repeats.inputs_of(record, store)
+    assert repeats.inputs_of(record, store) == before
+    update(store, key, lambda data: (data or b"") + b"{}\n", "A sitting")
+    assert repeats.inputs_of(record, store) != before
 
 
 def test_no_more_than_a_week_is_looked_back_on():

@@ -87,7 +87,7 @@ def test_the_page_never_shows_a_label_of_the_test_split_for_a_second_look(desk):
     learned, held = tip_of(desk, "train"), tip_of(desk, "test")
     name = queued(desk, [learned, held], earlier_guideline=guideline_of(desk))
     store = open_store(desk.store)
-    queue = waiting.choose(waiting.read_all(store, "hotel-tips"), name, {name: 1})
+    queue = waiting.choose(waiting.read_all(store, "hotel-tips"), name, lambda _: 1)
     assert ([text.id for text in queue.texts], queue.held_out) == ([learned], 1)
     Page(queue, Journal(store, "hotel-tips", queue)).answer("carol", learned, ["other"])
     desk.run()

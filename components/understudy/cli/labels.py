@@ -50,10 +50,7 @@ def add(file: str, store: str, card: str | None) -> None:
     it has none.
     """
     done = labels.add(prepare_store(store, must_exist=True), file, card)
-    new = "" if done.new == done.labels else f", {done.new:,} of them new to it"
-    where = f"added to the card '{done.card_name}'{new}"
-    where = where if done.keys else "nothing added: the store holds just these already"
-    click.echo(f"labels: {count(done.labels, 'label')}, {where}; {count(done.skipped, 'row')} without a label.")
+    click.echo(f"labels: {count(done.labels, 'label')}, {_where(done)}; {count(done.skipped, 'row')} without a label.")
     if done.in_other_letters:
         click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
     if done.held_out:
@@ -80,6 +77,14 @@ def add(file: str, store: str, card: str | None) -> None:
         click.echo(f"labels: {told(done.passed_over)}.")
     if done.refusals:
         click.echo(f"labels: {count(len(done.refusals), 'row')} refused: {labels.tally(done.refusals)}.")
+
+
+def _where(done: labels.Added) -> str:
+    """Say what became of the labels of a file."""
+    if done.keys:
+        new = "" if done.new == done.labels else f", {done.new:,} of them new to it"
+        return f"added to the card '{done.card_name}'{new}"
+    return "nothing added" + (": the store holds just these already" if done.labels else "")
 
 
 @dataclass(frozen=True, slots=True)

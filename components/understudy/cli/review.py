@@ -43,13 +43,15 @@ def command(
     if queue is not None and _is_address(queue):
         queue = waiting.put_artifact(keep, name, queue)
     found = waiting.read_all(keep, name)
-    desks = {waits.name: Desk(waits, Journal(keep, name, waits), people) for waits in found}
-    is_open = {name: desk.texts_left() for name, desk in desks.items()}
+
+    def left(waits: Queue) -> int:
+        return Desk(waits, Journal(keep, name, waits), people).texts_left()
+
     if is_list:
-        for line in _listed(found, is_open):
+        for line in [_listed(waits, left(waits)) for waits in found] or ["no queue waits."]:
             click.echo(f"review: {line}")
         return
-    chosen = waiting.choose(found, queue, is_open)
+    chosen = waiting.choose(found, queue, left)
     known = read_known(keep, name, gold, chosen) if gold else []
     _serve(keep, name, chosen, known, people, host, port)
 
@@ -58,13 +60,9 @@ def _is_address(queue: str) -> bool:
     return queue.startswith("s3://") or queue.endswith(".parquet") or Path(queue).is_dir()
 
 
-def _listed(found: Sequence[Queue], is_open: dict[str, int]) -> list[str]:
-    said = [
-        f"{queue.name}: {queue.kind}, {is_open[queue.name]:,} of {count(len(queue.texts), 'text')} wait"
-        + (f", put {queue.put}" if queue.put else "")
-        for queue in found
-    ]
-    return said or ["no queue waits."]
+def _listed(queue: Queue, left: int) -> str:
+    put = f", put {queue.put}" if queue.put else ""
+    return f"{queue.name}: {queue.kind}, {left:,} of {count(len(queue.texts), 'text')} wait{put}"
 
 
 def _serve(store: Store, card: str, queue: Queue, known: Sequence[Known], people: int, host: str, port: int) -> None:

@@ -1,6 +1,6 @@
 """Find the queues that wait for people: their texts, by which guideline to label them, and what the answers become."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,23 +215,23 @@ def _card_by(store: Store, card_name: str, guideline: str) -> Card:
     )
 
 
-def choose(found: Sequence[Queue], name: str | None, is_open: Mapping[str, int]) -> Queue:
+def choose(found: Sequence[Queue], name: str | None, left: Callable[[Queue], int]) -> Queue:
     """Choose the queue that is served: the one that is named, else the newest of mine with texts that wait.
 
     Args:
         found: the newest first.
         name: of a queue, or `SAMPLE` for the newest sample; None where nobody names one.
-        is_open: how many texts of each queue wait, by name.
+        left: counts the texts of a queue that wait.
 
     Raises:
         BadInput: there is none.
     """
-    if name is not None:
-        named = [queue for queue in found if queue.name == name or (name == SAMPLE and queue.origin == SAMPLE)]
+    if name is None:
+        fitting = (queue for queue in found if queue.kind == MINED and left(queue))
     else:
-        named = [queue for queue in found if queue.kind == MINED and is_open[queue.name]]
-    if named:
-        return named[0]
-    listed = "; ".join(f"{queue.name} ({queue.kind}, {is_open[queue.name]:,} wait)" for queue in found)
+        fitting = (queue for queue in found if queue.name == name or (name == SAMPLE and queue.origin == SAMPLE))
+    if (chosen := next(fitting, None)) is not None:
+        return chosen
+    listed = "; ".join(f"{queue.name} ({queue.kind}, {left(queue):,} wait)" for queue in found)
     what = "no queue of this name" if name else "no queue of mine with texts that wait"
     raise BadInput(f"A queue must wait for people, got {what} (--queue; there are: {listed or 'none'}). Name one.")

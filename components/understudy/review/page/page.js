@@ -89,17 +89,19 @@ function showLabels() {
     button.addEventListener("click", () => choose(label.name));
     return button;
   });
-  if (task.is_many) {
-    const none = element("button", "None of them", { type: "button" });
-    none.prepend(element("kbd", "0"));
-    none.addEventListener("click", () => answer([]));
-    const save = element("button", "Save ", { type: "button", class: "main", id: "save" });
-    save.append(element("kbd", "Enter"));
-    save.disabled = chosen.size === 0;
-    save.addEventListener("click", () => answer([...chosen]));
-    buttons.push(none, save);
-  }
   $("labels").replaceChildren(...buttons);
+  if (task.is_many) showSeveral();
+}
+
+function showSeveral() {
+  const none = element("button", "None of them", { type: "button" });
+  none.prepend(element("kbd", "0"));
+  none.addEventListener("click", () => answer([]));
+  const save = element("button", "Save ", { type: "button", class: "main" });
+  save.append(element("kbd", "Enter"));
+  save.disabled = chosen.size === 0;
+  save.addEventListener("click", () => answer([...chosen]));
+  $("several").replaceChildren(none, save);
 }
 
 function showLast(last) {
