@@ -30,9 +30,7 @@ def test_what_nobody_measured_stands_as_such() -> None:
 
 
 def test_a_page_says_the_date_the_seeds_the_size_and_the_hours() -> None:
-    assert "## benchmark-quality, 2026-12-01\n\n1 seed(s), size small, 1.0 hours." in seeds.page(
-        {"quality": result(0.5)}
-    )
+    assert "## benchmark-quality, 2026-12-01\n\n1 seed, size small, 1.0 hours." in seeds.page({"quality": result(0.5)})
 
 
 def test_results_are_kept_with_their_date(tmp_path, monkeypatch) -> None:
