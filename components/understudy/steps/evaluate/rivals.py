@@ -24,6 +24,7 @@ from understudy.teacher.answers import teacher_answers
 from understudy.text.seen import seen_of
 
 MOST_WORDS = 50_000  # words and pairs of words that are counted
+MOST_WEIGHTS = 2_000_000  # of words and labels together: what learns them holds some 25 times as many numbers
 FEWEST_TEXTS = 20  # that words are learned from
 
 
@@ -82,7 +83,8 @@ def by_words(taught: pl.DataFrame, chosen_on: pl.DataFrame, texts: Sequence[str]
     truth = space.codes(taught["label"])
     if len(truth) < FEWEST_TEXTS or (truth == truth[0]).all() or not len(chosen_on):
         return None
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_WORDS)
+    most = min(MOST_WORDS, MOST_WEIGHTS // len(space))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=most)
     seen = vectorizer.fit_transform(seen_of(taught))
     checked, known = vectorizer.transform(seen_of(chosen_on)), space.codes(chosen_on["label"])
     asked = vectorizer.transform(texts)
