@@ -34,28 +34,28 @@ def judged(seed: int, share: float = SHARE, recall: float = RECALL, human: int =
 
 
 def test_the_interval_of_the_pools_share_holds_it_although_half_of_the_split_is_positive():
-    found = [prior.pool_share(judged(seed)) for seed in range(100)]
+    found = [prior.share_of_answers(judged(seed)) for seed in range(100)]
     assert np.mean([each.low <= SHARE <= each.high for each in found]) >= 0.9
     assert np.mean([each.value for each in found]) == pytest.approx(SHARE, abs=0.015)
     assert np.mean([each.high - each.low for each in found]) < 0.2
 
 
 def test_a_share_that_is_told_apart_from_the_splits_takes_its_place_and_is_said():
-    found = prior.choose(0.5, judged(1), "tip")
+    found = prior.choose(0.5, judged(1), None, "tip")
     assert found.value == found.figures["pool_share"] == pytest.approx(SHARE, abs=0.06)
     assert found.words.startswith(f"share of tip {found.value * 100:.0f}% (")
     assert found.words.endswith("as in the pool, not 50% as in the split")
 
 
 def test_a_share_that_is_not_told_apart_from_the_splits_leaves_it():
-    found = prior.choose(0.09, judged(1), "tip")
+    found = prior.choose(0.09, judged(1), None, "tip")
     assert found.value == "estimate"
     assert found.figures["pool_share_low"] < 0.09 < found.figures["pool_share_high"]
     assert "share of tip 9% as in the calibration split, from which the pool's, " in found.words
 
 
 def test_a_teacher_near_chance_cannot_tell_the_share():
-    found = prior.choose(0.5, judged(1, recall=0.1), "tip")
+    found = prior.choose(0.5, judged(1, recall=0.1), None, "tip")
     assert (found.value, found.figures) == ("estimate", {"split_share": 0.5})
     assert "the pool's cannot be told, the teacher must give the label at least 20% more often" in found.words
 
@@ -76,7 +76,7 @@ def test_too_few_answers_cannot_tell_the_share(kept, what):
         answers = replace(sides, drawn=sides.drawn[:19], weights=sides.weights[:19])
     else:
         answers = replace(sides, truth=sides.truth[few], given=sides.given[few], groups=sides.groups[few])
-    found = prior.choose(0.5, answers, "tip")
+    found = prior.choose(0.5, answers, None, "tip")
     assert found.value == "estimate"
     assert f"the pool's cannot be told, it takes at least 20 {what} that the teacher judged, got 19" in found.words
 
@@ -84,13 +84,15 @@ def test_too_few_answers_cannot_tell_the_share(kept, what):
 def test_a_pool_with_fewer_answers_than_false_alarms_alone_would_make_is_not_believed():
     answers = judged(1)
     is_wrong = ~answers.truth & (np.arange(300) % 3 == 0)  # a third of the others: it cannot be so in the pool
-    found = prior.choose(0.5, replace(answers, given=answers.given | is_wrong, drawn=answers.drawn & False), "tip")
+    found = prior.choose(
+        0.5, replace(answers, given=answers.given | is_wrong, drawn=answers.drawn & False), None, "tip"
+    )
     assert found.value == "estimate"
     assert "the teacher cannot err there as on the human-labelled texts" in found.words
 
 
 def test_a_share_near_zero_is_never_taken_to_be_zero():
-    found = [prior.choose(0.5, judged(seed, share=0.01), "tip") for seed in range(10)]
+    found = [prior.choose(0.5, judged(seed, share=0.01), None, "tip") for seed in range(10)]
     assert all(0 < each.value < 0.1 for each in found if each.value != "estimate")
     assert any(each.value != "estimate" for each in found)
 
@@ -99,7 +101,7 @@ def test_texts_of_one_group_count_as_one():
     copied = {name: np.repeat(getattr(judged(1), name), 5) for name in ("truth", "given", "groups")}
     together = replace(judged(1), **copied)
     apart = replace(together, groups=np.arange(1500))
-    widths = [found.high - found.low for found in map(prior.pool_share, (judged(1), together, apart))]
+    widths = [found.high - found.low for found in map(prior.share_of_answers, (judged(1), together, apart))]
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
     assert widths[2] < 0.9 * widths[1]
 

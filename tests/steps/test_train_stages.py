@@ -87,6 +87,20 @@ def test_a_training_that_was_killed_in_any_stage_ends_with_the_same_weights(fold
     assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
+def test_what_validation_looks_at_is_the_mean_of_the_stages_epochs(folder):
+    made, epochs = learner(folder, replace(CONFIG, stages="mixed")), []
+
+    def note(position, _):
+        if position.batch == made.batches_of[0]:
+            epochs.append({name: weight.detach().clone() for name, weight in made.trained.items()})
+
+    learned = made.run(lambda _: None, note)
+    for name, weight in made.trained.items():
+        torch.testing.assert_close(made.mean[name], torch.stack([epoch[name] for epoch in epochs]).mean(dim=0))
+        torch.testing.assert_close(weight.detach(), made.best[name])
+    assert len(epochs) == CONFIG.epochs > learned.best_epoch
+
+
 def test_every_update_that_is_forecast_is_made_where_validation_ends_no_stage(folder):
     made = learner(folder)
     learned, _, _ = run(made)

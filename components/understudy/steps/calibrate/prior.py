@@ -5,6 +5,8 @@ the label in the pool, its answers to a draw of known weights say; how often it 
 to texts that have not, those to the human labels of train and validation. The two together give the pool's share, if
 the teacher errs on texts of a label in the pool as it does on those that people labelled.
 
+Where no such answers tell it, the student's scores of the pool's texts do, if they may be believed (`pool_share`).
+
 The calibration split's own share stays where the pool's is not told apart from it, and where the pool's cannot be told.
 Either is said.
 """
@@ -20,6 +22,8 @@ import polars as pl
 
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Codes, Column, Figure, Floats, Interval
+from understudy.steps.calibrate import pool_share
+from understudy.steps.calibrate.pool_share import Scored
 from understudy.store import tables
 from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
@@ -29,6 +33,7 @@ from understudy.text.numbers import clipped, percent, percent_interval
 FEWEST = 20  # human-labelled texts with the label and without it, and answers to texts of the pool
 LEAST_APART = 0.2  # of recall less false alarms, lower bound; an error of either counts five times in the share there
 SAMPLES = 1000
+CANNOT_ERR = "the teacher cannot err there as on the human-labelled texts, by whose mistakes it would be none or all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Prior:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
-def find(card: Card, truth: Codes, gold: Path, judgements: Path | None) -> Prior:
+def find(card: Card, truth: Codes, gold: Path, judgements: Path | None, scored: Scored | None) -> Prior:
     """Take the card's prior; where it is to be estimated, the pool's share where that is known and another.
 
     Args:
@@ -73,6 +78,7 @@ def find(card: Card, truth: Codes, gold: Path, judgements: Path | None) -> Prior
         truth: human labels of the calibration split.
         gold: human labels; those of train and validation are compared with the teacher's.
         judgements: the teacher's answers, as label leaves them; None where a caller has none.
+        scored: the student's scores of the label that is looked for; None where it scored no text of the pool.
     """
     if card.prior != "estimate":
         return Prior(card.prior)
@@ -83,7 +89,7 @@ def find(card: Card, truth: Codes, gold: Path, judgements: Path | None) -> Prior
         return Prior("estimate", f"shares of {each} as in the calibration split, whatever the pool's are")
     split = float((truth == own).mean())
     judged = None if judgements is None else judged_of(card, own, gold, judgements)
-    return choose(split, judged, clipped(space.names[own]))
+    return choose(split, judged, scored, clipped(space.names[own]))
 
 
 def judged_of(card: Card, own: int, gold: Path, judgements: Path) -> Judged:
@@ -105,28 +111,42 @@ def judged_of(card: Card, own: int, gold: Path, judgements: Path) -> Judged:
     )
 
 
-def choose(split: float, judged: Judged | None, label: str) -> Prior:
+def choose(split: float, judged: Judged | None, scored: Scored | None, label: str) -> Prior:
     """Choose between the calibration split's share of a label and the pool's.
 
     Args:
         split: share of the calibration texts that have it, in (0, 1).
         judged: the teacher's answers; None where there are none.
+        scored: the student's scores, which are asked where the answers do not tell; None where there are none.
         label: its name, for the words.
     """
     stays = f"share of {label} {percent(split)} as in the calibration split"
-    figures = {"split_share": split}
-    doubt = "no judgements of the pool were given" if judged is None else doubt_of(judged)
-    if judged is None or doubt:
-        return Prior("estimate", f"{stays}: the pool's cannot be told, {doubt}", figures)
-    pool = pool_share(judged)
-    figures |= {"pool_share": pool.value, "pool_share_low": pool.low, "pool_share_high": pool.high}
+    pool, doubts = _told_by_teacher(judged)
+    by = "as in the pool"
+    if pool is None and scored is not None:
+        doubt = pool_share.doubt_of(scored)
+        pool, by = (None if doubt else pool_share.pool_share(scored)), "as in the pool by the student's scores"
+        doubts += [doubt] if doubt else []
+    if pool is None:
+        return Prior("estimate", f"{stays}: the pool's cannot be told, {'; '.join(doubts)}", {"split_share": split})
+    figures = {"split_share": split, "pool_share": pool.value}
+    figures |= {"pool_share_low": pool.low, "pool_share_high": pool.high}
     told = f"{percent(pool.value)} ({percent_interval(pool.low, pool.high)})"
     if pool.low <= split <= pool.high:
         return Prior("estimate", f"{stays}, from which the pool's, {told}, is not told apart", figures)
+    return Prior(pool.value, f"share of {label} {told} {by}, not {percent(split)} as in the split", figures)
+
+
+def _told_by_teacher(judged: Judged | None) -> tuple[Interval | None, list[str]]:
+    """Estimate the pool's share by the teacher's answers; None, with the reason, where they do not tell."""
+    if judged is None:
+        return None, ["no judgements of the pool were given"]
+    if doubt := doubt_of(judged):
+        return None, [doubt]
+    pool = share_of_answers(judged)
     if pool.high == 0 or pool.low == 1:
-        doubt = "the teacher cannot err there as on the human-labelled texts, by whose mistakes it would be none or all"
-        return Prior("estimate", f"{stays}: the pool's cannot be told, {doubt}", figures)
-    return Prior(pool.value, f"share of {label} {told} as in the pool, not {percent(split)} as in the split", figures)
+        return None, [CANNOT_ERR]
+    return pool, []
 
 
 def doubt_of(judged: Judged) -> str:
@@ -149,7 +169,7 @@ def doubt_of(judged: Judged) -> str:
     return ""
 
 
-def pool_share(judged: Judged) -> Interval:
+def share_of_answers(judged: Judged) -> Interval:
     """Estimate the pool's share of a label, with the 95% interval of what the answers and their errors leave open.
 
     The human labels are drawn anew by whole groups, with one right and one wrong answer of each kind more, so that a

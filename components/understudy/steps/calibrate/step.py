@@ -25,6 +25,7 @@ from understudy.steps.calibrate import cut as cuts
 from understudy.steps.calibrate import prior, rules
 from understudy.steps.calibrate.config import CalibrateConfig
 from understudy.steps.calibrate.cut import Cut, HeldOut
+from understudy.steps.calibrate.pool_share import Scored
 from understudy.steps.calibrate.prior import Prior
 from understudy.store import codecs, hashing, tables
 from understudy.store.bundles import BUNDLE_FILE, FIRST_STAGE_FILE, FORMAT, TOKENIZER_FILE, read_settings, version_of
@@ -55,7 +56,8 @@ def run(
         bundle: model.onnx, tokenizer.json, card.yaml, bundle.json (calibrator, rule, hashes), and first_stage.npy
             where there is one.
         judgements: the teacher's answers, which tell the pool's share of the label that is looked for where the card
-            does not state it; without, it is taken to be the calibration split's.
+            does not state it. Where they do not, the student's scores of texts of the pool that export held out do;
+            where these may not be believed, the share is taken to be the calibration split's, which is said.
         overrides: settings that this run changes, by section and name.
 
     Returns:
@@ -78,8 +80,9 @@ def run(
     rules.require_labels(truth, space, task, config.min_per_label)
     about = codecs.read_document(graphs / "graphs.json", "export")
     graph, texts = exported_graph(graphs, about, about["graph"], len(space)), seen_of(split).to_list()
-    share = prior.find(task, truth, gold, judgements)
-    logits, weights = graph.logits(texts), rules.prior_weights(truth, space, share.value)
+    logits = graph.logits(texts)
+    share = prior.find(task, truth, gold, judgements, _scored(graphs / HELD_OUT_FILE, logits, truth, split, space))
+    weights = rules.prior_weights(truth, space, share.value)
     form, losses = rules.choose_form(logits, truth, weights, split["group"].to_numpy())
     calibrator = calibration.fit(logits, truth, weights, form)
     student = calibrator.probabilities(logits)
@@ -126,9 +129,30 @@ def _cascade(
     return cut, Cascade(first, cut.cut, label, slope, bias, largest_share(rule, label, rest), rest)
 
 
-def _held_out(path: Path, calibrator: Calibrator, rule: DecisionRule, label: int) -> HeldOut:
+def _scored(path: Path, logits: Floats, truth: Codes, split: pl.DataFrame, space: LabelSpace) -> Scored | None:
+    """Return the scores of the label that is looked for, here and on the texts of the pool that export held out."""
+    own = space.positive_index
+    if own is None or not path.exists():
+        return None
+    pool, of_pool = _read_held_out(path)
+    return Scored(
+        split=calibration.log_odds(logits, own),
+        truth=truth == own,
+        split_groups=split["group"].to_numpy(),
+        pool=calibration.log_odds(of_pool, own),
+        pool_groups=pool["group"].to_numpy(),
+        weights=pool["weight"].to_numpy(),
+    )
+
+
+def _read_held_out(path: Path) -> tuple[pl.DataFrame, Floats]:
+    """Read the texts of the pool that export held out, and the student's logits of them, shape (texts, labels)."""
     table = codecs.read_table(path, str(path), what="What holds the held-out texts", advice="Export again.")
-    logits = np.array(table["logits"].to_list(), dtype=np.float64)
+    return table, np.array(table["logits"].to_list(), dtype=np.float64).reshape(len(table), -1)
+
+
+def _held_out(path: Path, calibrator: Calibrator, rule: DecisionRule, label: int) -> HeldOut:
+    table, logits = _read_held_out(path)
     probabilities = calibrator.probabilities(logits)
     return HeldOut(
         scores=table["score"].to_numpy(),
