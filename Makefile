@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-quality benchmark-speed benchmark-teacher benchmark-watch
+.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-preference benchmark-quality benchmark-speed benchmark-teacher benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -81,6 +81,9 @@ benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the s
 
 benchmark-labels: $(STAMP)  ## Train on 77 intents and compare; DATA names the folder that has banking77/ and the others.
 	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.labels
+
+benchmark-preference: $(STAMP)  ## Measure what pairs within a session gain; DATA names the folder of shared data, SEEDS=1 SIZE=small is short.
+	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.preference
 
 benchmark-quality: $(STAMP)  ## Measure the student on labels by people; DATA names the folder of shared data, SEEDS=1 SIZE=small is short.
 	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.quality
