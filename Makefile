@@ -89,6 +89,9 @@ benchmark-speed: $(STAMP)  ## Measure the engine against other ways to run the s
 benchmark-labels: $(STAMP)  ## Train on 77 intents and compare; DATA names the folder that has banking77/ and the others.
 	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.labels
 
+benchmark-preference: $(STAMP)  ## Measure what pairs within a session gain; DATA names the folder of shared data, SEEDS=1 SIZE=small is short.
+	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.preference
+
 benchmark-quality: $(STAMP)  ## Measure the student on labels by people; DATA names the folder of shared data, SEEDS=1 SIZE=small is short.
 	UNDERSTUDY_SHARED=$(if $(DATA),$(abspath $(DATA)/..),$${UNDERSTUDY_SHARED:-../shared}) $(BIN)/python -m benchmarks.quality
 

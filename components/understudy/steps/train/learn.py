@@ -270,12 +270,12 @@ class Learner:
     def _end_epoch(self) -> None:
         """Keep the mean of the stage's epochs if none did better, and go on to the next epoch, or stage.
 
-        An order of texts is no label yet: the stage of pairs hands on its last weights, which validation does not rank.
+        An order of texts is no label yet: the stage of pairs hands on its mean, and validation does not rank it.
         """
         ended, weights = self.position, self._weights()
-        learned_pairs = self.stages[ended.stage].sessions is not None
-        self.mean = weights if learned_pairs else mean_with(self.mean, weights, ended.stage_epoch)
+        self.mean = mean_with(self.mean, weights, ended.stage_epoch)
         self.model.load_state_dict(self.mean, strict=False)
+        learned_pairs = self.stages[ended.stage].sessions is not None
         score = ended.best_score if learned_pairs else self._score()
         if learned_pairs or score > ended.best_score:
             ended = replace(ended, best_score=score, best_epoch=ended.epoch)
