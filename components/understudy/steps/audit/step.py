@@ -96,7 +96,7 @@ def slices_of(card: Card, table: pl.DataFrame) -> dict[str, Bools]:
 
 def _tested(
     card: Card, human: pl.DataFrame, answers: pl.DataFrame, config: AuditConfig
-) -> tuple[dict[str, Bools], list[rules.SliceTest]]:
+) -> tuple[dict[str, Bools], list[SliceTest]]:
     """Test the card's slices on human labels, those that were drawn to settle them among these."""
     tried, space = human.join(answers, on="id", how="inner").sort("id"), LabelSpace.of(card)
     members = slices_of(card, tried)
