@@ -18,7 +18,9 @@ Verdict = Literal["yes", "no", "cannot tell"]
 MARGIN = 0.01  # a gain below it does not pay for a cycle, in points of the figure
 DOUBT = 0.05  # chance of being wrong with which a question counts as answered
 ONE_SIDED_Z = 1.6448536269514722  # the normal distribution's 95% quantile
-NOISE = 0.01  # standard deviation of the figure between trainings that differ by their seed alone (docs/log.md)
+NOISE = (
+    0.01  # standard deviation of the figure between trainings that differ by their seed alone; assumed, not measured
+)
 BENDS = np.geomspace(0.1, 2.0, 24)
 FEWEST_CYCLES = 3  # two points lie on every curve
 MOST_TEXTS = 100_000  # beyond it no number of texts is named
