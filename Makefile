@@ -11,7 +11,7 @@ KUSTOMIZE := $(HOME)/.cache/understudy/bin/kustomize
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-preference benchmark-quality benchmark-speed benchmark-teacher benchmark-watch
+.PHONY: help install demo test test-first-day test-attack test-long test-cluster check lint types arrows docs seeds compile lock images hadolint sbom audit manifests kustomize validate clean benchmark-cascade benchmark-labels benchmark-memory benchmark-nightly benchmark-precision benchmark-preference benchmark-quality benchmark-speed benchmark-teacher benchmark-watch
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -60,6 +60,9 @@ arrows: $(STAMP)  ## Check which room imports which, and that nothing is dead.
 
 docs: $(STAMP)  ## Refresh the generated parts of the docs.
 	$(BIN)/python -m tools.docs
+
+seeds: $(STAMP)  ## Print our figures beside those of the four systems; KEEP=1 first keeps what the benchmarks wrote to build/.
+	$(BIN)/python -m tools.seeds $(if $(KEEP),--keep)
 
 compile: $(STAMP)  ## Compile the pipelines to build/pipelines.
 	$(BIN)/understudy compile --out build/pipelines

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import understudy
+from tools import seeds
 from understudy.runtime import docstrings, shell
 from understudy.store.layout import FAMILIES, Family, Stays
 from understudy.task.steps import STEPS
@@ -145,7 +146,8 @@ def family_row(family: Family) -> str:
 
 
 def main() -> None:
-    """Bring the lists of rooms, steps and keys and the README of every step up to date."""
+    """Bring the lists of rooms, steps and keys, the README of every step, and our figures' pages up to date."""
+    seeds.write_pages()
     STORE_PAGE.write_text(store_page(), encoding="utf-8")
     STEPS_PAGE.write_text(steps_page(), encoding="utf-8")
     ROOMS_PAGE.write_text(rooms_page(), encoding="utf-8")
