@@ -5,9 +5,10 @@
 
 Each figure is the mean over the seeds. Its interval is of texts and seeds together: texts of a test set are drawn anew
 by whole groups, the same for every seed, and with them the seeds. Thresholds, calibrators and epochs are chosen on
-validation and calibration labels; a test split is scored once.
+validation and calibration labels; a test split is scored once. What is known of the forum's test set is its share of
+suggestions, as a card would state it: student and TF-IDF are calibrated at it.
 
-    forum_f1            human labels of the forum's training sentences, on its test set
+    forum_f1            human labels of the forum's training sentences, on its test set, its share stated
     forum_vs_tfidf      less the F1 of TF-IDF with logistic regression on the same labels
     forum_ece_excess_*  calibration error over its noise floor, half of the calibration split positive: with the true
                         share stated, and with `prior: estimate` from unlabelled texts alone
@@ -80,9 +81,9 @@ def of_seed(seed: int, size: Size) -> dict[str, Draws]:
     figures["forum_vs_tfidf"] = gained(metrics.f1, forum.told, is_relative=False)
     for name, probabilities in forum.balanced.items():
         groups = forum.told.groups
-        draws = metrics.draws_of(ece, probabilities, forum.told.truth, groups=groups)
-        floor = noise_floor(probabilities)
-        figures[f"forum_ece_excess_{name}"] = Draws(float(ece(probabilities, forum.told.truth)) - floor, draws - floor)
+        draws = metrics.draws_of(metrics.ece, probabilities, forum.told.truth, groups=groups)
+        error, floor = float(metrics.ece(probabilities, forum.told.truth)), metrics.ece_floor(probabilities)
+        figures[f"forum_ece_excess_{name}"] = Draws(error - floor, draws - floor)
     figures["hotel_f1"] = drawn(metrics.f1, quality_tasks.hotel(seed, forum.student))
     taught = quality_tasks.taught(seed, size)
     figures["gain_student_f1"] = drawn(metrics.f1, taught)
@@ -92,17 +93,6 @@ def of_seed(seed: int, size: Size) -> dict[str, Draws]:
     for name, statistic in (("mcc", mcc), ("accuracy", metrics.accuracy), ("f1", metrics.f1)):
         figures[f"real_gain_{name}"] = gained(statistic, news, is_relative=False)
     return figures
-
-
-def ece(probability: Floats, is_positive: metrics.Bools, weights: Floats | None = None) -> metrics.Figure:
-    """Calibration error in ten bins of equal mass."""
-    return metrics.ece_by_mass(probability, is_positive, weights, bins=10)
-
-
-def noise_floor(probability: Floats) -> float:
-    """Mean calibration error that these probabilities would have if they were true."""
-    lot = np.random.default_rng(0)
-    return float(np.mean([ece(probability, lot.random(len(probability)) < probability) for _ in range(200)]))
 
 
 def mcc(truth: metrics.Bools, predicted: metrics.Bools, weights: Floats | None = None) -> metrics.Figure:

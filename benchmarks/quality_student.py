@@ -23,7 +23,7 @@ from understudy.task.card import parse_card
 
 FOLDER = BUILD / "benchmark-quality"
 CODE = Path(__file__).parents[1] / "components/understudy"
-DECIDE = ("steps/train", "steps/audit", "model/student.py")  # what a student comes from
+DECIDE = ("steps/train", "steps/audit", "model/student.py", "stats/trust.py")  # what a student comes from
 NOBODY = pl.DataFrame(schema={"id": pl.String, "label": pl.String})
 
 

@@ -1,5 +1,7 @@
 """The benchmark of the student's quality: figures on answers that are known, and budgets that are drawn by a hash."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -32,11 +34,17 @@ def test_an_interval_over_seeds_holds_what_seeds_do_beside_what_texts_do():
     assert (found.value, found.low <= 0.5333, found.high >= 0.6667) == (pytest.approx(0.6), True, True)
 
 
-def test_true_probabilities_have_the_calibration_error_of_the_noise_floor():
-    lot = np.random.default_rng(1)
-    probability = lot.random(400)
-    errors = [quality.ece(probability, lot.random(400) < probability) for _ in range(50)]
-    assert quality.noise_floor(probability) == pytest.approx(np.mean(errors), rel=0.1)
+def test_probabilities_that_hold_have_no_calibration_error_beyond_the_noise(monkeypatch):
+    known, lot = compared(0.84, 0.76), np.random.default_rng(1)
+    claims = lot.random(2000)
+    told = Compared(lot.random(2000) < claims, known.student, known.rival, known.groups)
+    forum = quality_tasks.Forum(told, Path(), {"stated": claims, "split": np.sqrt(claims)})
+    monkeypatch.setattr(quality.quality_tasks, "forum", lambda seed, size: forum)
+    for name in ("hotel", "taught", "news"):
+        monkeypatch.setattr(quality.quality_tasks, name, lambda *_: known)
+    found = quality.of_seed(0, quality.SIZES["small"])
+    assert found["forum_ece_excess_stated"].value == pytest.approx(0, abs=0.015)
+    assert found["forum_ece_excess_split"].value > 0.1
 
 
 def test_matthews_coefficient_is_that_of_the_field():

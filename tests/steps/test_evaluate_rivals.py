@@ -127,6 +127,16 @@ def test_the_bundle_that_serves_is_a_rival_but_not_of_itself_nor_of_other_labels
     assert rivals.previous(store.uri, newer, others, texts) == {}
 
 
+def test_a_serving_bundle_that_was_altered_does_not_keep_a_new_one_from_being_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    store, bundle = FolderStore(tmp_path / "store"), make_bundle(tmp_path / "bundle")
+    registry.publish_bundle(store, bundle, {"report.html": b"x"})
+    next((tmp_path / "store").rglob("model.onnx")).write_bytes(b"altered")
+    newer = read_settings(make_bundle(tmp_path / "newer", bias=-9.0))
+    assert rivals.previous(store.uri, newer, load_card(bundle), ["Ask for it."]) == {}
+    assert "evaluate: the bundle that serves is no rival. " in capsys.readouterr().err
+
+
 def test_evaluate_sets_both_beside_the_student(tmp_path, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     store = FolderStore(tmp_path / "store")

@@ -558,6 +558,20 @@ def test_unlabelled_texts_are_pooled_except_beside_held_out_ones(desk):
     assert wall == {name for i in range(60) if split[f"r{i}"] == "test" for name in (f"r{i}", f"b{i}")}
 
 
+def test_a_text_of_the_contract_teaches_nobody(desk):
+    desk.texts([*((f"r{i}", "", sentence(i)) for i in range(60)), ("free", "", sentence("free"))], "id,group,text")
+    desk.run()
+    taught = next(name for name, split in desk.split_of().items() if split == "train")
+    held = {name for name, split in desk.split_of().items() if split != "train"}
+    text = sentence(int(taught.removeprefix("r")))
+    desk.card(ingest={"min_per_label": 1}, must=[{"text": text.upper(), "label": "tip", "alike": [sentence("free")]}])
+    result = desk.run()
+    assert {taught, "free"}.isdisjoint({*desk.pool(), *desk.split_of()})
+    assert set(desk.refused()["must"]) == {taught, "free"}
+    assert held <= set(desk.split_of())
+    assert result.metrics["faults"] == 0
+
+
 def test_an_authors_split_is_honoured_and_blank_rows_fill_the_other_splits(desk):
     asked = {f"r{i}": "test" for i in range(15)}
     rows = [(f"r{i}", "tip" if i % 3 == 0 else "other", asked.get(f"r{i}", "")) for i in range(60)]

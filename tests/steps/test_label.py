@@ -376,6 +376,17 @@ def test_a_dry_run_needs_neither_server_nor_key(
     assert "OPENAI_API_KEY" in capsys.readouterr().err
 
 
+def test_nobody_is_asked_where_the_student_learns_from_people_alone(folder: Path, rehearse: Any) -> None:
+    result = label(folder, overrides="texts=60\ntrain.stages=people")
+    assert rehearse.asked.total() == 0
+    assert "learns from people alone" in result.headline
+    assert [len(tables.read(folder / name, tables.Judgements)) for name in ("judgements", "test_judgements")] == [0, 0]
+    assert read_sent(folder / "judgements") == {"texts": 0, "left": {}, "unknown": 0, "is_redacted": False}
+    spent = read_spent(folder / "test_judgements")
+    assert spent is not None
+    assert (spent.teacher_usd, spent.human_labels) == (0, len(HUMAN + TEST))
+
+
 def test_the_cost_is_told_before_it_is_spent(folder: Path, rehearse: Any, capsys: pytest.CaptureFixture[str]) -> None:
     label(folder)
     assert capsys.readouterr().err.startswith("label: 80 of 80 texts to ask (0 answered), about ")

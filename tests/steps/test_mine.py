@@ -403,6 +403,14 @@ def test_the_forecast_of_mine_keeps_to_its_own_dollars(tmp_path, store):
     assert "a queue of at most 100 texts for people at 4.8 minutes each, often far fewer" in whole.words
 
 
+def test_a_strategy_that_asks_no_teacher_costs_people_alone(store):
+    unseen = pl.DataFrame({"id": [f"u{n}" for n in range(10)], "text": [f"Platform {n}?" for n in range(10)]})
+    with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:
+        found = forecast(teacher, MineConfig(strategy="uncertainty"), unseen)
+    assert (found.usd, found.tokens, found.people_s) == (0.0, 0, 10 * 4.8 * 60)
+    assert "people at 4.8 minutes each, by uncertainty" in found.words
+
+
 def test_people_need_the_seconds_that_they_were_measured_to_need(store):
     unseen = pl.DataFrame({"id": [f"u{n}" for n in range(10)], "text": [f"Platform {n}?" for n in range(10)]})
     with open_teacher(parse_card(make_card()), store, TeacherConfig(), is_dry_run=True) as teacher:

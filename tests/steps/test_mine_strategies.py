@@ -30,6 +30,14 @@ def test_uncertainty_asks_no_teacher(tmp_path, store, run):  # noqa: F811
     assert "by uncertainty, which asks no teacher" in result.headline
 
 
+@pytest.mark.parametrize("strategy", ["disagreement", "mixed"])
+def test_a_student_of_people_alone_queues_what_it_is_unsure_of_and_asks_no_teacher(tmp_path, store, run, strategy):  # noqa: F811
+    settings = ("train.stages=people", f"strategy={strategy}", "queue_size=3")
+    result = mine(tmp_path, run, store.uri, *settings)  # nobody listens for questions
+    assert queue_of(tmp_path)["id"].to_list() == FIRST_UNSURE
+    assert (result.metrics["asked"], result.metrics["cost_usd"]) == (0, 0)
+
+
 def test_what_is_drawn_by_lot_keeps_its_chance_so_that_it_speaks_of_the_whole_pool(tmp_path, store):
     texts = {
         f"u{number}": (f"g{number}", f"{'Ask' if number < 10 else 'Nice'} number {number}") for number in range(40)

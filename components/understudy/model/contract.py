@@ -42,7 +42,7 @@ class Held:
 
 def hold(bundle: Bundle, card: Card) -> list[Held]:
     """Label the texts of the card's contract, with no turns before them; nothing where it has none."""
-    texts = [text for must in card.must for text in (must.text, *must.alike)]
+    texts = card.contract
     if not texts:
         return []
     probabilities = bundle.probabilities(texts)

@@ -465,6 +465,11 @@ class Card(Sections):
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
+    @property
+    def contract(self) -> list[str]:
+        """Return all texts of must."""
+        return [text for one in self.must for text in (one.text, *one.alike)]
+
     def roles(self) -> tuple[Role, ...]:
         """Return the models that the card names beside the teacher."""
         return () if self.models is None else self.models.all

@@ -196,7 +196,7 @@ slices:
 
 # (default: none) Texts whose label a student must give, or it is neither published nor opened to serve.
 # Those under alike say the same in another style and must get the same label; without a label it may be any, as long as
-# it is one. They teach nobody: neither teacher nor student is shown them.
+# it is one. They teach nobody: ingest takes them out of what teacher and student learn from.
 must: []  # such as [{text: Avoid the breakfast., label: tip, alike: [AVOID the breakfast!!, avoid teh breakfast]}]
 
 # (default: estimate) true share of the positive label, such as 0.1, or of each label, {other: 0.9, tip: 0.1}; estimate:

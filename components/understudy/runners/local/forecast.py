@@ -16,8 +16,8 @@ from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.forecast import forecast as of_label
 from understudy.steps.label.reading import texts_to_ask
-from understudy.steps.mine.config import MineConfig
 from understudy.steps.mine.forecast import forecast as of_mine
+from understudy.steps.mine.rules import settings_of as mining
 from understudy.steps.train.config import TrainConfig
 from understudy.steps.train.forecast import forecast as of_train
 from understudy.store import layout, tables, tombstones
@@ -77,6 +77,8 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         drawn, wanted, held_out = texts_to_ask(
             card, settings.of(LabelConfig), pool, gold, test, forgotten, lambda texts: teacher.stored(texts).table
         )
+        if not settings.value("train.learns_from_teacher"):
+            drawn, wanted, held_out = drawn.clear(), wanted.clear(), held_out.clear()
         for known in (wanted, *labelled):
             unseen = unseen.join(known, on="id", how="anti")
         kinds = of_kinds(len(held_out), len(wanted) - len(drawn), len(drawn))
@@ -85,7 +87,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         edited, left_usd = _of_editor(card, teacher), {"": max(card.budget.teacher_usd - teacher.spent_usd, 0.0)}
     miner = card.acting("oracle")
     with open_teacher(miner, store, settings.of(TeacherConfig), is_dry_run=True) as oracle:
-        mined = of_mine(oracle, settings.of(MineConfig), unseen, labels.seconds_measured(store, card.name))
+        mined = of_mine(oracle, mining(settings, card), unseen, labels.seconds_measured(store, card.name))
         left_usd[miner.teacher.role] = max(miner.budget.teacher_usd - oracle.spent_usd, 0.0)
     checked, human = tables.read_gold(gold, "validation"), tables.read_gold(gold, "train")
     taught = wanted.join(checked, on="id", how="anti")  # the teacher is asked about those too, for the audit
@@ -96,17 +98,21 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
     left_usd |= {one.role: one.usd for one in edited}
     told = forecasts.lines([asked, *edited, trained, mined], left_usd, hourly_usd)
     language = language_of(learned.to_list()) or settings.of(IngestConfig).language
-    unread = told_language(card.student, language)
-    student = [f"student: {unread}"] if unread else []
     roles = [f"{one.role}: {one.model}, {one.price_words}; {place_of(one).words}" for one in card.playing()]
     return [
         *told,
-        *student,
+        *_unread(card, language),
         *_test_labels(card, test),
         f"prices: {card.teacher.price_words}",
         f"teacher: {place_of(card.teacher).words}",
         *roles,
     ]
+
+
+def _unread(card: Card, language: str) -> list[str]:
+    """Say that the student was not made for the language of the texts, where it was not."""
+    unread = told_language(card.student, language)
+    return [f"student: {unread}"] if unread else []
 
 
 def _test_labels(card: Card, test: Path) -> list[str]:

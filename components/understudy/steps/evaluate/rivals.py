@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from understudy.errors import BadArtifact
+from understudy.errors import BadInput
 from understudy.model.scoring import Bundle
+from understudy.progress import say
 from understudy.stats import metrics
 from understudy.stats.metrics import Bools, Codes, Floats
 from understudy.stats.paired import Paired
@@ -132,16 +133,21 @@ def _flagged(checked: Floats, is_own: Bools, asked: Floats) -> Bools:
 
 
 def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequence[str]) -> dict[str, Rival]:
-    """Let the bundle that a store serves now answer; nothing where none does, or it is this one or of other labels."""
-    current = registry.read_current(open_store(store))
-    if current is None or current.version == settings["version"]:
-        return {}
-    folder = registry.fetch_bundle(open_store(store), current.version)
+    """Let the bundle that a store serves now answer; nothing where none does, or it is this one.
+
+    One of other labels, or one that can't be opened, as it was altered or is not signed, is said to be no rival: what
+    serves wrongly must not keep a new student from being measured.
+    """
     try:
+        current = registry.read_current(open_store(store))
+        if current is None or current.version == settings["version"]:
+            return {}
+        folder = registry.fetch_bundle(open_store(store), current.version)
         require_labels(read_settings(folder), card)
-    except BadArtifact:
+        bundle = Bundle.open(folder)
+    except BadInput as error:
+        say(f"evaluate: the bundle that serves is no rival. {error}")
         return {}
-    bundle = Bundle.open(folder)
     probabilities = bundle.probabilities(texts)
     answers = Answers(bundle.choose(probabilities), probabilities)
     return {PREVIOUS: Rival(f"The bundle that serves, {current.version}", answers)}

@@ -108,7 +108,9 @@ def divide(
     decided = vote_rules.decided(newest.kept, space)
     gold = texts.join(decided.kept, on="id").sort("order")
     texts = texts.with_columns(split=_split_of_group(splits))
-    parted = text_rules.part(texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates)
+    parted = text_rules.part(
+        texts, gold, config.near_duplicate, is_folded=config.fold_near_duplicates, contract=card.contract
+    )
     return Division(
         pool=_with_slices(parted.pool, list(Texts.column_names()), card),
         gold=_with_slices(parted.gold, _columns_of(parted.gold, guideline), card),

@@ -20,6 +20,7 @@ from understudy.steps.ingest import reading, refusals, rules, splits
 from understudy.steps.ingest import votes as vote_rules
 from understudy.steps.ingest.config import IngestConfig
 from understudy.steps.ingest.refusals import Sorted
+from understudy.steps.ingest.texts import MUST
 from understudy.store import layout, tables, tombstones
 from understudy.store.address import parse_address
 from understudy.store.storage import Beaten, Store, contend, prepare_store
@@ -83,7 +84,8 @@ def run(
 
     A faulty row is refused with its reason; a faulty file, card or store ends the run before anything is written, with
     all faults at once. Groups keep the split they once got; answers to review queues, which the store holds, go to
-    train only; exact and near duplicates of a held-out text are refused everywhere else.
+    train only; exact and near duplicates of a held-out text are refused everywhere else, and the texts of the card's
+    must wherever they would teach.
 
     Args:
         card: the task card: a file, a snapshot folder, or its s3:// address.
@@ -251,10 +253,10 @@ def _divided(given: Given, read: Read) -> rules.Division:
 
 
 def _refused_labels(read: Read, division: rules.Division) -> pl.DataFrame:
-    """Return why labels do not count; that a text stays out because nobody's label counts for it is no reason."""
+    """Return why labels do not count; that a text stays out by its group or the card's must is no reason."""
     is_labelled = pl.col("id").is_in(read.votes.kept["id"].implode())
     return pl.concat(
-        [read.votes.refused, division.refused.filter(is_labelled & (pl.col("reason") != "group_held_out"))]
+        [read.votes.refused, division.refused.filter(is_labelled & ~pl.col("reason").is_in(["group_held_out", MUST]))]
     )
 
 

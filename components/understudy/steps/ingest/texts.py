@@ -1,6 +1,6 @@
 """Place each text: the pool, the held-out splits of gold, or the refusals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,6 +14,8 @@ from understudy.text.duplicates import Match, fold, nearest
 from understudy.text.normalise import content_hash
 from understudy.text.seen import seen_of
 from understudy.text.sentences import TAKEN, sentence_id, sentences, text_id_of
+
+MUST = "must"  # of a text that the card's contract has
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ def in_sentences(texts: Sorted, language: str) -> Sorted:
     return Sorted(split.select(texts.kept.columns), pl.concat([texts.refused, taken]))
 
 
-def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool) -> Parted:
+def part(
+    texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: bool, contract: Collection[str] = ()
+) -> Parted:
     """Part the pool from what is held out; exact and near duplicates stay on the more guarded side.
 
     Args:
@@ -82,17 +86,18 @@ def part(texts: pl.DataFrame, gold: pl.DataFrame, near: float, *, is_folded: boo
         gold: the labelled texts among them with their split.
         near: Jaccard similarity from which two texts count as near-duplicates.
         is_folded: also keep one of each family of near-duplicates in the pool.
+        contract: texts of the card's must, which teach nobody; in a held-out split they stay.
     """
     held = held_out(gold, near)
     rest = texts.join(pl.concat([held.kept.select("id"), held.refused.select("id")]), on="id", how="anti")
-    rest = rest.sort("order")
-    open_ones = _outside(rest, held.kept)
+    free = _without_contract(rest.sort("order"), contract)
+    open_ones = _outside(free.kept, held.kept)
     distinct = _distinct(open_ones.kept, gold)
     matches = nearest(seen_of(distinct.kept).to_list(), seen_of(held.kept).to_list(), near)
     pool = _without(distinct.kept, held.kept, matches)
     folded = _folded(pool.kept, gold, near) if is_folded else Sorted(pool.kept, as_table([]))
     in_train = gold.filter(pl.col("split") == "train").join(folded.kept.select("id"), on="id", how="semi")
-    refused = [held.refused, open_ones.refused, distinct.refused, pool.refused, folded.refused]
+    refused = [held.refused, free.refused, open_ones.refused, distinct.refused, pool.refused, folded.refused]
     return Parted(folded.kept, pl.concat([held.kept, in_train]).sort("order"), pl.concat(refused))
 
 
@@ -105,6 +110,14 @@ def held_out(gold: pl.DataFrame, near: float) -> Sorted:
         kept = pl.concat([kept, sorted_rows.kept])
         refused.append(sorted_rows.refused)
     return Sorted(kept, pl.concat(refused))
+
+
+def _without_contract(rest: pl.DataFrame, contract: Collection[str]) -> Sorted:
+    """Refuse the texts that a student must label rightly without having learned them."""
+    held = {content_hash(text) for text in contract}
+    is_held = pl.Series([bool(held) and content_hash(text) in held for text in rest["text"]], dtype=pl.Boolean)
+    refused = refuse(rest.filter(is_held), MUST, pl.lit("the card's must has this text, which so teaches nobody"))
+    return Sorted(rest.filter(~is_held), refused)
 
 
 def _outside(rest: pl.DataFrame, held: pl.DataFrame) -> Sorted:

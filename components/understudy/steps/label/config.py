@@ -5,7 +5,7 @@ from typing import Literal
 
 from understudy.task.settings import require
 
-ALSO_READS = ("teacher",)
+ALSO_READS = ("teacher", "train.stages")
 
 
 @dataclass(frozen=True, slots=True)

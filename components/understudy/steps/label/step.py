@@ -10,7 +10,7 @@ from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats, Interval, defined
-from understudy.steps.label import rules, sampler, trial
+from understudy.steps.label import rules, sampler, trial, unasked
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.reading import human_labels, texts_to_ask
 from understudy.store import tables, tombstones
@@ -46,7 +46,8 @@ def run(
 
     Answers are kept as they arrive: an answer that the store has is never asked for again, and a run that was killed
     or whose budget was spent goes on where it stopped. What it will cost is said before anything is spent. The teacher
-    is tried on human-labelled test texts first, and a hopeless one ends the step there.
+    is tried on human-labelled test texts first, and a hopeless one ends the step there. Where train.stages is "people"
+    nobody is asked, and both outputs are empty.
 
     Args:
         card: snapshot of the task card.
@@ -80,6 +81,8 @@ def run(
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
     keep = prepare_store(store)
+    if not settings.value("train.learns_from_teacher"):
+        return unasked.leave(task, keep, human_labels(gold, test), judgements, test_judgements)
     ask = partial(texts_to_ask, task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:
         drawn, wanted, held_out = ask(teacher.steady)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from understudy.task.settings import require
 
-ALSO_READS = ("teacher",)
+ALSO_READS = ("teacher", "train.stages")
 Strategy = Literal["disagreement", "uncertainty", "diversity", "slices", "random", "mixed"]
 
 
@@ -16,7 +16,8 @@ class MineConfig:
     Attributes:
         strategy: by which the queue is chosen: "disagreement" of student and teacher; "uncertainty" of the student,
             "diversity" (a cover of the student's own vectors) and "random", which ask no teacher; "slices" in which the
-            audit found the teacher biased; "mixed" takes these in turns, and random_share of the queue by lot.
+            audit found the teacher biased; "mixed" takes these in turns, and random_share of the queue by lot. With
+            train.stages "people", and no oracle on the card, "disagreement" and "mixed" are "uncertainty".
         texts: unlabelled texts to draw from the pool at random.
         teacher_usd: most dollars that the teacher's answers to a draw may cost, those that the store has of it
             included, within what is left of the card's budget.

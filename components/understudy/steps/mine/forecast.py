@@ -50,12 +50,15 @@ def forecast(teacher: Teacher, config: MineConfig, unseen: pl.DataFrame, seconds
         return Forecast("mine", NOTHING_LEFT)
     drawn = rules.draw(unseen, config.texts, config.seed)
     texts = drawn.select("id", *columns_of(drawn), weight=pl.lit(1.0))
+    is_asked = config.strategy in rules.ASKING
+    texts = texts if is_asked else texts.clear()
     asked = teacher.estimate(texts)
     capped = asked.within(rules.left_usd(config, teacher.stored(texts).table))
     queued = min(config.queue_size, len(drawn))
     ended = f", of which {usd(config.teacher_usd)} buy about {capped.to_ask:,} (mine.teacher_usd)"
     each_s, each = review_s(seconds)
-    queue = f"a queue of at most {count(queued, 'text')} for people at {each}, often far fewer: {WHO}"
+    who = f"often far fewer: {WHO}" if is_asked else f"by {config.strategy}"
+    queue = f"a queue of at most {count(queued, 'text')} for people at {each}, {who}"
     reviewed = f"{ended if capped != asked else ''}, {queue}"
     told = capped.as_forecast("mine", people_s=queued * each_s)
     return replace(told, words=f"{asked.words}{reviewed}", role=teacher.identity.role)

@@ -1,6 +1,7 @@
 """Choose which unlabelled texts the teacher is asked for, and which of them go to people."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -12,7 +13,9 @@ from understudy.stats.draw import lot
 from understudy.stats.metrics import Floats
 from understudy.steps.mine.config import MineConfig
 from understudy.store.runs import PUBLISH
+from understudy.task.card import Card
 from understudy.task.labels import LabelSpace
+from understudy.task.settings import Settings
 from understudy.teacher.answers import own_probability
 from understudy.text.duplicates import fold
 from understudy.text.normalise import guarded_ids
@@ -20,6 +23,18 @@ from understudy.text.seen import seen_of
 
 PARTS = 10
 ASKING = ("disagreement", "mixed")  # strategies that compare the student with the teacher
+
+
+def settings_of(settings: Settings, card: Card) -> MineConfig:
+    """Return the settings of mine; where nobody is asked, the student's uncertainty stands for what needs answers.
+
+    Nobody is asked where the student learns from people alone, unless the card names an oracle.
+    """
+    config = settings.of(MineConfig)
+    has_oracle = any(role.role == "oracle" for role in card.roles())
+    if config.strategy not in ASKING or has_oracle or settings.value("train.learns_from_teacher"):
+        return config
+    return replace(config, strategy="uncertainty")
 
 
 def draw(pool: pl.DataFrame, texts: int, seed: int) -> pl.DataFrame:

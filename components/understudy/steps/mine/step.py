@@ -85,7 +85,7 @@ def run(
     """
     task = load_card(card)
     settings = task.settings(overrides)
-    config = settings.of(MineConfig)
+    config = rules.settings_of(settings, task)
     keep = prepare_store(store)
     student = _open_student(bundle, task)
     unseen = _unseen(pool, gold, judgements, keep, task)

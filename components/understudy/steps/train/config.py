@@ -19,7 +19,8 @@ class TrainConfig:
         pair_epochs: passes over the texts of that stage.
         pair_difference: least difference of the teacher's probabilities of a label that makes a pair.
         stages: whose labels it learns, one stage after the other: the teacher's alone, mixed with people's, which stand
-            above the teacher's, or people's alone. "people" learns nothing of a teacher.
+            above the teacher's, or people's alone. With "people" no step of the training asks a teacher, so
+            none is compared with; mine asks an oracle where the card names one.
         epochs: most passes over the texts of a stage.
         people_epochs: the same for the stage on people's labels alone, which are fewer. The mean of a stage's epochs is
             what validation looks at and what is kept; of 300 labels 8 epochs gave a better one than 4 (docs/log.md).
