@@ -80,7 +80,7 @@ class Added:
         strange_guidelines: what the file calls guidelines that neither a version of the card nor a queue has.
         passed_over: files beside the answers that were not read, since their names do not say how.
         in_other_letters: labels that are not written as the card has them, and were taken.
-        held_out: labels of texts that measure the model, in samples and test sets: these were not taken.
+        held_out: labels of texts that measure the model, in the test split, samples and test sets: none was taken.
     """
 
     card_name: str
@@ -215,7 +215,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     card_name, space = card_labels(store, card_name)
     asked = asking.by_queues(store, card_name)
     answers = read_answers(address, space, asked, most_refused(store, card_name))
-    measures = firewall.read(store, card_name).measures(answers.votes)
+    measures = firewall.read(store, card_name).measures(answers.votes) | _asked_of_test(store, card_name, answers.votes)
     votes = answers.votes.filter(~measures)
     ids = set(votes["id"])
     held = read_all(store, card_name)
@@ -240,6 +240,13 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         in_other_letters=answers.in_other_letters,
         held_out=int(measures.sum()),
     )
+
+
+def _asked_of_test(store: Store, card_name: str, votes: pl.DataFrame) -> pl.Series:
+    """Tell which answers a queue got to a text that measures; a file of answers says nothing of groups."""
+    asked = firewall.asked(store, card_name).select("id", "guideline", "measures")
+    found = votes.join(asked, on=["id", "guideline"], how="left", maintain_order="left")
+    return found["measures"].fill_null(value=False)
 
 
 def read_answers(address: str, space: LabelSpace, asked: Asked, most_refused: float) -> Answers:
