@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from statistics import median
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -45,6 +46,7 @@ VOTES = {
     "row": pl.Int64,
     "segment": pl.Int64,
 }
+FEWEST_MEASURED = 30  # answers from which their median stands for people's time
 COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
 ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
@@ -129,7 +131,7 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
 
 
 def seconds_measured(store: Store, card_name: str) -> list[float]:
-    """Return how long people took for each answer of which the store knows it, as Label Studio measured it.
+    """Return how long people took for each answer of which the store knows it: the review page's and Label Studio's.
 
     Of what one person said of a text the newest counts: an export holds again what earlier ones held.
 
@@ -140,6 +142,15 @@ def seconds_measured(store: Store, card_name: str) -> list[float]:
     lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Said))
     newest = {(line["id"], line["annotator"]): line["seconds"] for line in lines if "seconds" in line}
     return list(newest.values())
+
+
+def typical_s(seconds: Sequence[float]) -> float | None:
+    """Return the median of people's seconds, which a text left open over lunch does not move; None where few are known.
+
+    >>> typical_s([20.0, 30.0, 4000.0] * 10), typical_s([20.0])
+    (30.0, None)
+    """
+    return median(seconds) if len(seconds) >= FEWEST_MEASURED else None
 
 
 def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
