@@ -248,9 +248,9 @@ def _once(found: Costs, card: Card, config: EvaluateConfig, basis: Basis) -> str
         uncounted = numbers.count(spent.estimated, "answer")
         counted = f" (the server counts no tokens: those of {uncounted} are estimated)" if spent.estimated else ""
         measured = f"by the median of {numbers.count(spent.timed, 'label')} that were timed,"
-        pace = "estimated as" if spent.label_s is None else measured
+        words = "estimated as" if spent.label_s is None else measured
         paid = (
-            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, {pace}"
+            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, {words}"
         )
     trained = "; what training cost is not known"
     if basis.training_s is not None:
