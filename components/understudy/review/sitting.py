@@ -102,7 +102,8 @@ def standing(votes: pl.DataFrame) -> pl.DataFrame:
             whether the review page wrote it.
 
     Returns:
-        the votes that have a label, without `is_live`. What a labels file says stands until a file says otherwise.
+        the votes that have a label, without `is_live`. What is taken back of one queue leaves what was said in another
+        of the same text, and what a labels file says stands until a file says otherwise.
 
     >>> votes = pl.DataFrame({"id": ["a", "b", "a", "b"], "annotator": ["ann"] * 4, "guideline": ["g"] * 4,
     ...     "origin": ["queue"] * 4, "segment": [0] * 4, "is_live": [True] * 4, "label": ["tip", "tip", None, "other"]})
@@ -110,8 +111,8 @@ def standing(votes: pl.DataFrame) -> pl.DataFrame:
     [('b', 'other')]
     """
     place = pl.col("place")
-    is_withdrawn = place < place.filter(pl.col("label").is_null()).max().over(PERSON)
+    is_withdrawn = place < place.filter(pl.col("label").is_null()).max().over(*PERSON, "origin")
     is_replaced = pl.col("is_live") & (place < place.max().over(*PERSON, "segment"))
-    is_past = (is_withdrawn.fill_null(value=False) & (pl.col("origin") != "labels")) | is_replaced
+    is_past = is_withdrawn.fill_null(value=False) | is_replaced
     numbered = votes.with_row_index("place").with_columns(place.cast(pl.Int64))
     return numbered.filter(pl.col("label").is_not_null() & ~is_past).drop("place", "is_live")
