@@ -317,3 +317,16 @@ def test_to_take_back_a_second_look_leaves_what_one_said_at_first(mined):
     again.undo("ann")
     assert held(mined) == [("r1", "tip", "ann", "queue")]
     assert shown(again.show("ann")) == "r1"
+
+
+def test_who_goes_from_one_server_to_another_takes_back_and_changes_what_they_said_there(mined, monkeypatch):
+    monkeypatch.setattr("understudy.review.journal.REFRESH_S", 0.0)
+    first, second = desk_of(mined), desk_of(mined)
+    first.answer("ann", "r1", ["tip"])
+    second.answer("ann", "r2", ["tip"])
+    first.undo("ann")
+    assert [row[0] for row in held(mined)] == ["r1"], "the last answer was given at the other server"
+    first.answer("ann", "r2", ["tip"])
+    second.answer("ann", "r2", ["other"])
+    counting = labels.current(labels.read_all(mined, CARD))
+    assert counting.filter(pl.col("id") == "r2")["label"].to_list() == ["other"]
