@@ -305,3 +305,28 @@ def test_the_command_lists_what_waits_and_says_where_nothing_does(mined):
         desk_of(mined).answer("ann", identity, ["tip"])
     with pytest.raises(BadInput, match=r"no queue of mine with texts that wait .*mined \(disagreements, 0 wait\)"):
         CliRunner().invoke(app, ["review", "--store", mined.uri], catch_exceptions=False)
+
+
+def test_to_take_back_a_second_look_leaves_what_one_said_at_first(mined):
+    """One sees the text in two queues; what is taken back of the one was never said in the other."""
+    desk_of(mined).answer("ann", "r1", ["tip"])
+    own = desk_of(mined).queue.guideline.hash
+    put_queue(mined, card_yaml(), {"r1": TEXTS["r1"]}, "again", earlier_guideline=own)
+    again = desk_of(mined, "again")
+    again.answer("ann", "r1", ["other"])
+    again.undo("ann")
+    assert held(mined) == [("r1", "tip", "ann", "queue")]
+    assert shown(again.show("ann")) == "r1"
+
+
+def test_who_goes_from_one_server_to_another_takes_back_and_changes_what_they_said_there(mined, monkeypatch):
+    monkeypatch.setattr("understudy.review.journal.REFRESH_S", 0.0)
+    first, second = desk_of(mined), desk_of(mined)
+    first.answer("ann", "r1", ["tip"])
+    second.answer("ann", "r2", ["tip"])
+    first.undo("ann")
+    assert [row[0] for row in held(mined)] == ["r1"], "the last answer was given at the other server"
+    first.answer("ann", "r2", ["tip"])
+    second.answer("ann", "r2", ["other"])
+    counting = labels.current(labels.read_all(mined, CARD))
+    assert counting.filter(pl.col("id") == "r2")["label"].to_list() == ["other"]

@@ -14,6 +14,7 @@ import pytest
 from tests.queues import contested
 from understudy.errors import BadData, StorageError
 from understudy.review import label_studio, labels, samples
+from understudy.review.people import people as measure_people
 from understudy.review.queues import label_studio_tasks, queue_csv
 from understudy.task.labels import LabelSpace
 
@@ -278,3 +279,4 @@ def test_how_long_an_answer_took_is_kept_and_what_is_no_time_is_not(known, tmp_p
     tasks[2]["annotations"][0]["lead_time"] = 7
     assert add(known, tmp_path, tasks).keys
     assert sorted(labels.seconds_measured(known, CARD)) == [7.0, 12.5, 40.0], "an export that grew counts none twice"
+    assert sum(person.hours for person in measure_people(known, CARD)) == pytest.approx(59.5 / 3600)

@@ -18,6 +18,8 @@ from understudy.review.desk import Desk
 from understudy.review.journal import Journal
 from understudy.review.waiting import Known, Text
 from understudy.store.storage import open_store
+from understudy.task.card import parse_card
+from understudy.task.guideline import Guideline
 from understudy.task.labels import LabelSpace
 
 CARD = "hotel-tips"
@@ -143,3 +145,28 @@ def test_what_is_exported_goes_through_ingest_as_it_was(tmp_path, ending):
     said = [sorted(gold.select("id", "label", "annotators").iter_rows()) for gold in (before, after)]
     assert said[0] == said[1]
     assert set(after.filter(pl.col("id").is_in(["r61", "r62", "r63"]))["split"]) == {"train"}
+
+
+def test_a_second_look_at_the_test_split_is_neither_taken_nor_exported_nor_carried_there(tmp_path):
+    bench = Bench(tmp_path)
+    bench.run()
+    store, before = open_store(bench.store), bench.gold()
+    looked = {split: before.filter(pl.col("split") == split)["id"][0] for split in ("test", "train")}
+    rules = Guideline.of(parse_card((tmp_path / "card.yaml").read_text())).hash
+    rows = [(name, name, sentence(int(name[1:])), rules, rules) for name in looked.values()]
+    columns = ["id", "group", "text", "guideline", "earlier_guideline"]
+    waiting.put_table(store, CARD, pl.DataFrame(rows, schema=columns, orient="row"))
+    (tmp_path / "sheet.csv").write_text("id,label\n" + "".join(f"{name},other\n" for name in looked.values()))
+    done = labels.add(store, str(tmp_path / "sheet.csv"))
+    assert (done.labels, done.held_out) == (1, 1)
+    again = pl.DataFrame({"id": [looked["test"]], "label": ["other"], "annotator": [None], "guideline": [rules]})
+    labels.put(store, CARD, again, "second_look")  # as an older release kept it
+    kept = dict(export.counting(store, CARD).select("id", "label").iter_rows())
+    assert (kept[looked["test"]], kept[looked["train"]]) == ("tip", "other")
+    (tmp_path / "out.csv").write_bytes(export.written(export.counting(store, CARD), "out.csv"))
+    (tmp_path / "other").mkdir()
+    for there in (bench, Bench(tmp_path / "other")):
+        assert there.run(labels=str(tmp_path / "out.csv")).metrics["faults"] == 0
+        after = {name: (label, split) for name, label, split in there.gold().select("id", "label", "split").iter_rows()}
+        assert after[looked["train"]] == ("other", "train")
+        assert after[looked["test"]][0] == "tip"

@@ -409,6 +409,16 @@ def test_the_one_off_cost_is_what_was_spent_not_what_was_allowed():
     )
 
 
+def test_peoples_time_goes_by_the_seconds_that_were_measured():
+    spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, timed=45, label_s=36.0)
+    found = evaluation(BETTER, spent=spent, sampling=costs.Sampling(people_texts=200))
+    # 36 seconds are 100 an hour; 400 labels at $25 an hour are $100.
+    assert found["costs"]["one_off_usd"] == pytest.approx(101.5)
+    lines = found["costs"]["arithmetic"]
+    assert "$50.00 of people's time at 100 an hour" in lines[2]
+    assert "and people's time, by the median of 45 labels that were timed, 400 human labels at 100 an hour" in lines[3]
+
+
 def test_the_teachers_latency_is_measured_on_its_answers():
     spent = Spent(teacher_usd=1.5, is_rehearsal=False, human_labels=400, answers=90, p50_ms=700.0, p95_ms=1900.0)
     found = evaluation(BETTER, spent=spent)

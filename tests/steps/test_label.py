@@ -23,7 +23,7 @@ from understudy.runtime import shell
 from understudy.runtime.shell import Result
 from understudy.steps.label import rules
 from understudy.steps.label.config import LabelConfig
-from understudy.store import tables, tombstones
+from understudy.store import codecs, layout, tables, tombstones
 from understudy.store.storage import Store, open_store, prepare_store
 from understudy.task.card import load_card, parse_card
 from understudy.task.labels import LabelSpace
@@ -290,6 +290,22 @@ def test_the_step_leaves_what_was_paid_and_how_long_answers_took(folder: Path, r
     assert 0 < first.p50_ms <= first.p95_ms
     assert label(folder).metrics["cost_usd"] == 0
     assert read_spent(folder / "test_judgements") == first, "answers of the store keep what was paid, and their seconds"
+
+
+def test_the_step_leaves_how_long_people_take_for_a_label_where_enough_are_timed(folder: Path, rehearse: Any) -> None:
+    timed = [
+        {"id": f"r{n}", "label": "tip", "annotator": "ann", "split": None, "origin": "queue", "seconds": 10.0 + n}
+        for n in range(31)
+    ]
+    store, name = prepare_store(str(folder / "store")), CARD["name"]
+    store.put_if_absent(layout.LABELS.key(card=name, number=1, name="review"), codecs.as_lines(timed[:29]))
+    label(folder)
+    few = read_spent(folder / "test_judgements")
+    store.put_if_absent(layout.LABELS.key(card=name, number=2, name="review"), codecs.as_lines(timed[29:]))
+    label(folder)
+    enough = read_spent(folder / "test_judgements")
+    assert few is not None and enough is not None
+    assert (few.timed, few.label_s, enough.timed, enough.label_s) == (29, None, 31, 25.0)
 
 
 def test_a_prompt_bank_is_weighed_by_the_labels_of_train_and_validation_and_a_rerun_says_the_same(

@@ -136,6 +136,8 @@ def test_the_errors_of_a_slice_are_mended_and_every_change_says_so(desk, rehears
     assert worth[1] > 0.9 and sum(worth) == pytest.approx(1), "as often as it was right on the texts that prove it"
     (kind,) = record(desk)["categories"]
     assert (kind["mended"], kind["spoiled"], kind["is_accepted"]) == (AVOID - 4, 0, True)
+    paid = record(desk)["figures"]["cost_usd"]
+    assert paid == pytest.approx(result.metrics["cost_usd"]), "the answers that proved cost money too"
     assert "it mended 26 and spoiled 0" in (desk / "revised/revise.md").read_text(encoding="utf-8")
     asked = [text for text in server.asked if "view" in text]
     assert not asked, "texts that are not likely to have the error are not sent"

@@ -55,8 +55,8 @@ def add(file: str, store: str, card: str | None) -> None:
         click.echo(f"labels: {labels.told_letters(done.in_other_letters)}.")
     if done.held_out:
         click.echo(
-            f"labels: {count(done.held_out, 'label')} not taken, of texts that measure the model: samples and test "
-            "sets never teach. Give answers to a sample to the quality run."
+            f"labels: {count(done.held_out, 'label')} not taken, of texts that measure the model: samples, test sets "
+            "and the test split never teach. Give answers to a sample to the quality run."
         )
     if done.strange_ids:
         click.echo(

@@ -1,6 +1,6 @@
 """Say where a learning loop stands: `understudy status`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,11 +9,15 @@ import click
 from understudy.data import cards
 from understudy.errors import BadInput
 from understudy.reports import loop
-from understudy.review import asked, labels, standing
+from understudy.review import labels, standing, waiting
+from understudy.review.desk import Desk
+from understudy.review.journal import Journal
+from understudy.review.waiting import Queue
 from understudy.steps.mine.forecast import review_s
 from understudy.store import cycles, layout, registry, runs
 from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card
+from understudy.teacher.access import who
 from understudy.teacher.response_log import ResponseLog
 from understudy.text.numbers import count, usd
 
@@ -80,31 +84,38 @@ def _cycle_lines(store: Store, recorded: list[cycles.Cycle]) -> Iterator[str]:
 
 def _waiting(store: Store, card: Card) -> Iterator[str]:
     """Say what waits for people, and what for a run."""
-    answered = set(labels.read_all(store, card.name)["id"])
-    waiting = {queue: len(ids - answered) for queue, ids in _queues(store, card).items()}
-    for queue, texts in waiting.items():
+    left = [
+        (queue, Desk(queue, Journal(store, card.name, queue)).texts_left())
+        for queue in waiting.read_all(store, card.name)
+    ]
+    for queue, texts in left:
         if texts:
-            where = store.locate(layout.QUEUE_TABLES.prefix(card=card.name, queue=queue)).rstrip("/")
-            yield f"people: {count(texts, 'text')} of the queue {queue} to label ({where}/queue.csv)"
+            yield f"people: {count(texts, 'text')} of the queue {queue.name} to label ({_where(store, card, queue)})"
     under_way = [told for told in runs.read_all(store) if told.started["card"] == card.name and not told.ended]
     for told in under_way:
         yield f"run: {told.name} ({told.started['pipeline']}) {told.outcome} on {told.started['started']}, not ended"
-    if not under_way and not any(waiting.values()):
+    if not under_way and not any(texts for queue, texts in left if queue.origin != waiting.SAMPLE):
         yield "people: nothing to label; the next training run takes in what they have said"
 
 
-def _queues(store: Store, card: Card) -> Mapping[str, set[str]]:
-    """Return the ids that each queue of a card asks about."""
-    listed = layout.QUEUE_TABLES.listed(store, card=card.name, name="queue")
-    return {fields["queue"]: asked.ids_of(store, key) for key, fields in listed}
+def _where(store: Store, card: Card, queue: Queue) -> str:
+    """Say where a queue's sheet is; a sample's is in the folder of its day."""
+    if queue.origin == waiting.SAMPLE:
+        return f"the week's sample: understudy review --queue {queue.name}"
+    place = store.locate(layout.QUEUE_TABLES.prefix(card=card.name, queue=queue.name)).rstrip("/")
+    return f"{queue.kind}: {place}/queue.csv"
 
 
 def _spent(store: Store, card: Card) -> Iterator[str]:
-    """Say what teacher and people have taken so far, bought and rehearsed answers apart."""
+    """Say what the card's models and people have taken so far, bought and rehearsed answers apart."""
     with closing(ResponseLog(store, card.name, is_dry_run=True)) as log:
-        bought, rehearsed = (log.spent_usd(is_rehearsal=is_so) for is_so in (False, True))
-    paid = f"{usd(bought)} of {usd(card.budget.teacher_usd)}"
-    yield f"teacher: {paid}{f'; {usd(rehearsed)} in rehearsals, at its prices' if rehearsed else ''}"
+        spent = {
+            role: [log.spent_usd(is_rehearsal=is_so, role=role) for is_so in (False, True)]
+            for role in ("", *(each.role for each in card.roles()))
+        }
+    for role, (bought, rehearsed) in spent.items():
+        paid = f"{usd(bought)} of {usd(card.acting(role).budget.teacher_usd)}"
+        yield f"{who(role)}: {paid}{f'; {usd(rehearsed)} in rehearsals, at its prices' if rehearsed else ''}"
     given = labels.read_all(store, card.name)["id"].n_unique()
     seconds = labels.seconds_measured(store, card.name)
     hours = sum(seconds) / 3600

@@ -107,7 +107,7 @@ class Desk:
         with self._lock:
             before = newest(self.journal.read()).get(identity, {}).get(person)
             if before is None or _said(before) != _said(said):
-                self._keep(person, identity, said)
+                self._keep(person, identity, said, is_over=before is not None)
             self._let_go(person, identity)
             return self._view(person, newest(self.journal.read()))
 
@@ -123,18 +123,18 @@ class Desk:
         with self._lock:
             last = self._last(person, newest(self.journal.read()))
             if last is not None:
-                self._keep(person, last["id"], {"label": None})  # type: ignore[typeddict-item]
+                self._keep(person, last["id"], {"label": None}, is_over=True)  # type: ignore[typeddict-item]
                 self._let_go(person)
                 self._held[last["id"]] = (person, self.now())
             return self._view(person, newest(self.journal.read()))
 
-    def _keep(self, person: str, identity: str, said: Line) -> None:
+    def _keep(self, person: str, identity: str, said: Line, *, is_over: bool) -> None:
         line: Line = {**said, "id": identity, "annotator": person, "guideline": self.queue.guideline.hash}
         line["at"] = self.now().isoformat(timespec="milliseconds")
         if identity in self._labels:
-            self.journal.check({**line, "expected": self._labels[identity]})
+            self.journal.check({**line, "expected": self._labels[identity]}, is_over=is_over)
         else:
-            self.journal.answer({**line, "origin": self.queue.origin, "split": None})
+            self.journal.answer({**line, "origin": self.queue.origin, "split": None}, is_over=is_over)
 
     def _let_go(self, person: str, identity: str | None = None) -> None:
         """Forget that a person looks at a text, or at any."""

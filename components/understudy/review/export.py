@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from understudy.errors import BadInput
-from understudy.review import labels
+from understudy.review import firewall, labels
 from understudy.review.spreadsheet import safe_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
@@ -21,14 +21,21 @@ TAUGHT_ONLY = ("queue", "settle")  # origins of labels that may not measure: the
 def counting(store: Store, card_name: str) -> pl.DataFrame:
     """Return the votes that count, oldest first, columns `COLUMNS`.
 
-    An answer to a queue has the split train, where its author asks for none: whoever takes the table in as labels keeps
-    texts that were chosen out of what measures.
+    An answer to a queue has the split train, where its author asks for none, and so has a second look at a text of the
+    train split: whoever takes the table in as labels keeps texts that were chosen out of what measures. A second look
+    at a text of the test split by the same rules counts for nothing, here as in ingest.
 
     Raises:
         BadArtifact: a segment of the store is damaged.
     """
-    votes = labels.current(labels.without_outvoted(labels.read_all(store, card_name)), "guideline")
-    is_chosen = pl.col("origin").is_in(TAUGHT_ONLY) & pl.col("split").is_null()
+    asked = firewall.asked(store, card_name).select("id", "guideline", "measures", is_taught=pl.col("split") == "train")
+    pair, votes = ["id", "guideline"], labels.read_all(store, card_name)
+    votes = votes.join(asked, on=pair, how="left", nulls_equal=True, maintain_order="left")
+    is_again = pl.col("origin") == "second_look"
+    votes = votes.filter(~(is_again & pl.col("measures").fill_null(value=False)))
+    votes = labels.current(labels.without_outvoted(votes), "guideline")
+    is_chosen = pl.col("origin").is_in(TAUGHT_ONLY) | (is_again & pl.col("is_taught").fill_null(value=False))
+    is_chosen &= pl.col("split").is_null()
     votes = votes.with_columns(split=pl.when(is_chosen).then(pl.lit("train")).otherwise("split"))
     said = everything(store, card_name).select(SAID)
     return votes.join(said, on=["file", "row"], how="left", maintain_order="left").select(COLUMNS)

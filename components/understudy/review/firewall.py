@@ -60,11 +60,41 @@ def read(store: Store, card_name: str) -> HeldOut:
     Raises:
         BadArtifact: splits, a sample or a test set in the store are damaged.
     """
-    keys = [key for key, _ in layout.SPLITS.listed(store, card=card_name)]
-    lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Assigned))
-    groups = frozenset(line["group"] for line in lines if line["split"] == "test")
+    groups = frozenset(group for group, split in _splits(store, card_name).items() if split == "test")
     tables = [*layout.TEST_SETS.listed(store), *layout.SAMPLE_TABLES.listed(store)]
     columns = {"id": pl.String, "text": pl.String}
     parts = [codecs.read_table(store.read(key), store.locate(key), columns) for key, _ in tables]
     texts = pl.concat([pl.DataFrame(schema=columns), *parts])
     return HeldOut(groups, frozenset(texts["id"]), frozenset(map(content_hash, texts["text"])))
+
+
+def asked(store: Store, card_name: str) -> pl.DataFrame:
+    """Return what the store's queues ask, whatever a text measures: answers to these come by files too.
+
+    Returns:
+        columns id, guideline, split (that its group is in; null where it has none) and measures, a row an id and
+        guideline. A text that one queue may ask about by a guideline may be answered by it.
+
+    Raises:
+        BadArtifact: splits, a sample, a test set or a queue in the store are damaged.
+    """
+    held_out, splits = read(store, card_name), _splits(store, card_name)
+    columns = {"id": pl.String, "guideline": pl.String, "split": pl.String, "measures": pl.Boolean}
+    parts = [pl.DataFrame(schema=columns)]
+    for key, _ in layout.QUEUE_TABLES.listed(store, card=card_name, name="queue"):
+        table = codecs.read_table(store.read(key), store.locate(key))
+        if {"id", "group", "guideline"} <= set(table.columns):
+            split = [splits.get(group) for group in table["group"]]
+            found = table.with_columns(held_out.measures(table).alias("measures"), pl.Series("split", split, pl.String))
+            parts.append(found.select(pl.col(name).cast(kind) for name, kind in columns.items()))
+    by_pair = pl.concat(parts).group_by("id", "guideline", maintain_order=True)
+    return by_pair.agg(pl.col("split").drop_nulls().first(), pl.col("measures").all())
+
+
+def _splits(store: Store, card_name: str) -> dict[str, str]:
+    """Read which split each group is in: the first that was written holds for ever."""
+    splits: dict[str, str] = {}
+    for key, _ in layout.SPLITS.listed(store, card=card_name):
+        for line in codecs.read_lines(store.read(key), store.locate(key), Assigned):
+            splits.setdefault(line["group"], line["split"])
+    return splits

@@ -52,13 +52,18 @@ class Journal:
             self._refresh()
         return self._lines
 
-    def answer(self, line: Line) -> None:
-        """Keep a line on a text of the queue; when this returns, the store has it."""
-        self._append(self._answers, line)
+    def answer(self, line: Line, *, is_over: bool = False) -> None:
+        """Keep a line on a text of the queue; when this returns, the store has it.
 
-    def check(self, line: Line) -> None:
+        Args:
+            line: what is said.
+            is_over: whether the same person has said something of this text before.
+        """
+        self._append(self._answers, line, is_over=is_over)
+
+    def check(self, line: Line, *, is_over: bool = False) -> None:
         """Keep a line on a text whose label is known, apart from all labels."""
-        self._append(self._checks, line)
+        self._append(self._checks, line, is_over=is_over)
 
     def was_forgotten(self, text: Text) -> bool:
         """Tell whether somebody had asked to forget a text when the store was last looked at."""
@@ -71,8 +76,8 @@ class Journal:
             stones.append(tombstone("sentences", whole))
         return any(self.store.tag_of(layout.TOMBSTONES.key(hash=stone)) is not None for stone in stones)
 
-    def _append(self, sitting: Sitting, line: Line) -> None:
-        sitting.append(line)
+    def _append(self, sitting: Sitting, line: Line, *, is_over: bool) -> None:
+        sitting.append(line, is_over=is_over)
         self._lines.append(line)
 
     def _refresh(self) -> None:

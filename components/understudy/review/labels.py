@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from statistics import median
 from typing import Any, Literal, Required
 
 import polars as pl
@@ -45,6 +46,7 @@ VOTES = {
     "row": pl.Int64,
     "segment": pl.Int64,
 }
+FEWEST_MEASURED = 30  # answers from which their median stands for people's time
 COMPARED_CHARS = 10_000  # of two texts: a spreadsheet cuts a cell at 32,767
 ASCII_WORDS = re.compile(r"[a-z0-9]+")
 
@@ -80,7 +82,7 @@ class Added:
         strange_guidelines: what the file calls guidelines that neither a version of the card nor a queue has.
         passed_over: files beside the answers that were not read, since their names do not say how.
         in_other_letters: labels that are not written as the card has them, and were taken.
-        held_out: labels of texts that measure the model, in samples and test sets: these were not taken.
+        held_out: labels of texts that measure the model, in the test split, samples and test sets: none was taken.
     """
 
     card_name: str
@@ -129,7 +131,7 @@ def read_all(store: Store, card_name: str) -> pl.DataFrame:
 
 
 def seconds_measured(store: Store, card_name: str) -> list[float]:
-    """Return how long people took for each answer of which the store knows it, as Label Studio measured it.
+    """Return how long people took for each answer of which the store knows it: the review page's and Label Studio's.
 
     Of what one person said of a text the newest counts: an export holds again what earlier ones held.
 
@@ -140,6 +142,15 @@ def seconds_measured(store: Store, card_name: str) -> list[float]:
     lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Said))
     newest = {(line["id"], line["annotator"]): line["seconds"] for line in lines if "seconds" in line}
     return list(newest.values())
+
+
+def typical_s(seconds: Sequence[float]) -> float | None:
+    """Return the median of people's seconds, which a text left open over lunch does not move; None where few are known.
+
+    >>> typical_s([20.0, 30.0, 4000.0] * 10), typical_s([20.0])
+    (30.0, None)
+    """
+    return median(seconds) if len(seconds) >= FEWEST_MEASURED else None
 
 
 def from_file(table: pl.DataFrame, segment: int) -> pl.DataFrame:
@@ -215,7 +226,7 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
     card_name, space = card_labels(store, card_name)
     asked = asking.by_queues(store, card_name)
     answers = read_answers(address, space, asked, most_refused(store, card_name))
-    measures = firewall.read(store, card_name).measures(answers.votes)
+    measures = firewall.read(store, card_name).measures(answers.votes) | _asked_of_test(store, card_name, answers.votes)
     votes = answers.votes.filter(~measures)
     ids = set(votes["id"])
     held = read_all(store, card_name)
@@ -240,6 +251,13 @@ def add(store: Store, address: str, card_name: str | None = None) -> Added:
         in_other_letters=answers.in_other_letters,
         held_out=int(measures.sum()),
     )
+
+
+def _asked_of_test(store: Store, card_name: str, votes: pl.DataFrame) -> pl.Series:
+    """Tell which answers a queue got to a text that measures; a file of answers says nothing of groups."""
+    asked = firewall.asked(store, card_name).select("id", "guideline", "measures")
+    found = votes.join(asked, on=["id", "guideline"], how="left", maintain_order="left")
+    return found["measures"].fill_null(value=False)
 
 
 def read_answers(address: str, space: LabelSpace, asked: Asked, most_refused: float) -> Answers:

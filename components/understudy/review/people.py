@@ -81,7 +81,7 @@ def people(store: Store, card_name: str) -> list[Person]:
 def _person(name: str | None, answers: int, lines: Sequence[Line], checked: Sequence[Line]) -> Person:
     own = [line for line in lines if line["annotator"] == name and line.get("origin") != "labels"]
     mine = [line for line in checked if line["annotator"] == name]
-    seconds = [line["seconds"] for line in [*own, *mine] if "seconds" in line]
+    seconds = _seconds([*own, *mine])
     said, tried = (list(_standing(part)) for part in (own, mine))
     right = [line["label"] == line["expected"] for line in tried if line["label"] is not None]
     return Person(
@@ -94,6 +94,17 @@ def _person(name: str | None, answers: int, lines: Sequence[Line], checked: Sequ
         right=metrics.wilson(sum(right), len(right)) if right else None,
         checked=len(right),
     )
+
+
+def _seconds(lines: Sequence[Line]) -> list[float]:
+    """Return what each line took, once: an export holds again what earlier ones held, and says not when it was said.
+
+    >>> line = Line(id="a", label="tip", annotator="ann", seconds=9.0)
+    >>> _seconds([line, line, {**line, "at": "2026-11-01T08:00"}])
+    [9.0, 9.0]
+    """
+    told = [(line["id"], line["label"], line.get("guideline"), line.get("at"), line.get("seconds")) for line in lines]
+    return [seconds for *_, seconds in dict.fromkeys(told) if seconds is not None]
 
 
 def _standing(lines: Sequence[Line]) -> Iterator[Line]:

@@ -57,10 +57,11 @@ class Sitting:
     _lines: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def append(self, line: Line) -> None:
+    def append(self, line: Line, *, is_over: bool = False) -> None:
         """Add a line behind all others; when this returns, the store has it.
 
-        Of two segments the newer counts, so where another kind of segment came meanwhile, a new one is begun.
+        Of two segments the newer counts, so where another kind of segment came meanwhile, a new one is begun; and
+        where another sitting began one, for a line over which its person has said something before (`is_over`).
 
         Raises:
             Conflict: others keep writing.
@@ -68,7 +69,7 @@ class Sitting:
         """
         data = codecs.as_lines([line])
         with self._lock:
-            if self._key is not None and self._lines < MOST_LINES and self._is_newest():
+            if self._key is not None and self._lines < MOST_LINES and self._is_newest(is_over=is_over):
                 update(self.store, self._key, lambda before: (before or b"") + data, "A sitting of the review")
                 self._lines += 1
                 return
@@ -76,9 +77,9 @@ class Sitting:
             self._key = contend(lambda: self._begun(data), "A sitting of the review", where)
             self._lines = 1
 
-    def _is_newest(self) -> bool:
+    def _is_newest(self, *, is_over: bool) -> bool:
         kept = self.family.listed(self.store, **self._scope)
-        others = [key for key, fields in kept if key == self._key or fields.get("name") != NAME]
+        others = [key for key, fields in kept if is_over or key == self._key or fields.get("name") != NAME]
         return bool(others) and others[-1] == self._key
 
     def _begun(self, data: bytes) -> str:
@@ -102,7 +103,8 @@ def standing(votes: pl.DataFrame) -> pl.DataFrame:
             whether the review page wrote it.
 
     Returns:
-        the votes that have a label, without `is_live`. What a labels file says stands until a file says otherwise.
+        the votes that have a label, without `is_live`. What is taken back of one queue leaves what was said in another
+        of the same text, and what a labels file says stands until a file says otherwise.
 
     >>> votes = pl.DataFrame({"id": ["a", "b", "a", "b"], "annotator": ["ann"] * 4, "guideline": ["g"] * 4,
     ...     "origin": ["queue"] * 4, "segment": [0] * 4, "is_live": [True] * 4, "label": ["tip", "tip", None, "other"]})
@@ -110,8 +112,8 @@ def standing(votes: pl.DataFrame) -> pl.DataFrame:
     [('b', 'other')]
     """
     place = pl.col("place")
-    is_withdrawn = place < place.filter(pl.col("label").is_null()).max().over(PERSON)
+    is_withdrawn = place < place.filter(pl.col("label").is_null()).max().over(*PERSON, "origin")
     is_replaced = pl.col("is_live") & (place < place.max().over(*PERSON, "segment"))
-    is_past = (is_withdrawn.fill_null(value=False) & (pl.col("origin") != "labels")) | is_replaced
+    is_past = is_withdrawn.fill_null(value=False) | is_replaced
     numbered = votes.with_row_index("place").with_columns(place.cast(pl.Int64))
     return numbered.filter(pl.col("label").is_not_null() & ~is_past).drop("place", "is_live")

@@ -45,6 +45,8 @@ class Spent:
         p50_ms: of these; None without any.
         p95_ms: of these; None without any.
         estimated: answers whose tokens, and so whose cost, are our estimate, for the server did not count them.
+        timed: human labels of which it is known how long they took.
+        label_s: seconds that one of them takes; None where too few are timed.
     """
 
     teacher_usd: float
@@ -54,6 +56,8 @@ class Spent:
     p50_ms: float | None = None
     p95_ms: float | None = None
     estimated: int = 0
+    timed: int = 0
+    label_s: float | None = None
 
     @classmethod
     def of(

@@ -25,7 +25,8 @@ class EvaluateConfig:
         min_positives: fewest positive texts of a slice, or fewest texts of it where no label is looked for, and fewest
             texts of a label; below it the report says that they are too few.
         latency_texts: most texts that are scored one at a time to measure latency.
-        labels_per_hour: texts that a person labels in an hour, for the one-off cost.
+        labels_per_hour: texts that a person labels in an hour, for the one-off cost and the weekly samples, where fewer
+            than 30 of the store's labels are timed; else their median counts.
         night_waiting_s: seconds a night for which instances are paid although they score nothing, while nodes and pods
             start, list and write; take your own.
         amortise_months: months over which the one-off cost is spread.

@@ -106,6 +106,12 @@ def per_1k_usd(usd_per_hour: float, texts_per_second: float) -> float:
     return usd_per_hour / 3600 / texts_per_second * 1000
 
 
+def labels_per_hour(config: EvaluateConfig, spent: Spent | None) -> float:
+    """Return people's pace: as it was measured, else as the settings say."""
+    measured_s = None if spent is None else spent.label_s
+    return config.labels_per_hour if measured_s is None else HOUR_S / measured_s
+
+
 def human_labels_usd(labels: int, labels_per_hour: float, usd_per_hour: float) -> float:
     """Price of human labels.
 
@@ -123,7 +129,7 @@ def costs(card: Card, config: EvaluateConfig, basis: Basis) -> Costs:
     sampled = sample_month_usd(card, config, basis)
     training = None if basis.training_s is None else basis.training_s / HOUR_S * card.prices.training_usd
     answers_usd, given = _made_with(card, basis.spent)
-    one_off = answers_usd + _labels_usd(given, card, config) + (training or 0.0)
+    one_off = answers_usd + _labels_usd(given, card, config, basis) + (training or 0.0)
     monthly = per_1k * thousands + waiting + sampled
     teacher_month = None if teacher_per_1k is None else teacher_per_1k * thousands
     saved = None if teacher_month is None else teacher_month - monthly
@@ -145,7 +151,7 @@ def costs(card: Card, config: EvaluateConfig, basis: Basis) -> Costs:
 
 def sample_month_usd(card: Card, config: EvaluateConfig, basis: Basis) -> float:
     """Price of the weekly samples of a month: people's time, and the teacher's answers up to their cap."""
-    return WEEKS * (_labels_usd(basis.sampling.people_texts, card, config) + _sample_teacher_usd(basis))
+    return WEEKS * (_labels_usd(basis.sampling.people_texts, card, config, basis) + _sample_teacher_usd(basis))
 
 
 def _sample_teacher_usd(basis: Basis) -> float:
@@ -156,8 +162,8 @@ def _sample_teacher_usd(basis: Basis) -> float:
     return min(most, asked * basis.teacher_per_1k_usd / 1000)
 
 
-def _labels_usd(labels: int, card: Card, config: EvaluateConfig) -> float:
-    return human_labels_usd(labels, config.labels_per_hour, card.prices.annotator_usd_per_hour)
+def _labels_usd(labels: int, card: Card, config: EvaluateConfig, basis: Basis) -> float:
+    return human_labels_usd(labels, labels_per_hour(config, basis.spent), card.prices.annotator_usd_per_hour)
 
 
 def _made_with(card: Card, spent: Spent | None) -> tuple[float, int]:
@@ -223,11 +229,11 @@ def _waiting(found: Costs, card: Card, config: EvaluateConfig) -> str:
 
 def _sampling(found: Costs, card: Card, config: EvaluateConfig, basis: Basis) -> str:
     sampling = basis.sampling
-    people = _labels_usd(sampling.people_texts, card, config)
+    people, pace = _labels_usd(sampling.people_texts, card, config, basis), labels_per_hour(config, basis.spent)
     teacher = f" and {numbers.usd(_sample_teacher_usd(basis))} of the teacher" if sampling.teacher_texts else ""
     return (
         f"Student, watched: a sample of at most {numbers.count(sampling.people_texts, 'text')} a week, "
-        f"{numbers.usd(people)} of people's time at {config.labels_per_hour:,.0f} an hour{teacher}, makes "
+        f"{numbers.usd(people)} of people's time at {pace:,.0f} an hour{teacher}, makes "
         f"{numbers.usd(found.sample_month_usd)} a month."
     )
 
@@ -241,18 +247,19 @@ def _once(found: Costs, card: Card, config: EvaluateConfig, basis: Basis) -> str
         prices = ", a rehearsal's at the card's prices" if spent.is_rehearsal else ""
         uncounted = numbers.count(spent.estimated, "answer")
         counted = f" (the server counts no tokens: those of {uncounted} are estimated)" if spent.estimated else ""
+        measured = f"by the median of {numbers.count(spent.timed, 'label')} that were timed,"
+        words = "estimated as" if spent.label_s is None else measured
         paid = (
-            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, "
-            "estimated as"
+            f"{numbers.usd(answers)} paid for the teacher's answers so far{prices}{counted}, and people's time, {words}"
         )
     trained = "; what training cost is not known"
     if basis.training_s is not None:
         price = numbers.usd(card.prices.training_usd)
         trained = f", and {basis.training_s / 60:,.1f} minutes of training at {price} an hour"
         trained = f"{trained} ({numbers.usd(found.training_usd)})"
-    labels = numbers.usd(_labels_usd(given, card, config))
+    labels, pace = numbers.usd(_labels_usd(given, card, config, basis)), labels_per_hour(config, spent)
     return (
-        f"Student, once: {paid} {numbers.count(given, 'human label')} at {config.labels_per_hour:,.0f} an hour and "
+        f"Student, once: {paid} {numbers.count(given, 'human label')} at {pace:,.0f} an hour and "
         f"{hourly} an hour ({labels}){trained}: together {numbers.usd(found.one_off_usd)}, "
         f"{numbers.usd(found.one_off_usd / config.amortise_months)} a month over {config.amortise_months:,.0f} months."
     )

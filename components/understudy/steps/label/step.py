@@ -8,13 +8,14 @@ import polars as pl
 
 from understudy.errors import BadInput, BudgetSpent
 from understudy.progress import say
+from understudy.review import labels
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Floats, Interval, defined
 from understudy.steps.label import rules, sampler, trial, unasked
 from understudy.steps.label.config import LabelConfig
 from understudy.steps.label.reading import human_labels, texts_to_ask
 from understudy.store import tables, tombstones
-from understudy.store.storage import prepare_store
+from understudy.store.storage import Store, prepare_store
 from understudy.task.card import Card, load_card
 from understudy.task.labels import LabelSpace
 from understudy.task.sections import TeacherConfig
@@ -107,7 +108,8 @@ def run(
         _write(for_test, for_training, drawn, test_judgements, judgements)
         sent = _tell_where(teacher.sent(held_out, wanted), test_judgements, judgements)
         estimated = for_test.estimated + for_training.estimated
-        _tell_spent(teacher, task, [held_out, wanted], human_labels(gold, test), estimated, test_judgements)
+        spent = _spent(teacher, task, [held_out, wanted], human_labels(gold, test), estimated)
+        write_spent(test_judgements, _timed(spent, keep, task))
         _require_enough(for_training, drawn, config, teacher, task)
         return _result(for_test + for_training, _Shares.of(for_training.table, drawn, task), teacher, task, sent)
 
@@ -181,14 +183,18 @@ def _tell_where(sent: Sent, *folders: Path) -> Sent:
     return sent
 
 
-def _tell_spent(
-    teacher: Teacher, card: Card, asked: list[pl.DataFrame], human_labels: int, estimated: int, folder: Path
-) -> None:
-    """Leave for the report what was paid so far, and how long the answers took."""
+def _spent(teacher: Teacher, card: Card, asked: list[pl.DataFrame], human_labels: int, estimated: int) -> Spent:
+    """Return what was paid so far, and how long the answers took."""
     seconds = [each for texts in asked for each in teacher.seconds(texts)]
     is_rehearsal = teacher.identity.is_rehearsal
     spent_usd = round(teacher.spent_usd + sum(teacher.spent_on(each.role) for each in card.roles()), 6)
-    write_spent(folder, Spent.of(spent_usd, human_labels, seconds, is_rehearsal=is_rehearsal, estimated=estimated))
+    return Spent.of(spent_usd, human_labels, seconds, is_rehearsal=is_rehearsal, estimated=estimated)
+
+
+def _timed(spent: Spent, store: Store, card: Card) -> Spent:
+    """Say how long people take for a label, as the store's lines have it."""
+    seconds = labels.seconds_measured(store, card.name)
+    return replace(spent, timed=len(seconds), label_s=labels.typical_s(seconds))
 
 
 def _require_budget(

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 
 import polars as pl
 
+from understudy.review.labels import typical_s
 from understudy.runtime.forecasts import Forecast
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
@@ -14,7 +14,6 @@ from understudy.text.numbers import count, usd
 from understudy.text.seen import columns_of
 
 REVIEW_S = 4.8 * 60  # a text, as the traveller-tips system measured (40 hours for 500)
-FEWEST_MEASURED = 30  # answers from which their median stands for people's time
 
 NOTHING_LEFT = (
     "no text is left to ask about and no queue for people: label takes all of the pool (label.texts; fewer leave some)"
@@ -31,9 +30,9 @@ def review_s(seconds: Sequence[float]) -> tuple[float, str]:
     >>> review_s([20.0, 30.0, 4000.0] * 10), review_s([20.0])
     ((30.0, '30 seconds each (the median of 30 answers)'), (288.0, '4.8 minutes each'))
     """
-    if len(seconds) < FEWEST_MEASURED:
+    typical = typical_s(seconds)
+    if typical is None:
         return REVIEW_S, f"{REVIEW_S / 60:g} minutes each"
-    typical = median(seconds)
     return typical, f"{typical:,.0f} seconds each (the median of {count(len(seconds), 'answer')})"
 
 

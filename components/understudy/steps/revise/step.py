@@ -82,9 +82,8 @@ def run(
     codecs.write_document(revised / RECORD_FILE, record)
     (revised / PAGE_FILE).write_text(page.page(record), encoding="utf-8")
     figures = summary.metrics_of(record, revision)
-    for one in revision.outcomes:
-        for why in one.judged[-1].reasons():
-            say(f"revise: no answer for {why}.")
+    for why in (why for one in revision.outcomes for judged in one.judged for why in judged.reasons()):
+        say(f"revise: no answer for {why}.")
     return Result(headline=summary.headline(record, figures), metrics=figures)
 
 
@@ -208,7 +207,7 @@ def _apply(desk: _Desk, outcome: summary.Outcome, left: pl.DataFrame, teacher: T
     wanted = _asked(rules.in_doubt_first(texts, space, desk.config.seed))
     judged = teacher.judge(wanted, f"revise: '{kind.given}' revised")
     table = rules.revised(texts, judged.table)
-    answered = table.filter(pl.col("is_answered"))
+    answered = table.filter(pl.col("is_answered")).sort("id")
     rows = judged.table.sort("id").with_columns(
         kind=pl.lit("editor"),
         label=answered["revised_label"],

@@ -116,7 +116,7 @@ def record(card: Card, config: ReviseConfig, revision: Revision, reason: str, te
         "changed": sum(len(one.changed) for one in outcomes),
         "unshown": sum(int(table["is_unshown"].sum()) for one in outcomes for table in one.asked),
         "unanswered": sum(int((~table["is_answered"]).sum()) for one in outcomes for table in one.asked),
-        "cost_usd": round(sum(float(each.table["cost_usd"].sum()) for one in outcomes for each in one.judged[-1:]), 6),
+        "cost_usd": round(sum(float(each.table["cost_usd"].sum()) for one in outcomes for each in one.judged), 6),
     }
     return {
         "format": 1,
