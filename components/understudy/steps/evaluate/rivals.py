@@ -132,11 +132,16 @@ def _flagged(checked: Floats, is_own: Bools, asked: Floats) -> Bools:
 
 
 def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequence[str]) -> dict[str, Rival]:
-    """Let the bundle that a store serves now answer; nothing where none does, or it is this one or of other labels."""
-    current = registry.read_current(open_store(store))
-    if current is None or current.version == settings["version"]:
+    """Let the bundle that a store serves now answer.
+
+    Returns:
+        nothing where none serves, it is this one or of other labels, or it may not be opened here (`left_out`).
+    """
+    keep = open_store(store)
+    current = registry.read_current(keep)
+    if current is None or current.version == settings["version"] or registry.is_refused(keep, current.version):
         return {}
-    folder = registry.fetch_bundle(open_store(store), current.version)
+    folder = registry.fetch_bundle(keep, current.version)
     try:
         require_labels(read_settings(folder), card)
     except BadArtifact:
@@ -145,6 +150,15 @@ def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequenc
     probabilities = bundle.probabilities(texts)
     answers = Answers(bundle.choose(probabilities), probabilities)
     return {PREVIOUS: Rival(f"The bundle that serves, {current.version}", answers)}
+
+
+def left_out(store: str) -> list[str]:
+    """Say that the bundle which serves is no rival as no trusted key has signed it; the first signed one replaces it."""
+    keep = open_store(store)
+    current = registry.read_current(keep)
+    if current is None or not registry.is_refused(keep, current.version):
+        return []
+    return [f"The bundle that serves, {current.version}, is not beside it: no key that is trusted has signed it."]
 
 
 def of_run(
