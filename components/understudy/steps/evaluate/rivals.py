@@ -153,7 +153,7 @@ def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequenc
 
 
 def left_out(store: str) -> list[str]:
-    """Say that the bundle which serves is no rival as no trusted key has signed it; the first signed one replaces it."""
+    """Say that the bundle which serves is no rival, as no key that is trusted has signed it; none where it is one."""
     keep = open_store(store)
     current = registry.read_current(keep)
     if current is None or not registry.is_refused(keep, current.version):
