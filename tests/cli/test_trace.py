@@ -57,6 +57,17 @@ def test_it_names_data_code_weights_teacher_and_licence(published):
     assert "4" * 64 not in said  # the bundle is what is told of
 
 
+def test_what_others_wrote_forges_no_line_and_no_terminals_commands(published):
+    _, _, bundle, papers = published
+    origin = json.loads(papers[registry.ORIGIN])
+    origin["student"]["weights"] = "w\nversion           x: signed by a trusted key\x1b[1A"
+    elsewhere = open_store(str(bundle.parent / "other"))
+    registry.publish_bundle(elsewhere, bundle, {**papers, registry.ORIGIN: codecs.as_json(origin)})
+    said = trace(elsewhere)
+    assert [line.split()[0] for line in said.splitlines()].count("version") == 1
+    assert "\x1b" not in said
+
+
 def test_the_record_is_that_of_the_store(published):
     store, current, *_ = published
     said = json.loads(trace(store, "--version", current.version, "--json"))
