@@ -1,5 +1,7 @@
 """`understudy status`: where a loop stands, what waits for whom, what it took so far, and its page."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,6 +9,7 @@ from tests.conftest import card_yaml
 from tests.queues import contested
 from tests.review.test_standing import answers, cycle
 from understudy.cli.main import app
+from understudy.errors import BadInput
 from understudy.review import labels
 from understudy.store import codecs, cycles, layout, runs
 from understudy.task.card import parse_card
@@ -48,6 +51,19 @@ def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped
     assert lines[5].startswith("go on: the chance that 100 more labels gain 0.01 F1 or more is")
     assert lines[6].startswith("the last cycle gained")
     assert lines[7].startswith("the next 100 labels cost about $200.00 of people and would buy")
+
+
+def test_whoever_may_only_read_the_store_can_look(looped):
+    (Path(looped.uri) / "store.json").unlink()  # by which those prove themselves who write
+    before = {key: looped.tag_of(key) for key in looped.list()}
+    assert status(looped).exit_code == 0
+    assert {key: looped.tag_of(key) for key in looped.list()} == before
+
+
+def test_nothing_at_an_address_is_said(tmp_path):
+    found = CliRunner().invoke(app, ["status", "--store", str(tmp_path / "none")])
+    assert isinstance(found.exception, BadInput)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_page_draws_the_learning_curve(looped, tmp_path):

@@ -12,7 +12,7 @@ from understudy.reports import loop
 from understudy.review import asked, labels, standing
 from understudy.steps.mine.forecast import review_s
 from understudy.store import cycles, layout, registry, runs
-from understudy.store.storage import Store, prepare_store
+from understudy.store.storage import Store, open_store
 from understudy.task.card import Card
 from understudy.teacher.response_log import ResponseLog
 from understudy.text.numbers import count, usd
@@ -25,9 +25,9 @@ from understudy.text.numbers import count, usd
 def command(store: str, card: str | None, page: Path | None) -> None:
     """Say where a learning loop stands: cycles, what waits for whom, dollars and hours so far, and whether to go on.
 
-    Whether to go on is measured on the validation split alone.
+    Whether to go on is measured on the validation split alone. Nothing is written but the page.
     """
-    opened = prepare_store(store, must_exist=True)
+    opened = open_store(store)
     task = newest_card(opened, card)
     label_usd = review_s(labels.seconds_measured(opened, task.name))[0] / 3600 * task.prices.annotator_usd_per_hour
     stands = standing.read(opened, task, label_usd)
