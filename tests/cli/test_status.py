@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from tests.conftest import card_yaml
-from tests.queues import contested
+from tests.queues import put_queue
 from tests.review.test_standing import answers, cycle
 from understudy.cli.main import app
 from understudy.errors import BadInput
@@ -25,9 +26,7 @@ def looped(store, monkeypatch, tmp_path):
     store.put_if_absent(layout.CARDS.key(card=card.name, name=card.hash), text.encode())
     for number, right in enumerate([0.6, 0.68, 0.74]):
         cycles.put(store, cycle(number, 100 + 100 * number), answers(right))
-    ids = ["t0", "t1", "t2", "t3"]
-    queue = contested({"id": ids, "group": ids, "text": ids})
-    store.put_if_absent(layout.QUEUE_TABLES.key(card=card.name, queue="q1", name="queue"), codecs.as_parquet(queue))
+    put_queue(store, text, {name: name for name in ("t0", "t1", "t2", "t3")}, "q1")
     (tmp_path / "said.csv").write_text("id,label\nt2,tip\n")
     labels.add(store, str(tmp_path / "said.csv"))
     record = {"name": "third", "pipeline": "training", "card": card.name, "card_hash": card.hash, "artifacts": "/a"}
@@ -43,7 +42,7 @@ def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped
     lines, taught = status(looped).output.splitlines(), "taught by 300 labels of people"
     assert lines[:5] == [
         f"cycle: 3 ended, the last on 2026-12-01T00:00:00Z ({taught}; publish, a rehearsal); no version serves",
-        f"people: 3 texts of the queue q1 to label ({looped.uri}/queues/hotel-tips/q1/queue.csv)",
+        f"people: 3 texts of the queue q1 to label: disagreements ({looped.uri}/queues/hotel-tips/q1/queue.csv)",
         "run: third (training) begun on 2026-12-01T00:00:00Z, not ended",
         "teacher: $0.00 of $5.00",
         "labels: 1 of 900 texts that people may label; no hours measured",
@@ -51,6 +50,18 @@ def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped
     assert lines[5].startswith("go on: the chance that 100 more labels gain 0.01 F1 or more is")
     assert lines[6].startswith("the last cycle gained")
     assert lines[7].startswith("the next 100 labels cost about $200.00 of people and would buy")
+
+
+def test_texts_to_look_at_again_wait_though_they_have_labels_and_those_that_measure_do_not(looped):
+    text = card_yaml(name="hotel-tips", goals={"f1": 0.99}, budget={"teacher_usd": 5.0, "human_labels": 900})
+    put_queue(looped, text, {"t2": "t2"}, "again", earlier_guideline="g0")
+    sampled = pl.DataFrame({"id": ["t0", "t1"], "text": ["t0", "t1"]})
+    looped.put_if_absent(layout.SAMPLE_TABLES.key(day="2026-11-01", name="sample"), codecs.as_parquet(sampled))
+    people = [line.partition(" (")[0] for line in status(looped).output.splitlines() if line.startswith("people")]
+    assert sorted(people) == [
+        "people: 1 text of the queue again to label: second look",
+        "people: 1 text of the queue q1 to label: disagreements",
+    ]
 
 
 def test_whoever_may_only_read_the_store_can_look(looped):

@@ -1,6 +1,6 @@
 """Say where a learning loop stands: `understudy status`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import click
 from understudy.data import cards
 from understudy.errors import BadInput
 from understudy.reports import loop
-from understudy.review import asked, labels, standing
+from understudy.review import labels, standing, waiting
+from understudy.review.desk import Desk
+from understudy.review.journal import Journal
 from understudy.steps.mine.forecast import review_s
 from understudy.store import cycles, layout, registry, runs
 from understudy.store.storage import Store, open_store
@@ -79,24 +81,19 @@ def _cycle_lines(store: Store, recorded: list[cycles.Cycle]) -> Iterator[str]:
 
 
 def _waiting(store: Store, card: Card) -> Iterator[str]:
-    """Say what waits for people, and what for a run."""
-    answered = set(labels.read_all(store, card.name)["id"])
-    waiting = {queue: len(ids - answered) for queue, ids in _queues(store, card).items()}
-    for queue, texts in waiting.items():
-        if texts:
-            where = store.locate(layout.QUEUE_TABLES.prefix(card=card.name, queue=queue)).rstrip("/")
-            yield f"people: {count(texts, 'text')} of the queue {queue} to label ({where}/queue.csv)"
+    """Say what waits for people, as the review page counts it, and what for a run."""
+    found = waiting.read_all(store, card.name)
+    queues = [(queue, Desk(queue, Journal(store, card.name, queue)).texts_left()) for queue in found]
+    for queue, left in queues:
+        if left:
+            family = layout.SAMPLE_TABLES if queue.origin == waiting.SAMPLE else layout.QUEUE_TABLES
+            where = store.locate(family.prefix(card=card.name, queue=queue.name, day=queue.name)).rstrip("/")
+            yield f"people: {count(left, 'text')} of the queue {queue.name} to label: {queue.kind} ({where}/queue.csv)"
     under_way = [told for told in runs.read_all(store) if told.started["card"] == card.name and not told.ended]
     for told in under_way:
         yield f"run: {told.name} ({told.started['pipeline']}) {told.outcome} on {told.started['started']}, not ended"
-    if not under_way and not any(waiting.values()):
+    if not under_way and not any(left for _, left in queues):
         yield "people: nothing to label; the next training run takes in what they have said"
-
-
-def _queues(store: Store, card: Card) -> Mapping[str, set[str]]:
-    """Return the ids that each queue of a card asks about."""
-    listed = layout.QUEUE_TABLES.listed(store, card=card.name, name="queue")
-    return {fields["queue"]: asked.ids_of(store, key) for key, fields in listed}
 
 
 def _spent(store: Store, card: Card) -> Iterator[str]:

@@ -60,15 +60,6 @@ def by_queues(store: Store, card_name: str) -> Asked:
     return asked([row for key in keys for row in _rows(store, key)])
 
 
-def ids_of(store: Store, key: str) -> set[str]:
-    """Return the ids that one queue asks about.
-
-    Raises:
-        StorageError: it has no ids.
-    """
-    return {identity for identity, *_ in _rows(store, key)}
-
-
 def _rows(store: Store, key: str) -> list[Row]:
     """Read a queue; what it does not have is None."""
     data = store.read(key)
