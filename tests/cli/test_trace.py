@@ -57,6 +57,13 @@ def test_it_names_data_code_weights_teacher_and_licence(published):
     assert "4" * 64 not in said  # the bundle is what is told of
 
 
+def test_the_answers_that_revise_handed_on_are_told_of_beside_the_teachers_own(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    calibrated, evaluated = inputs(gold=GOLD, judgements=ANSWERS), inputs(gold=GOLD, judgements="5" * 64)
+    told = rules.origin(read_settings(bundle), load_card(bundle), calibrated, evaluated)
+    assert told["data"] == {"gold": GOLD, "judgements": ANSWERS, "revised": "5" * 64}
+
+
 def test_what_others_wrote_forges_no_line_and_no_terminals_commands(published):
     _, _, bundle, papers = published
     origin = json.loads(papers[registry.ORIGIN])

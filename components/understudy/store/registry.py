@@ -140,7 +140,8 @@ class Origin(TypedDict):
         version: its name.
         card: name and SHA-256.
         code: release of Understudy by the step that it ran.
-        data: SHA-256 of each artifact that calibrate and evaluate read, by its name.
+        data: SHA-256 of each artifact that calibrate and evaluate read, by its name; `revised` are the judgements that
+            the step revise handed on to train.
         student: what it began with.
         teacher: who labelled.
         files: SHA-256 of each file of the bundle.
