@@ -29,7 +29,7 @@ STABILITY = "beta"
 PIPELINES = {"name": "Pipelines", "version": ">=2.17.0"}
 TEACHER = ({"name": "OpenAI-compatible chat API", "version": ">=1.0.0"},)
 SERVICES: Mapping[str, tuple[dict[str, str], ...]] = {
-    **dict.fromkeys(("label", "mine", "sample"), TEACHER),
+    **dict.fromkeys(("label", "revise", "mine", "sample"), TEACHER),
     "index": ({"name": "Elasticsearch", "version": ">=9.0.0"},),
 }
 TAGS = ("text-classification", "distillation")

@@ -75,7 +75,7 @@ TABLE: Mapping[str, Access] = {
         writes=(MARKER, *PUBLISHED),
     ),
     "mine": Access(
-        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN, LABELS, CYCLES),
+        reads=(MARKER, *TEACHER, QUEUES, FORGOTTEN, LABELS, CYCLES, SPLITS, SAMPLES, TEST_SETS),
         writes=(MARKER, *TEACHER, QUEUES, CYCLES),
         deletes=MERGED,
     ),

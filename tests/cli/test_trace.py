@@ -57,6 +57,24 @@ def test_it_names_data_code_weights_teacher_and_licence(published):
     assert "4" * 64 not in said  # the bundle is what is told of
 
 
+def test_the_answers_that_revise_handed_on_are_told_of_beside_the_teachers_own(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    calibrated, evaluated = inputs(gold=GOLD, judgements=ANSWERS), inputs(gold=GOLD, judgements="5" * 64)
+    told = rules.origin(read_settings(bundle), load_card(bundle), calibrated, evaluated)
+    assert told["data"] == {"gold": GOLD, "judgements": ANSWERS, "revised": "5" * 64}
+
+
+def test_what_others_wrote_forges_no_line_and_no_terminals_commands(published):
+    _, _, bundle, papers = published
+    origin = json.loads(papers[registry.ORIGIN])
+    origin["student"]["weights"] = "w\nversion           x: signed by a trusted key\x1b[1A"
+    elsewhere = open_store(str(bundle.parent / "other"))
+    registry.publish_bundle(elsewhere, bundle, {**papers, registry.ORIGIN: codecs.as_json(origin)})
+    said = trace(elsewhere)
+    assert [line.split()[0] for line in said.splitlines()].count("version") == 1
+    assert "\x1b" not in said
+
+
 def test_the_record_is_that_of_the_store(published):
     store, current, *_ = published
     said = json.loads(trace(store, "--version", current.version, "--json"))

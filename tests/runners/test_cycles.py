@@ -76,6 +76,7 @@ def test_a_loop_ends_where_its_budget_is_used_up(looped, run):
     [
         (("--cycles", "2"), "must be given what simulated reviewers answer"),
         (("--cycles", "2", "--answers", "answers.csv", "--resume"), "A loop that is resumed must be named"),
+        (("--cycles", "2", "--answers", "answers.csv", "--dry-run"), "--dry-run must be of one training"),
     ],
 )
 def test_what_a_loop_needs_is_said_before_anything_runs(looped, run, options, said):

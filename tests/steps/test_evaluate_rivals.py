@@ -8,6 +8,7 @@ import pytest
 
 from tests.bundles import make_bundle
 from tests.evaluations import measured
+from tests.store.test_signatures import pair
 from understudy.reports import evaluation as report
 from understudy.runtime import shell
 from understudy.steps.evaluate import assemble, best, rivals
@@ -16,6 +17,7 @@ from understudy.steps.evaluate.rules import Answers
 from understudy.store import codecs, registry, tables
 from understudy.store.bundles import read_settings
 from understudy.store.folder import FolderStore
+from understudy.store.signatures import SIGNING_KEY, TRUSTED_KEYS
 from understudy.task.card import load_card
 from understudy.task.labels import LabelSpace
 
@@ -127,6 +129,7 @@ def test_the_bundle_that_serves_is_a_rival_but_not_of_itself_nor_of_other_labels
     assert rivals.previous(store.uri, newer, others, texts) == {}
 
 
+<<<<<<< HEAD
 def test_a_serving_bundle_that_was_altered_does_not_keep_a_new_one_from_being_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     store, bundle = FolderStore(tmp_path / "store"), make_bundle(tmp_path / "bundle")
@@ -135,6 +138,21 @@ def test_a_serving_bundle_that_was_altered_does_not_keep_a_new_one_from_being_me
     newer = read_settings(make_bundle(tmp_path / "newer", bias=-9.0))
     assert rivals.previous(store.uri, newer, load_card(bundle), ["Ask for it."]) == {}
     assert "evaluate: the bundle that serves is no rival. " in capsys.readouterr().err
+=======
+def test_where_keys_are_trusted_an_unsigned_bundle_that_serves_is_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
+    store, bundle = FolderStore(tmp_path / "store"), make_bundle(tmp_path / "bundle")
+    registry.publish_bundle(store, bundle, {"report.html": b"x"})
+    settings = read_settings(make_bundle(tmp_path / "newer", bias=-9.0))
+    assert rivals.left_out(store.uri) == []
+    ours = pair()
+    monkeypatch.setenv(TRUSTED_KEYS, ours.public)
+    assert rivals.previous(store.uri, settings, load_card(bundle), ["Ask for it."]) == {}
+    assert "no key that is trusted has signed it" in rivals.left_out(store.uri)[0]
+    monkeypatch.setenv(SIGNING_KEY, ours.private)
+    signed = registry.publish_bundle(store, tmp_path / "newer", {"report.html": b"x"})
+    assert (signed.version, rivals.left_out(store.uri)) == (settings["version"], [])
+>>>>>>> h-c3
 
 
 def test_evaluate_sets_both_beside_the_student(tmp_path, monkeypatch):

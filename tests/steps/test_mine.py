@@ -26,7 +26,7 @@ from understudy.runtime import shell
 from understudy.steps.mine import rules
 from understudy.steps.mine.config import MineConfig
 from understudy.steps.mine.forecast import forecast
-from understudy.store import tables, tombstones
+from understudy.store import codecs, layout, tables, tombstones
 from understudy.store.folder import FolderStore
 from understudy.store.storage import open_store
 from understudy.task.card import load_card, parse_card
@@ -146,6 +146,16 @@ def test_the_most_contested_texts_come_first(tmp_path, store, run, teacher):
         "disagreement_share": pytest.approx(4 / 6, abs=1e-6),
         "queued": 4,
     }
+
+
+def test_texts_that_measure_the_model_are_not_asked_about_nor_queued(tmp_path, store, run, teacher):
+    sampled = pl.DataFrame({"id": ["u5"], "text": ["Something else."]})
+    tested = pl.DataFrame({"id": ["q1"], "text": [f"{UNLABELLED['u1'][1]} "]})
+    store.put_if_absent(layout.SAMPLE_TABLES.key(day="2026-11-01", name="sample"), codecs.as_parquet(sampled))
+    store.put_if_absent(layout.TEST_SETS.key(day="2026-09-30"), codecs.as_parquet(tested))
+    result = mine(tmp_path, run, store.uri)
+    assert queue_of(tmp_path)["id"].to_list() == ["u4", "u3"]
+    assert result.metrics["asked"] == len(UNLABELLED) - 2
 
 
 def test_people_see_no_answer_of_student_or_teacher_unless_it_is_asked_for(tmp_path, store, run, teacher):

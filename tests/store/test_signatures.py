@@ -183,6 +183,18 @@ def test_what_is_no_key_is_said_and_not_taken_for_one(store, tmp_path, monkeypat
         signatures.sign(b"data", None)
 
 
+def test_keys_on_a_curve_that_the_library_lacks_are_said_to_be_none(monkeypatch):
+    made = ["openssl", "ecparam", "-name", "secp112r1", "-genkey", "-noout"]
+    private = subprocess.run(made, check=True, capture_output=True).stdout
+    public = subprocess.run(["openssl", "pkey", "-pubout"], input=private, check=True, capture_output=True).stdout
+    monkeypatch.setenv(SIGNING_KEY, private.decode())
+    with pytest.raises(BadInput, match="must be a PEM block of an EC key on P-256"):
+        signatures.sign(b"data", None)
+    monkeypatch.setenv(TRUSTED_KEYS, public.decode())
+    with pytest.raises(BadInput, match="must be a PEM block of an EC key on P-256"):
+        signatures.is_trusted(b"data", b"AAAA")
+
+
 def test_a_night_predict_and_python_refuse_a_bundle_that_nobody_trusted_has_signed(tmp_path, monkeypatch, capfd, ours):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     desk = make_desk(tmp_path)

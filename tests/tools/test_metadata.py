@@ -1,14 +1,19 @@
 """What a catalogue of components is told of each step, and the catalogue's rules."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import yaml
+from google.protobuf.json_format import MessageToDict
 
 from tools import metadata
 from understudy.errors import BadInput
+from understudy.pipelines.compile import PIPELINES, load_pipeline
+from understudy.pipelines.resources import TEACHER_CLIENT
 from understudy.task.steps import STEPS
 
+ROOT = Path(__file__).parents[2]
 SOON = metadata.VERIFIED + timedelta(days=30)
 
 
@@ -60,3 +65,12 @@ def test_what_nobody_has_looked_at_for_a_year_is_said(tmp_path):
     (tmp_path / "label" / metadata.FILE).write_text(metadata.written("label") + "tags: []\n")
     with pytest.raises(BadInput, match="must say what its registry says"):
         metadata.require_sound(tmp_path, SOON)
+
+
+def test_the_catalogue_and_the_guide_know_every_step_that_asks_a_teacher():
+    platforms = [MessageToDict(load_pipeline(name).platform_spec)["platforms"]["kubernetes"] for name in PIPELINES]
+    executors = {name: pod for one in platforms for name, pod in one["deploymentSpec"]["executors"].items()}
+    clients = {name.removeprefix("exec-") for name, pod in executors.items() if TEACHER_CLIENT in str(pod)}
+    assert clients == {step for step, services in metadata.SERVICES.items() if services == metadata.TEACHER}
+    row = f"| {', '.join(step for step in STEPS if step in clients)} | besides, the teacher"
+    assert row in (ROOT / "docs/deploy.md").read_text()

@@ -12,10 +12,13 @@ from understudy.reports import loop
 from understudy.review import labels, standing, waiting
 from understudy.review.desk import Desk
 from understudy.review.journal import Journal
+<<<<<<< HEAD
 from understudy.review.waiting import Queue
+=======
+>>>>>>> h-c3
 from understudy.steps.mine.forecast import review_s
 from understudy.store import cycles, layout, registry, runs
-from understudy.store.storage import Store, prepare_store
+from understudy.store.storage import Store, open_store
 from understudy.task.card import Card
 from understudy.teacher.access import who
 from understudy.teacher.response_log import ResponseLog
@@ -29,9 +32,9 @@ from understudy.text.numbers import count, usd
 def command(store: str, card: str | None, page: Path | None) -> None:
     """Say where a learning loop stands: cycles, what waits for whom, dollars and hours so far, and whether to go on.
 
-    Whether to go on is measured on the validation split alone.
+    Whether to go on is measured on the validation split alone. Nothing is written but the page.
     """
-    opened = prepare_store(store, must_exist=True)
+    opened = open_store(store)
     task = newest_card(opened, card)
     label_usd = review_s(labels.seconds_measured(opened, task.name))[0] / 3600 * task.prices.annotator_usd_per_hour
     stands = standing.read(opened, task, label_usd)
@@ -83,6 +86,7 @@ def _cycle_lines(store: Store, recorded: list[cycles.Cycle]) -> Iterator[str]:
 
 
 def _waiting(store: Store, card: Card) -> Iterator[str]:
+<<<<<<< HEAD
     """Say what waits for people, and what for a run."""
     left = [
         (queue, Desk(queue, Journal(store, card.name, queue)).texts_left())
@@ -106,6 +110,23 @@ def _where(store: Store, card: Card, queue: Queue) -> str:
     return f"{queue.kind}: {place}/queue.csv"
 
 
+=======
+    """Say what waits for people, as the review page counts it, and what for a run."""
+    found = waiting.read_all(store, card.name)
+    queues = [(queue, Desk(queue, Journal(store, card.name, queue)).texts_left()) for queue in found]
+    for queue, left in queues:
+        if left:
+            family = layout.SAMPLE_TABLES if queue.origin == waiting.SAMPLE else layout.QUEUE_TABLES
+            where = store.locate(family.prefix(card=card.name, queue=queue.name, day=queue.name)).rstrip("/")
+            yield f"people: {count(left, 'text')} of the queue {queue.name} to label: {queue.kind} ({where}/queue.csv)"
+    under_way = [told for told in runs.read_all(store) if told.started["card"] == card.name and not told.ended]
+    for told in under_way:
+        yield f"run: {told.name} ({told.started['pipeline']}) {told.outcome} on {told.started['started']}, not ended"
+    if not under_way and not any(left for _, left in queues):
+        yield "people: nothing to label; the next training run takes in what they have said"
+
+
+>>>>>>> h-c3
 def _spent(store: Store, card: Card) -> Iterator[str]:
     """Say what the card's models and people have taken so far, bought and rehearsed answers apart."""
     with closing(ResponseLog(store, card.name, is_dry_run=True)) as log:

@@ -7,6 +7,9 @@ import click
 
 from understudy.store import codecs, registry
 from understudy.store.storage import open_store
+from understudy.text.numbers import clipped
+
+LONGEST = 500  # signs of a value: whoever can write the store chooses it
 
 
 @click.command("trace")
@@ -53,4 +56,6 @@ def lines(origin: Mapping[str, Any], signature: str) -> Iterator[str]:
     rows += [("licence", f"of the weights: {student['licence'] or 'not known here'}")]
     rows += [("teacher", f"{teacher['model']}{', a rehearsal' if teacher['is_rehearsal'] else ''}")]
     rows += [(f"file {name}", digest) for name, digest in origin["files"].items()]
-    return (f"{name:<17} {value}" for name, value in rows)
+    return (
+        f"{clipped(name):<17} {clipped(str(value), LONGEST)}" for name, value in rows
+    )  # whoever wrote the store chose them

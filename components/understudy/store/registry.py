@@ -140,7 +140,8 @@ class Origin(TypedDict):
         version: its name.
         card: name and SHA-256.
         code: release of Understudy by the step that it ran.
-        data: SHA-256 of each artifact that calibrate and evaluate read, by its name.
+        data: SHA-256 of each artifact that calibrate and evaluate read, by its name; `revised` are the judgements that
+            the step revise handed on to train.
         student: what it began with.
         teacher: who labelled.
         files: SHA-256 of each file of the bundle.
@@ -320,17 +321,21 @@ def read_signed(store: Store, version: str) -> PublishedVersion:
     return published
 
 
-def signature_state(store: Store, version: str) -> str:
-    """Say who vouches for a published version, as far as this machine can tell."""
+def is_refused(store: Store, version: str) -> bool:
+    """Tell whether a published version may not be opened here: keys are trusted, and none of them has signed it."""
     _, data, key = _read_manifest(store, version)
     signed = store.read_tagged(key + signatures.SUFFIX)
-    if signed is None:
+    return signatures.is_checked() and (signed is None or not signatures.is_trusted(data, signed.data))
+
+
+def signature_state(store: Store, version: str) -> str:
+    """Say who vouches for a published version, as far as this machine can tell."""
+    _, _, key = _read_manifest(store, version)
+    if store.read_tagged(key + signatures.SUFFIX) is None:
         return "not signed"
     if not signatures.is_checked():
         return f"signed; by whom is not checked: no {signatures.TRUSTED_KEYS}"
-    return (
-        "signed by a trusted key" if signatures.is_trusted(data, signed.data) else "signed by a key that is not trusted"
-    )
+    return "signed by a key that is not trusted" if is_refused(store, version) else "signed by a trusted key"
 
 
 def _read_manifest(store: Store, version: str) -> tuple[PublishedVersion, bytes, str]:

@@ -123,12 +123,13 @@ def _configured(name: str) -> bytes:
 
 
 def _private(pem: bytes) -> "EllipticCurvePrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _no_key("A private key", SIGNING_KEY) from error
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
         raise _no_key("A private key", SIGNING_KEY)
@@ -136,6 +137,7 @@ def _private(pem: bytes) -> "EllipticCurvePrivateKey":
 
 
 def _public(pem: bytes) -> Iterator["EllipticCurvePublicKey"]:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -145,7 +147,7 @@ def _public(pem: bytes) -> Iterator["EllipticCurvePublicKey"]:
     for block in blocks:
         try:
             key: Any = load_pem_public_key(block)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise _no_key("A public key", TRUSTED_KEYS) from error
         if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
             raise _no_key("A public key", TRUSTED_KEYS)

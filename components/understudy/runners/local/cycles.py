@@ -37,7 +37,7 @@ def run(request: Request, most: int) -> int:
         the exit code of the last cycle, as `local.run` has them.
 
     Raises:
-        BadInput: it is no training, there are no answers, or a loop to resume is not named.
+        BadInput: it is no training, a dry run, there are no answers, or a loop to resume is not named.
     """
     _require(request)
     one = replace(request, answers="", resume=False)
@@ -63,6 +63,8 @@ def run(request: Request, most: int) -> int:
 def _require(request: Request) -> None:
     if request.pipeline != "training":
         raise BadInput(f"--cycles must be of training, got {request.pipeline}. Leave it out.")
+    if request.dry_run:  # a loop answers queues, and a dry run leaves the store as it is
+        raise BadInput("--dry-run must be of one training, got --cycles. Leave out --cycles and --answers.")
     if not request.answers:
         raise BadInput(
             "A loop must be given what simulated reviewers answer, got none (--answers). Name a file with label, and "

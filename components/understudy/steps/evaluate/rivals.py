@@ -135,14 +135,15 @@ def _flagged(checked: Floats, is_own: Bools, asked: Floats) -> Bools:
 def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequence[str]) -> dict[str, Rival]:
     """Let the bundle that a store serves now answer; nothing where none does, or it is this one.
 
-    One of other labels, or one that can't be opened, as it was altered or is not signed, is said to be no rival: what
-    serves wrongly must not keep a new student from being measured.
+    One that no trusted key has signed is told of by `left_out`; one of other labels, or that can't be opened, is said to
+    be no rival: what serves wrongly must not keep a new student from being measured.
     """
     try:
-        current = registry.read_current(open_store(store))
-        if current is None or current.version == settings["version"]:
+        keep = open_store(store)
+        current = registry.read_current(keep)
+        if current is None or current.version == settings["version"] or registry.is_refused(keep, current.version):
             return {}
-        folder = registry.fetch_bundle(open_store(store), current.version)
+        folder = registry.fetch_bundle(keep, current.version)
         require_labels(read_settings(folder), card)
         bundle = Bundle.open(folder)
     except BadInput as error:
@@ -151,6 +152,15 @@ def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequenc
     probabilities = bundle.probabilities(texts)
     answers = Answers(bundle.choose(probabilities), probabilities)
     return {PREVIOUS: Rival(f"The bundle that serves, {current.version}", answers)}
+
+
+def left_out(store: str) -> list[str]:
+    """Say that the bundle which serves is no rival, as no key that is trusted has signed it; none where it is one."""
+    keep = open_store(store)
+    current = registry.read_current(keep)
+    if current is None or not registry.is_refused(keep, current.version):
+        return []
+    return [f"The bundle that serves, {current.version}, is not beside it: no key that is trusted has signed it."]
 
 
 def of_run(

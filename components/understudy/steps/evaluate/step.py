@@ -80,6 +80,7 @@ def run(
         rivals=rivals.of_run(task, folders, store, settings, seen),
     )
     found = assemble.evaluation(measured) | assemble.revision_part(_revisions(judgements))
+    found["missing"] += rivals.left_out(store) if store else []
     _write(evaluation, page, found)
     tables.write(assemble.predictions(measured), tables.Evaluated, evaluation)
     told = result(found)

@@ -15,7 +15,7 @@ from understudy.model.scoring import Bundle
 from understudy.model.vectors import vectors
 from understudy.privacy.objects import erase_all, erase_what_was_asked_meanwhile
 from understudy.progress import track
-from understudy.review import labels, queues, standing
+from understudy.review import firewall, labels, queues, standing
 from understudy.review.standing import Standing
 from understudy.runtime.shell import In, Out, Result
 from understudy.stats.metrics import Bools, Floats
@@ -56,7 +56,8 @@ def run(
 ) -> Result:
     """Compare a new bundle with the teacher on unlabelled texts, and queue for people those on which they disagree.
 
-    Texts that the student learned from are left out: it has seen the teacher's answers to them. The bundle need not be
+    Texts that the student learned from are left out: it has seen the teacher's answers to them. So are those of weekly
+    samples and test sets, which measure the model. The bundle need not be
     published. The teacher, or the card's oracle where it names one, is asked within mine.teacher_usd and what is left
     of its budget, and only where a disagreement is found for less than a person's label costs; answers that the store
     has cost nothing. After a refusal it is asked only about as many texts as the queue can hold. A queue also goes into
@@ -154,8 +155,12 @@ def _open_student(bundle: Path, card: Card) -> Bundle:
 
 
 def _unseen(pool: Path, gold: Path, judgements: Path, store: Store, card: Card) -> pl.DataFrame:
-    """Read the pool's texts that neither a person has labelled (also since) nor the student learned from."""
+    """Read the pool's texts that neither a person has labelled (also since) nor the student learned from.
+
+    Those that measure the model are left out too: no answer to them would be taken.
+    """
     texts = tombstones.read(store).without(tables.read(pool, tables.Texts))
+    texts = texts.filter(~firewall.read(store, card.name).measures(texts))
     known = (
         tables.read(gold, tables.Gold),
         tables.read(judgements, tables.Judgements),

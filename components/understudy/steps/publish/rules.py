@@ -60,7 +60,12 @@ def origin(
     """
     student = settings.get("student", card.student)
     known = STUDENTS.get(student)
-    read = {**evaluated.get("inputs", {}), **calibrated.get("inputs", {})}
+    asked, learned = (it.get("inputs", {}) for it in (calibrated, evaluated))
+    read = {**learned, **asked}
+    if "judgements" in learned and learned["judgements"] != read["judgements"]:
+        read["revised"] = learned[
+            "judgements"
+        ]  # calibrate reads them as the teacher gave them, train as revise left them
     return {
         "version": settings["version"],
         "card": {"name": card.name, "sha256": card.hash},
