@@ -280,7 +280,14 @@ def main() -> None:
     started, seeds = time.monotonic(), list(range(1, SEEDS + 1))
     tasks = os.environ.get("TASKS", " ".join(TASKS)).split()
     found = {name: figure for task in tasks for name, figure in figures_of(task, seeds).items()}
-    settings = {"config": repr(CONFIG), "layers": LAYERS, "noise": repr(Noise()), "tested": TESTED, "tasks": tasks}
+    settings = {
+        "size": "small" if SMALL else "full",
+        "config": repr(CONFIG),
+        "layers": LAYERS,
+        "noise": repr(Noise()),
+        "tested": TESTED,
+        "tasks": tasks,
+    }
     report("preference", found, settings, seeds, time.monotonic() - started)
 
 

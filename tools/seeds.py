@@ -83,8 +83,8 @@ SEEDS = (
     Seed(
         "Preference learning over dialogue pairs",
         "more than 1.5 points over cross-entropy on dialogue acts, most with little data",
-        "the same difference on acts of meetings, same noisy labels",
-        "preference", "gain", 1.5, 1, " points",
+        "the same difference on acts of meetings, same 500 noisy labels",
+        "preference", "acts_500_gain_session", 1.5, 1, " points",
     ),
 )  # fmt: skip
 
@@ -116,12 +116,14 @@ def verdict(figure: Mapping[str, float | None] | None, aim: float) -> str:
     'not reached; the interval holds the aim'
     >>> verdict({"value": 0.05, "low": 0.01, "high": 0.09}, 0.105), verdict(None, 0.105)
     ('not reached', 'not measured yet')
+    >>> verdict({"value": 0.12, "low": None, "high": None}, 0.105)
+    'not told by one seed'
     """
     if figure is None:
         return "not measured yet"
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
-        return "not measured yet"
+        return "not measured yet" if value is None else "not told by one seed"
     if value >= aim:
         return "reached" if low >= aim else "reached by the estimate, not by its whole interval"
     return "not reached; the interval holds the aim" if high >= aim else "not reached"
@@ -141,10 +143,11 @@ def _row(seed: Seed, result: Mapping[str, Any] | None) -> str:
     return f"| {seed.name} | {seed.published} | {seed.ours} | {shown} | {aim} | {verdict(figure, seed.aim)} |"
 
 
-def _shown(figure: Mapping[str, float], seed: Seed) -> str:
+def _shown(figure: Mapping[str, float | None], seed: Seed) -> str:
     scale = seed.scale
-    value, low, high = (f"{scale * figure[name]:.{1 if scale > 1 else 3}f}" for name in ("value", "low", "high"))
-    return f"{value}{seed.unit} ({low} to {high})"
+    known = (scale * it for name in ("value", "low", "high") if (it := figure[name]) is not None)
+    value, *ends = (f"{it:.{1 if scale > 1 else 3}f}" for it in known)
+    return f"{value}{seed.unit} ({' to '.join(ends)})" if ends else f"{value}{seed.unit}"
 
 
 def _extent(result: Mapping[str, Any]) -> str:

@@ -1,9 +1,11 @@
 """Our figures beside those of the four systems: generated, up to date, and said as they are."""
 
 import re
+from dataclasses import asdict
 
 import pytest
 
+from benchmarks import preference
 from tools import seeds
 
 
@@ -23,6 +25,16 @@ def test_the_page_and_the_readme_are_up_to_date() -> None:
 def test_every_system_has_its_verdict(value: float, words: str) -> None:
     told = seeds.table({"quality": result(value), "preference": result(value)})
     assert [line.rsplit("| ", 1)[1] for line in told.splitlines()[2:]] == [f"{words} |"] * 4
+
+
+def test_the_figure_of_pairs_is_one_that_its_benchmark_gives(monkeypatch) -> None:
+    figures = {"accuracy": 0.6, "macro_f1": 0.5, "teacher_accuracy": 0.7}
+    monkeypatch.setattr(preference, "scored", lambda task, way, seed: figures)
+    found = preference.figures_of("acts_500", [1])
+    (seed,) = (one for one in seeds.SEEDS if one.benchmark == "preference")
+    of_one_seed = {**result(0.0), "figures": {seed.figure: asdict(found[seed.figure])}}
+    line = seeds.table({"preference": of_one_seed}).splitlines()[-1]
+    assert line.endswith("| 0.000 points; 1 seed, size small | 1.5 points | not told by one seed |")
 
 
 def test_what_nobody_measured_stands_as_such() -> None:
