@@ -13,7 +13,7 @@ from understudy.errors import BadInput
 from understudy.review import labels, waiting
 from understudy.review.desk import Desk
 from understudy.review.journal import Journal
-from understudy.review.server import new_token, server_of
+from understudy.review.server import EVERYWHERE, new_token, server_of
 
 CARD = "hotel-tips"
 ATTACK = "</p><script>document.title='taken'</script>"
@@ -26,7 +26,8 @@ class Served:
     def __init__(self, store):
         (queue,) = waiting.read_all(store, CARD)
         self.token = new_token()
-        self.server = server_of(Desk(queue, Journal(store, CARD, queue)), "127.0.0.1", 0, self.token)
+        self.desk = Desk(queue, Journal(store, CARD, queue))
+        self.server = server_of(self.desk, "127.0.0.1", 0, self.token)
         self.port = self.server.server_address[1]
 
     def ask(self, method, place, body=None, token=None, **headers):
@@ -104,6 +105,7 @@ def test_other_sites_and_other_names_for_this_server_are_refused(served, store, 
         (b"person=ann&id=r1&labels=tip", {"Content_Type": "application/x-www-form-urlencoded"}, 415),
         (b'{"person": "ann"}', {"Content_Type": "text/plain"}, 415),
         (b"[" * 70_000, {}, 413),
+        (b"{}", {"Content_Length": "\xb2"}, 413),
         (b"[" * 60_000, {}, 400),
         (b"{}", {}, 400),
         (b'{"person": "ann", "id": 3}', {}, 400),
@@ -160,3 +162,9 @@ def test_an_address_that_is_taken_is_refused_in_a_sentence(served, store):
     (queue,) = waiting.read_all(store, CARD)
     with pytest.raises(BadInput, match=r"The review page must have a free address, got .*Name another --port"):
         server_of(Desk(queue, Journal(store, CARD, queue)), "127.0.0.1", served.port, "token")
+
+
+@pytest.mark.parametrize("host", EVERYWHERE)
+def test_a_page_that_could_be_opened_by_no_name_is_refused(served, host):
+    with pytest.raises(BadInput, match="must be served at an address that it is opened by"):
+        server_of(served.desk, host, 0, "token")

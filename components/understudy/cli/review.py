@@ -26,7 +26,7 @@ from understudy.text.numbers import count
 )
 @click.option("--people", type=click.IntRange(1, 20), default=1, show_default=True, help="Answers that each text gets.")
 @click.option("--gold", metavar="FILE", help="Texts with known labels (id, text, label), mixed in to measure people.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address that the page is served at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at and to open.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; a free one where none is given.")
 @click.option("--list", "is_list", is_flag=True, help="List the queues that wait, and serve nothing.")
 def command(

@@ -30,6 +30,7 @@ FILES = {
     "page.css": ("page.css", "text/css; charset=utf-8"),
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - refused
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -78,8 +79,13 @@ def server_of(desk: Desk, host: str, port: int, token: str) -> ThreadingHTTPServ
         token: that all addresses begin with.
 
     Raises:
-        BadInput: nothing can listen there.
+        BadInput: nothing can listen there, or no page can be opened by that name.
     """
+    if host in EVERYWHERE:
+        raise BadInput(
+            f"The review page must be served at an address that it is opened by, got '{host}' (--host). Name the "
+            "machine's own, or leave it out and come through a tunnel (docs/review.md)."
+        )
     names = {*LOOPBACK, host.lower()}
     try:
         return ThreadingHTTPServer((host, port), partial(Handler, desk, token, names))
@@ -162,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or ""
         if self.headers.get_content_type() != "application/json":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+        if not length.isdecimal() or int(length) > MOST_BODY_BYTES:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             return Said.model_validate_json(self.rfile.read(int(length)))
