@@ -1,13 +1,9 @@
 """`understudy status`: where a loop stands, what waits for whom, what it took so far, and its page."""
 
-<<<<<<< HEAD
 from dataclasses import asdict
-
-=======
 from pathlib import Path
 
 import polars as pl
->>>>>>> h-c3
 import pytest
 from click.testing import CliRunner
 
@@ -48,11 +44,7 @@ def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped
     lines, taught = status(looped).output.splitlines(), "taught by 300 labels of people"
     assert lines[:5] == [
         f"cycle: 3 ended, the last on 2026-12-01T00:00:00Z ({taught}; publish, a rehearsal); no version serves",
-<<<<<<< HEAD
-        f"people: 3 texts of the queue q1 to label (disagreements: {looped.uri}/queues/hotel-tips/q1/queue.csv)",
-=======
         f"people: 3 texts of the queue q1 to label: disagreements ({looped.uri}/queues/hotel-tips/q1/queue.csv)",
->>>>>>> h-c3
         "run: third (training) begun on 2026-12-01T00:00:00Z, not ended",
         "teacher: $0.00 of $5.00",
         "labels: 1 of 900 texts that people may label; no hours measured",
@@ -62,7 +54,6 @@ def test_a_loop_says_where_it_stands_what_waits_for_whom_and_what_it_took(looped
     assert lines[7].startswith("the next 100 labels cost about $200.00 of people and would buy")
 
 
-<<<<<<< HEAD
 def test_a_second_look_waits_though_its_texts_have_labels_and_the_test_split_waits_for_nobody(looped):
     (card_key,) = looped.list("cards/")
     text = looped.read(card_key).decode()
@@ -71,7 +62,7 @@ def test_a_second_look_waits_though_its_texts_have_labels_and_the_test_split_wai
     split = {"group": "held out", "split": "test", "by": "hash"}
     looped.put_if_absent(layout.SPLITS.key(card="hotel-tips", number=1), codecs.as_lines([split]))
     said = status(looped).output
-    assert f"people: 1 text of the queue again to label (second look: {looped.uri}/queues/hotel-tips/again/" in said
+    assert f"people: 1 text of the queue again to label: second look ({looped.uri}/queues/hotel-tips/again/" in said
 
 
 def test_each_of_the_cards_models_is_told_with_its_own_budget(looped):
@@ -85,7 +76,8 @@ def test_each_of_the_cards_models_is_told_with_its_own_budget(looped):
     looped.put_if_absent(layout.JUDGEMENTS.key(card=card.name, judge="j", name="1"), codecs.as_lines([line]))
     lines = status(looped).output.splitlines()
     assert [line for line in lines if "$" in line][:2] == ["teacher: $0.00 of $5.00", "editor: $0.50 of $2.00"]
-=======
+
+
 def test_texts_to_look_at_again_wait_though_they_have_labels_and_those_that_measure_do_not(looped):
     text = card_yaml(name="hotel-tips", goals={"f1": 0.99}, budget={"teacher_usd": 5.0, "human_labels": 900})
     put_queue(looped, text, {"t2": "t2"}, "again", earlier_guideline="g0")
@@ -109,7 +101,6 @@ def test_nothing_at_an_address_is_said(tmp_path):
     found = CliRunner().invoke(app, ["status", "--store", str(tmp_path / "none")])
     assert isinstance(found.exception, BadInput)
     assert not (tmp_path / "none").exists()
->>>>>>> h-c3
 
 
 def test_the_page_draws_the_learning_curve(looped, tmp_path):

@@ -129,7 +129,6 @@ def test_the_bundle_that_serves_is_a_rival_but_not_of_itself_nor_of_other_labels
     assert rivals.previous(store.uri, newer, others, texts) == {}
 
 
-<<<<<<< HEAD
 def test_a_serving_bundle_that_was_altered_does_not_keep_a_new_one_from_being_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     store, bundle = FolderStore(tmp_path / "store"), make_bundle(tmp_path / "bundle")
@@ -138,7 +137,8 @@ def test_a_serving_bundle_that_was_altered_does_not_keep_a_new_one_from_being_me
     newer = read_settings(make_bundle(tmp_path / "newer", bias=-9.0))
     assert rivals.previous(store.uri, newer, load_card(bundle), ["Ask for it."]) == {}
     assert "evaluate: the bundle that serves is no rival. " in capsys.readouterr().err
-=======
+
+
 def test_where_keys_are_trusted_an_unsigned_bundle_that_serves_is_left_out_and_said(tmp_path, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(tmp_path / "cache"))
     store, bundle = FolderStore(tmp_path / "store"), make_bundle(tmp_path / "bundle")
@@ -152,7 +152,6 @@ def test_where_keys_are_trusted_an_unsigned_bundle_that_serves_is_left_out_and_s
     monkeypatch.setenv(SIGNING_KEY, ours.private)
     signed = registry.publish_bundle(store, tmp_path / "newer", {"report.html": b"x"})
     assert (signed.version, rivals.left_out(store.uri)) == (settings["version"], [])
->>>>>>> h-c3
 
 
 def test_evaluate_sets_both_beside_the_student(tmp_path, monkeypatch):

@@ -12,10 +12,6 @@ from understudy.reports import loop
 from understudy.review import labels, standing, waiting
 from understudy.review.desk import Desk
 from understudy.review.journal import Journal
-<<<<<<< HEAD
-from understudy.review.waiting import Queue
-=======
->>>>>>> h-c3
 from understudy.steps.mine.forecast import review_s
 from understudy.store import cycles, layout, registry, runs
 from understudy.store.storage import Store, open_store
@@ -86,31 +82,6 @@ def _cycle_lines(store: Store, recorded: list[cycles.Cycle]) -> Iterator[str]:
 
 
 def _waiting(store: Store, card: Card) -> Iterator[str]:
-<<<<<<< HEAD
-    """Say what waits for people, and what for a run."""
-    left = [
-        (queue, Desk(queue, Journal(store, card.name, queue)).texts_left())
-        for queue in waiting.read_all(store, card.name)
-    ]
-    for queue, texts in left:
-        if texts:
-            yield f"people: {count(texts, 'text')} of the queue {queue.name} to label ({_where(store, card, queue)})"
-    under_way = [told for told in runs.read_all(store) if told.started["card"] == card.name and not told.ended]
-    for told in under_way:
-        yield f"run: {told.name} ({told.started['pipeline']}) {told.outcome} on {told.started['started']}, not ended"
-    if not under_way and not any(texts for queue, texts in left if queue.origin != waiting.SAMPLE):
-        yield "people: nothing to label; the next training run takes in what they have said"
-
-
-def _where(store: Store, card: Card, queue: Queue) -> str:
-    """Say where a queue's sheet is; a sample's is in the folder of its day."""
-    if queue.origin == waiting.SAMPLE:
-        return f"the week's sample: understudy review --queue {queue.name}"
-    place = store.locate(layout.QUEUE_TABLES.prefix(card=card.name, queue=queue.name)).rstrip("/")
-    return f"{queue.kind}: {place}/queue.csv"
-
-
-=======
     """Say what waits for people, as the review page counts it, and what for a run."""
     found = waiting.read_all(store, card.name)
     queues = [(queue, Desk(queue, Journal(store, card.name, queue)).texts_left()) for queue in found]
@@ -122,11 +93,10 @@ def _where(store: Store, card: Card, queue: Queue) -> str:
     under_way = [told for told in runs.read_all(store) if told.started["card"] == card.name and not told.ended]
     for told in under_way:
         yield f"run: {told.name} ({told.started['pipeline']}) {told.outcome} on {told.started['started']}, not ended"
-    if not under_way and not any(left for _, left in queues):
+    if not under_way and not any(left for queue, left in queues if queue.origin != waiting.SAMPLE):
         yield "people: nothing to label; the next training run takes in what they have said"
 
 
->>>>>>> h-c3
 def _spent(store: Store, card: Card) -> Iterator[str]:
     """Say what the card's models and people have taken so far, bought and rehearsed answers apart."""
     with closing(ResponseLog(store, card.name, is_dry_run=True)) as log:

@@ -135,8 +135,8 @@ def _flagged(checked: Floats, is_own: Bools, asked: Floats) -> Bools:
 def previous(store: str, settings: Mapping[str, Any], card: Card, texts: Sequence[str]) -> dict[str, Rival]:
     """Let the bundle that a store serves now answer; nothing where none does, or it is this one.
 
-    One that no trusted key has signed is told of by `left_out`; one of other labels, or that can't be opened, is said to
-    be no rival: what serves wrongly must not keep a new student from being measured.
+    One that no trusted key has signed is told of by `left_out`; one of other labels, or that can't be opened, is said
+    to be no rival: what serves wrongly must not keep a new student from being measured.
     """
     try:
         keep = open_store(store)
