@@ -15,6 +15,7 @@ from understudy.model import contract
 from understudy.model.scoring import Bundle
 from understudy.reports import evaluation as report
 from understudy.runtime import shell
+from understudy.steps.evaluate import step as evaluate
 from understudy.steps.infer import jobs
 from understudy.steps.publish import rules
 from understudy.store.bundles import read_settings
@@ -110,6 +111,13 @@ def test_a_bundle_that_breaks_its_contract_is_opened_neither_for_python_nor_a_co
         ]
     told = CliRunner().invoke(command, ["--bundle", str(bundle), "Ask."])
     assert isinstance(told.exception, BadArtifact)
+
+
+def test_another_card_frees_no_bundle_from_its_own_contract(tmp_path):
+    bundle, card = make_bundle(tmp_path / "bundle", more=BROKEN), load_card(make_bundle(tmp_path / "free"))
+    (held, *_) = evaluate._held(Bundle.open(bundle), card)
+    assert (card.must, held.is_kept) == ((), True)
+    assert not all(one.is_kept for one in evaluate._held(Bundle.open(bundle), card))
 
 
 def test_evaluate_refuses_what_breaks_its_contract_with_the_texts_and_publish_even_where_it_is_forced(tmp_path):

@@ -14,7 +14,7 @@ from understudy.steps.evaluate.costs import sampling_of
 from understudy.store import codecs, runs, tables
 from understudy.store.bundles import read_settings, require_labels
 from understudy.store.storage import split_uri
-from understudy.task.card import load_card
+from understudy.task.card import Card, load_card
 from understudy.task.sections import ColumnsConfig
 from understudy.task.settings import NO_OVERRIDES, Overrides
 
@@ -76,7 +76,7 @@ def run(
         config,
         sampling_of(chosen),
         training_s or None,
-        held=contract.hold(Bundle.open(bundle), task),
+        held=_held(Bundle.open(bundle), task),
         rivals=rivals.of_run(task, folders, store, settings, seen),
     )
     found = assemble.evaluation(measured) | assemble.revision_part(_revisions(judgements))
@@ -87,6 +87,13 @@ def run(
     if record:
         _leave(record, told)
     return told
+
+
+def _held(student: Bundle, task: Card) -> list[contract.Held]:
+    """Hold a bundle to the contract of the card, and of its own where that is another: by it, it is opened to serve."""
+    own = load_card(student.folder)
+    others = contract.hold(student, own) if own.must != task.must else []
+    return [*contract.hold(student, task), *others]
 
 
 def _leave(record: str, told: Result) -> None:
