@@ -4,7 +4,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from understudy.review.sitting import NAME, Line, Sitting
+from understudy.review.origins import SITTING
+from understudy.review.sitting import Line, Sitting
 from understudy.review.waiting import SAMPLE, Known, Queue, Text
 from understudy.store import codecs, layout, names, tombstones
 from understudy.store.layout import Family
@@ -39,7 +40,7 @@ class Journal:
         if self.queue.origin == SAMPLE:
             self._answers = Sitting(self.store, layout.SAMPLE_ANSWERS, {"day": names.night_of("")})
         else:
-            self._answers = Sitting(self.store, layout.LABELS, {"card": self.card_name, "name": NAME})
+            self._answers = Sitting(self.store, layout.LABELS, {"card": self.card_name, "name": SITTING})
         self._checks = Sitting(self.store, layout.CHECKS, {"card": self.card_name})
 
     def read(self) -> list[Line]:
@@ -94,7 +95,7 @@ class Journal:
     def _of(self, family: Family, ids: Collection[str], scope: dict[str, str]) -> list[Line]:
         found: list[Line] = []
         for key, fields in family.listed(self.store, **scope):
-            grows = fields.get("name", NAME) == NAME
+            grows = fields.get("name", SITTING) == SITTING
             tag = self.store.tag_of(key) if grows else None
             if key not in self._read or self._read[key][0] != tag:
                 lines = codecs.read_lines(self.store.read(key), self.store.locate(key), Line)

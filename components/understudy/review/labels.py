@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import median
-from typing import Any, Literal, Required
+from typing import Any, Required
 
 import polars as pl
 import yaml
@@ -26,6 +26,7 @@ from understudy.errors import BadCard, BadData, BadInput
 from understudy.review import asked as asking
 from understudy.review import firewall, guidelines, label_studio, sitting
 from understudy.review.asked import Asked
+from understudy.review.origins import ANSWERED, Origin
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Beaten, Store, contend
@@ -37,8 +38,6 @@ from understudy.text.normalise import normalise
 from understudy.text.numbers import clipped, count
 
 SAID = ("id", "label", "annotator", "split", "guideline")
-Origin = Literal["labels", "queue", "second_look", "settle"]
-ANSWERED: tuple[Origin, ...] = ("queue", "second_look", "settle")  # of votes that people gave when they were asked
 VOTES = {
     **dict.fromkeys(SAID, pl.String),
     "origin": pl.String,

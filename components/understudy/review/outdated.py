@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from understudy.review import guidelines, labels, samples
+from understudy.review.origins import ANSWERED
 from understudy.stats import metrics
 from understudy.stats.metrics import Interval
 from understudy.task.guideline import Change, Guideline
@@ -114,7 +115,7 @@ def by_people(votes: pl.DataFrame, old: str, now: str, space: LabelSpace) -> Agr
         now: of the newer one.
         space: the card's labels.
     """
-    is_new = (pl.col("guideline") == now) & pl.col("origin").is_in(labels.ANSWERED)
+    is_new = (pl.col("guideline") == now) & pl.col("origin").is_in(ANSWERED)
     return agreement(_majorities(votes, pl.col("guideline") == old, space), _majorities(votes, is_new, space), space)
 
 

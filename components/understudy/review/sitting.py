@@ -13,11 +13,11 @@ from typing import Required
 import polars as pl
 from typing_extensions import TypedDict
 
+from understudy.review.origins import SITTING
 from understudy.store import codecs
 from understudy.store.layout import Family
 from understudy.store.storage import Beaten, Store, contend, update
 
-NAME = "review"  # of a sitting among the segments of human labels
 MOST_LINES = 500  # of one object: each line writes all of it anew
 PERSON = ("id", "annotator", "guideline")
 
@@ -79,7 +79,7 @@ class Sitting:
 
     def _is_newest(self, *, is_over: bool) -> bool:
         kept = self.family.listed(self.store, **self._scope)
-        others = [key for key, fields in kept if is_over or key == self._key or fields.get("name") != NAME]
+        others = [key for key, fields in kept if is_over or key == self._key or fields.get("name") != SITTING]
         return bool(others) and others[-1] == self._key
 
     def _begun(self, data: bytes) -> str:

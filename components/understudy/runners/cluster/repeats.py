@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from understudy.errors import BadArtifact, BadInput
-from understudy.review import sitting
-from understudy.review.labels import ANSWERED
+from understudy.review.origins import ANSWERED, SITTING
 from understudy.runners.cluster import claims
 from understudy.runners.cluster.api import Api
 from understudy.runners.cluster.follow import state_of
@@ -30,7 +29,7 @@ FAILED = "FAILED"
 MOST_DAYS = 7  # how far back a night is entered again
 MOST_TAGGED = 200  # objects of a source whose change is seen; of the others, that they come and go
 SOURCES = ("texts", "labels", "answers")
-PEOPLES = (*ANSWERED, sitting.NAME)  # names of answers of people; of labels files ingest keeps copies beside them
+PEOPLES = (*ANSWERED, SITTING)  # names of answers of people; of labels files ingest keeps copies beside them
 OF_THE_RUN = ("card", "record", "fault")  # arguments that name the run, or say what the card's hash says
 
 
@@ -101,7 +100,7 @@ def days_before(day: str) -> list[str]:
 
 def _state_of_answers(store: Store, key: str, name: str) -> str:
     """Name a segment of answers, with what changes when it grows: a sitting of the review page does."""
-    return f"{key}@{store.tag_of(key)}" if name == sitting.NAME else key
+    return f"{key}@{store.tag_of(key)}" if name == SITTING else key
 
 
 def inputs_of(record: Record, store: Store) -> str:
