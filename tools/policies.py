@@ -60,7 +60,7 @@ TABLE: Mapping[str, Access] = {
         writes=(MARKER, CARDS, SPLITS, LABELS),
         has_sources=True,
     ),
-    "label": Access(reads=(MARKER, *TEACHER, FORGOTTEN), writes=(MARKER, *TEACHER), deletes=MERGED),
+    "label": Access(reads=(MARKER, *TEACHER, FORGOTTEN, LABELS), writes=(MARKER, *TEACHER), deletes=MERGED),
     "audit": Access(),
     "revise": Access(reads=(MARKER, *TEACHER, FORGOTTEN), writes=(MARKER, *TEACHER), deletes=MERGED),
     "train": Access(reads=(MARKER, CHECKPOINTS), writes=(MARKER, CHECKPOINTS), deletes=(CHECKPOINTS,)),

@@ -274,7 +274,7 @@ def test_a_card_that_says_rehearsal_nowhere_is_stamped_so_everywhere(resumed):
 def test_every_artifact_knows_what_it_was_made_from(resumed):
     folder = resumed[0].folder
     files = [file for step in STEPS for file in provenance.files_in(folder / step)]
-    assert len(files) == 15
+    assert len(files) == 16
     for file in files:
         record = provenance.read_file(file)
         assert record["card_hash"] == provenance.read(folder / "ingest/pool")["card_hash"]
