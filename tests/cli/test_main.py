@@ -61,4 +61,4 @@ def test_every_module_of_commands_is_listed():
     from understudy import cli
 
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules - {"__init__", "main", "step", "columns"} == {*COMMANDS}
+    assert modules - {"__init__", "main", "step", "columns", "labels_people"} == {*COMMANDS}

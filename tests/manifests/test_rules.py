@@ -320,7 +320,14 @@ def test_the_settings_that_steps_read_are_those_that_the_code_reads(documents):
     }
     assert asked == {
         ("understudy-settings", name, name)
-        for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "OPENAI_BASE_URL", "ELASTICSEARCH_URL")
+        for name in (
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_REGION",
+            "OPENAI_BASE_URL",
+            "UNDERSTUDY_ORACLE_BASE_URL",
+            "UNDERSTUDY_EDITOR_BASE_URL",
+            "ELASTICSEARCH_URL",
+        )
     }
     assert "understudy-settings" in of_kind(documents, "ConfigMap")
 
