@@ -222,7 +222,9 @@ def test_the_student_learns_from_the_turns_and_the_text():
     pool = pl.DataFrame(
         {"id": names, "group": names, "text": "Okay.", "context": [None, *(f"Turn {number}." for number in range(19))]}
     )
-    said = pl.DataFrame({"id": names, "label": ["tip", "other"] * 10, "probabilities": [[0.1, 0.9], [0.8, 0.2]] * 10})
+    probabilities = [[0.1, 0.9], [0.8, 0.2]] * 10
+    answers = {"kind": "teacher", "label": ["tip", "other"] * 10, "probabilities": probabilities}
+    said = pl.DataFrame({"id": names, **answers})
     gold = pl.DataFrame(
         {"id": ["g"], "group": ["g"], "text": ["No."], "label": ["tip"], "split": ["train"], "context": ["Is it open?"]}
     )

@@ -37,7 +37,7 @@ NOTHING_PROVEN = {"labels": ["other", "tip"], "matrix": MATRIX, "slices": []}
 def judged(*rows):
     return pl.DataFrame(
         [
-            {"id": str(index), "text": text, "label": label, "probabilities": given}
+            {"id": str(index), "text": text, "kind": "teacher", "label": label, "probabilities": given}
             for index, (text, label, given) in enumerate(rows)
         ],
         schema_overrides={"probabilities": pl.List(pl.Float64)},

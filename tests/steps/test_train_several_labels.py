@@ -39,7 +39,7 @@ def card(make_card):
 def judged(*rows):
     return pl.DataFrame(
         [
-            {"id": str(index), "text": text, "label": label, "probabilities": given}
+            {"id": str(index), "text": text, "kind": "teacher", "label": label, "probabilities": given}
             for index, (text, label, given) in enumerate(rows)
         ],
         schema_overrides={"probabilities": pl.List(pl.Float64)},
