@@ -77,7 +77,7 @@ def lines(ingested: Path, store: Store, overrides: str) -> list[str]:
         drawn, wanted, held_out = texts_to_ask(
             card, settings.of(LabelConfig), pool, gold, test, forgotten, lambda texts: teacher.stored(texts).table
         )
-        if not settings.value("train.learns_from_teacher"):
+        if settings.value("train.stages") == "people":  # who learns from no teacher
             drawn, wanted, held_out = drawn.clear(), wanted.clear(), held_out.clear()
         for known in (wanted, *labelled):
             unseen = unseen.join(known, on="id", how="anti")

@@ -82,7 +82,7 @@ def run(
     settings = task.settings(overrides)
     config = settings.of(LabelConfig)
     keep = prepare_store(store)
-    if not settings.value("train.learns_from_teacher"):
+    if settings.value("train.stages") == "people":  # who learns from no teacher
         return unasked.leave(task, keep, human_labels(gold, test), judgements, test_judgements)
     ask = partial(texts_to_ask, task, config, pool, gold, test, tombstones.read(keep))
     with open_teacher(task, keep, settings.of(TeacherConfig), is_dry_run=dry_run) as teacher:

@@ -32,7 +32,7 @@ def settings_of(settings: Settings, card: Card) -> MineConfig:
     """
     config = settings.of(MineConfig)
     has_oracle = any(role.role == "oracle" for role in card.roles())
-    if config.strategy not in ASKING or has_oracle or settings.value("train.learns_from_teacher"):
+    if config.strategy not in ASKING or has_oracle or settings.value("train.stages") != "people":
         return config
     return replace(config, strategy="uncertainty")
 
