@@ -69,7 +69,7 @@ class Revision:
         outcomes: of each kind that was tried.
         spent_usd: what the editor cost in this store so far, by every run.
         is_rehearsal: whether it was a rehearsal.
-        sent: where the texts that it was asked about went, as `Sent.as_record` has it; None where none was.
+        sent: where the texts that it was asked about went, as the labeller counts them; None where none was.
     """
 
     outcomes: tuple[Outcome, ...] = ()
