@@ -226,6 +226,7 @@ def test_other_files_go_to_the_dry_run(desk, make):
         "train",
         "mine",
         "in all",
+        "test split",
         "prices",
         "teacher",
     ]
