@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from understudy.review.cuts import Cut, Cuts
-from understudy.review.slice_tests import Errors, Question, SliceTest, holm, p_worse
+from understudy.review.slice_tests import Question, SliceTest, corrected, put_to
 from understudy.stats.draw import share
 from understudy.stats.metrics import Bools, Codes, Floats, of_label
 from understudy.task.labels import LabelSpace
@@ -113,7 +113,7 @@ def find(
     """
     proven = [test for test in tests if test.is_biased(config.alpha)]
     tried = {
-        question: _tried(truth, question) & ~_explained(question, proven, slices, len(half))
+        question: question.tried(truth) & ~_explained(question, proven, slices, len(half))
         for question in (Question(direction, label) for label in space.sides for direction in DIRECTIONS)
     }
     wrong = {question: of_label(truth, question.label) != of_label(judged, question.label) for question in tried}
@@ -136,12 +136,6 @@ def find(
         if not any(is_same(one.columns, other.columns, one.members & of, other.members & of) for other in before):
             best.append(one)
     return best
-
-
-def _tried(truth: Codes, question: Question) -> Bools:
-    """On which texts the error could be made. Shape (texts,)."""
-    is_label = of_label(truth, question.label)
-    return ~is_label if question.direction == "over-labels" else is_label
 
 
 def _explained(question: Question, proven: Sequence[SliceTest], slices: Mapping[str, Bools], texts: int) -> Bools:
@@ -240,21 +234,16 @@ def _confirmed(
     found = []
     for candidate in chosen:
         cut, members, question = cuts.of(candidate.columns), cuts.holds(candidate.columns), candidate.question
-        inside, outside = (
-            Errors(int((wrong[question] & part).sum()), int(part.sum()))
-            for part in (members & tried[question] & asked, ~members & tried[question] & asked)
-        )
-        test = SliceTest(cut.name, question, inside, outside, p_worse(inside, outside))
+        test = put_to(cut.name, question, tried[question] & asked, wrong[question], members)
         found.append(HiddenTest(cut, candidate.columns, members, test))
-    p_values = [one.test.p for one in found if one.test.p is not None]
-    adjusted = iter(holm(p_values))
+    made = sum(one.test.p is not None for one in found)
     return [
         one
-        if one.test.p is None
+        if test.p_adjusted is None
         else replace(
             one,
-            test=replace(one.test, p_adjusted=min(1.0, HALVES * next(adjusted))),
-            corrected_for=HALVES * len(p_values),
+            test=replace(test, p_adjusted=min(1.0, HALVES * test.p_adjusted)),
+            corrected_for=HALVES * made,
         )
-        for one in found
+        for one, test in zip(found, corrected([one.test for one in found]), strict=True)
     ]

@@ -1,7 +1,7 @@
 """Ask whether a judge errs more often inside of a part of the texts than outside, corrected for how often one asks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -71,6 +71,11 @@ class Question:
             return Errors(int(others[1]), int(others.sum()))
         return Errors(int(own[0] if self.given is None else matrix[self.label, self.given]), int(own.sum()))
 
+    def tried(self, truth: Codes) -> Bools:
+        """Tell on which texts the error could be made, by people's labels. Shape (texts,)."""
+        is_label = of_label(truth, self.label)
+        return ~is_label if self.direction == "over-labels" else is_label
+
     def is_suspect(self, judged: Codes) -> Bools:
         """Tell which texts the error may have been made on, by the teacher's labels. Shape (texts,)."""
         if self.direction == "under-labels":
@@ -105,6 +110,28 @@ class SliceTest:
     def is_too_small(self, min_labels: int) -> bool:
         """Whether either side has fewer human labels than that on which the error could be made."""
         return min(self.inside.tried, self.outside.tried) < min_labels
+
+
+def put_to(name: str, question: Question, tried: Bools, wrong: Bools, members: Bools) -> SliceTest:
+    """Put a question to a part of the texts, not yet corrected.
+
+    Args:
+        name: of the part.
+        question: the kind of error.
+        tried: texts on which it could be made, shape (texts,).
+        wrong: texts on which it was, same shape; looked at where it could be alone.
+        members: texts of the part, same shape.
+    """
+    inside, outside = (
+        Errors(int((wrong & side & tried).sum()), int((side & tried).sum())) for side in (members, ~members)
+    )
+    return SliceTest(name, question, inside, outside, p_worse(inside, outside))
+
+
+def corrected(tests: Sequence[SliceTest]) -> list[SliceTest]:
+    """Correct the tests that were made for their number, by Holm; the others stay as they are, in their places."""
+    adjusted = iter(holm([test.p for test in tests if test.p is not None]))
+    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in tests]
 
 
 def p_worse(inside: Errors, outside: Errors) -> float | None:

@@ -21,7 +21,15 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from understudy.review.slice_tests import Direction, Question, SliceTest, against_rest, holm, least_p, p_worse
+from understudy.review.slice_tests import (
+    Direction,
+    Question,
+    SliceTest,
+    against_rest,
+    corrected,
+    least_p,
+    p_worse,
+)
 from understudy.stats import metrics
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools, Codes, Floats, Interval
@@ -132,9 +140,7 @@ def compare_slices(
             elif not test.is_too_small(config.min_labels):
                 possible.append((test, least_p(test.inside, test.outside)))
     limit = tarone([least for _, least in possible], config.alpha)
-    made = [replace(test, p=p_worse(test.inside, test.outside)) for test, least in possible if least < limit]
-    adjusted = iter(holm([test.p for test in made if test.p is not None]))
-    return [test if test.p is None else replace(test, p_adjusted=next(adjusted)) for test in made]
+    return corrected([replace(test, p=p_worse(test.inside, test.outside)) for test, least in possible if least < limit])
 
 
 def tarone(least: Sequence[float], alpha: float) -> float:

@@ -1,7 +1,7 @@
 """Audit the student itself: in which parts of the texts it errs more often, and what that asks of the card."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from understudy.review import hidden
 from understudy.review.cuts import as_yaml, cuts_of
 from understudy.review.hidden import DIRECTIONS
-from understudy.review.slice_tests import Errors, Question, SliceTest, holm, p_worse
+from understudy.review.slice_tests import Question, SliceTest, corrected, put_to
 from understudy.stats.metrics import Bools, Codes, of_label
 from understudy.steps.evaluate.config import EvaluateConfig
 from understudy.steps.evaluate.rules import Answers, Truth
@@ -72,26 +72,17 @@ def record(
     return {"found": found, "sentences": [] if found else [none], "method": METHOD}
 
 
-def _named(truth: Codes, given: Codes, slices: Mapping[str, Bools], space: LabelSpace) -> Iterator[SliceTest]:
+def _named(truth: Codes, given: Codes, slices: Mapping[str, Bools], space: LabelSpace) -> list[SliceTest]:
     """Test each slice of the card for what is missed and given wrongly of each label that is looked at."""
-    tests = [
-        _test(name, Question(direction, label), truth, given, members)
-        for name, members in slices.items()
-        for label in space.sides
-        for direction in DIRECTIONS
-    ]
-    made = [test for test in tests if test.p is not None]
-    for test, adjusted in zip(made, holm([test.p for test in made if test.p is not None]), strict=True):
-        yield replace(test, p_adjusted=adjusted)
-
-
-def _test(name: str, question: Question, truth: Codes, given: Codes, members: Bools) -> SliceTest:
-    has, gets = of_label(truth, question.label), of_label(given, question.label)
-    tried = has if question.direction == "under-labels" else ~has
-    inside, outside = (
-        Errors(int((tried & part & (has != gets)).sum()), int((tried & part).sum())) for part in (members, ~members)
+    wrong = {label: of_label(truth, label) != of_label(given, label) for label in space.sides}
+    questions = [Question(direction, label) for label in space.sides for direction in DIRECTIONS]
+    return corrected(
+        [
+            put_to(name, question, question.tried(truth), wrong[question.label], members)
+            for name, members in slices.items()
+            for question in questions
+        ]
     )
-    return SliceTest(name, question, inside, outside, p_worse(inside, outside))
 
 
 def _record(test: SliceTest, line: str | None, space: LabelSpace) -> dict[str, Any]:

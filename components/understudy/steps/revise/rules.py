@@ -16,7 +16,7 @@ import polars as pl
 from understudy.stats.draw import lot
 from understudy.stats.metrics import Bools
 from understudy.stats.paired import Paired
-from understudy.stats.trust import trust
+from understudy.stats.trust import trusted
 from understudy.steps.revise.config import ReviseConfig
 from understudy.task.card import Card, Slice
 from understudy.task.labels import LabelSpace
@@ -201,7 +201,8 @@ def targets(proof: pl.DataFrame, labels: Sequence[str], space: LabelSpace) -> li
     matrix = np.zeros((len(space), len(space)))
     answered = proof.filter(pl.col("is_answered"))
     np.add.at(matrix, (space.codes(answered["label"]), space.codes(answered["revised_label"])), 1)
-    return [trust(matrix)[code].tolist() for code in space.codes(pl.Series(labels, dtype=pl.String))]
+    worth: list[list[float]] = trusted(matrix, space.codes(pl.Series(labels, dtype=pl.String))).tolist()
+    return worth
 
 
 def in_doubt_first(texts: pl.DataFrame, space: LabelSpace, seed: int) -> pl.DataFrame:
