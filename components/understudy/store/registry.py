@@ -316,26 +316,35 @@ def read_signed(store: Store, version: str) -> PublishedVersion:
     """
     published, data, key = _read_manifest(store, version)
     if signatures.is_checked():
-        signed = store.read_tagged(key + signatures.SUFFIX)
-        signatures.require_trusted(data, signed.data if signed else None, "A published version", store.locate(key))
+        signatures.require_trusted(data, _signature(store, key), "A published version", store.locate(key))
     return published
 
 
 def is_refused(store: Store, version: str) -> bool:
     """Tell whether a published version may not be opened here: keys are trusted, and none of them has signed it."""
+    if not signatures.is_checked():
+        return False
     _, data, key = _read_manifest(store, version)
-    signed = store.read_tagged(key + signatures.SUFFIX)
-    return signatures.is_checked() and (signed is None or not signatures.is_trusted(data, signed.data))
+    signature = _signature(store, key)
+    return signature is None or not signatures.is_trusted(data, signature)
 
 
 def signature_state(store: Store, version: str) -> str:
     """Say who vouches for a published version, as far as this machine can tell."""
-    _, _, key = _read_manifest(store, version)
-    if store.read_tagged(key + signatures.SUFFIX) is None:
+    _, data, key = _read_manifest(store, version)
+    signature = _signature(store, key)
+    if signature is None:
         return "not signed"
     if not signatures.is_checked():
         return f"signed; by whom is not checked: no {signatures.TRUSTED_KEYS}"
-    return "signed by a key that is not trusted" if is_refused(store, version) else "signed by a trusted key"
+    trusted = signatures.is_trusted(data, signature)
+    return "signed by a trusted key" if trusted else "signed by a key that is not trusted"
+
+
+def _signature(store: Store, key: str) -> bytes | None:
+    """Read the signature of a manifest, by the manifest's key; None where nobody signed it."""
+    signed = store.read_tagged(key + signatures.SUFFIX)
+    return signed.data if signed else None
 
 
 def _read_manifest(store: Store, version: str) -> tuple[PublishedVersion, bytes, str]:
