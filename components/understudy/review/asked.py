@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from understudy.errors import BadArtifact, StorageError
+from understudy.review.origins import QUEUE, SECOND_LOOK, SETTLE
 from understudy.review.spreadsheet import raw_cell
 from understudy.store import codecs, layout
 from understudy.store.storage import Store
 from understudy.text.numbers import clipped
 
 Row = tuple[str, str | None, str | None, str]  # id, text, guideline, and the origin of an answer
-QUEUE, SECOND_LOOK, SETTLE = "queue", "second_look", "settle"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Required
 
 import polars as pl
-from typing_extensions import TypedDict
 
-from understudy.store import codecs, layout
+from understudy.review import queues
+from understudy.store import codecs, layout, splits
 from understudy.store.storage import Store
 from understudy.text.normalise import content_hash
-
-
-class Assigned(TypedDict, total=False):
-    """What of a group's split matters here."""
-
-    group: Required[str]
-    split: Required[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,8 @@ def read(store: Store, card_name: str) -> HeldOut:
     Raises:
         BadArtifact: splits, a sample or a test set in the store are damaged.
     """
-    groups = frozenset(group for group, split in _splits(store, card_name).items() if split == "test")
+    divided, _ = splits.read(store, card_name)
+    groups = frozenset(group for group, line in divided.items() if line["split"] == "test")
     tables = [*layout.TEST_SETS.listed(store), *layout.SAMPLE_TABLES.listed(store)]
     columns = {"id": pl.String, "text": pl.String}
     parts = [codecs.read_table(store.read(key), store.locate(key), columns) for key, _ in tables]
@@ -78,23 +71,14 @@ def asked(store: Store, card_name: str) -> pl.DataFrame:
     Raises:
         BadArtifact: splits, a sample, a test set or a queue in the store are damaged.
     """
-    held_out, splits = read(store, card_name), _splits(store, card_name)
+    held_out, (divided, _) = read(store, card_name), splits.read(store, card_name)
+    split_of = {group: line["split"] for group, line in divided.items()}
     columns = {"id": pl.String, "guideline": pl.String, "split": pl.String, "measures": pl.Boolean}
     parts = [pl.DataFrame(schema=columns)]
-    for key, _ in layout.QUEUE_TABLES.listed(store, card=card_name, name="queue"):
-        table = codecs.read_table(store.read(key), store.locate(key))
+    for _, table in queues.tables_of(store, card_name):
         if {"id", "group", "guideline"} <= set(table.columns):
-            split = [splits.get(group) for group in table["group"]]
+            split = [split_of.get(group) for group in table["group"]]
             found = table.with_columns(held_out.measures(table).alias("measures"), pl.Series("split", split, pl.String))
             parts.append(found.select(pl.col(name).cast(kind) for name, kind in columns.items()))
     by_pair = pl.concat(parts).group_by("id", "guideline", maintain_order=True)
     return by_pair.agg(pl.col("split").drop_nulls().first(), pl.col("measures").all())
-
-
-def _splits(store: Store, card_name: str) -> dict[str, str]:
-    """Read which split each group is in: the first that was written holds for ever."""
-    splits: dict[str, str] = {}
-    for key, _ in layout.SPLITS.listed(store, card=card_name):
-        for line in codecs.read_lines(store.read(key), store.locate(key), Assigned):
-            splits.setdefault(line["group"], line["split"])
-    return splits

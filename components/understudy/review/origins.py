@@ -3,5 +3,8 @@
 from typing import Literal
 
 Origin = Literal["labels", "queue", "second_look", "settle"]
-ANSWERED: tuple[Origin, ...] = ("queue", "second_look", "settle")  # of votes that people gave when they were asked
+QUEUE: Origin = "queue"
+SECOND_LOOK: Origin = "second_look"
+SETTLE: Origin = "settle"
+ANSWERED = (QUEUE, SECOND_LOOK, SETTLE)  # of votes that people gave when they were asked
 SITTING = "review"  # of a sitting of the review page, which grows

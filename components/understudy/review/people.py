@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 import polars as pl
 
-from understudy.review import design, export, labels, samples
+from understudy.review import design, export, labels, queues, samples
 from understudy.review.desk import newest
 from understudy.review.journal import checks
 from understudy.review.sitting import Line
@@ -162,8 +162,7 @@ def queue_of(store: Store, card_name: str, ids: Sequence[str], guideline: Guidel
         columns of `tables.SecondLook`, and the context where a queue has it; without ids that no queue has.
     """
     parts = []
-    for key, _ in layout.QUEUE_TABLES.listed(store, card=card_name, name="queue"):
-        table = codecs.read_table(store.read(key), store.locate(key))
+    for _, table in queues.tables_of(store, card_name):
         if {"id", "group", "text"} <= set(table.columns):
             names = [name for name in ("id", "group", "text", COLUMN, TURN_HASHES) if name in table.columns]
             parts.append(table.filter(pl.col("id").is_in(list(ids))).select(names))

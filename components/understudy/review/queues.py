@@ -6,7 +6,7 @@ labels would measure nothing. The store has the answers, and whoever compares ta
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
@@ -53,6 +53,16 @@ def bare_files(queue: pl.DataFrame, card: Card, *, has_context: bool) -> dict[st
         "label-studio.xml": label_studio_page(card, has_context=has_context),
     }
     return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+
+
+def tables_of(store: Store, card_name: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Read the card's queues that have a table: the name of each, and its texts.
+
+    Raises:
+        BadArtifact: one is damaged.
+    """
+    for key, fields in layout.QUEUE_TABLES.listed(store, card=card_name, name="queue"):
+        yield fields["queue"], codecs.read_table(store.read(key), store.locate(key))
 
 
 def put(store: Store, card_name: str, queue: str, files: Mapping[str, bytes]) -> dict[str, str]:

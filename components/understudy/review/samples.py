@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from understudy.errors import BadArtifact
 from understudy.review import asked as asking
-from understudy.review import labels, sitting
+from understudy.review import labels, origins, sitting
 from understudy.review.asked import Asked
 from understudy.store import codecs, layout
 from understudy.store.names import CardName, Day, Version, is_day
@@ -128,7 +128,7 @@ def asked(store: Store, until: str) -> Asked:
     for day in days(store, until):
         guideline = (read_about(store, day) or {}).get("guideline")
         texts = read_sample(store, day).select("id", "text").iter_rows()
-        rows += [(identity, text, guideline, asking.QUEUE) for identity, text in texts]
+        rows += [(identity, text, guideline, origins.QUEUE) for identity, text in texts]
     return asking.asked(rows)
 
 

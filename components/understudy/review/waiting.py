@@ -8,7 +8,7 @@ import polars as pl
 
 from understudy.data import cards
 from understudy.errors import BadInput
-from understudy.review import asked, firewall, guidelines, queues, samples
+from understudy.review import asked, firewall, guidelines, origins, queues, samples
 from understudy.review.firewall import HeldOut
 from understudy.store import codecs, hashing, layout, names, tombstones
 from understudy.store.storage import Store, split_uri
@@ -85,20 +85,22 @@ def read_all(store: Store, card_name: str) -> list[Queue]:
         BadArtifact: something in the store is damaged.
     """
     known, held_out = guidelines.known(store, card_name), firewall.read(store, card_name)
-    keys = layout.QUEUE_TABLES.listed(store, card=card_name, name="queue")
-    found = [_queue(store, key, fields["queue"], known, held_out) for key, fields in keys]
+    tables = queues.tables_of(store, card_name)
+    found = [_queue(store, card_name, name, table, known, held_out) for name, table in tables]
     found += [_sample(store, day, card_name, known) for day in samples.days(store, names.night_of(""))[-1:]]
     there = [queue for queue in found if queue is not None]
     return sorted(there, key=lambda queue: (queue.put, queue.name), reverse=True)
 
 
-def _queue(store: Store, key: str, name: str, known: Mapping[str, Guideline], held_out: HeldOut) -> Queue | None:
-    table = codecs.read_table(store.read(key), store.locate(key))
+def _queue(
+    store: Store, card_name: str, name: str, table: pl.DataFrame, known: Mapping[str, Guideline], held_out: HeldOut
+) -> Queue | None:
     guideline = _guideline(table, known)
     if guideline is None:
         return None
-    about = store.read_tagged(layout.file_key(layout.QUEUE, queues.RECORD, **_fields(key)))
-    put = codecs.read_mapping(about.data, key).get(queues.PUT, "") if about else ""
+    record = layout.file_key(layout.QUEUE, queues.RECORD, card=card_name, queue=name)
+    about = store.read_tagged(record)
+    put = codecs.read_mapping(about.data, store.locate(record)).get(queues.PUT, "") if about else ""
     stays = table.filter(~held_out.measures(table))
     return Queue(
         name=name,
@@ -109,11 +111,6 @@ def _queue(store: Store, key: str, name: str, known: Mapping[str, Guideline], he
         held_out=len(table) - len(stays),
         put=str(put),
     )
-
-
-def _fields(key: str) -> dict[str, str]:
-    fields = layout.QUEUE_TABLES.fields(key) or {}
-    return {name: fields[name] for name in ("card", "queue")}
 
 
 def _guideline(table: pl.DataFrame, known: Mapping[str, Guideline]) -> Guideline | None:
@@ -136,7 +133,7 @@ def _sample(store: Store, day: str, card_name: str, known: Mapping[str, Guidelin
 
 def kind_of(table: pl.DataFrame) -> str:
     """Say in words why the texts of a queue were chosen, which its columns tell."""
-    marks = (("earlier_guideline", SECOND_LOOK), (asked.SETTLE, SETTLE), ("slice", SLICES))
+    marks = (("earlier_guideline", SECOND_LOOK), (origins.SETTLE, SETTLE), ("slice", SLICES))
     return next((kind for column, kind in marks if column in table.columns), MINED)
 
 

@@ -8,18 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal
-
-from typing_extensions import TypedDict
 
 from understudy.stats.draw import lot
 from understudy.steps.ingest.config import IngestConfig
-from understudy.store import codecs, layout
+from understudy.store import codecs
+from understudy.store import splits as stored
+from understudy.store.splits import By
 from understudy.store.storage import Store
 from understudy.store.tables import Split
 from understudy.text.numbers import count, few, listed
 
-By = Literal["author", "queue", "hash", "shared"]
 LAST = 1_000_000  # place of groups that hold no label of people's
 MOST_GUARDED_FIRST: tuple[Split, ...] = ("test", "calibration", "validation", "train")
 
@@ -48,14 +46,6 @@ class Group:
     def weight(self) -> int:
         """What the group adds to its split: texts of its scarcest label, for the others are easily had."""
         return self.of_kind or self.texts
-
-
-class Line(TypedDict):
-    """An assignment, as the store keeps it."""
-
-    group: str
-    split: Split
-    by: By
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +231,8 @@ def _shared_out(
 
 def read(store: Store, card_name: str) -> tuple[dict[str, Assignment], str]:
     """Read all assignments of a card; with them the key that the next segment takes."""
-    keys = store.list(layout.SPLITS.prefix(card=card_name))
-    lines = (line for key in keys for line in codecs.read_lines(store.read(key), store.locate(key), Line))
-    assignments: dict[str, Assignment] = {}
-    for line in lines:
-        assignments.setdefault(line["group"], Assignment(line["split"], line["by"]))
-    return assignments, layout.SPLITS.key(card=card_name, number=len(keys) + 1)
+    lines, key = stored.read(store, card_name)
+    return {group: Assignment(line["split"], line["by"]) for group, line in lines.items()}, key
 
 
 def put(store: Store, key: str, assignments: Mapping[str, Assignment]) -> bool:
